@@ -1,0 +1,281 @@
+"""Every error that securedata raises on purpose, one class per cause that can be told apart.
+
+SecuredataError
+├── InvalidArgument             a call or option that makes no sense (also a ValueError)
+├── ConfigError                 the config file, or a name that it does not hold
+├── FormatError                 what was read is not the sealed object that was asked for
+│   ├── NotSealed               no sealed object at all
+│   ├── UnknownVersion          written by a newer securedata
+│   ├── UnknownSuite            a cipher suite that this version does not know
+│   ├── MalformedHeader         header fields that contradict the format
+│   ├── LimitExceeded           claims a size above the limit
+│   ├── WrongKind               a head, a table and data are not interchangeable
+│   ├── WrongCorpus             belongs to another corpus
+│   ├── WrongObject             another object of this corpus
+│   ├── Truncated               shorter or longer than it was sealed
+│   └── AuthenticationFailed    wrong key, or changed after it was sealed
+├── KeysError                   keys, the KMS, the pin
+│   ├── InvalidKMSURI
+│   ├── NoTrustedKey            no wrap in the head matches a KMS key that the caller trusts
+│   ├── KMSDenied               the KMS said no
+│   ├── KMSUnreachable          the KMS did not answer
+│   ├── KMSThrottled            the KMS asked to slow down
+│   ├── ContextNotBound         a KMS key that ignores the encryption context
+│   ├── PinRequired             writing needs the pin
+│   ├── PinMismatch             another corpus than the one that was pinned
+│   └── KeysExpired             the grant ended and could not be renewed
+├── CorpusError                 head, manifest, rows
+│   ├── NotACorpus              nothing here
+│   ├── CorpusGone              there was a corpus, its head is missing
+│   ├── CorpusExists            init where something is already
+│   ├── MalformedManifest       authentic, but its content breaks the rules of the format
+│   ├── PartMissing             the head names a manifest part that storage does not have
+│   ├── OlderGeneration         an older head than one already seen
+│   ├── SupersededKey           a head under a corpus key that a rotation replaced
+│   ├── SubjectErased           the person was erased
+│   ├── RowReplaced             the row changed or went away since the corpus was opened
+│   ├── ObjectMissing           the head names an object that storage does not have
+│   ├── GenerationChanged       a pickle from another generation of the corpus
+│   ├── Conflict                other content under a path that is taken
+│   ├── CommitRace              other writers kept winning
+│   ├── OutcomeUnknown          a lost answer that can no longer be resolved
+│   ├── NoSuchPath              no such row (also a FileNotFoundError)
+│   └── SubjectUnknown          whose voice it is was not said, and is never guessed
+├── StorageError
+│   ├── NotFound                (also a FileNotFoundError)
+│   ├── AlreadyExists
+│   ├── PreconditionFailed      a conditional put that lost
+│   ├── AccessDenied            refused, or missing where a session may not list
+│   ├── StorageUnreachable      did not answer, or failed underneath
+│   └── UnsafeStorage           no honest conditional put: not safe for writers
+├── PlaintextRefused            plaintext would have reached a disk
+└── UndecodableMedia            opened and authentic, but no audio that can be decoded
+
+Every class can be made from one string and pickles: a DataLoader raises a worker's error anew in
+the main process as `type(text)`. No class has an attribute `message`, for torch would then call it
+differently. Texts name root and object id; a logical path is often a name, so it is an attribute.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SecuredataError(Exception):
+    """Base of all errors.
+
+    Attributes:
+        root: the corpus's root, where one is concerned.
+        object_id: the 16-byte id of the sealed object, where one is concerned.
+        path: the logical path of the row. Never part of the text: paths are often names.
+    """
+
+    def __init__(
+        self, text: str = "", *, root: str | None = None, object_id: bytes | None = None, path: str | None = None
+    ) -> None:
+        super().__init__(text)
+        self.root = root
+        self.object_id = object_id
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (type(self), (str(self),), {"root": self.root, "object_id": self.object_id, "path": self.path})
+
+
+class InvalidArgument(SecuredataError, ValueError):
+    """A call or option that makes no sense; the text shows the choices."""
+
+
+class ConfigError(SecuredataError):
+    """The config file cannot be read, or does not hold the name that was asked for."""
+
+
+class FormatError(SecuredataError):
+    """What was read is not the sealed object that was asked for."""
+
+
+class NotSealed(FormatError):
+    """The bytes do not begin like a sealed object."""
+
+
+class UnknownVersion(FormatError):
+    """A format version that this securedata does not know."""
+
+
+class UnknownSuite(FormatError):
+    """A cipher suite that this securedata does not know."""
+
+
+class MalformedHeader(FormatError):
+    """Header fields that contradict the format."""
+
+
+class LimitExceeded(FormatError):
+    """A claimed size above the limit; both numbers are in the text."""
+
+
+class WrongKind(FormatError):
+    """A head, a table and data are not interchangeable."""
+
+
+class WrongCorpus(FormatError):
+    """The object says that it belongs to another corpus."""
+
+
+class WrongObject(FormatError):
+    """The object says that it is another object of this corpus."""
+
+
+class Truncated(FormatError):
+    """Shorter, or longer, than it was when it was sealed."""
+
+
+class AuthenticationFailed(FormatError):
+    """Wrong key, or changed after it was sealed."""
+
+
+class KeysError(SecuredataError):
+    """Keys, the KMS, the pin."""
+
+
+class InvalidKMSURI(KeysError):
+    """A KMS URI that cannot be parsed, or whose scheme no provider serves."""
+
+
+class NoTrustedKey(KeysError):
+    """None of the head's wraps matches a KMS key that the caller trusts."""
+
+
+class KMSDenied(KeysError):
+    """The KMS refused: no permission, wrong key, or a blob that it did not make."""
+
+
+class KMSUnreachable(KeysError):
+    """The KMS did not answer."""
+
+
+class KMSThrottled(KeysError):
+    """The KMS asked to slow down."""
+
+
+class ContextNotBound(KeysError):
+    """A KMS key that decrypts under any context cannot keep corpora apart."""
+
+
+class PinRequired(KeysError):
+    """Writing needs the pin of the corpus."""
+
+
+class PinMismatch(KeysError):
+    """The corpus at this root is not the one that was pinned."""
+
+
+class KeysExpired(KeysError):
+    """The grant ended and could not be renewed; the cause is chained."""
+
+
+class CorpusError(SecuredataError):
+    """Head, manifest and rows."""
+
+
+class NotACorpus(CorpusError):
+    """There is no head at this root."""
+
+
+class CorpusGone(CorpusError):
+    """There was a corpus at this root and its head is missing."""
+
+
+class CorpusExists(CorpusError):
+    """Init refuses a root under which anything exists."""
+
+
+class MalformedManifest(CorpusError):
+    """A head or part that is authentic and still breaks the rules of the format."""
+
+
+class PartMissing(CorpusError):
+    """The head names a manifest part that storage does not have."""
+
+
+class OlderGeneration(CorpusError):
+    """The head is older than one that was already seen."""
+
+
+class SupersededKey(CorpusError):
+    """The head is sealed under a corpus key that a later head replaced."""
+
+
+class SubjectErased(CorpusError):
+    """The person recorded in this object was erased from the corpus."""
+
+
+class RowReplaced(CorpusError):
+    """The row was replaced or removed after the corpus was opened."""
+
+
+class ObjectMissing(CorpusError):
+    """The head names an object that storage does not have."""
+
+
+class GenerationChanged(CorpusError):
+    """A pickle was made from another generation of the corpus than the current one."""
+
+
+class Conflict(CorpusError):
+    """Another recording, or other people, under a path that is taken."""
+
+
+class CommitRace(CorpusError):
+    """Other writers replaced the head again and again; nothing was committed."""
+
+
+class OutcomeUnknown(CorpusError):
+    """A lost answer that can no longer be resolved: the commit may or may not have happened."""
+
+
+class NoSuchPath(CorpusError, FileNotFoundError):
+    """No row has this path."""
+
+
+class SubjectUnknown(CorpusError):
+    """Nothing says whose voice it is, and a subject is never guessed."""
+
+
+class StorageError(SecuredataError):
+    """The place where the sealed objects lie."""
+
+
+class NotFound(StorageError, FileNotFoundError):
+    """No such key on storage."""
+
+
+class AlreadyExists(StorageError):
+    """A key that was to be new exists."""
+
+
+class PreconditionFailed(StorageError):
+    """A conditional put lost: the key changed since it was read."""
+
+
+class AccessDenied(StorageError):
+    """Refused, or missing where the session may not list."""
+
+
+class StorageUnreachable(StorageError):
+    """Storage did not answer or failed underneath; the cause is chained."""
+
+
+class UnsafeStorage(StorageError):
+    """Storage without honest conditional puts, on which two writers could lose rows."""
+
+
+class PlaintextRefused(SecuredataError):
+    """The call would have written plaintext to a disk."""
+
+
+class UndecodableMedia(SecuredataError):
+    """The object is authentic, but holds no audio that can be decoded."""

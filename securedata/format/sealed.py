@@ -1,0 +1,389 @@
+"""Seal and open objects: header || Cobblestone-256 message. Whole, as a stream, and by range.
+
+What the object must be is said by the caller (from the head or a row) as an `Expect` and checked
+against the header before any key is derived, so that every mix-up has an error of its own. After
+that, a failed commitment can only say 'wrong key, or changed after it was sealed'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+from securedata.errors import (
+    AuthenticationFailed,
+    InvalidArgument,
+    LimitExceeded,
+    MalformedHeader,
+    Truncated,
+    WrongCorpus,
+    WrongKind,
+    WrongObject,
+)
+from securedata.format.cobblestone import (
+    CHUNK,
+    PREFIX,
+    SEALED_CHUNK,
+    TAG,
+    Buffer,
+    ChunkInvalid,
+    CommitmentMismatch,
+    Message,
+    message_size,
+)
+from securedata.format.cobblestone import plain_size as _message_plain_size
+from securedata.format.header import FIXED, NO_KEY, Header, Kind, context, header_size
+
+Fetch = Callable[[Sequence[tuple[int, int]]], Sequence[Buffer]]
+"""Takes (offset, length) ranges of one sealed object and returns their bytes."""
+
+_NOUN = {Kind.DATA: "object", Kind.HEAD: "head", Kind.TABLE: "table"}
+_PLAIN_START = {kind: Header(kind, bytes(16), bytes(16)).encode()[:16] for kind in Kind}
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """What a sealed object must be, as the head or its row says; None is not checked."""
+
+    kind: Kind
+    corpus_id: bytes | None
+    object_id: bytes | None
+    root: str
+    sealed_size: int | None = None
+    size: int | None = None
+
+    @property
+    def name(self) -> str:
+        """How error texts call the object: never by its logical path."""
+        noun = _NOUN[self.kind]
+        return f"{noun} {self.object_id.hex()} of {self.root}" if self.object_id else f"the {noun} of {self.root}"
+
+
+def sealed_size(size: int, header_length: int = FIXED) -> int:
+    """Bytes on storage of an object of `size` bytes."""
+    return header_length + message_size(size)
+
+
+def plain_size(sealed: int, header_length: int = FIXED) -> int | None:
+    """Bytes of plaintext in a sealed object of that size; None if no object has it."""
+    return _message_plain_size(sealed - header_length)
+
+
+# ---------------------------------------------------------------- seal
+
+
+def seal(header: Header, key: Buffer, plain: Buffer) -> bytearray:
+    """Seal `plain` under a 32-byte key that no other object has. Returns the bytes for storage."""
+    view = memoryview(plain).cast("B")
+    encoded = header.encode()
+    out = bytearray(sealed_size(len(view), len(encoded)))
+    seal_into(encoded, key, view, memoryview(out))
+    return out
+
+
+def seal_into(encoded: bytes, key: Buffer, plain: memoryview, out: memoryview) -> int:
+    """Like `seal`, with an encoded header and into a buffer of at least `sealed_size(len(plain))` bytes."""
+    message = Message.new(key, context(encoded))
+    start = len(encoded) + PREFIX
+    out[: len(encoded)] = encoded
+    out[len(encoded) : start] = message.prefix
+    return start + message.seal_chunks(0, plain, out[start:], last=True)
+
+
+def seal_stream(header: Header, key: Buffer, pieces: Iterable[Buffer]) -> Iterator[bytearray]:
+    """Seal a stream of pieces of any size; holds no more than the piece at hand and 16 KiB."""
+    encoded = header.encode()
+    message = Message.new(key, context(encoded))
+    yield bytearray(encoded + message.prefix)
+    index, rest = 0, b""
+    for piece in pieces:
+        data = memoryview(rest + piece if rest else piece).cast("B")
+        full = len(data) // CHUNK
+        if full:
+            out = bytearray(full * SEALED_CHUNK)
+            message.seal_chunks(index, data[: full * CHUNK], memoryview(out), last=False)
+            index += full
+            yield out
+        rest = bytes(data[full * CHUNK :])
+    out = bytearray(len(rest) + TAG)
+    message.seal_chunks(index, memoryview(rest), memoryview(out), last=True)
+    yield out
+
+
+# ---------------------------------------------------------------- open
+
+
+def check(header: Header, expect: Expect) -> None:
+    """Compare a header with what the object must be.
+
+    Raises:
+        WrongKind, WrongCorpus, WrongObject
+    """
+    if header.kind is not expect.kind:
+        raise WrongKind(
+            f"{expect.name}: storage holds a {_NOUN[header.kind]} there; objects were swapped; run 'securedata verify'",
+            root=expect.root,
+            object_id=expect.object_id,
+        )
+    if expect.corpus_id is not None and header.corpus_id != expect.corpus_id:
+        raise WrongCorpus(
+            f"{expect.name} belongs to corpus {header.corpus_id.hex()}, not to {expect.corpus_id.hex()}; "
+            "check the root, or restore the object",
+            root=expect.root,
+            object_id=expect.object_id,
+        )
+    if expect.object_id is not None and header.object_id != expect.object_id:
+        raise WrongObject(
+            f"{expect.name}: storage holds object {header.object_id.hex()} there; "
+            "objects were swapped; run 'securedata verify'",
+            root=expect.root,
+            object_id=expect.object_id,
+        )
+
+
+def open_message(key: Buffer, start: Buffer, expect: Expect) -> tuple[Message, int]:
+    """Check header and commitment at the start of an object; returns its message and the header's length.
+
+    Raises:
+        FormatError: every subclass but LimitExceeded of sizes that `start` does not hold.
+    """
+    view = memoryview(start)
+    # the one header without TLVs that passes every check below: compared as a whole, it costs 0.3 us instead of 3
+    if expect.object_id and expect.corpus_id and len(view) >= FIXED + PREFIX:
+        if view[:FIXED] == _PLAIN_START[expect.kind] + expect.corpus_id + NO_KEY + expect.object_id:
+            return derive(key, view[:FIXED], view[FIXED : FIXED + PREFIX], expect), FIXED
+    size = header_size(start, expect.name)
+    if len(start) < size + PREFIX:
+        _cut(expect, len(start))
+    check(Header.decode(view[:size], expect.name), expect)
+    return derive(key, view[:size], view[size : size + PREFIX], expect), size
+
+
+def derive(key: Buffer, header: memoryview, prefix: memoryview, expect: Expect) -> Message:
+    """The opened message under a checked header.
+
+    Raises:
+        AuthenticationFailed: the commitment does not match.
+    """
+    try:
+        return Message.opened(key, context(bytes(header)), prefix)
+    except CommitmentMismatch:
+        raise AuthenticationFailed(
+            f"{expect.name} failed authentication: wrong key, or header or first bytes changed after it was sealed; "
+            "run 'securedata verify'",
+            root=expect.root,
+            object_id=expect.object_id,
+        ) from None
+
+
+def open_into(key: Buffer, sealed: Buffer, out: Buffer, expect: Expect) -> int:
+    """Open a whole object into `out`; returns the plaintext's size in bytes.
+
+    On an error `out` holds no plaintext: what had been written is wiped.
+
+    Raises:
+        FormatError: one subclass per cause.
+        InvalidArgument: `out` is too small.
+    """
+    view = memoryview(sealed).cast("B")
+    message, header_length = open_message(key, view, expect)
+    size = _size(len(view), header_length, expect)
+    target = memoryview(out).cast("B")[:size]
+    if len(target) < size:
+        raise InvalidArgument(f"{expect.name} has {size} bytes, the buffer {len(target)}")
+    _open_chunks(message, 0, view[header_length + PREFIX :], target, expect)
+    return size
+
+
+def open_whole(key: Buffer, sealed: Buffer, expect: Expect) -> bytearray:
+    """Open a whole object into a new buffer.
+
+    Raises:
+        FormatError: one subclass per cause.
+    """
+    view = memoryview(sealed).cast("B")
+    message, header_length = open_message(key, view, expect)
+    out = bytearray(_size(len(view), header_length, expect))
+    _open_chunks(message, 0, view[header_length + PREFIX :], memoryview(out), expect)
+    return out
+
+
+def open_stream(key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> Iterator[bytearray]:
+    """Open an object that arrives in pieces of any size; yields plaintext, no byte of or after a bad chunk.
+
+    The plaintext is complete only when the iterator ends without an error.
+
+    Raises:
+        FormatError: one subclass per cause.
+    """
+    buffer = bytearray()
+    message: Message | None = None
+    index = total = 0
+    for piece in pieces:
+        buffer += piece
+        total += len(piece)
+        if expect.sealed_size is not None and total > expect.sealed_size:
+            _wrong_length(expect, f"more than {expect.sealed_size}")
+        if message is None:
+            if len(buffer) < FIXED or len(buffer) < header_size(buffer, expect.name) + PREFIX:
+                continue
+            message, header_length = open_message(key, buffer, expect)
+            del buffer[: header_length + PREFIX]
+        full = len(buffer) // SEALED_CHUNK
+        if full:
+            out = bytearray(full * CHUNK)
+            with memoryview(buffer) as view:
+                _open_chunks(message, index, view[: full * SEALED_CHUNK], memoryview(out), expect)
+            del buffer[: full * SEALED_CHUNK]
+            index += full
+            yield out
+    if message is None:
+        header_size(buffer, expect.name)
+        _cut(expect, total)
+    if (expect.sealed_size is not None and total != expect.sealed_size) or len(buffer) < TAG:
+        _cut(expect, total)
+    out = bytearray(len(buffer) - TAG)
+    with memoryview(buffer) as view:
+        _open_chunks(message, index, view, memoryview(out), expect)
+    yield out
+
+
+def open_range(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expect) -> bytearray:
+    """Open `length` bytes of plaintext from `offset` on, cut at the object's end like a slice.
+
+    With `expect.sealed_size` and `expect.size`, as a row has them, header, prefix and the chunks are
+    fetched side by side (in one range if they touch), and nothing else. With `expect.sealed_size`
+    alone, as storage says it, the last chunk is verified first: only then is the size known.
+
+    Raises:
+        FormatError: one subclass per cause.
+        InvalidArgument: a negative offset or length.
+    """
+    if offset < 0 or length < 0:
+        raise InvalidArgument(f"a range has no negative offset or length: {offset}, {length}")
+    if expect.sealed_size is None:
+        raise InvalidArgument("a range needs the sealed size, from the row or from storage")
+    if expect.size is None:
+        return _open_range_unknown(key, fetch, offset, length, expect, expect.sealed_size)
+    header_length = expect.sealed_size - message_size(expect.size)
+    if header_length < FIXED:
+        _wrong_length(expect, f"{expect.sealed_size} for {expect.size} of plaintext")
+    start, length = header_length + PREFIX, max(0, min(length, expect.size - offset))
+    first, low, high = _chunks(offset, length, start, expect.sealed_size)
+    if length == 0 or low == start:
+        ranges = [(0, max(high, start) if length else start)]
+    else:
+        ranges = [(0, start), (low, high - low)]
+    got = _fetch(fetch, ranges, expect)
+    message, found = open_message(key, got[0][:start], expect)
+    if found != header_length:
+        raise MalformedHeader(
+            f"{expect.name}: a header of {found} bytes where the row says {header_length}",
+            root=expect.root,
+            object_id=expect.object_id,
+        )
+    if length == 0:
+        return bytearray()
+    chunks = got[1] if len(ranges) == 2 else got[0][start:]
+    return _slice(message, first, chunks, offset, length, expect)
+
+
+def _open_range_unknown(
+    key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expect, sealed: int
+) -> bytearray:
+    if sealed < FIXED + PREFIX + TAG:
+        _cut(expect, sealed)
+    head = _fetch(fetch, [(0, FIXED + PREFIX)], expect)[0]
+    header_length = header_size(head, expect.name)
+    if header_length > FIXED:
+        # the limit by kind is checked by Header.decode; here only what is fetched is bounded, by 64 KiB
+        head = _fetch(fetch, [(0, min(header_length + PREFIX, sealed))], expect)[0]
+    message, header_length = open_message(key, head, expect)
+    start = header_length + PREFIX
+    size = _size(sealed, header_length, expect)
+    last = start + size // CHUNK * SEALED_CHUNK
+    tail = _fetch(fetch, [(last, sealed - last)], expect)[0]
+    end = bytearray(len(tail) - TAG)
+    _open_chunks(message, size // CHUNK, tail, memoryview(end), expect)
+    length = max(0, min(length, size - offset))
+    if length == 0:
+        return bytearray()
+    first, low, high = _chunks(offset, length, start, sealed)
+    return _slice(message, first, _fetch(fetch, [(low, high - low)], expect)[0], offset, length, expect)
+
+
+def _chunks(offset: int, length: int, start: int, sealed: int) -> tuple[int, int, int]:
+    """The first chunk of a range, and where its chunks begin and end in the sealed object."""
+    first, last = offset // CHUNK, (offset + max(length, 1) - 1) // CHUNK
+    return first, start + first * SEALED_CHUNK, min(start + (last + 1) * SEALED_CHUNK, sealed)
+
+
+def _fetch(fetch: Fetch, ranges: list[tuple[int, int]], expect: Expect) -> list[memoryview]:
+    got = [memoryview(part).cast("B") for part in fetch(ranges)]
+    for (offset, length), part in zip(ranges, got, strict=True):
+        if len(part) != length:
+            if offset == 0:
+                header_size(part, expect.name)
+            _cut(expect, offset + len(part))
+    return got
+
+
+def _slice(message: Message, first: int, chunks: memoryview, offset: int, length: int, expect: Expect) -> bytearray:
+    out = bytearray(len(chunks) - TAG * -(-len(chunks) // SEALED_CHUNK))
+    _open_chunks(message, first, chunks, memoryview(out), expect)
+    skip = offset - first * CHUNK
+    if skip == 0 and len(out) == length:
+        return out
+    return out[skip : skip + length]
+
+
+def _open_chunks(message: Message, first: int, sealed: memoryview, out: memoryview, expect: Expect) -> None:
+    try:
+        message.open_chunks(first, sealed, out)
+    except ChunkInvalid as error:
+        out[:] = bytes(len(out))
+        index = error.index
+    else:
+        return
+    raise AuthenticationFailed(
+        f"chunk {index} of {expect.name} failed authentication: the object was changed after it was sealed; "
+        "run 'securedata verify'",
+        root=expect.root,
+        object_id=expect.object_id,
+    )
+
+
+def _size(sealed: int, header_length: int, expect: Expect) -> int:
+    """The plaintext size of an object of `sealed` bytes, which must be what row or head says."""
+    if expect.sealed_size is not None and sealed != expect.sealed_size:
+        _cut(expect, sealed)
+    size = plain_size(sealed, header_length)
+    if size is None:
+        _cut(expect, sealed)
+    if expect.size is not None and size != expect.size:
+        _wrong_length(expect, f"{size} of plaintext, not {expect.size}")
+    return size
+
+
+def _cut(expect: Expect, found: int) -> NoReturn:
+    wanted = f"{expect.sealed_size} were sealed" if expect.sealed_size is not None else "it does not end in a last chunk"
+    _wrong_length(expect, f"{found}, but {wanted}")
+
+
+def _wrong_length(expect: Expect, what: str) -> NoReturn:
+    raise Truncated(
+        f"{expect.name} has the wrong length, in bytes: {what}; it was cut or extended; run 'securedata verify'",
+        root=expect.root,
+        object_id=expect.object_id,
+    )
+
+
+def limit(size: int, maximum: int, name: str, root: str) -> None:
+    """Refuse a claimed size above a limit, before anything is allocated.
+
+    Raises:
+        LimitExceeded: with both numbers.
+    """
+    if size > maximum:
+        raise LimitExceeded(f"{name} claims {size} bytes, above the limit of {maximum}", root=root)
