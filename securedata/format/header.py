@@ -34,6 +34,8 @@ MAX_HEAD_HEADER = 65528
 ID = 16
 NO_KEY = bytes(ID)
 CRITICAL = 0x8000
+WRAP = CRITICAL | 1
+"""TLV of a head: u16 length of a KMS URI, the URI, and the corpus key as that KMS wrapped it."""
 
 _FIXED = struct.Struct(">8sBBHB3s16s16s16s")
 _TLV = struct.Struct(">HH")
@@ -75,13 +77,12 @@ class Header:
         return fixed + tail
 
     @classmethod
-    def decode(cls, data: Buffer, name: str, known_tlvs: frozenset[int] = frozenset()) -> Header:
+    def decode(cls, data: Buffer, name: str) -> Header:
         """Parse the header at the start of `data`, which may go on after it.
 
         Args:
             data: at least the header's bytes.
             name: what `data` is, for error texts.
-            known_tlvs: TLV types that the caller understands; another critical one is refused.
 
         Raises:
             NotSealed, UnknownVersion, UnknownSuite, MalformedHeader, LimitExceeded, Truncated
@@ -101,7 +102,7 @@ class Header:
             return cls(kind, corpus_id, object_id, key_id)
         if len(data) < size:
             raise Truncated(f"{name}: {len(data)} bytes, its header alone claims {size}; it was cut")
-        return cls(kind, corpus_id, object_id, key_id, _tlvs(memoryview(data)[FIXED:size], name, known_tlvs))
+        return cls(kind, corpus_id, object_id, key_id, _tlvs(memoryview(data)[FIXED:size], name, kind))
 
 
 def header_size(data: Buffer, name: str) -> int:
@@ -129,7 +130,7 @@ def context(header: Buffer) -> bytes:
     return _CONTEXT + header
 
 
-def _tlvs(data: memoryview, name: str, known: frozenset[int]) -> tuple[tuple[int, bytes], ...]:
+def _tlvs(data: memoryview, name: str, owner: Kind) -> tuple[tuple[int, bytes], ...]:
     found = []
     at = 0
     while at < len(data):
@@ -139,7 +140,7 @@ def _tlvs(data: memoryview, name: str, known: frozenset[int]) -> tuple[tuple[int
         padded = end + -(4 + size) % 8
         if padded > len(data) or any(data[end:padded]):
             raise MalformedHeader(f"{name}: a header field runs over its end; the object was changed or is not ours")
-        if kind & CRITICAL and kind not in known:
+        if kind & CRITICAL and not (kind == WRAP and owner is Kind.HEAD):
             raise UnknownVersion(f"{name}: critical header field {kind:#06x} is unknown here; update securedata")
         found.append((kind, bytes(data[at + 4 : end])))
         at = padded

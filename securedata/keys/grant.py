@@ -1,0 +1,169 @@
+"""What one opening of a corpus allows, and until when; renewed on use, per process.
+
+Whoever reads past 75 % of the time to live renews, with jitter, one thread at a time. A failure is
+retried with backoff while the old grant lasts; past the deadline nothing is served: reads wait up to
+`kms_wait` seconds and then raise `KeysExpired`. There is no thread and no lock between processes, and
+an idle process asks nobody. The deadline bounds fetching: keys that a thief copied serve until the
+objects are re-encrypted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from securedata.errors import KeysExpired, KMSThrottled, KMSUnreachable, SecuredataError, StorageUnreachable
+
+_log = logging.getLogger("securedata")
+
+RENEW_AT = 0.75
+JITTER = 0.10
+_FIRST_BACKOFF = 0.2
+_LONGEST_BACKOFF = 15.0
+_PASSING = (KMSUnreachable, KMSThrottled, StorageUnreachable)
+
+
+def _boot() -> float:
+    """Seconds since boot, suspended time included where the platform counts it."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Immutable; workers get their parent's. Times are seconds; `ttl` counts from `boot` and `wall`."""
+
+    generation: int
+    key_id: bytes
+    superseded: frozenset[bytes]
+    ttl: float
+    boot: float
+    wall: float
+
+    @classmethod
+    def issue(cls, generation: int, key_id: bytes, superseded: frozenset[bytes], ttl: float) -> Grant:
+        """A grant that begins now."""
+        return cls(generation, key_id, superseded, ttl, _boot(), time.time())
+
+    def age(self) -> float:
+        """Seconds since it was issued, by the clock that says more: a suspended host or a clock set back hides none."""
+        return max(_boot() - self.boot, time.time() - self.wall)
+
+
+class Lease:
+    """Holds the current grant of one opened corpus and renews it when it is used."""
+
+    def __init__(self, grant: Grant, renew: Callable[[Grant], Grant], root: str, kms_wait: float = 600.0) -> None:
+        """`renew` makes a new grant from the old one, or raises; it is called by one thread at a time."""
+        self.grant = grant
+        self.renewals = 0
+        self._renew = renew
+        self._root = root
+        self._kms_wait = kms_wait
+        self._fresh_process()
+        _leases.add(self)
+
+    def _fresh_process(self) -> None:
+        self._lock = threading.Lock()
+        self.renewals = 0
+        self._waiting_logged = False
+        self._failure: SecuredataError | None = None
+        self._backoff = _FIRST_BACKOFF
+        self._schedule()
+
+    def _schedule(self) -> None:
+        # drawn per process, so that the workers of a job do not ask the KMS in the same second
+        self._due = self.grant.ttl * (RENEW_AT + JITTER * random.random())
+
+    def check(self) -> Grant:
+        """Called before every fetch: a grant that holds, renewed if it is time.
+
+        Raises:
+            KeysExpired: the deadline passed and the KMS stayed away for `kms_wait` seconds.
+            KMSDenied, PinMismatch, ...: the renewal was refused; waiting would not help.
+        """
+        if self.grant.age() < self._due:
+            return self.grant
+        if self._lock.acquire(blocking=self.grant.age() >= self.grant.ttl):
+            try:
+                self._renew_or_wait()
+            finally:
+                self._lock.release()
+        return self.grant
+
+    def hand_over(self) -> None:
+        """Called before new workers start: they should not begin with a grant that is nearly spent.
+
+        One try; a failure is left to the workers, which renew on use and can wait.
+        """
+        if self.grant.age() >= self.grant.ttl * RENEW_AT and self._lock.acquire(blocking=False):
+            try:
+                self._try()
+            finally:
+                self._lock.release()
+
+    def _renew_or_wait(self) -> None:
+        if self.grant.age() < self._due:  # another thread was first
+            return
+        waited_from = time.monotonic()
+        while not self._try():
+            age = self.grant.age()
+            if age < self.grant.ttl:
+                self._due = age + min(self._backoff, self.grant.ttl - age)
+                return
+            left = self._kms_wait - (time.monotonic() - waited_from)
+            if left <= 0:
+                raise KeysExpired(
+                    f"the keys of {self._root} expired {age - self.grant.ttl:.0f} s ago and could not be renewed "
+                    f"within kms_wait={self._kms_wait:g} s: {self._failure}",
+                    root=self._root,
+                ) from self._failure
+            if not self._waiting_logged:
+                _log.warning(
+                    "the keys of %s expired and their KMS does not answer (%s); reads wait up to %g s",
+                    self._root,
+                    self._failure,
+                    self._kms_wait,
+                )
+                self._waiting_logged = True
+            time.sleep(min(self._backoff, left))
+
+    def _try(self) -> bool:
+        try:
+            self.grant = self._renew(self.grant)
+        except _PASSING as error:
+            self._failure = error
+            self._backoff = min(self._backoff * 2, _LONGEST_BACKOFF) * (0.75 + 0.5 * random.random())
+            return False
+        self.renewals += 1
+        self._failure = None
+        self._waiting_logged = False
+        self._backoff = _FIRST_BACKOFF
+        self._schedule()
+        return True
+
+
+_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    # DataLoader forks its workers without asking the dataset; a fork is the only sign of a hand-over
+    for lease in list(_leases):
+        try:
+            lease.hand_over()
+        except SecuredataError as error:
+            _log.debug("renewal before a fork was refused, workers will hear of it: %s", error)
+
+
+def _after_fork() -> None:
+    # a lock that another thread held would stay held for ever in the child
+    for lease in list(_leases):
+        lease._fresh_process()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

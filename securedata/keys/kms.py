@@ -1,0 +1,99 @@
+"""The KMS interface and its URI registry.
+
+A provider registers under the entry point group `securedata.kms`, named by its URI scheme, as a
+callable that takes the URI and returns a KMS; it should pass `securedata.testing.kms.KMSContract`.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import entry_points
+
+from securedata.errors import InvalidKMSURI
+
+Context = Mapping[str, str]
+Provider = Callable[[str], "KMS"]
+
+GROUP = "securedata.kms"
+
+
+class KMS(ABC):
+    """One key of one key management service, named by its URI.
+
+    Instances are cheap to make, talk to nobody before `wrap` or `unwrap`, and hold clients that can be
+    made anew after a fork.
+    """
+
+    uri: str
+    """As the caller wrote it: the endpoint and key that are used."""
+
+    @property
+    @abstractmethod
+    def wrap_uri(self) -> str:
+        """What a head records to name this key; no path, no credentials."""
+
+    @abstractmethod
+    def matches(self, wrap_uri: str) -> bool:
+        """Is a wrap recorded under `wrap_uri` one of this key? Nothing of `wrap_uri` is ever contacted."""
+
+    @abstractmethod
+    def wrap(self, key: bytes, context: Context) -> bytes:
+        """Encrypt a 32-byte key under the encryption context, which the service must bind.
+
+        Raises:
+            KMSDenied, KMSUnreachable, KMSThrottled
+        """
+
+    @abstractmethod
+    def unwrap(self, blob: bytes, context: Context) -> bytes:
+        """Decrypt what `wrap` returned, under the same context only.
+
+        Raises:
+            KMSDenied: also for another context, or a blob that this key did not make.
+            KMSUnreachable, KMSThrottled
+        """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.uri!r})"
+
+
+def context_for(corpus_id: bytes) -> dict[str, str]:
+    """The encryption context of a corpus. Recomputed by every caller, never read from storage."""
+    return {"securedata:corpus": corpus_id.hex()}
+
+
+def context_bytes(context: Context) -> bytes:
+    """The context where a provider wants bytes: compact JSON with sorted keys, in UTF-8."""
+    return json.dumps(dict(context), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def open_kms(uri: str) -> KMS:
+    """The KMS key that a URI names.
+
+    Raises:
+        InvalidKMSURI: it cannot be parsed, or no provider serves its scheme.
+    """
+    scheme, separator, _ = uri.partition("://")
+    if not separator or not scheme:
+        raise InvalidKMSURI(f"{uri!r} is no KMS URI: write for example local:///home/me/voice.kek")
+    if scheme == "local":
+        from securedata.keys.local import LocalKMS
+
+        return LocalKMS(uri)
+    found = entry_points(group=GROUP, name=scheme)
+    for point in found:
+        provider: Provider = point.load()
+        return provider(uri)
+    known = sorted({"local", *entry_points(group=GROUP).names})
+    raise InvalidKMSURI(f"no KMS provider serves {scheme}://; installed are: {', '.join(known)}")
+
+
+def open_all(uris: Iterable[str]) -> list[KMS]:
+    """The KMS keys that a caller trusts, in the caller's order.
+
+    Raises:
+        InvalidKMSURI
+    """
+    return [open_kms(uri) for uri in uris]

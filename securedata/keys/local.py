@@ -1,0 +1,136 @@
+"""`local:///path/to/kek`: a key file on this machine, the embedded default.
+
+The file is one line of text, so that it can be copied into a password manager or printed:
+
+    securedata-kek-v1 <id: 32 hex digits> <key: 64 hex digits>
+
+A wrap is nonce (12) || AES-256-GCM(key), with the encryption context as associated data. A nonce is
+random; one file wraps a handful of corpus keys, far below the 2^32 that random nonces allow.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from securedata.errors import ConfigError, InvalidKMSURI, KMSDenied, KMSUnreachable
+from securedata.keys.kms import KMS, Context, context_bytes
+
+SCHEME = "local://"
+_MAGIC = "securedata-kek-v1"
+_NONCE = 12
+
+
+class LocalKMS(KMS):
+    """A key file. It is read anew for every call, so that taking the file away takes access away."""
+
+    def __init__(self, uri: str) -> None:
+        path = unquote(uri.removeprefix(SCHEME))
+        if not uri.startswith(SCHEME) or not path.startswith("/"):
+            raise InvalidKMSURI(f"{uri!r}: a local KMS URI is local:// and an absolute path, as local:///home/me/kek")
+        self.uri = uri
+        self.path = Path(path)
+
+    @property
+    def wrap_uri(self) -> str:
+        return f"local:{self._load()[0].hex()}"
+
+    def matches(self, wrap_uri: str) -> bool:
+        return wrap_uri.startswith("local:") and wrap_uri == self.wrap_uri
+
+    def wrap(self, key: bytes, context: Context) -> bytes:
+        nonce = os.urandom(_NONCE)
+        return nonce + AESGCM(self._load()[1]).encrypt(nonce, key, context_bytes(context))
+
+    def unwrap(self, blob: bytes, context: Context) -> bytes:
+        kek = self._load()[1]
+        try:
+            return AESGCM(kek).decrypt(blob[:_NONCE], blob[_NONCE:], context_bytes(context))
+        except (InvalidTag, ValueError):
+            raise KMSDenied(
+                f"{self.uri} did not make this wrap, or not for this corpus: check that it is the right key file"
+            ) from None
+
+    def _load(self) -> tuple[bytes, bytes]:
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                status = os.fstat(fd)
+                text = os.read(fd, 4096).decode("ascii", "replace")
+            finally:
+                os.close(fd)
+        except PermissionError:
+            raise KMSDenied(f"{self.uri}: this user may not read the key file") from None
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise KMSUnreachable(f"{self.uri}: {reason}; restore the key file from its backup") from error
+        if stat.S_IMODE(status.st_mode) & 0o077 or not stat.S_ISREG(status.st_mode):
+            raise KMSDenied(f"{self.uri}: others can read the key file; make it yours alone: chmod 600 {self.path}")
+        words = text.split()
+        try:
+            magic, key_id, key = words
+            parsed = bytes.fromhex(key_id), bytes.fromhex(key)
+        except ValueError:
+            magic, parsed = "", (b"", b"")
+        if magic != _MAGIC or len(parsed[0]) != 16 or len(parsed[1]) != 32:
+            raise KMSDenied(f"{self.uri} is not a {_MAGIC} key file; restore it from its backup")
+        return parsed
+
+
+def uri_for(path: Path) -> str:
+    """The KMS URI of a key file."""
+    return SCHEME + quote(str(path.absolute()))
+
+
+def create_key_file(path: Path) -> bool:
+    """Make a new random key file, mode 0600, unless one is there; returns whether it was made.
+
+    The file appears whole or not at all, and an existing one is never touched.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        if path.exists():
+            return False
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, f"{_MAGIC} {os.urandom(16).hex()} {os.urandom(32).hex()}\n".encode())
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(temporary)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise ConfigError(f"the key file {path} cannot be made: {error.strerror or error}") from error
+    return True
+
+
+def refuse_inside(root: str, uris: Iterable[str]) -> None:
+    """A key beside what it protects protects nothing: refuse a key file inside the corpus's folder.
+
+    Raises:
+        InvalidKMSURI
+    """
+    for uri in uris:
+        if uri.startswith(SCHEME):
+            path, folder = os.path.realpath(LocalKMS(uri).path), os.path.realpath(root)
+            if path == folder or path.startswith(folder + os.sep):
+                raise InvalidKMSURI(f"{uri} lies inside the corpus {root}: whoever copies the corpus has the key too")

@@ -1,0 +1,122 @@
+"""The corpus key, wrapped by one KMS key or several.
+
+Storage never chooses the KMS: only wraps that match a key the caller trusts are tried, with endpoint
+and key taken from the caller's URI. Storage never chooses the encryption context either.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from securedata.errors import (
+    ContextNotBound,
+    KeysError,
+    KMSDenied,
+    LimitExceeded,
+    MalformedHeader,
+    NoTrustedKey,
+)
+from securedata.keys.kms import KMS, context_for
+
+CORPUS_KEY = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Wrap:
+    """A corpus key as one KMS key wrapped it."""
+
+    uri: str
+    blob: bytes
+
+    def encode(self) -> bytes:
+        """The TLV value: u16 length of the URI, the URI in UTF-8, the blob."""
+        uri = self.uri.encode()
+        if len(uri) + len(self.blob) + 2 > 0xFFFF:
+            raise LimitExceeded(f"the wrap by {self.uri} has {len(self.blob)} bytes, too many for a head")
+        return struct.pack(">H", len(uri)) + uri + self.blob
+
+    @classmethod
+    def decode(cls, value: bytes, root: str) -> Wrap:
+        """Parse a TLV value.
+
+        Raises:
+            MalformedHeader
+        """
+        try:
+            (size,) = struct.unpack_from(">H", value)
+            uri, blob = value[2 : 2 + size].decode(), value[2 + size :]
+        except (struct.error, UnicodeDecodeError):
+            raise MalformedHeader(f"the head of {root} holds a wrap that cannot be parsed", root=root) from None
+        if len(uri.encode()) != size or not blob:
+            raise MalformedHeader(f"the head of {root} holds a wrap that cannot be parsed", root=root)
+        return cls(uri, blob)
+
+
+def wrap_key(kms: Sequence[KMS], key: bytes, corpus_id: bytes) -> tuple[Wrap, ...]:
+    """Wrap the corpus key by every KMS key, each checked to bind the context.
+
+    Raises:
+        ContextNotBound, KMSDenied, KMSUnreachable, KMSThrottled
+    """
+    wraps = []
+    for one in kms:
+        blob = one.wrap(key, context_for(corpus_id))
+        check_binds_context(one, blob, key, corpus_id)
+        wraps.append(Wrap(one.wrap_uri, blob))
+    return tuple(wraps)
+
+
+def check_binds_context(kms: KMS, blob: bytes, key: bytes, corpus_id: bytes) -> None:
+    """Refuse a KMS key that opens the wrap under another context or under none, and one that cannot open it at all.
+
+    Raises:
+        ContextNotBound
+        KMSDenied, KMSUnreachable, KMSThrottled
+    """
+    if kms.unwrap(blob, context_for(corpus_id)) != key:
+        raise KMSDenied(f"{kms.uri} returned another key than the one it wrapped")
+    for context in (context_for(os.urandom(16)), {}):
+        try:
+            kms.unwrap(blob, context)
+        except KMSDenied:
+            continue
+        raise ContextNotBound(
+            f"{kms.uri} does not bind the encryption context: whoever may use it for one corpus could open all. "
+            "Use a key that does (for Vault and OpenBao: a transit key made with derived=true)"
+        )
+
+
+def unwrap_key(wraps: Sequence[Wrap], trusted: Sequence[KMS], corpus_id: bytes, root: str) -> bytes:
+    """Unwrap the corpus key by the first trusted KMS key, in the caller's order, that opens a wrap.
+
+    Raises:
+        NoTrustedKey: none of the trusted keys made one of the wraps.
+        KMSDenied, KMSUnreachable, KMSThrottled: all that match failed; the first failure.
+    """
+    failures: list[KeysError] = []
+    for kms in trusted:
+        try:
+            matching = [wrap for wrap in wraps if kms.matches(wrap.uri)]
+            for wrap in matching:
+                key = kms.unwrap(wrap.blob, context_for(corpus_id))
+                if len(key) == CORPUS_KEY:
+                    return key
+                failures.append(KMSDenied(f"{kms.uri} returned a key of {len(key)} bytes for {root}", root=root))
+        except KeysError as error:
+            failures.append(error)
+    if failures:
+        # one that may be mended by waiting says more than a refusal by another key
+        waiting = [error for error in failures if not isinstance(error, KMSDenied)]
+        raise (waiting or failures)[0]
+    have = ", ".join(wrap.uri for wrap in wraps) or "none"
+    want = ", ".join(kms.uri for kms in trusted) or "none"
+    raise NoTrustedKey(
+        f"no KMS key that you trust can open {root}: its wraps are by [{have}], you trust [{want}]; "
+        "name the KMS with kms=, --kms, SECUREDATA_KMS or in the config file",
+        root=root,
+    )
+
+

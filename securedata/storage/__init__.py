@@ -1,0 +1,1 @@
+"""Where sealed objects lie. Storage sees ciphertext only and knows nothing of formats and keys."""

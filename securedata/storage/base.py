@@ -1,0 +1,94 @@
+"""The storage interface: what a corpus needs of a place that keeps its objects."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One stored key, as a listing shows it. `time`: seconds since the epoch, by storage's own clock."""
+
+    key: str
+    size: int
+    time: float
+
+
+class Storage(ABC):
+    """A flat space of keys under one root. Keys are `/`-separated and relative to the root.
+
+    Every method maps failures to the StorageError subclasses. Objects and parts are written once, by
+    `put_new`; `head` is the only key that is ever replaced, by `replace`, the commit point.
+    """
+
+    url: str
+
+    @abstractmethod
+    def get(self, key: str, limit: int | None = None) -> Buffer:
+        """The whole object.
+
+        Raises:
+            NotFound, AccessDenied, StorageUnreachable
+            LimitExceeded: it is larger than `limit` bytes; nothing was read.
+        """
+
+    @abstractmethod
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """The (offset, length) ranges of one object; shorter where the object ends.
+
+        Raises:
+            NotFound, AccessDenied, StorageUnreachable
+        """
+
+    @abstractmethod
+    def get_versioned(self, key: str, limit: int | None = None) -> tuple[Buffer, str]:
+        """The whole object and its version, for `replace`. Raises like `get`."""
+
+    @abstractmethod
+    def put_new(self, key: str, pieces: Iterable[Buffer]) -> float:
+        """Store an object under a key that does not exist; returns storage's time of it, in seconds.
+
+        Until `make_durable` returns, a power cut may lose it; a crash of the process never leaves a
+        part of it under the key.
+
+        Raises:
+            AlreadyExists, AccessDenied, StorageUnreachable
+        """
+
+    @abstractmethod
+    def replace(self, key: str, data: Buffer, version: str | None) -> None:
+        """Replace an object if its version is still `version` (None: if it does not exist); durable on return.
+
+        Raises:
+            PreconditionFailed: it is not; nothing was written.
+            AccessDenied, StorageUnreachable: the outcome is unknown to the caller.
+        """
+
+    @abstractmethod
+    def make_durable(self) -> None:
+        """Everything that this instance has put survives a power cut once this returns."""
+
+    @abstractmethod
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """All keys that begin with `prefix`, in no particular order."""
+
+    @abstractmethod
+    def delete(self, key: str) -> None:
+        """Delete all versions of a key; a key that is not there is fine."""
+
+    @abstractmethod
+    def now(self) -> float:
+        """Storage's own clock, in seconds since the epoch."""
+
+    @abstractmethod
+    def check_writable(self, single_writer: bool = False) -> None:
+        """Called before the first write: are conditional puts honest here?
+
+        Raises:
+            UnsafeStorage: they are not, and the caller did not say `single_writer`.
+        """
