@@ -1,0 +1,93 @@
+"""A venv for the peers, and a worker in it that measures when it is told to.
+
+python benchmarks/peers.py [DIR]     make the venv (default: .venv-peers beside the checkout's .venv) and say where
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from timing import Slice
+
+HERE = Path(__file__).resolve().parent
+REQUIREMENTS = HERE / "peers-requirements.txt"
+DEFAULT = HERE.parent / ".venv-peers"
+
+
+def python_of(place: Path = DEFAULT) -> Path:
+    """The interpreter of the peers' venv, made where it is missing or was made from other pins (about 120 MB)."""
+    stamp = place / "pins.sha256"
+    pins = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    python = place / "bin" / "python"
+    if not (stamp.exists() and stamp.read_text(encoding="ascii") == pins):
+        print(f"installing the peers (tink, aws-encryption-sdk; about 120 MB) into {place}", file=sys.stderr)
+        venv.create(place, with_pip=True, clear=True)
+        quiet = ["--quiet", "--disable-pip-version-check"]
+        subprocess.run([str(python), "-m", "pip", "install", *quiet, "-r", str(REQUIREMENTS)], check=True)
+        stamp.write_text(pins, encoding="ascii")
+    return python
+
+
+class Worker:
+    """A process that prepares and times contenders on request; `with` ends it."""
+
+    def __init__(self, python: Path | str, packages: list[str]) -> None:
+        command = [str(python), "-X", "utf8", str(HERE / "peers_worker.py"), *packages]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+        listed = self.ask(do="list")
+        self.families: dict[str, list[str]] = listed["contenders"]
+        self.versions: dict[str, str] = listed["versions"]
+
+    def ask(self, **request: object) -> dict[str, Any]:
+        self._requests.write(json.dumps(request) + "\n")
+        self._requests.flush()
+        answer = self._answers.readline()
+        if not answer:
+            raise RuntimeError(
+                f"the peers' worker ended with {self._process.wait()} at {request}; its traceback is above"
+            )
+        return json.loads(answer)  # type: ignore[no-any-return]  # the worker answers with objects
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._requests.close()
+        self._process.wait()
+        self._answers.close()
+
+
+class Remote:
+    """One variant in the worker, with the four verbs that a local one has."""
+
+    def __init__(self, worker: Worker, variant: str) -> None:
+        self.name = variant
+        self._worker = worker
+
+    def prepare(self, size: int, count: int) -> None:
+        self._worker.ask(do="prepare", variant=self.name, size=size, count=count)
+
+    def forget(self) -> None:
+        self._worker.ask(do="forget", variant=self.name)
+
+    def fit(self, direction: str, seconds: float) -> int:
+        return int(self._worker.ask(do="fit", variant=self.name, direction=direction, seconds=seconds)["number"])
+
+    def run(self, direction: str, number: int) -> Slice:
+        return Slice(**self._worker.ask(do="run", variant=self.name, direction=direction, number=number))
+
+
+if __name__ == "__main__":
+    print(python_of(Path(sys.argv[1]) if len(sys.argv) > 1 else DEFAULT))
