@@ -1,0 +1,72 @@
+# `make demo` and `make test` each make .venv and install what they need; both share it. Nothing needs root.
+#   PYTHON=python3.12   the Python that .venv is made with (3.11 or newer)
+#   CORPUS=DIR          `make demo` on your own folder of recordings
+#   JOBS=2              how many tests run side by side
+
+PYTHON ?= python3
+JOBS   ?= 2
+VENV   := .venv
+PY     := $(VENV)/bin/python
+
+# Named after what it installed and where: a changed dependency, or a moved checkout, installs again, and nothing else does.
+STAMP  := $(VENV)/installed-$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum | cut -d ' ' -f 1)
+
+# The scripts behind the README's figures; the other files there are their helpers.
+BENCHMARKS := benchmarks/decrypt.py
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-full lint format docs-check bench build clean distclean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## make .venv and install everything (the other targets do this by themselves)
+
+$(STAMP): | $(PY)
+	@echo "Installing into $(VENV). On Linux x86-64 a first installation downloads about 2.9 GB of wheels (2.7 GB of it"
+	@echo "torch and its CUDA libraries), and takes 5.5 GB on disk, plus about 3 GB in pip's cache and, while it runs, 3 GB"
+	@echo "in the temporary directory (TMPDIR). What is there already is not downloaded again."
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev,plot]'
+	@rm -f $(VENV)/installed-*
+	@touch $@
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "securedata needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+demo: $(STAMP)  ## encrypt real voices, verify, train on them, and show what was measured
+	$(PY) -m demo.run $(if $(CORPUS),--corpus "$(CORPUS)")
+
+test: lint  ## lint, then the tests: at most 7 minutes on 2 cores
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup
+
+test-full: lint  ## lint, then every test, the exhaustive and random-kill matrices included: hours
+	SECUREDATA_FULL=1 $(PY) -m pytest -n $(JOBS) --dist loadgroup -o timeout=7200
+
+lint: $(STAMP)  ## ruff, mypy (strict), import-linter
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports --no-logo
+
+format: $(STAMP)  ## let ruff sort the imports and lay out the code
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+docs-check: $(STAMP)  ## run the code blocks of README and docs
+	$(PY) -m pytest tests/test_docs.py tests/test_dependencies.py
+
+bench: $(STAMP)  ## every benchmark behind the README's figures; wants an idle machine
+	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(PY) $$script; done
+
+build: $(STAMP)  ## wheel and sdist into dist/
+	$(PY) -m build --no-isolation
+
+clean:  ## remove what was built and cached, but not .venv
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf *.egg-info
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean  ## remove .venv too
+	rm -rf $(VENV)
