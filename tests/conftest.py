@@ -1,0 +1,164 @@
+"""What holds for every test: an own home; `quiet` tests run alone; `full` tests wait for `make test-full`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+FULL = os.environ.get("SECUREDATA_FULL") == "1"
+
+# Two test processes on two cores: more threads in each would only take turns.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The default run gives the same verdict twice for the same code; the full one looks further each time. No deadline: how
+# long an example takes says more about the machine's other work than about the code.
+hypothesis.settings.register_profile("fast", max_examples=50, deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("full", max_examples=1000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile("full" if FULL else "fast")
+
+
+# ---------------------------------------------------------------------------------------------------- an own home
+
+
+@pytest.fixture(scope="session")
+def matplotlib_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the whole session, because matplotlib spends seconds on its font list."""
+    return tmp_path_factory.mktemp("matplotlib")
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, matplotlib_home: Path) -> Iterator[Path]:
+    """Points home, configuration and credentials of this test into a folder of its own, and returns that folder.
+
+    A test may therefore run `securedata init` without ever touching the keys of the person who runs the tests.
+    """
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("SECUREDATA_", "FSSPEC_", "AWS_", "VAULT_", "BAO_")) and name != "SECUREDATA_FULL":
+                patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        for name, folder in (
+            ("CONFIG", ".config"),
+            ("DATA", ".local/share"),
+            ("STATE", ".local/state"),
+            ("CACHE", ".cache"),
+        ):
+            patch.setenv(f"XDG_{name}_HOME", str(home / folder))
+        patch.setenv("XDG_CONFIG_DIRS", str(home / "etc"))
+        patch.setenv("MPLCONFIGDIR", str(matplotlib_home))
+        patch.setenv("MPLBACKEND", "Agg")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield home
+    # fsspec keeps filesystems for the life of the process; the next test's 'voice-a' is another corpus.
+    if "securedata.filesystem" in sys.modules:
+        sys.modules["securedata.filesystem"].SecuredataFileSystem.clear_instance_cache()
+
+
+@pytest.fixture(scope="session")
+def whole() -> bool:
+    """Whether to go through a matrix whole (`make test-full`) or to take a sample of it."""
+    return FULL
+
+
+# ------------------------------------------------------------------------------------- tests that wait for test-full
+
+LEFT = pytest.StashKey[int]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if FULL:
+        return
+    left = [item for item in items if item.get_closest_marker("full")]
+    config.stash[LEFT] = len(left)
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if hasattr(session.config, "workeroutput"):  # a process of pytest-xdist: it alone has collected
+        session.config.workeroutput["left"] = session.config.stash.get(LEFT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    node.config.stash[LEFT] = getattr(node, "workeroutput", {}).get("left", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    left = config.stash.get(LEFT, 0)
+    if left:
+        terminalreporter.write_line(f"{left} exhaustive tests are left to `make test-full` (SECUREDATA_FULL=1)")
+
+
+# ------------------------------------------------------------------------------------ tests that need a quiet machine
+
+
+class Room:
+    """Lets many ordinary tests in, or one `quiet` test alone, over all processes of pytest-xdist.
+
+    Whoever wants in waits at the door first, holding it: otherwise ordinary tests, which follow each other without a
+    pause, would keep a quiet one out until the end.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._door = (folder / "door").open("w")
+        self._inside = (folder / "inside").open("w")
+
+    def close(self) -> None:
+        self._door.close()
+        self._inside.close()
+
+    @contextmanager
+    def enter(self, alone: bool) -> Iterator[None]:
+        fcntl.flock(self._door, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self._inside, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        finally:
+            fcntl.flock(self._door, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._inside, fcntl.LOCK_UN)
+
+
+ROOM = pytest.StashKey[Room]()
+ROOM_FOLDER = pytest.StashKey[str]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    if ROOM_FOLDER not in node.config.stash:
+        node.config.stash[ROOM_FOLDER] = tempfile.mkdtemp(prefix="securedata-tests-")
+    node.workerinput["room"] = node.config.stash[ROOM_FOLDER]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        config.stash[ROOM] = Room(Path(config.workerinput["room"]))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if ROOM in config.stash:
+        config.stash[ROOM].close()
+    if ROOM_FOLDER in config.stash:
+        shutil.rmtree(config.stash[ROOM_FOLDER])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outside of pytest-timeout: waiting is not the test's time
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    room = item.config.stash.get(ROOM, None)
+    if room is None:  # one process: every test is alone
+        return (yield)
+    with room.enter(alone=item.get_closest_marker("quiet") is not None):
+        return (yield)

@@ -1,0 +1,73 @@
+"""Every Python block of README.md and docs/ runs, file by file, in order, beside a small corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.readme import all_blocks, blocks, prepare, run_python, script
+from tests.tree import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+WITH_CODE = [page for page in PAGES if page.name == "README.md" or blocks(page)]
+
+
+def test_readme_shows_how() -> None:
+    assert blocks(ROOT / "README.md")
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_page_runs(page: Path, tmp_path: Path) -> None:
+    prepare(tmp_path)
+    run_python(page, tmp_path)
+
+
+# The extraction itself, so that a block it misses is not mistaken for one that passed.
+
+PAGE = """\
+# Title
+
+```python
+a = 1
+```
+
+1. In a list:
+
+   ~~~python
+   if a:
+       b = "```"
+   ~~~
+
+````text
+```python
+not this one
+```
+````
+
+```
+nor this
+```
+"""
+
+
+def test_blocks_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE, encoding="utf-8")
+    assert [(block.line, block.text) for block in blocks(page)] == [(4, "a = 1"), (10, 'if a:\n    b = "```"')]
+    assert script(page).splitlines()[3] == "a = 1"
+    assert script(page).splitlines()[9] == "if a:"
+    assert [block.language for block in all_blocks(PAGE)] == ["python", "python", "text", ""]
+
+
+def test_open_block_is_an_error() -> None:
+    with pytest.raises(ValueError, match="line 1 is never closed"):
+        all_blocks("```python\na = 1\n")
+
+
+@pytest.mark.parametrize("line", ["raise KeyError('x')", "import warnings; warnings.warn('old')", "assert False"])
+def test_block_that_fails_is_shown_with_its_line(line: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Title\n\n```python\na = 1\n{line}\n```\n", encoding="utf-8")
+    with pytest.raises(AssertionError, match=r'File "page\.md", line 5'):
+        run_python(page, tmp_path)
