@@ -4,11 +4,11 @@
     python benchmarks/decrypt.py --no-peers          without the peers' venv
     python benchmarks/decrypt.py --sizes 100kB,1MiB --rounds 15 --out results
 
-Each contender opens what it sealed itself, into a reused buffer where its API has one. In every round each of them works
-for a few short slices in turn, in an order that rotates, so that what the machine does meanwhile hits all of them; the
-fastest slice of each (a disturbance only ever adds) stands for it, and the ratios are formed per round, from CPU time. A
-family with variants (frame length, segment size, way of reading) enters with the one that was fastest at that size in a
-short trial before the rounds.
+Each contender opens what it sealed itself, into a reused buffer where its API has one. In every round each of them
+works for a few short slices in turn, in an order that rotates, so that what the machine does meanwhile hits all of
+them; the fastest slice of each (a disturbance only ever adds) stands for it, and the ratios are formed per round, from
+CPU time. A family with variants (frame length, segment size, way of reading) enters with the one that was fastest at
+that size in a short trial before the rounds.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from stats import Estimate, Figure, estimate, figures_table, number, table
 from timing import Contender, Slice, Work, number_for, run
 
 SIZES = {"4kB": 4_000, "32kB": 32_000, "100kB": 100_000, "1MiB": 1 << 20, "16MiB": 16 << 20}
-WORKING_SET = """bytes of plaintext opened in turn, at least one object; by default (1 MiB) an object is in the core's caches
-when it is opened, as one is that was fetched just before"""
+WORKING_SET = """bytes of plaintext opened in turn, at least one object; by default (1 MiB) an object is in the
+core's caches when it is opened, as one is that was fetched just before"""
 DIRECTIONS = ("open", "seal")
 LIMIT = contenders.OneShot.name
 READER = "securedata reader"

@@ -16,9 +16,9 @@ REACH = 0.9
 class Estimate:
     """The median of some runs and an interval for it.
 
-    The interval is the order-statistic one: distribution-free, no resampling. It is the narrowest symmetric pair of runs
-    that holds the true median with 95 % confidence; with 7 runs that is the smallest and the largest (98.4 %), with fewer
-    than 6 the two extremes hold it with less, which `confidence` says.
+    The interval is the order-statistic one: distribution-free, no resampling. It is the narrowest symmetric pair of
+    runs that holds the true median with 95 % confidence; with 7 runs that is the smallest and the largest (98.4 %),
+    with fewer than 6 the two extremes hold it with less, which `confidence` says.
     """
 
     median: float

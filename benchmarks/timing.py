@@ -39,7 +39,7 @@ class Work:
 
 
 class Contender(Protocol):
-    """Whoever seals `count` objects of `size` bytes of plaintext, opens them, and has checked that they are the same."""
+    """Whoever seals `count` objects of `size` bytes, opens them, and has checked that they are the same."""
 
     name: str
 

@@ -1,0 +1,78 @@
+"""Clips of speech as training corpora have them: 15 s, 16 kHz, mono, FLAC; made of recordings that are at hand.
+
+Debian's telephone prompts are what the demo takes too (8 kHz recordings of professional speakers); --speech DIR takes
+any other folder of speech. Recordings of one folder are joined, a quarter of a second between them, and resampled.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+RATE = 16_000
+SECONDS = 15
+SUFFIXES = (".wav", ".flac", ".ogg")
+PAUSE = 0.25
+
+
+def speech_folder(given: Path | None, cache: Path) -> Path:
+    """The folder that was named, or the demo's prompts, fetched by apt (about 60 MB) if need be."""
+    if given is not None:
+        return given
+    repository = str(Path(__file__).resolve().parent.parent)
+    if repository not in sys.path:
+        sys.path.append(repository)
+    from demo import DemoError
+    from demo.prompts import get_voices
+
+    try:
+        return get_voices(cache, say=lambda text: print(text, file=sys.stderr))
+    except DemoError as error:
+        raise SystemExit(f"{error}\nor name a folder of speech: --speech DIR") from error
+
+
+def make(speech: Path, target: Path, count: int) -> list[Path]:
+    """Write `count` clips as target/SPEAKER/NUMBER.flac, one speaker for each folder directly under `speech`.
+
+    A clip that is there already is kept: the same recordings give the same clips.
+    """
+    groups = {path.name: _recordings(path) for path in sorted(speech.iterdir()) if path.is_dir()}
+    groups = {name: files for name, files in groups.items() if files} or {speech.name: _recordings(speech)}
+    if not any(groups.values()):
+        raise SystemExit(f"{speech} holds no recordings ({', '.join(SUFFIXES)})")
+    streams = {name: _clips(files) for name, files in groups.items()}
+    made = []
+    for number, name in zip(range(count), cycle(streams)):
+        path = target / name / f"{number:05d}.flac"
+        clip = next(streams[name])
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, clip, RATE, subtype="PCM_16")
+        made.append(path)
+    return made
+
+
+def _recordings(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+
+
+def _clips(files: list[Path]) -> Iterator[np.ndarray]:
+    """One clip after the other, going round the recordings for ever."""
+    pause = np.zeros(int(PAUSE * RATE), np.float32)
+    held: list[np.ndarray] = []
+    frames, wanted = 0, SECONDS * RATE
+    for path in cycle(files):
+        data, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        mono = soxr.resample(data.mean(axis=1), rate, RATE)
+        held += [mono, pause]
+        frames += len(mono) + len(pause)
+        while frames >= wanted:
+            joined = np.concatenate(held)
+            yield joined[:wanted]
+            held, frames = [joined[wanted:]], frames - wanted
