@@ -289,9 +289,7 @@ def open_range(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expe
     return _slice(message, first, chunks, offset, length, expect)
 
 
-def _open_range_unknown(
-    key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expect, sealed: int
-) -> bytearray:
+def _open_range_unknown(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expect, sealed: int) -> bytearray:
     if sealed < FIXED + PREFIX + TAG:
         _cut(expect, sealed)
     head = _fetch(fetch, [(0, FIXED + PREFIX)], expect)[0]
@@ -367,7 +365,9 @@ def _size(sealed: int, header_length: int, expect: Expect) -> int:
 
 
 def _cut(expect: Expect, found: int) -> NoReturn:
-    wanted = f"{expect.sealed_size} were sealed" if expect.sealed_size is not None else "it does not end in a last chunk"
+    wanted = (
+        f"{expect.sealed_size} were sealed" if expect.sealed_size is not None else "it does not end in a last chunk"
+    )
     _wrong_length(expect, f"{found}, but {wanted}")
 
 

@@ -118,5 +118,3 @@ def unwrap_key(wraps: Sequence[Wrap], trusted: Sequence[KMS], corpus_id: bytes, 
         "name the KMS with kms=, --kms, SECUREDATA_KMS or in the config file",
         root=root,
     )
-
-

@@ -1,0 +1,1 @@
+"""A corpus: open it, index it, commit to it, ingest, verify."""

@@ -1,0 +1,234 @@
+"""Names of corpora: the config file, the environment, and the four spellings of a target.
+
+    ~/.config/securedata/config.toml      (XDG_CONFIG_HOME; SECUREDATA_CONFIG names another file)
+    /etc/xdg/securedata/config.toml       below it (XDG_CONFIG_DIRS)
+
+Never the working directory and never the corpus: whoever can write there would choose the KMS. For
+kms and pin the most specific wins: the argument, then the corpus's entry, then SECUREDATA_KMS and
+SECUREDATA_PIN (lists separated by blanks).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from securedata.errors import ConfigError, PinRequired
+from securedata.keys.pin import Pin, parse_pin
+
+SCHEME = "securedata://"
+_OPTIONS = ("role", "profile", "region", "endpoint_url")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_FORBIDDEN = ("key", "secret", "token", "password")
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A corpus as any process can find it anew: no keys, no credentials."""
+
+    root: str
+    name: str | None = None
+    kms: tuple[str, ...] = ()
+    pins: tuple[Pin, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def require_pin(self) -> None:
+        """Called before the first call of whoever writes.
+
+        Raises:
+            PinRequired
+        """
+        if not self.pins:
+            raise PinRequired(
+                f"writing to {self.root} needs the pin of the corpus, so that a swapped one is noticed: give pin=, "
+                "--pin, SECUREDATA_PIN or the config entry; 'securedata info' prints it",
+                root=self.root,
+            )
+
+
+def resolve(
+    target: str | os.PathLike[str] | Reference,
+    kms: str | Sequence[str] | None = None,
+    pin: str | Sequence[str] | None = None,
+) -> Reference:
+    """Find a corpus by NAME, securedata://NAME, path or URL. Contacts nobody.
+
+    Raises:
+        ConfigError: a name that the config does not hold.
+        InvalidArgument: a pin that cannot be parsed.
+    """
+    if isinstance(target, Reference):
+        base = target
+    else:
+        base = _find(os.fspath(target))
+    uris = _words(kms) or base.kms or tuple(os.environ.get("SECUREDATA_KMS", "").split())
+    pins = _words(pin)
+    if pins:
+        parsed = tuple(parse_pin(one) for one in pins)
+    else:
+        parsed = base.pins or tuple(parse_pin(one) for one in os.environ.get("SECUREDATA_PIN", "").split())
+    return Reference(base.root, base.name, uris, parsed, base.options)
+
+
+def _find(target: str) -> Reference:
+    entries = load()
+    if target.startswith(SCHEME):
+        name = target[len(SCHEME) :].strip("/")
+        if name not in entries:
+            raise ConfigError(_unknown(name, entries))
+        return entries[name]
+    if target in entries:
+        return entries[target]
+    if _NAME.fullmatch(target) and "." not in target and not os.path.exists(target):
+        raise ConfigError(_unknown(target, entries) + "; a folder is written with a slash, as ./" + target)
+    root = normal_root(target)
+    for entry in entries.values():
+        if normal_root(entry.root) == root:
+            return entry
+    return Reference(root)
+
+
+def normal_root(root: str) -> str:
+    """One spelling for each root: absolute and resolved for a local path, no slash at the end."""
+    if root.startswith("file://"):
+        root = root[len("file://") :]
+    if "://" in root:
+        return root.rstrip("/")
+    return os.path.realpath(os.path.expanduser(root))
+
+
+def _unknown(name: str, entries: Iterable[str]) -> str:
+    known = ", ".join(sorted(entries)) or "none"
+    return f"no corpus named {name!r} in {config_path()}; known names: {known}"
+
+
+def _words(value: str | Sequence[str] | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return tuple(value.split()) if isinstance(value, str) else tuple(value)
+
+
+# ---------------------------------------------------------------- the file
+
+
+def config_path() -> Path:
+    """The user's config file, whether it exists or not."""
+    named = os.environ.get("SECUREDATA_CONFIG")
+    return Path(named) if named else _home("XDG_CONFIG_HOME", ".config") / "config.toml"
+
+
+def data_dir() -> Path:
+    """Where key files of the embedded default are made."""
+    return _home("XDG_DATA_HOME", ".local/share")
+
+
+def state_dir() -> Path:
+    """Where the newest generation that was seen of each corpus is remembered."""
+    return _home("XDG_STATE_HOME", ".local/state")
+
+
+def _home(variable: str, default: str) -> Path:
+    base = os.environ.get(variable)
+    return (Path(base) if base else Path.home() / default) / "securedata"
+
+
+def _files() -> Iterator[Path]:
+    if not os.environ.get("SECUREDATA_CONFIG"):
+        for base in reversed(os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")):
+            if base:
+                yield Path(base) / "securedata" / "config.toml"
+    yield config_path()
+
+
+def load() -> dict[str, Reference]:
+    """All entries, by name; the user's over the system's.
+
+    Raises:
+        ConfigError: a file that cannot be read or parsed.
+    """
+    entries: dict[str, Reference] = {}
+    for path in _files():
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise ConfigError(f"the config file {path} cannot be read: {error}") from error
+        corpora = content.get("corpora", {})
+        if not isinstance(corpora, dict):
+            raise ConfigError(f"{path}: corpora must be tables, as [corpora.voice-a]")
+        for name, entry in corpora.items():
+            entries[name] = _entry(path, name, entry)
+    return entries
+
+
+def _entry(path: Path, name: str, entry: Any) -> Reference:
+    where = f"{path}: [corpora.{name}]"
+    if not isinstance(entry, dict) or not isinstance(entry.get("root"), str):
+        raise ConfigError(f'{where} needs a root, as root = "/data/voice-a"')
+    for option in entry:
+        if any(word in option.lower() for word in _FORBIDDEN):
+            raise ConfigError(f"{where}: {option} looks like a credential; name a profile or a role instead")
+        if option not in ("root", "kms", "pin", *_OPTIONS):
+            raise ConfigError(f"{where}: unknown option {option}; known are root, kms, pin, {', '.join(_OPTIONS)}")
+    kms, pin = entry.get("kms", []), entry.get("pin", [])
+    uris = [kms] if isinstance(kms, str) else kms
+    pins = pin.split() if isinstance(pin, str) else pin
+    if not all(isinstance(one, str) for one in [*uris, *pins]):
+        raise ConfigError(f"{where}: kms and pin are strings or lists of strings")
+    options = {key: str(value) for key, value in entry.items() if key in _OPTIONS}
+    return Reference(entry["root"], name, tuple(uris), tuple(parse_pin(one) for one in pins), options)
+
+
+def check_name(name: str) -> str:
+    """A name that can stand in a URL and in TOML.
+
+    Raises:
+        ConfigError
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is no name for a corpus: use letters, digits, '.', '_' and '-'")
+    return name
+
+
+def entry_text(name: str, reference: Reference) -> str:
+    """The config block for a colleague."""
+    return tomlkit.dumps({"corpora": {name: _table(reference)}})
+
+
+def _table(reference: Reference) -> dict[str, Any]:
+    table: dict[str, Any] = {"root": reference.root, "kms": list(reference.kms)}
+    if reference.pins:
+        table["pin"] = " ".join(str(pin) for pin in reference.pins)
+    return {**table, **reference.options}
+
+
+def write_entry(name: str, reference: Reference) -> Path:
+    """Add or replace an entry in the user's config file, whose other lines and comments stay as they are.
+
+    Raises:
+        ConfigError
+    """
+    path = config_path()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        document = tomlkit.parse(text)
+        corpora = document.setdefault("corpora", tomlkit.table(is_super_table=True))
+        corpora[check_name(name)] = _table(reference)
+        temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(tomlkit.dumps(document))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, tomlkit.exceptions.TOMLKitError) as error:
+        raise ConfigError(f"the config file {path} cannot be written: {error}") from error
+    return path

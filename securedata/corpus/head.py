@@ -1,0 +1,244 @@
+"""The head: the only object that is ever replaced, and so the commit point.
+
+Its header carries the corpus key, wrapped by one KMS key or several; its body is JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from securedata.errors import MalformedManifest, OlderGeneration, SupersededKey
+from securedata.format.header import MAX_HEAD_HEADER, WRAP, Header, Kind
+from securedata.format.sealed import Expect, check, open_whole, seal, sealed_size
+from securedata.keys.kms import KMS
+from securedata.keys.pin import Pin, check_corpus, check_secret, make_pin
+from securedata.keys.wraps import Wrap, unwrap_key
+from securedata.storage.base import Buffer, Storage
+
+KEY = "head"
+MAX_BODY = 64 * 1024 * 1024
+MAX_SEALED = sealed_size(MAX_BODY, MAX_HEAD_HEADER)
+WRITES_KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TableRef:
+    """A manifest part: its id, the key it is sealed under, its rows and its bytes on storage."""
+
+    id: bytes
+    key: bytes = field(repr=False)
+    rows: int
+    size: int
+
+    @property
+    def storage_key(self) -> str:
+        return f"manifest/{self.id.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A list of what one commit took out, and storage's time of that commit in seconds."""
+
+    table: TableRef
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """An erased subject's tag, and the generation that erased it."""
+
+    tag: bytes
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A head's content. `unknown` keeps what a newer version wrote there."""
+
+    corpus_id: bytes
+    key_id: bytes
+    write_id: bytes
+    wraps: tuple[Wrap, ...]
+    generation: int
+    secret: bytes = field(repr=False)
+    parts: tuple[TableRef, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+    tombstones: tuple[Tombstone, ...] = ()
+    leaving: tuple[Leaving, ...] = ()
+    horizon: float = 0.0
+    superseded: tuple[bytes, ...] = ()
+    writes: tuple[bytes, ...] = ()
+    unknown: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def pin(self) -> Pin:
+        return make_pin(self.corpus_id, self.secret)
+
+    @property
+    def rows(self) -> int:
+        return sum(part.rows for part in self.parts)
+
+    def next(self, write_id: bytes, **changes: Any) -> Head:
+        """The head of the next generation."""
+        writes = (*self.writes, write_id)[-WRITES_KEPT:]
+        return replace(self, generation=self.generation + 1, write_id=write_id, writes=writes, **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedHead:
+    """A head, the corpus key that opened it, and storage's version of it, which a commit replaces."""
+
+    head: Head
+    key: bytes = field(repr=False)
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The newest that a reader or writer has seen of a corpus; older heads are refused."""
+
+    generation: int = 0
+    superseded: frozenset[bytes] = frozenset()
+
+
+def seal_head(head: Head, key: bytes) -> bytearray:
+    """The head's bytes for storage, sealed under the corpus key."""
+    body = {
+        **head.unknown,
+        "generation": head.generation,
+        "secret": head.secret.hex(),
+        "parts": [_table_json(part) for part in head.parts],
+        "settings": head.settings,
+        "tombstones": [{"tag": one.tag.hex(), "generation": one.generation} for one in head.tombstones],
+        "leaving": [{**_table_json(one.table), "time": one.time} for one in head.leaving],
+        "horizon": head.horizon,
+        "superseded": [one.hex() for one in head.superseded],
+        "writes": [one.hex() for one in head.writes],
+    }
+    header = Header(
+        Kind.HEAD, head.corpus_id, head.write_id, head.key_id, tuple((WRAP, wrap.encode()) for wrap in head.wraps)
+    )
+    return seal(header, key, json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
+
+
+def read_head(
+    storage: Storage, trusted: Sequence[KMS], pins: tuple[Pin, ...] = (), seen: Seen | None = None
+) -> OpenedHead:
+    """Fetch and open the head: one GET and one unwrap.
+
+    Raises:
+        NotFound: there is none.
+        FormatError, PinMismatch, NoTrustedKey, KMSDenied, ..., OlderGeneration, SupersededKey, MalformedManifest
+    """
+    data, version = storage.get_versioned(KEY, MAX_SEALED)
+    return open_head(data, version, storage.url, trusted, pins, seen)
+
+
+def open_head(
+    data: Buffer,
+    version: str,
+    root: str,
+    trusted: Sequence[KMS],
+    pins: tuple[Pin, ...] = (),
+    seen: Seen | None = None,
+) -> OpenedHead:
+    """Open a head through the KMS. What needs no key is checked before the KMS is asked."""
+    header, wraps = peek(data, root)
+    check_corpus(pins, header.corpus_id, root)
+    if seen and header.key_id in seen.superseded:
+        raise SupersededKey(
+            f"the head of {root} is under corpus key {header.key_id.hex()}, which a later head replaced: "
+            "an old head was put back; restore the newest, or accept it with --accept-generation",
+            root=root,
+        )
+    key = unwrap_key(wraps, trusted, header.corpus_id, root)
+    head = open_with(data, key, root)
+    check_secret(pins, head.corpus_id, head.secret, root)
+    if seen and head.generation < seen.generation:
+        raise OlderGeneration(
+            f"the head of {root} has generation {head.generation}, {seen.generation} was seen before: "
+            "an old head was put back; restore the newest, or accept it with --accept-generation "
+            f"{head.generation}",
+            root=root,
+        )
+    return OpenedHead(head, key, version)
+
+
+def peek(data: Buffer, root: str) -> tuple[Header, tuple[Wrap, ...]]:
+    """What a head says before it is opened: header and wraps, not yet authenticated.
+
+    Raises:
+        FormatError
+    """
+    expect = Expect(Kind.HEAD, None, None, root)
+    header = Header.decode(data, expect.name)
+    check(header, expect)
+    return header, tuple(Wrap.decode(value, root) for kind, value in header.tlvs if kind == WRAP)
+
+
+def open_with(data: Buffer, key: bytes, root: str) -> Head:
+    """Open a head under a known corpus key.
+
+    Raises:
+        FormatError, MalformedManifest
+    """
+    header, wraps = peek(data, root)
+    body = open_whole(key, data, Expect(Kind.HEAD, header.corpus_id, None, root))
+    try:
+        return _parse(json.loads(body.decode()), header, wraps)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MalformedManifest(
+            f"the head of {root} is authentic and breaks the format ({type(error).__name__}); "
+            "it was written by a broken writer: restore head.prev or an older version",
+            root=root,
+        ) from error
+
+
+def _parse(body: dict[str, Any], header: Header, wraps: tuple[Wrap, ...]) -> Head:
+    body = dict(body)
+    head = Head(
+        corpus_id=header.corpus_id,
+        key_id=header.key_id,
+        write_id=header.object_id,
+        wraps=wraps,
+        generation=_natural(body.pop("generation")),
+        secret=_hex(body.pop("secret"), 32),
+        parts=tuple(_table(one) for one in body.pop("parts")),
+        settings=dict(body.pop("settings")),
+        tombstones=tuple(
+            Tombstone(_hex(one["tag"], 32), _natural(one["generation"])) for one in body.pop("tombstones")
+        ),
+        leaving=tuple(Leaving(_table(one), float(one["time"])) for one in body.pop("leaving")),
+        horizon=float(body.pop("horizon")),
+        superseded=tuple(_hex(one, 16) for one in body.pop("superseded")),
+        writes=tuple(_hex(one, 16) for one in body.pop("writes")),
+        unknown=body,
+    )
+    ids = [part.id for part in head.parts]
+    if len(set(ids)) != len(ids):
+        raise ValueError("a part is named twice")
+    return head
+
+
+def _table_json(ref: TableRef) -> dict[str, Any]:
+    return {"id": ref.id.hex(), "key": ref.key.hex(), "rows": ref.rows, "size": ref.size}
+
+
+def _table(one: dict[str, Any]) -> TableRef:
+    return TableRef(_hex(one["id"], 16), _hex(one["key"], 32), _natural(one["rows"]), _natural(one["size"]))
+
+
+def _hex(text: str, size: int) -> bytes:
+    raw = bytes.fromhex(text)
+    if len(raw) != size:
+        raise ValueError(f"{size} bytes were expected")
+    return raw
+
+
+def _natural(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("a natural number was expected")
+    return value

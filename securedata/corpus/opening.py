@@ -1,0 +1,476 @@
+"""Open a corpus and read its objects: one GET for the head, one per part, then objects. Readers never list."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.config import Reference, resolve
+from securedata.corpus.head import Head, OpenedHead, Seen, read_head
+from securedata.corpus.index import Index, Location
+from securedata.corpus.objectfile import ObjectFile
+from securedata.corpus.parts import read_table
+from securedata.corpus.schema import SCHEMA, TRAINING
+from securedata.corpus.shared import spawning
+from securedata.errors import (
+    CorpusGone,
+    GenerationChanged,
+    NotACorpus,
+    NotFound,
+    ObjectMissing,
+    PartMissing,
+    RowReplaced,
+    SecuredataError,
+    SubjectErased,
+)
+from securedata.format.cobblestone import Buffer
+from securedata.format.header import Kind
+from securedata.format.sealed import Expect, open_into, open_range
+from securedata.keys.grant import Grant, Lease
+from securedata.keys.kms import open_all
+from securedata.keys.tags import Tagger
+from securedata.storage.base import Storage
+from securedata.storage.registry import open_storage
+
+_TRIES = 4
+_RECHECK = 10.0
+
+
+class UnpinnedWarning(UserWarning):
+    """A reader opened a corpus without a pin: whoever can swap the storage chooses what is read."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What this process has done with a corpus since it was opened (or since the process was forked)."""
+
+    unwraps: int = 0
+    objects: int = 0
+    bytes: int = 0
+    seconds_fetch: float = 0.0
+    seconds_decrypt: float = 0.0
+
+
+def open_corpus(
+    target: str | os.PathLike[str] | Reference,
+    *,
+    kms: str | Sequence[str] | None = None,
+    pin: str | Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    filter: pc.Expression | None = None,
+    ttl: float = 3600.0,
+    kms_wait: float = 600.0,
+    refresh: bool = False,
+    storage: Storage | None = None,
+) -> Corpus:
+    """Open a corpus for reading.
+
+    Args:
+        target: a name from the config, `securedata://NAME`, a path or a URL.
+        kms: KMS URIs that are trusted to unwrap the corpus key, in the order to try.
+        pin: which corpus is meant, as `securedata info` prints it. Without one a warning shows it.
+        columns: manifest columns to keep in memory; None: what training needs.
+        filter: a pyarrow expression over the manifest's columns; only rows that pass are kept, with their keys.
+        ttl: seconds that the keys may be used before the KMS is asked again.
+        kms_wait: seconds that a read waits, after the deadline, for a KMS that is away.
+        refresh: a pickle of this corpus may be opened at a newer generation than it was made from.
+        storage: the storage to use in place of the one that the root names, for tests and benchmarks.
+
+    Raises:
+        ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
+    """
+    reference = resolve(target, kms, pin)
+    options = _Options(tuple(columns) if columns is not None else TRAINING, filter, ttl, kms_wait, refresh)
+    place = storage if storage is not None else open_storage(reference.root)
+    opened, index = _open(reference, place, options, None)
+    if not reference.pins:
+        warnings.warn(
+            f"{reference.root} was opened without a pin; if it is the corpus you mean, pin it: {opened.head.pin}",
+            UnpinnedWarning,
+            stacklevel=2,
+        )
+    corpus = Corpus(reference, place, options, opened.head, index, _grant(opened, options.ttl))
+    corpus.counters.unwraps = 1
+    return corpus
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    columns: tuple[str, ...]
+    filter: pc.Expression | None
+    ttl: float
+    kms_wait: float
+    refresh: bool
+
+
+def _grant(opened: OpenedHead, ttl: float) -> Grant:
+    head = opened.head
+    return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), ttl)
+
+
+def _open(reference: Reference, storage: Storage, options: _Options, seen: Seen | None) -> tuple[OpenedHead, Index]:
+    trusted = open_all(reference.kms)
+    missing: NotFound | None = None
+    named = b""
+    for _ in range(_TRIES):
+        opened = _head(reference, storage, lambda: read_head(storage, trusted, reference.pins, seen))
+        head = opened.head
+        if missing and any(part.id == named for part in head.parts):
+            break
+        try:
+            return opened, _index(storage, head, options)
+        except _Gone as gone:  # the head was replaced while we read: start over
+            missing, named = gone.error, gone.part
+    raise PartMissing(
+        f"the head of {reference.root} names manifest part {named.hex()}, which storage does not have: "
+        "its rows cannot be read; restore the part from a backup or an older version of the storage",
+        root=reference.root,
+        object_id=named,
+    ) from missing
+
+
+class _Gone(Exception):
+    def __init__(self, part: bytes, error: NotFound) -> None:
+        super().__init__(part)
+        self.part, self.error = part, error
+
+
+def _head(reference: Reference, storage: Storage, read: Callable[[], OpenedHead]) -> OpenedHead:
+    try:
+        return read()
+    except NotFound as error:
+        if reference.pins or any(True for _ in storage.list("objects/")):
+            raise CorpusGone(
+                f"the corpus is gone: {reference.root} has no head any more; restore it from a backup, "
+                "from head.prev or from an older version of the storage",
+                root=reference.root,
+            ) from error
+        raise NotACorpus(
+            f"there is no corpus at {reference.root}: check the path, or make one with 'securedata init'",
+            root=reference.root,
+        ) from error
+
+
+def _index(storage: Storage, head: Head, options: _Options) -> Index:
+    wanted = None if options.filter is not None else (*options.columns, "data_key", *TRAINING)
+    columns = None if wanted is None or any(name not in SCHEMA.names for name in wanted) else wanted
+
+    def loader(number: int) -> Callable[[], pa.Table]:
+        def load() -> pa.Table:
+            part = head.parts[number]
+            try:
+                return read_table(storage, head.corpus_id, part, columns)
+            except NotFound as error:
+                raise _Gone(part.id, error) from error
+
+        return load
+
+    parts = [loader(number) for number in range(len(head.parts))] or [SCHEMA.empty_table]
+    return Index.build(parts, options.columns, options.filter)
+
+
+class Corpus:
+    """An opened corpus: its rows, and the right to read their objects for a while.
+
+    It never changes under its reader; `refresh` opens the current head. Safe to use from several
+    threads. To the workers that multiprocessing starts it goes in memory; any other pickle carries
+    references only, and its receiver asks the KMS for itself.
+    """
+
+    def __init__(
+        self, reference: Reference, storage: Storage, options: _Options, head: Head, index: Index, grant: Grant
+    ) -> None:
+        self._begin(
+            reference if reference.pins else replace(reference, pins=(head.pin,)),
+            storage,
+            options,
+            head.corpus_id,
+            str(head.pin),
+            head.generation,
+            index,
+            grant,
+        )
+
+    def _begin(
+        self,
+        reference: Reference,
+        storage: Storage,
+        options: _Options,
+        corpus_id: bytes,
+        pin: str,
+        generation: int,
+        index: Index,
+        grant: Grant,
+    ) -> None:
+        self.root = reference.root
+        self.name = reference.name
+        self.corpus_id = corpus_id
+        self.pin = pin
+        self.generation = generation
+        self.index = index
+        self.reference = reference
+        self.counters = Counters()
+        self._storage = storage
+        self._options = options
+        self._rechecked = 0.0
+        self._lease = Lease(grant, self._renew, self.root, options.kms_wait)
+        _corpora.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Corpus {self.root} generation {self.generation}, {len(self)} rows>"
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __enter__(self) -> Corpus:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def table(self) -> pa.Table:
+        """The rows, without keys: a pyarrow Table of the columns that were asked for. No copy."""
+        return self.index.table
+
+    # ------------------------------------------------------------ read
+
+    def find(self, path: str) -> int:
+        """The row of a logical path.
+
+        Raises:
+            NoSuchPath
+        """
+        try:
+            return self.index.find(path)
+        except FileNotFoundError as error:
+            error.args = (f"{error} ({self.root})",)
+            raise
+
+    def value(self, column: str, i: int) -> Any:
+        """One cell of the manifest."""
+        return self.index.value(column, self.index.row(i))
+
+    def read(self, where: str | int) -> bytearray:
+        """The whole object of a row, given by its number or its logical path.
+
+        Raises:
+            NoSuchPath, FormatError, SubjectErased, RowReplaced, ObjectMissing, AccessDenied, KeysExpired, ...
+        """
+        i = self._row(where)
+        out = bytearray(self.index.value("size", i))
+        self.read_into(i, out)
+        return out
+
+    def read_into(self, i: int, out: Buffer) -> int:
+        """Like `read`, into the caller's buffer; returns the bytes of plaintext. On an error it holds none."""
+        self._lease.check()
+        started = time.perf_counter()
+        location = self.index.location(i)
+        # one byte more than the row says, so that an object that grew is noticed and never read whole
+        sealed = self._fetch(i, location, [(0, location.sealed_size + (location.pack is None))])[0]
+        fetched = time.perf_counter()
+        size = open_into(self.index.key(i), sealed, out, self._expect(location))
+        counters = self.counters
+        counters.objects += 1
+        counters.bytes += size
+        counters.seconds_fetch += fetched - started
+        counters.seconds_decrypt += time.perf_counter() - fetched
+        return size
+
+    def open_sealed_into(self, i: int, sealed: Buffer, out: Buffer) -> int:
+        """Open an object that was fetched already: row lookup, checks and decryption, and nothing else."""
+        self._lease.check()
+        return open_into(self.index.key(i), sealed, out, self._expect(self.index.location(i)))
+
+    def read_range(self, where: str | int, offset: int, length: int) -> bytearray:
+        """A range of an object's plaintext, cut at its end like a slice; fetches only the chunks it needs.
+
+        Raises:
+            as `read`
+        """
+        i = self._row(where)
+        self._lease.check()
+        started = time.perf_counter()
+        location = self.index.location(i)
+        waited = 0.0
+
+        def fetch(ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+            nonlocal waited
+            begun = time.perf_counter()
+            try:
+                return self._fetch(i, location, ranges)
+            finally:
+                waited += time.perf_counter() - begun
+
+        out = open_range(self.index.key(i), fetch, offset, length, self._expect(location))
+        counters = self.counters
+        counters.objects += 1
+        counters.bytes += len(out)
+        counters.seconds_fetch += waited
+        counters.seconds_decrypt += time.perf_counter() - started - waited
+        return out
+
+    def open(self, where: str | int) -> ObjectFile:
+        """A row's object as a seekable binary file with a read-ahead of 256 kB."""
+        i = self._row(where)
+        return ObjectFile(lambda offset, length: self.read_range(i, offset, length), self.index.value("size", i))
+
+    def _row(self, where: str | int) -> int:
+        return self.find(where) if isinstance(where, str) else self.index.row(where)
+
+    def _expect(self, location: Location) -> Expect:
+        return Expect(Kind.DATA, self.corpus_id, location.object_id, self.root, location.sealed_size, location.size)
+
+    def _fetch(self, i: int, location: Location, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        try:
+            if location.pack is None:
+                return self._storage.get_ranges(object_key(location.object_id), ranges)
+            base = location.offset or 0
+            return self._storage.get_ranges(
+                f"packs/{location.pack.hex()}", [(base + offset, length) for offset, length in ranges]
+            )
+        except NotFound as error:
+            self._explain_missing(i, location, error)
+            raise
+
+    def _explain_missing(self, i: int, location: Location, error: NotFound) -> None:
+        """Why an object is not there: read the head again, at most once in ten seconds."""
+        where = f"object {location.object_id.hex()} of {self.root}"
+
+        def because(kind: type[SecuredataError], text: str) -> SecuredataError:
+            return kind(f"{where} {text}", root=self.root, object_id=location.object_id, path=self.index.path(i))
+
+        now = time.monotonic()
+        if self._rechecked and now - self._rechecked < _RECHECK:
+            raise because(
+                ObjectMissing, "is not on storage; refresh() the dataset, or run 'securedata verify'"
+            ) from error
+        self._rechecked = now
+        opened = self._reread(None)
+        head = opened.head
+        tagger = Tagger(head.secret)
+        tombstones = {one.tag for one in head.tombstones}
+        if any(tagger.tag(name) in tombstones for name in self.index.value("subjects", i)):
+            raise because(
+                SubjectErased, "is gone: the person recorded in it was erased; refresh() the dataset"
+            ) from error
+        for part in head.parts:
+            ids = read_table(self._storage, head.corpus_id, part, ["path", "object_id"])
+            if pc.index(ids.column("object_id"), pa.scalar(location.object_id, pa.binary(16))).as_py() >= 0:
+                what = "is named by the current head and not on storage; restore it, or ingest the file again"
+                raise because(ObjectMissing, what) from error
+        what = f"is gone: its row was replaced or removed since generation {self.generation}; refresh() the dataset"
+        raise because(RowReplaced, what) from error
+
+    # ------------------------------------------------------------ keep
+
+    def refresh(self) -> bool:
+        """Open the current head; returns whether there was a newer one. Rows may have other numbers afterwards.
+
+        Raises:
+            as `open_corpus`
+        """
+        seen = self._seen(self._lease.grant)
+        before = self.generation
+        opened, index = _open(self.reference, self._storage, self._options, seen)
+        self.counters.unwraps += 1
+        self.index, self.generation = index, opened.head.generation
+        self._lease = Lease(_grant(opened, self._options.ttl), self._renew, self.root, self._options.kms_wait)
+        return self.generation != before
+
+    def close(self) -> None:
+        """Give the shared memory back once nobody uses it. Rows that were taken out stay readable."""
+        self.index.close()
+
+    def check_access(self) -> None:
+        """Renew the keys if it is time, as every read does.
+
+        Raises:
+            KeysExpired, KMSDenied, ...
+        """
+        self._lease.check()
+
+    @staticmethod
+    def _seen(grant: Grant) -> Seen:
+        return Seen(grant.generation, grant.superseded)
+
+    def _reread(self, seen: Seen | None) -> OpenedHead:
+        trusted = open_all(self.reference.kms)
+        self.counters.unwraps += 1
+        return _head(
+            self.reference,
+            self._storage,
+            lambda: read_head(self._storage, trusted, self.reference.pins, seen),
+        )
+
+    def _renew(self, old: Grant) -> Grant:
+        return _grant(self._reread(self._seen(old)), self._options.ttl)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if spawning() and self.index.shareable:
+            self._lease.hand_over()
+            self.index.populate()
+            return _attach, (
+                self.reference,
+                self._options,
+                self.corpus_id,
+                self.pin,
+                self.generation,
+                self.index,
+                self._lease.grant,
+            )
+        return _reopen, (self.reference, self._options, self.generation)
+
+
+def object_key(object_id: bytes) -> str:
+    """The storage key of an object."""
+    name = object_id.hex()
+    return f"objects/{name[:2]}/{name}"
+
+
+def _attach(
+    reference: Reference, options: _Options, corpus_id: bytes, pin: str, generation: int, index: Index, grant: Grant
+) -> Corpus:
+    corpus = Corpus.__new__(Corpus)
+    corpus._begin(reference, open_storage(reference.root), options, corpus_id, pin, generation, index, grant)
+    return corpus
+
+
+def _reopen(reference: Reference, options: _Options, generation: int) -> Corpus:
+    storage = open_storage(reference.root)
+    opened, index = _open(reference, storage, options, None)
+    if opened.head.generation != generation and not options.refresh:
+        index.close()
+        raise GenerationChanged(
+            f"{reference.root} has generation {opened.head.generation}, the pickle was made from {generation}: "
+            "open the corpus anew, or with refresh=True to take the current rows",
+            root=reference.root,
+        )
+    corpus = Corpus(reference, storage, options, opened.head, index, _grant(opened, options.ttl))
+    corpus.counters.unwraps = 1
+    return corpus
+
+
+_corpora: weakref.WeakSet[Corpus] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for corpus in list(_corpora):
+        corpus.counters = Counters()
+
+
+def _before_fork() -> None:
+    for corpus in list(_corpora):
+        corpus.index.populate()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

@@ -1,0 +1,100 @@
+"""Manifest parts and leaving lists: sealed Arrow IPC files of one record batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import pyarrow as pa
+from pyarrow import ipc
+
+from securedata.corpus.head import TableRef
+from securedata.corpus.schema import MAX_ROWS, SCHEMA
+from securedata.errors import MalformedManifest
+from securedata.format.header import Header, Kind
+from securedata.format.sealed import Expect, open_whole, seal
+from securedata.storage.base import Storage
+
+LEAVING_SCHEMA = pa.schema(
+    [pa.field("id", pa.binary(16), nullable=False), pa.field("what", pa.large_string(), nullable=False)]
+)
+
+
+def seal_table(table: pa.Table, corpus_id: bytes) -> tuple[TableRef, bytearray]:
+    """Seal a table under a fresh id and a fresh key."""
+    sink = pa.BufferOutputStream()
+    # no threads: an Arrow pool that is alive during a fork is one more thing that can hang
+    options = ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+    with ipc.new_file(sink, table.schema, options=options) as writer:
+        for batch in table.combine_chunks().to_batches():
+            writer.write_batch(batch)
+    object_id, key = os.urandom(16), os.urandom(32)
+    sealed = seal(Header(Kind.TABLE, corpus_id, object_id), key, memoryview(sink.getvalue()))
+    return TableRef(object_id, key, table.num_rows, len(sealed)), sealed
+
+
+def read_table(
+    storage: Storage, corpus_id: bytes, ref: TableRef, columns: Sequence[str] | None, schema: pa.Schema = SCHEMA
+) -> pa.Table:
+    """Fetch and open a part; only `columns` (None: all, unknown ones included) are decoded.
+
+    Raises:
+        NotFound, FormatError, MalformedManifest
+    """
+    return open_table(storage.get(ref.storage_key, ref.size), corpus_id, ref, columns, storage.url, schema)
+
+
+def open_table(
+    sealed: bytes | bytearray | memoryview,
+    corpus_id: bytes,
+    ref: TableRef,
+    columns: Sequence[str] | None,
+    root: str,
+    schema: pa.Schema = SCHEMA,
+) -> pa.Table:
+    """Open a sealed part that was fetched; checks it against what the head says.
+
+    Raises:
+        FormatError, MalformedManifest
+    """
+    expect = Expect(Kind.TABLE, corpus_id, ref.id, root, ref.size)
+    plain = open_whole(ref.key, sealed, expect)
+    try:
+        table = _parse(pa.py_buffer(plain), columns)
+        problem = _problem(table, ref, columns, schema)
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:
+        problem = f"it is no Arrow file ({type(error).__name__})"
+    if problem:
+        raise MalformedManifest(
+            f"{expect.name} is authentic and breaks the format: {problem}; it was written by a broken writer",
+            root=root,
+            object_id=ref.id,
+        )
+    return table
+
+
+def _parse(buffer: pa.Buffer, columns: Sequence[str] | None) -> pa.Table:
+    options = ipc.IpcReadOptions(use_threads=False)
+    if columns is not None:
+        names = ipc.open_file(buffer, options=options).schema.names
+        wanted = [names.index(name) for name in columns if name in names]
+        options = ipc.IpcReadOptions(use_threads=False, included_fields=wanted)
+    table = ipc.open_file(buffer, options=options).read_all()
+    table.validate()
+    return table
+
+
+def _problem(table: pa.Table, ref: TableRef, columns: Sequence[str] | None, schema: pa.Schema) -> str | None:
+    if table.num_rows != ref.rows or (table.num_rows > MAX_ROWS and schema is SCHEMA):
+        return f"it has {table.num_rows} rows, the head says {ref.rows}, at most {MAX_ROWS} are allowed"
+    for field in schema:
+        if columns is not None and field.name not in columns:
+            continue
+        if field.name not in table.schema.names:
+            return f"column {field.name} is missing"
+        column = table.column(field.name)
+        if column.type != field.type:
+            return f"column {field.name} is {column.type}, not {field.type}"
+        if column.null_count and not field.nullable:
+            return f"column {field.name} has nulls"
+    return None

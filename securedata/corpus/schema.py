@@ -1,0 +1,133 @@
+"""The manifest's columns: one schema for every kind of corpus. Unknown columns are kept."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from securedata.errors import InvalidArgument
+
+_TEXT = pa.large_string()
+_LIST = pa.list_(pa.large_string())
+
+_REQUIRED = [
+    ("path", _TEXT),
+    ("object_id", pa.binary(16)),
+    ("data_key", pa.binary(32)),
+]
+_PACKED = [("pack", pa.binary(16)), ("offset", pa.int64())]
+_SIZES = [("sealed_size", pa.int64()), ("size", pa.int64())]
+_AUDIO = [
+    ("format", _TEXT),
+    ("subtype", _TEXT),
+    ("sample_rate", pa.int32()),
+    ("channels", pa.int32()),
+    ("frames", pa.int64()),
+]
+_OPTIONAL_AUDIO = [("data_offset", pa.int64()), ("start", pa.int64()), ("frames_in_segment", pa.int64())]
+_PEOPLE = [
+    ("subjects", _LIST),
+    ("speaker", _TEXT),
+    ("utterance", _TEXT),
+    ("transcript", _TEXT),
+    ("split", _TEXT),
+    ("language", _TEXT),
+]
+_SOURCE = [("source_sha256", pa.binary(32)), ("source_mtime_ns", pa.int64())]
+_CONSENT = [("consent_id", _TEXT), ("purposes", _LIST), ("expires", pa.timestamp("us", tz="UTC"))]
+_EXTRA = [("extra", _TEXT)]
+
+
+def _fields(columns: list[tuple[str, pa.DataType]], nullable: bool) -> list[pa.Field]:
+    return [pa.field(name, kind, nullable=nullable) for name, kind in columns]
+
+
+SCHEMA = pa.schema(
+    _fields(_REQUIRED, False)
+    + _fields(_PACKED, True)
+    + _fields(_SIZES, False)
+    + _fields(_AUDIO, False)
+    + _fields(_OPTIONAL_AUDIO, True)
+    + _fields(_PEOPLE, False)
+    + _fields(_SOURCE, False)
+    + _fields(_CONSENT, True)
+    + _fields(_EXTRA, False)
+)
+
+STORAGE_COLUMNS = ("object_id", "pack", "offset", "sealed_size", "size")
+"""What reading an object needs besides its key; always in an index."""
+
+DESCRIPTIVE = (
+    "speaker",
+    "utterance",
+    "transcript",
+    "split",
+    "language",
+    "source_mtime_ns",
+    "consent_id",
+    "purposes",
+    "expires",
+    "extra",
+)
+"""Columns that a later ingest of the same recording may correct without sealing it anew."""
+
+TRAINING = (
+    "path",
+    *STORAGE_COLUMNS,
+    *(name for name, _ in _AUDIO),
+    *(name for name, _ in _OPTIONAL_AUDIO),
+    *(name for name, _ in _PEOPLE),
+    "extra",
+)
+"""What Sample, get_metadata and the usual filters need."""
+
+ALL = tuple(name for name in SCHEMA.names if name != "data_key")
+
+MAX_ROWS = 100_000
+"""Rows of one manifest part, at most."""
+
+
+def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
+    """Rows as a table of SCHEMA; missing nullable columns are null, missing text is ''.
+
+    Raises:
+        InvalidArgument: a column that the schema does not know, or a value of another type.
+    """
+    listed = list(rows)
+    known = set(SCHEMA.names)
+    for row in listed:
+        if unknown := set(row) - known:
+            raise InvalidArgument(f"unknown manifest columns: {', '.join(sorted(unknown))}; put them into extra")
+    defaults: dict[pa.DataType, object] = {_TEXT: "", _LIST: [], pa.int32(): 0, pa.int64(): 0}
+    columns = []
+    for field in SCHEMA:
+        default = None if field.nullable else defaults.get(field.type)
+        try:
+            columns.append(pa.array([row.get(field.name, default) for row in listed], field.type))
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise InvalidArgument(f"a value of column {field.name} does not fit {field.type}") from error
+        if not field.nullable and columns[-1].null_count:
+            raise InvalidArgument(f"column {field.name} must have a value in every row")
+    return pa.table(columns, schema=SCHEMA)
+
+
+def check_path(path: str) -> str:
+    """A logical path: relative, `/`-separated, NFC, without `.` or `..` parts, control characters or a backslash.
+
+    Raises:
+        InvalidArgument
+    """
+    parts = path.split("/")
+    if (
+        not path
+        or any(part in ("", ".", "..") for part in parts)
+        or "\\" in path
+        or any(ord(char) < 32 or ord(char) == 127 for char in path)
+        or unicodedata.normalize("NFC", path) != path
+    ):
+        raise InvalidArgument(
+            "a logical path must be relative, '/'-separated and NFC, without '..' or control characters", path=path
+        )
+    return path
