@@ -1,0 +1,48 @@
+"""Segments of longer recordings: seconds in a manifest, frames in the corpus, a path for each.
+
+A row's path is unique and several rows may share one object, so a segment's path is that of the recording with the
+frames it covers: `talk.wav` from frame 16000 up to 48000 is `talk@16000-48000.wav`. Its row says `start` 16000 and
+`frames_in_segment` 32000, from which the recording's own path can be had back.
+"""
+
+from __future__ import annotations
+
+from securedata.corpus.ingest.audio import AudioInfo
+from securedata.corpus.ingest.walk import without_suffix
+
+
+def segment_path(path: str, start: int, frames: int) -> str:
+    """The logical path of a segment of the recording at `path`."""
+    base = without_suffix(path)
+    return f"{base}{_mark(start, frames)}{path[len(base) :]}"
+
+
+def recording_path(path: str, start: int | None, frames: int | None) -> str:
+    """The logical path of the recording that a row belongs to; `path` itself where the row is all of it."""
+    if start is None or frames is None:
+        return path
+    base = without_suffix(path)
+    return base.removesuffix(_mark(start, frames)) + path[len(base) :]
+
+
+def _mark(start: int, frames: int) -> str:
+    return f"@{start}-{start + frames}"
+
+
+def to_frames(offset: float, duration: float | None, info: AudioInfo) -> tuple[int, int] | None:
+    """(start, frames) of a segment given in seconds; None if it is the whole recording.
+
+    Manifests round to milliseconds or hundredths, so an end up to 10 ms beyond the recording's is its end.
+
+    Raises:
+        ValueError: the segment is empty, or not inside the recording.
+    """
+    slack = info.sample_rate // 100
+    start = round(offset * info.sample_rate)
+    end = info.frames if duration is None else round((offset + duration) * info.sample_rate)
+    if start == 0 and abs(end - info.frames) <= slack:
+        return None
+    if start >= min(end, info.frames) or end > info.frames + slack:
+        length = info.frames / info.sample_rate
+        raise ValueError(f"from {offset} s for {duration} s is not inside a recording of {length:.3f} s")
+    return start, min(end, info.frames) - start

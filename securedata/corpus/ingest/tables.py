@@ -1,0 +1,302 @@
+"""Transcripts, speakers and segments from a NeMo manifest (JSON, one object a line) or from a table (CSV, TSV).
+
+A line that is no JSON object, has too few fields or names no audio file stops the reading: a manifest that is broken in
+one place is not trusted in others. A row of the right form with an impossible value is the fault of one recording.
+
+CSV follows RFC 4180 (quotes). TSV has no quotes, as in Common Voice, whose sentences begin with quotation marks.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn
+
+from securedata.corpus.ingest.walk import is_utf8
+from securedata.errors import InvalidArgument
+
+# What a column is called elsewhere; compared without case.
+KNOWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "path": ("path", "file", "filename", "file_name", "audio", "audio_filepath", "wav"),
+    "transcript": ("transcript", "text", "sentence", "transcription"),
+    "speaker": ("speaker", "speaker_id", "client_id", "spk_id"),
+    "subjects": ("subjects",),
+    "split": ("split", "subset"),
+    "language": ("language", "lang", "locale"),
+    "utterance": ("utterance", "id"),
+    "offset": ("offset",),
+    "duration": ("duration",),
+}
+_TARGETS = {name: target for target, names in KNOWN_COLUMNS.items() for name in names}
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")
+
+
+# Made once: json.loads() and dumps() with options make a new one at every call.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(slots=True, repr=False)  # holds transcripts and names
+class Rows:
+    """The rows of one manifest, as columns.
+
+    Attributes:
+        names: the audio file as the row spells it.
+        lines: where the row stands, from 1, for messages.
+        transcript, speaker, utterance, split, language: '' where the row has none.
+        subjects: the people recorded: those in `subjects`, else the speaker; () where the row names nobody.
+        offset, duration: seconds, or None.
+        extra: every other column, as one JSON object; '' if there is none.
+        fault: what is wrong with the row, '' if nothing.
+        names_people: whether the manifest has a speaker or subjects column at all.
+    """
+
+    names: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    transcript: list[str] = field(default_factory=list)
+    speaker: list[str] = field(default_factory=list)
+    utterance: list[str] = field(default_factory=list)
+    split: list[str] = field(default_factory=list)
+    language: list[str] = field(default_factory=list)
+    subjects: list[tuple[str, ...]] = field(default_factory=list)
+    offset: list[float | None] = field(default_factory=list)
+    duration: list[float | None] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    fault: list[str] = field(default_factory=list)
+    names_people: bool = False
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class _BadValue(Exception):
+    """A value that its column cannot hold; becomes the fault of its row."""
+
+
+def read_rows(manifest: str | os.PathLike[str], columns: Mapping[str, str | None] | None = None) -> Rows:
+    """Read a manifest: `.json`, `.jsonl`, `.ndjson` as JSON lines, `.csv`, `.tsv` as a table with a header.
+
+    Args:
+        manifest: the file.
+        columns: which of its columns is meant, as in `{"speaker": "client_id"}`; None or '' takes none for that
+            purpose, so the column goes to extra. Without an entry the usual names are recognised (`KNOWN_COLUMNS`).
+
+    Raises:
+        InvalidArgument: not readable, or not a manifest in one of these forms.
+    """
+    where = os.path.basename(os.fspath(manifest))
+    chosen = dict(columns or {})
+    if unknown := set(chosen) - set(KNOWN_COLUMNS):
+        raise InvalidArgument(f"no such column as {min(unknown)!r}: choose among {', '.join(KNOWN_COLUMNS)}")
+    suffix = os.path.splitext(where)[1].lower()
+    readers = {".json": _json_rows, ".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows, ".tsv": _csv_rows}
+    if suffix not in readers:
+        raise InvalidArgument(f"{where}: a manifest is one of {', '.join(readers)}; this is none by its suffix")
+    rows, roles = Rows(), _Roles(where, chosen)
+    try:
+        # newline='': a CSV field may hold line ends. utf-8-sig: Excel writes a byte order mark.
+        with open(manifest, encoding="utf-8-sig", newline="") as text:
+            for line, values in readers[suffix](text, suffix, where):
+                _append(rows, line, values, roles)
+    except OSError as error:
+        raise InvalidArgument(f"{where}: the manifest cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"{where}: the manifest is not UTF-8 text: {error.reason}") from error
+    if not len(rows):
+        raise InvalidArgument(f"{where} has no rows")
+    roles.check_all_found()
+    rows.names_people = "speaker" in roles.found or "subjects" in roles.found
+    return rows
+
+
+def _json_rows(text: Iterator[str], suffix: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, content in enumerate(text, 1):
+        if not content.strip():
+            continue
+        try:
+            values = _DECODER.decode(content)
+        except (ValueError, RecursionError) as error:
+            raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {error}") from error
+        if not isinstance(values, dict):
+            raise InvalidArgument(f"{where}, line {line}: not one JSON object a line, but a {type(values).__name__}")
+        yield line, values
+
+
+def _csv_rows(text: Iterator[str], suffix: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    if suffix == ".tsv":
+        reader = csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(text, strict=True)
+    header: list[str] | None = None
+    try:
+        for fields in reader:
+            if header is None:
+                header = [name.strip() for name in fields]
+                if twice := {name for name in header if header.count(name) > 1}:
+                    raise InvalidArgument(f"{where}: the header has two columns {min(twice)!r}")
+            elif fields and len(fields) != len(header):
+                raise InvalidArgument(
+                    f"{where}, line {reader.line_num}: {len(fields)} fields under a header of {len(header)}"
+                )
+            elif fields:
+                yield reader.line_num, dict(zip(header, fields, strict=True))
+    except csv.Error as error:
+        raise InvalidArgument(f"{where}, line {reader.line_num}: {error}") from error
+
+
+class _Roles:
+    """Which column serves as what, decided once per name and remembered."""
+
+    def __init__(self, where: str, chosen: Mapping[str, str | None]) -> None:
+        self.where = where
+        self.chosen = chosen
+        self.found: set[str] = set()
+        self._by_name: dict[str, str | None] = {}
+        self._mapped = {name: target for target, name in chosen.items() if name}
+
+    def of(self, values: Mapping[str, Any], line: int) -> dict[str, str]:
+        """target -> column name, for the columns of this row."""
+        roles: dict[str, str] = {}
+        for name in values:
+            if name not in self._by_name:
+                self._by_name[name] = self._target(name)
+            target = self._by_name[name]
+            if target is None:
+                continue
+            if target in roles:
+                raise InvalidArgument(
+                    f"{self.where}, line {line}: columns {roles[target]!r} and {name!r} could both be the {target}: "
+                    f"say which, as {target}={name}"
+                )
+            roles[target] = name
+        if "path" not in roles:
+            raise InvalidArgument(
+                f"{self.where}, line {line}: no column names the audio file (it has {', '.join(map(repr, values))}). "
+                f"It is called one of {', '.join(KNOWN_COLUMNS['path'])}; say path=NAME for another"
+            )
+        self.found.update(roles)
+        return roles
+
+    def check_all_found(self) -> None:
+        for target, name in self.chosen.items():
+            if name and target not in self.found:
+                raise InvalidArgument(f"{self.where} has no column {name!r}, which was to be the {target}")
+
+    def _target(self, name: str) -> str | None:
+        if name in self._mapped:
+            return self._mapped[name]
+        target = _TARGETS.get(name.strip().casefold())
+        return None if target in self.chosen else target
+
+
+def _append(rows: Rows, line: int, values: dict[str, Any], roles: _Roles) -> None:
+    role = roles.of(values, line)
+    name = values.pop(role.pop("path"))
+    if not isinstance(name, str) or not name or not is_utf8(name):
+        raise InvalidArgument(f"{roles.where}, line {line}: the audio file's name is empty or no text")
+    taken = {target: values.pop(column) for target, column in role.items()}
+    row = _Row()
+    fault = ""
+    try:
+        row = _row(taken, values)
+    except _BadValue as error:
+        fault = str(error)
+    rows.names.append(name)
+    rows.lines.append(line)
+    rows.transcript.append(row.transcript)
+    rows.speaker.append(row.speaker)
+    rows.utterance.append(row.utterance)
+    rows.split.append(row.split)
+    rows.language.append(row.language)
+    rows.subjects.append(row.subjects)
+    rows.offset.append(row.offset)
+    rows.duration.append(row.duration)
+    rows.extra.append(row.extra)
+    rows.fault.append(fault)
+
+
+class _Row(NamedTuple):
+    transcript: str = ""
+    speaker: str = ""
+    utterance: str = ""
+    split: str = ""
+    language: str = ""
+    subjects: tuple[str, ...] = ()
+    offset: float | None = None
+    duration: float | None = None
+    extra: str = ""
+
+
+def _row(taken: dict[str, Any], others: dict[str, Any]) -> _Row:
+    people = tuple(dict.fromkeys(_names(taken.get("subjects"))))
+    speaker = _name(taken.get("speaker"))
+    if people and speaker and speaker not in people:
+        raise _BadValue("its speaker is not among its subjects")
+    return _Row(
+        transcript=_text(taken.get("transcript")),
+        speaker=speaker,
+        utterance=_text(taken.get("utterance")),
+        split=_text(taken.get("split")),
+        language=_text(taken.get("language")),
+        subjects=people or ((speaker,) if speaker else ()),
+        offset=_seconds(taken.get("offset"), "offset"),
+        duration=_seconds(taken.get("duration"), "duration"),
+        extra=_extra(others),
+    )
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        if not is_utf8(value):
+            raise _BadValue("half of a surrogate pair is no text")
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise _BadValue(f"a {type(value).__name__} where text belongs")
+
+
+def _name(value: Any) -> str:
+    """A person's name: NFC, otherwise as it is written, for two spellings are two people. Blank is nobody."""
+    name = unicodedata.normalize("NFC", _text(value))
+    return name if name.strip() else ""
+
+
+def _names(value: Any) -> list[str]:
+    """Several people: a JSON list, or a text with ';' between the names."""
+    values = value if isinstance(value, list) else _text(value).split(";")
+    return [name for name in map(_name, values) if name]
+
+
+def _seconds(value: Any, what: str) -> float | None:
+    if value is None or value == "":
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if isinstance(value, bool) or not 0 <= seconds < math.inf:
+        raise _BadValue(f"its {what} is not a number of seconds from 0")
+    return seconds
+
+
+def _extra(values: dict[str, Any]) -> str:
+    kept = {name: value for name, value in values.items() if value is not None and value != ""}
+    if not kept:
+        return ""
+    try:
+        text = _ENCODER.encode(kept)
+    except (ValueError, RecursionError) as error:  # 1e999 reads as infinity, which JSON cannot write
+        raise _BadValue(f"what else it says is no JSON: {error}") from error
+    if not is_utf8(text):
+        raise _BadValue("half of a surrogate pair is no text")
+    return text

@@ -1,0 +1,200 @@
+"""What lies under SRC: every audio file with its size and time, from directory entries alone.
+
+Nothing is opened, so a hundred thousand files take about a second. What is found is kept as columns: one object per
+file would cost more memory than the names do.
+
+Symbolic links to files are followed. A link to a folder is followed too, after all real folders, and a folder that was
+seen before is not entered again: loops end there, and the real place of a recording names it, whatever links to it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import unicodedata
+from array import array
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from securedata.errors import InvalidArgument
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
+
+# Files that no one seals but a known layout reads; layouts.py says how.
+SIDECAR_SUFFIX = ".trans.txt"
+SIDECAR_NAMES = frozenset(("validation_list.txt", "testing_list.txt"))
+
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")  # in a logical path, see securedata.corpus.schema.check_path
+
+
+class Problem(NamedTuple):
+    """Something the user has to hear of at the end.
+
+    Attributes:
+        path: the file, folder or manifest entry, spelled as its owner knows it (invalid bytes as ``\\xNN``).
+        reason: one clause that says what is wrong.
+        taken: True if the recording is sealed all the same, or stands under another path.
+    """
+
+    path: str
+    reason: str
+    taken: bool = False
+
+
+@dataclass(slots=True, repr=False)  # no repr of paths: they are names of people more often than not
+class Tree:
+    """The audio files under one folder, in the order of their logical paths.
+
+    Attributes:
+        root: absolute path of the folder.
+        paths: logical paths: relative to root, parts joined by '/', NFC.
+        names: the same as the disk spells them (NFD on some disks).
+        sizes, mtimes: bytes and nanoseconds, int64.
+        sidecars: relative disk paths of files that a known layout may read.
+        ignored: other files, by their suffix.
+        hidden: files and folders whose name starts with a dot.
+        problems: what could not be listed.
+    """
+
+    root: str
+    paths: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    sizes: array[int] = field(default_factory=lambda: array("q"))
+    mtimes: array[int] = field(default_factory=lambda: array("q"))
+    sidecars: list[str] = field(default_factory=list)
+    ignored: int = 0
+    hidden: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+def scan(src: str | os.PathLike[str]) -> Tree:
+    """List the audio files under `src`.
+
+    Raises:
+        InvalidArgument: `src` is no folder, or two of its files have one logical path.
+    """
+    root = os.path.abspath(os.fspath(src))
+    if not is_utf8(root):
+        raise InvalidArgument(f"{printable(root)}: the folder's name is not valid UTF-8; rename it")
+    if not os.path.isdir(root):
+        what = "is a file, not a folder" if os.path.exists(root) else "does not exist"
+        raise InvalidArgument(f"{root} {what}: name the folder that holds the recordings")
+    tree = Tree(root)
+    seen: dict[tuple[int, int], str] = {}
+    folders, links = [""], list[str]()
+    while folders or links:
+        if not folders:
+            links.sort(reverse=True)
+        folder = folders.pop() if folders else links.pop()
+        where = os.path.join(root, folder) if folder else root
+        try:
+            status = os.stat(where)
+            first = seen.setdefault((status.st_dev, status.st_ino), folder)
+            if first != folder:
+                reason = f"a link to {first or 'SRC itself'}, whose recordings are taken where they are"
+                tree.problems.append(Problem(folder, reason, taken=True))
+                continue
+            with os.scandir(where) as entries:
+                for entry in entries:
+                    _take(tree, entry, f"{folder}/{entry.name}" if folder else entry.name, folders, links)
+        except OSError as error:
+            tree.problems.append(Problem(folder or root, f"folder cannot be listed: {error.strerror}"))
+    _sort(tree)
+    return tree
+
+
+def _take(tree: Tree, entry: os.DirEntry[str], name: str, folders: list[str], links: list[str]) -> None:
+    if entry.name.startswith("."):
+        tree.hidden += 1
+        return
+    if wrong := _wrong_name(entry.name):
+        if os.path.isdir(entry.path) or _suffix(entry.name) in AUDIO_SUFFIXES:
+            tree.problems.append(Problem(printable(name), f"{wrong}; rename it"))
+        else:
+            tree.ignored += 1
+        return
+    if entry.is_dir(follow_symlinks=False):
+        folders.append(name)
+    elif entry.is_symlink() and os.path.isdir(entry.path):  # unlike entry.is_dir(), False where links go in a circle
+        links.append(name)
+    elif _suffix(entry.name) in AUDIO_SUFFIXES:
+        _take_audio(tree, entry, name)
+    elif entry.name in SIDECAR_NAMES or entry.name.endswith(SIDECAR_SUFFIX):
+        tree.sidecars.append(name)
+    else:
+        tree.ignored += 1
+
+
+def _wrong_name(name: str) -> str:
+    """Why the name cannot be part of a logical path; '' if it can."""
+    if _FORBIDDEN.search(name):
+        return "its name holds a backslash or a control character"
+    return "" if is_utf8(name) else "its name is not valid UTF-8"
+
+
+def _take_audio(tree: Tree, entry: os.DirEntry[str], name: str) -> None:
+    try:
+        status = entry.stat()
+    except OSError as error:
+        reason = "link leads nowhere" if entry.is_symlink() else f"cannot be looked at: {error.strerror}"
+        tree.problems.append(Problem(name, reason))
+        return
+    if not stat.S_ISREG(status.st_mode):
+        tree.problems.append(Problem(name, "not a regular file"))
+        return
+    tree.paths.append(name if name.isascii() else unicodedata.normalize("NFC", name))
+    tree.names.append(name)
+    tree.sizes.append(status.st_size)
+    tree.mtimes.append(status.st_mtime_ns)
+
+
+def _sort(tree: Tree) -> None:
+    order = sorted(range(len(tree.paths)), key=tree.paths.__getitem__)
+    tree.paths = [tree.paths[i] for i in order]
+    tree.names = [tree.names[i] for i in order]
+    tree.sizes = array("q", (tree.sizes[i] for i in order))
+    tree.mtimes = array("q", (tree.mtimes[i] for i in order))
+    tree.sidecars.sort()
+    tree.problems.sort()
+    for i in range(1, len(order)):
+        if tree.paths[i] == tree.paths[i - 1]:
+            both = " and ".join(ascii(name) for name in tree.names[i - 1 : i + 1])
+            raise InvalidArgument(
+                f"{both} are two spellings of one name (Unicode NFC) and would get one path in the corpus; rename one"
+            )
+
+
+def _suffix(name: str) -> str:
+    dot = name.rfind(".")
+    return name[dot:].lower() if dot > 0 else ""
+
+
+def without_suffix(path: str) -> str:
+    """The path less the suffix of its last part: what speaker patterns match, and what utterances are named by."""
+    dot = path.rfind(".")
+    return path[:dot] if dot > path.rfind("/") + 1 else path
+
+
+def stem(path: str) -> str:
+    """The last part of the path, less its suffix."""
+    return without_suffix(path[path.rfind("/") + 1 :])
+
+
+def is_utf8(text: str) -> bool:
+    """False for text that holds lone surrogates: a file name with invalid bytes, or JSON text with half an escape."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def printable(name: str) -> str:
+    """A name from the disk in a form that every terminal and every column of text can take."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
