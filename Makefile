@@ -1,6 +1,7 @@
 # `make demo` and `make test` each make .venv and install what they need; both share it. Nothing needs root.
 #   PYTHON=python3.12   the Python that .venv is made with (3.11 or newer)
-#   CORPUS=DIR          `make demo` on your own folder of recordings
+#   CORPUS=DIR          `make demo` on your own folder of recordings, and, where folders do not tell who speaks,
+#   SPEAKERS=PATTERN    where the speaker stands in a path, as '{speaker}/{utterance}'
 #   JOBS=2              how many tests run side by side
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/installed-$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum | cut -d ' ' -f 1)
 
 # The scripts behind the README's figures; the other files there are their helpers.
-BENCHMARKS := benchmarks/decrypt.py
+BENCHMARKS := benchmarks/decrypt.py benchmarks/corpus.py
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-full lint format docs-check bench build clean distclean
@@ -64,9 +65,9 @@ build: $(STAMP)  ## wheel and sdist into dist/
 	$(PY) -m build --no-isolation
 
 clean:  ## remove what was built and cached, but not .venv
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf build dist demo/out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -rf *.egg-info
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean  ## remove .venv too
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-peers
