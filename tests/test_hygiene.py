@@ -8,6 +8,7 @@ import pickle
 import re
 import sys
 import tokenize
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ PUBLIC = [
     "Corpus",
     "EncryptedAudioDataset",
     "Sample",
-    "errors",
+    "UnpinnedWarning",
     "open_corpus",
     "pad_collate",
 ]
@@ -43,6 +44,11 @@ def test_public_name_is_there(name: str) -> None:
 def test_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = securedata.no_such_name
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert securedata.__version__ == project["version"]
 
 
 def test_py_typed_is_there() -> None:
