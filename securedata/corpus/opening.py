@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.head import Head, OpenedHead, Seen, read_head
 from securedata.corpus.index import Index, Location
+from securedata.corpus.leaving import object_key
 from securedata.corpus.objectfile import ObjectFile
 from securedata.corpus.parts import read_table
 from securedata.corpus.schema import SCHEMA, TRAINING
@@ -429,12 +430,6 @@ class Corpus:
                 self._lease.grant,
             )
         return _reopen, (self.reference, self._options, self.generation)
-
-
-def object_key(object_id: bytes) -> str:
-    """The storage key of an object."""
-    name = object_id.hex()
-    return f"objects/{name[:2]}/{name}"
 
 
 def _attach(

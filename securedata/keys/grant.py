@@ -78,7 +78,7 @@ class Lease:
 
     def _schedule(self) -> None:
         # drawn per process, so that the workers of a job do not ask the KMS in the same second
-        self._due = self.grant.ttl * (RENEW_AT + JITTER * random.random())
+        self._due = self.grant.ttl * (RENEW_AT + JITTER * random.random())  # noqa: S311 - jitter, no secret
 
     def check(self) -> Grant:
         """Called before every fetch: a grant that holds, renewed if it is time.
@@ -138,7 +138,7 @@ class Lease:
             self.grant = self._renew(self.grant)
         except _PASSING as error:
             self._failure = error
-            self._backoff = min(self._backoff * 2, _LONGEST_BACKOFF) * (0.75 + 0.5 * random.random())
+            self._backoff = min(self._backoff * 2, _LONGEST_BACKOFF) * (0.75 + 0.5 * random.random())  # noqa: S311 - jitter
             return False
         self.renewals += 1
         self._failure = None

@@ -1,0 +1,114 @@
+"""Make a new, empty corpus."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from securedata.corpus.config import (
+    Reference,
+    check_name,
+    data_dir,
+    load,
+    normal_root,
+    write_entry,
+)
+from securedata.corpus.head import KEY, Head, open_with, seal_head
+from securedata.corpus.seen import recall, remember
+from securedata.errors import ConfigError, CorpusExists, CorpusGone, MalformedManifest
+from securedata.keys.kms import open_all
+from securedata.keys.local import SCHEME, LocalKMS, create_key_file, refuse_inside, uri_for
+from securedata.keys.pin import make_pin
+from securedata.keys.wraps import CORPUS_KEY, wrap_key
+from securedata.storage.base import Storage
+from securedata.storage.registry import open_storage
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A new corpus: how to find it, and the key file that was made for it, if one was."""
+
+    reference: Reference
+    config: Path
+    key_files: tuple[Path, ...]
+
+
+def create_corpus(
+    root: str,
+    kms: Sequence[str] = (),
+    name: str | None = None,
+    *,
+    single_writer: bool = False,
+    storage: Storage | None = None,
+) -> Created:
+    """Make a corpus at an empty root, and its entry in the config file.
+
+    A crash leaves nothing that a second run does not mend: the key file and the config entry come
+    first, and the head, which makes it a corpus, last.
+
+    Args:
+        kms: KMS URIs, each of which wraps the corpus key; none: a key file under $XDG_DATA_HOME is made.
+        name: its name in the config; None: after the root's last part.
+
+    Raises:
+        CorpusExists: there is something at the root.
+        CorpusGone: a corpus that this machine has written to was there.
+        ConfigError, KMSDenied, ContextNotBound, UnsafeStorage, ...
+    """
+    root = normal_root(root)
+    place = storage if storage is not None else open_storage(root)
+    place.check_writable(single_writer)
+    _refuse_full(place, root)
+    name = check_name(name) if name is not None else _free_name(root)
+    known = load().get(name)
+    if known and normal_root(known.root) != root:
+        raise ConfigError(f"the name {name!r} is taken by {known.root}; give another one with --name")
+    if known and known.pins and recall(known.pins[0].corpus_id):
+        raise CorpusGone(
+            f"the corpus {name!r} was at {root} and is gone: restore it from a backup, "
+            "or remove its entry from the config file to begin anew",
+            root=root,
+        )
+    uris = tuple(kms) or (uri_for(data_dir() / "keys" / f"{name}.kek"),)
+    refuse_inside(root, uris)
+    made = tuple(path for path in _local_files(uris) if create_key_file(path))
+    corpus_id, key_id, key, secret = os.urandom(16), os.urandom(16), os.urandom(CORPUS_KEY), os.urandom(32)
+    wraps = wrap_key(open_all(uris), key, corpus_id)
+    write_id = os.urandom(16)
+    head = Head(corpus_id, key_id, write_id, wraps, 1, secret, writes=(write_id,))
+    sealed = seal_head(head, key)
+    if open_with(sealed, key, root) != head:
+        raise MalformedManifest(f"the new head of {root} does not read back; nothing was made")
+    reference = Reference(root, name, uris, (make_pin(corpus_id, secret),))
+    config = write_entry(name, reference)
+    place.replace(KEY, sealed, None)
+    remember(head)
+    return Created(reference, config, made)
+
+
+def _refuse_full(storage: Storage, root: str) -> None:
+    for entry in storage.list():
+        if entry.key == f"{KEY}.tmp":  # of an init that was killed
+            continue
+        what = "a corpus" if entry.key == KEY else f"something already ({entry.key})"
+        raise CorpusExists(
+            f"there is {what} at {root}: choose an empty place, or 'securedata encrypt' into the corpus that is there",
+            root=root,
+        )
+
+
+def _free_name(root: str) -> str:
+    base = re.sub(r"[^A-Za-z0-9._-]+", "-", root.rstrip("/").rpartition("/")[2]).strip("-._") or "corpus"
+    entries = load()
+    name, number = base, 1
+    while name in entries and normal_root(entries[name].root) != root:
+        number += 1
+        name = f"{base}-{number}"
+    return name
+
+
+def _local_files(uris: Sequence[str]) -> list[Path]:
+    return [LocalKMS(uri).path for uri in uris if uri.startswith(SCHEME)]

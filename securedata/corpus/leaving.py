@@ -1,0 +1,71 @@
+"""What commits took out, waiting a day for readers in flight before it is deleted.
+
+A commit lists the ids of the objects, packs and parts that it took out in a small sealed table, which
+the head names under `leaving`. Prune, or a later commit that finds the table due, deletes what it
+lists and then clears it. Deleting again what is gone is fine, so a crash at any point is too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from securedata.corpus.head import Head, Leaving
+from securedata.corpus.parts import LEAVING_SCHEMA, read_table
+from securedata.storage.base import Storage
+
+DELAY = 24 * 3600.0
+
+
+def object_key(object_id: bytes) -> str:
+    """The storage key of an object."""
+    name = object_id.hex()
+    return f"objects/{name[:2]}/{name}"
+
+
+def storage_key(what: str, id: bytes) -> str:
+    """The storage key of an entry of a leaving list: an object, a part or a pack."""
+    if what == "object":
+        return object_key(id)
+    return f"{'manifest' if what == 'part' else 'packs'}/{id.hex()}"
+
+
+def leaving_table(parts: Iterable[bytes], objects: Iterable[bytes]) -> pa.Table:
+    """A leaving list."""
+    rows = [(id, "part") for id in parts] + [(id, "object") for id in objects]
+    return pa.table(
+        [pa.array([id for id, _ in rows], pa.binary(16)), pa.array([what for _, what in rows], pa.large_string())],
+        schema=LEAVING_SCHEMA,
+    )
+
+
+def due(head: Head, now: float) -> list[Leaving]:
+    """The lists whose day is over, by storage's clock."""
+    return [one for one in head.leaving if one.time + DELAY <= now]
+
+
+def listed(storage: Storage, head: Head, one: Leaving) -> list[str]:
+    """The storage keys that a list names.
+
+    Raises:
+        NotFound, FormatError, MalformedManifest
+    """
+    table = read_table(storage, head.corpus_id, one.table, None, LEAVING_SCHEMA)
+    ids, whats = table.column("id").to_pylist(), table.column("what").to_pylist()
+    return [storage_key(what, id) for id, what in zip(ids, whats, strict=True)]
+
+
+def delete_due(storage: Storage, head: Head, now: float) -> tuple[Leaving, ...]:
+    """Delete what due lists name; returns the lists that a head without them may now clear.
+
+    Raises:
+        NotFound: a list is missing; nothing of it was deleted.
+        StorageError
+    """
+    done = []
+    for one in due(head, now):
+        for key in listed(storage, head, one):
+            storage.delete(key)
+        done.append(one)
+    return tuple(done)

@@ -1,0 +1,282 @@
+"""What a commit would do to a given head: pure bookkeeping, no writing.
+
+A try of a commit is planned against the head that it is going to replace, the first like every other,
+so rows are always checked against what is really there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.head import Head, TableRef
+from securedata.corpus.schema import DESCRIPTIVE, MAX_ROWS
+from securedata.errors import InvalidArgument, MalformedManifest
+from securedata.keys.tags import Tagger
+
+CHECK = ("path", "object_id", "pack", "source_sha256", "start", "frames_in_segment", "subjects")
+_IDENTITY = ("source_sha256", "start", "frames_in_segment", "subjects")
+SMALL = MAX_ROWS // 2
+MERGE_AT = 8
+
+Load = Callable[[TableRef, Sequence[str] | None], pa.Table]
+"""Reads a live part: all columns, or those named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a caller wants of one logical commit.
+
+    `put_times`: storage's time of each new object, by object id.
+    """
+
+    add: pa.Table
+    remove: tuple[str, ...] = ()
+    replace: bool = False
+    put_times: Mapping[bytes, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the rows: counts of rows, logical paths of those that need the caller."""
+
+    added: int = 0
+    replaced: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    erased: list[str] = field(default_factory=list, repr=False)
+    conflicts: list[str] = field(default_factory=list, repr=False)
+    stale: list[str] = field(default_factory=list, repr=False)
+    missing: list[str] = field(default_factory=list, repr=False)
+    committed: set[bytes] = field(default_factory=set, repr=False)
+
+    @property
+    def changes(self) -> bool:
+        return bool(self.added or self.updated or self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A live part as a new one takes it over: rows to drop, and rows to update from rows of `add`."""
+
+    part: TableRef
+    drop: frozenset[int] = frozenset()
+    update: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return self.part.rows - len(self.drop)
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.drop or self.update)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One part of the next head: a live part kept as it is, or a new one made of edits and added rows.
+
+    Equal slots hold equal rows within one logical commit, so a part made for one try serves the next.
+    """
+
+    edits: tuple[Edit, ...]
+    fresh: tuple[int, ...] = ()
+
+    @property
+    def kept(self) -> TableRef | None:
+        return self.edits[0].part if len(self.edits) == 1 and not self.fresh and not self.edits[0].changed else None
+
+    @property
+    def rows(self) -> int:
+        return sum(edit.rows for edit in self.edits) + len(self.fresh)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The next head's parts in order, what leaves, and the outcome if it is committed."""
+
+    slots: tuple[Slot, ...]
+    leaving_parts: tuple[bytes, ...]
+    leaving_objects: tuple[bytes, ...]
+    outcome: Outcome
+
+
+def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> Plan:
+    """Plan a commit against `head`."""
+    add, outcome = changes.add, Outcome()
+    paths = add.column("path").to_pylist()
+    if len(set(paths)) != len(paths):
+        raise InvalidArgument("a commit adds the same path twice")
+    fresh = dict.fromkeys(range(len(paths)))
+    for i in _tombstoned(head, add):
+        outcome.erased.append(paths[i])
+        del fresh[i]
+    ids = add.column("object_id").to_pylist()
+    for i in [i for i in fresh if changes.put_times.get(ids[i], head.horizon) < head.horizon]:
+        # before anything is matched: a row must not replace another and then be left out itself
+        outcome.stale.append(paths[i])
+        del fresh[i]
+    removed = pa.array(changes.remove, pa.large_string())
+    gone: set[str] = set()
+    edits: list[Edit] = []
+    leaving: list[bytes] = []
+    for part in head.parts:
+        edit = Edit(part)
+        if fresh or len(removed):
+            view = load(part, CHECK)
+            drop = set(_hits(view, removed))
+            gone.update(view.column("path").take(pa.array(sorted(drop), pa.int64())).to_pylist())
+            outcome.removed += len(drop)
+            update = _match(view, changes, fresh, drop, outcome, partial(load, part, ("path", *DESCRIPTIVE)))
+            edit = Edit(part, frozenset(drop), tuple(update))
+            leaving += _objects_leaving(view, edit.drop)
+        edits.append(edit)
+    outcome.missing = [path for path in changes.remove if path not in gone]
+    outcome.committed = {ids[i] for i in fresh}
+    outcome.added = len(fresh)
+    slots = [Slot((edit,)) for edit in edits if edit.rows] + _fresh_slots(tuple(fresh))
+    if merge and outcome.changes:
+        slots = _merged(slots)
+    kept = {slot.kept.id for slot in slots if slot.kept}
+    return Plan(tuple(slots), tuple(part.id for part in head.parts if part.id not in kept), tuple(leaving), outcome)
+
+
+def build(slot: Slot, changes: Changes, load: Load) -> pa.Table:
+    """The rows of a new part.
+
+    Raises:
+        MalformedManifest: it would not account for every row of the parts that it replaces.
+    """
+    pieces = [_edited(edit, changes.add, load) for edit in slot.edits]
+    if slot.fresh:
+        pieces.append(changes.add.take(pa.array(slot.fresh, pa.int64())))
+    table = pa.concat_tables(pieces, promote_options="default").combine_chunks()
+    have = set(table.column("path").to_pylist())
+    for edit in slot.edits:
+        before = load(edit.part, ("path",)).column("path").to_pylist()
+        lost = [path for i, path in enumerate(before) if i not in edit.drop and path not in have]
+        if lost or table.num_rows != slot.rows:
+            raise MalformedManifest(
+                f"a new part would lose {max(len(lost), slot.rows - table.num_rows)} rows of part "
+                f"{edit.part.id.hex()}; nothing was committed, please report this",
+                object_id=edit.part.id,
+            )
+    return table
+
+
+def _tombstoned(head: Head, add: pa.Table) -> list[int]:
+    if not head.tombstones or not add.num_rows:
+        return []
+    dead, tagger = {one.tag for one in head.tombstones}, Tagger(head.secret)
+    return [
+        i
+        for i, names in enumerate(add.column("subjects").to_pylist())
+        if any(tagger.tag(name) in dead for name in names)
+    ]
+
+
+def _hits(view: pa.Table, paths: pa.Array) -> list[int]:
+    if not len(paths):
+        return []
+    found = pc.is_in(view.column("path"), value_set=paths)
+    return [int(i) for i in np.flatnonzero(found.to_numpy(zero_copy_only=False))]
+
+
+def _match(
+    view: pa.Table,
+    changes: Changes,
+    fresh: dict[int, None],
+    drop: set[int],
+    outcome: Outcome,
+    describe: Callable[[], pa.Table],
+) -> list[tuple[int, int]]:
+    """Rows of a part whose path is to be added: same recording, or a conflict. Takes the added ones out of `fresh`."""
+    if not fresh:
+        return []
+    add = changes.add
+    wanted = add.column("path").combine_chunks()
+    found = pc.index_in(view.column("path"), value_set=wanted).to_numpy(zero_copy_only=False)
+    hits = [(int(row), int(found[row])) for row in np.flatnonzero(~np.isnan(found.astype(float)))]
+    hits = [(row, i) for row, i in hits if row not in drop and i in fresh]
+    same = []
+    for row, i in hits:
+        if all(_cell(view, column, row) == _cell(add, column, i) for column in _IDENTITY):
+            same.append((row, i))
+        elif changes.replace:
+            drop.add(row)
+            outcome.replaced += 1
+            continue
+        else:
+            outcome.conflicts.append(_cell(add, "path", i))
+        del fresh[i]
+    if not same:
+        return []
+    old = describe().take(pa.array([row for row, _ in same], pa.int64()))
+    new = add.take(pa.array([i for _, i in same], pa.int64()))
+    columns = [(old.column(name).to_pylist(), new.column(name).to_pylist()) for name in DESCRIPTIVE]
+    update = [pair for at, pair in enumerate(same) if any(before[at] != after[at] for before, after in columns)]
+    outcome.updated += len(update)
+    outcome.unchanged += len(same) - len(update)
+    return update
+
+
+def _cell(table: pa.Table, column: str, row: int) -> Any:
+    return table.column(column)[row].as_py()
+
+
+def _objects_leaving(view: pa.Table, drop: frozenset[int]) -> list[bytes]:
+    """Objects of dropped rows that no row of the part needs any more.
+
+    All rows of an object are written by one commit into one part, and merges keep parts whole, so no
+    other part can hold one. A packed object stays where it is until its pack is written anew.
+    """
+    if not drop:
+        return []
+    ids = view.column("object_id").to_pylist()
+    packs = view.column("pack")
+    needed = {id for i, id in enumerate(ids) if i not in drop}
+    return list(dict.fromkeys(ids[i] for i in sorted(drop) if ids[i] not in needed and packs[i].as_py() is None))
+
+
+def _fresh_slots(fresh: tuple[int, ...]) -> list[Slot]:
+    return [Slot((), fresh[at : at + MAX_ROWS]) for at in range(0, len(fresh), MAX_ROWS)]
+
+
+def _merged(slots: list[Slot]) -> list[Slot]:
+    """Join neighbouring small parts once there are several, so that opening stays at few requests."""
+    if sum(slot.rows < SMALL for slot in slots) < MERGE_AT:
+        return slots
+    joined: list[Slot] = []
+    for slot in slots:
+        last = joined[-1] if joined else None
+        if last and min(last.rows, slot.rows) < SMALL and last.rows + slot.rows <= MAX_ROWS and not last.fresh:
+            joined[-1] = Slot(last.edits + slot.edits, last.fresh + slot.fresh)
+        else:
+            joined.append(slot)
+    return joined
+
+
+def _edited(edit: Edit, add: pa.Table, load: Load) -> pa.Table:
+    table = load(edit.part, None)
+    rows = np.arange(table.num_rows)
+    if edit.update:
+        for name in DESCRIPTIVE:
+            if name in table.schema.names:
+                take = rows.copy()
+                for row, i in edit.update:
+                    take[row] = table.num_rows + i
+                both = pa.chunked_array([*table.column(name).chunks, *add.column(name).chunks], table.column(name).type)
+                at = table.schema.get_field_index(name)
+                table = table.set_column(at, table.schema.field(at), both.take(pa.array(take)))
+    if edit.drop:
+        keep = np.ones(table.num_rows, dtype=bool)
+        keep[sorted(edit.drop)] = False
+        table = table.filter(pa.array(keep))
+    return table
