@@ -250,8 +250,11 @@ class Corpus:
         Raises:
             NoSuchPath
         """
+        return self._find(self.index, path)
+
+    def _find(self, index: Index, path: str) -> int:
         try:
-            return self.index.find(path)
+            return index.find(path)
         except FileNotFoundError as error:
             error.args = (f"{error} ({self.root})",)
             raise
@@ -266,20 +269,24 @@ class Corpus:
         Raises:
             NoSuchPath, FormatError, SubjectErased, RowReplaced, ObjectMissing, AccessDenied, KeysExpired, ...
         """
-        i = self._row(where)
-        out = bytearray(self.index.value("size", i))
-        self.read_into(i, out)
+        index = self.index
+        i = self._row(index, where)
+        out = bytearray(index.value("size", i))
+        self._read_into(index, i, out)
         return out
 
     def read_into(self, i: int, out: Buffer) -> int:
         """Like `read`, into the caller's buffer; returns the bytes of plaintext. On an error it holds none."""
+        return self._read_into(self.index, i, out)
+
+    def _read_into(self, index: Index, i: int, out: Buffer) -> int:
         self._lease.check()
         started = time.perf_counter()
-        location = self.index.location(i)
+        location = index.location(i)
         # one byte more than the row says, so that an object that grew is noticed and never read whole
-        sealed = self._fetch(i, location, [(0, location.sealed_size + (location.pack is None))])[0]
+        sealed = self._fetch(index, i, location, [(0, location.sealed_size + (location.pack is None))])[0]
         fetched = time.perf_counter()
-        size = open_into(self.index.key(i), sealed, out, self._expect(location))
+        size = open_into(index.key(i), sealed, out, self._expect(location))
         counters = self.counters
         counters.objects += 1
         counters.bytes += size
@@ -290,7 +297,8 @@ class Corpus:
     def open_sealed_into(self, i: int, sealed: Buffer, out: Buffer) -> int:
         """Open an object that was fetched already: row lookup, checks and decryption, and nothing else."""
         self._lease.check()
-        return open_into(self.index.key(i), sealed, out, self._expect(self.index.location(i)))
+        index = self.index
+        return open_into(index.key(i), sealed, out, self._expect(index.location(i)))
 
     def read_range(self, where: str | int, offset: int, length: int) -> bytearray:
         """A range of an object's plaintext, cut at its end like a slice; fetches only the chunks it needs.
@@ -298,21 +306,24 @@ class Corpus:
         Raises:
             as `read`
         """
-        i = self._row(where)
+        index = self.index
+        return self._read_range(index, self._row(index, where), offset, length)
+
+    def _read_range(self, index: Index, i: int, offset: int, length: int) -> bytearray:
         self._lease.check()
         started = time.perf_counter()
-        location = self.index.location(i)
+        location = index.location(i)
         waited = 0.0
 
         def fetch(ranges: Sequence[tuple[int, int]]) -> list[bytes]:
             nonlocal waited
             begun = time.perf_counter()
             try:
-                return self._fetch(i, location, ranges)
+                return self._fetch(index, i, location, ranges)
             finally:
                 waited += time.perf_counter() - begun
 
-        out = open_range(self.index.key(i), fetch, offset, length, self._expect(location))
+        out = open_range(index.key(i), fetch, offset, length, self._expect(location))
         counters = self.counters
         counters.objects += 1
         counters.bytes += len(out)
@@ -321,17 +332,22 @@ class Corpus:
         return out
 
     def open(self, where: str | int) -> ObjectFile:
-        """A row's object as a seekable binary file with a read-ahead of 256 kB."""
-        i = self._row(where)
-        return ObjectFile(lambda offset, length: self.read_range(i, offset, length), self.index.value("size", i))
+        """A row's object as a seekable binary file with a read-ahead of 256 kB; stays that object after `refresh`."""
+        index = self.index
+        i = self._row(index, where)
+        return ObjectFile(self.ranges(index, i), index.value("size", i))
 
-    def _row(self, where: str | int) -> int:
-        return self.find(where) if isinstance(where, str) else self.index.row(where)
+    def ranges(self, index: Index, i: int) -> Callable[[int, int], bytearray]:
+        """`read_range` for one row of an index that this corpus has or had: `refresh` may give rows other numbers."""
+        return lambda offset, length: self._read_range(index, i, offset, length)
+
+    def _row(self, index: Index, where: str | int) -> int:
+        return self._find(index, where) if isinstance(where, str) else index.row(where)
 
     def _expect(self, location: Location) -> Expect:
         return Expect(Kind.DATA, self.corpus_id, location.object_id, self.root, location.sealed_size, location.size)
 
-    def _fetch(self, i: int, location: Location, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    def _fetch(self, index: Index, i: int, location: Location, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         try:
             if location.pack is None:
                 return self._storage.get_ranges(object_key(location.object_id), ranges)
@@ -340,15 +356,15 @@ class Corpus:
                 f"packs/{location.pack.hex()}", [(base + offset, length) for offset, length in ranges]
             )
         except NotFound as error:
-            self._explain_missing(i, location, error)
+            self._explain_missing(index, i, location, error)
             raise
 
-    def _explain_missing(self, i: int, location: Location, error: NotFound) -> None:
+    def _explain_missing(self, index: Index, i: int, location: Location, error: NotFound) -> None:
         """Why an object is not there: read the head again, at most once in ten seconds."""
         where = f"object {location.object_id.hex()} of {self.root}"
 
         def because(kind: type[SecuredataError], text: str) -> SecuredataError:
-            return kind(f"{where} {text}", root=self.root, object_id=location.object_id, path=self.index.path(i))
+            return kind(f"{where} {text}", root=self.root, object_id=location.object_id, path=index.path(i))
 
         now = time.monotonic()
         if self._rechecked and now - self._rechecked < _RECHECK:
@@ -360,7 +376,7 @@ class Corpus:
         head = opened.head
         tagger = Tagger(head.secret)
         tombstones = {one.tag for one in head.tombstones}
-        if any(tagger.tag(name) in tombstones for name in self.index.value("subjects", i)):
+        if any(tagger.tag(name) in tombstones for name in index.value("subjects", i)):
             raise because(
                 SubjectErased, "is gone: the person recorded in it was erased; refresh() the dataset"
             ) from error
