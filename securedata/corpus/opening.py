@@ -78,7 +78,7 @@ def open_corpus(
         target: a name from the config, `securedata://NAME`, a path or a URL.
         kms: KMS URIs that are trusted to unwrap the corpus key, in the order to try.
         pin: which corpus is meant, as `securedata info` prints it. Without one a warning shows it.
-        columns: manifest columns to keep in memory; None: what training needs.
+        columns: manifest columns to keep in memory besides path and subjects; None: what training needs.
         filter: a pyarrow expression over the manifest's columns; only rows that pass are kept, with their keys.
         ttl: seconds that the keys may be used before the KMS is asked again.
         kms_wait: seconds that a read waits, after the deadline, for a KMS that is away.
@@ -89,7 +89,9 @@ def open_corpus(
         ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
     """
     reference = resolve(target, kms, pin)
-    options = _Options(tuple(columns) if columns is not None else TRAINING, filter, ttl, kms_wait, refresh)
+    # path to find rows by, subjects to tell an erased person's object from a lost one
+    kept = TRAINING if columns is None else tuple(dict.fromkeys(("path", "subjects", *columns)))
+    options = _Options(kept, filter, ttl, kms_wait, refresh)
     place = storage if storage is not None else open_storage(reference.root)
     opened, index = _open(reference, place, options, None)
     if not reference.pins:
