@@ -177,6 +177,7 @@ class Writer:
         remove: Sequence[str] = (),
         replace: bool = False,
         settings: dict[str, Any] | None = None,
+        update: pa.Table | None = None,
     ) -> Outcome:
         """Add, remove and replace rows in one atomic step.
 
@@ -186,6 +187,7 @@ class Writer:
             remove: logical paths.
             replace: other content or people under a path that is taken replace the row; otherwise a conflict.
             settings: settings of the corpus to change.
+            update: rows that are there and whose descriptive columns are to be updated; never added.
 
         Returns:
             What became of the rows. Conflicts, erased, stale and missing rows were not committed; stale ones
@@ -194,15 +196,16 @@ class Writer:
         Raises:
             CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
         """
-        table = SCHEMA.empty_table() if add is None else add
+        tables = [table for table in (add, update) if table is not None] or [SCHEMA.empty_table()]
+        table = pa.concat_tables(tables, promote_options="default")
         if missing := [name for name in SCHEMA.names if name not in table.schema.names]:
             raise InvalidArgument(f"rows to add lack the column {missing[0]}")
-        changes = Changes(table, tuple(remove), replace, self._times)
+        changes = Changes(table, 0 if update is None else update.num_rows, tuple(remove), replace, self._times)
         made: dict[Slot, tuple[TableRef, float]] = {}
         outcomes: dict[int, Outcome] = {}
 
         def attempt(opened: OpenedHead) -> dict[str, Any] | None:
-            plan = make_plan(opened.head, changes, self._load)
+            plan = make_plan(opened.head, changes, self.load)
             outcomes[opened.head.generation + 1] = plan.outcome
             new = settings is not None and {**opened.head.settings, **settings} != opened.head.settings
             if not plan.outcome.changes and not new:
@@ -327,7 +330,7 @@ class Writer:
             if ref is None:
                 known = made.get(slot)
                 if known is None or known[1] < head.horizon:
-                    known = made[slot] = self._put_table(build(slot, changes, self._load), SCHEMA)
+                    known = made[slot] = self._put_table(build(slot, changes, self.load), SCHEMA)
                 ref = known[0]
             parts.append(ref)
         updates: dict[str, Any] = {"parts": tuple(parts)}
@@ -365,7 +368,7 @@ class Writer:
 
     # ------------------------------------------------------------ reading
 
-    def _load(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+    def load(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
         """A live part. Small sets of columns are kept, since every try looks at them again."""
         if columns is None or len(columns) > 8:
             return read_table(self.storage, self.corpus_id, part, columns)

@@ -33,13 +33,23 @@ Load = Callable[[TableRef, Sequence[str] | None], pa.Table]
 class Changes:
     """What a caller wants of one logical commit.
 
-    `put_times`: storage's time of each new object, by object id.
+    Attributes:
+        add: new rows, and behind them rows that may only update existing ones.
+        updates: how many of `add` are of the second kind.
+        remove: logical paths.
+        replace: other content or people replace a row.
+        put_times: storage's time of each new object, by object id.
     """
 
     add: pa.Table
+    updates: int = 0
     remove: tuple[str, ...] = ()
     replace: bool = False
     put_times: Mapping[bytes, float] = field(default_factory=dict)
+
+    def only_updates(self, i: int) -> bool:
+        """May this row of `add` only update one that is there? It has no object of its own to bring."""
+        return i >= int(self.add.num_rows) - self.updates
 
 
 @dataclass(slots=True)
@@ -139,6 +149,9 @@ def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> P
             leaving += _objects_leaving(view, edit.drop)
         edits.append(edit)
     outcome.missing = [path for path in changes.remove if path not in gone]
+    for i in [i for i in fresh if changes.only_updates(i)]:  # its row went away meanwhile
+        outcome.stale.append(paths[i])
+        del fresh[i]
     outcome.committed = {ids[i] for i in fresh}
     outcome.added = len(fresh)
     slots = [Slot((edit,)) for edit in edits if edit.rows] + _fresh_slots(tuple(fresh))
@@ -209,6 +222,8 @@ def _match(
     for row, i in hits:
         if all(_cell(view, column, row) == _cell(add, column, i) for column in _IDENTITY):
             same.append((row, i))
+        elif changes.only_updates(i):
+            outcome.stale.append(_cell(add, "path", i))
         elif changes.replace:
             drop.add(row)
             outcome.replaced += 1

@@ -1,0 +1,84 @@
+"""What an ingest has to do with each source row: compared with the corpus by columns, without reading a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.head import Head, TableRef
+
+FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra")
+"""Columns that a source list knows, and that are corrected without sealing anything."""
+
+_COLUMNS = ("path", "size", "source_mtime_ns", "subjects", *FROM_SOURCE)
+
+Load = Callable[[TableRef, Sequence[str] | None], pa.Table]
+
+
+class Todo(IntEnum):
+    """What to do with a source row."""
+
+    SEAL = 0
+    SKIP = 1  # size, mtime and words are the row's
+    UPDATE = 2  # size and mtime are the row's, the words are not
+    HASH = 3  # same size, another mtime: its digest tells
+    CONFLICT = 4  # other content or people under a path that is taken
+
+
+class Known:
+    """For each source row: what to do, and where its row stands in the corpus (part -1: nowhere)."""
+
+    def __init__(self, rows: int) -> None:
+        self.todo = np.zeros(rows, dtype=np.int8)
+        self.part = np.full(rows, -1, dtype=np.int32)
+        self.row = np.zeros(rows, dtype=np.int64)
+
+
+def classify(sources: pa.Table, head: Head, load: Load, *, replace: bool, checksum: bool) -> Known:
+    """Compare source rows with a corpus.
+
+    Args:
+        sources: columns of a SourceList.
+        load: reads a live part.
+        replace: what differs is sealed anew instead of being a conflict.
+        checksum: size and mtime are not enough, digests are compared.
+    """
+    known = Known(sources.num_rows)
+    paths = sources.column("path").combine_chunks()
+    for number, part in enumerate(head.parts):
+        table = load(part, _COLUMNS)
+        found = pc.index_in(table.column("path"), value_set=paths)
+        rows = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
+        if not len(rows):
+            continue
+        at = found.drop_null().to_numpy(zero_copy_only=False).astype(np.int64)
+        old, new = table.take(pa.array(rows)), sources.take(pa.array(at))
+        known.part[at], known.row[at] = number, rows
+        known.todo[at] = _compare(old, new, replace, checksum)
+    return known
+
+
+def _compare(old: pa.Table, new: pa.Table, replace: bool, checksum: bool) -> np.ndarray[Any, np.dtype[np.int8]]:
+    same_size = _equal(old["size"], new["size"])
+    same_time = _equal(old["source_mtime_ns"], new["mtime_ns"])
+    same_people = _equal(_joined(old["subjects"]), _joined(new["subjects"]))
+    same_words = np.logical_and.reduce([_equal(old[name], new[name]) for name in FROM_SOURCE])
+    differs = Todo.SEAL if replace else Todo.CONFLICT
+    todo = np.where(same_words, Todo.SKIP, Todo.UPDATE)
+    todo = np.where(same_time & (not checksum), todo, Todo.HASH)
+    return np.where(same_size & same_people, todo, differs).astype(np.int8)
+
+
+def _joined(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Lists as one text each, which Arrow can compare; no name holds a NUL."""
+    return pc.binary_join(lists.cast(pa.list_(pa.string())), "\0")
+
+
+def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    same: np.ndarray[Any, np.dtype[np.bool_]] = pc.equal(left, right).to_numpy(zero_copy_only=False)
+    return same

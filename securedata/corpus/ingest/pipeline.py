@@ -1,0 +1,395 @@
+"""Seal a list of recordings into a corpus: parallel, in intervals, and again from where it was killed.
+
+Every interval ends in a commit, so a kill costs at most one. Sources are read in pieces, so memory
+stays bounded whatever their size, and they are never changed or deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from securedata.corpus.commit import Put, Writer
+from securedata.corpus.ingest.audio import AudioInfo, probe
+from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify
+from securedata.corpus.ingest.sources import SourceList
+from securedata.corpus.ingest.walk import Problem
+from securedata.corpus.plan import Outcome
+from securedata.corpus.schema import rows_table
+from securedata.errors import UndecodableMedia
+
+COMMIT_SECONDS = 30.0
+COMMIT_ROWS = 10_000
+COMMIT_BYTES = 4_000_000_000
+
+_PIECE = 4 * 1024 * 1024
+_TICK = 0.2
+_DURATION_SLACK = 0.5  # seconds by which a manifest may round
+
+Progress = Callable[[int, int], None]
+"""Called from one thread with the files and bytes that were done since the last call."""
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """What became of the sources. Counts are of rows; `bytes` of plaintext that were sealed."""
+
+    added: int = 0
+    replaced: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    files: int = 0
+    bytes: int = 0
+    sealed_bytes: int = 0
+    commits: int = 0
+    seconds: float = 0.0
+    generation: int = 0
+    problems: list[Problem] = field(default_factory=list, repr=False)
+    conflicts: list[str] = field(default_factory=list, repr=False)
+    erased: list[str] = field(default_factory=list, repr=False)
+
+    @property
+    def complete(self) -> bool:
+        """Is everything in the corpus that the sources name?"""
+        return not self.conflicts and not self.erased and all(problem.taken for problem in self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One file to read, and the source rows that need it. `digest`: only hash it, if it has this digest."""
+
+    file: str
+    rows: tuple[int, ...]
+    digest: bytes | None = None
+
+
+@dataclass(slots=True)
+class _Done:
+    item: _Item
+    put: Put | None = None
+    info: AudioInfo | None = None
+    problem: Problem | None = None
+    same: bool = False
+
+
+def ingest(
+    sources: SourceList,
+    writer: Writer,
+    *,
+    threads: int | None = None,
+    replace: bool = False,
+    checksum: bool = False,
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Seal what the corpus does not hold yet.
+
+    Args:
+        sources: from `list_sources`.
+        writer: the corpus, opened for writing.
+        threads: files under way at once; None: two per core.
+        replace: recordings that changed replace their rows; otherwise they are conflicts.
+        checksum: read files of which size and mtime are the row's, too, and compare digests.
+        progress: told of files and bytes as they are done, what needs no work included.
+
+    Raises:
+        StorageError, KeysError, CorpusError: what was committed stays; run it again for the rest.
+    """
+    return _Ingest(sources, writer, threads or 2 * (os.cpu_count() or 1), replace, checksum, progress).run()
+
+
+class _Ingest:
+    def __init__(
+        self,
+        sources: SourceList,
+        writer: Writer,
+        threads: int,
+        replace: bool,
+        checksum: bool,
+        progress: Progress | None,
+    ) -> None:
+        self.sources, self.table, self.writer = sources, sources.table, writer
+        self.threads, self.replace, self.checksum = threads, replace, checksum
+        self.progress = progress
+        self.report = IngestReport(problems=list(sources.problems))
+        self.started = time.monotonic()
+        self.read_bytes = self.told_bytes = 0
+        self.stopping = False
+        # what the next commit takes
+        self.rows: list[dict[str, object]] = []
+        self.updates: list[int] = []
+        self.pending_bytes = 0
+        self.last_commit = time.monotonic()
+
+    def run(self) -> IngestReport:
+        self.files = self.table.column("file").to_pylist()
+        self.sizes = self.table.column("size").to_numpy()
+        known = self._classify(self.table)
+        todo = self._items(known, range(self.table.num_rows))
+        self._settle(known, range(self.table.num_rows))
+        with ThreadPoolExecutor(self.threads, thread_name_prefix="securedata-ingest") as pool:
+            running: deque[Future[_Done]] = deque()
+            try:
+                self._work(pool, todo, running)
+            except BaseException:
+                self.stopping = True
+                for future in running:
+                    future.cancel()
+                raise
+        self.report.seconds = time.monotonic() - self.started
+        self.report.generation = self.writer.head.generation
+        return self.report
+
+    def _work(self, pool: ThreadPoolExecutor, todo: deque[_Item], running: deque[Future[_Done]]) -> None:
+        try:
+            while todo or running or self.rows or self.updates:
+                while todo and len(running) < 4 * self.threads:
+                    running.append(pool.submit(self._one, todo.popleft()))
+                if running:
+                    wait([running[0]], timeout=_TICK, return_when=FIRST_COMPLETED)
+                while running and running[0].done():
+                    self._take(running.popleft().result())
+                self._tell()
+                ending = not todo and not running
+                if ending or self._interval_is_over():
+                    # a large file at the front must not hold back what is done behind it
+                    for future in [future for future in running if future.done()]:
+                        running.remove(future)
+                        self._take(future.result())
+                    todo = self._commit(todo)
+        except BaseException:
+            if self.rows or self.updates:
+                self._commit(deque())  # what is sealed and durable is not thrown away
+            raise
+
+    # ------------------------------------------------------------ what to do
+
+    def _classify(self, table: pa.Table) -> Known:
+        return classify(table, self.writer.head, self.writer.load, replace=self.replace, checksum=self.checksum)
+
+    def _items(self, known: Known, rows: range | list[int]) -> deque[_Item]:
+        """Files to read, in the order of their rows; rows of one file stand together."""
+        items: deque[_Item] = deque()
+        digests = self._digests(known)
+        for at, i in enumerate(rows):
+            todo = known.todo[at]
+            if todo == Todo.HASH:
+                items.append(_Item(self.files[i], (i,), digests[at]))
+            elif todo == Todo.SEAL:
+                last = items[-1] if items else None
+                if last and last.file == self.files[i] and last.digest is None:
+                    items[-1] = _Item(last.file, (*last.rows, i))
+                else:
+                    items.append(_Item(self.files[i], (i,)))
+        return items
+
+    def _digests(self, known: Known) -> dict[int, bytes]:
+        found: dict[int, bytes] = {}
+        wanted = known.todo == Todo.HASH
+        for number in np.unique(known.part[wanted]):
+            at = np.flatnonzero(wanted & (known.part == number))
+            column = self.writer.load(self.writer.head.parts[number], ("source_sha256",)).column("source_sha256")
+            found.update(zip(at.tolist(), column.take(pa.array(known.row[at])).to_pylist(), strict=True))
+        return found
+
+    def _settle(self, known: Known, rows: range | list[int]) -> None:
+        """Count what needs no file to be read, and note the rows whose words changed."""
+        index = np.asarray(rows)
+        skip = index[known.todo == Todo.SKIP]
+        self.report.unchanged += len(skip)
+        update, conflict = index[known.todo == Todo.UPDATE], index[known.todo == Todo.CONFLICT]
+        self.updates += update.tolist()
+        paths = self.table.column("path")
+        self.report.conflicts += [paths[i].as_py() for i in conflict.tolist()]
+        if self.progress:
+            settled = np.concatenate([skip, update, conflict])
+            self.progress(len(settled), int(self.sizes[settled].sum()))
+
+    # ------------------------------------------------------------ one file, in a thread
+
+    def _one(self, item: _Item) -> _Done:
+        path = self.table.column("path")[item.rows[0]].as_py()
+        try:
+            return self._read(item, path)
+        except UndecodableMedia as error:
+            return _Done(item, problem=Problem(path, str(error)))
+        except _SourceProblem as error:
+            return _Done(item, problem=Problem(path, str(error)))
+
+    def _read(self, item: _Item, path: str) -> _Done:
+        i = item.rows[0]
+        expected = (int(self.sizes[i]), self.table.column("mtime_ns")[i].as_py())
+        if item.digest is not None:
+            digest = hashlib.sha256()
+            for piece in self._pieces(item.file, expected):
+                digest.update(piece)
+            if digest.digest() == item.digest:
+                return _Done(item, same=True)
+            if not self.replace:
+                self.report.conflicts.append(path)
+                return _Done(item)
+        info = probe(item.file, path=path)
+        put = None
+        try:
+            put = self.writer.put_object(self._pieces(item.file, expected))
+            self._check_source(item.file, expected)
+        except _SourceProblem:
+            if put is not None:
+                self.writer.discard([put.object_id])
+            raise
+        return _Done(item, put, info, problem=self._duration_problem(i, path, info))
+
+    def _pieces(self, file: str, expected: tuple[int, int]) -> Iterator[bytes]:
+        self._check_source(file, expected)
+        try:
+            with open(file, "rb", buffering=0) as source:
+                while piece := source.read(_PIECE):
+                    if self.stopping:
+                        raise _SourceProblem("the ingest was stopped")
+                    self.read_bytes += len(piece)  # a count for people; a lost increment does no harm
+                    yield piece
+        except OSError as error:
+            raise _SourceProblem(f"the file cannot be read: {error.strerror}") from error
+
+    def _check_source(self, file: str, expected: tuple[int, int]) -> None:
+        try:
+            status = os.stat(file)
+        except OSError as error:
+            raise _SourceProblem(f"the file cannot be read: {error.strerror}") from error
+        if (status.st_size, status.st_mtime_ns) != expected:
+            raise _SourceProblem("the file changed while it was ingested; run it again")
+
+    def _duration_problem(self, i: int, path: str, info: AudioInfo) -> Problem | None:
+        said = self.table.column("duration")[i].as_py()
+        seconds = info.frames / info.sample_rate
+        if said is None or abs(said - seconds) <= _DURATION_SLACK:
+            return None
+        return Problem(path, f"the manifest says {said:g} s, the recording has {seconds:.2f} s", taken=True)
+
+    # ------------------------------------------------------------ results, in the main thread
+
+    def _take(self, done: _Done) -> None:
+        self.report.files += 1
+        if self.progress:
+            self.progress(1, 0)
+        if done.problem:
+            self.report.problems.append(done.problem)
+        if done.same:
+            self.updates += done.item.rows
+        if done.put is None or done.info is None:
+            return
+        put, info = done.put, done.info
+        self.report.bytes += put.size
+        self.report.sealed_bytes += put.sealed_size
+        self.pending_bytes += put.size
+        for i in done.item.rows:
+            source = self.table.slice(i, 1).to_pylist()[0]
+            self.rows.append(
+                {
+                    **{name: source[name] for name in (*FROM_SOURCE, "path", "subjects", "start", "frames_in_segment")},
+                    "object_id": put.object_id,
+                    "data_key": put.data_key,
+                    "sealed_size": put.sealed_size,
+                    "size": put.size,
+                    **info._asdict(),
+                    "source_sha256": put.sha256,
+                    "source_mtime_ns": source["mtime_ns"],
+                }
+            )
+
+    def _tell(self) -> None:
+        if self.progress and self.read_bytes > self.told_bytes:
+            read = self.read_bytes
+            self.progress(0, read - self.told_bytes)
+            self.told_bytes = read
+
+    def _interval_is_over(self) -> bool:
+        if not self.rows and not self.updates:
+            self.last_commit = time.monotonic()
+            return False
+        return (
+            time.monotonic() - self.last_commit >= COMMIT_SECONDS
+            or len(self.rows) + len(self.updates) >= COMMIT_ROWS
+            or self.pending_bytes >= COMMIT_BYTES
+        )
+
+    def _commit(self, todo: deque[_Item]) -> deque[_Item]:
+        """Commit what is sealed; returns what is left to do."""
+        before = self.writer.head.generation
+        rows, updates = self.rows, self.updates
+        table = self._update_table(updates)
+        outcome = self.writer.commit(
+            rows_table(rows), replace=self.replace, settings=self.sources.settings, update=table
+        )
+        self.rows, self.updates, self.pending_bytes = [], [], 0
+        self.last_commit = time.monotonic()
+        self._count(outcome)
+        redo = self._stale(outcome, rows, updates)
+        after = self.writer.head.generation
+        if after > before + 1 and todo:
+            todo = self._without_others(todo)
+        return deque([*todo, *redo])
+
+    def _count(self, outcome: Outcome) -> None:
+        report = self.report
+        report.commits += outcome.changes
+        report.added += outcome.added - outcome.replaced
+        report.replaced += outcome.replaced
+        report.updated += outcome.updated
+        report.unchanged += outcome.unchanged
+        report.conflicts += outcome.conflicts
+        report.erased += outcome.erased
+
+    def _stale(self, outcome: Outcome, rows: list[dict[str, object]], updates: list[int]) -> list[_Item]:
+        """Files to seal anew: a prune may have deleted what lay uncommitted for a day."""
+        if not outcome.stale:
+            return []
+        stale = set(outcome.stale)
+        paths = self.table.column("path")
+        again = [i for i in range(self.table.num_rows) if paths[i].as_py() in stale]
+        return [_Item(self.files[i], (i,)) for i in again]
+
+    def _without_others(self, todo: deque[_Item]) -> deque[_Item]:
+        """Another writer is at work: skip what it has committed, and go on elsewhere than it does."""
+        rows = [i for item in todo for i in item.rows]
+        known = self._classify(self.table.take(pa.array(rows)))
+        left = self._items(known, rows)
+        self._settle(known, rows)
+        left.rotate(random.randrange(len(left)) if left else 0)  # noqa: S311 - no secret
+        return left
+
+    def _update_table(self, updates: list[int]) -> pa.Table | None:
+        """The rows as they stand in the corpus, with the words and mtimes of their sources."""
+        if not updates:
+            return None
+        sources = self.table.take(pa.array(updates))
+        known = classify(sources, self.writer.refresh(), self.writer.load, replace=False, checksum=True)
+        pieces = []
+        for number in np.unique(known.part[known.part >= 0]):
+            at = np.flatnonzero(known.part == number)
+            piece = self.writer.load(self.writer.head.parts[number], None).take(pa.array(known.row[at]))
+            new = sources.take(pa.array(at))
+            for name, source in [*((name, name) for name in FROM_SOURCE), ("source_mtime_ns", "mtime_ns")]:
+                position = piece.schema.get_field_index(name)
+                piece = piece.set_column(position, piece.schema.field(position), new.column(source))
+            pieces.append(piece)
+        return pa.concat_tables(pieces, promote_options="default") if pieces else None
+
+
+class _SourceProblem(Exception):
+    """A source that cannot be taken; the text says why."""
+
+
+def total_bytes(sources: SourceList) -> int:
+    """Bytes of all source files, each counted once per row, as progress reports them."""
+    sizes: Any = sources.table.column("size").to_numpy()
+    return int(sizes.sum())
