@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ import machine
 import ours
 import peers
 import report
+from process import isolated
 from stats import Estimate, Figure, estimate, figures_table, number, table
 from timing import Contender, Slice, Work, number_for, run
 
@@ -34,7 +36,7 @@ WORKING_SET = """bytes of plaintext opened in turn, at least one object; by defa
 core's caches when it is opened, as one is that was fetched just before"""
 DIRECTIONS = ("open", "seal")
 LIMIT = contenders.OneShot.name
-READER = "securedata reader"
+READER = ours.Reader.name
 
 # direction, size, who, times, of whom
 TARGETS = (
@@ -55,6 +57,7 @@ class Runner(Protocol):
 
     name: str
 
+    def does(self, direction: str) -> bool: ...
     def prepare(self, size: int, count: int) -> None: ...
     def forget(self) -> None: ...
     def fit(self, direction: str, seconds: float) -> int: ...
@@ -71,6 +74,9 @@ class Local:
 
     def prepare(self, size: int, count: int) -> None:
         self._work = self._contender.prepare(size, count)
+
+    def does(self, direction: str) -> bool:
+        return bool(self._work.calls(direction))
 
     def forget(self) -> None:
         self._work = Work([], [])
@@ -106,7 +112,8 @@ def measure(families: dict[str, list[Runner]], size: int, args: argparse.Namespa
         runner.prepare(size, count)
     found: dict[str, list[Entry]] = {}
     for direction in DIRECTIONS:
-        entries = [trial(family, variants, direction, size, args.slice) for family, variants in families.items()]
+        able = {family: variants for family, variants in families.items() if variants[0].does(direction)}
+        entries = [trial(family, variants, direction, size, args.slice) for family, variants in able.items()]
         for round_ in range(args.rounds):
             slices: list[list[Slice]] = [[] for _ in entries]
             for turn in range(args.turns):
@@ -145,11 +152,11 @@ def ratio(entries: Sequence[Entry], size: int, family: str, of: str) -> Estimate
     return estimate(mine / theirs for mine, theirs in pairs)
 
 
-def figures(results: Results, sizes: dict[str, int], reader: str) -> list[Figure]:
+def figures(results: Results, sizes: dict[str, int]) -> list[Figure]:
     found = []
     for direction, label, target, of in TARGETS:
         entries = results.get((label, direction), [])
-        who = reader if direction == "open" else ours.Format.name
+        who = READER if direction == "open" else ours.Format.name
         # every family of a peer counts: the SDK has two ways to hold a key, and its faster one is the measure
         ratios = [
             (measured.median, name, measured)
@@ -163,9 +170,8 @@ def figures(results: Results, sizes: dict[str, int], reader: str) -> list[Figure
 
 
 def speeds_table(results: Results, sizes: dict[str, int], direction: str) -> str:
-    names = list(dict.fromkeys(entry.family for entries in results.values() for entry in entries))
     rows = []
-    for name in names:
+    for name in [entry.family for entry in results[next(iter(sizes)), direction]]:
         row = [name]
         for label, size in sizes.items():
             entry = next(entry for entry in results[label, direction] if entry.family == name)
@@ -213,9 +219,11 @@ def plot(results: Results, sizes: dict[str, int], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(13, 5), sharey=True, constrained_layout=True)
+    colors: dict[str, str] = {}
     for direction, axis in zip(DIRECTIONS, axes, strict=True):
         for place, entry in enumerate(results[next(iter(sizes)), direction]):
             speeds = [estimate(results[label, direction][place].speeds(size)) for label, size in sizes.items()]
+            color = colors.setdefault(entry.family, f"C{len(colors)}")
             line = axis.errorbar(
                 list(sizes.values()),
                 [speed.median / 1e9 for speed in speeds],
@@ -223,6 +231,7 @@ def plot(results: Results, sizes: dict[str, int], path: Path) -> None:
                 marker="o" if entry.family.startswith("securedata") else ".",
                 linewidth=2.5 if entry.family.startswith("securedata") else 1.2,
                 capsize=2,
+                color=color,
             )
             line.set_label(entry.family)
         axis.set(xscale="log", yscale="log", title=direction, xlabel="size of the object")
@@ -252,10 +261,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     sizes = {label: SIZES[label] if label in SIZES else int(label) for label in args.sizes.split(",")}
     about = machine.describe()
-    local: list[Contender] = [contenders.OneShot(), contenders.Memcpy(), ours.Format(), ours.NewBuffer()]
-    local += [contenders.PycaCobblestone(), contenders.FernetToken()]
-    families: dict[str, list[Runner]] = {contender.name: [Local(contender)] for contender in local}
     with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.enter_context(isolated(work))
+        local: list[Contender] = [contenders.OneShot(), contenders.Memcpy(), ours.Reader(work), ours.Format()]
+        local += [ours.NewBuffer(), contenders.PycaCobblestone(), contenders.FernetToken()]
+        families: dict[str, list[Runner]] = {contender.name: [Local(contender)] for contender in local}
         if not args.no_peers:
             worker = stack.enter_context(peers.Worker(peers.python_of(args.peers_venv), ["tink", "aws-encryption-sdk"]))
             about["peers"] = worker.versions
@@ -266,7 +277,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"measuring {label} ...", file=sys.stderr)
             for direction, entries in measure(families, size, args).items():
                 results[label, direction] = entries
-    found = figures(results, sizes, READER if READER in families else ours.Format.name)
+    found = figures(results, sizes)
     written = report.write(args.out, "decrypt", about, found, to_json(results, sizes))
     plot(results, sizes, args.out / "decrypt.png")
     print(f"\n{machine.line(about)}\n")

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
 
 from contenders import check
+from rows import synthetic
+from securedata.corpus.commit import Put, Writer
+from securedata.corpus.create import create_corpus
+from securedata.corpus.opening import object_key, open_corpus
+from securedata.corpus.schema import rows_table
 from securedata.format.header import Header, Kind
 from securedata.format.sealed import Expect, open_into, open_whole, seal, seal_into, sealed_size
+from securedata.testing.memory import MemoryStorage
 from timing import Call, Work
 
 ROOT = "memory://benchmark"
@@ -54,3 +63,49 @@ class NewBuffer:
             opens.append(partial(open_whole, key, cut, Expect(Kind.DATA, corpus, object_id, ROOT, len(cut), size)))
             check(opens[-1], opens[-1], text)
         return Work(opens, seals)
+
+
+class Reader:
+    """The public reader: a corpus is opened, and what is timed goes from fetched bytes to the caller's buffer.
+
+    That is the row's lookup, the lease of the keys, the header's checks, key derivation, commitment and chunks.
+    """
+
+    name = "securedata reader"
+
+    def __init__(self, work: Path, rows: int = 1_000) -> None:
+        self._work = work
+        self._rows = rows
+
+    def prepare(self, size: int, count: int) -> Work:
+        storage = MemoryStorage(f"{ROOT}/{size}")
+        made = create_corpus(storage.url, [f"local://{self._work}/benchmark.kek"], storage=storage).reference
+        writer = Writer(made, storage=storage)
+        texts = [os.urandom(size) for _ in range(count)]
+        puts = [writer.put_object([text]) for text in texts]
+        real = rows_table(_row(number, put) for number, put in enumerate(puts))
+        writer.commit(pa.concat_tables([*synthetic(self._rows - count), real]))
+        corpus = open_corpus(made, storage=storage)
+        plain = bytearray(size)
+        opens: list[Call] = []
+        for number, (text, put) in enumerate(zip(texts, puts, strict=True)):
+            sealed = storage.get(object_key(put.object_id))
+            opens.append(partial(corpus.open_sealed_into, corpus.find(_path(number)), sealed, plain))
+            check(opens[-1], lambda: plain, text)
+        return Work(opens, [])
+
+
+def _path(number: int) -> str:
+    return f"object/{number:06d}"
+
+
+def _row(number: int, put: Put) -> dict[str, object]:
+    return {
+        "path": _path(number),
+        "object_id": put.object_id,
+        "data_key": put.data_key,
+        "sealed_size": put.sealed_size,
+        "size": put.size,
+        "subjects": ["nobody"],
+        "source_sha256": put.sha256,
+    }

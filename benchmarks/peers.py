@@ -70,7 +70,7 @@ class Worker:
 
 
 class Remote:
-    """One variant in the worker, with the four verbs that a local one has."""
+    """One variant in the worker, with the verbs that a local one has."""
 
     def __init__(self, worker: Worker, variant: str) -> None:
         self.name = variant
@@ -78,6 +78,9 @@ class Remote:
 
     def prepare(self, size: int, count: int) -> None:
         self._worker.ask(do="prepare", variant=self.name, size=size, count=count)
+
+    def does(self, direction: str) -> bool:
+        return True
 
     def forget(self) -> None:
         self._worker.ask(do="forget", variant=self.name)

@@ -1,0 +1,93 @@
+"""Make corpora to measure: real clips that can be read, among as many made-up rows as are wanted."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import soundfile
+
+from rows import synthetic
+from securedata.corpus.commit import Writer
+from securedata.corpus.config import Reference
+from securedata.corpus.create import create_corpus
+from securedata.corpus.schema import rows_table
+from securedata.storage.base import Storage
+
+REAL = "clip/"
+"""Paths of rows that have an object."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A corpus, and how to open it."""
+
+    root: str
+    kms: str
+    pin: str
+    rows: int
+
+
+def corpus(root: Path | str, kek: Path, clips: Sequence[Path], rows: int, storage: Storage | None = None) -> Made:
+    """A new corpus of `rows` rows, of which the clips are scattered among made-up ones."""
+    reference = create_corpus(str(root), [f"local://{kek.resolve()}"], storage=storage).reference
+    writer = Writer(reference, storage=storage)
+    real = rows_table(_row(writer, path) for path in clips)
+    random = np.random.default_rng(rows)
+    tables = list(synthetic(rows - len(clips), seed=rows)) if rows > len(clips) else []
+    shares = np.array_split(random.permutation(len(clips)), max(1, len(tables)))
+    for table, share in zip(tables or [real.slice(0, 0)], shares, strict=True):
+        both = pa.concat_tables([table, real.take(pa.array(share))])
+        outcome = writer.commit(both.take(pa.array(random.permutation(both.num_rows))))
+        if outcome.added != both.num_rows:
+            raise AssertionError(f"only {outcome.added} of {both.num_rows} rows were committed")
+    return _made(reference, rows)
+
+
+def real_rows(table: pa.Table) -> list[int]:
+    """The row numbers of the clips, ordered by path: the same recording stands at the same place for every corpus."""
+    paths = table.column("path")
+    numbers = np.flatnonzero(pc.starts_with(paths, REAL).to_numpy())
+    found = paths.take(pa.array(numbers)).to_pylist()
+    return [int(numbers[i]) for i in sorted(range(len(found)), key=found.__getitem__)]
+
+
+def _made(reference: Reference, rows: int) -> Made:
+    return Made(reference.root, " ".join(reference.kms), " ".join(str(pin) for pin in reference.pins), rows)
+
+
+def _row(writer: Writer, path: Path) -> dict[str, object]:
+    plain = path.read_bytes()
+    info = soundfile.info(path)
+    put = writer.put_object(_pieces(plain))
+    return {
+        "path": f"{REAL}{path.parent.name}/{path.name}",
+        "object_id": put.object_id,
+        "data_key": put.data_key,
+        "sealed_size": put.sealed_size,
+        "size": put.size,
+        "format": info.format,
+        "subtype": info.subtype,
+        "sample_rate": info.samplerate,
+        "channels": info.channels,
+        "frames": info.frames,
+        "subjects": [path.parent.name],
+        "speaker": path.parent.name,
+        "utterance": path.stem,
+        "transcript": "as it was heard on the telephone",
+        "split": "train",
+        "language": "en",
+        "source_sha256": hashlib.sha256(plain).digest(),
+        "source_mtime_ns": path.stat().st_mtime_ns,
+        "extra": "",
+    }
+
+
+def _pieces(data: bytes, size: int = 1 << 20) -> Iterator[bytes]:
+    for start in range(0, len(data), size):
+        yield data[start : start + size]

@@ -1,0 +1,188 @@
+"""A corpus of a million rows: opening it, reading from it, and what each worker of a DataLoader holds for itself.
+
+    python benchmarks/million.py ROLE JSON     one measurement in a process of its own; corpus.py calls this
+
+Memory is measured in fresh processes: what an earlier measurement left behind would hide in the next one's peak.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from build import Made, real_rows
+from process import environment, forget_peak, peak_resident, private_dirty, resident
+from stats import Estimate, Figure, estimate
+from timing import Slice, run
+
+SECONDS = 3.0
+PEAK_MB = 600.0
+WORKER_MB = 60.0
+SAME = 1.0
+METHODS = ("fork", "spawn", "forkserver")
+WORKERS = 2
+TTL = 3.0
+"""Seconds that keys last while workers are measured, so that each of them renews its own within a few seconds."""
+ENOUGH = 2.0 * TTL
+
+
+def measure_opening(work: Path, made: Made, runs: int) -> tuple[list[Figure], dict[str, object]]:
+    """Seconds and peak memory of opening, as a corpus and as a dataset."""
+    figures, found = [], {}
+    for what in ("corpus", "dataset"):
+        opened = found[what] = [role(work, f"open-{what}", made) for _ in range(runs)]
+        name = f"open the {what} of {made.rows:,} rows"
+        seconds = estimate(one["seconds"] for one in opened)
+        peak = estimate(one["peak_above"] / 1e6 for one in opened)
+        figures.append(Figure(f"{name}: time", SECONDS, seconds, at_most=True, unit="s"))
+        figures.append(Figure(f"{name}: peak RSS above before", PEAK_MB, peak, at_most=True, unit="MB"))
+    return figures, {"rows": made.rows, "runs": found}
+
+
+def measure_workers(work: Path, made: Made, runs: int) -> tuple[list[Figure], dict[str, object]]:
+    """Private_Dirty of workers that read and renew, above that of workers whose dataset returns torch.zeros(1)."""
+    figures, found = [], {}
+    for method in METHODS:
+        pairs = []
+        for _ in range(runs):
+            base = role(work, "workers", made, method=method, baseline=True)
+            ours = role(work, "workers", made, method=method, baseline=False)
+            pairs.append({"baseline": base, "ours": ours})
+        above = estimate((_worst(pair["ours"]) - _worst(pair["baseline"])) / 1e6 for pair in pairs)
+        name = f"{method} worker over {made.rows:,} rows: Private_Dirty above baseline"
+        figures.append(Figure(name, WORKER_MB, above, at_most=True, unit="MB"))
+        found[method] = pairs
+    return figures, {"rows": made.rows, "ttl": TTL, "runs": found}
+
+
+def measure_same(small: Made, large: Made, rounds: int) -> tuple[list[Figure], dict[str, object]]:
+    """CPU of `ds[i]` for the same clips in a large and in a small corpus, by turns."""
+    sides = []
+    for made in (small, large):
+        dataset = _dataset(made)
+        sides.append([lambda i=i, dataset=dataset: dataset[i] for i in real_rows(_table(dataset))])
+        run(sides[-1], len(sides[-1]))
+    took: list[tuple[Slice, Slice]] = []
+    for _ in range(rounds):
+        # clip by clip, so that both sides meet the same neighbours; which of them goes first alternates
+        pair = [Slice(0, 0.0, 0.0), Slice(0, 0.0, 0.0)]
+        for number, calls in enumerate(zip(*sides, strict=True)):
+            for side in (0, 1) if number % 2 else (1, 0):
+                pair[side] += run([calls[side]], 1)
+        took.append((pair[0], pair[1]))
+    ratio = estimate(big.cpu / little.cpu for little, big in took)
+    name = f"ds[i] at {large.rows:,} rows / at {small.rows:,} rows"
+    medians = [_ms(took, side) for side in (0, 1)]
+    return [Figure(name, SAME, ratio, at_most=True, unit="x")], {"clips": len(sides[0]), "ms_each": medians}
+
+
+def _ms(took: list[tuple[Slice, Slice]], side: int) -> dict[str, float]:
+    found: Estimate = estimate(pair[side].cpu / pair[side].calls * 1e3 for pair in took)
+    return found.json()
+
+
+def role(work: Path, name: str, made: Made, **more: object) -> dict[str, Any]:
+    """One measurement in a fresh process, whose last line is its answer."""
+    command = [sys.executable, __file__, name, json.dumps(asdict(made) | more)]
+    done = subprocess.run(command, env=environment(work), stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]  # an object, printed below
+
+
+def _worst(found: dict[str, Any]) -> float:
+    return float(max(worker["private_dirty"] for worker in found["workers"]))
+
+
+# ------------------------------------------------------------------------------------------- in a process of its own
+
+
+def _dataset(made: Made, ttl: float = 3600.0) -> Any:
+    from securedata.torch.dataset import EncryptedAudioDataset
+
+    return EncryptedAudioDataset(made.root, kms=made.kms, pin=made.pin, ttl=ttl)
+
+
+def _table(dataset: Any) -> Any:
+    return dataset.metadata
+
+
+def opening(what: str, made: Made) -> dict[str, Any]:
+    import torch  # noqa: F401 - its memory is no part of the corpus, so it is there before
+
+    from securedata.corpus.opening import open_corpus
+
+    gc.collect()
+    forget_peak()
+    before, began = resident(), time.perf_counter()
+    if what == "corpus":
+        opened = open_corpus(made.root, kms=made.kms, pin=made.pin)
+    else:
+        opened = _dataset(made)
+    seconds = time.perf_counter() - began
+    if len(opened) != made.rows:
+        raise AssertionError(f"{len(opened)} rows, not {made.rows}")
+    return {"seconds": seconds, "peak_above": peak_resident() - before, "after_above": resident() - before}
+
+
+class Probe:
+    """A dataset that reads `inner` and tells what the worker that read it holds for itself."""
+
+    def __init__(self, inner: Any, rows: list[int]) -> None:
+        self.inner = inner
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return 1_000_000
+
+    def __getitem__(self, k: int) -> dict[str, Any]:
+        self.inner[self.rows[k % len(self.rows)]]
+        time.sleep(0.01)
+        corpora = getattr(self.inner, "corpora", ())
+        renewals = sum(corpus.counters.unwraps for corpus in corpora)
+        return {"pid": os.getpid(), "private_dirty": private_dirty(), "unwraps": renewals}
+
+
+class Zeros:
+    def __getitem__(self, k: int) -> Any:
+        import torch
+
+        return torch.zeros(1)
+
+
+def workers(made: Made, method: str, baseline: bool) -> dict[str, Any]:
+    from torch.utils.data import DataLoader
+
+    if baseline:
+        probe = Probe(Zeros(), [0])
+    else:
+        dataset = _dataset(made, ttl=TTL)
+        probe = Probe(dataset, real_rows(_table(dataset)))
+    loader = DataLoader(probe, batch_size=None, num_workers=WORKERS, multiprocessing_context=method)
+    last: dict[int, dict[str, Any]] = {}
+    began = time.monotonic()
+    for found in loader:
+        last[found["pid"]] = found
+        renewed = baseline or (len(last) == WORKERS and all(one["unwraps"] for one in last.values()))
+        if renewed and time.monotonic() - began > (ENOUGH if not baseline else 1.0):
+            break
+    return {"workers": list(last.values()), "parent_private_dirty": private_dirty()}
+
+
+def main(name: str, config: dict[str, Any]) -> None:
+    more = {key: config.pop(key) for key in ("method", "baseline") if key in config}
+    made = Made(**config)
+    if name.startswith("open-"):
+        answer = opening(name.removeprefix("open-"), made)
+    else:
+        answer = workers(made, **more)
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))

@@ -1,0 +1,53 @@
+"""What Linux says about the memory of a process, and folders of the user's own that a benchmark must not touch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def private_dirty(pid: int | str = "self") -> int:
+    """Bytes that this process alone holds and wrote: what one more worker costs the host."""
+    return _kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Private_Dirty") * 1024
+
+
+def resident(pid: int | str = "self") -> int:
+    return _kilobytes(Path(f"/proc/{pid}/status"), "VmRSS") * 1024
+
+
+def peak_resident(pid: int | str = "self") -> int:
+    """The highest resident size, shared memory included, since the process began or `forget_peak` was called."""
+    return _kilobytes(Path(f"/proc/{pid}/status"), "VmHWM") * 1024
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def environment(work: Path) -> dict[str, str]:
+    """An environment in which config, key files and state go into `work`, whatever the user has set."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("SECUREDATA_", "XDG_"))}
+    homes = {f"XDG_{what}_HOME": str(work.resolve() / what.lower()) for what in ("CONFIG", "DATA", "STATE")}
+    return own | homes | {"XDG_CONFIG_DIRS": str(work.resolve() / "system")}
+
+
+@contextmanager
+def isolated(work: Path) -> Iterator[None]:
+    """The same for this process, for a while."""
+    before, own = dict(os.environ), environment(work)
+    try:
+        os.environ.clear()
+        os.environ.update(own)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _kilobytes(path: Path, name: str) -> int:
+    for line in path.read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    raise SystemExit(f"{path} has no {name}: this benchmark needs Linux")
