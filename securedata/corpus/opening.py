@@ -8,7 +8,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -41,6 +41,7 @@ from securedata.keys.tags import Tagger
 from securedata.storage.base import Storage
 from securedata.storage.registry import open_storage
 
+_T = TypeVar("_T")
 _TRIES = 4
 _RECHECK = 10.0
 
@@ -124,7 +125,7 @@ def _open(reference: Reference, storage: Storage, options: _Options, seen: Seen 
     missing: NotFound | None = None
     named = b""
     for _ in range(_TRIES):
-        opened = _head(reference, storage, lambda: read_head(storage, trusted, reference.pins, seen))
+        opened = or_no_corpus(reference, storage, lambda: read_head(storage, trusted, reference.pins, seen))
         head = opened.head
         if missing and any(part.id == named for part in head.parts):
             break
@@ -146,7 +147,13 @@ class _Gone(Exception):
         self.part, self.error = part, error
 
 
-def _head(reference: Reference, storage: Storage, read: Callable[[], OpenedHead]) -> OpenedHead:
+def or_no_corpus(reference: Reference, storage: Storage, read: Callable[[], _T]) -> _T:
+    """What `read` makes of the head; a head that is missing is explained.
+
+    Raises:
+        CorpusGone, NotACorpus
+        what `read` raises
+    """
     try:
         return read()
     except NotFound as error:
@@ -425,7 +432,7 @@ class Corpus:
     def _reread(self, seen: Seen | None) -> OpenedHead:
         trusted = open_all(self.reference.kms)
         self.counters.unwraps += 1
-        return _head(
+        return or_no_corpus(
             self.reference,
             self._storage,
             lambda: read_head(self._storage, trusted, self.reference.pins, seen),
