@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -66,7 +67,7 @@ def create_corpus(
     known = load().get(name)
     if known and normal_root(known.root) != root:
         raise ConfigError(f"the name {name!r} is taken by {known.root}; give another one with --name")
-    if known and known.pins and recall(known.pins[0].corpus_id):
+    if known and known.pins and recall(known.pins[0].corpus_id) and not interrupted(known):
         raise CorpusGone(
             f"the corpus {name!r} was at {root} and is gone: restore it from a backup, "
             "or remove its entry from the config file to begin anew",
@@ -83,10 +84,20 @@ def create_corpus(
     if open_with(sealed, key, root) != head:
         raise MalformedManifest(f"the new head of {root} does not read back; nothing was made")
     reference = Reference(root, name, uris, (make_pin(corpus_id, secret),))
+    remember(dataclasses.replace(head, generation=0))
     config = write_entry(name, reference)
     place.replace(KEY, sealed, None)
     remember(head)
     return Created(reference, config, made)
+
+
+def interrupted(reference: Reference) -> bool:
+    """Was an init of this corpus killed on this machine before there was a corpus? Then it may begin anew.
+
+    An entry of the config whose head is missing is otherwise a corpus that is gone: a folder that is not mounted, say.
+    """
+    seen = [recall(pin.corpus_id) for pin in reference.pins]
+    return bool(seen) and all(one is not None and one.generation == 0 for one in seen)
 
 
 def _refuse_full(storage: Storage, root: str) -> None:
