@@ -9,7 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from securedata.corpus.opening import Corpus, UnpinnedWarning, open_corpus
+    from securedata.corpus.opening import UnpinnedWarning, open_corpus
+    from securedata.corpus.reader import Corpus
     from securedata.torch.collate import pad_collate
     from securedata.torch.dataset import EncryptedAudioDataset
     from securedata.torch.sample import Batch, Sample
@@ -18,7 +19,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Batch": "securedata.torch.sample",
-    "Corpus": "securedata.corpus.opening",
+    "Corpus": "securedata.corpus.reader",
     "EncryptedAudioDataset": "securedata.torch.dataset",
     "Sample": "securedata.torch.sample",
     "UnpinnedWarning": "securedata.corpus.opening",

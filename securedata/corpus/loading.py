@@ -1,0 +1,112 @@
+"""From a reference to an opened head and an index of its rows: one GET for the head, one per part. No listing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.config import Reference
+from securedata.corpus.head import Head, OpenedHead, Seen, read_head
+from securedata.corpus.index import Index
+from securedata.corpus.parts import read_table
+from securedata.corpus.schema import SCHEMA, TRAINING
+from securedata.errors import CorpusGone, NotACorpus, NotFound, PartMissing
+from securedata.keys.grant import Grant
+from securedata.keys.kms import open_all
+from securedata.storage.base import Storage
+
+_T = TypeVar("_T")
+_TRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a corpus was opened; a receiver of its pickle opens it the same way."""
+
+    columns: tuple[str, ...]
+    filter: pc.Expression | None
+    ttl: float
+    kms_wait: float
+    refresh: bool
+
+
+def grant_for(opened: OpenedHead, ttl: float) -> Grant:
+    """A grant that begins now, by a head that was opened just now."""
+    head = opened.head
+    return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), ttl)
+
+
+def load(reference: Reference, storage: Storage, options: Options, seen: Seen | None) -> tuple[OpenedHead, Index]:
+    """Open the current head and index its rows.
+
+    Raises:
+        CorpusGone, NotACorpus, PartMissing, FormatError, KeysError, MalformedManifest, InvalidArgument
+    """
+    trusted = open_all(reference.kms)
+    missing: NotFound | None = None
+    named = b""
+    for _ in range(_TRIES):
+        opened = or_no_corpus(reference, storage, lambda: read_head(storage, trusted, reference.pins, seen))
+        head = opened.head
+        if missing and any(part.id == named for part in head.parts):
+            break
+        try:
+            return opened, _index(storage, head, options)
+        except _Gone as gone:  # the head was replaced while we read: start over
+            missing, named = gone.error, gone.part
+    raise PartMissing(
+        f"the head of {reference.root} names manifest part {named.hex()}, which storage does not have: "
+        "its rows cannot be read; restore the part from a backup or an older version of the storage",
+        root=reference.root,
+        object_id=named,
+    ) from missing
+
+
+class _Gone(Exception):
+    def __init__(self, part: bytes, error: NotFound) -> None:
+        super().__init__(part)
+        self.part, self.error = part, error
+
+
+def or_no_corpus(reference: Reference, storage: Storage, read: Callable[[], _T]) -> _T:
+    """What `read` makes of the head; a head that is missing is explained.
+
+    Raises:
+        CorpusGone, NotACorpus
+        what `read` raises
+    """
+    try:
+        return read()
+    except NotFound as error:
+        if reference.pins or any(True for _ in storage.list("objects/")):
+            raise CorpusGone(
+                f"the corpus is gone: {reference.root} has no head any more; restore it from a backup, "
+                "from head.prev or from an older version of the storage",
+                root=reference.root,
+            ) from error
+        raise NotACorpus(
+            f"there is no corpus at {reference.root}: check the path, or make one with 'securedata init'",
+            root=reference.root,
+        ) from error
+
+
+def _index(storage: Storage, head: Head, options: Options) -> Index:
+    wanted = None if options.filter is not None else (*options.columns, "data_key", *TRAINING)
+    columns = None if wanted is None or any(name not in SCHEMA.names for name in wanted) else wanted
+
+    def loader(number: int) -> Callable[[], pa.Table]:
+        def load() -> pa.Table:
+            part = head.parts[number]
+            try:
+                return read_table(storage, head.corpus_id, part, columns)
+            except NotFound as error:
+                raise _Gone(part.id, error) from error
+
+        return load
+
+    parts = [loader(number) for number in range(len(head.parts))] or [SCHEMA.empty_table]
+    return Index.build(parts, options.columns, options.filter)

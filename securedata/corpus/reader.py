@@ -1,0 +1,329 @@
+"""An opened corpus: its rows, and reading their objects."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+
+from securedata.corpus.config import Reference
+from securedata.corpus.head import Head, OpenedHead, Seen, read_head
+from securedata.corpus.index import Index, Location
+from securedata.corpus.leaving import object_key
+from securedata.corpus.loading import Options, grant_for, load, or_no_corpus
+from securedata.corpus.missing import explain_missing
+from securedata.corpus.objectfile import ObjectFile
+from securedata.corpus.shared import spawning
+from securedata.errors import GenerationChanged, NotFound, SecuredataError
+from securedata.format.cobblestone import Buffer
+from securedata.format.header import Kind
+from securedata.format.sealed import Expect, open_into, open_range
+from securedata.keys.grant import Grant, Lease
+from securedata.keys.kms import open_all
+from securedata.storage.base import Storage
+from securedata.storage.registry import open_storage
+
+_RECHECK = 10.0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What this process has done with a corpus since it was opened (or since the process was forked)."""
+
+    unwraps: int = 0
+    objects: int = 0
+    bytes: int = 0
+    seconds_fetch: float = 0.0
+    seconds_decrypt: float = 0.0
+
+
+class Corpus:
+    """An opened corpus: its rows, and the right to read their objects for a while.
+
+    It never changes under its reader; `refresh` opens the current head. Safe to use from several
+    threads. To the workers that multiprocessing starts it goes in memory; any other pickle carries
+    references only, and its receiver asks the KMS for itself.
+    """
+
+    def __init__(
+        self, reference: Reference, storage: Storage, options: Options, head: Head, index: Index, grant: Grant
+    ) -> None:
+        self._begin(
+            reference if reference.pins else replace(reference, pins=(head.pin,)),
+            storage,
+            options,
+            head.corpus_id,
+            str(head.pin),
+            head.generation,
+            index,
+            grant,
+        )
+
+    def _begin(
+        self,
+        reference: Reference,
+        storage: Storage,
+        options: Options,
+        corpus_id: bytes,
+        pin: str,
+        generation: int,
+        index: Index,
+        grant: Grant,
+    ) -> None:
+        self.root = reference.root
+        self.name = reference.name
+        self.corpus_id = corpus_id
+        self.pin = pin
+        self.generation = generation
+        self.index = index
+        self.reference = reference
+        self.counters = Counters()
+        self._storage = storage
+        self._options = options
+        self._rechecked = 0.0
+        self._lease = Lease(grant, self._renew, self.root, options.kms_wait)
+        _corpora.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Corpus {self.root} generation {self.generation}, {len(self)} rows>"
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __enter__(self) -> Corpus:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def table(self) -> pa.Table:
+        """The rows, without keys: a pyarrow Table of the columns that were asked for. No copy."""
+        return self.index.table
+
+    # ------------------------------------------------------------ read
+
+    def find(self, path: str) -> int:
+        """The row of a logical path.
+
+        Raises:
+            NoSuchPath
+        """
+        return self._find(self.index, path)
+
+    def _find(self, index: Index, path: str) -> int:
+        try:
+            return index.find(path)
+        except FileNotFoundError as error:
+            error.args = (f"{error} ({self.root})",)
+            raise
+
+    def value(self, column: str, i: int) -> Any:
+        """One cell of the manifest."""
+        return self.index.value(column, self.index.row(i))
+
+    def read(self, where: str | int) -> bytearray:
+        """The whole object of a row, given by its number or its logical path.
+
+        Raises:
+            NoSuchPath, FormatError, SubjectErased, RowReplaced, ObjectMissing, AccessDenied, KeysExpired, ...
+        """
+        index = self.index
+        i = self._row(index, where)
+        out = bytearray(index.value("size", i))
+        self._read_into(index, i, out)
+        return out
+
+    def read_into(self, i: int, out: Buffer) -> int:
+        """Like `read`, into the caller's buffer; returns the bytes of plaintext. On an error it holds none."""
+        return self._read_into(self.index, i, out)
+
+    def _read_into(self, index: Index, i: int, out: Buffer) -> int:
+        self._lease.check()
+        started = time.perf_counter()
+        location = index.location(i)
+        # one byte more than the row says, so that an object that grew is noticed and never read whole
+        sealed = self._fetch(index, i, location, [(0, location.sealed_size + (location.pack is None))])[0]
+        fetched = time.perf_counter()
+        size = open_into(index.key(i), sealed, out, self._expect(location))
+        counters = self.counters
+        counters.objects += 1
+        counters.bytes += size
+        counters.seconds_fetch += fetched - started
+        counters.seconds_decrypt += time.perf_counter() - fetched
+        return size
+
+    def open_sealed_into(self, i: int, sealed: Buffer, out: Buffer) -> int:
+        """Open an object that was fetched already: row lookup, checks and decryption, and nothing else."""
+        self._lease.check()
+        index = self.index
+        return open_into(index.key(i), sealed, out, self._expect(index.location(i)))
+
+    def read_range(self, where: str | int, offset: int, length: int) -> bytearray:
+        """A range of an object's plaintext, cut at its end like a slice; fetches only the chunks it needs.
+
+        Raises:
+            as `read`
+        """
+        index = self.index
+        return self._read_range(index, self._row(index, where), offset, length)
+
+    def _read_range(self, index: Index, i: int, offset: int, length: int) -> bytearray:
+        self._lease.check()
+        started = time.perf_counter()
+        location = index.location(i)
+        waited = 0.0
+
+        def fetch(ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+            nonlocal waited
+            begun = time.perf_counter()
+            try:
+                return self._fetch(index, i, location, ranges)
+            finally:
+                waited += time.perf_counter() - begun
+
+        out = open_range(index.key(i), fetch, offset, length, self._expect(location))
+        counters = self.counters
+        counters.objects += 1
+        counters.bytes += len(out)
+        counters.seconds_fetch += waited
+        counters.seconds_decrypt += time.perf_counter() - started - waited
+        return out
+
+    def open(self, where: str | int) -> ObjectFile:
+        """A row's object as a seekable binary file with a read-ahead of 256 kB; stays that object after `refresh`."""
+        index = self.index
+        i = self._row(index, where)
+        return ObjectFile(self.ranges(index, i), index.value("size", i))
+
+    def ranges(self, index: Index, i: int) -> Callable[[int, int], bytearray]:
+        """`read_range` for one row of an index that this corpus has or had: `refresh` may give rows other numbers."""
+        return lambda offset, length: self._read_range(index, i, offset, length)
+
+    def _row(self, index: Index, where: str | int) -> int:
+        return self._find(index, where) if isinstance(where, str) else index.row(where)
+
+    def _expect(self, location: Location) -> Expect:
+        return Expect(Kind.DATA, self.corpus_id, location.object_id, self.root, location.sealed_size, location.size)
+
+    def _fetch(self, index: Index, i: int, location: Location, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        try:
+            if location.pack is None:
+                return self._storage.get_ranges(object_key(location.object_id), ranges)
+            base = location.offset or 0
+            return self._storage.get_ranges(
+                f"packs/{location.pack.hex()}", [(base + offset, length) for offset, length in ranges]
+            )
+        except NotFound as error:
+            raise self._explain(index, i) from error
+
+    def _explain(self, index: Index, i: int) -> SecuredataError:
+        """Why an object is not there: the head is read again, at most once in ten seconds."""
+        now, head = time.monotonic(), None
+        if not self._rechecked or now - self._rechecked >= _RECHECK:
+            self._rechecked = now
+            head = self._reread(None).head
+        return explain_missing(index, i, self.generation, self._storage, head)
+
+    # ------------------------------------------------------------ keep
+
+    def refresh(self) -> bool:
+        """Open the current head; returns whether there was a newer one. Rows may have other numbers afterwards.
+
+        Raises:
+            as `open_corpus`
+        """
+        seen = self._seen(self._lease.grant)
+        before = self.generation
+        opened, index = load(self.reference, self._storage, self._options, seen)
+        self.counters.unwraps += 1
+        self.index, self.generation = index, opened.head.generation
+        self._lease = Lease(grant_for(opened, self._options.ttl), self._renew, self.root, self._options.kms_wait)
+        return self.generation != before
+
+    def close(self) -> None:
+        """Give the shared memory back once nobody uses it. Rows that were taken out stay readable."""
+        self.index.close()
+
+    def check_access(self) -> None:
+        """Renew the keys if it is time, as every read does.
+
+        Raises:
+            KeysExpired, KMSDenied, ...
+        """
+        self._lease.check()
+
+    @staticmethod
+    def _seen(grant: Grant) -> Seen:
+        return Seen(grant.generation, grant.superseded)
+
+    def _reread(self, seen: Seen | None) -> OpenedHead:
+        trusted = open_all(self.reference.kms)
+        self.counters.unwraps += 1
+        return or_no_corpus(
+            self.reference,
+            self._storage,
+            lambda: read_head(self._storage, trusted, self.reference.pins, seen),
+        )
+
+    def _renew(self, old: Grant) -> Grant:
+        return grant_for(self._reread(self._seen(old)), self._options.ttl)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if spawning() and self.index.shareable:
+            self._lease.hand_over()
+            self.index.populate()
+            return _attach, (
+                self.reference,
+                self._options,
+                self.corpus_id,
+                self.pin,
+                self.generation,
+                self.index,
+                self._lease.grant,
+            )
+        return _reopen, (self.reference, self._options, self.generation)
+
+
+def _attach(
+    reference: Reference, options: Options, corpus_id: bytes, pin: str, generation: int, index: Index, grant: Grant
+) -> Corpus:
+    corpus = Corpus.__new__(Corpus)
+    corpus._begin(reference, open_storage(reference.root), options, corpus_id, pin, generation, index, grant)
+    return corpus
+
+
+def _reopen(reference: Reference, options: Options, generation: int) -> Corpus:
+    storage = open_storage(reference.root)
+    opened, index = load(reference, storage, options, None)
+    if opened.head.generation != generation and not options.refresh:
+        index.close()
+        raise GenerationChanged(
+            f"{reference.root} has generation {opened.head.generation}, the pickle was made from {generation}: "
+            "open the corpus anew, or with refresh=True to take the current rows",
+            root=reference.root,
+        )
+    corpus = Corpus(reference, storage, options, opened.head, index, grant_for(opened, options.ttl))
+    corpus.counters.unwraps = 1
+    return corpus
+
+
+_corpora: weakref.WeakSet[Corpus] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for corpus in list(_corpora):
+        corpus.counters = Counters()
+
+
+def _before_fork() -> None:
+    for corpus in list(_corpora):
+        corpus.index.populate()
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
