@@ -8,8 +8,7 @@ that, a failed commitment can only say 'wrong key, or changed after it was seale
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from securedata.errors import (
     AuthenticationFailed,
@@ -42,8 +41,7 @@ _NOUN = {Kind.DATA: "object", Kind.HEAD: "head", Kind.TABLE: "table"}
 _PLAIN_START = {kind: Header(kind, bytes(16), bytes(16)).encode()[:16] for kind in Kind}
 
 
-@dataclass(frozen=True, slots=True)
-class Expect:
+class Expect(NamedTuple):
     """What a sealed object must be, as the head or its row says; None is not checked."""
 
     kind: Kind
