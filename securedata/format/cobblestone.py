@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from securedata.errors import InvalidArgument
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 KEY = 32
@@ -75,7 +77,10 @@ class Message:
 
         Raises:
             CommitmentMismatch: before anything can be decrypted.
+            InvalidArgument: a key of another length, which HKDF would take.
         """
+        if len(key) != KEY:
+            raise InvalidArgument(f"a key has {KEY} bytes, not {len(key)}")
         derived = HKDFExpand(_ALGORITHM, KEY + _NONCE + COMMITMENT, _LABEL + salt + context).derive(key)
         committed = derived[KEY + _NONCE :]
         if commitment is not None and not hmac.compare_digest(committed, commitment):
