@@ -53,16 +53,17 @@ class Needles:
         self.table = np.zeros(1 << TABLE_BITS, bool)
         self.table[_slots(self.prefixes)] = True
 
-    def search(self, folder: Path) -> Found:
-        """Search the bytes of every file under `folder`, and the files' own paths."""
+    def search(self, files: Iterable[Path], folder: Path) -> Found:
+        """Search the bytes of the files, and their own paths from `folder` on."""
         found, seen = Found(), np.zeros(len(self.needles), bool)
         wanted = np.ones(len(self.prefixes), bool)  # by prefix: is any of its needles still unseen?
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        for path in files:
             data = path.read_bytes()
             found.files += 1
             found.bytes += len(data)
             self._search(data, seen, wanted)
-            self._search(path.relative_to(folder).as_posix().encode() + bytes(PREFIX), seen, wanted)
+            name = path.relative_to(folder) if path.is_relative_to(folder) else path
+            self._search(name.as_posix().encode() + bytes(PREFIX), seen, wanted)
         numbers = self.kind_of[seen]
         found.seen = {kind: int(np.count_nonzero(numbers == number)) for number, kind in enumerate(self.kinds)}
         return found

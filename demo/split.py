@@ -7,7 +7,10 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+
+from demo import DemoError
 
 TEST_SHARE = 0.3
 
@@ -49,7 +52,49 @@ def split(groups: Sequence[str], share: float = TEST_SHARE) -> tuple[list[int], 
     for index, group in enumerate(groups):
         members[group].append(index)
     wanted, test = share * len(groups), set[int]()
-    for group in sorted(members, key=lambda name: hashlib.sha256(name.encode()).digest()):
+    for group in sorted(members, key=_digest):
         if len(test) + len(members[group]) / 2 <= wanted:
             test.update(members[group])
     return [index for index in range(len(groups)) if index not in test], sorted(test)
+
+
+@dataclass
+class Halves:
+    train: list[int]
+    test: list[int]
+    remarks: list[str] = field(default_factory=list)  # what a reader of the accuracy has to know
+
+
+def halves(paths: Sequence[str], texts: Sequence[str], voices: Sequence[str], prompts: bool, most: int) -> Halves:
+    """Split a corpus of any kind, at most `most` recordings of it.
+
+    Raises:
+        DemoError: there are too few recordings to hold some back for a test.
+    """
+    chosen = sorted(sorted(range(len(paths)), key=lambda row: _digest(paths[row]))[:most])
+    groups = text_groups([paths[row] for row in chosen], [texts[row] for row in chosen], prompts)
+    found = Halves(*([chosen[index] for index in half] for half in split(groups)))
+    if len(chosen) < len(paths):
+        found.remarks.append(f"A sample of {len(chosen):,} of the {len(paths):,} recordings is used.")
+    if not any(texts[row] for row in chosen):
+        found.remarks.append("Without transcripts nobody can say whether a text stands in both halves.")
+    elif not found.test or not found.train:
+        found.remarks.append("All recordings have one text, so it stands in both halves.")
+        found.train, found.test = ([chosen[i] for i in half] for half in split([paths[row] for row in chosen]))
+    known = {voices[row] for row in found.train}
+    if strangers := [row for row in found.test if voices[row] not in known]:
+        found.test = [row for row in found.test if voices[row] in known]
+        found.remarks.append(f"{len(strangers):,} recordings of voices that are in no training text are left out.")
+    if len(known) == 1:
+        found.remarks.append(
+            "There is one voice only, so there is nothing to tell apart: this shows the loading, not a model."
+        )
+    if not found.train or not found.test:
+        raise DemoError(
+            f"{len(paths):,} recordings are too few to train on some and test on others; take a larger folder"
+        )
+    return found
+
+
+def _digest(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()

@@ -1,0 +1,50 @@
+"""From a folder of voices to a trained model, with plaintext only in memory. `make demo` calls this."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from demo import DemoError
+from demo.workplace import Workplace
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    place = Workplace(Path(options.workdir))
+    # What the commands print that the demo starts must not overtake its own lines when both go into a pipe.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it is a TextIOWrapper, here
+    try:
+        with place.held():
+            place.begin(options.keep)
+            place.isolate()
+            # Only now: what this imports may read the environment that was just set.
+            from demo.story import Story
+
+            return Story(options, place).tell()
+    except DemoError as error:
+        print(f"\ndemo: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted; run it again", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m demo.run", description=__doc__)
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="your own recordings, in place of Debian's prompts")
+    parser.add_argument(
+        "--speaker-pattern",
+        metavar="PATTERN",
+        default=os.environ.get("SPEAKERS"),
+        help="where the speaker stands in a path under DIR, as '{speaker}/*' (default: the environment's SPEAKERS)",
+    )
+    parser.add_argument("--manifest", type=Path, metavar="FILE", help="NeMo JSONL, CSV or TSV with the texts of DIR")
+    parser.add_argument("--workdir", default="demo/out", metavar="DIR", help="where all is made (default: %(default)s)")
+    parser.add_argument("--keep", action="store_true", help="go on with the store of the last run")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,226 @@
+"""The eight steps of the demo, in order, with what each of them shows."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+
+import securedata as sd
+from demo import DemoError, say
+from demo.leaks import Leaks, sample, show_leaks
+from demo.measure import measure
+from demo.plot import draw
+from demo.prompts import TABLE, VOICES, get_voices
+from demo.split import halves
+from demo.train import WORKERS, Result, TimedLogMel, train, usage, voice_of
+from demo.workplace import Workplace
+
+NAME = "demo-voices"
+MOST_RECORDINGS = 4000  # that a model is trained and tested on, of a folder larger than the prompts
+HIGHEST_RATE = 16_000  # Hz
+CROP = 2.0  # seconds of each recording, drawn anew in every epoch
+PIECE = 16_000  # bytes
+
+
+class Story:
+    def __init__(self, options: argparse.Namespace, place: Workplace) -> None:
+        self.place = place
+        self.corpus: Path | None = options.corpus
+        self.speaker_pattern: str | None = options.speaker_pattern
+        self.table: Path | None = options.manifest
+        self.source = Path()
+        self.steps = 0
+
+    def tell(self) -> int:
+        began = time.perf_counter()
+        print(f"Everything that this demo makes lies in {self.place.folder}, its keys and configuration too:")
+        print("your own securedata configuration and keys are neither read nor changed.")
+        with self.step("Get voices"):
+            self.get_source()
+        with self.step("Encrypt them"):
+            self.encrypt()
+        with self.step("Verify: open every object, account for every file in the store"):
+            self.securedata("verify", NAME)
+        with self.step("Look for the voices in the store"):
+            leaks = show_leaks(sd.open_corpus(NAME), self.source, self.place.store, [self.table] if self.table else [])
+        with self.step(f"Train on the sealed corpus: {WORKERS} DataLoader workers decrypt in memory"):
+            dataset, result = self.train()
+        with self.step("Read a piece of one recording by its URL, as any fsspec tool would"):
+            self.read_piece()
+        with self.step("What was measured"):
+            shares = self.report(dataset, result)
+        with self.step("Draw it"):
+            self.draw(result, leaks, shares)
+        print(f"\nDone in {time.perf_counter() - began:.0f} s. The picture is {self.place.picture}")
+        self.say_what_next()
+        return 0
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[None]:
+        self.steps += 1
+        print(f"\n{self.steps}/8  {title}")
+        began = time.perf_counter()
+        yield
+        say(f"({time.perf_counter() - began:.1f} s)")
+
+    def securedata(self, *arguments: str, allowed: Sequence[int] = (0,)) -> int:
+        """Run the command of that name; show it and what it prints."""
+        say("$ securedata " + shlex.join(arguments))
+        code = subprocess.run([sys.executable, "-m", "securedata.cli.main", *arguments]).returncode
+        if code not in allowed:
+            raise DemoError(f"'securedata {arguments[0]}' ended with {code}; its reason stands above")
+        return code
+
+    # ------------------------------------------------------------ 1, 2
+
+    def get_source(self) -> None:
+        if self.corpus is not None:
+            self.source = self.corpus.expanduser().resolve()
+            if not self.source.is_dir():
+                raise DemoError(f"{self.source} is no folder: CORPUS=DIR names the folder that holds your recordings")
+            say(f"Your own: {self.source}")
+            return
+        self.source = get_voices(self.place.prompts, say)
+        self.table = self.source / TABLE
+        say(
+            f"Asterisk's telephone prompts (CC-BY-SA): {len(VOICES)} voices of two professionals, Allison Smith in "
+            "English and Spanish, June Wallack in French. Tones and silence are left out."
+        )
+
+    def encrypt(self) -> None:
+        size = sum(path.stat().st_size for path in self.source.rglob("*") if path.is_file())
+        free = shutil.disk_usage(self.place.folder).free
+        if free < size:
+            raise DemoError(f"the sealed copy takes {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free here")
+        arguments = ["encrypt", str(self.source), str(self.place.store)]
+        if self.table is not None:
+            arguments += ["--manifest", str(self.table)]
+        if self.speaker_pattern:
+            arguments += ["--speaker-pattern", self.speaker_pattern]
+        code = self.securedata(*arguments, allowed=(0, 1, 2))
+        if code == 2:
+            raise DemoError(
+                "securedata does not guess who speaks: choose one of the above. Where the folders in your DIR are the "
+                "speakers, that is: make demo CORPUS=DIR SPEAKERS='{speaker}/*'"
+            )
+        if code == 1:
+            if self.corpus is None or not (self.place.store / "head").exists():
+                raise DemoError("'securedata encrypt' did not take everything; its reasons stand above")
+            say("The demo goes on with the recordings that were sealed.")
+        for key in self.place.key_files():
+            say(f"The key is {key}: who has the store and not this file has noise.")
+
+    # ------------------------------------------------------------ 5
+
+    def train(self) -> tuple[sd.EncryptedAudioDataset, Result]:
+        plain = sd.EncryptedAudioDataset(NAME)
+        waveform, rate, transcript, speaker, *_ = plain[0]
+        say(f"ds[0]: {waveform.dtype} {list(waveform.shape)}, {rate} Hz, {speaker!r} says {transcript!r}")
+        rates = Counter(plain.metadata.column("sample_rate").to_pylist())
+        rate = min(HIGHEST_RATE, rates.most_common(1)[0][0])
+        features = TimedLogMel(rate)
+        say(f"Log-mel features of {CROP:g} s by {features.source}.")
+        dataset = sd.EncryptedAudioDataset(
+            NAME, sample_rate=rate, num_frames=int(CROP * rate), crop="random", transform=features
+        )
+        columns = dataset.metadata.select(["path", "transcript", "speaker", "extra"]).to_pydict()
+        voices = [voice_of(*names) for names in zip(columns["speaker"], columns["extra"], strict=True)]
+        prompts = self.corpus is None
+        found = halves(columns["path"], columns["transcript"], voices, prompts, MOST_RECORDINGS)
+        say(
+            f"Which of {len(set(voices))} voices is heard? {len(found.train):,} recordings to train on, "
+            f"{len(found.test):,} to test, no text in both{', in whatever language' if prompts else ''}."
+        )
+        for remark in found.remarks:
+            say(remark)
+        result = train(dataset, voices, found.train, found.test, say)
+        say(
+            f"In the end {result.accuracies[-1]:.1%} of the test are right; always naming the commonest voice: "
+            f"{result.baseline:.1%}."
+        )
+        if prompts:
+            say(
+                "Speaker and language coincide here: each voice speaks one language, and two of the three are one "
+                "woman's. So the model tells languages and recordings apart as much as people."
+            )
+        return dataset, result
+
+    # ------------------------------------------------------------ 6, 7, 8
+
+    def read_piece(self) -> None:
+        """From the middle of the longest recording; the source file says what it must be."""
+        table = sd.EncryptedAudioDataset(NAME).metadata
+        sizes = table.column("size").to_pylist()
+        longest = max(range(len(sizes)), key=sizes.__getitem__)
+        path, start = table.column("path")[longest].as_py(), sizes[longest] // 2
+        url = f"securedata://{NAME}/{path}"
+        began = time.perf_counter()
+        with fsspec.open(url, "rb") as file:
+            file.seek(start)
+            piece = file.read(PIECE)
+        took = time.perf_counter() - began
+        if piece != (self.source / path).read_bytes()[start : start + PIECE]:
+            raise DemoError(f"bytes read from {url} differ from the source's: please report this as a bug")
+        say(
+            f"fsspec.open({url!r}), bytes {start:,} to {start + len(piece):,} of {sizes[longest]:,}: "
+            f"equal to the source file's, in {1000 * took:.0f} ms, opening the corpus included."
+        )
+
+    def report(self, dataset: sd.EncryptedAudioDataset, result: Result) -> dict[str, float]:
+        corpus = dataset.corpora[0]
+        opening = usage(dataset).unwraps
+        paths = corpus.table.column("path").to_pylist()
+        rates = measure(corpus, self.source, sample(paths, [self.source / path for path in paths]))
+        workers = list(result.usages.values())
+        cpu = sum(one.cpu for one in workers)
+        shares = {
+            "read the store": sum(one.fetch for one in workers) / cpu,
+            "decrypt": sum(one.decrypt for one in workers) / cpu,
+            "log-mel": sum(one.features for one in workers) / cpu,
+        }
+        shares["decode, collate"] = 1 - sum(shares.values())
+        asked = sum(one.unwraps for one in workers)
+        kilobytes = rates.bytes / rates.files / 1000
+        for name, line in (
+            (
+                "seal",
+                f"{rates.seal / 1e9:.2f} GB/s on one core, memory to memory, files of {kilobytes:.0f} kB on average",
+            ),
+            ("decrypt", f"{rates.decrypt / 1e9:.2f} GB/s, the same files"),
+            (
+                "train",
+                f"{result.samples / result.seconds:,.0f} samples/s with {WORKERS} workers, features and model included",
+            ),
+            ("decrypting", f"{shares['decrypt']:.1%} of the workers' CPU time"),
+            ("KMS calls", f"{opening} to open the dataset, {asked} by its {len(workers)} worker processes"),
+        ):
+            print(f"     {name:12}{line}")
+        say("Files as small as these are the hard case; 'securedata bench' shows this machine's limits by size.")
+        return shares
+
+    def draw(self, result: Result, leaks: Leaks, shares: dict[str, float]) -> None:
+        dataset = sd.EncryptedAudioDataset(NAME)
+        row = int((dataset.lengths - dataset.lengths.median()).abs().argmin())
+        waveform, rate, *_ = dataset[row]
+        draw(self.place.picture, result, waveform, rate, dataset.get_metadata(row)[0], leaks, shares)
+        say(f"{self.place.picture}")
+
+    def say_what_next(self) -> None:
+        print("What to try next:")
+        print(f"  . {shlex.quote(str(self.place.run / 'env.sh'))}    # the demo's keys, in your shell; then")
+        for command in (f"ls {NAME}", f"info {NAME}", "bench"):
+            print(f"  .venv/bin/securedata {command}")
+        if self.corpus is None:
+            print(
+                "  make demo CORPUS=DIR SPEAKERS='{speaker}/*'    # on your own recordings, a folder for each speaker"
+            )
