@@ -12,7 +12,7 @@ from typing import Any
 
 from securedata.errors import MalformedManifest, OlderGeneration, SupersededKey
 from securedata.format.header import MAX_HEAD_HEADER, WRAP, Header, Kind
-from securedata.format.sealed import Expect, check, open_whole, seal, sealed_size
+from securedata.format.sealed import Expect, open_whole, read_header, seal, sealed_size
 from securedata.keys.kms import KMS
 from securedata.keys.pin import Pin, check_corpus, check_secret, make_pin
 from securedata.keys.wraps import Wrap, unwrap_key
@@ -173,9 +173,7 @@ def peek(data: Buffer, root: str) -> tuple[Header, tuple[Wrap, ...]]:
     Raises:
         FormatError
     """
-    expect = Expect(Kind.HEAD, None, None, root)
-    header = Header.decode(data, expect.name)
-    check(header, expect)
+    header = read_header(data, Expect(Kind.HEAD, None, None, root))
     return header, tuple(Wrap.decode(value, root) for kind, value in header.tlvs if kind == WRAP)
 
 

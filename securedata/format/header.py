@@ -95,7 +95,9 @@ class Header:
             raise MalformedHeader(f"{name}: unknown kind {kind_byte}; run 'securedata verify'") from None
         limit = MAX_HEAD_HEADER if kind is Kind.HEAD else MAX_HEADER
         if size > limit:
-            raise LimitExceeded(f"{name}: its header claims {size} bytes, above the limit of {limit}")
+            raise LimitExceeded(
+                f"{name}: its header claims {size} bytes, above the limit of {limit}; it was changed or is not ours"
+            )
         if zero != b"\0\0\0" or (kind is not Kind.HEAD and key_id != NO_KEY):
             raise MalformedHeader(f"{name}: reserved header bytes are not zero; the object was changed or is not ours")
         if size == FIXED:
@@ -112,7 +114,10 @@ def header_size(data: Buffer, name: str) -> int:
         NotSealed, UnknownVersion, UnknownSuite, MalformedHeader, Truncated
     """
     if bytes(data[: len(MAGIC)]) != MAGIC[: len(data)] or not len(data):
-        raise NotSealed(f"{name} is not a sealed object: it does not begin with the securedata magic")
+        raise NotSealed(
+            f"{name} is not a sealed object: it does not begin with the securedata magic; "
+            "check the root, and run 'securedata verify'"
+        )
     if len(data) < FIXED:
         raise Truncated(f"{name}: {len(data)} bytes, a header has at least {FIXED}; it was cut")
     version, suite, size = struct.unpack_from(">BBH", data, 8)

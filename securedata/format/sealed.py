@@ -7,13 +7,14 @@ that, a failed commitment can only say 'wrong key, or changed after it was seale
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, NoReturn
 
 from securedata.errors import (
     AuthenticationFailed,
+    FormatError,
     InvalidArgument,
-    LimitExceeded,
     MalformedHeader,
     Truncated,
     WrongCorpus,
@@ -32,11 +33,12 @@ from securedata.format.cobblestone import (
     message_size,
 )
 from securedata.format.cobblestone import plain_size as _message_plain_size
-from securedata.format.header import FIXED, NO_KEY, Header, Kind, context, header_size
+from securedata.format.header import FIXED, MAX_HEADER, NO_KEY, Header, Kind, context, header_size
 
 Fetch = Callable[[Sequence[tuple[int, int]]], Sequence[Buffer]]
 """Takes (offset, length) ranges of one sealed object and returns their bytes."""
 
+_SWAPPED = "objects were swapped; run 'securedata verify'"
 _NOUN = {Kind.DATA: "object", Kind.HEAD: "head", Kind.TABLE: "table"}
 _PLAIN_START = {kind: Header(kind, bytes(16), bytes(16)).encode()[:16] for kind in Kind}
 
@@ -112,49 +114,64 @@ def seal_stream(header: Header, key: Buffer, pieces: Iterable[Buffer]) -> Iterat
 # ---------------------------------------------------------------- open
 
 
-def check(header: Header, expect: Expect) -> None:
-    """Compare a header with what the object must be.
+def read_header(data: Buffer, expect: Expect) -> Header:
+    """The header at the start of `data`, which must be that of the object that is expected.
 
     Raises:
+        NotSealed, UnknownVersion, UnknownSuite, MalformedHeader, LimitExceeded, Truncated
         WrongKind, WrongCorpus, WrongObject
     """
+    with _naming(expect):
+        header = Header.decode(data, expect.name)
+    _check(header, expect)
+    return header
+
+
+@contextlib.contextmanager
+def _naming(expect: Expect) -> Iterator[None]:
+    """Errors of the header's parser, which knows no corpus, get its root and the object's id."""
+    try:
+        yield
+    except FormatError as error:
+        error.root, error.object_id = expect.root, expect.object_id
+        raise
+
+
+def _header_size(data: Buffer, expect: Expect) -> int:
+    with _naming(expect):
+        return header_size(data, expect.name)
+
+
+def _check(header: Header, expect: Expect) -> None:
     if header.kind is not expect.kind:
-        raise WrongKind(
-            f"{expect.name}: storage holds a {_NOUN[header.kind]} there; objects were swapped; run 'securedata verify'",
-            root=expect.root,
-            object_id=expect.object_id,
-        )
+        _refuse(WrongKind, expect, f"{expect.name}: storage holds a {_NOUN[header.kind]} there; {_SWAPPED}")
     if expect.corpus_id is not None and header.corpus_id != expect.corpus_id:
-        raise WrongCorpus(
-            f"{expect.name} belongs to corpus {header.corpus_id.hex()}, not to {expect.corpus_id.hex()}; "
-            "check the root, or restore the object",
-            root=expect.root,
-            object_id=expect.object_id,
-        )
+        other = f"belongs to corpus {header.corpus_id.hex()}, not to {expect.corpus_id.hex()}"
+        _refuse(WrongCorpus, expect, f"{expect.name} {other}; check the root, or restore the object")
     if expect.object_id is not None and header.object_id != expect.object_id:
-        raise WrongObject(
-            f"{expect.name}: storage holds object {header.object_id.hex()} there; "
-            "objects were swapped; run 'securedata verify'",
-            root=expect.root,
-            object_id=expect.object_id,
-        )
+        _refuse(WrongObject, expect, f"{expect.name}: object {header.object_id.hex()} lies there; {_SWAPPED}")
 
 
 def open_message(key: Buffer, start: Buffer, expect: Expect) -> tuple[Message, int]:
     """Check header and commitment at the start of an object; returns its message and the header's length.
 
     Raises:
-        FormatError: every subclass but LimitExceeded of sizes that `start` does not hold.
+        FormatError: one subclass per cause.
     """
     view = memoryview(start)
     # the one header without TLVs that passes every check below: compared as a whole, it costs 0.3 us instead of 3
     plain = _PLAIN_START[expect.kind] + (expect.corpus_id or b"") + NO_KEY + (expect.object_id or b"")
     if len(view) >= FIXED + PREFIX and view[:FIXED] == plain:
         return derive(key, view[:FIXED], view[FIXED : FIXED + PREFIX], expect), FIXED
-    size = header_size(start, expect.name)
+    size = _header_size(view, expect)
+    if expect.sealed_size is not None and expect.size is not None and size <= MAX_HEADER:
+        wanted = expect.sealed_size - message_size(expect.size)
+        if size != wanted:  # before the message is taken for header fields
+            what = f"{expect.name}: a header of {size} bytes where the row says {wanted}; run 'securedata verify'"
+            _refuse(MalformedHeader, expect, what)
+    read_header(view, expect)
     if len(start) < size + PREFIX:
         _cut(expect, len(start))
-    check(Header.decode(view[:size], expect.name), expect)
     return derive(key, view[:size], view[size : size + PREFIX], expect), size
 
 
@@ -224,7 +241,7 @@ def open_stream(key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> Iterat
         if expect.sealed_size is not None and total > expect.sealed_size:
             _wrong_length(expect, f"more than {expect.sealed_size}")
         if message is None:
-            if len(buffer) < FIXED or len(buffer) < header_size(buffer, expect.name) + PREFIX:
+            if len(buffer) < FIXED or len(buffer) < _header_size(buffer, expect) + PREFIX:
                 continue
             message, header_length = open_message(key, buffer, expect)
             del buffer[: header_length + PREFIX]
@@ -237,7 +254,7 @@ def open_stream(key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> Iterat
             index += full
             yield out
     if message is None:
-        header_size(buffer, expect.name)
+        read_header(buffer, expect)
         _cut(expect, total)
     if (expect.sealed_size is not None and total != expect.sealed_size) or len(buffer) < TAG:
         _cut(expect, total)
@@ -265,7 +282,7 @@ def open_range(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expe
     if expect.size is None:
         return _open_range_unknown(key, fetch, offset, length, expect, expect.sealed_size)
     header_length = expect.sealed_size - message_size(expect.size)
-    if header_length < FIXED:
+    if not FIXED <= header_length <= MAX_HEADER:
         _wrong_length(expect, f"{expect.sealed_size} for {expect.size} of plaintext")
     start, length = header_length + PREFIX, max(0, min(length, expect.size - offset))
     first, low, high = _chunks(offset, length, start, expect.sealed_size)
@@ -276,11 +293,7 @@ def open_range(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expe
     got = _fetch(fetch, ranges, expect)
     message, found = open_message(key, got[0][:start], expect)
     if found != header_length:
-        raise MalformedHeader(
-            f"{expect.name}: a header of {found} bytes where the row says {header_length}",
-            root=expect.root,
-            object_id=expect.object_id,
-        )
+        _wrong_length(expect, f"{expect.sealed_size} with a header of {found}, for {expect.size} of plaintext")
     if length == 0:
         return bytearray()
     chunks = got[1] if len(ranges) == 2 else got[0][start:]
@@ -291,7 +304,7 @@ def _open_range_unknown(key: Buffer, fetch: Fetch, offset: int, length: int, exp
     if sealed < FIXED + PREFIX + TAG:
         _cut(expect, sealed)
     head = _fetch(fetch, [(0, FIXED + PREFIX)], expect)[0]
-    header_length = header_size(head, expect.name)
+    header_length = _header_size(head, expect)
     if header_length > FIXED:
         # the limit by kind is checked by Header.decode; here only what is fetched is bounded, by 64 KiB
         head = _fetch(fetch, [(0, min(header_length + PREFIX, sealed))], expect)[0]
@@ -320,7 +333,7 @@ def _fetch(fetch: Fetch, ranges: list[tuple[int, int]], expect: Expect) -> list[
     for (offset, length), part in zip(ranges, got, strict=True):
         if len(part) != length:
             if offset == 0:
-                header_size(part, expect.name)
+                read_header(part, expect)
             _cut(expect, offset + len(part))
     return got
 
@@ -370,18 +383,9 @@ def _cut(expect: Expect, found: int) -> NoReturn:
 
 
 def _wrong_length(expect: Expect, what: str) -> NoReturn:
-    raise Truncated(
-        f"{expect.name} has the wrong length, in bytes: {what}; it was cut or extended; run 'securedata verify'",
-        root=expect.root,
-        object_id=expect.object_id,
-    )
+    text = f"{expect.name} has the wrong length, in bytes: {what}; it was cut or extended; run 'securedata verify'"
+    _refuse(Truncated, expect, text)
 
 
-def limit(size: int, maximum: int, name: str, root: str) -> None:
-    """Refuse a claimed size above a limit, before anything is allocated.
-
-    Raises:
-        LimitExceeded: with both numbers.
-    """
-    if size > maximum:
-        raise LimitExceeded(f"{name} claims {size} bytes, above the limit of {maximum}", root=root)
+def _refuse(error: type[FormatError], expect: Expect, text: str) -> NoReturn:
+    raise error(text, root=expect.root, object_id=expect.object_id)
