@@ -238,13 +238,14 @@ def open_stream(key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> Iterat
     for piece in pieces:
         buffer += piece
         total += len(piece)
-        if expect.sealed_size is not None and total > expect.sealed_size:
-            _wrong_length(expect, f"more than {expect.sealed_size}")
         if message is None:
             if len(buffer) < FIXED or len(buffer) < _header_size(buffer, expect) + PREFIX:
                 continue
             message, header_length = open_message(key, buffer, expect)
             del buffer[: header_length + PREFIX]
+        if expect.sealed_size is not None and total > expect.sealed_size:
+            # after the header, so that a larger object put in this one's place is called what it is
+            _wrong_length(expect, f"more than {expect.sealed_size}")
         full = len(buffer) // SEALED_CHUNK
         if full:
             out = bytearray(full * CHUNK)
