@@ -1,0 +1,76 @@
+"""What verify and prune have to say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        error: the class of the error that a reader would get, or Orphan, OldTemporary, LeavingDue, ForeignFile.
+        text: what, where, and what to do; never a logical path.
+        object_id: of the object, part or list, where one is concerned.
+        key: its storage key, where it has one.
+        paths: logical paths of the rows concerned.
+    """
+
+    error: str
+    text: str
+    object_id: bytes | None = None
+    key: str | None = None
+    paths: tuple[str, ...] = field(default=(), repr=False)
+
+
+@dataclass(slots=True)
+class Report:
+    """What verify saw. Sizes in bytes; `bytes` is plaintext, `stored_bytes` all that lies under the root."""
+
+    root: str
+    corpus_id: bytes
+    pin: str
+    generation: int
+    parts: int = 0
+    rows: int = 0
+    rows_failed: int = 0
+    objects: int = 0
+    objects_opened: int = 0
+    bytes: int = 0
+    leaving: int = 0
+    in_flight: int = 0
+    in_flight_bytes: int = 0
+    stored: int = 0
+    stored_bytes: int = 0
+    changed_to: int | None = None
+    seconds: float = 0.0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not self.findings
+
+    def counts(self) -> dict[str, int]:
+        """How many findings there are of each error."""
+        return dict(Counter(finding.error for finding in self.findings))
+
+
+@dataclass(slots=True)
+class PruneReport:
+    """What prune deleted: the keys, their bytes on storage, and the lists of leaving objects that it cleared.
+
+    `horizon` is storage's time, in seconds: what was stored before it and is named nowhere is gone.
+    """
+
+    root: str
+    generation: int
+    horizon: float
+    deleted: set[str] = field(default_factory=set, repr=False)
+    deleted_bytes: int = 0
+    cleared: list[str] = field(default_factory=list)
+
+    def done_with(self, finding: Finding) -> bool:
+        """Has this prune settled what verify found before it?"""
+        return finding.key in self.deleted or finding.key in self.cleared
