@@ -40,6 +40,7 @@ SecuredataError
 │   ├── CommitRace              other writers kept winning
 │   ├── OutcomeUnknown          a lost answer that can no longer be resolved
 │   ├── NoSuchPath              no such row (also a FileNotFoundError)
+│   ├── IsAFolder               a folder where a file was wanted (also an IsADirectoryError)
 │   └── SubjectUnknown          whose voice it is was not said, and is never guessed
 ├── StorageError
 │   ├── NotFound                (also a FileNotFoundError)
@@ -239,6 +240,10 @@ class OutcomeUnknown(CorpusError):
 
 class NoSuchPath(CorpusError, FileNotFoundError):
     """No row has this path."""
+
+
+class IsAFolder(CorpusError, IsADirectoryError):
+    """The path is a folder of logical paths, and a file was wanted."""
 
 
 class SubjectUnknown(CorpusError):
