@@ -1,0 +1,109 @@
+"""One object as fsspec's buffered file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fsspec.spec import AbstractBufferedFile
+
+from securedata.corpus.objectfile import READ_AHEAD
+from securedata.errors import InvalidArgument, PlaintextRefused, RowReplaced
+
+IN_MEMORY = ("readahead", "none", "bytes", "first", "all", "adaptive", "blockcache", "background", "parts")
+"""fsspec's caches that keep what they read in memory. Its "mmap" keeps it in a file."""
+
+
+def check_cache_type(cache_type: str | None, export: bool) -> str:
+    """The name of a cache that a file may have.
+
+    Raises:
+        PlaintextRefused: it would keep plaintext in a file, or nobody knows where.
+    """
+    name = cache_type or "none"
+    if name not in IN_MEMORY and not export:
+        raise PlaintextRefused(
+            f"cache_type={name!r} would keep plaintext in a file on disk: use one of {', '.join(IN_MEMORY)}, "
+            "or open the filesystem with allow_plaintext_export=True"
+        )
+    return name
+
+
+class SecuredataFile(AbstractBufferedFile):
+    """An object, read-only and seekable: decrypts what its cache asks for, and keeps it in memory only.
+
+    It stays the object that it was when opened, whatever `invalidate_cache` finds. A pickle of it
+    carries references, and the receiver opens the path for itself.
+    """
+
+    DEFAULT_BLOCK_SIZE = READ_AHEAD
+
+    def __init__(
+        self,
+        fs: Any,
+        path: str,
+        read_range: Callable[[int, int], bytearray],
+        details: Mapping[str, Any],
+        ukey: str,
+        block_size: int | None = None,
+        cache_type: str | None = "readahead",
+        cache_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`details` is what `info` says of the path; `ukey` identifies the object.
+
+        Raises:
+            PlaintextRefused, InvalidArgument
+        """
+        self._export: bool = fs.allow_plaintext_export
+        self._read_range = read_range
+        self._cache: Any = None
+        self._cache_options = dict(cache_options or {})
+        self._details = details
+        self.ukey = ukey
+        name = check_cache_type(cache_type, self._export)
+        try:
+            super().__init__(
+                fs, path, "rb", block_size, True, name, cache_options=dict(self._cache_options), size=details["size"]
+            )
+        except (KeyError, TypeError) as error:
+            raise InvalidArgument(f"cache_type={name!r} does not take these cache_options: {error}") from error
+
+    @property
+    def cache(self) -> Any:
+        """fsspec's cache of what was decrypted. `blockcache::` puts a file on disk in its place, and is refused."""
+        return self._cache
+
+    @cache.setter
+    def cache(self, cache: Any) -> None:
+        if self._cache is not None and cache is not None and not self._export:
+            raise PlaintextRefused(
+                "another cache in place of the file's own may keep plaintext on disk, as blockcache:: and filecache:: "
+                "do: open the URL without them, or the filesystem with allow_plaintext_export=True"
+            )
+        self._cache = cache
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        return bytes(self._read_range(start, end - start))
+
+    def __hash__(self) -> int:
+        return int(self.ukey, 16)
+
+    def __repr__(self) -> str:
+        # no path, which is often a name: a notebook saves reprs, and fsspec logs them
+        return f"<SecuredataFile of {self.size} bytes, at {self.loc}>"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        name = self._cache.name if self._cache is not None else "none"
+        return _reopen, (self.fs, self.path, self.ukey, self.blocksize, self.loc, name, self._cache_options)
+
+
+def _reopen(
+    fs: Any, path: str, ukey: str, block_size: int, at: int, cache_type: str, cache_options: dict[str, Any]
+) -> SecuredataFile:
+    file: SecuredataFile = fs.open(path, block_size=block_size, cache_type=cache_type, cache_options=cache_options)
+    if file.ukey != ukey:
+        raise RowReplaced("the file was replaced since it was opened and pickled: open its path anew", path=path)
+    file.seek(at)
+    return file

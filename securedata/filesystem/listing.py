@@ -1,0 +1,256 @@
+"""Paths, names and listings of the filesystem: all from the index in memory, nothing asks the storage."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from glob import has_magic
+from typing import Any
+
+from fsspec.spec import AbstractFileSystem
+from fsspec.utils import stringify_path
+
+from securedata.corpus import config
+from securedata.corpus.config import Reference, resolve
+from securedata.errors import InvalidArgument, IsAFolder, NoSuchPath
+from securedata.filesystem.opened import corpus_of, refresh_corpus
+from securedata.filesystem.place import BARE_FOLDER, Place, folder_info
+from securedata.filesystem.tree import below, span
+
+_PREFIX = "securedata://"
+
+
+class Listing(AbstractFileSystem):
+    """The half of the filesystem that needs no object, but the index only."""
+
+    protocol = "securedata"
+    root_marker = ""
+
+    def __init__(
+        self,
+        root: str | None,
+        kms: str | Sequence[str] | None,
+        pin: str | Sequence[str] | None,
+        options: dict[str, str],
+    ) -> None:
+        super().__init__()
+        self._root, self._kms, self._pin, self._options = root, kms, pin, options
+        self._references: dict[str, Reference] = {}
+        if root is not None:
+            self._reference(root)
+
+    # ------------------------------------------------------------ paths
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(one) for one in path]
+        text: str = stringify_path(path)
+        text = text.removeprefix(_PREFIX).removeprefix("securedata::")
+        return unicodedata.normalize("NFC", text.strip("/"))
+
+    def _reference(self, target: str) -> Reference:
+        if target not in self._references:
+            found = resolve(target, self._kms, self._pin)
+            self._references[target] = replace(found, options={**found.options, **self._options})
+        return self._references[target]
+
+    def _names(self) -> list[str]:
+        return sorted(config.load())
+
+    def _split(self, path: str) -> tuple[Reference, str, str]:
+        """A path as corpus, prefix and path in the corpus."""
+        if self._root is not None:
+            return self._reference(self._root), "", path
+        name, _, inner = path.partition("/")
+        return self._reference(_PREFIX + name), name + "/", inner
+
+    def _find(self, path: str) -> Place | None:
+        reference, prefix, inner = self._split(path)
+        corpus = corpus_of(reference)
+        index = corpus.index
+        try:
+            row = index.find(inner)
+        except NoSuchPath:
+            row = None
+        at, end = span(index, inner)
+        is_folder = at < end or not inner
+        return Place(corpus, index, prefix, inner, row, is_folder) if is_folder or row is not None else None
+
+    def _there(self, path: str) -> Place:
+        place = self._find(path)
+        if place is None:
+            corpus = corpus_of(self._split(path)[0])
+            raise NoSuchPath(
+                f"no such file or folder in generation {corpus.generation} of {corpus.root}; "
+                "invalidate_cache() opens the current one",
+                root=corpus.root,
+                path=path,
+            )
+        return place
+
+    def _file(self, path: str) -> Place:
+        place = None if self._is_top(path) else self._there(path)
+        if place is None or place.row is None:
+            raise IsAFolder("a folder was named where a file is wanted: list it with ls(), or name a file", path=path)
+        return place
+
+    def _is_top(self, path: str) -> bool:
+        """Is it a folder that is known without opening a corpus? Raises ConfigError for a name that is not."""
+        if path and self._root is None:
+            self._reference(_PREFIX + path.partition("/")[0])
+        return "/" not in path if self._root is None else not path
+
+    # ------------------------------------------------------------ list
+
+    def info(self, path: Any, **kwargs: Any) -> dict[str, Any]:
+        """Name, type and size of the plaintext in bytes; of audio also its format, and `mtime` of the source file.
+
+        Nothing about people: what `info` says ends in the logs and caches of other tools.
+
+        Raises:
+            NoSuchPath, and what opening the corpus raises
+        """
+        path = self._strip_protocol(path)
+        return folder_info(path) if self._is_top(path) else self._there(path).info()
+
+    def ls(self, path: Any, detail: bool = True, **kwargs: Any) -> list[Any]:
+        """What lies in a folder, sorted by name; of a file, itself.
+
+        Raises:
+            NoSuchPath, and what opening the corpus raises
+        """
+        path = self._strip_protocol(path)
+        if self._root is None and not path:
+            found = {name: folder_info(name) for name in self._names()}
+        else:
+            place = self._there(path)
+            found = self._below(place, 1, True, not detail) if place.is_folder else {place.name: place.info()}
+            if place.row is None and place.name:
+                del found[place.name]
+        return [found[name] for name in sorted(found)] if detail else sorted(found)
+
+    def find(
+        self,
+        path: Any,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        detail: bool = False,
+        bare: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """All files below a folder; `bare` leaves all but the type out of the details.
+
+        At the top of a filesystem without a root it opens every corpus that the config names.
+        """
+        path = self._strip_protocol(path)
+        if maxdepth is not None and maxdepth < 1:
+            raise InvalidArgument("maxdepth must be at least 1")
+        found: dict[str, dict[str, Any]] = {}
+        if self._root is None and not path:
+            for name in self._names():
+                if withdirs:
+                    found[name] = folder_info(name)
+                if maxdepth != 1:
+                    found |= self.find(name, maxdepth and maxdepth - 1, withdirs, True, bare or not detail)
+        elif place := self._find(path):
+            found = self._below(place, maxdepth, withdirs, bare or not detail)
+        return {name: found[name] for name in sorted(found)} if detail else sorted(found)
+
+    def _below(self, place: Place, maxdepth: int | None, withdirs: bool, bare: bool) -> dict[str, dict[str, Any]]:
+        found = {}
+        folders: set[str] = set()
+        if place.row is not None:
+            found[place.name] = place.info()
+        if place.is_folder and place.inner + place.prefix:
+            folders.add(place.inner)
+        for paths, rows in below(place.index, place.inner, maxdepth, folders):
+            found |= place.infos(paths, rows, bare)
+        if withdirs:
+            for folder in folders:
+                name = (place.prefix + folder).rstrip("/")
+                found.setdefault(name, BARE_FOLDER if bare else folder_info(name))
+        return found
+
+    def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """Paths that match a pattern; asks for no corpus whose name does not match."""
+        text = stringify_path(path)
+        detail = kwargs.pop("detail", False)
+        name, inside, rest = self._strip_protocol(text).partition("/")
+        if self._root is not None or not inside or not has_magic(name) or name == "**":
+            return super().glob(text, maxdepth, detail=detail, bare=not detail, **kwargs)
+        rest += "/" * text.endswith("/")
+        found: dict[str, Any] = {}
+        for one in self._names():
+            if fnmatchcase(one, name):
+                found |= super().glob(f"{one}/{rest}", maxdepth, detail=True, bare=not detail, **kwargs)
+        return found if detail else list(found)
+
+    def du(self, path: Any, total: bool = True, maxdepth: int | None = None, withdirs: bool = False, **_: Any) -> Any:
+        """Bytes of plaintext below a folder, or of each file there."""
+        sizes = {name: info["size"] for name, info in self.find(path, maxdepth, withdirs, detail=True).items()}
+        return sum(sizes.values()) if total else sizes
+
+    def exists(self, path: Any, **kwargs: Any) -> bool:
+        """Is there a file or folder? An error that leaves that open, such as a KMS that says no, is raised."""
+        return self._type(path) is not None
+
+    def isfile(self, path: Any) -> bool:
+        """Is there a file? Raises as `exists`."""
+        return self._type(path) == "file"
+
+    def isdir(self, path: Any) -> bool:
+        """Is there a folder? Raises as `exists`."""
+        return self._type(path) == "directory"
+
+    def _type(self, path: Any) -> str | None:
+        path = self._strip_protocol(path)
+        if self._root is None and path and path.partition("/")[0] not in self._names():
+            return None
+        if self._is_top(path):
+            return "directory"
+        place = self._find(path)
+        return None if place is None else "directory" if place.row is None else "file"
+
+    def ukey(self, path: Any) -> str:
+        """Identifies the bytes of a file: as long as it is the same, they are. Not a digest of them.
+
+        Raises:
+            NoSuchPath, IsAFolder
+        """
+        return self._file(self._strip_protocol(path)).ukey()
+
+    def checksum(self, path: Any) -> int:
+        """`ukey` as a number."""
+        return int(self.ukey(path), 16)
+
+    def modified(self, path: Any) -> datetime:
+        """When the source file was last changed.
+
+        Raises:
+            NoSuchPath, IsAFolder
+            InvalidArgument: it was not recorded.
+        """
+        when = self._file(self._strip_protocol(path)).info().get("mtime")
+        if when is None:
+            raise InvalidArgument("the source's time of change was not recorded")
+        return datetime.fromtimestamp(when, UTC)
+
+    def invalidate_cache(self, path: Any = None) -> None:
+        """Open the current generation of the corpus of a path, or of all that this filesystem has used.
+
+        Raises:
+            as `open_corpus`
+        """
+        super().invalidate_cache(path)
+        stripped = self._strip_protocol(path) if path is not None else ""
+        if stripped and self._root is None:
+            targets = [_PREFIX + stripped.partition("/")[0]]
+        else:
+            targets = list(self._references)
+        for target in targets:
+            self._references.pop(target, None)
+            refresh_corpus(self._reference(target))

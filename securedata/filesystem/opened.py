@@ -1,0 +1,74 @@
+"""The corpora that filesystems of this process have open: one opening each, whoever asks.
+
+fsspec makes an instance per thread and forgets its instances after a fork. A corpus of their own for
+each would ask the KMS and hold an index once per thread and worker, so what they share lives here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from securedata.corpus.config import Reference
+from securedata.corpus.opening import open_corpus
+from securedata.corpus.reader import Corpus
+
+COLUMNS = ("format", "sample_rate", "channels", "frames", "source_mtime_ns")
+"""What `info` shows of a row besides its size: nothing about people, for tools write what `info` says into their logs
+and caches."""
+
+_Key = tuple[object, ...]
+
+
+class _Slot:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.corpus: Corpus | None = None
+
+
+_slots: dict[_Key, _Slot] = {}
+
+
+def _slot(reference: Reference) -> _Slot:
+    key = (reference.root, reference.kms, reference.pins, tuple(sorted(reference.options.items())))
+    return _slots.setdefault(key, _Slot())
+
+
+def corpus_of(reference: Reference) -> Corpus:
+    """The corpus, opened at the first use in this process or in the one that forked it.
+
+    Raises:
+        as `open_corpus`
+    """
+    slot = _slot(reference)
+    if slot.corpus is None:
+        with slot.lock:
+            if slot.corpus is None:
+                slot.corpus = open_corpus(reference, columns=COLUMNS)
+    return slot.corpus
+
+
+def refresh_corpus(reference: Reference) -> None:
+    """Open the current head of a corpus, if the corpus was opened at all.
+
+    Raises:
+        as `open_corpus`
+    """
+    slot = _slot(reference)
+    with slot.lock:
+        if slot.corpus is not None:
+            slot.corpus.refresh()
+
+
+def forget_corpora() -> None:
+    """Drop all; open files keep theirs."""
+    _slots.clear()
+
+
+def _after_fork() -> None:
+    # a lock that another thread held would stay held for ever in the child
+    for slot in list(_slots.values()):
+        slot.lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

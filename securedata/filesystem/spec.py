@@ -1,0 +1,180 @@
+"""`securedata://`: a corpus as an fsspec filesystem, read-only.
+
+With a name from the config, `securedata://voice-a/spk/utt.flac`; names then are the folders at the top,
+as buckets are of S3, and a URL means the same to every instance. With `root=`, a filesystem is one
+corpus, and paths (and what follows `securedata://`) are relative to that root.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from fsspec.callbacks import DEFAULT_CALLBACK
+from fsspec.config import apply_config
+
+from securedata.errors import InvalidArgument, PlaintextRefused
+from securedata.filesystem.file import SecuredataFile
+from securedata.filesystem.listing import Listing
+from securedata.filesystem.opened import forget_corpora
+from securedata.filesystem.options import absolute, check_options, check_urls
+
+
+class _Absolute(type(Listing)):  # type: ignore[misc]  # fsspec's metaclass, which keeps instances by their arguments
+    def __call__(cls, **options: Any) -> Any:
+        options = apply_config(cls, options)
+        if options.get("root") is not None:
+            options["root"] = absolute(options["root"])
+        return super().__call__(**options)
+
+
+class SecuredataFileSystem(Listing, metaclass=_Absolute):
+    """A corpus, or all corpora that the config names, for tools that read through fsspec.
+
+    What is read is decrypted in memory and stays there: whatever would write it to a local disk is refused.
+    Instances and their arguments are kept by fsspec for the life of the process, so arguments are references:
+    a credential among them is refused. Pickles carry the same references, and never a key.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: str | None = None,
+        kms: str | Sequence[str] | None = None,
+        pin: str | Sequence[str] | None = None,
+        allow_plaintext_export: bool = False,
+        **options: Any,
+    ) -> None:
+        """
+        Args:
+            root: the corpus to which all paths are relative: its name, a path or a URL. Without it the first part of a
+                path is a name from the config.
+            kms: KMS URIs that are trusted to unwrap its key; by default those of the config or SECUREDATA_KMS.
+            pin: which corpus is meant; by default that of the config or SECUREDATA_PIN.
+            allow_plaintext_export: let `get`, `cache_type="mmap"` and the caching filesystems write plaintext to disk.
+            options: role, profile, region and endpoint_url of the root.
+
+        Raises:
+            InvalidArgument, ConfigError
+        """
+        references = check_options(options)
+        check_urls([root or "", *((kms.split() if isinstance(kms, str) else kms) or ())])
+        super().__init__(root, kms, pin, references)
+        self.allow_plaintext_export = allow_plaintext_export
+
+    @classmethod
+    def clear_instance_cache(cls) -> None:
+        """Forget all filesystems, and the corpora that they have open."""
+        super().clear_instance_cache()
+        forget_corpora()
+
+    # ------------------------------------------------------------ read
+
+    def open(
+        self,
+        path: Any,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """A file to read: binary, or text where `mode` has no "b". As fsspec has it, unknown options are ignored.
+
+        Raises:
+            NoSuchPath, IsAFolder, PlaintextRefused, InvalidArgument, and what reading an object raises
+        """
+        if set(mode) - set("rbt"):
+            self._read_only()
+        kwargs["asked_by_open"] = True
+        return super().open(path, mode, block_size, cache_options, compression, **kwargs)
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        autocommit: bool = True,
+        cache_options: dict[str, Any] | None = None,
+        cache_type: str | None = "readahead",
+        asked_by_open: bool = False,
+        **_: Any,
+    ) -> SecuredataFile:
+        if set(mode) - set("rbt"):
+            self._read_only()
+        if not asked_by_open:
+            # `open` is for readers; those that go around it are the caching filesystems
+            self._check_export("a caching filesystem (blockcache::, filecache::, simplecache::)")
+        place = self._file(path)
+        read_range = place.corpus.ranges(place.index, place.row or 0)
+        return SecuredataFile(self, path, read_range, place.info(), place.ukey(), block_size, cache_type, cache_options)
+
+    def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+        """The bytes of a file, or of a part of it; start and end as in a slice.
+
+        Raises:
+            NoSuchPath, IsAFolder, and what reading an object raises
+        """
+        place = self._file(self._strip_protocol(path))
+        size = place.index.value("size", place.row or 0)
+        first, last, _ = slice(start, end).indices(size)
+        return bytes(place.corpus.ranges(place.index, place.row or 0)(first, max(0, last - first)))
+
+    # ------------------------------------------------------------ what is refused
+
+    def _check_export(self, what: str, allowed: bool = False) -> None:
+        if not (allowed or self.allow_plaintext_export):
+            raise PlaintextRefused(
+                f"{what} would write plaintext to a local disk: read with open() or cat_file(), which keep it in "
+                "memory, or say allow_plaintext_export=True"
+            )
+
+    def get_file(
+        self,
+        rpath: Any,
+        lpath: Any = None,
+        callback: Any = DEFAULT_CALLBACK,
+        outfile: Any = None,
+        allow_plaintext_export: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Write a file's plaintext to a local path; only into a BytesIO without `allow_plaintext_export`.
+
+        Raises:
+            PlaintextRefused, and as `open`
+        """
+        if not isinstance(lpath if outfile is None else outfile, io.BytesIO):
+            self._check_export("get()", allow_plaintext_export)
+        super().get_file(rpath, lpath, callback, outfile, **kwargs)
+
+    def get(
+        self,
+        rpath: Any,
+        lpath: Any,
+        recursive: bool = False,
+        callback: Any = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        allow_plaintext_export: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Write plaintext of files to local paths: refused without `allow_plaintext_export`.
+
+        Raises:
+            PlaintextRefused, and as `open`
+        """
+        self._check_export("get()", allow_plaintext_export)
+        super().get(rpath, lpath, recursive, callback, maxdepth, allow_plaintext_export=True, **kwargs)
+
+    def _read_only(self, *_: Any, **__: Any) -> NoReturn:
+        """Nothing is written through fsspec.
+
+        Raises:
+            InvalidArgument
+        """
+        raise InvalidArgument(
+            "securedata:// is read-only, and nothing was changed: add recordings with 'securedata encrypt SRC NAME'"
+        )
+
+    mkdir = makedirs = rmdir = touch = pipe = pipe_file = put = put_file = _read_only
+    copy = cp_file = mv = rm = rm_file = _rm = _read_only
