@@ -1,0 +1,1 @@
+"""Sealed corpora as PyTorch datasets. The only layer that imports torch."""

@@ -1,0 +1,253 @@
+"""`EncryptedAudioDataset`: sealed recordings by number."""
+
+from __future__ import annotations
+
+import operator
+import os
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from securedata.corpus.config import Reference
+from securedata.corpus.opening import open_corpus
+from securedata.corpus.reader import Corpus
+from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
+from securedata.errors import InvalidArgument
+from securedata.torch.decode import read_frames, read_row
+from securedata.torch.resample import Integers, resample, resampled_length, resampled_lengths, window
+from securedata.torch.sample import Metadata, Sample
+from securedata.torch.select import Duration, rows_where
+
+Target = str | os.PathLike[str] | Reference
+
+_METADATA = ("path", "sample_rate", "transcript", "speaker", "utterance", "extra")
+_SHOWN = tuple(name for name in TRAINING if name not in STORAGE_COLUMNS or name == "size")
+_MAX_RATE = 768_000
+_MAX_RATIO = 1_000  # soxr takes minutes, or for ever, to make filters for more
+
+
+class EncryptedAudioDataset(Dataset[Sample]):
+    """Recordings of one sealed corpus or several, decrypted in memory as they are asked for.
+
+    `ds[i]` is a `Sample`. A dataset never changes under its reader; `refresh` opens the current rows. It goes to the
+    workers of a DataLoader under fork, spawn and forkserver without another call to the KMS. Any other pickle carries
+    references and no keys.
+    """
+
+    def __init__(
+        self,
+        target: Target | Sequence[Target],
+        *,
+        kms: str | Sequence[str] | None = None,
+        pin: str | Sequence[str] | None = None,
+        filter: pc.Expression | None = None,
+        speaker: str | Sequence[str] | None = None,
+        split: str | Sequence[str] | None = None,
+        duration: Duration | None = None,
+        sample_rate: int | None = None,
+        num_frames: int | None = None,
+        crop: str = "random",
+        transform: Callable[[Tensor], Tensor] | None = None,
+        ttl: float = 3600.0,
+        kms_wait: float = 600.0,
+        refresh: bool = False,
+    ) -> None:
+        """Open one corpus or several, whose rows follow each other in the order given.
+
+        Args:
+            target: a name from the config, `securedata://NAME`, a path or a URL; or a list of these.
+            kms: KMS URIs that are trusted to unwrap the corpus keys. None: from the config.
+            pin: the corpora that are meant, as `securedata info` prints it. None: from the config.
+            filter: a pyarrow expression over the manifest's columns. Rows that it leaves out cannot be decrypted.
+            speaker: only these speakers.
+            split: only these splits.
+            duration: (shortest, longest) in seconds, both included; None for no limit.
+            sample_rate: resample to this rate in Hz, by soxr. None: each recording has its own.
+            num_frames: cut longer recordings to this many frames, counted after resampling; shorter ones stay as
+                they are. Only what the cut needs is fetched and decrypted, where the format allows it.
+            crop: 'random', drawn from torch's generator, or 'start'.
+            transform: called last, with the waveform, in the process that reads it.
+            ttl: seconds that the keys may be used before the KMS is asked again.
+            kms_wait: seconds that a read waits, after that, for a KMS that is away.
+            refresh: whoever unpickles this dataset may open newer rows than it was made from.
+
+        Raises:
+            InvalidArgument: options that make no sense.
+            ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
+        """
+        if crop not in ("random", "start"):
+            raise InvalidArgument(f"crop= is 'random' or 'start', not {crop!r}")
+        self.sample_rate = _natural("sample_rate", sample_rate, _MAX_RATE)
+        self.num_frames = _natural("num_frames", num_frames, 2**62)
+        self.crop = crop
+        self.transform = transform
+        targets = [target] if isinstance(target, (str, os.PathLike, Reference)) else list(target)
+        if not targets:
+            raise InvalidArgument("a dataset needs at least one corpus")
+        where = rows_where(filter, speaker, split, duration)
+        opened: list[Corpus] = []
+        try:
+            for one in targets:
+                opened.append(
+                    open_corpus(one, kms=kms, pin=pin, filter=where, ttl=ttl, kms_wait=kms_wait, refresh=refresh)
+                )
+            self.corpora = tuple(opened)
+            self._count()
+        except BaseException:
+            for corpus in opened:
+                corpus.close()
+            raise
+
+    def _count(self) -> None:
+        """What follows from the rows that are open now."""
+        self._starts = [0]
+        for corpus in self.corpora:
+            self._starts.append(self._starts[-1] + len(corpus))
+        self._lengths: Tensor | None = None
+        if self.sample_rate is not None:
+            for corpus in self.corpora:
+                for rate in pc.unique(corpus.table.column("sample_rate")).to_pylist():
+                    if rate * _MAX_RATIO < self.sample_rate or self.sample_rate * _MAX_RATIO < rate:
+                        raise InvalidArgument(
+                            f"{corpus.root} has recordings of {rate} Hz, which cannot become {self.sample_rate} Hz: "
+                            "give another sample_rate=, or leave them out with filter="
+                        )
+
+    def __repr__(self) -> str:
+        roots = ", ".join(corpus.name or corpus.root for corpus in self.corpora)
+        return f"<EncryptedAudioDataset of {roots}: {len(self)} recordings>"
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __getitem__(self, index: SupportsIndex) -> Sample:
+        """Fetch, decrypt and decode one recording.
+
+        Args:
+            index: a Python, NumPy or torch integer; negative ones count from the end.
+
+        Raises:
+            IndexError
+            UndecodableMedia: the object is authentic, and no audio.
+            SubjectErased, RowReplaced, ObjectMissing, FormatError, KeysExpired, ...: as `Corpus.read`
+        """
+        corpus, i = self._locate(index)
+        row = read_row(corpus, i)
+        rate = self.sample_rate or row.sample_rate
+        start, frames = row.span
+        total = resampled_length(frames, row.sample_rate, rate)
+        if self.num_frames is None or total <= self.num_frames:
+            audio = resample(read_frames(corpus, i, row, start, frames), row.sample_rate, rate)
+        else:
+            count = self.num_frames
+            at = int(torch.randint(total - count + 1, ())) if self.crop == "random" else 0
+            part = window(frames, row.sample_rate, rate, at, count)
+            audio = resample(read_frames(corpus, i, row, start + part.start, part.frames), row.sample_rate, rate)
+            # soxr rounds an end of exactly half a frame either way, so the last frame may be missing
+            skip = min(part.skip, len(audio) - count)
+            audio = audio[skip : skip + count]
+        # one channel: the same memory
+        waveform = torch.from_numpy(np.ascontiguousarray(audio.T))
+        if self.transform is not None:
+            waveform = self.transform(waveform)
+        return Sample(waveform, rate, row.transcript, row.speaker, row.utterance, row.extra)
+
+    def get_metadata(self, index: SupportsIndex) -> Metadata:
+        """What `ds[i]` says beside the audio, the logical path first; nothing is fetched or decrypted.
+
+        Raises:
+            IndexError
+        """
+        corpus, i = self._locate(index)
+        found = Metadata._make(corpus.index.values(_METADATA, i))
+        return found if self.sample_rate is None else found._replace(sample_rate=self.sample_rate)
+
+    def _locate(self, index: SupportsIndex) -> tuple[Corpus, int]:
+        i = operator.index(index)
+        if i < 0:
+            i += len(self)
+        if not 0 <= i < len(self):
+            raise IndexError(f"recording {operator.index(index)} of {len(self)}")
+        which = bisect_right(self._starts, i) - 1
+        return self.corpora[which], i - self._starts[which]
+
+    # ------------------------------------------------------------ all rows at once
+
+    @property
+    def lengths(self) -> Tensor:
+        """int64 [N]: the frames of every waveform, after resampling and cropping and before `transform`."""
+        if self._lengths is None:
+            counts = [_frames(corpus.table, self.sample_rate) for corpus in self.corpora]
+            found = np.concatenate(counts)
+            self._lengths = torch.from_numpy(found if self.num_frames is None else np.minimum(found, self.num_frames))
+        return self._lengths
+
+    @property
+    def speakers(self) -> list[str]:
+        """Every speaker once, sorted; '' is among them if a recording has none."""
+        names = {name for corpus in self.corpora for name in pc.unique(corpus.table.column("speaker")).to_pylist()}
+        return sorted(names)
+
+    @property
+    def metadata(self) -> pa.Table:
+        """The manifest's columns, row i for `ds[i]`; without keys and object ids. No copy."""
+        return pa.concat_tables([corpus.table.select(_SHOWN) for corpus in self.corpora])
+
+    # ------------------------------------------------------------ keep
+
+    def refresh(self) -> bool:
+        """Open the current rows; returns whether there were newer ones. Not while other threads read.
+
+        Raises:
+            as the constructor
+        """
+        try:
+            return any([corpus.refresh() for corpus in self.corpora])  # noqa: C419 - all of them, not up to the first
+        finally:
+            self._count()
+
+    def close(self) -> None:
+        """Give the shared memory back. Workers that were started before go on."""
+        for corpus in self.corpora:
+            corpus.close()
+
+    def __enter__(self) -> EncryptedAudioDataset:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # lengths are megabytes for a million rows and follow from the index
+        return {**self.__dict__, "_lengths": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._count()  # with refresh=True there may be other rows than when it was pickled
+
+
+def _natural(name: str, value: int | None, most: int) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise InvalidArgument(f"{name}= is a whole number, not {type(value).__name__}") from error
+    if not 1 <= number <= most:
+        raise InvalidArgument(f"{name}= is between 1 and {most}, not {number}")
+    return number
+
+
+def _frames(table: pa.Table, sample_rate: int | None) -> Integers:
+    counts = pc.coalesce(table.column("frames_in_segment"), table.column("frames"))
+    frames: Integers = counts.to_numpy().astype(np.int64)
+    if sample_rate is None:
+        return frames
+    return resampled_lengths(frames, table.column("sample_rate").to_numpy().astype(np.int64), sample_rate)
