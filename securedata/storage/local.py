@@ -73,7 +73,9 @@ class LocalStorage(Storage):
         try:
             fd = os.open(f"{self.path}/{key}", os.O_RDONLY | os.O_CLOEXEC)
             try:
-                return [_pread(fd, length, offset) for offset, length in ranges]
+                # a row may claim any length: no more is allocated than there is
+                size = os.fstat(fd).st_size
+                return [_pread(fd, max(0, min(length, size - offset)), min(offset, size)) for offset, length in ranges]
             finally:
                 os.close(fd)
         except OSError as error:
@@ -92,15 +94,19 @@ class LocalStorage(Storage):
         with self._mapped(key):
             os.makedirs(folder, exist_ok=True)
             fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
             try:
-                try:
-                    for piece in pieces:
+                for piece in pieces:  # not mapped: a source that cannot be read is no storage that cannot be written
+                    with self._mapped(key):
                         _write(fd, piece)
+                with self._mapped(key):
                     time = os.fstat(fd).st_mtime_ns / 1e9
-                finally:
-                    os.close(fd)
-                os.link(temporary, target)
             finally:
+                os.close(fd)
+            with self._mapped(key):
+                os.link(temporary, target)
+        finally:
+            with self._mapped(key):
                 os.unlink(temporary)
         with self._lock:
             self._pending.add(target)
@@ -133,7 +139,8 @@ class LocalStorage(Storage):
                 if len(pending) > _MANY and _syncfs(self.path):
                     return
                 for path in pending:
-                    _fsync(path)
+                    with contextlib.suppress(FileNotFoundError):  # another process pruned it: nothing to keep
+                        _fsync(path)
                 for folder in {parent for path in pending for parent in self._folders(path)}:
                     _fsync_folder(folder)
         except SecuredataError:

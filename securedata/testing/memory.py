@@ -25,7 +25,9 @@ class MemoryStorage(Storage):
         except KeyError:
             raise NotFound(f"{key} of {self.url} does not exist", root=self.url) from None
         if limit is not None and len(data) > limit:
-            raise LimitExceeded(f"{key} of {self.url} has {len(data)} bytes, at most {limit} are allowed")
+            raise LimitExceeded(
+                f"{key} of {self.url} has {len(data)} bytes, at most {limit} are allowed", root=self.url
+            )
         return data
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
