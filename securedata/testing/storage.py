@@ -1,0 +1,255 @@
+"""The contract of a storage: what a corpus relies on. Subclass `StorageContract` in your tests, and pytest runs it.
+
+class TestMine(StorageContract):
+    def new(self) -> Storage:
+        return MyStorage(empty_place())
+
+    def again(self, storage: Storage) -> Storage:
+        return MyStorage(storage.url)
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from securedata.errors import AlreadyExists, LimitExceeded, NotFound, PreconditionFailed, SecuredataError
+from securedata.storage.base import Buffer, Storage
+
+_E = TypeVar("_E", bound=BaseException)
+
+OBJECT = "objects/3f/3f000000000000000000000000000001"
+OTHER = "objects/3f/3f000000000000000000000000000002"
+PART = "manifest/aa000000000000000000000000000001"
+SLACK = 2.0
+"""Seconds by which a storage's clock and its objects' times may differ."""
+
+
+def raised(kind: type[_E], call: Callable[[], object]) -> _E:
+    """The error of exactly this class that `call` raises."""
+    try:
+        call()
+    except BaseException as error:
+        if type(error) is kind:
+            return error
+        raise
+    raise AssertionError(f"{kind.__name__} was not raised")
+
+
+class StorageContract(ABC):
+    """Every test takes a storage of its own from `new`."""
+
+    writers = 4
+    """How many write at the same time in the races."""
+    rounds = 10
+    """How often they do."""
+
+    @abstractmethod
+    def new(self) -> Storage:
+        """A storage over an empty place."""
+
+    @abstractmethod
+    def again(self, storage: Storage) -> Storage:
+        """Another instance over the same place, as another process would make it."""
+
+    # ------------------------------------------------------------ objects
+
+    def test_what_was_put_is_there_for_others(self) -> None:
+        storage = self.new()
+        objects: dict[str, list[Buffer]] = {
+            OBJECT: [b"one", bytearray(b"two"), memoryview(b"three")],
+            OTHER: [],
+            PART: [b"", b"x" * 100_000, b""],
+        }
+        for key, pieces in objects.items():
+            storage.put_new(key, pieces)
+            storage.make_durable()
+            assert bytes(self.again(storage).get(key)) == b"".join(pieces)
+
+    def test_what_exists_is_never_written_again(self) -> None:
+        storage = self.new()
+        storage.put_new(OBJECT, [b"first"])
+        for other in (storage, self.again(storage)):
+            self._named(storage, raised(AlreadyExists, lambda other=other: other.put_new(OBJECT, [b"second"])))  # type: ignore[misc]  # mypy infers no type for a lambda's default
+        assert bytes(storage.get(OBJECT)) == b"first"
+
+    def test_an_error_of_the_source_comes_out_and_leaves_nothing(self) -> None:
+        # an OSError too: the caller must not take a source that cannot be read for a storage that cannot be written
+        storage = self.new()
+        for error in (OSError(5, "the source"), FileNotFoundError(2, "the source"), KeyboardInterrupt("the source")):
+
+            def pieces(error: BaseException = error) -> Iterator[Buffer]:
+                yield b"half of it"
+                raise error
+
+            assert raised(type(error), lambda pieces=pieces: storage.put_new(OBJECT, pieces())) is error  # type: ignore[misc]  # as above
+            raised(NotFound, lambda: storage.get(OBJECT))
+            assert not list(storage.list("objects/"))
+        storage.put_new(OBJECT, [b"whole"])
+        assert bytes(storage.get(OBJECT)) == b"whole"
+
+    def test_one_of_many_puts_wins_whole(self) -> None:
+        storage = self.new()
+        for number in range(self.rounds):
+            key = f"{OBJECT}{number:02x}"
+
+            def put(which: int, key: str = key) -> None:
+                self.again(storage).put_new(key, [bytes([which]) * 5000] * 4)
+
+            winners = self._race(put, AlreadyExists)
+            assert len(winners) == 1, "exactly one"
+            assert bytes(storage.get(key)) == bytes([winners[0]]) * 20_000
+
+    def test_what_is_missing(self) -> None:
+        storage = self.new()
+        for call in (
+            lambda: storage.get(OBJECT),
+            lambda: storage.get_ranges(OBJECT, [(0, 1)]),
+            lambda: storage.get_versioned("head"),
+        ):
+            error = raised(NotFound, call)
+            assert isinstance(error, FileNotFoundError)
+            self._named(storage, error)
+
+    def test_a_limit_is_kept(self) -> None:
+        storage = self.new()
+        storage.put_new(OBJECT, [b"12345"])
+        assert bytes(storage.get(OBJECT, 5)) == b"12345"
+        assert bytes(storage.get_versioned(OBJECT, 5)[0]) == b"12345"
+        for call in (lambda: storage.get(OBJECT, 4), lambda: storage.get_versioned(OBJECT, 4)):
+            error = raised(LimitExceeded, call)
+            assert all(number in str(error) for number in "54"), "both numbers"
+            self._named(storage, error)
+
+    def test_ranges_end_where_the_object_ends(self) -> None:
+        storage = self.new()
+        storage.put_new(OBJECT, [b"0123456789"])
+        ranges = [(0, 3), (8, 2), (8, 100), (3, 0), (10, 5), (99, 5), (0, 10), (2, 2**62)]
+        wanted = [b"012", b"89", b"89", b"", b"", b"", b"0123456789", b"23456789"]
+        assert [bytes(one) for one in storage.get_ranges(OBJECT, ranges)] == wanted
+        assert storage.get_ranges(OBJECT, []) == []
+
+    # ------------------------------------------------------------ the head
+
+    def test_a_head_is_replaced_only_by_whoever_read_it(self) -> None:
+        storage = self.new()
+        storage.replace("head", b"one", None)
+        data, version = storage.get_versioned("head")
+        assert bytes(data) == b"one"
+        assert self.again(storage).get_versioned("head")[1] == version
+        self._named(storage, raised(PreconditionFailed, lambda: storage.replace("head", b"two", None)))
+        self._named(storage, raised(PreconditionFailed, lambda: storage.replace("head", b"two", "another")))
+        assert bytes(storage.get("head")) == b"one"
+        self.again(storage).replace("head", memoryview(b"two"), version)
+        raised(PreconditionFailed, lambda: storage.replace("head", b"three", version))
+        data, newer = storage.get_versioned("head")
+        assert (bytes(data), newer != version) == (b"two", True)
+
+    def test_a_head_that_went_away_is_not_replaced(self) -> None:
+        storage = self.new()
+        storage.replace("head", b"one", None)
+        version = storage.get_versioned("head")[1]
+        storage.delete("head")
+        raised(PreconditionFailed, lambda: storage.replace("head", b"two", version))
+        raised(NotFound, lambda: storage.get("head"))
+
+    def test_one_of_many_replaces_wins(self) -> None:
+        storage = self.new()
+        storage.replace("head", b"start", None)
+        for number in range(self.rounds):
+            version = storage.get_versioned("head")[1]
+
+            def replace(which: int, version: str = version, number: int = number) -> None:
+                self.again(storage).replace("head", f"{number} {which}".encode(), version)
+
+            winners = self._race(replace, PreconditionFailed)
+            assert len(winners) == 1, "exactly one"
+            assert bytes(storage.get("head")) == f"{number} {winners[0]}".encode()
+
+    def test_conditional_puts_are_said_to_be_honest(self) -> None:
+        self.new().check_writable()
+
+    # ------------------------------------------------------------ listing, deleting, time
+
+    def test_a_listing_has_what_begins_with_the_prefix(self) -> None:
+        storage = self.new()
+        assert list(storage.list()) == []
+        times = {key: storage.put_new(key, [key.encode()]) for key in (OBJECT, OTHER, PART)}
+        storage.replace("head", b"head", None)
+        for prefix, wanted in (
+            ("objects/", [OBJECT, OTHER]),
+            ("objects/3", [OBJECT, OTHER]),
+            (OBJECT[:-1], [OBJECT, OTHER]),
+            (OBJECT, [OBJECT]),
+            ("manifest/", [PART]),
+            ("obj", [OBJECT, OTHER]),
+            ("nothing/", []),
+            ("", ["head", PART, OBJECT, OTHER]),
+        ):
+            found = {entry.key: entry for entry in self.again(storage).list(prefix)}
+            assert sorted(found) == sorted(wanted)
+            for key in set(wanted) & set(times):
+                assert found[key].size == len(key)
+                assert abs(found[key].time - times[key]) < 1e-3, "the time that put_new told"
+
+    def test_delete_is_for_all_and_forgiving(self) -> None:
+        storage = self.new()
+        storage.put_new(OBJECT, [b"x"])
+        storage.delete(OBJECT)
+        storage.delete(OBJECT)
+        raised(NotFound, lambda: self.again(storage).get(OBJECT))
+        assert list(storage.list("objects/")) == []
+        storage.put_new(OBJECT, [b"y"])
+        assert bytes(storage.get(OBJECT)) == b"y"
+
+    def test_what_another_deleted_need_not_be_made_durable(self) -> None:
+        # a prune by another process takes an object that was put a day ago and never committed
+        storage = self.new()
+        storage.put_new(OBJECT, [b"x"])
+        storage.put_new(OTHER, [b"x"])
+        self.again(storage).delete(OBJECT)
+        storage.make_durable()
+        storage.make_durable()
+        assert bytes(self.again(storage).get(OTHER)) == b"x"
+
+    def test_the_clock_is_that_of_the_objects(self) -> None:
+        storage = self.new()
+        before = storage.now()
+        put = storage.put_new(OBJECT, [b"x"])
+        after = self.again(storage).now()
+        assert before - SLACK <= put <= after + SLACK
+        assert before <= after + SLACK
+
+    # ------------------------------------------------------------ inside
+
+    def _named(self, storage: Storage, error: SecuredataError) -> None:
+        assert storage.url in str(error), "a text says where"
+        assert error.root == storage.url
+
+    def _race(self, act: Callable[[int], None], lost: type[SecuredataError]) -> list[int]:
+        """Who of several threads, started at once, did not lose."""
+        start = threading.Barrier(self.writers)
+        winners: list[int] = []
+        others: list[BaseException] = []
+
+        def run(which: int) -> None:
+            start.wait()
+            try:
+                act(which)
+            except lost:
+                return
+            except BaseException as error:  # noqa: BLE001 - raised by the main thread, below
+                others.append(error)
+                return
+            winners.append(which)
+
+        threads = [threading.Thread(target=run, args=(which,)) for which in range(self.writers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for error in others:
+            raise error
+        return winners
