@@ -22,6 +22,8 @@ from securedata.errors import (
 from securedata.keys.kms import KMS, context_for
 
 CORPUS_KEY = 32
+_SHOWN = 8
+_SHOWN_LENGTH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +106,26 @@ def unwrap_key(wraps: Sequence[Wrap], trusted: Sequence[KMS], corpus_id: bytes, 
                 key = kms.unwrap(wrap.blob, context_for(corpus_id))
                 if len(key) == CORPUS_KEY:
                     return key
-                failures.append(KMSDenied(f"{kms.uri} returned a key of {len(key)} bytes for {root}", root=root))
+                failures.append(KMSDenied(f"{kms.uri} returned a key of {len(key)} bytes, not {CORPUS_KEY}"))
         except KeysError as error:
             failures.append(error)
     if failures:
         # one that may be mended by waiting says more than a refusal by another key
         waiting = [error for error in failures if not isinstance(error, KMSDenied)]
-        raise (waiting or failures)[0]
-    have = ", ".join(wrap.uri for wrap in wraps) or "none"
+        first = (waiting or failures)[0]
+        raise type(first)(f"the corpus key of {root} was not unwrapped: {first}", root=root) from first
+    have = ", ".join(_shown(wrap.uri) for wrap in wraps[:_SHOWN]) or "none"
+    if len(wraps) > _SHOWN:
+        have += f", and {len(wraps) - _SHOWN} more"
     want = ", ".join(kms.uri for kms in trusted) or "none"
     raise NoTrustedKey(
         f"no KMS key that you trust can open {root}: its wraps are by [{have}], you trust [{want}]; "
         "name the KMS with kms=, --kms, SECUREDATA_KMS or in the config file",
         root=root,
     )
+
+
+def _shown(uri: str) -> str:
+    """A wrap's URI for an error text: nothing has authenticated it yet, and a terminal obeys escape sequences."""
+    text = "".join(char if char.isprintable() else "?" for char in uri[:_SHOWN_LENGTH])
+    return text if len(uri) <= _SHOWN_LENGTH else text + "..."
