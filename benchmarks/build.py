@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,13 @@ from rows import synthetic
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.corpus.create import create_corpus
-from securedata.corpus.schema import rows_table
+from securedata.corpus.schema import MAX_ROWS, SCHEMA, rows_table
 from securedata.storage.base import Storage
 
 REAL = "clip/"
 """Paths of rows that have an object."""
+ROOM = 1_000
+"""Rows that each part leaves free for its share of the clips."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,11 @@ def corpus(root: Path | str, kek: Path, clips: Sequence[Path], rows: int, storag
     writer = Writer(reference, storage=storage)
     real = rows_table(_row(writer, path) for path in clips)
     random = np.random.default_rng(rows)
-    tables = list(synthetic(rows - len(clips), seed=rows)) if rows > len(clips) else []
-    shares = np.array_split(random.permutation(len(clips)), max(1, len(tables)))
-    for table, share in zip(tables or [real.slice(0, 0)], shares, strict=True):
-        both = pa.concat_tables([table, real.take(pa.array(share))])
+    parts = -(-rows // (MAX_ROWS - ROOM))
+    shares = np.array_split(random.permutation(len(clips)), parts)
+    made_up = synthetic(rows - len(clips), seed=rows, at_most=max(1, -(-(rows - len(clips)) // parts)))
+    for table, share in zip_longest(made_up, shares):
+        both = pa.concat_tables([SCHEMA.empty_table() if table is None else table, real.take(pa.array(share))])
         outcome = writer.commit(both.take(pa.array(random.permutation(both.num_rows))))
         if outcome.added != both.num_rows:
             raise AssertionError(f"only {outcome.added} of {both.num_rows} rows were committed")

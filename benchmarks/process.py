@@ -22,6 +22,20 @@ def peak_resident(pid: int | str = "self") -> int:
     return _kilobytes(Path(f"/proc/{pid}/status"), "VmHWM") * 1024
 
 
+def unmapped_memfds() -> int:
+    """Bytes in memfds of this process that its resident size does not show, since no page of them was touched yet."""
+    links = [Path(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
+    sizes = {link.stat().st_ino: link.stat().st_size for link in links if link.is_symlink() and _is_memfd(link)}
+    return max(0, sum(sizes.values()) - _kilobytes(Path("/proc/self/status"), "RssShmem") * 1024)
+
+
+def _is_memfd(link: Path) -> bool:
+    try:
+        return os.readlink(link).startswith("/memfd:")
+    except FileNotFoundError:  # the descriptor by which the folder itself was listed
+        return False
+
+
 def forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 

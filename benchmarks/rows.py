@@ -18,12 +18,12 @@ WORDS = ("please", "enter", "the", "number", "of", "your", "conference", "follow
 SPEAKERS = 2_000
 
 
-def synthetic(count: int, seed: int = 0) -> Iterator[pa.Table]:
-    """Tables of at most one part's rows: 15 s FLAC clips of 2,000 speakers with a transcript of about 70 characters."""
+def synthetic(count: int, seed: int = 0, at_most: int = MAX_ROWS) -> Iterator[pa.Table]:
+    """Tables of `at_most` rows: 15 s FLAC clips of 2,000 speakers with a transcript of about 70 characters."""
     random = np.random.default_rng(seed)
     sentences = pa.array([" ".join(random.choice(WORDS, size=14)) for _ in range(5_000)], pa.large_string())
-    for start in range(0, count, MAX_ROWS):
-        yield _rows(start, min(MAX_ROWS, count - start), random, sentences)
+    for start in range(0, count, at_most):
+        yield _rows(start, min(at_most, count - start), random, sentences)
 
 
 def _rows(start: int, count: int, random: np.random.Generator, sentences: pa.Array) -> pa.Table:

@@ -1,0 +1,113 @@
+"""What a corpus costs: samples of real clips, a million rows, a hundred thousand unchanged files.
+
+    python benchmarks/corpus.py                      all sections; about fifteen minutes
+    python benchmarks/corpus.py clips again          some of them: clips, million, again
+    python benchmarks/corpus.py million --runs 3 --work DIR    fewer runs; DIR keeps what was made and is used again
+
+benchmarks/README.md says what each section measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+
+import build
+import clips
+import machine
+import million
+import reingest
+import report
+import sample_cost
+from process import isolated
+from stats import Figure, figures_table
+
+Found = tuple[list[Figure], dict[str, object]]
+
+
+def clip_files(args: argparse.Namespace, work: Path) -> list[Path]:
+    return clips.make(clips.speech_folder(args.speech, work / "prompts"), work / "clips", args.clips)
+
+
+def corpus(work: Path, files: Sequence[Path], rows: int) -> build.Made:
+    """A corpus of so many rows, made once for each folder of work."""
+    root, note = work / f"rows-{rows}", work / f"rows-{rows}.json"
+    wanted = {"clips": len(files), "rows": rows}
+    if note.exists() and (known := json.loads(note.read_text(encoding="utf-8")))["wanted"] == wanted:
+        return build.Made(**known["made"])
+    shutil.rmtree(root, ignore_errors=True)
+    (work / "config" / "securedata" / "config.toml").unlink(missing_ok=True)
+    print(f"making a corpus of {rows:,} rows ...", file=sys.stderr)
+    made = build.corpus(root, work / "benchmark.kek", files, rows)
+    note.write_text(json.dumps({"wanted": wanted, "made": asdict(made)}), encoding="utf-8")
+    return made
+
+
+def section_clips(args: argparse.Namespace, work: Path) -> Found:
+    return sample_cost.measure(corpus(work, clip_files(args, work), args.clips), args.runs)
+
+
+def section_million(args: argparse.Namespace, work: Path) -> Found:
+    files = clip_files(args, work)
+    small, large = corpus(work, files, args.few), corpus(work, files, args.rows)
+    figures, results = million.measure_opening(work, large, args.runs)
+    same, reading = million.measure_same(small, large, args.runs)
+    above, workers = million.measure_workers(work, large, args.runs)
+    return figures + same + above, {"opening": results, "reading": reading, "workers": workers}
+
+
+def section_again(args: argparse.Namespace, work: Path) -> Found:
+    return reingest.measure(work, args.files, args.runs)
+
+
+SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Found]] = {
+    "clips": section_clips,
+    "million": section_million,
+    "again": section_again,
+}
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sections", nargs="*", help=f"some of: {', '.join(SECTIONS)} (default: all)")
+    parser.add_argument("--runs", type=int, default=7, help="runs of each measurement (7 or more for a 95 %% interval)")
+    parser.add_argument("--clips", type=int, default=64, help="how many clips of 15 s")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the large corpus")
+    parser.add_argument("--few", type=int, default=1_000, help="rows of the small one, for ds[i] beside each other")
+    parser.add_argument("--files", type=int, default=100_000, help="files of the folder that is ingested again")
+    parser.add_argument("--speech", type=Path, help="a folder of speech to make clips of, in place of Debian's prompts")
+    parser.add_argument("--work", type=Path, help="where clips and corpora are made and kept; default: temporary")
+    parser.add_argument("--out", type=Path, default=report.OUT, help="folder for corpus.json")
+    args = parser.parse_args(argv)
+    if unknown := set(args.sections) - set(SECTIONS):
+        parser.error(f"no section {', '.join(sorted(unknown))}; there are: {', '.join(SECTIONS)}")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    about = machine.describe()
+    figures: list[Figure] = []
+    results: dict[str, object] = {}
+    with ExitStack() as stack:
+        work = args.work or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="securedata-bench-")))
+        work.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(isolated(work))
+        for name in args.sections or SECTIONS:
+            print(f"measuring {name} ...", file=sys.stderr)
+            found, results[name] = SECTIONS[name](args, work)
+            figures += found
+    written = report.write(args.out, "corpus", about, figures, results)
+    print(f"\n{machine.line(about)}\n\n{figures_table(figures)}\n\nwritten: {written}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
