@@ -10,6 +10,7 @@ objects are re-encrypted.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import random
 import threading
@@ -73,6 +74,7 @@ class Lease:
         self.renewals = 0
         self._waiting_logged = False
         self._failure: SecuredataError | None = None
+        self._failed_at = -math.inf
         self._backoff = _FIRST_BACKOFF
         self._schedule()
 
@@ -89,9 +91,10 @@ class Lease:
         """
         if self.grant.age() < self._due:
             return self.grant
+        began = time.monotonic()
         if self._lock.acquire(blocking=self.grant.age() >= self.grant.ttl):
             try:
-                self._renew_or_wait()
+                self._renew_or_wait(began)
             finally:
                 self._lock.release()
         return self.grant
@@ -107,16 +110,18 @@ class Lease:
             finally:
                 self._lock.release()
 
-    def _renew_or_wait(self) -> None:
+    def _renew_or_wait(self, began: float) -> None:
         if self.grant.age() < self._due:  # another thread was first
             return
-        waited_from = time.monotonic()
-        while not self._try():
+        # A thread that waited for the lock while another one tried in vain has waited for the KMS already.
+        in_vain = self._failed_at >= began
+        while in_vain or not self._try():
+            in_vain = False
             age = self.grant.age()
             if age < self.grant.ttl:
                 self._due = age + min(self._backoff, self.grant.ttl - age)
                 return
-            left = self._kms_wait - (time.monotonic() - waited_from)
+            left = self._kms_wait - (time.monotonic() - began)
             if left <= 0:
                 raise KeysExpired(
                     f"the keys of {self._root} expired {age - self.grant.ttl:.0f} s ago and could not be renewed "
@@ -137,7 +142,7 @@ class Lease:
         try:
             self.grant = self._renew(self.grant)
         except _PASSING as error:
-            self._failure = error
+            self._failure, self._failed_at = error, time.monotonic()
             self._backoff = min(self._backoff * 2, _LONGEST_BACKOFF) * (0.75 + 0.5 * random.random())  # noqa: S311 - jitter
             return False
         self.renewals += 1
