@@ -47,6 +47,7 @@ SecuredataError
 │   ├── AlreadyExists
 │   ├── PreconditionFailed      a conditional put that lost
 │   ├── AccessDenied            refused, or missing where a session may not list
+│   ├── SessionExpired          the storage session expired or was revoked, and could not be renewed
 │   ├── StorageUnreachable      did not answer, or failed underneath
 │   └── UnsafeStorage           no honest conditional put: not safe for writers
 ├── PlaintextRefused            plaintext would have reached a disk
@@ -268,6 +269,10 @@ class PreconditionFailed(StorageError):
 
 class AccessDenied(StorageError):
     """Refused, or missing where the session may not list."""
+
+
+class SessionExpired(StorageError):
+    """The storage session expired or was revoked, and a renewed one was refused too."""
 
 
 class StorageUnreachable(StorageError):

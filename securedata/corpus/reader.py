@@ -179,7 +179,7 @@ class Corpus:
         location = index.location(i)
         waited = 0.0
 
-        def fetch(ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        def fetch(ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
             nonlocal waited
             begun = time.perf_counter()
             try:
@@ -211,7 +211,7 @@ class Corpus:
     def _expect(self, location: Location) -> Expect:
         return Expect(Kind.DATA, self.corpus_id, location.object_id, self.root, location.sealed_size, location.size)
 
-    def _fetch(self, index: Index, i: int, location: Location, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    def _fetch(self, index: Index, i: int, location: Location, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
         try:
             if location.pack is None:
                 return self._storage.get_ranges(object_key(location.object_id), ranges)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
+
+from securedata.errors import SecuredataError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -17,6 +19,18 @@ class Entry:
     key: str
     size: int
     time: float
+
+
+class Wanted(NamedTuple):
+    """A range of one object to fetch: `length` bytes from `offset`, or fewer where the object ends.
+
+    `least`: bytes that must come if the object is whole; with fewer a network storage asks again.
+    """
+
+    key: str
+    offset: int
+    length: int
+    least: int = 0
 
 
 class Storage(ABC):
@@ -38,12 +52,24 @@ class Storage(ABC):
         """
 
     @abstractmethod
-    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
         """The (offset, length) ranges of one object; shorter where the object ends.
 
         Raises:
             NotFound, AccessDenied, StorageUnreachable
         """
+
+    def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+        """Fetch many ranges, each yielded as it lands with its position in `wanted`, in any order.
+
+        Failures are yielded, so that one object does not cost the others. At most `in_flight` bytes are under way at
+        once; a larger one goes alone.
+        """
+        for at, one in enumerate(wanted):
+            try:
+                yield at, self.get_ranges(one.key, [(one.offset, one.length)])[0]
+            except SecuredataError as error:
+                yield at, error
 
     @abstractmethod
     def get_versioned(self, key: str, limit: int | None = None) -> tuple[Buffer, str]:

@@ -45,6 +45,8 @@ class StorageContract(ABC):
     """How many write at the same time in the races."""
     rounds = 10
     """How often they do."""
+    early = 0.0
+    """Seconds by which `put_new` may tell an earlier time than a listing does."""
 
     @abstractmethod
     def new(self) -> Storage:
@@ -192,7 +194,8 @@ class StorageContract(ABC):
             assert sorted(found) == sorted(wanted)
             for key in set(wanted) & set(times):
                 assert found[key].size == len(key)
-                assert abs(found[key].time - times[key]) < 1e-3, "the time that put_new told"
+                # never later than a listing says: a prune goes by the listing, a writer by what put_new told
+                assert -1e-3 <= found[key].time - times[key] <= self.early + 1e-3, "the time that put_new told"
 
     def test_delete_is_for_all_and_forgiving(self) -> None:
         storage = self.new()
@@ -219,7 +222,7 @@ class StorageContract(ABC):
         before = storage.now()
         put = storage.put_new(OBJECT, [b"x"])
         after = self.again(storage).now()
-        assert before - SLACK <= put <= after + SLACK
+        assert before - SLACK - self.early <= put <= after + SLACK
         assert before <= after + SLACK
 
     # ------------------------------------------------------------ inside

@@ -1,0 +1,276 @@
+"""Many GETs at once over libcurl: signed, kept alive, into buffers that were made for them.
+
+libcurl has no threads of its own, so handles that are made after a fork just work. An engine belongs to
+one thread of one process; `engine()` makes it at its first use there.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pycurl
+
+from securedata.errors import StorageUnreachable
+
+CONNECTIONS = 32
+PATIENCE = 60.0
+"""Seconds from its first failure on for which a request is tried again."""
+
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
+_CONNECT_SECONDS, _STALL_SECONDS, _SLOWEST = 10, 10, 50_000
+_ERROR_BODY = 16 * 1024
+_SHORT_TRIES = 3
+_RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class Signer(NamedTuple):
+    """Credentials and where they count, as libcurl's AWS_SIGV4 takes them."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+    region: str
+
+
+class Answer(NamedTuple):
+    """What came back: the status, the body (as long as it is), an ETag, and the server's date."""
+
+    status: int
+    body: memoryview
+    etag: str
+    date: str
+
+
+@dataclass(slots=True, eq=False)
+class Get:
+    """One GET: `length` bytes from `offset`, or fewer where the object ends; None: all of at most `limit` bytes.
+
+    `least`: bytes without which the answer counts as cut short, which may pass.
+    """
+
+    url: str
+    offset: int = 0
+    length: int | None = None
+    limit: int = 64 * 1024 * 1024
+    least: int = 0
+    # of the try under way
+    buffer: bytearray = field(default_factory=bytearray, repr=False)
+    got: int = 0
+    status: int = 0
+    etag: str = ""
+    date: str = ""
+    overflow: bool = False
+    size: int = 0
+    # of all tries
+    tries: int = 0
+    failed_at: float = 0.0
+    not_before: float = 0.0
+    failure: str = ""
+
+    @property
+    def most(self) -> int:
+        """Bytes that may come."""
+        return self.limit if self.length is None else self.length
+
+
+class Engine:
+    """A curl multi handle and its easy handles."""
+
+    def __init__(self, ca_bundle: str | None = None) -> None:
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, CONNECTIONS)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, 2 * CONNECTIONS)
+        self._idle: list[pycurl.Curl] = []
+        self._ca_bundle = ca_bundle
+
+    def fetch(
+        self, gets: Sequence[Get], signer: Callable[[], Signer | None], *, in_flight: int = 256 * 1024 * 1024
+    ) -> Iterator[tuple[int, Answer | StorageUnreachable]]:
+        """Run GETs side by side; yields each as it lands, with its position in `gets`.
+
+        Failures that may pass (connection, timeout, cut body, 429, 5xx) are tried again with backoff; what does not
+        pass within `PATIENCE` is yielded as an error. Other statuses are answers.
+
+        Args:
+            in_flight: bytes under way at once; one that is larger goes alone.
+        """
+        waiting = collections.deque(enumerate(gets))
+        running: dict[pycurl.Curl, tuple[int, Get]] = {}
+        flying = 0
+        credentials = signer()
+        try:
+            while waiting or running:
+                flying += self._start(waiting, running, in_flight - flying, credentials)
+                self._drive(running, waiting)
+                for curl, failed in self._finished():
+                    at, get = running.pop(curl)
+                    flying -= get.most
+                    self._release(curl)
+                    outcome = self._outcome(get, failed)
+                    if outcome is None:
+                        waiting.append((at, get))
+                    else:
+                        yield at, outcome
+        finally:
+            for curl in running:
+                self._multi.remove_handle(curl)
+                curl.close()
+
+    def _start(
+        self,
+        waiting: collections.deque[tuple[int, Get]],
+        running: dict[pycurl.Curl, tuple[int, Get]],
+        room: int,
+        signer: Signer | None,
+    ) -> int:
+        started = 0
+        now = time.monotonic()
+        for _ in range(len(waiting)):
+            if len(running) >= CONNECTIONS:
+                break
+            at, get = waiting[0]
+            if running and started + get.most > room:
+                break
+            waiting.popleft()
+            if get.not_before > now:
+                waiting.append((at, get))
+                continue
+            get.buffer = bytearray()
+            get.got = get.status = 0
+            get.overflow = False
+            get.etag = get.date = ""
+            curl = self._idle.pop() if self._idle else self._new()
+            self._prepare(curl, get, signer)
+            running[curl] = (at, get)
+            self._multi.add_handle(curl)
+            started += get.most
+        return started
+
+    def _drive(self, running: dict[pycurl.Curl, Any], waiting: collections.deque[tuple[int, Get]]) -> None:
+        self._multi.perform()
+        if running:
+            self._multi.select(0.1)
+            self._multi.perform()
+        else:
+            time.sleep(max(0.0, min(get.not_before for _, get in waiting) - time.monotonic()))
+
+    def _finished(self) -> Iterator[tuple[pycurl.Curl, str]]:
+        while True:
+            left, good, bad = self._multi.info_read()
+            for curl in good:
+                yield curl, ""
+            for curl, code, text in bad:
+                yield curl, text or f"libcurl error {code}"
+            if not left:
+                return
+
+    def _outcome(self, get: Get, failed: str) -> Answer | StorageUnreachable | None:
+        """The answer; None to try again."""
+        short = get.status in (200, 206) and get.got < get.least and get.tries < _SHORT_TRIES
+        if not failed and get.status not in _RETRIED and not short:
+            return Answer(get.status, memoryview(get.buffer)[: get.got], get.etag, get.date)
+        if failed and get.overflow:
+            return Answer(413, memoryview(b""), get.etag, get.date)
+        now = time.monotonic()
+        get.tries += 1
+        get.failed_at = get.failed_at or now
+        get.failure = failed or (f"{get.got} bytes of {get.least}" if short else f"HTTP status {get.status}")
+        if now - get.failed_at >= PATIENCE:
+            return StorageUnreachable(f"{get.failure}, {get.tries} tries in {now - get.failed_at:.0f} s")
+        backoff = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(get.tries - 1, 10))
+        get.not_before = now + backoff * (0.5 + random.random())  # noqa: S311 - jitter, no secret
+        return None
+
+    # ------------------------------------------------------------ handles
+
+    def _new(self) -> pycurl.Curl:
+        curl = pycurl.Curl()
+        curl.setopt(pycurl.NOSIGNAL, 1)
+        curl.setopt(pycurl.TCP_NODELAY, 1)
+        curl.setopt(pycurl.BUFFERSIZE, 512 * 1024)
+        curl.setopt(pycurl.CONNECTTIMEOUT, _CONNECT_SECONDS)
+        curl.setopt(pycurl.LOW_SPEED_LIMIT, 1)
+        curl.setopt(pycurl.LOW_SPEED_TIME, _STALL_SECONDS)
+        curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+        curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
+        curl.setopt(pycurl.USERAGENT, "securedata")
+        if self._ca_bundle:
+            curl.setopt(pycurl.CAINFO, self._ca_bundle)
+        return curl
+
+    def _prepare(self, curl: pycurl.Curl, get: Get, signer: Signer | None) -> None:
+        curl.setopt(pycurl.URL, get.url)
+        if get.length is None:
+            curl.unsetopt(pycurl.RANGE)
+        else:
+            curl.setopt(pycurl.RANGE, f"{get.offset}-{get.offset + get.length - 1}")
+        headers = []
+        if signer is not None:
+            curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{signer.region}:s3")
+            curl.setopt(pycurl.USERPWD, f"{signer.access_key}:{signer.secret_key}")
+            headers.append("x-amz-content-sha256: UNSIGNED-PAYLOAD")
+            if signer.token:
+                headers.append(f"x-amz-security-token: {signer.token}")
+        curl.setopt(pycurl.HTTPHEADER, headers)
+        curl.setopt(pycurl.TIMEOUT, 30 + min(get.most, 2**32) // _SLOWEST)
+        curl.setopt(pycurl.WRITEFUNCTION, _writer(get))
+        curl.setopt(pycurl.HEADERFUNCTION, _header_reader(get))
+
+    def _release(self, curl: pycurl.Curl) -> None:
+        self._multi.remove_handle(curl)
+        if len(self._idle) < CONNECTIONS:
+            self._idle.append(curl)
+        else:
+            curl.close()
+
+
+def _writer(get: Get) -> Callable[[bytes], int]:
+    def write(data: bytes) -> int:
+        # the buffer is made when the server has said how much comes, and never larger than what was asked for
+        if not get.got:
+            get.buffer = bytearray(min(get.size, get.most if get.status in (200, 206) else _ERROR_BODY))
+        end = get.got + len(data)
+        if end > len(get.buffer):
+            if get.status not in (200, 206):
+                return len(data)  # the rest of a long error text
+            if end > get.most:
+                get.overflow = True
+                return 0
+            get.buffer.extend(bytes(end - len(get.buffer)))  # chunked: no length was told
+        get.buffer[get.got : end] = data
+        get.got = end
+        return len(data)
+
+    return write
+
+
+def _header_reader(get: Get) -> Callable[[bytes], None]:
+    def read(line: bytes) -> None:
+        if line[:5] == b"HTTP/":
+            get.status, get.size = int(line.split(b" ", 2)[1]), 0
+        elif line[:15].lower() == b"content-length:":
+            get.size = int(line[15:])
+        elif line[:5].lower() == b"etag:":
+            get.etag = line[5:].strip().decode("latin-1")
+        elif line[:5].lower() == b"date:":
+            get.date = line[5:].strip().decode("latin-1")
+
+    return read
+
+
+_local = threading.local()
+
+
+def engine(ca_bundle: str | None = None) -> Engine:
+    """This thread's engine; a forked child gets a new one."""
+    held: tuple[int, str | None, Engine] | None = getattr(_local, "held", None)
+    if held is None or held[0] != os.getpid() or held[1] != ca_bundle:
+        held = _local.held = (os.getpid(), ca_bundle, Engine(ca_bundle))
+    return held[2]
