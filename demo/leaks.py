@@ -23,6 +23,8 @@ AUDIO = "audio, runs of 16 bytes"
 class Leaks:
     source: np.ndarray  # how often each byte value occurs
     store: np.ndarray
+    looked_for: int
+    found: int  # of these in the store: none, or the demo has ended
 
 
 def show_leaks(corpus: sd.Corpus, source: Path, store: Path, beside: Sequence[Path]) -> Leaks:
@@ -54,8 +56,9 @@ def show_leaks(corpus: sd.Corpus, source: Path, store: Path, beside: Sequence[Pa
         "All files" if len(sealed) == len(everything) else f"A sample, {len(sealed):,} of {len(everything):,} files,"
     )
     say(
-        f"{whole} of the store, {found.bytes / 1e6:.1f} MB, and their names are searched at every offset for what is in "
-        f"{len(rows):,} recordings (of audio, one run in every {stride:,} bytes). As a control, so are the recordings."
+        f"{whole} of the store, {found.bytes / 1e6:.1f} MB, and their names are searched at every offset for what is "
+        f"in {len(rows):,} recordings (of audio, one run in every {stride:,} bytes). "
+        "The same search of the recordings is the control."
     )
     print(f"     {'':24}{'looked for':>12}{'in the store':>14}{'in the sources':>16}")
     for kind, count in needles.counts.items():
@@ -68,7 +71,8 @@ def show_leaks(corpus: sd.Corpus, source: Path, store: Path, beside: Sequence[Pa
         raise DemoError("the search does not find the audio where it is, so what it says of the store means nothing")
     objects = [path for path in sealed if "objects" in path.relative_to(store).parts]
     say(f"soundfile refuses {sum(map(refused, objects)):,} of {len(objects):,} sealed objects.")
-    leaks = Leaks(histogram(files), histogram(sealed))
+    looked_for = sum(needles.counts.values())
+    leaks = Leaks(histogram(files), histogram(sealed), looked_for, sum(found.seen.values()))
     say(f"Bits per byte: {entropy(leaks.source):.3f} in the recordings, {entropy(leaks.store):.5f} in the store.")
     return leaks
 

@@ -91,7 +91,8 @@ def halves(paths: Sequence[str], texts: Sequence[str], voices: Sequence[str], pr
         )
     if not found.train or not found.test:
         raise DemoError(
-            f"{len(paths):,} recordings are too few to train on some and test on others; take a larger folder"
+            f"none of the {len(paths):,} recordings is left to test on: a voice needs several, of different texts; "
+            "take a larger folder"
         )
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import shutil
 import subprocess
@@ -40,6 +41,7 @@ class Story:
         self.table: Path | None = options.manifest
         self.source = Path()
         self.steps = 0
+        self.results: dict[str, object] = {}
 
     def tell(self) -> int:
         began = time.perf_counter()
@@ -58,10 +60,12 @@ class Story:
         with self.step("Read a piece of one recording by its URL, as any fsspec tool would"):
             self.read_piece()
         with self.step("What was measured"):
-            shares = self.report(dataset, result)
+            shares = self.report(dataset, result, leaks)
         with self.step("Draw it"):
             self.draw(result, leaks, shares)
-        print(f"\nDone in {time.perf_counter() - began:.0f} s. The picture is {self.place.picture}")
+        self.results["seconds"] = time.perf_counter() - began
+        self.place.results.write_text(json.dumps(self.results, indent=1) + "\n")
+        print(f"\nDone in {self.results['seconds']:.0f} s. The picture is {self.place.picture}")
         self.say_what_next()
         return 0
 
@@ -176,7 +180,7 @@ class Story:
             f"equal to the source file's, in {1000 * took:.0f} ms, opening the corpus included."
         )
 
-    def report(self, dataset: sd.EncryptedAudioDataset, result: Result) -> dict[str, float]:
+    def report(self, dataset: sd.EncryptedAudioDataset, result: Result, leaks: Leaks) -> dict[str, float]:
         corpus = dataset.corpora[0]
         opening = usage(dataset).unwraps
         paths = corpus.table.column("path").to_pylist()
@@ -205,6 +209,19 @@ class Story:
             ("KMS calls", f"{opening} to open the dataset, {asked} by its {len(workers)} worker processes"),
         ):
             print(f"     {name:12}{line}")
+        self.results |= {
+            "recordings": len(dataset),
+            "found_in_store": leaks.found,
+            "looked_for": leaks.looked_for,
+            "accuracy": result.accuracies[-1],
+            "baseline": result.baseline,
+            "samples": result.samples,
+            "samples_per_second": result.samples / result.seconds,
+            "seal_bytes_per_second": rates.seal,
+            "decrypt_bytes_per_second": rates.decrypt,
+            "decrypt_share_of_cpu": shares["decrypt"],
+            "kms_calls": {"open": opening, "workers": asked},
+        }
         say("Files as small as these are the hard case; 'securedata bench' shows this machine's limits by size.")
         return shares
 

@@ -17,6 +17,7 @@ HOMES = {
     "XDG_CONFIG_HOME": "config",
     "XDG_DATA_HOME": "data",
     "XDG_STATE_HOME": "state",
+    "XDG_CONFIG_DIRS": "system",
 }
 
 
@@ -30,6 +31,7 @@ class Workplace:
         self.store = self.run / "store" / "demo-voices"
         self.home = self.run / "home"
         self.picture = self.folder / "demo.png"
+        self.results = self.folder / "results.json"
 
     @contextmanager
     def held(self) -> Iterator[None]:
