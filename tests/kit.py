@@ -121,10 +121,15 @@ def some_clips() -> list[Clip]:
     ]
 
 
-def make_corpus(folder: Path, clips: Iterable[Clip] | None = None, name: str = "voice-a") -> Root:
-    """Make FOLDER/NAME with these recordings (None: `some_clips`), its key file beside it, and its config entry."""
-    kek = folder / "keys" / f"{name}.kek"
-    created = create_corpus(str(folder / name), [f"local://{kek}"], name)
+def make_corpus(
+    folder: Path, clips: Iterable[Clip] | None = None, name: str = "voice-a", kms: str | None = None
+) -> Root:
+    """Make FOLDER/NAME with these recordings (None: `some_clips`) and its config entry.
+
+    Its key file is FOLDER/keys/NAME.kek, unless `kms` names another KMS key.
+    """
+    uri = kms or f"local://{folder}/keys/{name}.kek"
+    created = create_corpus(str(folder / name), [uri], name)
     root = Root(created.reference.root)
     root.reference = created.reference
     root.clips = []

@@ -124,7 +124,8 @@ def _decode(
             if found != (row.channels, row.sample_rate) or audio.frames < start + frames:
                 reason = f"it has {found[0]} channels, {found[1]} Hz and {audio.frames} frames"
             else:
-                if start:
+                # mpg123 gives other last bits after a seek, and soundfile.read always seeks; else a seek is lost time
+                if start or audio.format == "MP3":
                     audio.seek(start)
                 out: Floats = np.empty((frames, row.channels), np.float32)
                 done = len(audio.read(out=out))
@@ -145,7 +146,7 @@ def _decode(
         i,
         f"{reason}, where its row says {wanted}; the file was damaged before it was sealed, or this libsndfile "
         f"({soundfile.__libsndfile_version__}) cannot read it",
-    ) from None
+    )
 
 
 class _File:
