@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
+from typing import NamedTuple
 
 from securedata.errors import InvalidKMSURI
 
@@ -17,6 +19,24 @@ Context = Mapping[str, str]
 Provider = Callable[[str], "KMS"]
 
 GROUP = "securedata.kms"
+_BUILT_IN = {
+    "local": "securedata.keys.local:LocalKMS",
+    "aws-kms": "securedata.keys.aws:AWSKMS",
+    "hcvault": "securedata.keys.hcvault:VaultKMS",
+    "hcvault+http": "securedata.keys.hcvault:VaultKMS",
+}
+
+
+class Frozen(NamedTuple):
+    """Credentials of AWS at one moment."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+
+Credentials = Callable[[bool], Frozen]
+"""Gives current credentials; called with True it makes new ones, since the old ones were refused."""
 
 
 class KMS(ABC):
@@ -55,6 +75,10 @@ class KMS(ABC):
             KMSUnreachable, KMSThrottled
         """
 
+    def use(self, credentials: Credentials) -> None:
+        """Use the credentials of a session, if it is one that takes AWS credentials; others take no notice."""
+        del credentials
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.uri!r})"
 
@@ -78,15 +102,15 @@ def open_kms(uri: str) -> KMS:
     scheme, separator, _ = uri.partition("://")
     if not separator or not scheme:
         raise InvalidKMSURI(f"{uri!r} is no KMS URI: write for example local:///home/me/voice.kek")
-    if scheme == "local":
-        from securedata.keys.local import LocalKMS
-
-        return LocalKMS(uri)
+    if scheme in _BUILT_IN:
+        module, _, name = _BUILT_IN[scheme].partition(":")
+        built_in: Provider = getattr(import_module(module), name)
+        return built_in(uri)
     found = entry_points(group=GROUP, name=scheme)
     for point in found:
         provider: Provider = point.load()
         return provider(uri)
-    known = sorted({"local", *entry_points(group=GROUP).names})
+    known = sorted({*_BUILT_IN, *entry_points(group=GROUP).names})
     raise InvalidKMSURI(f"no KMS provider serves {scheme}://; installed are: {', '.join(known)}")
 
 

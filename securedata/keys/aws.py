@@ -1,0 +1,114 @@
+"""`aws-kms://arn:aws:kms:REGION:ACCOUNT:key/ID`: a key of AWS KMS.
+
+Decrypt always sends the KeyId of the caller's URI, so a blob that names another key is refused by AWS.
+A multi-Region key (`mrk-`) may be named in any of its regions.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from typing import Any
+
+from securedata.errors import InvalidKMSURI, KeysError, KMSDenied, KMSThrottled, KMSUnreachable
+from securedata.keys.kms import KMS, Context, Credentials
+
+SCHEME = "aws-kms://"
+_ARN = re.compile(r"arn:(aws[a-z-]*):kms:([a-z0-9-]+):(\d{12}):key/([A-Za-z0-9-]+)")
+_EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId"})
+_THROTTLED = frozenset({"ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"})
+_PASSING = frozenset({"DependencyTimeoutException", "KMSInternalException", "InternalFailure", "ServiceUnavailable"})
+
+
+class AWSKMS(KMS):
+    """A key ARN. Credentials are boto3's, or those of a session; the client is made anew after a fork."""
+
+    def __init__(self, uri: str) -> None:
+        match = _ARN.fullmatch(uri.removeprefix(SCHEME))
+        if not uri.startswith(SCHEME) or match is None:
+            raise InvalidKMSURI(
+                f"{uri!r}: an AWS KMS URI is aws-kms:// and a key ARN, as aws-kms://arn:aws:kms:eu-west-1:"
+                "111122223333:key/1234abcd-...; aliases are refused, for whoever may move one would choose the key"
+            )
+        self.uri = uri
+        self._arn = match.group(0)
+        self._parts = match.groups()
+        self._credentials: Credentials | None = None
+        self._local = threading.local()
+
+    @property
+    def wrap_uri(self) -> str:
+        return self.uri
+
+    def use(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def matches(self, wrap_uri: str) -> bool:
+        match = _ARN.fullmatch(wrap_uri.removeprefix(SCHEME))
+        if not wrap_uri.startswith(SCHEME) or match is None:
+            return False
+        if match.group(0) == self._arn:
+            return True
+        partition, _, account, key = self._parts
+        return key.startswith("mrk-") and (match.group(1), match.group(3), match.group(4)) == (partition, account, key)
+
+    def wrap(self, key: bytes, context: Context) -> bytes:
+        answer = self._call("encrypt", KeyId=self._arn, Plaintext=key, EncryptionContext=dict(context))
+        return bytes(answer["CiphertextBlob"])
+
+    def unwrap(self, blob: bytes, context: Context) -> bytes:
+        answer = self._call("decrypt", KeyId=self._arn, CiphertextBlob=blob, EncryptionContext=dict(context))
+        return bytes(answer["Plaintext"])
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+        for renew in (False, True):
+            try:
+                return getattr(self._client(renew), operation)(**arguments)
+            except ClientError as error:
+                code = error.response.get("Error", {}).get("Code", "")
+                if code in _EXPIRED and not renew and self._credentials is not None:
+                    continue
+                raise self._error(operation, code, error) from error
+            except NoCredentialsError as error:
+                raise KMSDenied(
+                    f"{self.uri}: no AWS credentials: set a profile, a role or the environment as boto3 takes them"
+                ) from error
+            except BotoCoreError as error:
+                raise KMSUnreachable(f"{self.uri}: {error}") from error
+        raise AssertionError("unreachable")
+
+    def _error(self, operation: str, code: str, error: Any) -> KeysError:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        said = f"{self.uri}: {operation} was answered {code or status}"
+        if code in _THROTTLED or status == 429:
+            return KMSThrottled(f"{said}: too many calls; they are tried again")
+        if code in _PASSING or status >= 500:
+            return KMSUnreachable(said)
+        if code in _EXPIRED:
+            return KMSDenied(f"{said}: the session expired or was revoked; sign in again")
+        return KMSDenied(
+            f"{said}: check that you may use kms:{operation.capitalize()} with this key under the corpus's "
+            "encryption context, and that the key is enabled"
+        )
+
+    def _client(self, renew: bool) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        frozen = self._credentials(renew) if self._credentials is not None else None
+        known = getattr(self._local, "client", None)
+        if known is None or known[0] != os.getpid() or known[1] != frozen:
+            keys = {}
+            if frozen is not None:
+                keys = {
+                    "aws_access_key_id": frozen.access_key,
+                    "aws_secret_access_key": frozen.secret_key,
+                    "aws_session_token": frozen.token,
+                }
+            config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
+            client = boto3.Session(**keys).client("kms", region_name=self._parts[1], config=config)
+            known = self._local.client = (os.getpid(), frozen, client)
+        return known[2]
