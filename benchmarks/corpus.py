@@ -19,8 +19,8 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-import build
 import clips
+import corpora
 import machine
 import million
 import reingest
@@ -36,16 +36,16 @@ def clip_files(args: argparse.Namespace, work: Path) -> list[Path]:
     return clips.make(clips.speech_folder(args.speech, work / "prompts"), work / "clips", args.clips)
 
 
-def corpus(work: Path, files: Sequence[Path], rows: int) -> build.Made:
+def corpus(work: Path, files: Sequence[Path], rows: int) -> corpora.Made:
     """A corpus of so many rows, made once for each folder of work."""
     root, note = work / f"rows-{rows}", work / f"rows-{rows}.json"
     wanted = {"clips": len(files), "rows": rows}
     if note.exists() and (known := json.loads(note.read_text(encoding="utf-8")))["wanted"] == wanted:
-        return build.Made(**known["made"])
+        return corpora.Made(**known["made"])
     shutil.rmtree(root, ignore_errors=True)
     (work / "config" / "securedata" / "config.toml").unlink(missing_ok=True)
     print(f"making a corpus of {rows:,} rows ...", file=sys.stderr)
-    made = build.corpus(root, work / "benchmark.kek", files, rows)
+    made = corpora.corpus(root, work / "benchmark.kek", files, rows)
     note.write_text(json.dumps({"wanted": wanted, "made": asdict(made)}), encoding="utf-8")
     return made
 

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from build import Made, real_rows
+from corpora import Made, real_rows
 from process import environment, forget_peak, peak_resident, private_dirty, resident, unmapped_memfds
 from stats import Figure, estimate
 from timing import Call, by_turns, run
@@ -108,16 +108,16 @@ def opening(what: str, made: Made) -> dict[str, Any]:
 
     gc.collect()
     forget_peak()
-    before, began = resident(), time.perf_counter()
+    before, began, cpu = resident(), time.perf_counter(), time.process_time()
     if what == "corpus":
         opened = open_corpus(made.root, kms=made.kms, pin=made.pin)
     else:
         opened = _dataset(made)
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
     if len(opened) != made.rows:
         raise AssertionError(f"{len(opened)} rows, not {made.rows}")
     peak, after = peak_resident() - before, resident() - before
-    return {"seconds": seconds, "peak_above": peak, "after_above": after, "memfds": unmapped_memfds()}
+    return {"seconds": seconds, "cpu": cpu, "peak_above": peak, "after_above": after, "memfds": unmapped_memfds()}
 
 
 class Probe:
@@ -158,8 +158,9 @@ def workers(made: Made, method: str, baseline: bool) -> dict[str, Any]:
     began = time.monotonic()
     for found in loader:
         last[found["pid"]] = found
-        renewed = baseline or (len(last) == WORKERS and all(one["unwraps"] for one in last.values()))
-        if renewed and time.monotonic() - began > (ENOUGH if not baseline else 1.0):
+        enough = time.monotonic() - began > (1.0 if baseline else ENOUGH)
+        renewed = baseline or all(one["unwraps"] for one in last.values())
+        if len(last) == WORKERS and renewed and enough:
             break
     return {"workers": list(last.values()), "parent_private_dirty": private_dirty()}
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import build
+import corpora
 from securedata.corpus.leaving import object_key
 from securedata.corpus.reader import Corpus
 from securedata.storage.registry import open_storage
@@ -23,10 +23,10 @@ from timing import Call, by_turns, run
 SHARE = 3.0
 
 
-def measure(made: build.Made, runs: int) -> tuple[list[Figure], dict[str, object]]:
+def measure(made: corpora.Made, runs: int) -> tuple[list[Figure], dict[str, object]]:
     """The share by difference, which is the figure, and by the reader's own clock, which tells the two apart."""
     ds = EncryptedAudioDataset(made.root, kms=made.kms, pin=made.pin)
-    rows = build.real_rows(ds.metadata)
+    rows = corpora.real_rows(ds.metadata)
     whole: list[Call] = [partial(ds.__getitem__, i) for i in rows]
     bare = without(ds)
     less: list[Call] = [partial(bare, i) for i in rows]
@@ -79,7 +79,7 @@ def without(ds: EncryptedAudioDataset) -> Callable[[int], Any]:
     storage = open_storage(corpus.root)
     rows = [decode.read_row(corpus, i) for i in range(len(ds))]
     locations = [corpus.index.location(i) for i in range(len(ds))]
-    plain = {i: memoryview(corpus.read(i)) for i in build.real_rows(ds.metadata)}
+    plain = {i: memoryview(corpus.read(i)) for i in corpora.real_rows(ds.metadata)}
     whole, read_row = decode._whole, dataset_module.read_row
 
     def fetched(_: object, i: int, size: int) -> memoryview:
