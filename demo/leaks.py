@@ -38,7 +38,7 @@ def show_leaks(corpus: sd.Corpus, source: Path, store: Path, beside: Sequence[Pa
     files = [source / row["path"] for row in rows]
     runs, stride = audio_runs(files)
     if not runs:
-        raise DemoError("the recordings hold nothing but silence: there is nothing to look for in the store")
+        raise DemoError(f"no recording with sound in it lies under {source}: there is nothing to look for in the store")
     needles = Needles(
         {
             "paths": [row["path"].encode() for row in rows],

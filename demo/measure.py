@@ -1,4 +1,4 @@
-"""How fast the recordings are sealed and opened: one core, from memory to memory, file by file as they are."""
+"""How fast the recordings are sealed and opened, and what a sample's time goes into."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import securedata as sd
+from demo.train import TimedLogMel
 from securedata.format.header import Header, Kind
 from securedata.format.sealed import seal
 
 MOST_BYTES = 256_000_000
+MOST_SAMPLES = 2000
 ROUNDS = 3
 
 
@@ -20,34 +21,44 @@ ROUNDS = 3
 class Rates:
     files: int
     bytes: int
-    seal: float  # bytes a second
+    seal: float  # bytes a second, on one core, from memory to memory
     decrypt: float
-    fetch_share: float  # of the time of a read from the store
 
 
-def measure(corpus: sd.Corpus, source: Path, paths: Sequence[str]) -> Rates:
-    """Seal the source files and read their objects, `paths` being their logical paths; the best of three rounds each.
+def rates(corpus: sd.Corpus) -> Rates:
+    """Seal the recordings in memory, and read their objects; the best of three rounds each.
 
-    The readers' own counters tell decryption from fetching. Everything is read once before, so disks play no part.
+    The reader's own counters tell decryption from fetching.
     """
-    plaintexts, total = [], 0
-    for path in paths:
-        plaintexts.append((source / path).read_bytes())
-        total += len(plaintexts[-1])
-        if total >= MOST_BYTES:
-            break
-    rows = [corpus.find(path) for path in paths[: len(plaintexts)]]
+    sizes = corpus.table.column("size").to_pylist()
+    rows = range(0, len(sizes), -(-sum(sizes) // MOST_BYTES))
+    plaintexts = [corpus.read(row) for row in rows]
+    total = sum(map(len, plaintexts))
     buffer = bytearray(max(map(len, plaintexts)))
-    sealing, opening, fetching = [], [], []
+    sealing, opening = [], []
     for _ in range(ROUNDS):
         began = time.perf_counter()
         for plaintext in plaintexts:
             seal(Header(Kind.DATA, corpus.corpus_id, os.urandom(16)), os.urandom(32), plaintext)
         sealing.append(time.perf_counter() - began)
-        before = corpus.counters.seconds_decrypt, corpus.counters.seconds_fetch
+        before = corpus.counters.seconds_decrypt
         for row in rows:
             corpus.read_into(row, buffer)
-        opening.append(corpus.counters.seconds_decrypt - before[0])
-        fetching.append(corpus.counters.seconds_fetch - before[1])
-    best = min(opening)
-    return Rates(len(rows), total, total / min(sealing), total / best, min(fetching) / (min(fetching) + best))
+        opening.append(corpus.counters.seconds_decrypt - before)
+    return Rates(len(rows), total, total / min(sealing), total / min(opening))
+
+
+def shares(dataset: sd.EncryptedAudioDataset, features: TimedLogMel, rows: Sequence[int]) -> dict[str, float]:
+    """What the time of `dataset[row]` goes into, in this process, by one clock; the shares add up to one."""
+    counters = dataset.corpora[0].counters
+    before = counters.seconds_fetch, counters.seconds_decrypt, features.seconds
+    began = time.perf_counter()
+    for row in rows[:MOST_SAMPLES]:
+        dataset[row]
+    total = time.perf_counter() - began
+    after = counters.seconds_fetch, counters.seconds_decrypt, features.seconds
+    found = {
+        name: (end - start) / total
+        for name, start, end in zip(("read the store", "decrypt", "log-mel"), before, after, strict=True)
+    }
+    return {**found, "look up, decode": 1 - sum(found.values())}

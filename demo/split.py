@@ -62,6 +62,7 @@ def split(groups: Sequence[str], share: float = TEST_SHARE) -> tuple[list[int], 
 class Halves:
     train: list[int]
     test: list[int]
+    apart: bool = True  # no text is known to stand in both
     remarks: list[str] = field(default_factory=list)  # what a reader of the accuracy has to know
 
 
@@ -77,8 +78,10 @@ def halves(paths: Sequence[str], texts: Sequence[str], voices: Sequence[str], pr
     if len(chosen) < len(paths):
         found.remarks.append(f"A sample of {len(chosen):,} of the {len(paths):,} recordings is used.")
     if not any(texts[row] for row in chosen):
+        found.apart = False
         found.remarks.append("Without transcripts nobody can say whether a text stands in both halves.")
     elif not found.test or not found.train:
+        found.apart = False
         found.remarks.append("All recordings have one text, so it stands in both halves.")
         found.train, found.test = ([chosen[i] for i in half] for half in split([paths[row] for row in chosen]))
     known = {voices[row] for row in found.train}

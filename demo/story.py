@@ -18,12 +18,12 @@ import fsspec
 
 import securedata as sd
 from demo import DemoError, say
-from demo.leaks import Leaks, sample, show_leaks
-from demo.measure import measure
+from demo.leaks import Leaks, show_leaks
+from demo.measure import rates, shares
 from demo.plot import draw
 from demo.prompts import TABLE, VOICES, get_voices
 from demo.split import halves
-from demo.train import WORKERS, Result, TimedLogMel, train, usage, voice_of
+from demo.train import WORKERS, Result, TimedLogMel, kms_calls, train, voice_of
 from demo.workplace import Workplace
 
 NAME = "demo-voices"
@@ -60,9 +60,9 @@ class Story:
         with self.step("Read a piece of one recording by its URL, as any fsspec tool would"):
             self.read_piece()
         with self.step("What was measured"):
-            shares = self.report(dataset, result, leaks)
+            parts = self.report(dataset, result, leaks)
         with self.step("Draw it"):
-            self.draw(result, leaks, shares)
+            self.draw(result, leaks, parts)
         self.results["seconds"] = time.perf_counter() - began
         self.place.results.write_text(json.dumps(self.results, indent=1) + "\n")
         print(f"\nDone in {self.results['seconds']:.0f} s. The picture is {self.place.picture}")
@@ -79,7 +79,7 @@ class Story:
 
     def securedata(self, *arguments: str, allowed: Sequence[int] = (0,)) -> int:
         """Run the command of that name; show it and what it prints."""
-        say("$ securedata " + shlex.join(arguments))
+        print("     $ securedata " + shlex.join(arguments))
         code = subprocess.run([sys.executable, "-m", "securedata.cli.main", *arguments]).returncode
         if code not in allowed:
             raise DemoError(f"'securedata {arguments[0]}' ended with {code}; its reason stands above")
@@ -106,9 +106,9 @@ class Story:
         free = shutil.disk_usage(self.place.folder).free
         if free < size:
             raise DemoError(f"the sealed copy takes {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free here")
-        arguments = ["encrypt", str(self.source), str(self.place.store)]
+        arguments = ["encrypt", near(self.source), near(self.place.store)]
         if self.table is not None:
-            arguments += ["--manifest", str(self.table)]
+            arguments += ["--manifest", near(self.table)]
         if self.speaker_pattern:
             arguments += ["--speaker-pattern", self.speaker_pattern]
         code = self.securedata(*arguments, allowed=(0, 1, 2))
@@ -130,8 +130,8 @@ class Story:
         plain = sd.EncryptedAudioDataset(NAME)
         waveform, rate, transcript, speaker, *_ = plain[0]
         say(f"ds[0]: {waveform.dtype} {list(waveform.shape)}, {rate} Hz, {speaker!r} says {transcript!r}")
-        rates = Counter(plain.metadata.column("sample_rate").to_pylist())
-        rate = min(HIGHEST_RATE, rates.most_common(1)[0][0])
+        commonest, _ = Counter(plain.metadata.column("sample_rate").to_pylist()).most_common(1)[0]
+        rate = min(HIGHEST_RATE, commonest)
         features = TimedLogMel(rate)
         say(f"Log-mel features of {CROP:g} s by {features.source}.")
         dataset = sd.EncryptedAudioDataset(
@@ -143,7 +143,8 @@ class Story:
         found = halves(columns["path"], columns["transcript"], voices, prompts, MOST_RECORDINGS)
         say(
             f"Which of {len(set(voices))} voices is heard? {len(found.train):,} recordings to train on, "
-            f"{len(found.test):,} to test, no text in both{', in whatever language' if prompts else ''}."
+            f"{len(found.test):,} to test{', no text in both' if found.apart else ''}"
+            f"{', in whatever language' if prompts else ''}."
         )
         for remark in found.remarks:
             say(remark)
@@ -164,9 +165,9 @@ class Story:
     def read_piece(self) -> None:
         """From the middle of the longest recording; the source file says what it must be."""
         table = sd.EncryptedAudioDataset(NAME).metadata
-        sizes = table.column("size").to_pylist()
-        longest = max(range(len(sizes)), key=sizes.__getitem__)
-        path, start = table.column("path")[longest].as_py(), sizes[longest] // 2
+        there = [row for row in table.select(["size", "path"]).to_pylist() if (self.source / row["path"]).is_file()]
+        longest = max(there, key=lambda row: row["size"])
+        path, start = longest["path"], longest["size"] // 2
         url = f"securedata://{NAME}/{path}"
         began = time.perf_counter()
         with fsspec.open(url, "rb") as file:
@@ -176,38 +177,25 @@ class Story:
         if piece != (self.source / path).read_bytes()[start : start + PIECE]:
             raise DemoError(f"bytes read from {url} differ from the source's: please report this as a bug")
         say(
-            f"fsspec.open({url!r}), bytes {start:,} to {start + len(piece):,} of {sizes[longest]:,}: "
+            f"fsspec.open({url!r}), bytes {start:,} to {start + len(piece):,} of {longest['size']:,}: "
             f"equal to the source file's, in {1000 * took:.0f} ms, opening the corpus included."
         )
 
     def report(self, dataset: sd.EncryptedAudioDataset, result: Result, leaks: Leaks) -> dict[str, float]:
         corpus = dataset.corpora[0]
-        opening = usage(dataset).unwraps
-        paths = corpus.table.column("path").to_pylist()
-        rates = measure(corpus, self.source, sample(paths, [self.source / path for path in paths]))
-        workers = list(result.usages.values())
-        cpu = sum(one.cpu for one in workers)
-        shares = {
-            "read the store": sum(one.fetch for one in workers) / cpu,
-            "decrypt": sum(one.decrypt for one in workers) / cpu,
-            "log-mel": sum(one.features for one in workers) / cpu,
-        }
-        shares["decode, collate"] = 1 - sum(shares.values())
-        asked = sum(one.unwraps for one in workers)
-        kilobytes = rates.bytes / rates.files / 1000
-        for name, line in (
-            (
-                "seal",
-                f"{rates.seal / 1e9:.2f} GB/s on one core, memory to memory, files of {kilobytes:.0f} kB on average",
-            ),
-            ("decrypt", f"{rates.decrypt / 1e9:.2f} GB/s, the same files"),
-            (
-                "train",
-                f"{result.samples / result.seconds:,.0f} samples/s with {WORKERS} workers, features and model included",
-            ),
-            ("decrypting", f"{shares['decrypt']:.1%} of the workers' CPU time"),
-            ("KMS calls", f"{opening} to open the dataset, {asked} by its {len(workers)} worker processes"),
-        ):
+        opening, asked = kms_calls(dataset), sum(result.unwraps.values())
+        speed = rates(corpus)
+        assert isinstance(dataset.transform, TimedLogMel)
+        parts = shares(dataset, dataset.transform, range(len(dataset)))
+        kilobytes = speed.bytes / speed.files / 1000
+        speed_of_training = result.samples / result.seconds
+        for name, line in {
+            "seal": f"{speed.seal / 1e9:.2f} GB/s on one core, in memory, files of {kilobytes:.0f} kB on average",
+            "decrypt": f"{speed.decrypt / 1e9:.2f} GB/s, the same files",
+            "decrypting": f"{parts['decrypt']:.1%} of the time that a sample takes, features included",
+            "train": f"{speed_of_training:,.0f} samples/s with {WORKERS} workers, features and model included",
+            "KMS calls": f"{opening} to open the dataset, {asked} by its {len(result.unwraps)} worker processes",
+        }.items():
             print(f"     {name:12}{line}")
         self.results |= {
             "recordings": len(dataset),
@@ -216,28 +204,34 @@ class Story:
             "accuracy": result.accuracies[-1],
             "baseline": result.baseline,
             "samples": result.samples,
-            "samples_per_second": result.samples / result.seconds,
-            "seal_bytes_per_second": rates.seal,
-            "decrypt_bytes_per_second": rates.decrypt,
-            "decrypt_share_of_cpu": shares["decrypt"],
+            "samples_per_second": speed_of_training,
+            "seal_bytes_per_second": speed.seal,
+            "decrypt_bytes_per_second": speed.decrypt,
+            "decrypt_share": parts["decrypt"],
             "kms_calls": {"open": opening, "workers": asked},
         }
-        say("Files as small as these are the hard case; 'securedata bench' shows this machine's limits by size.")
-        return shares
+        if kilobytes < 100:
+            say("Files as small as these are the hard case: 'securedata bench' shows what this machine does by size.")
+        return parts
 
-    def draw(self, result: Result, leaks: Leaks, shares: dict[str, float]) -> None:
+    def draw(self, result: Result, leaks: Leaks, parts: dict[str, float]) -> None:
         dataset = sd.EncryptedAudioDataset(NAME)
         row = int((dataset.lengths - dataset.lengths.median()).abs().argmin())
         waveform, rate, *_ = dataset[row]
-        draw(self.place.picture, result, waveform, rate, dataset.get_metadata(row)[0], leaks, shares)
+        draw(self.place.picture, result, waveform, rate, dataset.get_metadata(row)[0], leaks, parts)
         say(f"{self.place.picture}")
 
     def say_what_next(self) -> None:
         print("What to try next:")
-        print(f"  . {shlex.quote(str(self.place.run / 'env.sh'))}    # the demo's keys, in your shell; then")
+        print(f"  . {shlex.quote(near(self.place.run / 'env.sh'))}    # the demo's keys, in your shell; then")
         for command in (f"ls {NAME}", f"info {NAME}", "bench"):
             print(f"  .venv/bin/securedata {command}")
         if self.corpus is None:
             print(
                 "  make demo CORPUS=DIR SPEAKERS='{speaker}/*'    # on your own recordings, a folder for each speaker"
             )
+
+
+def near(path: Path) -> str:
+    """The path as one would type it here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

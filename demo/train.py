@@ -23,24 +23,12 @@ WORKERS = 2
 EPOCHS = 6
 
 
-class Usage(NamedTuple):
-    """What one process has done since it began, or was forked; times in seconds."""
-
-    process: int
-    unwraps: int
-    objects: int
-    bytes: int
-    fetch: float
-    decrypt: float
-    features: float
-    cpu: float
-
-
 class VoiceBatch(NamedTuple):
     features: Tensor  # float32 [B, 1, MELS, T]
     lengths: Tensor  # int64 [B], frames of features
     labels: Tensor  # int64 [B]
-    usage: Usage  # of the process that made the batch
+    worker: int  # the process that made the batch
+    unwraps: int  # how often it has asked the KMS
 
 
 def voice_of(speaker: str, extra: str) -> str:
@@ -49,7 +37,7 @@ def voice_of(speaker: str, extra: str) -> str:
 
 
 class Collate:
-    """sd.pad_collate, then numbers for the voices, and what this worker has used so far."""
+    """sd.pad_collate, then numbers for the voices, and how often this worker has asked the KMS."""
 
     def __init__(self, voices: Sequence[str]) -> None:
         self.numbers = {voice: number for number, voice in enumerate(voices)}
@@ -59,21 +47,13 @@ class Collate:
         labels = [self.numbers[voice_of(*names)] for names in zip(batch.speaker, batch.extra, strict=True)]
         worker = get_worker_info()
         assert worker is not None
-        return VoiceBatch(batch.waveform, batch.lengths, torch.tensor(labels), usage(worker.dataset.dataset))
+        unwraps = kms_calls(worker.dataset.dataset)  # of the Subset's dataset
+        return VoiceBatch(batch.waveform, batch.lengths, torch.tensor(labels), os.getpid(), unwraps)
 
 
-def usage(dataset: sd.EncryptedAudioDataset) -> Usage:
-    counters = [corpus.counters for corpus in dataset.corpora]
-    return Usage(
-        os.getpid(),
-        sum(c.unwraps for c in counters),
-        sum(c.objects for c in counters),
-        sum(c.bytes for c in counters),
-        sum(c.seconds_fetch for c in counters),
-        sum(c.seconds_decrypt for c in counters),
-        dataset.transform.seconds if isinstance(dataset.transform, TimedLogMel) else 0.0,
-        time.process_time(),
-    )
+def kms_calls(dataset: sd.EncryptedAudioDataset) -> int:
+    """How often this process has asked the KMS for the dataset's keys, since it began or was forked."""
+    return sum(corpus.counters.unwraps for corpus in dataset.corpora)
 
 
 class TimedLogMel(LogMel):
@@ -100,7 +80,7 @@ class Result:
     accuracies: list[float] = field(default_factory=list)
     samples: int = 0  # read by all workers, over all epochs
     seconds: float = 0.0  # wall clock of the epochs, training and testing
-    usages: dict[int, Usage] = field(default_factory=dict)  # the last of each worker
+    unwraps: dict[int, int] = field(default_factory=dict)  # KMS calls of each worker process
 
 
 def train(
@@ -141,12 +121,12 @@ def train(
             optimizer.step()
             schedule.step()
             total += loss.item() * len(batch.labels)
-            result.usages[batch.usage.process] = batch.usage
+            result.unwraps[batch.worker] = batch.unwraps
         model.eval()
         with torch.no_grad():
             for batch in loaders[1]:
                 right += int((model(batch.features, batch.lengths).argmax(1) == batch.labels).sum())
-                result.usages[batch.usage.process] = batch.usage
+                result.unwraps[batch.worker] = batch.unwraps
         took = time.perf_counter() - began
         result.samples += len(train_rows) + len(test_rows)
         result.seconds += took
