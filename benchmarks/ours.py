@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from contenders import check
 from rows import synthetic
-from securedata.corpus.commit import Put, Writer
+from securedata.corpus.commit import Writer
 from securedata.corpus.create import create_corpus
 from securedata.corpus.leaving import object_key
 from securedata.corpus.opening import open_corpus
+from securedata.corpus.putting import Put
 from securedata.corpus.schema import rows_table
 from securedata.format.header import Header, Kind
 from securedata.format.sealed import Expect, open_into, open_whole, seal, seal_into, sealed_size

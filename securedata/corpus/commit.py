@@ -7,72 +7,46 @@ id names a logical commit over all its tries, so that a lost answer can be resol
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import logging
+import math
 import os
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
 from securedata.corpus.config import Reference
-from securedata.corpus.head import (
-    KEY,
-    MAX_SEALED,
-    Head,
-    Leaving,
-    OpenedHead,
-    Seen,
-    TableRef,
-    open_head,
-    open_with,
-    peek,
-    seal_head,
-)
+from securedata.corpus.head import KEY, Head, Leaving, OpenedHead, TableRef, open_with, seal_head
+from securedata.corpus.heads import Heads
 from securedata.corpus.leaving import delete_due, due, leaving_table, object_key
-from securedata.corpus.parts import LEAVING_SCHEMA, read_table, seal_table
+from securedata.corpus.parts import LEAVING_SCHEMA, part_missing, read_table, seal_table
 from securedata.corpus.plan import Changes, Outcome, Plan, Slot, build, make_plan
+from securedata.corpus.putting import Put, put_object
 from securedata.corpus.schema import SCHEMA
-from securedata.corpus.seen import recall, remember
 from securedata.errors import (
-    AuthenticationFailed,
     CommitRace,
-    CorpusGone,
     InvalidArgument,
     MalformedManifest,
     NotFound,
     OutcomeUnknown,
+    PartMissing,
     PreconditionFailed,
+    StorageError,
     StorageUnreachable,
 )
 from securedata.format.cobblestone import Buffer
-from securedata.format.header import Header, Kind
-from securedata.format.sealed import Expect, open_stream, seal_stream
-from securedata.keys.grant import Grant, Lease
-from securedata.keys.kms import open_all
-from securedata.keys.pin import check_corpus
 from securedata.storage.base import Storage
 from securedata.storage.registry import open_storage
 
+_log = logging.getLogger("securedata")
+
 _TRIES = 100
 _UNREACHABLE_TRIES = 5
-_PIECE = 4 * 1024 * 1024
 
 _sleep = time.sleep
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """A new object on storage, not yet committed. Sizes in bytes, `time` by storage's clock in seconds."""
-
-    object_id: bytes
-    data_key: bytes = field(repr=False)
-    sealed_size: int
-    size: int
-    sha256: bytes
-    time: float
 
 
 class Writer:
@@ -105,15 +79,12 @@ class Writer:
         self.root = reference.root
         self.storage = storage if storage is not None else open_storage(reference.root)
         self.storage.check_writable(single_writer)
-        self._accept = accept_generation
-        self._trusted = open_all(reference.kms)
         self._times: dict[bytes, float] = {}
         self._cache: dict[bytes, dict[tuple[str, ...], pa.Table]] = {}
         self._scratch: list[TableRef] = []
-        self.unwraps = 0
-        self._opened = self._unwrap()
-        self.corpus_id = self._opened.head.corpus_id
-        self._lease = Lease(self._grant(ttl), lambda old: self._renew(old.ttl), self.root, kms_wait)
+        self._in_doubt = False
+        self._heads = Heads(reference, self.storage, accept_generation, ttl, kms_wait)
+        self.corpus_id = self.head.corpus_id
 
     def __repr__(self) -> str:
         return f"<Writer {self.root} generation {self.head.generation}>"
@@ -121,7 +92,12 @@ class Writer:
     @property
     def head(self) -> Head:
         """The newest head that this writer has seen."""
-        return self._opened.head
+        return self._heads.opened.head
+
+    @property
+    def unwraps(self) -> int:
+        """How often the KMS was asked."""
+        return self._heads.unwraps
 
     # ------------------------------------------------------------ objects
 
@@ -132,42 +108,17 @@ class Writer:
             AuthenticationFailed: what was read back is not what was sealed.
             StorageError, KeysExpired
         """
-        self._lease.check()
-        object_id, key = os.urandom(16), os.urandom(32)
-        digest, size, sealed = hashlib.sha256(), 0, 0
-
-        def plain() -> Iterator[Buffer]:
-            nonlocal size
-            for piece in pieces:
-                digest.update(piece)
-                size += len(piece)
-                yield piece
-
-        def counted() -> Iterator[Buffer]:
-            nonlocal sealed
-            for piece in seal_stream(Header(Kind.DATA, self.corpus_id, object_id), key, plain()):
-                sealed += len(piece)
-                yield piece
-
-        when = self.storage.put_new(object_key(object_id), counted())
-        expect = Expect(Kind.DATA, self.corpus_id, object_id, self.root, sealed, size)
-        check = hashlib.sha256()
-        for piece in open_stream(key, _read_pieces(self.storage, object_key(object_id), sealed), expect):
-            check.update(piece)
-        if check.digest() != digest.digest():
-            raise AuthenticationFailed(
-                f"{expect.name} reads back differently than it was sealed; the disk or memory is faulty",
-                root=self.root,
-                object_id=object_id,
-            )
-        self._times[object_id] = when
-        return Put(object_id, key, sealed, size, digest.digest(), when)
+        self._heads.check()
+        put = put_object(self.storage, self.corpus_id, pieces)
+        self._times[put.object_id] = put.time
+        return put
 
     def discard(self, object_ids: Iterable[bytes]) -> None:
-        """Delete objects that this writer put and that no commit took; others are left alone."""
+        """Delete objects that this writer put and that no commit took, nor may have taken; others are left alone."""
         for object_id in object_ids:
-            if self._times.pop(object_id, None) is not None:
+            if self._times.get(object_id, -math.inf) > -math.inf:
                 self.storage.delete(object_key(object_id))
+                del self._times[object_id]
 
     # ------------------------------------------------------------ commits
 
@@ -195,6 +146,8 @@ class Writer:
 
         Raises:
             CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
+                Where the answer of storage was lost, the same rows are stale from then on: a head may name their
+                objects or have named them, and no object is committed twice.
         """
         tables = [table for table in (add, update) if table is not None] or [SCHEMA.empty_table()]
         table = pa.concat_tables(tables, promote_options="default")
@@ -213,11 +166,18 @@ class Writer:
             updates = self._parts(opened.head, plan, changes, made)
             return {**updates, "settings": {**opened.head.settings, **settings}} if settings else updates
 
-        generation = self._commit(attempt)
+        ids = set(table.column("object_id").to_pylist())
+        try:
+            generation = self._commit(attempt)
+        except BaseException:
+            if self._in_doubt:
+                self._times.update((id, -math.inf) for id in ids if id in self._times)
+            raise
         outcome = outcomes[generation if generation in outcomes else max(outcomes)]
         for object_id in outcome.committed:
             self._times.pop(object_id, None)
-        self.discard({id.as_py() for id in table.column("object_id")} - outcome.committed)
+        with _orphans():
+            self.discard(ids - outcome.committed)
         return outcome
 
     def commit_horizon(self) -> Head:
@@ -236,9 +196,8 @@ class Writer:
 
     def refresh(self) -> Head:
         """Read the current head."""
-        self._lease.check()
-        self._opened = self._read()
-        return self.head
+        self._heads.check()
+        return self._read().head
 
     def _commit(self, attempt: Callable[[OpenedHead], dict[str, Any] | None]) -> int:
         """Replace the head by what `attempt` makes of it, however often that takes.
@@ -246,17 +205,36 @@ class Writer:
         Returns:
             The generation that was committed, or that would have been if there was nothing to do.
         """
-        self._lease.check()
+        self._heads.check()
         write_id = os.urandom(16)
-        first: int | None = None
-        unreachable = 0
+        doubted: int | None = None  # the generation that the first try without an answer was to replace
+        silent = 0
+        failure: StorageUnreachable | None = None
         self._scratch.clear()
+        self._in_doubt = False
         for tries in range(_TRIES):
-            opened = self._opened = self._read()
-            landed = self._landed(opened.head, write_id, first if unreachable else None)
-            if landed is not None:
-                return landed
-            changes = attempt(opened)
+            try:
+                opened = self._read()
+            except StorageUnreachable as error:
+                if doubted is None:
+                    raise
+                silent += 1
+                if silent > _UNREACHABLE_TRIES:
+                    raise _outcome_unknown(self.root, "it does not answer") from error
+                _sleep(random.uniform(0, 0.1 * 2**silent))  # noqa: S311 - jitter, no secret
+                continue
+            if doubted is not None:
+                landed = self._landed(opened.head, write_id, doubted)
+                if landed is not None:
+                    return landed
+                if failure and silent >= _UNREACHABLE_TRIES:
+                    raise failure
+            try:
+                changes = attempt(opened)
+            except PartMissing as gone:
+                if any(part.id == gone.object_id for part in self._read().head.parts):
+                    raise
+                continue  # the head was replaced while we read: start over
             if changes is None:
                 return opened.head.generation + 1
             changes, cleared = self._clear_due(opened.head, changes)
@@ -264,61 +242,45 @@ class Writer:
             sealed = seal_head(head, opened.key)
             if open_with(sealed, opened.key, self.root) != head:
                 raise MalformedManifest(f"the new head of {self.root} does not read back; nothing was committed")
-            first = opened.head.generation if first is None else first
+            self._in_doubt = True
             try:
                 self.storage.replace(KEY, sealed, opened.version)
             except PreconditionFailed:
+                self._in_doubt = doubted is not None
                 _sleep(random.uniform(0, min(2.0, 0.02 * 2 ** min(tries, 7))))  # noqa: S311 - jitter, no secret
                 continue
             except StorageUnreachable as error:
                 # the answer may be lost and the head replaced: the next look at it tells
-                unreachable += 1
-                if unreachable >= _UNREACHABLE_TRIES:
-                    return self._resolve(write_id, first, error)
-                _sleep(random.uniform(0, 0.1 * 2**unreachable))  # noqa: S311 - jitter, no secret
+                doubted = opened.head.generation if doubted is None else doubted
+                failure = error
+                silent += 1
+                _sleep(random.uniform(0, 0.1 * 2**silent))  # noqa: S311 - jitter, no secret
                 continue
-            self._opened = replace(opened, head=head)
-            remember(head)
-            for one in cleared:
-                self.storage.delete(one.table.storage_key)
-            named = {part.id for part in head.parts} | {one.table.id for one in head.leaving}
-            for ref in self._scratch:  # made for tries that lost: no head ever named them
-                if ref.id not in named:
-                    self.storage.delete(ref.storage_key)
+            self._heads.committed(opened, head)
+            with _orphans():
+                self._delete_tables(head, cleared)
             return head.generation
         raise CommitRace(
             f"{_TRIES} tries to commit to {self.root} lost against other writers; nothing was committed, try again",
             root=self.root,
         )
 
-    def _resolve(self, write_id: bytes, first: int, error: StorageUnreachable) -> int:
-        try:
-            self._opened = self._read()
-        except StorageUnreachable:
-            raise OutcomeUnknown(
-                f"{self.root} does not answer: the commit may or may not have happened; run it again, "
-                "what was committed is recognised",
-                root=self.root,
-            ) from error
-        landed = self._landed(self.head, write_id, first)
-        if landed is None:
-            raise error
-        return landed
-
-    def _landed(self, head: Head, write_id: bytes, first: int | None) -> int | None:
+    def _landed(self, head: Head, write_id: bytes, doubted: int) -> int | None:
         """The generation at which our write landed, if a head shows it."""
-        if first is None:
-            return None
         if write_id in head.writes:
-            remember(head)
+            self._heads.remember(head)
             return head.generation - (len(head.writes) - 1 - head.writes.index(write_id))
-        if head.generation - first > len(head.writes):
-            raise OutcomeUnknown(
-                f"{head.generation - first} generations of {self.root} passed since the first try of a commit: "
-                "it may or may not have happened; run it again, what was committed is recognised",
-                root=self.root,
-            )
+        if head.generation - doubted > len(head.writes):
+            passed = f"{head.generation - doubted} generations passed since its answer was lost"
+            raise _outcome_unknown(self.root, passed)
         return None
+
+    def _delete_tables(self, head: Head, cleared: Sequence[Leaving]) -> None:
+        """Delete leaving lists that the head no longer names, and tables made for tries that lost."""
+        named = {part.id for part in head.parts} | {one.table.id for one in head.leaving}
+        for ref in [*(one.table for one in cleared), *self._scratch]:
+            if ref.id not in named:
+                self.storage.delete(ref.storage_key)
 
     def _parts(
         self, head: Head, plan: Plan, changes: Changes, made: dict[Slot, tuple[TableRef, float]]
@@ -362,72 +324,55 @@ class Writer:
         now = self.storage.now()
         if not due(head, now):
             return changes, ()
-        cleared = delete_due(self.storage, head, now)
+        try:
+            cleared = delete_due(self.storage, head, now)
+        except StorageError as error:
+            _log.warning("what is due to be deleted from %s stays for a later commit: %s", self.root, error)
+            return changes, ()
         leaving = changes.get("leaving", head.leaving)
         return {**changes, "leaving": tuple(one for one in leaving if one not in cleared)}, cleared
 
     # ------------------------------------------------------------ reading
 
     def load(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
-        """A live part. Small sets of columns are kept, since every try looks at them again."""
+        """A live part. Small sets of columns are kept, since every try looks at them again.
+
+        Raises:
+            PartMissing: it is not there; the head may have been replaced meanwhile.
+            FormatError, MalformedManifest, StorageError
+        """
         if columns is None or len(columns) > 8:
-            return read_table(self.storage, self.corpus_id, part, columns)
+            return self._fetch(part, columns)
         kept = self._cache.setdefault(part.id, {})
         if tuple(columns) not in kept:
-            kept[tuple(columns)] = read_table(self.storage, self.corpus_id, part, columns)
+            kept[tuple(columns)] = self._fetch(part, columns)
         return kept[tuple(columns)]
 
+    def _fetch(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+        try:
+            return read_table(self.storage, self.corpus_id, part, columns)
+        except NotFound as error:
+            raise part_missing(self.root, part) from error
+
     def _read(self) -> OpenedHead:
-        """The current head, by the corpus key that is known if it is still that one."""
-        data, version = self._get()
-        header, _ = peek(data, self.root)
-        if header.key_id != self._opened.head.key_id or header.corpus_id != self.corpus_id:
-            return self._unwrap()
-        head = open_with(data, self._opened.key, self.root)
-        seen = Seen(self.head.generation, frozenset(self.head.superseded))
-        if head.generation < seen.generation:
-            return self._unwrap()  # says so, or accepts it
-        live = {part.id for part in head.parts}
+        opened = self._heads.read()
+        live = {part.id for part in opened.head.parts}
         for gone in set(self._cache) - live:
             del self._cache[gone]
-        return OpenedHead(head, self._opened.key, version)
-
-    def _unwrap(self) -> OpenedHead:
-        data, version = self._get()
-        header, _ = peek(data, self.root)
-        check_corpus(self.reference.pins, header.corpus_id, self.root)
-        seen = recall(header.corpus_id)
-        if self._accept is not None:
-            seen = None
-        self.unwraps += 1
-        opened = open_head(data, version, self.root, self._trusted, self.reference.pins, seen)
-        if self._accept is not None and opened.head.generation != self._accept:
-            raise InvalidArgument(
-                f"the head of {self.root} has generation {opened.head.generation}, not {self._accept}; nothing accepted"
-            )
-        remember(opened.head, reset=self._accept is not None)
-        self._accept = None
         return opened
 
-    def _get(self) -> tuple[Buffer, str]:
-        try:
-            return self.storage.get_versioned(KEY, MAX_SEALED)
-        except NotFound as error:
-            raise CorpusGone(
-                f"the corpus is gone: {self.root} has no head; restore it from a backup, from head.prev or from an "
-                "older version of the storage; if there never was one, make it with 'securedata init'",
-                root=self.root,
-            ) from error
 
-    def _grant(self, ttl: float) -> Grant:
-        head = self._opened.head
-        return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), ttl)
-
-    def _renew(self, ttl: float) -> Grant:
-        self._opened = self._unwrap()
-        return self._grant(ttl)
+@contextlib.contextmanager
+def _orphans() -> Iterator[None]:
+    """Deleting what a commit no longer needs: what that fails to delete are orphans, which prune finds."""
+    try:
+        yield
+    except StorageError as error:
+        _log.warning("committed, but not everything was deleted that is no longer needed: %s", error)
 
 
-def _read_pieces(storage: Storage, key: str, size: int) -> Iterator[Buffer]:
-    for at in range(0, size, _PIECE):
-        yield storage.get_ranges(key, [(at, min(_PIECE, size - at))])[0]
+def _outcome_unknown(root: str, why: str) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"a commit to {root} may or may not have happened: {why}; run it again, what was committed is recognised",
+        root=root,
+    )

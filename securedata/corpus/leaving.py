@@ -7,13 +7,17 @@ lists and then clears it. Deleting again what is gone is fine, so a crash at any
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 import pyarrow as pa
 
 from securedata.corpus.head import Head, Leaving
 from securedata.corpus.parts import LEAVING_SCHEMA, read_table
+from securedata.errors import FormatError, MalformedManifest, NotFound
 from securedata.storage.base import Storage
+
+_log = logging.getLogger("securedata")
 
 DELAY = 24 * 3600.0
 
@@ -59,13 +63,22 @@ def listed(storage: Storage, head: Head, one: Leaving) -> list[str]:
 def delete_due(storage: Storage, head: Head, now: float) -> tuple[Leaving, ...]:
     """Delete what due lists name; returns the lists that a head without them may now clear.
 
+    A list that is gone was cleared by a commit that came between, or it is lost. One that cannot be opened is as good
+    as lost. Their day is over, so what they name is an orphan once they are cleared, which prune deletes.
+
     Raises:
-        NotFound: a list is missing; nothing of it was deleted.
         StorageError
     """
     done = []
     for one in due(head, now):
-        for key in listed(storage, head, one):
+        try:
+            keys = listed(storage, head, one)
+        except NotFound:
+            keys = []
+        except (FormatError, MalformedManifest) as error:
+            _log.warning("dropped from the head: %s", error)
+            keys = []
+        for key in keys:
             storage.delete(key)
         done.append(one)
     return tuple(done)

@@ -10,7 +10,7 @@ from pyarrow import ipc
 
 from securedata.corpus.head import TableRef
 from securedata.corpus.schema import MAX_ROWS, SCHEMA
-from securedata.errors import MalformedManifest
+from securedata.errors import MalformedManifest, PartMissing
 from securedata.format.header import Header, Kind
 from securedata.format.sealed import Expect, open_whole, seal
 from securedata.storage.base import Storage
@@ -31,6 +31,16 @@ def seal_table(table: pa.Table, corpus_id: bytes) -> tuple[TableRef, bytearray]:
     object_id, key = os.urandom(16), os.urandom(32)
     sealed = seal(Header(Kind.TABLE, corpus_id, object_id), key, memoryview(sink.getvalue()))
     return TableRef(object_id, key, table.num_rows, len(sealed)), sealed
+
+
+def part_missing(root: str, part: TableRef) -> PartMissing:
+    """The error of a part that a head names and storage does not have."""
+    return PartMissing(
+        f"the head of {root} names manifest part {part.id.hex()}, which storage does not have: "
+        "its rows cannot be read; restore the part from a backup or an older version of the storage",
+        root=root,
+        object_id=part.id,
+    )
 
 
 def read_table(

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from securedata.corpus.commit import Put, Writer
+from securedata.corpus.commit import Writer
 from securedata.corpus.ingest.audio import AudioInfo, probe
 from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify
 from securedata.corpus.ingest.sources import SourceList
 from securedata.corpus.ingest.walk import Problem
 from securedata.corpus.plan import Outcome
+from securedata.corpus.putting import Put
 from securedata.corpus.schema import rows_table
 from securedata.errors import UndecodableMedia
 

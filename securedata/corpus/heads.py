@@ -1,0 +1,124 @@
+"""A writer's view of the head: opened by pin and KMS, read again, and never older than one that was seen."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from securedata.corpus.config import Reference
+from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_head, open_with, peek
+from securedata.corpus.seen import recall, remember
+from securedata.errors import ConfigError, CorpusGone, InvalidArgument, NotFound, WrongCorpus
+from securedata.format.cobblestone import Buffer
+from securedata.keys.grant import Grant, Lease
+from securedata.keys.kms import open_all
+from securedata.keys.pin import check_corpus
+from securedata.storage.base import Storage
+
+_log = logging.getLogger("securedata")
+
+
+class Heads:
+    """The newest head that a writer has read, and its right to read on."""
+
+    def __init__(
+        self, reference: Reference, storage: Storage, accept_generation: int | None, ttl: float, kms_wait: float
+    ) -> None:
+        """Open the head. Raises as `Writer` does."""
+        self.reference = reference
+        self.storage = storage
+        self.root = reference.root
+        self.unwraps = 0
+        self._accept = accept_generation
+        self._trusted = open_all(reference.kms)
+        self._seen: Seen | None = None
+        self.opened = self._unwrap()
+        self._lease = Lease(self._grant(ttl), lambda old: self._renew(old.ttl), self.root, kms_wait)
+
+    def check(self) -> None:
+        """Renew the keys if it is time.
+
+        Raises:
+            KeysExpired, KMSDenied, ...
+        """
+        self._lease.check()
+
+    def read(self) -> OpenedHead:
+        """The current head, by the corpus key that is known if it is still that one.
+
+        Raises:
+            CorpusGone, OlderGeneration, SupersededKey, PinMismatch, FormatError, KeysError, StorageError, ...
+        """
+        data, version = self._get()
+        header = peek(data, self.root)[0]
+        known = self.opened
+        if (header.key_id, header.corpus_id) == (known.head.key_id, known.head.corpus_id):
+            head = open_with(data, known.key, self.root)
+            if self._seen is None or head.generation >= self._seen.generation:
+                self.opened = OpenedHead(head, known.key, version)
+                self._note(head)
+                return self.opened
+        self.opened = self._unwrap()  # under a new key, or an older one, which it refuses
+        return self.opened
+
+    def committed(self, opened: OpenedHead, head: Head) -> None:
+        """A head of ours was put in the place of `opened`. Nothing that fails here undoes that."""
+        self.opened = replace(opened, head=head)
+        self.remember(head)
+
+    def remember(self, head: Head) -> None:
+        """Note a head that a commit of ours made, also for later runs on this machine."""
+        self._note(head)
+        try:
+            remember(head)
+        except ConfigError as error:
+            _log.warning("%s; an old head of %s that is put back may go unnoticed", error, self.root)
+
+    def _note(self, head: Head) -> None:
+        self._seen = _newest(self._seen, Seen(head.generation, frozenset(head.superseded)))
+
+    def _unwrap(self) -> OpenedHead:
+        data, version = self._get()
+        corpus_id = peek(data, self.root)[0].corpus_id
+        check_corpus(self.reference.pins, corpus_id, self.root)
+        if self.unwraps and corpus_id != self.opened.head.corpus_id:  # pinned as well, and not the one that was opened
+            raise WrongCorpus(
+                f"the head of {self.root} belongs to corpus {corpus_id.hex()}, and was of "
+                f"{self.opened.head.corpus_id.hex()} when it was opened: the root was replaced; restore it",
+                root=self.root,
+            )
+        seen = None if self._accept is not None else _newest(self._seen, recall(corpus_id))
+        opened = open_head(data, version, self.root, self._trusted, self.reference.pins, seen)
+        self.unwraps += 1
+        if self._accept is not None and opened.head.generation != self._accept:
+            raise InvalidArgument(
+                f"the head of {self.root} has generation {opened.head.generation}, not {self._accept}; nothing accepted"
+            )
+        remember(opened.head, reset=self._accept is not None)
+        self._accept = None
+        self._note(opened.head)
+        return opened
+
+    def _get(self) -> tuple[Buffer, str]:
+        try:
+            return self.storage.get_versioned(KEY, MAX_SEALED)
+        except NotFound as error:
+            raise CorpusGone(
+                f"the corpus is gone: {self.root} has no head; restore it from a backup, from head.prev or from an "
+                "older version of the storage; if there never was one, make it with 'securedata init'",
+                root=self.root,
+            ) from error
+
+    def _grant(self, ttl: float) -> Grant:
+        head = self.opened.head
+        return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), ttl)
+
+    def _renew(self, ttl: float) -> Grant:
+        self.opened = self._unwrap()
+        return self._grant(ttl)
+
+
+def _newest(one: Seen | None, other: Seen | None) -> Seen | None:
+    if one is None or other is None:
+        return one or other
+    return Seen(max(one.generation, other.generation), one.superseded | other.superseded)
