@@ -1,0 +1,96 @@
+"""A storage that asks before and after every call whether it may happen: for faults, races and schedulers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from securedata.errors import StorageUnreachable
+from securedata.storage.base import Buffer, Entry, Storage
+
+Hook = Callable[[str, str], None]
+"""Takes the name of the method and its key; may raise, wait, or act as another process would."""
+
+
+def _nothing(call: str, key: str) -> None:
+    return
+
+
+class Hooked(Storage):
+    """A real storage behind two hooks. `calls` has every call in order."""
+
+    def __init__(self, inner: Storage, before: Hook = _nothing, after: Hook = _nothing) -> None:
+        self.inner = inner
+        self.url = inner.url
+        self.before = before
+        self.after = after
+        self.calls: list[tuple[str, str]] = []
+
+    def get(self, key: str, limit: int | None = None) -> Buffer:
+        self._before("get", key)
+        result = self.inner.get(key, limit)
+        self.after("get", key)
+        return result
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
+        self._before("get_ranges", key)
+        result = self.inner.get_ranges(key, ranges)
+        self.after("get_ranges", key)
+        return result
+
+    def get_versioned(self, key: str, limit: int | None = None) -> tuple[Buffer, str]:
+        self._before("get_versioned", key)
+        result = self.inner.get_versioned(key, limit)
+        self.after("get_versioned", key)
+        return result
+
+    def put_new(self, key: str, pieces: Iterable[Buffer]) -> float:
+        self._before("put_new", key)
+        result = self.inner.put_new(key, pieces)
+        self.after("put_new", key)
+        return result
+
+    def replace(self, key: str, data: Buffer, version: str | None) -> None:
+        self._before("replace", key)
+        self.inner.replace(key, data, version)
+        self.after("replace", key)
+
+    def make_durable(self) -> None:
+        self._before("make_durable", "")
+        self.inner.make_durable()
+        self.after("make_durable", "")
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        self._before("list", prefix)
+        found = [*self.inner.list(prefix)]
+        self.after("list", prefix)
+        yield from found
+
+    def delete(self, key: str) -> None:
+        self._before("delete", key)
+        self.inner.delete(key)
+        self.after("delete", key)
+
+    def now(self) -> float:
+        self._before("now", "")
+        result = self.inner.now()
+        self.after("now", "")
+        return result
+
+    def check_writable(self, single_writer: bool = False) -> None:
+        self.inner.check_writable(single_writer)
+
+    def _before(self, call: str, key: str) -> None:
+        self.calls.append((call, key))
+        self.before(call, key)
+
+
+class Faults:
+    """Hooks that fail the calls of one kind, a number of times: before their effect, or after it (a lost answer)."""
+
+    def __init__(self, call: str, times: int = 1, prefix: str = "", error: type[BaseException] = StorageUnreachable):
+        self.call, self.times, self.prefix, self.error = call, times, prefix, error
+
+    def __call__(self, call: str, key: str) -> None:
+        if call == self.call and key.startswith(self.prefix) and self.times > 0:
+            self.times -= 1
+            raise self.error("the line is cut")
