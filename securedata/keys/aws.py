@@ -101,13 +101,10 @@ class AWSKMS(KMS):
         frozen = self._credentials(renew) if self._credentials is not None else None
         known = getattr(self._local, "client", None)
         if known is None or known[0] != os.getpid() or known[1] != frozen:
-            keys = {}
+            keys: dict[str, str | None] = {}
             if frozen is not None:
-                keys = {
-                    "aws_access_key_id": frozen.access_key,
-                    "aws_secret_access_key": frozen.secret_key,
-                    "aws_session_token": frozen.token,
-                }
+                names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+                keys = dict(zip(names, frozen, strict=True))
             config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
             client = boto3.Session(**keys).client("kms", region_name=self._parts[1], config=config)
             known = self._local.client = (os.getpid(), frozen, client)

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import NamedTuple
 
 from securedata.errors import InvalidKMSURI
 
@@ -27,15 +26,10 @@ _BUILT_IN = {
 }
 
 
-class Frozen(NamedTuple):
-    """Credentials of AWS at one moment."""
+AWSKeys = tuple[str, str, str | None]
+"""Access key, secret key and session token."""
 
-    access_key: str
-    secret_key: str
-    token: str | None
-
-
-Credentials = Callable[[bool], Frozen]
+Credentials = Callable[[bool], AWSKeys]
 """Gives current credentials; called with True it makes new ones, since the old ones were refused."""
 
 

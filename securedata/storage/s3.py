@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -40,16 +40,11 @@ _REGION = "x-amz-bucket-region"
 _PROBED: set[str] = set()
 
 
-class Frozen(NamedTuple):
-    """Credentials at one moment."""
+AWSKeys = tuple[str, str, str | None]
+"""Access key, secret key and session token."""
 
-    access_key: str
-    secret_key: str
-    token: str | None
-
-
-Credentials = Callable[[bool], Frozen | None]
-"""Gives current credentials; True asks for new ones, since the old ones were refused."""
+Credentials = Callable[[bool], AWSKeys]
+"""Gives current credentials; called with True it makes new ones, since the old ones were refused."""
 
 
 class S3Storage(Storage):
@@ -238,7 +233,12 @@ class S3Storage(Storage):
             self._call("delete_object", key)
 
     def now(self) -> float:
-        return _date(self._call("list_objects_v2", None, Prefix=self.prefix + "head", MaxKeys=1))
+        get = Get(self._url("head"), 0, 1)
+        for _, outcome in self._answers([get], ["head"], 1):
+            if isinstance(outcome, SecuredataError) and not isinstance(outcome, NotFound):
+                raise outcome
+        # a head that is missing has a date as well
+        return parsedate_to_datetime(get.date).timestamp()
 
     def check_writable(self, single_writer: bool = False) -> None:
         place = f"{self._base()}"
@@ -301,10 +301,12 @@ class S3Storage(Storage):
         frozen = self._credentials(renew) if self._credentials is not None else None
         known = getattr(self._local, "clients", None)
         if known is None or known[0] != os.getpid() or known[1] != frozen:
+            names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+            keys = dict(zip(names, frozen, strict=True)) if frozen is not None else {}
             session = boto3.Session(
-                profile_name=self._options.get("profile"),
+                profile_name=None if frozen is not None else self._options.get("profile"),
                 region_name=self._options.get("region"),
-                **_keys(frozen),
+                **keys,
             )
             self._local.clients = known = (os.getpid(), frozen, session, {})
         session = known[2]
@@ -336,16 +338,6 @@ class S3Storage(Storage):
 
     def _url(self, key: str) -> str:
         return self._base() + quote(self.prefix + key, safe="/~")
-
-
-def _keys(frozen: Frozen | None) -> dict[str, str | None]:
-    if frozen is None:
-        return {}
-    return {
-        "aws_access_key_id": frozen.access_key,
-        "aws_secret_access_key": frozen.secret_key,
-        "aws_session_token": frozen.token,
-    }
 
 
 def _ca_bundle() -> str:
