@@ -27,7 +27,7 @@ import soundfile
 
 from securedata.errors import UndecodableMedia
 
-# Sample encodings in which frame i stands at data_offset + i * block_align, with their bytes per sample.
+# Sample encodings in which every frame has the same number of bytes, with their bytes per sample.
 _SAMPLE_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
 _WAV_FORMATS = ("WAV", "WAVEX", "RF64")
 
@@ -62,7 +62,6 @@ class AudioInfo(NamedTuple):
 class _WavData(NamedTuple):
     offset: int
     length: int  # as the header says, or what the file holds where the header does not know
-    block_align: int
 
 
 def probe(source: str | os.PathLike[str] | bytes | bytearray | memoryview, *, path: str | None = None) -> AudioInfo:
@@ -132,12 +131,11 @@ def _last_frame_reads(audio: soundfile.SoundFile) -> bool:
 
 
 def _data_offset(info: AudioInfo, wav: _WavData | None) -> int | None:
-    """The data chunk's offset, if libsndfile and the chunks agree on every frame's place."""
+    """The data chunk's offset, if all that libsndfile decodes are the frames of this chunk."""
     width = _SAMPLE_BYTES.get(info.subtype)
     if wav is None or width is None or info.format not in _WAV_FORMATS:
         return None
-    evenly = wav.block_align == width * info.channels and wav.length // wav.block_align == info.frames
-    return wav.offset if evenly else None
+    return wav.offset if wav.length // (width * info.channels) == info.frames else None
 
 
 def _wav_data(read_at: _ReadAt, size: int) -> _WavData | None:
@@ -145,7 +143,7 @@ def _wav_data(read_at: _ReadAt, size: int) -> _WavData | None:
     head = read_at(0, 12)
     if head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
         return None
-    position, block_align, long_length = 12, 0, 0
+    position, long_length = 12, 0
     for _ in range(_MAX_CHUNKS):
         chunk = read_at(position, 8)
         if len(chunk) < 8:
@@ -155,10 +153,8 @@ def _wav_data(read_at: _ReadAt, size: int) -> _WavData | None:
             if head[:4] == b"RF64" and length == 0xFFFFFFFF:
                 length = long_length
             offset = position + 8
-            return _WavData(offset, size - offset if length in _UNKNOWN_LENGTHS else length, block_align)
-        if name == b"fmt ":
-            block_align = int.from_bytes(read_at(position + 20, 2), "little")
-        elif name == b"ds64":
+            return _WavData(offset, size - offset if length in _UNKNOWN_LENGTHS else length)
+        if name == b"ds64":
             long_length = int.from_bytes(read_at(position + 16, 8), "little")
         position += 8 + length + (length & 1)
     return None

@@ -40,7 +40,7 @@ class PathPattern:
         self.text = text
         self.names: tuple[str, ...] = ()
         self._check_parts()
-        self._regex = re.compile(self._translate(unicodedata.normalize("NFC", text)), re.DOTALL)
+        self._regex = re.compile(self._translate(unicodedata.normalize("NFC", text)))
 
     def match(self, path: str) -> dict[str, str] | None:
         """What each name takes of `path` (no extension, NFC), or None if the path does not fit."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from securedata.corpus.ingest.layouts import Described, describe, recognise
 from securedata.corpus.ingest.pattern import PathPattern
-from securedata.corpus.ingest.walk import Problem, Tree, without_suffix
+from securedata.corpus.ingest.walk import CONTROL, Problem, Tree, is_utf8, without_suffix
 from securedata.errors import InvalidArgument, SubjectUnknown
 
 _SPOKEN_OF = ("speaker", "utterance", "split", "language")  # names in a pattern that have a column; others go to extra
@@ -64,8 +64,8 @@ def describe_files(
     described = Described.blank(len(tree))
     if one_subject is not None:
         name = unicodedata.normalize("NFC", one_subject)
-        if not name.strip():
-            raise InvalidArgument("--one-subject takes the name of the person, and this one is blank")
+        if not name.strip() or CONTROL.search(name) or not is_utf8(name):
+            raise InvalidArgument("--one-subject takes the name of the person; this one is blank or not all text")
         described.subject = [name] * len(tree)
         return described, {"subject": {"one": True}}
     if subject_per_file:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
-from securedata.corpus.ingest.walk import is_utf8
+from securedata.corpus.ingest.walk import CONTROL, is_utf8
 from securedata.errors import InvalidArgument
 
 # What a column is called elsewhere; compared without case.
@@ -268,6 +268,8 @@ def _text(value: Any) -> str:
 def _name(value: Any) -> str:
     """A person's name: NFC, otherwise as it is written, for two spellings are two people. Blank is nobody."""
     name = unicodedata.normalize("NFC", _text(value))
+    if CONTROL.search(name):
+        raise _BadValue("a control character in the name of a person")
     return name if name.strip() else ""
 
 

@@ -25,7 +25,7 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
 SIDECAR_SUFFIX = ".trans.txt"
 SIDECAR_NAMES = frozenset(("validation_list.txt", "testing_list.txt"))
 
-_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f\\]")  # in a logical path, see securedata.corpus.schema.check_path
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # neither in a logical path (corpus.schema.check_path) nor in a name
 
 
 class Problem(NamedTuple):
@@ -131,7 +131,7 @@ def _take(tree: Tree, entry: os.DirEntry[str], name: str, folders: list[str], li
 
 def _wrong_name(name: str) -> str:
     """Why the name cannot be part of a logical path; '' if it can."""
-    if _FORBIDDEN.search(name):
+    if "\\" in name or CONTROL.search(name):
         return "its name holds a backslash or a control character"
     return "" if is_utf8(name) else "its name is not valid UTF-8"
 
