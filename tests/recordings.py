@@ -1,0 +1,40 @@
+"""Folders of recordings and manifests for the tests of ingest, and the columns that come of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from securedata.corpus.ingest.sources import SourceList
+
+RATE = 8000
+
+
+def touch(root: Path, *names: str) -> Path:
+    """Files of audio by name only: nothing may open them."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return root
+
+
+def record(root: Path, name: str, seconds: float) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.full(int(seconds * RATE), 0.1), RATE, subtype="PCM_16")
+
+
+def jsonl(path: Path, *rows: dict[str, object]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def column(sources: SourceList, name: str) -> list[Any]:
+    return list(sources.table.column(name).to_pylist())
+
+
+def by_path(sources: SourceList, name: str) -> dict[str, Any]:
+    return dict(zip(column(sources, "path"), column(sources, name), strict=True))

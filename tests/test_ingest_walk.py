@@ -1,0 +1,154 @@
+"""What the walk takes, what it counts and what it complains of, in real folders."""
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from securedata.corpus.ingest.walk import Tree, scan, stem, without_suffix
+from securedata.errors import InvalidArgument
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(name.encode())
+
+
+def reasons(tree: Tree) -> dict[str, str]:
+    return {problem.path: problem.reason for problem in tree.problems}
+
+
+def test_audio_by_suffix_sorted_with_size_and_time(tmp_path: Path) -> None:
+    touch(tmp_path, "b/1.WAV", "b/2.flac", "a.mp3", "b.ogg", "c/d/e.opus", "ä/1.wav")
+    for seconds, name in enumerate(("b/1.WAV", "b/2.flac", "a.mp3", "b.ogg", "c/d/e.opus", "ä/1.wav")):
+        os.utime(tmp_path / name, ns=(1, seconds * 10**9 + 123_456_789))
+    tree = scan(tmp_path)
+    assert tree.paths == ["a.mp3", "b.ogg", "b/1.WAV", "b/2.flac", "c/d/e.opus", "ä/1.wav"]
+    assert tree.names == tree.paths
+    assert list(tree.sizes) == [len(name.encode()) for name in tree.paths]
+    assert list(tree.mtimes) == [seconds * 10**9 + 123_456_789 for seconds in (2, 3, 0, 1, 4, 5)]
+    assert (tree.root, len(tree), tree.ignored, tree.hidden, tree.problems) == (str(tmp_path), 6, 0, 0, [])
+
+
+def test_others_are_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", "a.txt", "wav", "a.wav.bak", ".hidden.wav", ".git/x.wav", "s/._a.wav", "s/1-2.trans.txt")
+    touch(tmp_path, "testing_list.txt")
+    tree = scan(tmp_path)
+    assert tree.paths == ["a.wav"]
+    assert (tree.ignored, tree.hidden) == (3, 3)
+    assert tree.sidecars == ["s/1-2.trans.txt", "testing_list.txt"]
+
+
+def test_links_to_files_are_followed(tmp_path: Path) -> None:
+    touch(tmp_path, "out/a.wav")
+    src = tmp_path / "src"
+    src.mkdir()
+    (src / "a.wav").symlink_to("../out/a.wav")
+    (src / "gone.wav").symlink_to("../out/none.wav")
+    (src / "self.wav").symlink_to("self.wav")
+    tree = scan(src)
+    assert tree.paths == ["a.wav"]
+    assert list(tree.sizes) == [len("out/a.wav")]
+    assert reasons(tree) == {"gone.wav": "link leads nowhere", "self.wav": "link leads nowhere"}
+
+
+def test_linked_folders_are_entered_once_and_end(tmp_path: Path) -> None:
+    touch(tmp_path, "far/x.wav", "src/z/a.wav")
+    src = tmp_path / "src"
+    (src / "a-link-to-z").symlink_to("z")
+    (src / "b-far").symlink_to("../far")
+    (src / "c-far").symlink_to("../far")
+    (src / "z" / "up").symlink_to("..")
+    (tmp_path / "far" / "loop").symlink_to(".")
+    tree = scan(src)
+    assert tree.paths == ["b-far/x.wav", "z/a.wav"]  # the real folder names the recording, whatever sorts first
+    assert {problem.path for problem in tree.problems} == {"a-link-to-z", "c-far", "z/up", "b-far/loop"}
+    assert all(problem.taken for problem in tree.problems)
+    assert reasons(tree)["z/up"] == "a link to SRC itself, whose recordings are taken where they are"
+
+
+def test_what_is_no_regular_file(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    os.mkfifo(tmp_path / "pipe.wav")
+    assert reasons(scan(tmp_path)) == {"pipe.wav": "not a regular file"}
+
+
+def test_names_that_are_no_utf8(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    raw = os.fsencode(tmp_path)
+    for name in (b"b\xff.wav", b"c\xff.txt"):
+        with open(os.path.join(raw, name), "wb"):
+            pass
+    os.mkdir(os.path.join(raw, b"d\xfe"))
+    tree = scan(tmp_path)
+    assert tree.paths == ["a.wav"]
+    assert tree.ignored == 1
+    wrong = "its name is not valid UTF-8; rename it"
+    assert reasons(tree) == {"b\\xff.wav": wrong, "d\\xfe": wrong}
+
+
+def test_names_that_no_logical_path_can_hold(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav", "b\\c.wav", "d\ne.wav", "f\x7fg/h.wav", "i\\j.txt")
+    tree = scan(tmp_path)
+    assert tree.paths == ["a.wav"]
+    assert set(reasons(tree)) == {"b\\c.wav", "d\ne.wav", "f\x7fg"}
+    assert tree.ignored == 1
+
+
+def test_nfc(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "zoë/é.wav")
+    touch(tmp_path, decomposed)
+    tree = scan(tmp_path)
+    assert tree.paths == ["zoë/é.wav"]
+    assert tree.names == [decomposed]
+
+
+def test_two_spellings_of_one_name(tmp_path: Path) -> None:
+    touch(tmp_path, "é.wav", unicodedata.normalize("NFD", "é.wav"))
+    with pytest.raises(InvalidArgument) as caught:
+        scan(tmp_path)
+    assert "'\\xe9.wav'" in str(caught.value)
+    assert "'e\\u0301.wav'" in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "a.wav", "closed/b.wav")
+    real = os.scandir
+
+    def refuse(path: str) -> object:  # root may list anything, so the refusal is made here
+        if path.endswith("closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    tree = scan(tmp_path)
+    assert tree.paths == ["a.wav"]
+    assert reasons(tree) == {"closed": "folder cannot be listed: Permission denied"}
+
+
+def test_src_has_to_be_a_folder(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    with pytest.raises(InvalidArgument, match="is a file"):
+        scan(tmp_path / "a.wav")
+    with pytest.raises(InvalidArgument, match="does not exist"):
+        scan(tmp_path / "none")
+    with pytest.raises(InvalidArgument, match="not valid UTF-8"):
+        scan(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+
+
+def test_relative_src_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "x/a.wav")
+    monkeypatch.chdir(tmp_path)
+    assert scan("x/../x/").root == str(tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    ("path", "short", "last"),
+    [("a/b.wav", "a/b", "b"), ("a.b/c", "a.b/c", "c"), ("a/.wav", "a/.wav", ".wav"), ("a.b.wav", "a.b", "a.b")],
+)
+def test_suffixes(path: str, short: str, last: str) -> None:
+    assert without_suffix(path) == short
+    assert stem(path) == last
