@@ -228,7 +228,7 @@ def test_manifest_with_speakers(tmp_path: Path) -> None:
         tmp_path / "m.jsonl",
         {"wav": "sub/d.wav", "speaker": "dora", "text": "hi", "duration": 2.5, "lang": "fr", "split": "d", "id": "u9"},
         {"audio_filepath": str(tmp_path / "a.wav"), "speaker": "anna", "snr": 3},
-        {"audio_filepath": "none.wav", "speaker": "x"},
+        {"audio_filepath": "none\x1b.wav", "speaker": "x"},
         {"audio_filepath": ".h.wav", "speaker": "x"},
         {"audio_filepath": "b.wav", "speaker": None},
     )  # fmt: skip
@@ -247,12 +247,12 @@ def test_manifest_with_speakers(tmp_path: Path) -> None:
         Problem(".h.wav", "line 4 of the manifest: is not among the recordings taken from SRC"),
         Problem("b.wav", "line 5 of the manifest names no speaker"),
         Problem("c.wav", "no row of the manifest names it, so nobody says whose voice it is"),
-        Problem("none.wav", "line 3 of the manifest: no such file"),
+        Problem("none\\x1b.wav", "line 3 of the manifest: no such file"),
     ]
     assert (sources.unlisted, sources.settings) == (1, {"subject": {"manifest": True}})
     listed = list_sources(tmp_path, manifest=manifest, only_listed=True)
     assert listed.table.equals(sources.table)
-    assert [problem.path for problem in listed.problems] == [".h.wav", "b.wav", "none.wav"]
+    assert [problem.path for problem in listed.problems] == [".h.wav", "b.wav", "none\\x1b.wav"]
     assert listed.unlisted == 1
 
 

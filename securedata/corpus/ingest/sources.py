@@ -18,7 +18,7 @@ import pyarrow as pa
 from securedata.corpus.ingest.draft import Draft
 from securedata.corpus.ingest.subjects import describe_files, near_duplicates
 from securedata.corpus.ingest.tables import Rows, read_rows
-from securedata.corpus.ingest.walk import AUDIO_SUFFIXES, Problem, Tree, scan
+from securedata.corpus.ingest.walk import AUDIO_SUFFIXES, Problem, Tree, printable, scan
 from securedata.errors import InvalidArgument
 
 
@@ -141,7 +141,7 @@ def _locate(rows: Rows, manifest: str | os.PathLike[str], tree: Tree, problems: 
         if i < 0:
             there = any(os.path.exists(os.path.join(base, name)) for base in bases)
             reason = "is not among the recordings taken from SRC" if there else "no such file"
-            problems.append(Problem(name, f"line {line} of the manifest: {reason}"))
+            problems.append(Problem(printable(name), f"line {line} of the manifest: {reason}"))
     if max(located) < 0:
         raise InvalidArgument(
             f"{os.path.basename(manifest)} names {len(rows)} files, the first {rows.names[0]!r}, and none of them is a "

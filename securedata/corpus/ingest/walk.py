@@ -32,7 +32,7 @@ class Problem(NamedTuple):
     """Something the user has to hear of at the end.
 
     Attributes:
-        path: the file, folder or manifest entry, spelled as its owner knows it (invalid bytes as ``\\xNN``).
+        path: the file, folder or manifest entry, spelled as its owner knows it (bytes that are no text as ``\\xNN``).
         reason: one clause that says what is wrong.
         taken: True if the recording is sealed all the same, or stands under another path.
     """
@@ -196,5 +196,6 @@ def is_utf8(text: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """A name from the disk in a form that every terminal and every column of text can take."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A name in a form that every terminal and every column of text can take."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return CONTROL.sub(lambda char: f"\\x{ord(char[0]):02x}", text)
