@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from securedata.errors import (
 )
 from securedata.keys.pin import make_pin
 from securedata.keys.tags import Tagger
-from securedata.storage.base import Buffer
+from securedata.storage.base import Buffer, Entry
 from securedata.storage.local import LocalStorage
 from securedata.testing.memory import MemoryStorage
 from tests.small import DAY, add, commit, in_folder, in_memory, keys, row
@@ -614,9 +615,11 @@ def test_prune_deletes_nothing_under_a_head_of_a_newer_version(made: Made) -> No
     made[1].clock += 2 * DAY
     commit_head(made, unknown={"shards": []})
     stored = keys(made[1])
+    generation = made[2].head.generation
     with pytest.raises(UnknownVersion, match="shards"):
         prune(made[2])
     assert keys(made[1]) == stored
+    assert made[2].refresh().generation == generation
 
 
 def test_what_is_committed_between_the_listing_and_the_deleting_stays(made: Made) -> None:
@@ -645,6 +648,50 @@ def test_what_is_committed_between_the_listing_and_the_deleting_stays(made: Made
     stale = row(other, "eve/2.wav", b"eve")
     other._times[stale["object_id"]] = made[2].head.horizon - 1
     assert other.commit(rows_table([stale])).stale == ["eve/2.wav"]
+
+
+def test_the_head_is_read_again_after_the_listing(made: Made) -> None:
+    late = row(made[2], "eve/1.wav", b"eve")
+    made[1].clock += 2 * DAY
+    other = Writer(made[0], storage=made[1])  # did not put the object, so it cannot know that it is stale
+
+    class Listed(MemoryStorage):
+        def list(self, prefix: str = "") -> Iterator[Entry]:
+            yield from list(super().list(prefix))
+            commit(other, late)
+
+    storage = Listed()
+    storage.objects, storage.clock = made[1].objects, made[1].clock
+    made[2].storage = storage
+    assert prune(made[2]).deleted == set()
+    assert check(made).ok
+
+
+def test_prune_goes_on_where_a_part_was_replaced_and_deleted_meanwhile(made: Made) -> None:
+    made[2].put_object([b"abandoned"])
+    made[1].clock += 2 * DAY
+    other = Writer(made[0], storage=made[1])
+
+    class Erased(MemoryStorage):
+        listed = False
+
+        def list(self, prefix: str = "") -> Iterator[Entry]:
+            yield from list(super().list(prefix))
+            self.listed = True
+
+        def get(self, key: str, limit: int | None = None) -> bytes:
+            if self.listed and key.startswith("manifest/"):
+                self.listed = False
+                old = other.head.parts[0].storage_key
+                other.commit(remove=["ann/1.wav"])
+                self.delete(old)
+            return super().get(key, limit)
+
+    storage = Erased()
+    storage.objects, storage.clock = made[1].objects, made[1].clock
+    made[2].storage = storage
+    assert len(prune(made[2]).deleted) == 1
+    assert check(made).ok
 
 
 def test_prune_on_a_folder_by_its_own_clock(tmp_path: Path) -> None:
