@@ -1,0 +1,187 @@
+"""`securedata encrypt`."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentTypeError, Namespace
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from securedata.cli.common import (
+    Bar,
+    add_command,
+    add_corpus_options,
+    add_output_options,
+    add_writer_options,
+    plural,
+    print_json,
+    reference,
+    say,
+    size,
+)
+from securedata.cli.init import announce
+
+if TYPE_CHECKING:
+    from securedata.corpus.config import Reference
+    from securedata.corpus.ingest.pipeline import IngestReport
+    from securedata.corpus.ingest.sources import SourceList
+
+_SHOWN = 20
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "encrypt",
+        encrypt,
+        help="seal a folder of recordings into a corpus",
+        about=(
+            "Seal the wav, flac, ogg, mp3 and opus files under SRC into a corpus, which is made if there is none.\n\n"
+            "Sources are never changed. A run that was killed is run again and goes on where it was; files that are\n"
+            "in the corpus already are skipped by size and time. Whose voice a file is must be said, for a person can\n"
+            "be erased only by name: by a known layout (LibriSpeech, Speech Commands), a manifest with a speaker\n"
+            "column, or one of the three options below."
+        ),
+        example=(
+            "  securedata encrypt ./wavs ./sealed --speaker-pattern '{speaker}/{utterance}'\n"
+            "  securedata encrypt ./clips voice-a --manifest train.tsv --columns speaker=client_id"
+        ),
+    )
+    parser.add_argument("src", metavar="SRC", help="folder of recordings")
+    parser.add_argument("target", metavar="ROOT|NAME", help="the corpus; a folder that is new or empty becomes one")
+    people = parser.add_argument_group("whose voice it is")
+    people.add_argument(
+        "--speaker-pattern",
+        metavar="PATTERN",
+        help="matches the path under SRC without its extension: '{speaker}/{utterance}'; '*' is any part",
+    )
+    people.add_argument("--one-subject", metavar="NAME", help="all recordings are of this person")
+    people.add_argument("--subject-per-file", action="store_true", help="every recording is of another person")
+    people.add_argument(
+        "--layout", default="auto", choices=["auto", "none", "librispeech", "speechcommands"], help="default: auto"
+    )
+    words = parser.add_argument_group("transcripts and more")
+    words.add_argument("--manifest", metavar="FILE", help="NeMo JSON lines, or CSV or TSV with a header")
+    words.add_argument(
+        "--columns",
+        metavar="FIELD=COLUMN",
+        action="append",
+        default=[],
+        type=_column,
+        help="which column of the manifest is meant, as speaker=client_id; may be given again",
+    )
+    words.add_argument("--only-listed", action="store_true", help="take only the files that the manifest names")
+    work = parser.add_argument_group("work")
+    work.add_argument("--replace", action="store_true", help="recordings that changed replace those in the corpus")
+    work.add_argument("--checksum", action="store_true", help="compare digests rather than sizes and times")
+    work.add_argument("--threads", type=int, metavar="N", help="files under way at once (default: two per core)")
+    work.add_argument("--name", help="name of a corpus that is made (default: after its folder)")
+    add_corpus_options(parser)
+    add_writer_options(parser)
+    add_output_options(parser)
+
+
+def _column(text: str) -> tuple[str, str]:
+    field, separator, column = text.partition("=")
+    if not separator or not field:
+        raise ArgumentTypeError(f"{text!r} is not FIELD=COLUMN, as speaker=client_id")
+    return field, column
+
+
+def encrypt(args: Namespace) -> int:
+    """Run the command."""
+    from securedata.corpus.commit import Writer
+    from securedata.corpus.ingest.pipeline import ingest, total_bytes
+    from securedata.corpus.ingest.sources import list_sources
+
+    sources = list_sources(
+        args.src,
+        manifest=args.manifest,
+        columns=dict(args.columns) or None,
+        speaker_pattern=args.speaker_pattern,
+        one_subject=args.one_subject,
+        subject_per_file=args.subject_per_file,
+        layout=args.layout,
+        only_listed=args.only_listed,
+    )
+    target = _made(args)
+    writer = Writer(target, single_writer=args.single_writer, accept_generation=args.accept_generation)
+    with Bar(args, "sealing", len(sources), total_bytes(sources)) as bar:
+        report = ingest(
+            sources, writer, threads=args.threads, replace=args.replace, checksum=args.checksum, progress=bar
+        )
+    if args.json:
+        print_json({"root": target.root, "name": target.name, **_described(report, sources)})
+    else:
+        _tell(args, target, report, sources)
+    return 0 if report.complete else 1
+
+
+def _made(args: Namespace) -> Reference:
+    """The corpus to write to; made if the place for it is new or empty."""
+    from securedata.corpus.config import normal_root, resolve
+    from securedata.corpus.create import create_corpus, interrupted
+    from securedata.errors import ConfigError
+
+    try:
+        found = reference(args, args.target)
+    except ConfigError:
+        if "://" in args.target or os.path.exists(args.target) or args.pin:
+            raise
+        found = resolve(os.path.join(".", args.target), args.kms)
+    if "://" in found.root or found.options:
+        return found
+    empty = not os.path.isdir(found.root) or not set(os.listdir(found.root)) - {".lock", "head.tmp"}
+    if not empty or (found.pins and not interrupted(found)):
+        return found
+    created = create_corpus(
+        normal_root(found.root), args.kms or found.kms, args.name or found.name, single_writer=args.single_writer
+    )
+    announce(args, created)
+    return created.reference
+
+
+def _described(report: IngestReport, sources: SourceList) -> dict[str, Any]:
+    problems = [{"path": one.path, "reason": one.reason, "taken": one.taken} for one in report.problems]
+    return {
+        **asdict(report),
+        "problems": problems,
+        "complete": report.complete,
+        "ignored": sources.ignored,
+        "hidden": sources.hidden,
+        "near_duplicates": [list(group) for group in sources.near_duplicates],
+    }
+
+
+def _tell(args: Namespace, target: Reference, report: IngestReport, sources: SourceList) -> None:
+    counts = [
+        (report.added, "added"),
+        (report.replaced, "replaced"),
+        (report.updated, "updated"),
+        (report.unchanged, "unchanged"),
+    ]
+    speed = f", {report.bytes / report.seconds / 1e6:.0f} MB/s" if report.bytes and report.seconds else ""
+    print(
+        f"{', '.join(f'{count:,} {what}' for count, what in counts if count) or 'nothing to do'}: "
+        f"{size(report.bytes)} sealed in {report.seconds:.1f} s{speed}; "
+        f"{target.name or target.root} has generation {report.generation}"
+    )
+    if sources.ignored:
+        say(args, f"{plural(sources.ignored, 'file')} without an audio suffix left alone")
+    for group in sources.near_duplicates:
+        say(args, f"taken for different people, are they? {', '.join(repr(name) for name in group)}")
+    _list(args, "not taken", [f"{one.path}: {one.reason}" for one in report.problems if not one.taken])
+    _list(args, "taken, but look", [f"{one.path}: {one.reason}" for one in report.problems if one.taken])
+    _list(args, "other content or people under a path that is taken (--replace to replace it)", report.conflicts)
+    _list(args, "of people who were erased, not taken", report.erased)
+
+
+def _list(args: Namespace, title: str, lines: list[str]) -> None:
+    if not lines:
+        return
+    say(args, f"{title} ({len(lines):,}):")
+    for line in lines[:_SHOWN]:
+        say(args, f"  {line}")
+    if len(lines) > _SHOWN:
+        say(args, f"  and {len(lines) - _SHOWN:,} more (--json lists them all)")

@@ -1,0 +1,155 @@
+"""`securedata info`."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from typing import Any
+
+from securedata.cli.common import (
+    add_command,
+    add_corpus_options,
+    add_output_options,
+    print_json,
+    reference,
+    size,
+    table,
+)
+from securedata.errors import InvalidArgument, KeysError, NoSuchPath
+
+_COLUMNS = ["path", "frames", "frames_in_segment", "sample_rate", "speaker", "split", "language"]
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "info",
+        info,
+        help="what a corpus is, who can open it, its pin",
+        about=(
+            "Show what a corpus is: generation, recordings, hours, the KMS keys that can open it, and its pin.\n"
+            "Without a KMS key that opens it, what the head says unopened is shown, and said to be unproved."
+        ),
+        example=(
+            "  securedata info voice-a\n"
+            "  securedata info voice-a --config >> ~/.config/securedata/config.toml    # on a colleague's machine\n"
+            "  securedata info voice-a --object 3f2a...    # the path of an object that an error named"
+        ),
+    )
+    parser.add_argument("target", metavar="CORPUS", help="NAME, securedata://NAME, a path or a URL")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--config", action="store_true", help="print the config block for a colleague")
+    what.add_argument("--object", metavar="ID", help="show the recordings in this object")
+    add_corpus_options(parser)
+    add_output_options(parser)
+
+
+def info(args: Namespace) -> int:
+    """Run the command."""
+    if args.config:
+        return _config(args)
+    if args.object:
+        return _object(args)
+    from securedata.corpus.head import KEY, MAX_SEALED, peek
+    from securedata.corpus.loading import or_no_corpus
+    from securedata.corpus.opening import open_corpus
+    from securedata.storage.registry import open_storage
+
+    found = reference(args, args.target)
+    storage = open_storage(found.root)
+    data = or_no_corpus(found, storage, lambda: storage.get(KEY, MAX_SEALED))
+    header, wraps = peek(data, found.root)
+    known: dict[str, Any] = {
+        "name": found.name,
+        "root": found.root,
+        "corpus_id": header.corpus_id.hex(),
+        "wraps": [wrap.uri for wrap in wraps],
+        "opened": False,
+    }
+    try:
+        with _unpinned(lambda: open_corpus(found, columns=_COLUMNS)) as corpus:
+            known.update(_contents(corpus), opened=True)
+        code = 0
+    except KeysError as error:
+        print(f"securedata: error: {error}", file=sys.stderr)
+        code = 1
+    if args.json:
+        print_json(known)
+        return code
+    if not known["opened"]:
+        print("not opened, so the following is what storage says, and unproved:")
+    shown = {key: ", ".join(value) if isinstance(value, list) else value for key, value in known.items()}
+    shown.pop("opened")
+    if "bytes" in shown:
+        shown["bytes"] = size(shown["bytes"])
+        shown["hours"] = f"{shown['hours']:.2f}"
+    print(table([(key.replace("_", " "), str(value)) for key, value in shown.items() if value is not None]))
+    return code
+
+
+def _contents(corpus: Any) -> dict[str, Any]:
+    import numpy as np
+    import pyarrow.compute as pc
+
+    rows = corpus.table
+    frames = pc.coalesce(rows.column("frames_in_segment"), rows.column("frames")).to_numpy()
+    rates = np.maximum(rows.column("sample_rate").to_numpy(), 1)
+    return {
+        "pin": corpus.pin,
+        "generation": corpus.generation,
+        "recordings": len(corpus),
+        "hours": float((frames / rates).sum() / 3600),
+        "bytes": int(rows.column("size").to_numpy().sum()),
+        "speakers": len(pc.unique(rows.column("speaker"))),
+        "kms": list(corpus.reference.kms),
+    }
+
+
+def _unpinned(open_it: Any) -> Any:
+    """Without the warning: `info` is how a person learns the pin."""
+    import warnings
+
+    from securedata.corpus.opening import UnpinnedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnpinnedWarning)
+        return open_it()
+
+
+def _config(args: Namespace) -> int:
+    from securedata.corpus.config import entry_text
+    from securedata.corpus.opening import open_corpus
+    from securedata.keys.local import SCHEME
+
+    with _unpinned(lambda: open_corpus(reference(args, args.target), columns=[])) as corpus:
+        found = corpus.reference
+    name = found.name or found.root.rstrip("/").rpartition("/")[2] or "corpus"
+    print(entry_text(name, found), end="")
+    if any(uri.startswith(SCHEME) for uri in found.kms):
+        print("# local:// is a key file: give your colleague a copy of it, by a safe way, and change its path here")
+    return 0
+
+
+def _object(args: Namespace) -> int:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from securedata.corpus.opening import open_corpus
+
+    try:
+        wanted = bytes.fromhex(args.object)
+    except ValueError:
+        wanted = b""
+    if len(wanted) != 16:
+        raise InvalidArgument("an object id has 32 hex digits, as an error's text shows it")
+    with _unpinned(lambda: open_corpus(reference(args, args.target), columns=[])) as corpus:
+        rows = corpus.table
+        paths = rows.filter(pc.equal(rows.column("object_id"), pa.scalar(wanted, pa.binary(16)))).column("path")
+    if not len(paths):
+        raise NoSuchPath(f"no row of {args.target} has object {args.object}: it was replaced, removed or erased")
+    if args.json:
+        print_json({"object": args.object, "paths": paths.to_pylist()})
+    else:
+        print("\n".join(paths.to_pylist()))
+    return 0

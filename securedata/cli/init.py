@@ -1,0 +1,72 @@
+"""`securedata init`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from securedata.cli.common import add_command, add_output_options, print_json, say
+
+if TYPE_CHECKING:
+    from securedata.corpus.create import Created
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "init",
+        init,
+        help="make a new, empty corpus",
+        about=(
+            "Make a new, empty corpus and its entry in the config file.\n\n"
+            "Without --kms a key file is made under ~/.local/share/securedata/keys. Several KMS keys may wrap the\n"
+            "same corpus key; each of them alone opens the corpus then."
+        ),
+        example="  securedata init ./sealed --name voice-a\n  securedata init /data/voice --kms local:///secure/voice.kek",
+    )
+    parser.add_argument("root", metavar="ROOT", help="an empty place: a path or a URL")
+    parser.add_argument("--name", help="its name in the config file (default: the last part of ROOT)")
+    parser.add_argument(
+        "--kms",
+        action="append",
+        default=[],
+        metavar="URI",
+        help="KMS key that wraps the corpus key; may be repeated",
+    )
+    parser.add_argument("--single-writer", action="store_true", help="allow storage without safe concurrent writing")
+    add_output_options(parser)
+
+
+def init(args: Namespace) -> int:
+    """Run the command."""
+    from securedata.corpus.create import create_corpus
+
+    created = create_corpus(args.root, args.kms, args.name, single_writer=args.single_writer)
+    if args.json:
+        print_json(described(created))
+    else:
+        announce(args, created)
+        print(created.reference.pins[0])
+    return 0
+
+
+def described(created: Created) -> dict[str, Any]:
+    """A new corpus for `--json`."""
+    reference = created.reference
+    return {
+        "name": reference.name,
+        "root": reference.root,
+        "kms": list(reference.kms),
+        "pin": str(reference.pins[0]),
+        "config": str(created.config),
+        "key_files": [str(path) for path in created.key_files],
+    }
+
+
+def announce(args: Namespace, created: Created) -> None:
+    """Tell people of a new corpus, and of the file that they must not lose."""
+    reference = created.reference
+    say(args, f"new corpus {reference.name!r} at {reference.root}, entered in {created.config}")
+    for path in created.key_files:
+        say(args, f"its key is {path}: back up this file, without it the corpus is lost")

@@ -1,0 +1,159 @@
+"""`securedata verify` and `securedata export`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from securedata.cli.common import (
+    Bar,
+    add_command,
+    add_corpus_options,
+    add_output_options,
+    add_writer_options,
+    plural,
+    print_json,
+    reference,
+    say,
+    size,
+)
+
+if TYPE_CHECKING:
+    from securedata.corpus.report import Finding, PruneReport, Report
+
+_SHOWN = 20
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the commands."""
+    parser = add_command(
+        subparsers,
+        "verify",
+        verify,
+        help="account for every row, object and orphan",
+        about=(
+            "Open every object, compare it with what was ingested, and account for everything on storage.\n\n"
+            "Exit code 0: all is well; what a writer left within the last 24 hours counts as in flight. Exit code 1:\n"
+            "findings. --prune deletes what no commit took and what was replaced, once it is 24 hours old."
+        ),
+        example="  securedata verify voice-a\n  securedata verify voice-a --prune",
+    )
+    parser.add_argument("target", metavar="CORPUS", help="NAME, securedata://NAME, a path or a URL")
+    parser.add_argument("--prune", action="store_true", help="delete what is left over; needs the pin")
+    parser.add_argument("--threads", type=int, metavar="N", help="objects under way at once")
+    add_corpus_options(parser)
+    add_writer_options(parser)
+    add_output_options(parser)
+    parser = add_command(
+        subparsers,
+        "export",
+        export,
+        help="restore the source files",
+        about=(
+            "Restore the source files byte for byte, checked against the digests of their ingest, and a manifest.tsv\n"
+            "with speakers and words, which 'securedata encrypt --manifest' reads. This writes plaintext to a disk.\n"
+            "A run that was killed is run again; files that are right already are left."
+        ),
+        example="  securedata export voice-a ./restored --allow-plaintext-export",
+    )
+    parser.add_argument("target", metavar="CORPUS", help="NAME, securedata://NAME, a path or a URL")
+    parser.add_argument("destination", metavar="DEST", help="folder to write to")
+    parser.add_argument("--path", metavar="PREFIX", default="", help="only paths that begin with it")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there with other content")
+    parser.add_argument("--allow-plaintext-export", action="store_true", help="has to be said")
+    add_corpus_options(parser)
+    add_output_options(parser)
+
+
+def verify(args: Namespace) -> int:
+    """Run `securedata verify`."""
+    from securedata.corpus.commit import Writer
+    from securedata.corpus.verify import prune
+    from securedata.corpus.verify import verify as check
+
+    found = reference(args, args.target)
+    if args.prune:
+        found.require_pin()
+    bar: Bar | None = None
+    seen = (0, 0)
+
+    def progress(objects: int, all_objects: int, done: int, total: int) -> None:
+        nonlocal bar, seen
+        if bar is None:
+            bar = Bar(args, "verifying", all_objects, total)
+        bar(objects - seen[0], done - seen[1])
+        seen = (objects, done)
+
+    try:
+        report = check(found, threads=args.threads, progress=progress)
+    finally:
+        if bar is not None:
+            bar.__exit__()
+    pruned = None
+    if args.prune:
+        writer = Writer(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
+        pruned = prune(writer)
+    left = [one for one in report.findings if pruned is None or not pruned.done_with(one)]
+    if args.json:
+        print_json(_described(report, left, pruned))
+    else:
+        _tell(args, report, left, pruned)
+    return 1 if left else 0
+
+
+def _described(report: Report, left: list[Finding], pruned: PruneReport | None) -> dict[str, Any]:
+    known = asdict(report)
+    known["corpus_id"] = report.corpus_id.hex()
+    known["findings"] = [{**asdict(one), "object_id": one.object_id.hex() if one.object_id else None} for one in left]
+    known["ok"] = not left
+    if pruned is not None:
+        known["pruned"] = {**asdict(pruned), "deleted": sorted(pruned.deleted)}
+    return known
+
+
+def _tell(args: Namespace, report: Report, left: list[Finding], pruned: PruneReport | None) -> None:
+    print(
+        f"{plural(report.rows, 'row')} in {plural(report.parts, 'part')}, generation {report.generation}; "
+        f"{plural(report.objects_opened, 'object')} opened, {size(report.bytes)} in {report.seconds:.1f} s"
+    )
+    if report.in_flight or report.leaving:
+        say(
+            args,
+            f"in flight: {plural(report.in_flight, 'object')} younger than 24 hours ({size(report.in_flight_bytes)}); "
+            f"{report.leaving:,} on their way out",
+        )
+    if pruned is not None:
+        print(f"pruned: {plural(len(pruned.deleted), 'key')}, {size(pruned.deleted_bytes)}")
+    for one in left[:_SHOWN]:
+        print(f"{one.error}: {one.text}")
+    if len(left) > _SHOWN:
+        print(f"and {len(left) - _SHOWN:,} more findings (--json lists them all)")
+    print("all is well" if not left else f"{plural(len(left), 'finding')}")
+
+
+def export(args: Namespace) -> int:
+    """Run `securedata export`."""
+    from securedata.corpus.export import export as restore
+    from securedata.corpus.export import wanted_columns
+    from securedata.corpus.opening import open_corpus
+
+    with open_corpus(reference(args, args.target), columns=wanted_columns()) as corpus:
+        total = int(corpus.table.column("size").to_numpy().sum())
+        with Bar(args, "exporting", len(corpus), total) as bar:
+            report = restore(
+                corpus,
+                args.destination,
+                prefix=args.path,
+                overwrite=args.overwrite,
+                allow_plaintext_export=args.allow_plaintext_export,
+                progress=bar,
+            )
+    if args.json:
+        print_json(asdict(report))
+    else:
+        print(
+            f"{plural(report.written, 'file')} written ({size(report.bytes)}), {report.there:,} there already, "
+            f"in {args.destination}: this is plaintext now"
+        )
+    return 0
