@@ -7,13 +7,18 @@ superseded corpus keys. It holds no secret.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from securedata.corpus.config import state_dir
 from securedata.corpus.head import Head, Seen
 from securedata.errors import ConfigError
+
+_ADVICE = "set XDG_STATE_HOME to a folder of yours that can be written"
 
 
 def _path(corpus_id: bytes) -> Path:
@@ -24,7 +29,7 @@ def recall(corpus_id: bytes) -> Seen | None:
     """The newest that was seen; None if this machine has not written to the corpus.
 
     Raises:
-        ConfigError: the file is damaged.
+        ConfigError: the file is damaged, or cannot be read.
     """
     path = _path(corpus_id)
     try:
@@ -32,8 +37,11 @@ def recall(corpus_id: bytes) -> Seen | None:
         return Seen(int(content["generation"]), frozenset(bytes.fromhex(one) for one in content["superseded"]))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); delete it to forget what was seen") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}; {_ADVICE}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        text = f"{path} is damaged ({type(error).__name__}); delete it to forget what was seen of corpus {path.stem}"
+        raise ConfigError(text) from error
 
 
 def remember(head: Head, reset: bool = False) -> None:
@@ -42,21 +50,30 @@ def remember(head: Head, reset: bool = False) -> None:
     Raises:
         ConfigError: the state folder cannot be written.
     """
-    before = None if reset else recall(head.corpus_id)
-    if before and (before.generation > head.generation or before == _seen(head)):
-        return
-    path = _path(head.corpus_id)
-    seen = _seen(head)
-    content = {"generation": seen.generation, "superseded": sorted(one.hex() for one in seen.superseded)}
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    path, seen = _path(head.corpus_id), _seen(head)
+    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content), encoding="utf-8")
-        os.replace(temporary, path)
+        with _alone(path.parent):
+            before = None if reset else recall(head.corpus_id)
+            if before and (before.generation > seen.generation or before == seen):
+                return
+            content = {"generation": seen.generation, "superseded": sorted(one.hex() for one in seen.superseded)}
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+            os.replace(temporary, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise ConfigError(f"{path} cannot be written: {error}; set XDG_STATE_HOME to a folder that can") from error
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}; {_ADVICE}") from error
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Between looking and writing no other writer writes: it could have seen less."""
+    with (folder / ".lock").open("a") as file:
+        with contextlib.suppress(OSError):  # some network file systems have no locks: there two writers may race
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def forget(corpus_id: bytes) -> None:
