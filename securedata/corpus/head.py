@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from securedata.errors import MalformedManifest, OlderGeneration, SupersededKey
+from securedata.errors import LimitExceeded, MalformedManifest, OlderGeneration, SupersededKey
 from securedata.format.header import MAX_HEAD_HEADER, WRAP, Header, Kind
 from securedata.format.sealed import Expect, open_whole, read_header, seal, sealed_size
 from securedata.keys.kms import KMS
@@ -105,7 +105,11 @@ class Seen:
 
 
 def seal_head(head: Head, key: bytes) -> bytearray:
-    """The head's bytes for storage, sealed under the corpus key."""
+    """The head's bytes for storage, sealed under the corpus key.
+
+    Raises:
+        LimitExceeded: nobody would open it again.
+    """
     body = {
         **head.unknown,
         "generation": head.generation,
@@ -121,7 +125,13 @@ def seal_head(head: Head, key: bytes) -> bytearray:
     header = Header(
         Kind.HEAD, head.corpus_id, head.write_id, head.key_id, tuple((WRAP, wrap.encode()) for wrap in head.wraps)
     )
-    return seal(header, key, json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
+    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    if len(text) > MAX_BODY:
+        raise LimitExceeded(
+            f"a head of corpus {head.corpus_id.hex()} would have {len(text)} bytes, above the limit of {MAX_BODY}; "
+            "nothing was committed"
+        )
+    return seal(header, key, text)
 
 
 def read_head(
