@@ -23,12 +23,11 @@ from securedata.corpus.head import KEY, Head, Leaving, OpenedHead, TableRef, ope
 from securedata.corpus.heads import Heads
 from securedata.corpus.leaving import delete_due, due, leaving_table, object_key
 from securedata.corpus.parts import LEAVING_SCHEMA, part_missing, read_table, seal_table
-from securedata.corpus.plan import Changes, Outcome, Plan, Slot, build, make_plan
+from securedata.corpus.plan import Changes, Outcome, Plan, Slot, build, check_objects, join, make_plan
 from securedata.corpus.putting import Put, put_object
-from securedata.corpus.schema import SCHEMA
+from securedata.corpus.schema import SCHEMA, fit
 from securedata.errors import (
     CommitRace,
-    InvalidArgument,
     MalformedManifest,
     NotFound,
     OutcomeUnknown,
@@ -145,14 +144,14 @@ class Writer:
             must be sealed anew, for a prune may have deleted their objects.
 
         Raises:
+            InvalidArgument: rows that do not fit the schema, a path twice, an object whose rows name other people.
             CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
                 Where the answer of storage was lost, the same rows are stale from then on: a head may name their
                 objects or have named them, and no object is committed twice.
         """
-        tables = [table for table in (add, update) if table is not None] or [SCHEMA.empty_table()]
-        table = pa.concat_tables(tables, promote_options="default")
-        if missing := [name for name in SCHEMA.names if name not in table.schema.names]:
-            raise InvalidArgument(f"rows to add lack the column {missing[0]}")
+        tables = [fit(table) for table in (add, update) if table is not None] or [SCHEMA.empty_table()]
+        table = join(tables)
+        check_objects(table)
         changes = Changes(table, 0 if update is None else update.num_rows, tuple(remove), replace, self._times)
         made: dict[Slot, tuple[TableRef, float]] = {}
         outcomes: dict[int, Outcome] = {}

@@ -80,7 +80,13 @@ def open_table(
             root=root,
             object_id=ref.id,
         )
-    return table
+    return _fitted(table, schema)
+
+
+def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The same columns under the schema's own fields, so that parts of all writers can be read together."""
+    fields = [schema.field(one.name) if one.name in schema.names else one.remove_metadata() for one in table.schema]
+    return pa.table(table.columns, schema=pa.schema(fields))
 
 
 def _parse(buffer: pa.Buffer, columns: Sequence[str] | None) -> pa.Table:

@@ -6,7 +6,7 @@ so rows are always checked against what is really there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -154,11 +154,37 @@ def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> P
         del fresh[i]
     outcome.committed = {ids[i] for i in fresh}
     outcome.added = len(fresh)
-    slots = [Slot((edit,)) for edit in edits if edit.rows] + _fresh_slots(tuple(fresh))
+    slots = [Slot((edit,)) for edit in edits if edit.rows] + _fresh_slots(fresh, ids)
     if merge and outcome.changes:
         slots = _merged(slots)
     kept = {slot.kept.id for slot in slots if slot.kept}
     return Plan(tuple(slots), tuple(part.id for part in head.parts if part.id not in kept), tuple(leaving), outcome)
+
+
+def check_objects(add: pa.Table) -> None:
+    """Refuse rows of one object that name other people: erasing one would leave the other's rows without it.
+
+    Raises:
+        InvalidArgument
+    """
+    people: dict[bytes, list[str]] = {}
+    for object_id, names in zip(add.column("object_id").to_pylist(), add.column("subjects").to_pylist(), strict=True):
+        if people.setdefault(object_id, names) != names:
+            raise InvalidArgument(f"rows of object {object_id.hex()} name other people: split it into several objects")
+
+
+def join(tables: Sequence[pa.Table]) -> pa.Table:
+    """Rows of several tables, with the unknown columns of each.
+
+    Raises:
+        MalformedManifest: an unknown column has different types.
+    """
+    try:
+        return pa.concat_tables(tables, promote_options="default").combine_chunks()
+    except pa.ArrowException as error:
+        raise MalformedManifest(
+            f"rows cannot stand in one part, a newer securedata could join them: {error}"
+        ) from error
 
 
 def build(slot: Slot, changes: Changes, load: Load) -> pa.Table:
@@ -170,7 +196,7 @@ def build(slot: Slot, changes: Changes, load: Load) -> pa.Table:
     pieces = [_edited(edit, changes.add, load) for edit in slot.edits]
     if slot.fresh:
         pieces.append(changes.add.take(pa.array(slot.fresh, pa.int64())))
-    table = pa.concat_tables(pieces, promote_options="default").combine_chunks()
+    table = join(pieces)
     have = set(table.column("path").to_pylist())
     for edit in slot.edits:
         before = load(edit.part, ("path",)).column("path").to_pylist()
@@ -260,8 +286,19 @@ def _objects_leaving(view: pa.Table, drop: frozenset[int]) -> list[bytes]:
     return list(dict.fromkeys(ids[i] for i in sorted(drop) if ids[i] not in needed and packs[i].as_py() is None))
 
 
-def _fresh_slots(fresh: tuple[int, ...]) -> list[Slot]:
-    return [Slot((), fresh[at : at + MAX_ROWS]) for at in range(0, len(fresh), MAX_ROWS)]
+def _fresh_slots(fresh: Iterable[int], ids: Sequence[bytes]) -> list[Slot]:
+    """Added rows as parts. Rows of one object stay together: see `_objects_leaving`."""
+    objects: dict[bytes, list[int]] = {}
+    for i in fresh:
+        objects.setdefault(ids[i], []).append(i)
+    slots: list[list[int]] = []
+    for object_id, rows in objects.items():
+        if len(rows) > MAX_ROWS:
+            raise InvalidArgument(f"object {object_id.hex()} has {len(rows)} rows, at most {MAX_ROWS} are possible")
+        if not slots or len(slots[-1]) + len(rows) > MAX_ROWS:
+            slots.append([])
+        slots[-1] += rows
+    return [Slot((), tuple(rows)) for rows in slots]
 
 
 def _merged(slots: list[Slot]) -> list[Slot]:

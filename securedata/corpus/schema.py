@@ -113,6 +113,33 @@ def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
     return pa.table(columns, schema=SCHEMA)
 
 
+def fit(table: pa.Table) -> pa.Table:
+    """Rows that a caller made, with the schema's columns in its order and types, and unknown ones behind.
+
+    Every part has the same fields: one whose columns may be null, or carry somebody's metadata, could not be read
+    together with the others.
+
+    Raises:
+        InvalidArgument: a column is missing, does not fit its type, or has nulls that it must not have.
+    """
+    if missing := [name for name in SCHEMA.names if name not in table.schema.names]:
+        raise InvalidArgument(f"rows to add lack the column {missing[0]}")
+    columns = []
+    for field in SCHEMA:
+        column = table.column(field.name)
+        if column.type != field.type:
+            try:
+                column = column.cast(field.type)
+            except pa.ArrowException as error:
+                raise InvalidArgument(f"column {field.name} is {column.type}, which is no {field.type}") from error
+        if column.null_count and not field.nullable:
+            raise InvalidArgument(f"column {field.name} must have a value in every row")
+        columns.append(column)
+    unknown = [field for field in table.schema if field.name not in SCHEMA.names]
+    columns += [table.column(field.name) for field in unknown]
+    return pa.table(columns, schema=pa.schema([*SCHEMA, *(field.remove_metadata() for field in unknown)]))
+
+
 def check_path(path: str) -> str:
     """A logical path: relative, `/`-separated, NFC, without `.` or `..` parts, control characters or a backslash.
 
