@@ -96,6 +96,12 @@ def test_the_same_recording_again_is_left(corpus: Reference, place: MemoryStorag
     assert place.objects == before, "its new object is deleted again, and the head is the same"
 
 
+def test_people_in_another_order_are_the_same_people(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:
+    writer.commit(table(row(writer, "a", content("a"), subjects=["ann", "bob"])))
+    outcome = writer.commit(table(row(writer, "a", content("a"), subjects=["bob", "ann"])))
+    assert (outcome.unchanged, outcome.conflicts) == (1, [])
+
+
 @pytest.mark.parametrize(
     "columns",
     [

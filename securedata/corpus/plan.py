@@ -167,9 +167,9 @@ def check_objects(add: pa.Table) -> None:
     Raises:
         InvalidArgument
     """
-    people: dict[bytes, list[str]] = {}
+    people: dict[bytes, set[str]] = {}
     for object_id, names in zip(add.column("object_id").to_pylist(), add.column("subjects").to_pylist(), strict=True):
-        if people.setdefault(object_id, names) != names:
+        if people.setdefault(object_id, set(names)) != set(names):
             raise InvalidArgument(f"rows of object {object_id.hex()} name other people: split it into several objects")
 
 
@@ -246,7 +246,7 @@ def _match(
     hits = [(row, i) for row, i in hits if row not in drop and i in fresh]
     same = []
     for row, i in hits:
-        if all(_cell(view, column, row) == _cell(add, column, i) for column in _IDENTITY):
+        if all(_same(_cell(view, column, row), _cell(add, column, i)) for column in _IDENTITY):
             same.append((row, i))
         elif changes.only_updates(i):
             outcome.stale.append(_cell(add, "path", i))
@@ -266,6 +266,11 @@ def _match(
     outcome.updated += len(update)
     outcome.unchanged += len(same) - len(update)
     return update
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal; people in any order."""
+    return bool(set(one) == set(other) if isinstance(one, list) and isinstance(other, list) else one == other)
 
 
 def _cell(table: pa.Table, column: str, row: int) -> Any:
