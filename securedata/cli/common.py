@@ -137,3 +137,26 @@ class Bar:
         self._done += files
         self._bar.set_postfix_str(f"{self._done:,}/{self._files:,} files", refresh=False)
         self._bar.update(count)
+
+
+class Progress:
+    """A bar for work that tells (files done, files in all, bytes done, bytes in all)."""
+
+    def __init__(self, args: Namespace, what: str) -> None:
+        self._args, self._what = args, what
+        self._bar: Bar | None = None
+        self._told = (0, 0)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.__exit__()
+
+    def __call__(self, files: int, all_files: int, done: int, total: int) -> None:
+        """Where the work stands."""
+        if self._bar is None:
+            self._bar = Bar(self._args, self._what, all_files, total)
+        self._bar(files - self._told[0], done - self._told[1])
+        self._told = (files, done)

@@ -82,8 +82,7 @@ def info(args: Namespace) -> int:
     shown = {key: ", ".join(value) if isinstance(value, list) else value for key, value in known.items()}
     shown.pop("opened")
     if "bytes" in shown:
-        shown["bytes"] = size(shown["bytes"])
-        shown["hours"] = f"{shown['hours']:.2f}"
+        shown["bytes"], shown["hours"] = size(known["bytes"]), f"{known['hours']:.2f}"
     print(table([(key.replace("_", " "), str(value)) for key, value in shown.items() if value is not None]))
     return code
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from securedata.cli.common import (
-    Bar,
+    Progress,
     add_command,
     add_corpus_options,
     add_output_options,
@@ -75,21 +75,8 @@ def verify(args: Namespace) -> int:
     found = reference(args, args.target)
     if args.prune:
         found.require_pin()
-    bar: Bar | None = None
-    seen = (0, 0)
-
-    def progress(objects: int, all_objects: int, done: int, total: int) -> None:
-        nonlocal bar, seen
-        if bar is None:
-            bar = Bar(args, "verifying", all_objects, total)
-        bar(objects - seen[0], done - seen[1])
-        seen = (objects, done)
-
-    try:
+    with Progress(args, "verifying") as progress:
         report = check(found, threads=args.threads, progress=progress)
-    finally:
-        if bar is not None:
-            bar.__exit__()
     pruned = None
     if args.prune:
         writer = Writer(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
@@ -135,25 +122,26 @@ def _tell(args: Namespace, report: Report, left: list[Finding], pruned: PruneRep
 def export(args: Namespace) -> int:
     """Run `securedata export`."""
     from securedata.corpus.export import export as restore
-    from securedata.corpus.export import wanted_columns
-    from securedata.corpus.opening import open_corpus
 
-    with open_corpus(reference(args, args.target), columns=wanted_columns()) as corpus:
-        total = int(corpus.table.column("size").to_numpy().sum())
-        with Bar(args, "exporting", len(corpus), total) as bar:
-            report = restore(
-                corpus,
-                args.destination,
-                prefix=args.path,
-                overwrite=args.overwrite,
-                allow_plaintext_export=args.allow_plaintext_export,
-                progress=bar,
-            )
-    if args.json:
-        print_json(asdict(report))
-    else:
-        print(
-            f"{plural(report.written, 'file')} written ({size(report.bytes)}), {report.there:,} there already, "
-            f"in {args.destination}: this is plaintext now"
+    with Progress(args, "exporting") as progress:
+        report = restore(
+            reference(args, args.target),
+            args.destination,
+            allow_plaintext_export=args.allow_plaintext_export,
+            prefix=args.path,
+            overwrite=args.overwrite,
+            progress=progress,
         )
-    return 0
+    failed = [{"path": path, "error": type(error).__name__, "text": str(error)} for path, error in report.failed]
+    if args.json:
+        print_json({**asdict(report), "failed": failed, "complete": report.complete})
+        return 0 if report.complete else 1
+    print(
+        f"{plural(report.written, 'file')} written ({size(report.bytes)}), {report.right_already:,} right already, "
+        f"in {report.destination}: this is plaintext now"
+    )
+    for one in failed[:_SHOWN]:
+        print(f"{one['path']}: {one['text']}")
+    if len(failed) > _SHOWN:
+        print(f"and {len(failed) - _SHOWN:,} more that failed (--json lists them all)")
+    return 0 if report.complete else 1

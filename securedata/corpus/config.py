@@ -24,7 +24,7 @@ from securedata.errors import ConfigError, PinRequired
 from securedata.keys.pin import Pin, parse_pin
 
 SCHEME = "securedata://"
-_OPTIONS = ("role", "profile", "region", "endpoint_url")
+_OPTIONS = ("role", "profile", "region", "endpoint_url", "sts_endpoint_url")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FORBIDDEN = ("key", "secret", "token", "password")
 

@@ -13,10 +13,10 @@ from securedata.corpus.config import Reference
 from securedata.corpus.head import Head, OpenedHead, Seen, read_head
 from securedata.corpus.index import Index
 from securedata.corpus.parts import read_table
+from securedata.corpus.place import Place
 from securedata.corpus.schema import SCHEMA, TRAINING
 from securedata.errors import CorpusGone, NotACorpus, NotFound, PartMissing
 from securedata.keys.grant import Grant
-from securedata.keys.kms import open_all
 from securedata.storage.base import Storage
 
 _T = TypeVar("_T")
@@ -40,17 +40,17 @@ def grant_for(opened: OpenedHead, ttl: float) -> Grant:
     return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), ttl)
 
 
-def load(reference: Reference, storage: Storage, options: Options, seen: Seen | None) -> tuple[OpenedHead, Index]:
+def load(reference: Reference, place: Place, options: Options, seen: Seen | None) -> tuple[OpenedHead, Index]:
     """Open the current head and index its rows.
 
     Raises:
         CorpusGone, NotACorpus, PartMissing, FormatError, KeysError, MalformedManifest, InvalidArgument
     """
-    trusted = open_all(reference.kms)
+    storage = place.storage
     missing: NotFound | None = None
     named = b""
     for _ in range(_TRIES):
-        opened = or_no_corpus(reference, storage, lambda: read_head(storage, trusted, reference.pins, seen))
+        opened = or_no_corpus(reference, storage, lambda: read_head(storage, place.trusted, reference.pins, seen))
         head = opened.head
         if missing and any(part.id == named for part in head.parts):
             break

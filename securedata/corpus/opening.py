@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.loading import Options, grant_for, load
+from securedata.corpus.place import enter
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import TRAINING
 from securedata.storage.base import Storage
-from securedata.storage.registry import open_storage
 
 
 class UnpinnedWarning(UserWarning):
@@ -27,6 +28,7 @@ def open_corpus(
     pin: str | Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     filter: pc.Expression | None = None,
+    role: str | None = None,
     ttl: float = 3600.0,
     kms_wait: float = 600.0,
     refresh: bool = False,
@@ -40,6 +42,7 @@ def open_corpus(
         pin: which corpus is meant, as `securedata info` prints it. Without one a warning shows it.
         columns: manifest columns to keep in memory besides path and subjects; None: what training needs.
         filter: a pyarrow expression over the manifest's columns; only rows that pass are kept, with their keys.
+        role: ARN of a role to assume, under a policy cut to this corpus; needs the pin.
         ttl: seconds that the keys may be used before the KMS is asked again.
         kms_wait: seconds that a read waits, after the deadline, for a KMS that is away.
         refresh: a pickle of this corpus may be opened at a newer generation than it was made from.
@@ -52,7 +55,9 @@ def open_corpus(
     # path to find rows by, subjects to tell an erased person's object from a lost one
     kept = TRAINING if columns is None else tuple(dict.fromkeys(("path", "subjects", *columns)))
     options = Options(kept, filter, ttl, kms_wait, refresh)
-    place = storage if storage is not None else open_storage(reference.root)
+    if role is not None:
+        reference = replace(reference, options={**reference.options, "role": role})
+    place = enter(reference, storage=storage)
     opened, index = load(reference, place, options, None)
     if not reference.pins:
         warnings.warn(
@@ -60,6 +65,6 @@ def open_corpus(
             UnpinnedWarning,
             stacklevel=2,
         )
-    corpus = Corpus(reference, place, options, opened.head, index, grant_for(opened, options.ttl))
+    corpus = Corpus(reference, place, options, opened.head, index, grant_for(opened, place.ttl(options.ttl)))
     corpus.counters.unwraps = 1
     return corpus

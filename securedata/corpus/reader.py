@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
+from securedata.access.session import Session
+from securedata.corpus.batch import Batch, Piece
 from securedata.corpus.config import Reference
 from securedata.corpus.head import Head, OpenedHead, Seen, read_head
 from securedata.corpus.index import Index, Location
@@ -18,15 +20,13 @@ from securedata.corpus.leaving import object_key
 from securedata.corpus.loading import Options, grant_for, load, or_no_corpus
 from securedata.corpus.missing import explain_missing
 from securedata.corpus.objectfile import ObjectFile
+from securedata.corpus.place import Place, enter
 from securedata.corpus.shared import spawning
 from securedata.errors import GenerationChanged, NotFound, SecuredataError
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind
 from securedata.format.sealed import Expect, open_into, open_range
 from securedata.keys.grant import Grant, Lease
-from securedata.keys.kms import open_all
-from securedata.storage.base import Storage
-from securedata.storage.registry import open_storage
 
 _RECHECK = 10.0
 
@@ -51,11 +51,11 @@ class Corpus:
     """
 
     def __init__(
-        self, reference: Reference, storage: Storage, options: Options, head: Head, index: Index, grant: Grant
+        self, reference: Reference, place: Place, options: Options, head: Head, index: Index, grant: Grant
     ) -> None:
         self._begin(
             reference if reference.pins else replace(reference, pins=(head.pin,)),
-            storage,
+            place,
             options,
             head.corpus_id,
             str(head.pin),
@@ -67,7 +67,7 @@ class Corpus:
     def _begin(
         self,
         reference: Reference,
-        storage: Storage,
+        place: Place,
         options: Options,
         corpus_id: bytes,
         pin: str,
@@ -83,7 +83,8 @@ class Corpus:
         self.index = index
         self.reference = reference
         self.counters = Counters()
-        self._storage = storage
+        self._place = place
+        self._storage = place.storage
         self._options = options
         self._rechecked = 0.0
         self._lease = Lease(grant, self._renew, self.root, options.kms_wait)
@@ -195,6 +196,47 @@ class Corpus:
         counters.seconds_decrypt += time.perf_counter() - started - waited
         return out
 
+    def read_many(
+        self, pieces: Sequence[Piece], in_flight: int = 256 * 1024 * 1024
+    ) -> Iterator[tuple[int, bytearray | SecuredataError]]:
+        """Fetch pieces of many rows side by side; each is decrypted and yielded as it lands, with its position.
+
+        Args:
+            pieces: what of which rows.
+            in_flight: bytes under way at once; a larger piece goes alone.
+
+        Yields:
+            The position in `pieces`, and the plaintext, or the error that reading this piece raised.
+
+        Raises:
+            KeysExpired, KMSDenied, ...: nothing can be read.
+        """
+        self._lease.check()
+        index, counters = self.index, self.counters
+        batch = Batch(pieces, index, self._expect)
+        begun = time.perf_counter()
+        for position, got in self._storage.get_many(batch.wanted, in_flight):
+            landed = time.perf_counter()
+            counters.seconds_fetch += landed - begun
+            for at, outcome in batch.land(position, got):
+                if isinstance(outcome, NotFound):
+                    yield at, self._explained(index, pieces[at].i, outcome)
+                    continue
+                if not isinstance(outcome, SecuredataError):
+                    counters.objects += 1
+                    counters.bytes += len(outcome)
+                    counters.seconds_decrypt += time.perf_counter() - landed
+                yield at, outcome
+            begun = time.perf_counter()
+
+    def _explained(self, index: Index, i: int, error: NotFound) -> SecuredataError:
+        try:
+            better = self._explain(index, i)
+        except SecuredataError as worse:
+            better = worse
+        better.__cause__ = error
+        return better
+
     def open(self, where: str | int) -> ObjectFile:
         """A row's object as a seekable binary file with a read-ahead of 256 kB; stays that object after `refresh`."""
         index = self.index
@@ -240,10 +282,10 @@ class Corpus:
         """
         seen = self._seen(self._lease.grant)
         before = self.generation
-        opened, index = load(self.reference, self._storage, self._options, seen)
+        opened, index = load(self.reference, self._place, self._options, seen)
         self.counters.unwraps += 1
         self.index, self.generation = index, opened.head.generation
-        self._lease = Lease(grant_for(opened, self._options.ttl), self._renew, self.root, self._options.kms_wait)
+        self._lease = Lease(self._grant(opened), self._renew, self.root, self._options.kms_wait)
         return self.generation != before
 
     def close(self) -> None:
@@ -263,16 +305,19 @@ class Corpus:
         return Seen(grant.generation, grant.superseded)
 
     def _reread(self, seen: Seen | None) -> OpenedHead:
-        trusted = open_all(self.reference.kms)
         self.counters.unwraps += 1
         return or_no_corpus(
             self.reference,
             self._storage,
-            lambda: read_head(self._storage, trusted, self.reference.pins, seen),
+            lambda: read_head(self._storage, self._place.trusted, self.reference.pins, seen),
         )
 
+    def _grant(self, opened: OpenedHead) -> Grant:
+        return grant_for(opened, self._place.ttl(self._options.ttl))
+
     def _renew(self, old: Grant) -> Grant:
-        return grant_for(self._reread(self._seen(old)), self._options.ttl)
+        self._place.renew()
+        return self._grant(self._reread(self._seen(old)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         if spawning() and self.index.shareable:
@@ -286,21 +331,29 @@ class Corpus:
                 self.generation,
                 self.index,
                 self._lease.grant,
+                self._place.session,
             )
         return _reopen, (self.reference, self._options, self.generation)
 
 
 def _attach(
-    reference: Reference, options: Options, corpus_id: bytes, pin: str, generation: int, index: Index, grant: Grant
+    reference: Reference,
+    options: Options,
+    corpus_id: bytes,
+    pin: str,
+    generation: int,
+    index: Index,
+    grant: Grant,
+    session: Session | None,
 ) -> Corpus:
     corpus = Corpus.__new__(Corpus)
-    corpus._begin(reference, open_storage(reference.root), options, corpus_id, pin, generation, index, grant)
+    corpus._begin(reference, enter(reference, session=session), options, corpus_id, pin, generation, index, grant)
     return corpus
 
 
 def _reopen(reference: Reference, options: Options, generation: int) -> Corpus:
-    storage = open_storage(reference.root)
-    opened, index = load(reference, storage, options, None)
+    place = enter(reference)
+    opened, index = load(reference, place, options, None)
     if opened.head.generation != generation and not options.refresh:
         index.close()
         raise GenerationChanged(
@@ -308,7 +361,7 @@ def _reopen(reference: Reference, options: Options, generation: int) -> Corpus:
             "open the corpus anew, or with refresh=True to take the current rows",
             root=reference.root,
         )
-    corpus = Corpus(reference, storage, options, opened.head, index, grant_for(opened, options.ttl))
+    corpus = Corpus(reference, place, options, opened.head, index, grant_for(opened, place.ttl(options.ttl)))
     corpus.counters.unwraps = 1
     return corpus
 

@@ -282,15 +282,9 @@ def open_range(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expe
         raise InvalidArgument("a range needs the sealed size, from the row or from storage")
     if expect.size is None:
         return _open_range_unknown(key, fetch, offset, length, expect, expect.sealed_size)
+    ranges = ranges_for(offset, length, expect)
     header_length = expect.sealed_size - message_size(expect.size)
-    if not FIXED <= header_length <= MAX_HEADER:
-        _wrong_length(expect, f"{expect.sealed_size} for {expect.size} of plaintext")
     start, length = header_length + PREFIX, max(0, min(length, expect.size - offset))
-    first, low, high = _chunks(offset, length, start, expect.sealed_size)
-    if length == 0 or low == start:
-        ranges = [(0, max(high, start) if length else start)]
-    else:
-        ranges = [(0, start), (low, high - low)]
     got = _fetch(fetch, ranges, expect)
     message, found = open_message(key, got[0][:start], expect)
     if found != header_length:
@@ -298,7 +292,25 @@ def open_range(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expe
     if length == 0:
         return bytearray()
     chunks = got[1] if len(ranges) == 2 else got[0][start:]
-    return _slice(message, first, chunks, offset, length, expect)
+    return _slice(message, offset // CHUNK, chunks, offset, length, expect)
+
+
+def ranges_for(offset: int, length: int, expect: Expect) -> list[tuple[int, int]]:
+    """What `open_range` fetches of an object whose row is known: (offset, length) of one range or two.
+
+    Raises:
+        Truncated: the row's sizes contradict each other.
+    """
+    if expect.sealed_size is None or expect.size is None:
+        raise InvalidArgument("the ranges are known in advance only with the sizes of a row")
+    header_length = expect.sealed_size - message_size(expect.size)
+    if not FIXED <= header_length <= MAX_HEADER:
+        _wrong_length(expect, f"{expect.sealed_size} for {expect.size} of plaintext")
+    start, length = header_length + PREFIX, max(0, min(length, expect.size - offset))
+    if length == 0:
+        return [(0, start)]
+    _, low, high = _chunks(offset, length, start, expect.sealed_size)
+    return [(0, high)] if low == start else [(0, start), (low, high - low)]
 
 
 def _open_range_unknown(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expect, sealed: int) -> bytearray:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from securedata.errors import InvalidArgument
 from securedata.storage.base import Storage
 from securedata.storage.local import LocalStorage
+from securedata.storage.s3 import Credentials, S3Storage
 
 
-def open_storage(root: str) -> Storage:
-    """The storage of a root: a local path, or a `file://` URL.
+def open_storage(
+    root: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
+) -> Storage:
+    """The storage of a root: a local path, a `file://` URL, or `s3://bucket/prefix`.
+
+    Args:
+        options: profile, region and endpoint_url, where the storage takes them.
+        credentials: of a session, where the storage takes them; None: its own.
 
     Raises:
         InvalidArgument: a scheme that no storage serves.
@@ -18,4 +27,6 @@ def open_storage(root: str) -> Storage:
         return LocalStorage(root)
     if scheme == "file":
         return LocalStorage(rest)
-    raise InvalidArgument(f"no storage serves {scheme}:// yet: use a local path or a file:// URL", root=root)
+    if scheme == "s3":
+        return S3Storage(root, options, credentials)
+    raise InvalidArgument(f"no storage serves {scheme}:// yet: use a local path, file:// or s3://", root=root)

@@ -1,0 +1,136 @@
+"""Where a corpus is and with which rights: its storage and KMS keys, under the role's session if there is one."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from securedata.access.policy import policy_text, session_policy
+from securedata.access.session import Keys, RoleSource, Session
+from securedata.corpus.config import Reference
+from securedata.errors import PinRequired
+from securedata.keys.kms import KMS, open_all
+from securedata.storage.base import Storage
+from securedata.storage.registry import open_storage
+
+_AWS = "aws-kms://"
+_JUST_NOW = 2.0
+
+
+class RoleCredentials:
+    """The credentials of a role's current session, for storage and KMS alike. One thread at a time renews."""
+
+    def __init__(self, source: RoleSource, session: Session | None = None) -> None:
+        self._source = source
+        self.session = session
+        self._assumed = 0.0
+        self._fresh_process()
+        _held.add(self)
+
+    def _fresh_process(self) -> None:
+        self._lock = threading.Lock()
+
+    def __call__(self, renew: bool) -> Keys:
+        """The keys to sign with; new ones if the session is over, or was refused (`renew`).
+
+        Raises:
+            AccessDenied, SessionExpired, StorageUnreachable
+        """
+        with self._lock:
+            over = self.session is None or self.session.remaining() <= 0
+            if over or (renew and time.monotonic() - self._assumed > _JUST_NOW):
+                self.session = self._source.assume()
+                self._assumed = time.monotonic()
+            assert self.session is not None
+            return self.session.keys
+
+    def remaining(self) -> float:
+        """Seconds that the session has left."""
+        return self.session.remaining() if self.session is not None else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A corpus's storage and trusted KMS keys."""
+
+    storage: Storage
+    trusted: Sequence[KMS]
+    credentials: RoleCredentials | None = field(default=None, repr=False)
+
+    def renew(self) -> None:
+        """New credentials, if they come from a role: keys live no longer than the session that fetched them."""
+        if self.credentials is not None:
+            self.credentials(True)
+
+    def ttl(self, wanted: float) -> float:
+        """How long a grant that begins now may last, in seconds."""
+        return wanted if self.credentials is None else max(0.0, min(wanted, self.credentials.remaining()))
+
+    @property
+    def session(self) -> Session | None:
+        """The session under way, which workers take over."""
+        return self.credentials.session if self.credentials is not None else None
+
+
+def enter(
+    reference: Reference, *, write: bool = False, session: Session | None = None, storage: Storage | None = None
+) -> Place:
+    """The place of a corpus. Contacts nobody yet.
+
+    Args:
+        write: the session may put objects.
+        session: one that another process assumed and handed over.
+        storage: in place of the one that the root names.
+
+    Raises:
+        PinRequired: a role without a pin: the policy is cut to the corpus id that the pin says.
+        InvalidArgument, InvalidKMSURI
+    """
+    trusted = open_all(reference.kms)
+    credentials = None
+    if reference.options.get("role"):
+        credentials = RoleCredentials(role_source(reference, write), session)
+        for kms in trusted:
+            kms.use(credentials)
+    if storage is None:
+        storage = open_storage(reference.root, reference.options, credentials)
+    return Place(storage, trusted, credentials)
+
+
+def role_source(reference: Reference, write: bool = False) -> RoleSource:
+    """The source of sessions for a corpus with a role.
+
+    Raises:
+        PinRequired, InvalidArgument
+    """
+    if not reference.pins:
+        raise PinRequired(
+            f"a session for {reference.root} is cut to the corpus that the pin names: give pin=, --pin, SECUREDATA_PIN "
+            "or the config entry; 'securedata info' prints it",
+            root=reference.root,
+        )
+    options = reference.options
+    arns = [uri.removeprefix(_AWS) for uri in reference.kms if uri.startswith(_AWS)]
+    policy = session_policy(reference.root, reference.pins[0].corpus_id, arns, write=write)
+    return RoleSource(
+        options["role"],
+        policy_text(policy),
+        profile=options.get("profile"),
+        region=options.get("region"),
+        endpoint_url=options.get("sts_endpoint_url"),
+    )
+
+
+_held: weakref.WeakSet[RoleCredentials] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for credentials in list(_held):
+        credentials._fresh_process()
+
+
+os.register_at_fork(after_in_child=_after_fork)
