@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.metadata import version
 
 from securedata.errors import InvalidArgument, SecuredataError, SubjectUnknown
 
@@ -25,6 +26,8 @@ examples:
 'securedata COMMAND --help' explains each. KMS and pin come from flags, the config file
 (~/.config/securedata/config.toml) or SECUREDATA_KMS and SECUREDATA_PIN, in this order."""
 
+DISTRIBUTION = "securedata-torch"
+
 # command: module that adds it; modules load no corpus code before they run
 _COMMANDS = {
     "init": "securedata.cli.init",
@@ -40,12 +43,10 @@ _COMMANDS = {
 
 def parser() -> ArgumentParser:
     """The whole command's parser."""
-    from securedata import __version__
-
     top = ArgumentParser(
         prog="securedata", description=_ABOUT, epilog=_EXAMPLE, formatter_class=RawDescriptionHelpFormatter
     )
-    top.add_argument("--version", action="version", version=f"securedata {__version__}")
+    top.add_argument("--version", action="version", version=f"securedata {version(DISTRIBUTION)}")
     subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in dict.fromkeys(_COMMANDS.values()):
         import_module(module).add_parser(subparsers)
