@@ -53,7 +53,7 @@ def add_parser(subparsers: Any) -> None:
         about=(
             "Restore the source files byte for byte, checked against the digests of their ingest, and a manifest\n"
             "(manifest.jsonl) with speakers and words, which 'securedata encrypt --manifest' reads.\n"
-            "This writes plaintext to a disk. A run that was killed is run again; files that are right already are left."
+            "This writes plaintext to a disk. A run that was killed is run again; files that are right are left."
         ),
         example="  securedata export voice-a ./restored --allow-plaintext-export",
     )
