@@ -1,0 +1,221 @@
+"""Writes plaintext files into one folder of this machine, and nowhere else, whatever links lie in it.
+
+Every folder below the destination is opened by its name alone and without following a link, from the descriptor of the
+one above: so no link, whoever puts it there and whenever, leads outside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+
+from securedata.errors import (
+    AccessDenied,
+    AlreadyExists,
+    InvalidArgument,
+    MalformedManifest,
+    SecuredataError,
+    StorageError,
+    StorageUnreachable,
+)
+from securedata.format.cobblestone import Buffer
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE = 4 * 1024 * 1024
+
+
+class DestinationFailed(StorageUnreachable):
+    """The destination takes nothing any more: no other file would fare better."""
+
+
+class Destination:
+    """An open folder to write plaintext into. Files appear whole or not at all; threads may share it."""
+
+    def __init__(self, path: str, root: str) -> None:
+        """Make the folder where it is missing; `root`: a corpus that it must not lie in.
+
+        Raises:
+            InvalidArgument, StorageError
+        """
+        self.path = path
+        real, corpus = os.path.realpath(path), os.path.realpath(root)
+        if "://" not in root and (real == corpus or real.startswith(corpus + os.sep)):
+            raise InvalidArgument(f"{path} lies inside the corpus {root}: choose a folder outside of it")
+        self._stopped = False
+        self._changed: set[str] = set()
+        try:
+            os.makedirs(path, exist_ok=True)
+            self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileExistsError:
+            raise InvalidArgument(f"{path} is a file: name a folder to export to") from None
+        except OSError as error:
+            raise self._error(error, path) from error
+
+    def __enter__(self) -> Destination:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    def stop(self) -> None:
+        """Let every write that is under way end soon, with an error and without its file."""
+        self._stopped = True
+
+    def write(
+        self,
+        path: str,
+        pieces: Iterable[Buffer],
+        *,
+        sha256: bytes,
+        size: int,
+        mtime_ns: int | None = None,
+        overwrite: bool = False,
+    ) -> bool:
+        """Write one file below the folder, unless it is there already.
+
+        Args:
+            path: relative and checked (`check_path`).
+            pieces: its content; not touched if the file is there.
+            sha256, size: what the content has to be.
+            overwrite: replace a file that has other content.
+
+        Returns:
+            Whether it was written.
+
+        Raises:
+            AlreadyExists: there is another file of that name, or a link or file where a folder belongs.
+            MalformedManifest: the content is not what it has to be; there is no file then.
+            StorageError: it cannot be written.
+            what `pieces` raises
+        """
+        folder, _, name = path.rpartition("/")
+        try:
+            with self._open(folder) as fd:
+                there = self._look(fd, name, sha256, size, mtime_ns)
+                if there == "right":
+                    return False
+                if there == "other" and not overwrite:
+                    raise AlreadyExists(
+                        f"a file of {self.path} is another one than the corpus holds: export to an empty folder, "
+                        "or say --overwrite",
+                        path=path,
+                    )
+                self._write(fd, name, pieces, sha256, size, mtime_ns, path)
+        except OSError as error:
+            if isinstance(error, SecuredataError):
+                raise
+            raise self._error(error, path) from error
+        self._changed.add(folder)
+        return True
+
+    def make_durable(self) -> None:
+        """What was written survives a power cut once this returns; the files' own content does before."""
+        folders = {""}
+        for folder in self._changed:
+            parts = folder.split("/")
+            folders.update("/".join(parts[:n]) for n in range(1, len(parts) + 1))
+        for folder in sorted(folders):
+            try:
+                with self._open(folder) as fd:
+                    os.fsync(fd)
+            except OSError as error:
+                raise self._error(error, folder) from error
+
+    @contextlib.contextmanager
+    def _open(self, folder: str) -> Iterator[int]:
+        """A folder below the destination, made where it is missing."""
+        fd = os.dup(self._fd)
+        try:
+            for name in folder.split("/") if folder else ():
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=fd)
+                below = os.open(name, _FOLDER, dir_fd=fd)
+                os.close(fd)
+                fd = below
+            yield fd
+        finally:
+            os.close(fd)
+
+    def _look(self, folder: int, name: str, sha256: bytes, size: int, mtime_ns: int | None) -> str:
+        try:
+            fd = os.open(name, _READ, dir_fd=folder)
+        except FileNotFoundError:
+            return "nothing"
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                return "other"
+            raise
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != size:
+                return "other"
+            digest = hashlib.sha256()
+            while piece := os.read(fd, _PIECE):
+                digest.update(piece)
+            if digest.digest() != sha256:
+                return "other"
+            if mtime_ns is not None and status.st_mtime_ns != mtime_ns:
+                os.utime(fd, ns=(mtime_ns, mtime_ns))
+            return "right"
+        finally:
+            os.close(fd)
+
+    def _write(
+        self,
+        folder: int,
+        name: str,
+        pieces: Iterable[Buffer],
+        sha256: bytes,
+        size: int,
+        mtime_ns: int | None,
+        path: str,
+    ) -> None:
+        # a name of its own length, since NAME.part may be too long, or the name of another file of the corpus
+        part = f".{hashlib.sha256(name.encode()).hexdigest()[:24]}.part"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part, dir_fd=folder)  # of an export that was killed
+        fd = os.open(part, _NEW, 0o666, dir_fd=folder)
+        try:
+            try:
+                digest, written = hashlib.sha256(), 0
+                for piece in pieces:
+                    if self._stopped:
+                        raise DestinationFailed("the export was stopped; run it again to go on", path=path)
+                    digest.update(piece)
+                    view = memoryview(piece)
+                    written += len(view)
+                    while len(view):
+                        view = view[os.write(fd, view) :]
+                if written != size or digest.digest() != sha256:
+                    raise MalformedManifest(
+                        "an object is authentic and not what its row says of the source file; nothing was written "
+                        "for it, read it with 'securedata cat'",
+                        path=path,
+                    )
+                if mtime_ns is not None:
+                    os.utime(fd, ns=(mtime_ns, mtime_ns))
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=folder)
+            raise
+
+    def _error(self, error: OSError, path: str) -> StorageError:
+        """The text names the destination only: what lies below it has the names of people."""
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR):
+            text = f"in {self.path} a link, file or folder stands where the export has something else; take it away"
+            return AlreadyExists(text, path=path)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+            return DestinationFailed(f"{self.path}: {reason}; run it again to go on", path=path)
+        kind = AccessDenied if error.errno in (errno.EACCES, errno.EPERM) else StorageUnreachable
+        return kind(f"a file of {self.path} cannot be written: {reason}", path=path)
