@@ -285,6 +285,8 @@ def test_find_and_walk(fs: SecuredataFileSystem, rooted: SecuredataFileSystem) -
     assert fs.find("voice-a/bob/deep", withdirs=True) == named("bob/deep", "bob/deep/down", "bob/deep/down/d.bin")
     assert fs.find("voice-a/ann/a.wav") == named("ann/a.wav")
     assert fs.find("voice-a/nothing") == []
+    with pytest.raises(InvalidArgument, match="maxdepth"):
+        fs.find("voice-a", maxdepth=0)
     details = fs.find("voice-a", detail=True)
     assert details == {path: fs.info(path) for path in sorted(named(*SEEN))}
     walked = {path: (dirs, files) for path, dirs, files in rooted.walk("")}

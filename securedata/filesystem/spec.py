@@ -85,8 +85,6 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         Raises:
             NoSuchPath, IsAFolder, PlaintextRefused, InvalidArgument, and what reading an object raises
         """
-        if set(mode) - set("rbt"):
-            self._read_only()
         kwargs["asked_by_open"] = True
         return super().open(path, mode, block_size, cache_options, compression, **kwargs)
 
