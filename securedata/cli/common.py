@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
+
+SHOWN = 20
+"""Lines of a list that people get to see; --json has them all."""
+
+_SCHEME = "securedata://"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Help(RawDescriptionHelpFormatter):
+    """Help with the positional arguments in the usage line and the options below: the same text on every Python."""
+
+    def _format_usage(self, usage: str | None, actions: Iterable[Action], groups: Any, prefix: str | None) -> str:
+        words = [self._prog, "[options]"]
+        for action in actions:
+            if not action.option_strings:
+                words.append(self._format_args(action, self._get_default_metavar_for_positional(action)))
+        return f"usage: {' '.join(words)}\n\n"
+
+
+class Parser(ArgumentParser):
+    """A parser whose options cannot be abbreviated, so that a script does not break when options are added."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "formatter_class": Help, "allow_abbrev": False})
+        self.color = False  # of Python 3.14
 
 
 def add_command(
@@ -20,8 +46,7 @@ def add_command(
         name,
         help=help,
         description=about,
-        epilog=f"example:\n{example}",
-        formatter_class=RawDescriptionHelpFormatter,
+        epilog=f"{'examples' if example.count(chr(10)) else 'example'}:\n{example}",
     )
     parser.set_defaults(run=run)
     return parser
@@ -56,10 +81,36 @@ def add_writer_options(parser: ArgumentParser) -> None:
     )
     group.add_argument(
         "--accept-generation",
-        type=int,
+        type=positive,
         metavar="N",
         help="accept a head of this generation although a newer one was seen, after you restored it yourself",
     )
+
+
+def positive(text: str) -> int:
+    """An option's value: a whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def add_threads(parser: Any, default: str) -> None:
+    """`--threads`."""
+    text = f"files under way at once (default: {default})"
+    parser.add_argument("--threads", type=positive, metavar="N", help=text)
+
+
+def add_target(parser: ArgumentParser) -> None:
+    """The corpus to read."""
+    parser.add_argument("target", metavar="CORPUS", help="NAME, securedata://NAME, a path or a URL")
+
+
+def split_target(target: str, path: str) -> tuple[str, str]:
+    """A corpus and a path in it, which securedata://NAME/PATH holds both."""
+    if target.startswith(_SCHEME):
+        name, _, rest = target[len(_SCHEME) :].partition("/")
+        return _SCHEME + name, "/".join(part for part in (rest.strip("/"), path) if part)
+    return target, path
 
 
 def reference(args: Namespace, target: str) -> Reference:
@@ -75,6 +126,33 @@ def say(args: Namespace, text: str) -> None:
         print(text, file=sys.stderr)
 
 
+def warn(text: str) -> None:
+    """What people must hear of, also with --quiet and --json."""
+    print(f"securedata: {text}", file=sys.stderr)
+
+
+def fail(text: str) -> int:
+    """The one line that says why the exit code is 1."""
+    warn(f"error: {text}")
+    return 1
+
+
+def clean(text: str) -> str:
+    """Text for a terminal, without characters that could steer it or change the order of others."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def show(args: Namespace, title: str, lines: Sequence[str]) -> None:
+    """A list for people on standard error, cut where it is long; --json has it as a whole."""
+    if args.json or not lines:
+        return
+    print(f"{title} ({len(lines):,}):", file=sys.stderr)
+    for line in lines[:SHOWN]:
+        print(f"  {clean(line)}", file=sys.stderr)
+    if len(lines) > SHOWN:
+        print(f"  and {len(lines) - SHOWN:,} more (--json lists them all)", file=sys.stderr)
+
+
 def print_json(document: object) -> None:
     """The document of `--json`."""
     print(json.dumps(document, indent=2, ensure_ascii=False))
@@ -82,7 +160,7 @@ def print_json(document: object) -> None:
 
 def table(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
     """Rows of text in columns; those in `right` are set flush right."""
-    listed = [list(row) for row in rows]
+    listed = [[clean(cell) for cell in row] for row in rows]
     if not listed:
         return ""
     widths = [max(len(row[i]) for row in listed) for i in range(len(listed[0]))]
@@ -103,6 +181,15 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError("unreachable")
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: 0.50 s, 4:05, 12:00:05."""
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def plural(count: int, noun: str) -> str:

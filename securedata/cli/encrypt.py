@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from argparse import ArgumentTypeError, Namespace
-from dataclasses import asdict
+from argparse import SUPPRESS, ArgumentTypeError, Namespace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from securedata.cli.common import (
@@ -12,11 +12,14 @@ from securedata.cli.common import (
     add_command,
     add_corpus_options,
     add_output_options,
+    add_threads,
     add_writer_options,
+    fail,
     plural,
     print_json,
     reference,
     say,
+    show,
     size,
 )
 from securedata.cli.init import announce
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
     from securedata.corpus.config import Reference
     from securedata.corpus.ingest.pipeline import IngestReport
     from securedata.corpus.ingest.sources import SourceList
-
-_SHOWN = 20
 
 
 def add_parser(subparsers: Any) -> None:
@@ -71,11 +72,13 @@ def add_parser(subparsers: Any) -> None:
         type=_column,
         help="which column of the manifest is meant, as speaker=client_id; may be given again",
     )
+    words.add_argument("--column", dest="columns", action="append", type=_column, help=SUPPRESS)
+    words.add_argument("--split", metavar="NAME", help="the split of recordings for which nothing else names one")
     words.add_argument("--only-listed", action="store_true", help="take only the files that the manifest names")
     work = parser.add_argument_group("work")
     work.add_argument("--replace", action="store_true", help="recordings that changed replace those in the corpus")
     work.add_argument("--checksum", action="store_true", help="compare digests rather than sizes and times")
-    work.add_argument("--threads", type=int, metavar="N", help="files under way at once (default: two per core)")
+    add_threads(work, "two per core")
     work.add_argument("--name", help="name of a corpus that is made (default: after its folder)")
     add_corpus_options(parser)
     add_writer_options(parser)
@@ -105,6 +108,8 @@ def encrypt(args: Namespace) -> int:
         layout=args.layout,
         only_listed=args.only_listed,
     )
+    if args.split:
+        sources = with_split(sources, args.split)
     target = _made(args)
     writer = Writer(target, single_writer=args.single_writer, accept_generation=args.accept_generation)
     with Bar(args, "sealing", len(sources), total_bytes(sources)) as bar:
@@ -115,28 +120,38 @@ def encrypt(args: Namespace) -> int:
         print_json({"root": target.root, "name": target.name, **_described(report, sources)})
     else:
         _tell(args, target, report, sources)
-    return 0 if report.complete else 1
+    left = sum(not one.taken for one in report.problems) + len(report.conflicts) + len(report.erased)
+    why = "" if args.json else ", for the reasons above"
+    return fail(f"{plural(left, 'recording')} of {args.src} not taken{why}") if left else 0
+
+
+def with_split(sources: SourceList, split: str) -> SourceList:
+    """The same recordings, with `split` where they have none."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    column = sources.table.column("split")
+    column = pc.if_else(pc.equal(column, ""), pa.scalar(split, column.type), column)
+    at = sources.table.schema.get_field_index("split")
+    return replace(sources, table=sources.table.set_column(at, sources.table.schema.field(at), column))
 
 
 def _made(args: Namespace) -> Reference:
-    """The corpus to write to; made if the place for it is new or empty."""
-    from securedata.corpus.config import normal_root, resolve
-    from securedata.corpus.create import create_corpus, interrupted
-    from securedata.errors import ConfigError
+    """The corpus to write to; made if the place for it is new or empty.
 
-    try:
-        found = reference(args, args.target)
-    except ConfigError:
-        if "://" in args.target or os.path.exists(args.target) or args.pin:
-            raise
-        found = resolve(os.path.join(".", args.target), args.kms)
+    A name that the config does not hold is an error, not a new folder: it may be a slip of the pen.
+    """
+    from securedata.corpus.config import normal_root
+    from securedata.corpus.create import create_corpus, interrupted
+
+    found = reference(args, args.target)
     if "://" in found.root or found.options:
         return found
-    empty = not os.path.isdir(found.root) or not set(os.listdir(found.root)) - {".lock", "head.tmp"}
-    if not empty or (found.pins and not interrupted(found)):
+    files = set(os.listdir(found.root)) if os.path.isdir(found.root) else set()
+    if "head" in files or (found.pins and not interrupted(found)):
         return found
     created = create_corpus(
-        normal_root(found.root), args.kms or found.kms, args.name or found.name, single_writer=args.single_writer
+        normal_root(found.root), found.kms, args.name or found.name, single_writer=args.single_writer
     )
     announce(args, created)
     return created.reference
@@ -171,17 +186,7 @@ def _tell(args: Namespace, target: Reference, report: IngestReport, sources: Sou
         say(args, f"{plural(sources.ignored, 'file')} without an audio suffix left alone")
     for group in sources.near_duplicates:
         say(args, f"taken for different people, are they? {', '.join(repr(name) for name in group)}")
-    _list(args, "not taken", [f"{one.path}: {one.reason}" for one in report.problems if not one.taken])
-    _list(args, "taken, but look", [f"{one.path}: {one.reason}" for one in report.problems if one.taken])
-    _list(args, "other content or people under a path that is taken (--replace to replace it)", report.conflicts)
-    _list(args, "of people who were erased, not taken", report.erased)
-
-
-def _list(args: Namespace, title: str, lines: list[str]) -> None:
-    if not lines:
-        return
-    say(args, f"{title} ({len(lines):,}):")
-    for line in lines[:_SHOWN]:
-        say(args, f"  {line}")
-    if len(lines) > _SHOWN:
-        say(args, f"  and {len(lines) - _SHOWN:,} more (--json lists them all)")
+    show(args, "not taken", [f"{one.path}: {one.reason}" for one in report.problems if not one.taken])
+    show(args, "taken, but look", [f"{one.path}: {one.reason}" for one in report.problems if one.taken])
+    show(args, "other content or people under a path that is taken (--replace to replace it)", report.conflicts)
+    show(args, "of people who were erased, not taken", report.erased)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from securedata.cli.common import (
     add_command,
     add_corpus_options,
     add_output_options,
+    add_target,
+    clean,
+    duration,
+    fail,
     print_json,
     reference,
     size,
     table,
 )
-from securedata.errors import InvalidArgument, KeysError, NoSuchPath
+from securedata.errors import InvalidArgument, KeysError, NoSuchPath, PinMismatch
 
-_COLUMNS = ["path", "frames", "frames_in_segment", "sample_rate", "speaker", "split", "language"]
+if TYPE_CHECKING:
+    from securedata.corpus.reader import Corpus
+
+_COLUMNS = ["path", "frames", "frames_in_segment", "sample_rate", "speaker", "subjects"]
 
 
 def add_parser(subparsers: Any) -> None:
@@ -37,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
             "  securedata info voice-a --object 3f2a...    # the path of an object that an error named"
         ),
     )
-    parser.add_argument("target", metavar="CORPUS", help="NAME, securedata://NAME, a path or a URL")
+    add_target(parser)
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--config", action="store_true", help="print the config block for a colleague")
     what.add_argument("--object", metavar="ID", help="show the recordings in this object")
@@ -71,41 +78,52 @@ def info(args: Namespace) -> int:
         with _unpinned(lambda: open_corpus(found, columns=_COLUMNS)) as corpus:
             known.update(_contents(corpus), opened=True)
         code = 0
+    except PinMismatch:
+        raise
     except KeysError as error:
-        print(f"securedata: error: {error}", file=sys.stderr)
-        code = 1
+        code = fail(str(error))
     if args.json:
         print_json(known)
         return code
     if not known["opened"]:
         print("not opened, so the following is what storage says, and unproved:")
-    shown = {key: ", ".join(value) if isinstance(value, list) else value for key, value in known.items()}
-    shown.pop("opened")
-    if "bytes" in shown:
-        shown["bytes"], shown["hours"] = size(known["bytes"]), f"{known['hours']:.2f}"
-    print(table([(key.replace("_", " "), str(value)) for key, value in shown.items() if value is not None]))
+    known.pop("opened")
+    print(table([_line(key, value) for key, value in known.items() if value is not None]))
     return code
 
 
-def _contents(corpus: Any) -> dict[str, Any]:
+def _line(key: str, value: Any) -> tuple[str, str]:
+    if key == "bytes":
+        return key, f"{value:,} ({size(value)})"
+    if key == "seconds":
+        return "duration", duration(value)
+    shown = ", ".join(value) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else str(value)
+    return key.replace("_", " "), shown
+
+
+def _contents(corpus: Corpus) -> dict[str, Any]:
     import numpy as np
     import pyarrow.compute as pc
 
     rows = corpus.table
     frames = pc.coalesce(rows.column("frames_in_segment"), rows.column("frames")).to_numpy()
-    rates = np.maximum(rows.column("sample_rate").to_numpy(), 1)
+    rates = rows.column("sample_rate").to_numpy()
+    seconds = np.divide(frames, rates, out=np.zeros(len(frames)), where=rates != 0)
+    objects = rows.select(["object_id", "size"]).group_by("object_id", use_threads=False).aggregate([("size", "max")])
     return {
         "pin": corpus.pin,
         "generation": corpus.generation,
         "recordings": len(corpus),
-        "hours": float((frames / rates).sum() / 3600),
-        "bytes": int(rows.column("size").to_numpy().sum()),
+        "objects": objects.num_rows,
+        "seconds": float(seconds.sum()),
+        "bytes": pc.sum(objects.column("size_max")).as_py() or 0,
         "speakers": len(pc.unique(rows.column("speaker"))),
+        "subjects": len(pc.unique(pc.list_flatten(rows.column("subjects")))),
         "kms": list(corpus.reference.kms),
     }
 
 
-def _unpinned(open_it: Any) -> Any:
+def _unpinned(open_it: Callable[[], Corpus]) -> Corpus:
     """Without the warning: `info` is how a person learns the pin."""
     import warnings
 
@@ -121,7 +139,7 @@ def _config(args: Namespace) -> int:
     from securedata.corpus.opening import open_corpus
     from securedata.keys.local import SCHEME
 
-    with _unpinned(lambda: open_corpus(reference(args, args.target), columns=[])) as corpus:
+    with _unpinned(lambda: open_corpus(reference(args, args.target), columns=["path"])) as corpus:
         found = corpus.reference
     name = found.name or found.root.rstrip("/").rpartition("/")[2] or "corpus"
     print(entry_text(name, found), end="")
@@ -142,7 +160,7 @@ def _object(args: Namespace) -> int:
         wanted = b""
     if len(wanted) != 16:
         raise InvalidArgument("an object id has 32 hex digits, as an error's text shows it")
-    with _unpinned(lambda: open_corpus(reference(args, args.target), columns=[])) as corpus:
+    with _unpinned(lambda: open_corpus(reference(args, args.target), columns=["path"])) as corpus:
         rows = corpus.table
         paths = rows.filter(pc.equal(rows.column("object_id"), pa.scalar(wanted, pa.binary(16)))).column("path")
     if not len(paths):
@@ -150,5 +168,5 @@ def _object(args: Namespace) -> int:
     if args.json:
         print_json({"object": args.object, "paths": paths.to_pylist()})
     else:
-        print("\n".join(paths.to_pylist()))
+        print("\n".join(clean(path) for path in paths.to_pylist()))
     return 0

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from securedata.cli.common import add_command, add_output_options, print_json, say
+from securedata.cli.common import add_command, add_output_options, print_json, say, warn
 
 if TYPE_CHECKING:
     from securedata.corpus.create import Created
@@ -32,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
         action="append",
         default=[],
         metavar="URI",
-        help="KMS key that wraps the corpus key; may be repeated",
+        help="KMS key that wraps the corpus key; may be given again (or: SECUREDATA_KMS)",
     )
     parser.add_argument("--single-writer", action="store_true", help="allow storage without safe concurrent writing")
     add_output_options(parser)
@@ -42,7 +43,8 @@ def init(args: Namespace) -> int:
     """Run the command."""
     from securedata.corpus.create import create_corpus
 
-    created = create_corpus(args.root, args.kms, args.name, single_writer=args.single_writer)
+    kms = args.kms or os.environ.get("SECUREDATA_KMS", "").split()
+    created = create_corpus(args.root, kms, args.name, single_writer=args.single_writer)
     if args.json:
         print_json(described(created))
     else:
@@ -66,7 +68,10 @@ def described(created: Created) -> dict[str, Any]:
 
 def announce(args: Namespace, created: Created) -> None:
     """Tell people of a new corpus, and of the file that they must not lose."""
+    from securedata.keys.local import SCHEME, LocalKMS
+
     reference = created.reference
     say(args, f"new corpus {reference.name!r} at {reference.root}, entered in {created.config}")
-    for path in created.key_files:
-        say(args, f"its key is {path}: back up this file, without it the corpus is lost")
+    for uri in reference.kms:
+        if uri.startswith(SCHEME):  # also one that a run made which was killed
+            warn(f"its key is {LocalKMS(uri).path}: back up this file: without it the corpus is lost")

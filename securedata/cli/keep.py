@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from securedata.cli.common import (
+    SHOWN,
     Progress,
     add_command,
     add_corpus_options,
     add_output_options,
+    add_target,
+    add_threads,
     add_writer_options,
+    clean,
+    fail,
     plural,
     print_json,
     reference,
     say,
+    show,
     size,
 )
+from securedata.errors import SecuredataError
 
 if TYPE_CHECKING:
+    from securedata.corpus.config import Reference
     from securedata.corpus.report import Finding, PruneReport, Report
 
-_SHOWN = 20
+_PRUNED = ("Orphan", "OldTemporary", "LeavingDue")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -39,9 +48,9 @@ def add_parser(subparsers: Any) -> None:
         ),
         example="  securedata verify voice-a\n  securedata verify voice-a --prune",
     )
-    parser.add_argument("target", metavar="CORPUS", help="NAME, securedata://NAME, a path or a URL")
+    add_target(parser)
     parser.add_argument("--prune", action="store_true", help="delete what is left over; needs the pin")
-    parser.add_argument("--threads", type=int, metavar="N", help="objects under way at once")
+    add_threads(parser, "one per core, at most 8")
     add_corpus_options(parser)
     add_writer_options(parser)
     add_output_options(parser)
@@ -57,19 +66,18 @@ def add_parser(subparsers: Any) -> None:
         ),
         example="  securedata export voice-a ./restored --allow-plaintext-export",
     )
-    parser.add_argument("target", metavar="CORPUS", help="NAME, securedata://NAME, a path or a URL")
+    add_target(parser)
     parser.add_argument("destination", metavar="DEST", help="folder to write to")
-    parser.add_argument("--path", metavar="PREFIX", default="", help="only paths that begin with it")
+    parser.add_argument("--path", metavar="PATH", default="", help="only this recording, or what lies in this folder")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there with other content")
     parser.add_argument("--allow-plaintext-export", action="store_true", help="has to be said")
+    add_threads(parser, "one per core, at most 8")
     add_corpus_options(parser)
     add_output_options(parser)
 
 
 def verify(args: Namespace) -> int:
     """Run `securedata verify`."""
-    from securedata.corpus.commit import Writer
-    from securedata.corpus.verify import prune
     from securedata.corpus.verify import verify as check
 
     found = reference(args, args.target)
@@ -77,16 +85,27 @@ def verify(args: Namespace) -> int:
         found.require_pin()
     with Progress(args, "verifying") as progress:
         report = check(found, threads=args.threads, progress=progress)
-    pruned = None
-    if args.prune:
-        writer = Writer(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
-        pruned = prune(writer)
+    pruned, refused = _pruned(args, found) if args.prune else (None, None)
     left = [one for one in report.findings if pruned is None or not pruned.done_with(one)]
     if args.json:
         print_json(_described(report, left, pruned))
     else:
         _tell(args, report, left, pruned)
-    return 1 if left else 0
+    if refused is not None:  # what was found comes first: it tells why
+        raise refused
+    return fail(f"{plural(len(left), 'finding')} in {report.root}") if left else 0
+
+
+def _pruned(args: Namespace, found: Reference) -> tuple[PruneReport | None, SecuredataError | None]:
+    from securedata.corpus.commit import Writer
+    from securedata.corpus.verify import prune
+
+    try:
+        writer = Writer(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
+        with Progress(args, "pruning") as progress:
+            return prune(writer, progress), None
+    except SecuredataError as error:
+        return None, error
 
 
 def _described(report: Report, left: list[Finding], pruned: PruneReport | None) -> dict[str, Any]:
@@ -112,11 +131,20 @@ def _tell(args: Namespace, report: Report, left: list[Finding], pruned: PruneRep
         )
     if pruned is not None:
         print(f"pruned: {plural(len(pruned.deleted), 'key')}, {size(pruned.deleted_bytes)}")
-    for one in left[:_SHOWN]:
-        print(f"{one.error}: {one.text}")
-    if len(left) > _SHOWN:
-        print(f"and {len(left) - _SHOWN:,} more findings (--json lists them all)")
-    print("all is well" if not left else f"{plural(len(left), 'finding')}")
+    for one in left[:SHOWN]:
+        rows = f" [{', '.join(one.paths[:3])}{', ...' if len(one.paths) > 3 else ''}]" if one.paths else ""
+        print(clean(f"{one.error}: {one.text}{rows}"))
+    if len(left) > SHOWN:
+        print(f"and {len(left) - SHOWN:,} more findings (--json lists them all)")
+    if any(one.error in _PRUNED for one in left) and pruned is None:
+        print("'securedata verify --prune' deletes what nobody named or needs any more")
+    if report.changed_to is not None:
+        print(f"the corpus has generation {report.changed_to} by now: what came with it was not verified")
+    print("all is well" if not left else f"{plural(len(left), 'finding')}: {_counted(left)}")
+
+
+def _counted(findings: list[Finding]) -> str:
+    return ", ".join(f"{count:,} {error}" for error, count in Counter(one.error for one in findings).most_common())
 
 
 def export(args: Namespace) -> int:
@@ -130,18 +158,20 @@ def export(args: Namespace) -> int:
             allow_plaintext_export=args.allow_plaintext_export,
             prefix=args.path,
             overwrite=args.overwrite,
+            threads=args.threads,
             progress=progress,
         )
     failed = [{"path": path, "error": type(error).__name__, "text": str(error)} for path, error in report.failed]
     if args.json:
-        print_json({**asdict(report), "failed": failed, "complete": report.complete})
-        return 0 if report.complete else 1
-    print(
-        f"{plural(report.written, 'file')} written ({size(report.bytes)}), {report.right_already:,} right already, "
-        f"in {report.destination}: this is plaintext now"
-    )
-    for one in failed[:_SHOWN]:
-        print(f"{one['path']}: {one['text']}")
-    if len(failed) > _SHOWN:
-        print(f"and {len(failed) - _SHOWN:,} more that failed (--json lists them all)")
-    return 0 if report.complete else 1
+        print_json({**asdict(replace(report, failed=[])), "failed": failed, "complete": report.complete})
+    else:
+        print(
+            f"{plural(report.written, 'file')} written ({size(report.bytes)}), {report.right_already:,} right already, "
+            f"in {report.destination}: this is plaintext now"
+        )
+        say(
+            args,
+            f"to seal it again: securedata encrypt {args.destination} NEW --manifest {report.manifest} --layout none",
+        )
+        show(args, "not restored", [f"{one['path']}: {one['text']}" for one in failed])
+    return fail(f"{plural(len(failed), 'file')} of {report.root} not restored") if failed else 0

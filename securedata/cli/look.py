@@ -6,20 +6,39 @@ import os
 import stat
 import sys
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from securedata.cli.common import (
     add_command,
     add_corpus_options,
     add_output_options,
+    add_target,
+    duration,
+    plural,
     print_json,
     reference,
+    split_target,
     table,
 )
 from securedata.errors import InvalidArgument, NoSuchPath, PlaintextRefused
 
-_COLUMNS = ["path", "size", "frames", "sample_rate", "frames_in_segment", "speaker", "split", "language"]
-_PIECE = 4 * 1024 * 1024
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_COLUMNS = (
+    "path",
+    "size",
+    "frames",
+    "frames_in_segment",
+    "sample_rate",
+    "format",
+    "speaker",
+    "split",
+    "language",
+    "source_mtime_ns",
+)
+_SHOWN = ("speaker", "split", "language", "format", "sample_rate")
+_PIECE = 8 * 1024 * 1024
 
 
 def add_parser(subparsers: Any) -> None:
@@ -29,11 +48,22 @@ def add_parser(subparsers: Any) -> None:
         "ls",
         ls,
         help="list the recordings of a corpus",
-        about="List the recordings of a corpus with plaintext sizes and durations.",
-        example="  securedata ls voice-a\n  securedata ls voice-a ann/ --json",
+        about=(
+            "List the recordings in a folder of a corpus, like 'ls -l': plaintext size, duration, speaker, name.\n"
+            "A folder shows the sums of what lies below it, a recording that was cut into segments once for each."
+        ),
+        example=(
+            "  securedata ls voice-a\n  securedata ls voice-a ann\n"
+            "  securedata ls securedata://voice-a/ann/utt0.wav --json"
+        ),
     )
-    parser.add_argument("target", metavar="CORPUS", help="NAME, securedata://NAME, a path or a URL")
-    parser.add_argument("prefix", metavar="PREFIX", nargs="?", default="", help="only paths that begin with it")
+    add_target(parser)
+    parser.add_argument(
+        "path", metavar="PATH", nargs="?", default="", help="a folder or a recording (default: the top)"
+    )
+    parser.add_argument(
+        "-R", "--recursive", action="store_true", help="all recordings below it, with their whole paths"
+    )
     add_corpus_options(parser)
     add_output_options(parser)
     parser = add_command(
@@ -43,56 +73,133 @@ def add_parser(subparsers: Any) -> None:
         help="write one recording to a pipe",
         about=(
             "Decrypt one recording to standard output: to a pipe, or, with --allow-plaintext-export, into a file.\n"
-            "Nothing is written before it has been authenticated."
+            "No byte is written before the chunk that it is in has been authenticated."
         ),
         example="  securedata cat voice-a ann/utt0.wav | soxi -",
     )
-    parser.add_argument("target", metavar="CORPUS", help="NAME, securedata://NAME, a path or a URL")
-    parser.add_argument("path", metavar="PATH", help="logical path, as 'securedata ls' shows it")
+    add_target(parser)
+    parser.add_argument("path", metavar="PATH", nargs="?", default="", help="as 'securedata ls -R' shows it")
     parser.add_argument("--allow-plaintext-export", action="store_true", help="let plaintext reach a file")
+    parser.add_argument("--force", action="store_true", help="write to a terminal, whatever it makes of it")
     add_corpus_options(parser)
     parser.set_defaults(json=False, quiet=False)
 
 
+# ---------------------------------------------------------------- ls
+
+
 def ls(args: Namespace) -> int:
     """Run `securedata ls`."""
+    import pyarrow.compute as pc
+
     from securedata.corpus.opening import open_corpus
 
-    with open_corpus(reference(args, args.target), columns=_COLUMNS) as corpus:
-        rows = corpus.table.select(_COLUMNS).to_pylist()
-    rows = sorted((row for row in rows if row["path"].startswith(args.prefix)), key=lambda row: row["path"])
-    if args.prefix and not rows:
-        raise NoSuchPath(f"no path in {args.target} begins with what was asked for; 'securedata ls' lists them")
-    for row in rows:
-        frames = row.pop("frames_in_segment")
-        row["seconds"] = round((row["frames"] if frames is None else frames) / row["sample_rate"], 3)
+    target, path = split_target(args.target, args.path)
+    path = path.strip("/")
+    with open_corpus(reference(args, target), columns=_COLUMNS) as corpus:
+        rows = corpus.table
+    here = f"{path}/" if path else ""
+    exact = rows.filter(pc.equal(rows.column("path"), path))
+    below = rows.filter(pc.starts_with(rows.column("path"), here))
+    if path and not exact.num_rows and not below.num_rows:
+        raise NoSuchPath("the corpus has no such path; 'securedata ls' without one shows the top", path=path)
+    if exact.num_rows:
+        found, here = _recordings(exact), ""
+    elif args.recursive:
+        found, here = _recordings(below), ""
+    else:
+        deeper = pc.greater_equal(pc.find_substring(pc.utf8_slice_codeunits(below.column("path"), len(here)), "/"), 0)
+        found = _recordings(below.filter(pc.invert(deeper))) + _folders(below.filter(deeper), here)
+    found.sort(key=lambda one: str(one["path"]).encode())
     if args.json:
-        print_json(rows)
-    elif rows:
-        lines = [(f"{row['size']:,}", f"{row['seconds']:.2f} s", row["speaker"], row["path"]) for row in rows]
-        print(table(lines, frozenset({0, 1})))
+        print_json(found)
+    elif found:
+        print(table([_line(one, len(here)) for one in found], frozenset({0, 1})))
     return 0
+
+
+def _recordings(rows: pa.Table) -> list[dict[str, Any]]:
+    found = []
+    for row in rows.to_pylist():
+        frames = row["frames"] if row["frames_in_segment"] is None else row["frames_in_segment"]
+        found.append(
+            {
+                "path": row["path"],
+                "type": "recording",
+                "size": row["size"],
+                "seconds": round(frames / row["sample_rate"], 6) if row["sample_rate"] else 0.0,
+                **{name: row[name] for name in _SHOWN},
+                "mtime": row["source_mtime_ns"] / 1e9,
+            }
+        )
+    return found
+
+
+def _folders(rows: pa.Table, here: str) -> list[dict[str, Any]]:
+    """The folders right below `here`, with what lies anywhere in them; an object of several rows counts once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = pc.list_element(
+        pc.split_pattern(pc.utf8_slice_codeunits(rows.column("path"), len(here)), "/", max_splits=1), 0
+    )
+    objects = pa.table([names, rows.column("object_id"), rows.column("size"), _seconds(rows)], ["n", "id", "size", "s"])
+    objects = objects.group_by(["n", "id"], use_threads=False).aggregate(
+        [("size", "max"), ("s", "sum"), ("s", "count")]
+    )
+    folders = objects.group_by("n", use_threads=False).aggregate(
+        [("size_max", "sum"), ("s_sum", "sum"), ("s_count", "sum")]
+    )
+    return [
+        {
+            "path": f"{here}{one['n']}/",
+            "type": "folder",
+            "size": one["size_max_sum"],
+            "seconds": round(one["s_sum_sum"], 6),
+            "recordings": one["s_count_sum"],
+        }
+        for one in folders.to_pylist()
+    ]
+
+
+def _seconds(rows: pa.Table) -> pa.ChunkedArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    frames = pc.coalesce(rows.column("frames_in_segment"), rows.column("frames")).cast(pa.float64())
+    rates = rows.column("sample_rate")
+    return pc.if_else(pc.equal(rates, 0), 0.0, pc.divide(frames, rates.cast(pa.float64())))
+
+
+def _line(one: dict[str, Any], skip: int) -> tuple[str, str, str, str]:
+    what = one["speaker"] if one["type"] == "recording" else plural(one["recordings"], "recording")
+    return f"{one['size']:,}", duration(one["seconds"]), what, one["path"][skip:]
+
+
+# ---------------------------------------------------------------- cat
 
 
 def cat(args: Namespace) -> int:
     """Run `securedata cat`."""
     from securedata.corpus.opening import open_corpus
 
+    target, path = split_target(args.target, args.path)
+    if not path:
+        raise InvalidArgument("which recording? Give its path, as 'securedata ls -R' shows it")
     output = sys.stdout.buffer
-    kind = os.fstat(output.fileno()).st_mode
-    if stat.S_ISREG(kind) and not args.allow_plaintext_export:
+    if stat.S_ISREG(os.fstat(output.fileno()).st_mode) and not args.allow_plaintext_export:
         raise PlaintextRefused(
             "standard output is a file, so plaintext would reach a disk: say --allow-plaintext-export if you mean it"
         )
-    if os.isatty(output.fileno()):
-        raise InvalidArgument("a recording is not for a terminal: pipe it into a player, as | ffplay -")
-    with open_corpus(reference(args, args.target), columns=[]) as corpus:
-        i = corpus.find(args.path)
-        if corpus.value("size", i) <= 16 * _PIECE:
+    if os.isatty(output.fileno()) and not args.force:
+        raise InvalidArgument("a recording is not for a terminal: pipe it into a player, as | ffplay -, or say --force")
+    with open_corpus(reference(args, target), columns=["path"]) as corpus:
+        i = corpus.find(path)
+        size = corpus.value("size", i)
+        if size <= _PIECE:
             output.write(corpus.read(i))
         else:
-            with corpus.open(i) as file:
-                while piece := file.read(_PIECE):
-                    output.write(piece)
+            for at in range(0, size, _PIECE):
+                output.write(corpus.read_range(i, at, _PIECE))
     output.flush()
     return 0

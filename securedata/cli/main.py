@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+import warnings
+from argparse import Action, ArgumentParser, Namespace
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import version
+from typing import TextIO
 
+from securedata.cli.common import Parser, clean, fail, warn
 from securedata.errors import InvalidArgument, SecuredataError, SubjectUnknown
 
 _ABOUT = """\
@@ -43,36 +46,77 @@ _COMMANDS = {
 
 def parser() -> ArgumentParser:
     """The whole command's parser."""
-    top = ArgumentParser(
-        prog="securedata", description=_ABOUT, epilog=_EXAMPLE, formatter_class=RawDescriptionHelpFormatter
+    top = Parser(prog="securedata", description=_ABOUT, epilog=_EXAMPLE)
+    top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    subparsers = top.add_subparsers(
+        title="commands", prog="securedata", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    top.add_argument("--version", action="version", version=f"securedata {version(DISTRIBUTION)}")
-    subparsers = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in dict.fromkeys(_COMMANDS.values()):
         import_module(module).add_parser(subparsers)
     return top
 
 
+class _Version(Action):
+    """Looks the version up when it is asked for, for that takes a third of the command's start."""
+
+    def __call__(self, parser: ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"securedata {version(DISTRIBUTION)}")
+        parser.exit()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     args = parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of people in a terminal of another alphabet
+    with warnings.catch_warnings():
+        warnings.filterwarnings("once", ".* was opened without a pin", UserWarning)
+        warnings.showwarning = _show_warning
+        return _run(args)
+
+
+def _run(args: Namespace) -> int:
     try:
         code: int = args.run(args)
         sys.stdout.flush()
         return code
     except (InvalidArgument, SubjectUnknown) as error:
-        print(f"securedata {args.command}: {error}", file=sys.stderr)
+        print(f"securedata {args.command}: error: {_text(error)}", file=sys.stderr)
         return 2
     except SecuredataError as error:
-        print(f"securedata: error: {error}", file=sys.stderr)
-        return 1
+        return fail(" ".join(_text(error).splitlines()))
     except BrokenPipeError:
         # whoever read our output has seen enough; keep the interpreter from complaining at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return fail(f"{error.strerror or type(error).__name__}{where}")
     except KeyboardInterrupt:
-        print("\nsecuredata: interrupted; what was committed stays, run it again for the rest", file=sys.stderr)
+        warn("interrupted; what was committed stays, run it again for the rest")
         return 130
+
+
+def _text(error: SecuredataError) -> str:
+    """The error's text, and the logical path, which is never in it: here only the user sees it."""
+    path = error.path if error.path and error.path not in str(error) else ""
+    return str(error) + (f" [{clean(path)}]" if path else "")
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    if issubclass(category, UserWarning):
+        warn(f"warning: {message}")
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 if __name__ == "__main__":
