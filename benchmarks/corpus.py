@@ -59,7 +59,7 @@ def section_million(args: argparse.Namespace, work: Path) -> Found:
     small, large = corpus(work, files, args.few), corpus(work, files, args.rows)
     figures, results = million.measure_opening(work, large, args.runs)
     same, reading = million.measure_same(small, large, args.runs)
-    above, workers = million.measure_workers(work, large, args.runs)
+    above, workers = million.measure_workers(work, large, args.runs, args.methods.split(","), args.ttl)
     return figures + same + above, {"opening": results, "reading": reading, "workers": workers}
 
 
@@ -81,6 +81,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=64, help="how many clips of 15 s")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the large corpus")
     parser.add_argument("--few", type=int, default=1_000, help="rows of the small one, for ds[i] beside each other")
+    parser.add_argument("--methods", default=",".join(million.METHODS), help="how workers are started (default: all)")
+    parser.add_argument("--ttl", type=float, default=3.0, help="seconds until a measured worker renews its keys")
     parser.add_argument("--files", type=int, default=100_000, help="files of the folder that is ingested again")
     parser.add_argument("--speech", type=Path, help="a folder of speech to make clips of, in place of Debian's prompts")
     parser.add_argument("--work", type=Path, help="where clips and corpora are made and kept; default: temporary")

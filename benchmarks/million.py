@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -29,9 +30,6 @@ WORKER_MB = 60.0
 SAME = 1.0
 METHODS = ("fork", "spawn", "forkserver")
 WORKERS = 2
-TTL = 3.0
-"""Seconds that keys last while workers are measured, so that each of them renews its own within a few seconds."""
-ENOUGH = 2.0 * TTL
 
 
 def measure_opening(work: Path, made: Made, runs: int) -> tuple[list[Figure], dict[str, object]]:
@@ -50,20 +48,25 @@ def measure_opening(work: Path, made: Made, runs: int) -> tuple[list[Figure], di
     return figures, {"rows": made.rows, "runs": found}
 
 
-def measure_workers(work: Path, made: Made, runs: int) -> tuple[list[Figure], dict[str, object]]:
-    """Private_Dirty of workers that read and renew, above that of workers whose dataset returns torch.zeros(1)."""
+def measure_workers(
+    work: Path, made: Made, runs: int, methods: Sequence[str], ttl: float
+) -> tuple[list[Figure], dict[str, object]]:
+    """Private_Dirty of workers that read and renew, above that of workers whose dataset returns torch.zeros(1).
+
+    Keys last `ttl` seconds, a few, so that each worker renews its own while it is measured.
+    """
     figures, found = [], {}
-    for method in METHODS:
+    for method in methods:
         pairs = []
         for _ in range(runs):
-            base = role(work, "workers", made, method=method, baseline=True)
-            ours = role(work, "workers", made, method=method, baseline=False)
+            base = role(work, "workers", made, method=method, ttl=ttl, baseline=True)
+            ours = role(work, "workers", made, method=method, ttl=ttl, baseline=False)
             pairs.append({"baseline": base, "ours": ours})
         above = estimate((_worst(pair["ours"]) - _worst(pair["baseline"])) / 1e6 for pair in pairs)
         name = f"{method} worker over {made.rows:,} rows: Private_Dirty above baseline"
         figures.append(Figure(name, WORKER_MB, above, at_most=True, unit="MB"))
         found[method] = pairs
-    return figures, {"rows": made.rows, "ttl": TTL, "runs": found}
+    return figures, {"rows": made.rows, "ttl": ttl, "runs": found}
 
 
 def measure_same(small: Made, large: Made, rounds: int) -> tuple[list[Figure], dict[str, object]]:
@@ -145,20 +148,20 @@ class Zeros:
         return torch.zeros(1)
 
 
-def workers(made: Made, method: str, baseline: bool) -> dict[str, Any]:
+def workers(made: Made, method: str, ttl: float, baseline: bool) -> dict[str, Any]:
     from torch.utils.data import DataLoader
 
     if baseline:
         probe = Probe(Zeros(), [0])
     else:
-        dataset = _dataset(made, ttl=TTL)
+        dataset = _dataset(made, ttl=ttl)
         probe = Probe(dataset, real_rows(dataset.metadata))
     loader = DataLoader(probe, batch_size=None, num_workers=WORKERS, multiprocessing_context=method)
     last: dict[int, dict[str, Any]] = {}
     began = time.monotonic()
     for found in loader:
         last[found["pid"]] = found
-        enough = time.monotonic() - began > (1.0 if baseline else ENOUGH)
+        enough = time.monotonic() - began > (1.0 if baseline else 2 * ttl)
         renewed = baseline or all(one["unwraps"] for one in last.values())
         if len(last) == WORKERS and renewed and enough:
             break
@@ -166,7 +169,7 @@ def workers(made: Made, method: str, baseline: bool) -> dict[str, Any]:
 
 
 def main(name: str, config: dict[str, Any]) -> None:
-    more = {key: config.pop(key) for key in ("method", "baseline") if key in config}
+    more = {key: config.pop(key) for key in ("method", "ttl", "baseline") if key in config}
     made = Made(**config)
     if name.startswith("open-"):
         answer = opening(name.removeprefix("open-"), made)

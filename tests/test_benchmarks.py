@@ -59,7 +59,8 @@ def test_decrypt(tmp_path: Path) -> None:
 
 def test_corpus(tmp_path: Path, speech: Path) -> None:
     sizes = ("--clips", 3, "--rows", 400, "--few", 40, "--files", 30, "--runs", 1, "--speech", speech)
-    found = run("corpus", *sizes, "--work", tmp_path / "work", out=tmp_path)
+    workers = ("--methods", "fork", "--ttl", 0.5)
+    found = run("corpus", *sizes, *workers, "--work", tmp_path / "work", out=tmp_path)
     assert set(found["results"]) == {"clips", "million", "again"}
     for pairs in found["results"]["million"]["workers"]["runs"].values():
         for worker in pairs[0]["ours"]["workers"]:
