@@ -6,22 +6,23 @@ import operator
 import os
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Any, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
+from securedata.corpus.batch import Piece
 from securedata.corpus.config import Reference
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
-from securedata.errors import InvalidArgument
-from securedata.torch.decode import read_frames, read_row
-from securedata.torch.resample import Integers, resample, resampled_length, resampled_lengths, window
+from securedata.errors import InvalidArgument, SecuredataError
+from securedata.torch.decode import Row, decode_piece, piece_of, read_frames, read_row
+from securedata.torch.resample import Floats, Integers, resample, resampled_length, resampled_lengths, window
 from securedata.torch.sample import Metadata, Sample
 from securedata.torch.select import Duration, rows_where
 
@@ -29,8 +30,20 @@ Target = str | os.PathLike[str] | Reference
 
 _METADATA = ("path", "sample_rate", "transcript", "speaker", "utterance", "extra")
 _SHOWN = tuple(name for name in TRAINING if name not in STORAGE_COLUMNS or name == "size")
+_IN_FLIGHT = 256 * 1024 * 1024  # bytes under way in all workers of a job
 _MAX_RATE = 768_000
 _MAX_RATIO = 1_000  # soxr takes minutes, or for ever, to make filters for more
+
+
+class Cut(NamedTuple):
+    """Frames [start, start + frames) of a row are read, brought to `rate` Hz, and cut to `keep` after `skip`."""
+
+    row: Row
+    rate: int
+    start: int
+    frames: int
+    skip: int
+    keep: int | None
 
 
 class EncryptedAudioDataset(Dataset[Sample]):
@@ -47,6 +60,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
         *,
         kms: str | Sequence[str] | None = None,
         pin: str | Sequence[str] | None = None,
+        role: str | None = None,
         filter: pc.Expression | None = None,
         speaker: str | Sequence[str] | None = None,
         split: str | Sequence[str] | None = None,
@@ -65,6 +79,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
             target: a name from the config, `securedata://NAME`, a path or a URL; or a list of these.
             kms: KMS URIs that are trusted to unwrap the corpus keys. None: from the config.
             pin: the corpora that are meant, as `securedata info` prints it. None: from the config.
+            role: ARN of a role to assume for reading, under a policy cut to the corpus. None: from the config.
             filter: a pyarrow expression over the manifest's columns. Rows that it leaves out cannot be decrypted.
             speaker: only these speakers.
             split: only these splits.
@@ -96,7 +111,9 @@ class EncryptedAudioDataset(Dataset[Sample]):
         try:
             for one in targets:
                 opened.append(
-                    open_corpus(one, kms=kms, pin=pin, filter=where, ttl=ttl, kms_wait=kms_wait, refresh=refresh)
+                    open_corpus(
+                        one, kms=kms, pin=pin, role=role, filter=where, ttl=ttl, kms_wait=kms_wait, refresh=refresh
+                    )
                 )
             self.corpora = tuple(opened)
             self._count()
@@ -139,25 +156,77 @@ class EncryptedAudioDataset(Dataset[Sample]):
             SubjectErased, RowReplaced, ObjectMissing, FormatError, KeysExpired, ...: as `Corpus.read`
         """
         corpus, i = self._locate(index)
-        row = read_row(corpus, i)
+        cut = self._cut(read_row(corpus, i))
+        return self._transformed(self._sample(cut, read_frames(corpus, i, cut.row, cut.start, cut.frames)))
+
+    def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Sample]:
+        """A batch, in order: everything is fetched side by side, and decoded as it lands.
+
+        A DataLoader calls this by itself. Crops are drawn first and transforms run last, both in the batch's order,
+        so seeds hold.
+
+        Raises:
+            as `ds[i]`, for the first of the batch that fails
+        """
+        places = [self._locate(index) for index in indices]
+        cuts = [self._cut(read_row(corpus, i)) for corpus, i in places]
+        samples: list[Sample | SecuredataError | None] = [None] * len(places)
+        for corpus in dict.fromkeys(corpus for corpus, _ in places):
+            mine = [at for at, place in enumerate(places) if place[0] is corpus]
+            self._read_batch(corpus, [(at, places[at][1], cuts[at]) for at in mine], samples)
+        for sample in samples:
+            if isinstance(sample, SecuredataError):
+                raise sample
+        # last and in order: a transform may draw from torch's generator, and what lands first is not the first
+        return [self._transformed(sample) for sample in samples if isinstance(sample, Sample)]
+
+    def _read_batch(
+        self, corpus: Corpus, rows: list[tuple[int, int, Cut]], samples: list[Sample | SecuredataError | None]
+    ) -> None:
+        pieces: list[Piece] = []
+        owners: list[tuple[int, Cut]] = []
+        for at, i, cut in rows:
+            piece = piece_of(corpus, i, cut.row, cut.start, cut.frames)
+            if piece is None:
+                samples[at] = self._sample(cut, read_frames(corpus, i, cut.row, cut.start, cut.frames))
+            else:
+                pieces.append(piece)
+                owners.append((at, cut))
+        for position, data in corpus.read_many(pieces, _IN_FLIGHT // _workers()):
+            at, cut = owners[position]
+            if isinstance(data, SecuredataError):
+                samples[at] = data
+                continue
+            try:
+                audio = decode_piece(corpus, cut.row, pieces[position], memoryview(data), cut.start, cut.frames)
+            except SecuredataError as error:
+                samples[at] = error
+            else:
+                samples[at] = self._sample(cut, audio)
+
+    def _cut(self, row: Row) -> Cut:
+        """Which frames of a row are read, and what becomes of them; draws where the crop is random."""
         rate = self.sample_rate or row.sample_rate
         start, frames = row.span
         total = resampled_length(frames, row.sample_rate, rate)
         if self.num_frames is None or total <= self.num_frames:
-            audio = resample(read_frames(corpus, i, row, start, frames), row.sample_rate, rate)
-        else:
-            count = self.num_frames
-            at = int(torch.randint(total - count + 1, ())) if self.crop == "random" else 0
-            part = window(frames, row.sample_rate, rate, at, count)
-            audio = resample(read_frames(corpus, i, row, start + part.start, part.frames), row.sample_rate, rate)
+            return Cut(row, rate, start, frames, 0, None)
+        at = int(torch.randint(total - self.num_frames + 1, ())) if self.crop == "random" else 0
+        part = window(frames, row.sample_rate, rate, at, self.num_frames)
+        return Cut(row, rate, start + part.start, part.frames, part.skip, self.num_frames)
+
+    def _sample(self, cut: Cut, audio: Floats) -> Sample:
+        audio = resample(audio, cut.row.sample_rate, cut.rate)
+        if cut.keep is not None:
             # soxr rounds an end of exactly half a frame either way, so the last frame may be missing
-            skip = min(part.skip, len(audio) - count)
-            audio = audio[skip : skip + count]
+            skip = min(cut.skip, len(audio) - cut.keep)
+            audio = audio[skip : skip + cut.keep]
         # one channel: the same memory
-        waveform = torch.from_numpy(np.ascontiguousarray(audio.T))
-        if self.transform is not None:
-            waveform = self.transform(waveform)
-        return Sample(waveform, rate, row.transcript, row.speaker, row.utterance, row.extra)
+        waveform, row = torch.from_numpy(np.ascontiguousarray(audio.T)), cut.row
+        return Sample(waveform, cut.rate, row.transcript, row.speaker, row.utterance, row.extra)
+
+    def _transformed(self, sample: Sample) -> Sample:
+        return sample if self.transform is None else sample._replace(waveform=self.transform(sample.waveform))
 
     def get_metadata(self, index: SupportsIndex) -> Metadata:
         """What `ds[i]` says beside the audio, the logical path first; nothing is fetched or decrypted.
@@ -231,6 +300,11 @@ class EncryptedAudioDataset(Dataset[Sample]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._count()  # with refresh=True there may be other rows than when it was pickled
+
+
+def _workers() -> int:
+    info = get_worker_info()
+    return info.num_workers if info is not None else 1
 
 
 def _natural(name: str, value: int | None, most: int) -> int | None:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soundfile
 
+from securedata.corpus.batch import Piece
 from securedata.corpus.objectfile import ObjectFile
 from securedata.corpus.reader import Corpus
 from securedata.errors import MalformedManifest, SecuredataError, UndecodableMedia
@@ -78,26 +79,51 @@ def read_frames(corpus: Corpus, i: int, row: Row, start: int, frames: int) -> Fl
     Raises:
         UndecodableMedia, MalformedManifest, and as `Corpus.read`
     """
-    width = _PCM_BYTES.get(row.subtype)
-    if row.data_offset is not None and width is not None:
-        return _read_pcm(corpus, i, row, start, frames, width * row.channels)
-    if row.size <= WHOLE or frames == row.frames:
-        return _decode(corpus, i, row, _File.over(_whole(corpus, i, row.size)), start, frames)
-    with corpus.open(i) as file:
-        return _decode(corpus, i, row, _File.reading(file), start, frames)
+    piece = piece_of(corpus, i, row, start, frames)
+    if piece is None:
+        with corpus.open(i) as file:
+            return _decode(corpus, i, row, _File.reading(file), start, frames)
+    if piece.length is None:
+        return decode_piece(corpus, row, piece, _whole(corpus, i, row.size), start, frames)
+    return decode_piece(corpus, row, piece, memoryview(corpus.read_range(i, piece.offset, piece.length)), start, frames)
+
+
+def piece_of(corpus: Corpus, i: int, row: Row, start: int, frames: int) -> Piece | None:
+    """What of the object these frames need; None for a part of a large compressed file, which the decoder asks for.
+
+    Raises:
+        MalformedManifest
+    """
+    block = _block(row)
+    if block is None:
+        return Piece(i) if row.size <= WHOLE or frames == row.frames else None
+    at, length = (row.data_offset or 0) + start * block, frames * block
+    if at < 0 or at + length > row.size:
+        raise _error(MalformedManifest, corpus, i, f"its row puts samples at byte {at + length} of {row.size}")
+    return Piece(i) if frames == row.frames else Piece(i, at, length)
+
+
+def decode_piece(corpus: Corpus, row: Row, piece: Piece, data: memoryview, start: int, frames: int) -> Floats:
+    """Frames out of what was fetched as `piece`; see `read_frames`."""
+    block = _block(row)
+    if block is None:
+        return _decode(corpus, piece.i, row, _File.over(data), start, frames)
+    if piece.length is None:
+        at = (row.data_offset or 0) + start * block
+        data = data[at : at + frames * block]
+    return _pcm(corpus, piece.i, row, data, frames)
 
 
 # ---------------------------------------------------------------- PCM
 
 
-def _read_pcm(corpus: Corpus, i: int, row: Row, start: int, frames: int, block: int) -> Floats:
-    at, length = (row.data_offset or 0) + start * block, frames * block
-    if at < 0 or at + length > row.size:
-        raise _error(MalformedManifest, corpus, i, f"its row puts samples at byte {at + length} of {row.size}")
-    if frames == row.frames:
-        data: memoryview | bytearray = _whole(corpus, i, row.size)[at : at + length]
-    else:
-        data = corpus.read_range(i, at, length)
+def _block(row: Row) -> int | None:
+    """Bytes of a frame, where frames are evenly spaced bytes."""
+    width = _PCM_BYTES.get(row.subtype)
+    return width * row.channels if row.data_offset is not None and width is not None else None
+
+
+def _pcm(corpus: Corpus, i: int, row: Row, data: memoryview, frames: int) -> Floats:
     if row.subtype in _NUMPY:
         kind, scale = _NUMPY[row.subtype]
         flat: Floats = np.multiply(np.frombuffer(data, kind), np.float32(scale), dtype=np.float32)
@@ -109,7 +135,7 @@ def _read_pcm(corpus: Corpus, i: int, row: Row, start: int, frames: int, block: 
         "samplerate": row.sample_rate,
         "channels": row.channels,
     }
-    return _decode(corpus, i, row, _File.over(memoryview(data)), 0, frames, raw)
+    return _decode(corpus, i, row, _File.over(data), 0, frames, raw)
 
 
 # ---------------------------------------------------------------- libsndfile
