@@ -61,10 +61,10 @@ def info(args: Namespace) -> int:
     from securedata.corpus.head import KEY, MAX_SEALED, peek
     from securedata.corpus.loading import or_no_corpus
     from securedata.corpus.opening import open_corpus
-    from securedata.storage.registry import open_storage
+    from securedata.corpus.place import enter
 
     found = reference(args, args.target)
-    storage = open_storage(found.root)
+    storage = enter(found).storage
     data = or_no_corpus(found, storage, lambda: storage.get(KEY, MAX_SEALED))
     header, wraps = peek(data, found.root)
     known: dict[str, Any] = {

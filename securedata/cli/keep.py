@@ -83,6 +83,7 @@ def verify(args: Namespace) -> int:
     found = reference(args, args.target)
     if args.prune:
         found.require_pin()
+        found = found.as_oneself()  # a role's session may not list
     with Progress(args, "verifying") as progress:
         report = check(found, threads=args.threads, progress=progress)
     pruned, refused = _pruned(args, found) if args.prune else (None, None)

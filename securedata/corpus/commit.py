@@ -23,6 +23,7 @@ from securedata.corpus.head import KEY, Head, Leaving, OpenedHead, TableRef, ope
 from securedata.corpus.heads import Heads
 from securedata.corpus.leaving import delete_due, due, leaving_table, object_key
 from securedata.corpus.parts import LEAVING_SCHEMA, part_missing, read_table, seal_table
+from securedata.corpus.place import enter
 from securedata.corpus.plan import Changes, Outcome, Plan, Slot, build, check_objects, join, make_plan
 from securedata.corpus.putting import Put, put_object
 from securedata.corpus.schema import SCHEMA, fit
@@ -38,7 +39,6 @@ from securedata.errors import (
 )
 from securedata.format.cobblestone import Buffer
 from securedata.storage.base import Storage
-from securedata.storage.registry import open_storage
 
 _log = logging.getLogger("securedata")
 
@@ -76,13 +76,14 @@ class Writer:
         reference.require_pin()
         self.reference = reference
         self.root = reference.root
-        self.storage = storage if storage is not None else open_storage(reference.root)
+        place = enter(reference, write=True, storage=storage)
+        self.storage = place.storage
         self.storage.check_writable(single_writer)
         self._times: dict[bytes, float] = {}
         self._cache: dict[bytes, dict[tuple[str, ...], pa.Table]] = {}
         self._scratch: list[TableRef] = []
         self._in_doubt = False
-        self._heads = Heads(reference, self.storage, accept_generation, ttl, kms_wait)
+        self._heads = Heads(reference, place, accept_generation, ttl, kms_wait)
         self.corpus_id = self.head.corpus_id
 
     def __repr__(self) -> str:

@@ -39,6 +39,11 @@ class Reference:
     pins: tuple[Pin, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
 
+    def as_oneself(self) -> Reference:
+        """The same corpus without the role: for what a session cut to reading or writing may not do, as listing."""
+        options = {key: value for key, value in self.options.items() if key != "role"}
+        return Reference(self.root, self.name, self.kms, self.pins, options)
+
     def require_pin(self) -> None:
         """Called before the first call of whoever writes.
 

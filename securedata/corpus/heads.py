@@ -7,13 +7,12 @@ from dataclasses import replace
 
 from securedata.corpus.config import Reference
 from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_head, open_with, peek
+from securedata.corpus.place import Place
 from securedata.corpus.seen import recall, remember
 from securedata.errors import ConfigError, CorpusGone, InvalidArgument, NotFound, WrongCorpus
 from securedata.format.cobblestone import Buffer
 from securedata.keys.grant import Grant, Lease
-from securedata.keys.kms import open_all
 from securedata.keys.pin import check_corpus
-from securedata.storage.base import Storage
 
 _log = logging.getLogger("securedata")
 
@@ -22,18 +21,18 @@ class Heads:
     """The newest head that a writer has read, and its right to read on."""
 
     def __init__(
-        self, reference: Reference, storage: Storage, accept_generation: int | None, ttl: float, kms_wait: float
+        self, reference: Reference, place: Place, accept_generation: int | None, ttl: float, kms_wait: float
     ) -> None:
         """Open the head. Raises as `Writer` does."""
         self.reference = reference
-        self.storage = storage
+        self.storage = place.storage
         self.root = reference.root
         self.unwraps = 0
         self._accept = accept_generation
-        self._trusted = open_all(reference.kms)
+        self._place = place
         self._seen: Seen | None = None
         self.opened = self._unwrap()
-        self._lease = Lease(self._grant(ttl), lambda old: self._renew(old.ttl), self.root, kms_wait)
+        self._lease = Lease(self._grant(ttl), lambda _: self._renew(ttl), self.root, kms_wait)
 
     def check(self) -> None:
         """Renew the keys if it is time.
@@ -88,7 +87,7 @@ class Heads:
                 root=self.root,
             )
         seen = None if self._accept is not None else _newest(self._seen, recall(corpus_id))
-        opened = open_head(data, version, self.root, self._trusted, self.reference.pins, seen)
+        opened = open_head(data, version, self.root, self._place.trusted, self.reference.pins, seen)
         self.unwraps += 1
         if self._accept is not None and opened.head.generation != self._accept:
             raise InvalidArgument(
@@ -111,9 +110,10 @@ class Heads:
 
     def _grant(self, ttl: float) -> Grant:
         head = self.opened.head
-        return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), ttl)
+        return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), self._place.ttl(ttl))
 
     def _renew(self, ttl: float) -> Grant:
+        self._place.renew()
         self.opened = self._unwrap()
         return self._grant(ttl)
 

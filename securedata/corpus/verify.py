@@ -24,6 +24,7 @@ from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, Tabl
 from securedata.corpus.leaving import DELAY, due, listed, object_key
 from securedata.corpus.loading import or_no_corpus
 from securedata.corpus.parts import read_table
+from securedata.corpus.place import Place, enter
 from securedata.corpus.report import Finding, PruneReport, Report
 from securedata.corpus.rules import COLUMNS, Rules
 from securedata.corpus.seen import recall
@@ -41,9 +42,7 @@ from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind
 from securedata.format.sealed import Expect, open_stream
 from securedata.keys.grant import Grant, Lease
-from securedata.keys.kms import open_all
 from securedata.storage.base import Storage
-from securedata.storage.registry import open_storage
 
 Progress = Callable[[int, int, int, int], None]
 """Hears of (objects done, objects in all, bytes done, bytes in all)."""
@@ -71,16 +70,19 @@ def verify(
         KeysExpired, KMSDenied: the keys ended while objects were still to be opened.
         StorageError: storage cannot be listed.
     """
-    place = storage if storage is not None else open_storage(reference.root)
-    return _Verification(reference, place, ttl, kms_wait).run(threads or min(8, os.cpu_count() or 1), progress)
+    # a role's session may not list
+    reference = reference.as_oneself()
+    return _Verification(reference, enter(reference, storage=storage), ttl, kms_wait).run(
+        threads or min(8, os.cpu_count() or 1), progress
+    )
 
 
 class _Verification:
-    def __init__(self, reference: Reference, storage: Storage, ttl: float, kms_wait: float) -> None:
+    def __init__(self, reference: Reference, place: Place, ttl: float, kms_wait: float) -> None:
         self.reference = reference
-        self.storage = storage
+        self.storage = place.storage
         self.root = reference.root
-        self.trusted = open_all(reference.kms)
+        self.trusted = place.trusted
         self.opened = self._open(None)
         self.head = self.opened.head
         self.report = Report(self.root, self.head.corpus_id, str(self.head.pin), self.head.generation)
