@@ -25,6 +25,7 @@ import pyarrow.csv
 import pyarrow.fs
 import pytest
 import soundfile
+from fsspec.core import url_to_fs
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.spec import AbstractFileSystem
 from hypothesis import given
@@ -168,7 +169,7 @@ def test_open_files_expands_a_pattern(voice: Voice) -> None:
 
 def test_url_to_fs_and_back(voice: Voice) -> None:
     url = "securedata://voice-a/ann/a.wav"
-    fs, path = fsspec.url_to_fs(url)
+    fs, path = url_to_fs(url)
     assert path == "voice-a/ann/a.wav"
     assert fs.unstrip_protocol(path) == url
     assert fs.cat_file(url) == fs.cat_file(path) == FILES["ann/a.wav"]
@@ -407,9 +408,9 @@ def test_a_million_rows_are_listed_fast(monkeypatch: pytest.MonkeyPatch, voice: 
     fs = fsspec.filesystem("securedata", root="voice-a")
 
     def timed(call: Callable[[], Any]) -> tuple[float, Any]:
-        begun = time.perf_counter()
+        begun = time.process_time()  # CPU seconds: others may be busy on the same machine
         result = call()
-        return time.perf_counter() - begun, result
+        return time.process_time() - begun, result
 
     fs.ls("")  # sorts once
     gc.collect()
@@ -1004,7 +1005,7 @@ CACHES = ["simplecache", "filecache", "blockcache", "cached"]
 def test_caching_filesystems_are_refused(voice: Voice, disk: Path, cache: str, compression: str | None) -> None:
     url = f"{cache}::securedata://voice-a/ann/a.wav"
     options = {"cache_storage": str(disk / "cache")} | ({"compression": compression} if compression else {})
-    fs, path = fsspec.url_to_fs(url, **{cache: options})
+    fs, path = url_to_fs(url, **{cache: options})
     for _ in range(2):  # what the first left behind must not be served the second time
         many = [] if compression else [lambda: fsspec.open_files(url, **{cache: options}).__enter__()[0].read()]
         for read in (
