@@ -173,11 +173,14 @@ def test_a_worker_that_dies_is_one_clear_error() -> None:
     assert [process.is_alive() for process, _ in pool._workers] == [False, False]
 
 
-def test_an_error_ends_the_workers() -> None:
+def test_an_error_ends_workers_that_are_at_work() -> None:
     pool = Pool(2, [Case(10)])
     pool.wait()
+    begun = time.monotonic()
+    pool._workers[1][1].send((Case(10), SECUREDATA, begun, begun + 60))
     error = KeyError()
     pool.__exit__(KeyError, error, error.__traceback__)
+    assert time.monotonic() < begun + 50
     assert [process.is_alive() for process, _ in pool._workers] == [False, False]
 
 
@@ -265,11 +268,11 @@ def test_crops_and_resampling_go_to_the_dataset(corpus: Root) -> None:
 
 def test_stages_of_a_batch_add_up(corpus: Root) -> None:
     with loading.open_dataset(corpus.reference) as dataset:
-        begun = time.perf_counter()
-        batch = loading._Timed(dataset).__getitems__([0, 3, 5])
-        collated = loading._collate(batch)
-        took = time.perf_counter() - begun
-    (fetched,) = batch
+        for _ in range(2):  # the second one on counters that have counted, and with everything imported
+            begun = time.perf_counter()
+            (fetched,) = loading._Timed(dataset).__getitems__([0, 3, 5])
+            collated = loading._collate([fetched])
+            took = time.perf_counter() - begun
     assert isinstance(fetched, loading._Fetched)
     assert isinstance(collated, tuple)
     _, spent = collated
