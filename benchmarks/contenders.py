@@ -15,8 +15,6 @@ from timing import Call, Work
 NONCE = bytes(12)
 CONTEXT = b"securedata benchmark" + bytes(44)
 """64 bytes, as long as a securedata header."""
-SLACK = 2 * 16384
-"""Room that pyca's class asks for beyond the object: it hands out whole chunks."""
 
 
 class Memcpy:
@@ -58,7 +56,8 @@ class PycaCobblestone:
     name = "pyca Cobblestone"
 
     def prepare(self, size: int, count: int) -> Work:
-        plain, sealed = memoryview(bytearray(size + SLACK)), memoryview(bytearray(size + SLACK + size // 64))
+        plain = memoryview(bytearray(size))
+        sealed = memoryview(bytearray(56 + size + 16 * (size // 16384 + 1)))
 
         def open_object(key: bytes, cut: bytes) -> None:
             decryptor = Cobblestone256Decryptor(key, CONTEXT)
