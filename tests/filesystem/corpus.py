@@ -1,0 +1,94 @@
+"""A small corpus of files whose bytes the tests know."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from securedata.corpus.commit import Writer
+from securedata.corpus.config import Reference
+from securedata.corpus.create import create_corpus
+from securedata.corpus.schema import rows_table
+from securedata.filesystem import opened
+
+MTIME = 1_700_000_000_000_000_000
+
+
+def audio(seed: int, format: str) -> bytes:
+    out = io.BytesIO()
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, 4000)
+    soundfile.write(out, samples, 16_000, format=format, subtype="PCM_16")
+    return out.getvalue()
+
+
+FILES = {
+    "ann/a.wav": audio(1, "WAV"),
+    "ann/b.flac": audio(2, "FLAC"),
+    "bob/c.wav": audio(3, "WAV"),
+    "bob/deep/down/d.bin": np.random.default_rng(4).bytes(700_001),
+    "bob-2/x.wav": audio(5, "WAV"),  # "-" sorts before "/"
+    "empty.bin": b"",
+    "table.csv": b"a,b\n1,2\n3,4\n",
+    "zoë/ü.wav": audio(6, "WAV"),
+}
+LONG = audio(7, "WAV")
+SEGMENTS = {"bob/long.wav#t=0-1": (0, 16_000), "bob/long.wav#t=1-2": (16_000, 16_000)}
+SEEN = FILES | dict.fromkeys(SEGMENTS, LONG)
+
+D = FILES["bob/deep/down/d.bin"]
+D_PATH = "voice-a/bob/deep/down/d.bin"
+
+
+@dataclass
+class Voice:
+    """A corpus of FILES, in the config as `name`."""
+
+    reference: Reference
+    writer: Writer = field(repr=False)
+    root: Path
+
+    def row(self, path: str, put: Any, **columns: Any) -> dict[str, Any]:
+        return {
+            "path": path,
+            "object_id": put.object_id,
+            "data_key": put.data_key,
+            "sealed_size": put.sealed_size,
+            "size": put.size,
+            "source_sha256": put.sha256,
+            "source_mtime_ns": MTIME,
+            "format": "WAV",
+            "sample_rate": 16_000,
+            "channels": 1,
+            "frames": 4000,
+            "subjects": ["somebody"],
+            "speaker": "somebody",
+            "transcript": "every word",
+            **columns,
+        }
+
+    def add(self, files: dict[str, bytes], **columns: Any) -> None:
+        rows = [self.row(path, self.writer.put_object([content]), **columns) for path, content in files.items()]
+        self.writer.commit(rows_table(rows), replace=True)
+
+    def object_files(self) -> list[Path]:
+        return sorted(path for path in (self.root / "objects").rglob("*") if path.is_file())
+
+
+def make(root: Path, name: str, files: dict[str, bytes]) -> Voice:
+    reference = create_corpus(str(root), name=name).reference
+    voice = Voice(reference, Writer(reference), root)
+    voice.add(files)
+    return voice
+
+
+def named(*paths: str) -> list[str]:
+    return [f"voice-a/{path}" for path in paths]
+
+
+def unwraps(reference: Reference) -> int:
+    return opened.corpus_of(reference).counters.unwraps
