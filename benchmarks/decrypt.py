@@ -223,7 +223,7 @@ def plot(results: Results, sizes: dict[str, int], path: Path) -> None:
     for direction, axis in zip(DIRECTIONS, axes, strict=True):
         for place, entry in enumerate(results[next(iter(sizes)), direction]):
             speeds = [estimate(results[label, direction][place].speeds(size)) for label, size in sizes.items()]
-            color = colors.setdefault(entry.family, f"C{len(colors)}")
+            color = colors.setdefault(entry.family, f"C{len(colors)}" if len(colors) < 10 else "black")
             line = axis.errorbar(
                 list(sizes.values()),
                 [speed.median / 1e9 for speed in speeds],
