@@ -184,12 +184,8 @@ def derive(key: Buffer, header: memoryview, prefix: memoryview, expect: Expect) 
     try:
         return Message.opened(key, context(bytes(header)), prefix)
     except CommitmentMismatch:
-        raise AuthenticationFailed(
-            f"{expect.name} failed authentication: wrong key, or header or first bytes changed after it was sealed; "
-            "run 'securedata verify'",
-            root=expect.root,
-            object_id=expect.object_id,
-        ) from None
+        what = "wrong key, or header or first bytes changed after it was sealed"
+    _refuse(AuthenticationFailed, expect, f"{expect.name} failed authentication: {what}; run 'securedata verify'")
 
 
 def open_into(key: Buffer, sealed: Buffer, out: Buffer, expect: Expect) -> int:
@@ -242,6 +238,8 @@ def open_stream(key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> Iterat
             if len(buffer) < FIXED or len(buffer) < _header_size(buffer, expect) + PREFIX:
                 continue
             message, header_length = open_message(key, buffer, expect)
+            if expect.sealed_size is not None:
+                _size(expect.sealed_size, header_length, expect)
             del buffer[: header_length + PREFIX]
         if expect.sealed_size is not None and total > expect.sealed_size:
             # after the header, so that a larger object put in this one's place is called what it is
@@ -365,15 +363,10 @@ def _open_chunks(message: Message, first: int, sealed: memoryview, out: memoryvi
         message.open_chunks(first, sealed, out)
     except ChunkInvalid as error:
         out[:] = bytes(len(out))
-        index = error.index
+        what = f"chunk {error.index} of {expect.name} failed authentication: the object was changed after it was sealed"
     else:
         return
-    raise AuthenticationFailed(
-        f"chunk {index} of {expect.name} failed authentication: the object was changed after it was sealed; "
-        "run 'securedata verify'",
-        root=expect.root,
-        object_id=expect.object_id,
-    )
+    _refuse(AuthenticationFailed, expect, f"{what}; run 'securedata verify'")
 
 
 def _size(sealed: int, header_length: int, expect: Expect) -> int:
@@ -389,9 +382,7 @@ def _size(sealed: int, header_length: int, expect: Expect) -> int:
 
 
 def _cut(expect: Expect, found: int) -> NoReturn:
-    wanted = (
-        f"{expect.sealed_size} were sealed" if expect.sealed_size is not None else "it does not end in a last chunk"
-    )
+    wanted = "it does not end in a last chunk" if expect.sealed_size is None else f"{expect.sealed_size} were sealed"
     _wrong_length(expect, f"{found}, but {wanted}")
 
 
