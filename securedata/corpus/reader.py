@@ -25,7 +25,7 @@ from securedata.corpus.shared import spawning
 from securedata.errors import GenerationChanged, NotFound, SecuredataError
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind
-from securedata.format.sealed import Expect, open_into, open_range
+from securedata.format.sealed import Expect, open_into, open_range, open_whole
 from securedata.keys.grant import Grant, Lease
 
 _RECHECK = 10.0
@@ -136,28 +136,35 @@ class Corpus:
         """
         index = self.index
         i = self._row(index, where)
-        out = bytearray(index.value("size", i))
-        self._read_into(index, i, out)
+        location, sealed, times = self._sealed(index, i)
+        # opened by what has come, not into a buffer of the size that the row claims
+        out = open_whole(index.key(i), sealed, self._expect(location))
+        self._count(len(out), *times)
         return out
 
     def read_into(self, i: int, out: Buffer) -> int:
         """Like `read`, into the caller's buffer; returns the bytes of plaintext. On an error it holds none."""
-        return self._read_into(self.index, i, out)
+        index = self.index
+        location, sealed, times = self._sealed(index, i)
+        size = open_into(index.key(i), sealed, out, self._expect(location))
+        self._count(size, *times)
+        return size
 
-    def _read_into(self, index: Index, i: int, out: Buffer) -> int:
+    def _sealed(self, index: Index, i: int) -> tuple[Location, Buffer, tuple[float, float]]:
+        """A whole object as it lies on storage, and when fetching it began and ended."""
         self._lease.check()
         started = time.perf_counter()
         location = index.location(i)
         # one byte more than the row says, so that an object that grew is noticed and never read whole
         sealed = self._fetch(index, i, location, [(0, location.sealed_size + (location.pack is None))])[0]
-        fetched = time.perf_counter()
-        size = open_into(index.key(i), sealed, out, self._expect(location))
+        return location, sealed, (started, time.perf_counter())
+
+    def _count(self, size: int, started: float, fetched: float) -> None:
         counters = self.counters
         counters.objects += 1
         counters.bytes += size
         counters.seconds_fetch += fetched - started
         counters.seconds_decrypt += time.perf_counter() - fetched
-        return size
 
     def open_sealed_into(self, i: int, sealed: Buffer, out: Buffer) -> int:
         """Open an object that was fetched already: row lookup, checks and decryption, and nothing else."""
