@@ -237,12 +237,13 @@ def test_a_disk_that_fails_under_one_object_does_not_end_it(made: Made) -> None:
     assert report.objects_opened == 3
 
 
-@pytest.mark.parametrize("column", ["source_sha256", "size"])
-def test_content_that_is_not_what_the_row_says(made: Made, column: str) -> None:
-    other = {"source_sha256": bytes(32), "size": 5}[column]
+@pytest.mark.parametrize(
+    ("column", "other", "error"), [("source_sha256", bytes(32), "MalformedManifest"), ("size", 5, "Truncated")]
+)
+def test_content_that_is_not_what_the_row_says(made: Made, column: str, other: object, error: str) -> None:
     commit_rows(made, {**row(made[2], "eve/1.wav", b"four"), column: other})
     report = check(made)
-    assert errors(report) == ["MalformedManifest"]
+    assert errors(report) == [error], "what a reader would get"
     assert report.findings[0].paths == ("eve/1.wav",)
 
 
