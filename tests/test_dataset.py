@@ -253,6 +253,14 @@ def test_options_that_make_no_sense_fail_at_once(root: Root, options: dict[str, 
         sd.EncryptedAudioDataset(root, **options)
 
 
+def test_rate_that_soxr_cannot_reach_fails_at_once(tmp_path: Path) -> None:
+    root = make_corpus(tmp_path, [Clip("slow.wav", encode(noise(10, 100), 100)), clip("usual.wav")])
+    with pytest.raises(InvalidArgument, match="100 Hz, which cannot become 192000 Hz"):
+        sd.EncryptedAudioDataset(root, sample_rate=192_000)
+    with sd.EncryptedAudioDataset(root, sample_rate=192_000, filter=pc.field("sample_rate") > 100) as ds:
+        assert ds.lengths.tolist() == [96_000]
+
+
 def test_what_is_no_corpus_fails_at_once_and_leaves_nothing_open(root: Root, tmp_path: Path) -> None:
     before = _memfds()
     with pytest.raises(InvalidArgument, match="at least one"):
@@ -286,15 +294,15 @@ def test_refresh_takes_the_current_rows(root: Root) -> None:
     with sd.EncryptedAudioDataset(root) as ds:
         assert ds.lengths.shape == (6,)
         assert not ds.refresh()
-        add_clips(root, [clip("eve/utt0.wav", 0.2, speaker="eve")])
+        add_clips(root, [clip(f"eve/utt{n}.wav", 0.2, speaker="eve", seed=n) for n in range(3)])
         remove_paths(root, ["ann/utt0.wav"])
         assert (len(ds), ds.speakers) == (6, ["ann", "bob"])  # a dataset never changes under its reader
         assert np.array_equal(ds[0].waveform.numpy(), root.clips[0].audio)  # its object stays for a day
         assert ds.refresh()
-        assert (len(ds), ds.speakers, len(ds.lengths)) == (6, ["ann", "bob", "eve"], 6)
+        assert (len(ds), ds.speakers, len(ds.lengths)) == (8, ["ann", "bob", "eve"], 8)
         places = _by_path(ds)
         assert "ann/utt0.wav" not in places
-        assert np.array_equal(ds[places["eve/utt0.wav"]].waveform.numpy(), root.clips[-1].audio)
+        assert np.array_equal(ds[places["eve/utt2.wav"]].waveform.numpy(), root.clips[-1].audio)
 
 
 def test_row_that_was_replaced_and_swept_says_so(root: Root) -> None:

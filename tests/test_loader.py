@@ -66,6 +66,10 @@ class Faulty(Dataset[sd.Sample]):
     def __len__(self) -> int:
         return len(self.dataset) + len(ERRORS)
 
+    def __getitems__(self, batch: list[int]) -> list[sd.Sample]:
+        recordings = [i for i in batch if i < len(self.dataset)]
+        return self.dataset.__getitems__(recordings) if recordings == batch else [self[i] for i in batch]
+
     def __getitem__(self, i: int) -> sd.Sample:
         if i < len(self.dataset):
             return self.dataset[i]
