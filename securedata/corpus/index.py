@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
+from securedata.corpus.cells import cells, values
 from securedata.corpus.schema import STORAGE_COLUMNS
 from securedata.corpus.shared import SharedBytes
 from securedata.errors import InvalidArgument, NoSuchPath
@@ -41,7 +42,7 @@ class Index:
         self._starts = [0]
         for batch in batches:
             self._starts.append(self._starts[-1] + batch.num_rows)
-        self._batches = [{name: batch.column(name) for name in batch.schema.names} for batch in batches]
+        self._cells = [{name: cells(batch.column(name)) for name in batch.schema.names} for batch in batches]
         self._places = [_Places(batch) for batch in batches]
         self._order: np.ndarray[Any, np.dtype[np.int64]] | None = None
 
@@ -129,13 +130,13 @@ class Index:
     def value(self, column: str, i: int) -> Any:
         """The Python value of one cell."""
         chunk = bisect_right(self._starts, i) - 1
-        return self._batches[chunk][column][i - self._starts[chunk]].as_py()
+        return self._cells[chunk][column](i - self._starts[chunk])
 
     def values(self, columns: Sequence[str], i: int) -> list[Any]:
         """The Python values of several cells of one row."""
         chunk = bisect_right(self._starts, i) - 1
-        batch, at = self._batches[chunk], i - self._starts[chunk]
-        return [batch[column][at].as_py() for column in columns]
+        batch, at = self._cells[chunk], i - self._starts[chunk]
+        return [batch[column](at) for column in columns]
 
     def location(self, i: int) -> Location:
         """Where the object of a row is."""
@@ -185,9 +186,9 @@ class _Places:
     __slots__ = ("_ids", "_offsets", "_packs", "_sealed", "_sizes")
 
     def __init__(self, batch: pa.RecordBatch) -> None:
-        self._ids = _values(batch.column("object_id"), 16)
-        self._sealed = _values(batch.column("sealed_size"), 8).cast("q")
-        self._sizes = _values(batch.column("size"), 8).cast("q")
+        self._ids = values(batch.column("object_id"), 16)
+        self._sealed = values(batch.column("sealed_size"), 8).cast("q")
+        self._sizes = values(batch.column("size"), 8).cast("q")
         packs = batch.column("pack")
         packed = packs.null_count < len(packs)
         self._packs: pa.Array | None = packs if packed else None
@@ -197,13 +198,6 @@ class _Places:
         pack = self._packs[j].as_py() if self._packs is not None else None
         offset = self._offsets[j].as_py() if self._offsets is not None else None
         return Location(self._ids[16 * j : 16 * j + 16].tobytes(), pack, offset, self._sealed[j], self._sizes[j])
-
-
-def _values(array: pa.Array, width: int) -> memoryview:
-    """The values of a column without nulls, `width` bytes each."""
-    data = array.buffers()[1]
-    view = memoryview(data if data is not None else b"").cast("B")
-    return view[array.offset * width : (array.offset + len(array)) * width]
 
 
 class _Sorted(Sequence[bytes]):
