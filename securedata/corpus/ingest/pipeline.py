@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from securedata.corpus.cells import cells
 from securedata.corpus.commit import Writer
 from securedata.corpus.ingest.audio import AudioInfo, probe
 from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify
@@ -132,6 +133,8 @@ class _Ingest:
         self.last_commit = time.monotonic()
 
     def run(self) -> IngestReport:
+        # one batch: a list of sources is made in one piece
+        self.cells = {name: cells(self.table.column(name).combine_chunks()) for name in self.table.schema.names}
         self.files = self.table.column("file").to_pylist()
         self.sizes = self.table.column("size").to_numpy()
         known = self._classify(self.table)
@@ -218,7 +221,7 @@ class _Ingest:
     # ------------------------------------------------------------ one file, in a thread
 
     def _one(self, item: _Item) -> _Done:
-        path = self.table.column("path")[item.rows[0]].as_py()
+        path = self.cells["path"](item.rows[0])
         try:
             return self._read(item, path)
         except UndecodableMedia as error:
@@ -228,7 +231,7 @@ class _Ingest:
 
     def _read(self, item: _Item, path: str) -> _Done:
         i = item.rows[0]
-        expected = (int(self.sizes[i]), self.table.column("mtime_ns")[i].as_py())
+        expected = (int(self.sizes[i]), self.cells["mtime_ns"](i))
         if item.digest is not None:
             digest = hashlib.sha256()
             for piece in self._pieces(item.file, expected):
@@ -270,7 +273,7 @@ class _Ingest:
             raise _SourceProblem("the file changed while it was ingested; run it again")
 
     def _duration_problem(self, i: int, path: str, info: AudioInfo) -> Problem | None:
-        said = self.table.column("duration")[i].as_py()
+        said = self.cells["duration"](i)
         seconds = info.frames / info.sample_rate
         if said is None or abs(said - seconds) <= _DURATION_SLACK:
             return None
@@ -293,7 +296,7 @@ class _Ingest:
         self.report.sealed_bytes += put.sealed_size
         self.pending_bytes += put.size
         for i in done.item.rows:
-            source = self.table.slice(i, 1).to_pylist()[0]
+            source = {name: read(i) for name, read in self.cells.items()}
             self.rows.append(
                 {
                     **{name: source[name] for name in (*FROM_SOURCE, "path", "subjects", "start", "frames_in_segment")},
