@@ -17,6 +17,7 @@ from demo.search import Needles, audio_runs, entropy, histogram
 MOST_BYTES = 1_000_000_000  # of sources and of store: a minute on one core
 Item = TypeVar("Item")
 AUDIO = "audio, runs of 16 bytes"
+TEXTS = (".txt", ".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ class Leaks:
     found: int  # of these in the store: none, or the demo has ended
 
 
-def show_leaks(corpus: sd.Corpus, source: Path, store: Path, beside: Sequence[Path]) -> Leaks:
-    """Search every byte of `store`, and, as a control, of the source files and the tables `beside` them.
+def show_leaks(corpus: sd.Corpus, source: Path, store: Path, manifest: Path | None) -> Leaks:
+    """Search every byte of `store`, and, as a control, of the recordings and the texts beside them.
 
     Raises:
         DemoError: something was found in the store, or the control did not find the audio where it is.
@@ -51,7 +52,8 @@ def show_leaks(corpus: sd.Corpus, source: Path, store: Path, beside: Sequence[Pa
     everything = sorted(path for path in store.rglob("*") if path.is_file())
     sealed = sample(everything, everything)
     found = needles.search(sealed, store)
-    control = needles.search([*files, *beside], source)
+    texts = {path for path in source.rglob("*") if path.suffix in TEXTS and path.is_file()}
+    control = needles.search([*files, *sorted(texts | ({manifest} if manifest else set()))], source)
     whole = (
         "All files" if len(sealed) == len(everything) else f"A sample, {len(sealed):,} of {len(everything):,} files,"
     )

@@ -88,4 +88,4 @@ def _shares(axes: Axes, shares: dict[str, float]) -> None:
     bars = axes.barh(names, values, color=[PLAIN if name == "decrypt" else GREY for name in names])
     axes.bar_label(bars, labels=[f"{value:.1f} %" for value in values], padding=3)
     axes.invert_yaxis()
-    axes.set(title="what the time of a sample goes into", xlabel="% of its time", xlim=(0, 1.15 * max(values)))
+    axes.set(title="what the time of a sample goes into", xlabel="% of its time", xlim=(0, 1.25 * max(values)))

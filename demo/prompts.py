@@ -180,7 +180,7 @@ class Apt:
             for line in process.stdout:
                 # Fetching as root without apt's own sandbox user is a warning that sends a reader looking for a fault.
                 if line.strip() and "unsandboxed" not in line:
-                    self.say("  " + line.rstrip())
+                    self.say(line.rstrip())
                 if line.startswith(("E:", "Err")):
                     problem = line.strip()
         if process.returncode != 0:

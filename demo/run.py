@@ -9,6 +9,7 @@ from pathlib import Path
 
 from demo import DemoError
 from demo.workplace import Workplace
+from securedata.errors import SecuredataError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
             from demo.story import Story
 
             return Story(options, place).tell()
-    except DemoError as error:
+    except (DemoError, SecuredataError, OSError) as error:
         print(f"\ndemo: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("\ndemo: interrupted; run it again", file=sys.stderr)

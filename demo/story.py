@@ -54,7 +54,7 @@ class Story:
         with self.step("Verify: open every object, account for every file in the store"):
             self.securedata("verify", NAME)
         with self.step("Look for the voices in the store"):
-            leaks = show_leaks(sd.open_corpus(NAME), self.source, self.place.store, [self.table] if self.table else [])
+            leaks = show_leaks(sd.open_corpus(NAME), self.source, self.place.store, self.table)
         with self.step(f"Train on the sealed corpus: {WORKERS} DataLoader workers decrypt in memory"):
             dataset, result = self.train()
         with self.step("Read a piece of one recording by its URL, as any fsspec tool would"):
@@ -94,7 +94,7 @@ class Story:
                 raise DemoError(f"{self.source} is no folder: CORPUS=DIR names the folder that holds your recordings")
             say(f"Your own: {self.source}")
             return
-        self.source = get_voices(self.place.prompts, say)
+        self.source = get_voices(self.place.prompts, lambda line: print("     " + line))
         self.table = self.source / TABLE
         say(
             f"Asterisk's telephone prompts (CC-BY-SA): {len(VOICES)} voices of two professionals, Allison Smith in "
@@ -121,8 +121,7 @@ class Story:
             if self.corpus is None or not (self.place.store / "head").exists():
                 raise DemoError("'securedata encrypt' did not take everything; its reasons stand above")
             say("The demo goes on with the recordings that were sealed.")
-        for key in self.place.key_files():
-            say(f"The key is {key}: who has the store and not this file has noise.")
+        say("Whoever has the store and not that key file has noise: step 4 looks.")
 
     # ------------------------------------------------------------ 5
 

@@ -69,6 +69,3 @@ class Workplace:
             os.environ[variable] = str(home)
             lines.append(f"export {variable}={shlex.quote(str(home))}\n")
         (self.run / "env.sh").write_text("unset SECUREDATA_CONFIG SECUREDATA_KMS SECUREDATA_PIN\n" + "".join(lines))
-
-    def key_files(self) -> list[Path]:
-        return [path for path in self.home.rglob("*") if path.is_file() and "keys" in path.parts]
