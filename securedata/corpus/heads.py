@@ -48,17 +48,31 @@ class Heads:
         Raises:
             CorpusGone, OlderGeneration, SupersededKey, PinMismatch, FormatError, KeysError, StorageError, ...
         """
+        seen = self._seen_so_far()
         data, version = self._get()
         header = peek(data, self.root)[0]
-        known = self.opened
-        if (header.key_id, header.corpus_id) == (known.head.key_id, known.head.corpus_id):
+        known, newest = self.opened, seen.get(header.corpus_id, Seen())
+        same = (header.key_id, header.corpus_id) == (known.head.key_id, known.head.corpus_id)
+        if same and header.key_id not in newest.superseded:
             head = open_with(data, known.key, self.root)
-            if self._seen is None or head.generation >= self._seen.generation:
+            if head.generation >= newest.generation:
                 self.opened = OpenedHead(head, known.key, version)
                 self._note(head)
                 return self.opened
         self.opened = self._unwrap()  # under a new key, or an older one, which it refuses
         return self.opened
+
+    def _seen_so_far(self) -> dict[bytes, Seen]:
+        """What this writer and others on this machine have seen of the pinned corpora.
+
+        Looked up before a head is read: one that is committed and remembered in between is not newer than the one
+        that storage gives then.
+        """
+        seen = {id: found for pin in self.reference.pins if (found := recall(id := pin.corpus_id))}
+        if self._seen:
+            id = self.opened.head.corpus_id
+            seen[id] = _newest(self._seen, seen.get(id, self._seen))
+        return seen
 
     def committed(self, opened: OpenedHead, head: Head) -> None:
         """A head of ours was put in the place of `opened`. Nothing that fails here undoes that."""
@@ -74,9 +88,11 @@ class Heads:
             _log.warning("%s; an old head of %s that is put back may go unnoticed", error, self.root)
 
     def _note(self, head: Head) -> None:
-        self._seen = _newest(self._seen, Seen(head.generation, frozenset(head.superseded)))
+        now = Seen(head.generation, frozenset(head.superseded))
+        self._seen = _newest(self._seen, now) if self._seen else now
 
     def _unwrap(self) -> OpenedHead:
+        seen = self._seen_so_far() if self._accept is None else {}
         data, version = self._get()
         corpus_id = peek(data, self.root)[0].corpus_id
         check_corpus(self.reference.pins, corpus_id, self.root)
@@ -86,8 +102,7 @@ class Heads:
                 f"{self.opened.head.corpus_id.hex()} when it was opened: the root was replaced; restore it",
                 root=self.root,
             )
-        seen = None if self._accept is not None else _newest(self._seen, recall(corpus_id))
-        opened = open_head(data, version, self.root, self._place.trusted, self.reference.pins, seen)
+        opened = open_head(data, version, self.root, self._place.trusted, self.reference.pins, seen.get(corpus_id))
         self.unwraps += 1
         if self._accept is not None and opened.head.generation != self._accept:
             raise InvalidArgument(
@@ -118,7 +133,5 @@ class Heads:
         return self._grant(ttl)
 
 
-def _newest(one: Seen | None, other: Seen | None) -> Seen | None:
-    if one is None or other is None:
-        return one or other
+def _newest(one: Seen, other: Seen) -> Seen:
     return Seen(max(one.generation, other.generation), one.superseded | other.superseded)
