@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from securedata.errors import LimitExceeded, MalformedManifest, OlderGeneration, SupersededKey
+from securedata.errors import InvalidArgument, LimitExceeded, MalformedManifest, OlderGeneration, SupersededKey
 from securedata.format.header import MAX_HEAD_HEADER, WRAP, Header, Kind
 from securedata.format.sealed import Expect, open_whole, read_header, seal, sealed_size
 from securedata.keys.kms import KMS
@@ -109,6 +109,7 @@ def seal_head(head: Head, key: bytes) -> bytearray:
 
     Raises:
         LimitExceeded: nobody would open it again.
+        InvalidArgument: settings that are no JSON.
     """
     body = {
         **head.unknown,
@@ -125,7 +126,10 @@ def seal_head(head: Head, key: bytes) -> bytearray:
     header = Header(
         Kind.HEAD, head.corpus_id, head.write_id, head.key_id, tuple((WRAP, wrap.encode()) for wrap in head.wraps)
     )
-    text = json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    try:
+        text = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InvalidArgument(f"settings that are no JSON: {type(error).__name__}; nothing was committed") from error
     if len(text) > MAX_BODY:
         raise LimitExceeded(
             f"a head of corpus {head.corpus_id.hex()} would have {len(text)} bytes, above the limit of {MAX_BODY}; "
@@ -196,8 +200,8 @@ def open_with(data: Buffer, key: bytes, root: str) -> Head:
     header, wraps = peek(data, root)
     body = open_whole(key, data, Expect(Kind.HEAD, header.corpus_id, None, root))
     try:
-        return _parse(json.loads(body.decode()), header, wraps)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return _parse(json.loads(body.decode(), parse_constant=_no_constant), header, wraps)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedManifest(
             f"the head of {root} is authentic and breaks the format ({type(error).__name__}); "
             "it was written by a broken writer: restore head.prev or an older version",
@@ -215,12 +219,12 @@ def _parse(body: dict[str, Any], header: Header, wraps: tuple[Wrap, ...]) -> Hea
         generation=_natural(body.pop("generation")),
         secret=_hex(body.pop("secret"), 32),
         parts=tuple(_table(one) for one in body.pop("parts")),
-        settings=dict(body.pop("settings")),
+        settings=_object(body.pop("settings")),
         tombstones=tuple(
             Tombstone(_hex(one["tag"], 32), _natural(one["generation"])) for one in body.pop("tombstones")
         ),
-        leaving=tuple(Leaving(_table(one), float(one["time"])) for one in body.pop("leaving")),
-        horizon=float(body.pop("horizon")),
+        leaving=tuple(Leaving(_table(one), _time(one["time"])) for one in body.pop("leaving")),
+        horizon=_time(body.pop("horizon")),
         superseded=tuple(_hex(one, 16) for one in body.pop("superseded")),
         writes=tuple(_hex(one, 16) for one in body.pop("writes")),
         unknown=body,
@@ -241,9 +245,25 @@ def _table(one: dict[str, Any]) -> TableRef:
 
 def _hex(text: str, size: int) -> bytes:
     raw = bytes.fromhex(text)
-    if len(raw) != size:
-        raise ValueError(f"{size} bytes were expected")
+    if len(raw) != size or raw.hex() != text:
+        raise ValueError(f"{size} bytes in lowercase hex were expected")
     return raw
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError("an object was expected")
+    return value
+
+
+def _time(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value < 2**53:
+        raise ValueError("seconds since the epoch were expected")
+    return float(value)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _natural(value: Any) -> int:

@@ -91,8 +91,10 @@ def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _parse(buffer: pa.Buffer, columns: Sequence[str] | None) -> pa.Table:
     options = ipc.IpcReadOptions(use_threads=False)
+    names = ipc.open_file(buffer, options=options).schema.names
+    if len(set(names)) != len(names):
+        raise ValueError("a column stands there twice")
     if columns is not None:
-        names = ipc.open_file(buffer, options=options).schema.names
         wanted = [names.index(name) for name in columns if name in names]
         options = ipc.IpcReadOptions(use_threads=False, included_fields=wanted)
     table = ipc.open_file(buffer, options=options).read_all()
