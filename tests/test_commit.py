@@ -212,6 +212,14 @@ def test_settings_are_merged(corpus: Reference, place: MemoryStorage, writer: Wr
     assert look(corpus, place).head.settings == {"a": 2, "b": {"deep": [1, None, "ü"]}}
 
 
+@pytest.mark.parametrize("value", [{1, 2}, float("nan"), "\ud800", b"bytes"])
+def test_settings_that_are_no_json_are_refused(value: object, place: MemoryStorage, writer: Writer) -> None:
+    before = dict(place.objects)
+    with pytest.raises(InvalidArgument, match="no JSON"):
+        writer.commit(settings={"a": value})
+    assert place.objects == before
+
+
 # ----------------------------------------------------------------------------------------------------- what is refused
 
 

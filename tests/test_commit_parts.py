@@ -318,6 +318,37 @@ def test_an_old_head_is_refused_by_whoever_saw_a_newer_one(
     writer.refresh()
 
 
+def test_a_commit_between_reading_and_remembering_is_no_old_head(corpus: Reference, place: MemoryStorage) -> None:
+    # two ingests side by side: the other one commits just after this one was given the head, and remembers its own
+    storage = Hooked(place)
+    other = writer_of(corpus, place)
+
+    def commit_once(call: str, key: str) -> None:
+        if call == "get_versioned":
+            storage.after = lambda call, key: None
+            other.commit(settings={"generation": other.head.generation})
+
+    storage.after = commit_once
+    writer = writer_of(corpus, storage)
+    storage.after = commit_once
+    writer.refresh()
+    storage.after = commit_once
+    writer._heads._renew(3600.0)  # in a thread that puts an object, while this one commits
+    fill(writer, "a")
+    assert sorted(current(corpus, place)) == ["a"]
+
+
+def test_a_running_writer_knows_what_others_on_this_machine_have_seen(
+    corpus: Reference, place: MemoryStorage, writer: Writer
+) -> None:
+    fill(writer, "a")
+    old = place.objects["head"]
+    fill(writer_of(corpus, place), "b")
+    place.objects["head"] = old
+    with pytest.raises(OlderGeneration):
+        fill(writer, "c")
+
+
 def test_an_old_head_can_be_accepted_by_hand(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:
     fill(writer, "a")
     old = place.objects["head"]
