@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import pickle
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import fsspec
 import pytest
 
 from securedata.corpus.config import Reference, write_entry
-from securedata.corpus.opening import UnpinnedWarning
+from securedata.corpus.opening import UnpinnedWarning, open_corpus
 from securedata.errors import (
     RowReplaced,
 )
@@ -24,15 +25,24 @@ from securedata.filesystem import SecuredataFileSystem, opened
 from tests.filesystem.corpus import FILES, Voice, unwraps
 
 
-def test_instances_and_threads_share_one_opening(voice: Voice) -> None:
+def test_instances_and_threads_share_one_opening(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    openings = []
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        openings.append(args)
+        time.sleep(0.2)  # time for the other threads to come
+        return open_corpus(*args, **kwargs)
+
+    monkeypatch.setattr(opened, "open_corpus", slow)
+
     def read(_: int) -> bytes:
         with fsspec.open("securedata://voice-a/ann/a.wav") as file:
             return file.read()
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(read, range(32))) == {FILES["ann/a.wav"]}
-    assert unwraps(voice.reference) == 1
     fsspec.filesystem("securedata", root="voice-a", skip_instance_cache=True).ls("")
+    assert len(openings) == 1
     assert unwraps(voice.reference) == 1
 
 

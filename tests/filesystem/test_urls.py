@@ -180,6 +180,8 @@ def _no_key(voice: Voice, fs: Callable[..., SecuredataFileSystem]) -> Securedata
     ],
 )
 def test_exists_hides_no_failure(voice: Voice, break_it: Any, error: type[SecuredataError]) -> None:
+    # what was opened with the right key and pin is not for those who come with others
+    assert fsspec.filesystem("securedata", root=str(voice.root)).exists("ann/a.wav")
     fs = break_it(voice, lambda **options: fsspec.filesystem("securedata", **options))
     for call in (fs.exists, fs.isfile, fs.isdir, fs.info, fs.open, fs.find, fs.ls):
         with pytest.raises(error):
