@@ -6,6 +6,7 @@ Registered like any provider of a third party, by an entry point, so that starte
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 from securedata.keys.kms import KMS, Context
@@ -35,7 +36,7 @@ class CountingKMS(KMS):
     def unwrap(self, blob: bytes, context: Context) -> bytes:
         key = self._inner.unwrap(blob, context)
         fd = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.write(fd, f"{os.getpid()}\n".encode())
+        os.write(fd, f"{os.getpid()} {time.monotonic()}\n".encode())
         os.close(fd)
         return key
 
@@ -55,10 +56,16 @@ class Counted:
         (info / "entry_points.txt").write_text(f"[securedata.kms]\ncounting = {__name__}:CountingKMS\n")
 
     @property
-    def unwraps(self) -> list[int]:
-        """The process of every unwrap since `forget`, in their order."""
+    def calls(self) -> list[tuple[int, float]]:
+        """The process and the time of every unwrap since `forget`, by the clock that all processes share."""
         log = self.key_file.with_suffix(".log")
-        return [int(line) for line in log.read_text().split()] if log.exists() else []
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [(int(process), float(when)) for process, when in map(str.split, lines)]
+
+    @property
+    def unwraps(self) -> list[int]:
+        """The process of every unwrap since `forget`."""
+        return [process for process, _ in self.calls]
 
     def forget(self) -> None:
         self.key_file.with_suffix(".log").unlink(missing_ok=True)

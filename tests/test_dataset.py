@@ -378,6 +378,8 @@ def test_pickle_holds_no_key_and_no_word(root: Root, tmp_path: Path) -> None:
             data = pickle.dumps(ds, protocol)
             assert not _holds(data, keys)
             assert not any(word in data for word in (b"good morning", b"utt0", b"room"))
+        with pytest.raises(TypeError, match="never into a pickle"):
+            pickle.dumps(ds.corpora[0].index)
         again = pickle.loads(path.read_bytes())
     with again:
         assert again.corpora[0].counters.unwraps == 1  # the receiver asked for itself

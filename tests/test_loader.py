@@ -190,8 +190,10 @@ def test_run_longer_than_the_keys_last_renews(root: Root, counted: Counted) -> N
     assert counted.unwraps[0] == os.getpid()
     workers = set(counted.unwraps) - {os.getpid()}
     assert len(workers) == 2  # each for itself
+    (_, opened), *renewals = counted.calls
     for process in {os.getpid(), *workers}:
-        assert counted.unwraps.count(process) <= 1 + elapsed / (0.75 * ttl)  # and not more often than it must
+        times = [opened, *(when for who, when in renewals if who == process)]
+        assert all(np.diff(times) >= 0.75 * ttl)  # and not more often than it must
 
 
 class Timed(Dataset[tuple[sd.Sample, float, float]]):
