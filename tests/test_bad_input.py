@@ -29,7 +29,8 @@ from securedata.errors import (
 )
 from securedata.format.cobblestone import CHUNK, PREFIX, SEALED_CHUNK, TAG
 from securedata.format.header import FIXED, MAX_HEADER, Header, Kind
-from securedata.format.sealed import Expect, open_into, open_range, open_stream, open_whole, seal
+from securedata.format.ranges import open_range
+from securedata.format.sealed import Expect, open_into, open_stream, open_whole, seal
 from securedata.testing.memory import MemoryStorage
 from tests.conftest import FULL
 from tests.little import make, open_quietly, row, table, writer_of

@@ -23,10 +23,10 @@ from securedata.errors import (
 )
 from securedata.format.cobblestone import CHUNK, PREFIX, SEALED_CHUNK, TAG
 from securedata.format.header import CRITICAL, FIXED, MAGIC, MAX_HEADER, WRAP, Header, Kind
+from securedata.format.ranges import open_range
 from securedata.format.sealed import (
     Expect,
     open_into,
-    open_range,
     open_stream,
     open_whole,
     plain_size,

@@ -25,7 +25,8 @@ from securedata.errors import AuthenticationFailed, InvalidArgument, Truncated
 from securedata.format import sealed as format_sealed
 from securedata.format.cobblestone import CHUNK, PREFIX, TAG, message_size
 from securedata.format.header import FIXED, Header, Kind, context
-from securedata.format.sealed import Expect, open_into, open_range, open_stream, open_whole, plain_size, seal
+from securedata.format.ranges import open_range
+from securedata.format.sealed import Expect, open_into, open_stream, open_whole, plain_size, seal
 
 FILE = Path(__file__).parent / "data" / "cobblestone256.json"
 HEADER = Header(Kind.DATA, b"c" * 16, b"o" * 16).encode()

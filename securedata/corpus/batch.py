@@ -9,7 +9,8 @@ from securedata.corpus.index import Index, Location
 from securedata.corpus.leaving import storage_key
 from securedata.errors import SecuredataError
 from securedata.format.cobblestone import Buffer
-from securedata.format.sealed import Expect, open_range, open_whole, ranges_for
+from securedata.format.ranges import open_range, ranges_for
+from securedata.format.sealed import Expect, open_whole
 from securedata.storage.base import Wanted
 
 

@@ -8,7 +8,7 @@ that, a failed commitment can only say 'wrong key, or changed after it was seale
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, NoReturn
 
 from securedata.errors import (
@@ -35,9 +35,6 @@ from securedata.format.cobblestone import (
 )
 from securedata.format.cobblestone import plain_size as _message_plain_size
 from securedata.format.header import FIXED, MAX_HEADER, NO_KEY, Header, Kind, context, header_size
-
-Fetch = Callable[[Sequence[tuple[int, int]]], Sequence[Buffer]]
-"""Takes (offset, length) ranges of one sealed object and returns their bytes."""
 
 _SWAPPED = "objects were swapped; run 'securedata verify'"
 _NOUN = {Kind.DATA: "object", Kind.HEAD: "head", Kind.TABLE: "table"}
@@ -138,7 +135,7 @@ def _naming(expect: Expect) -> Iterator[None]:
         raise
 
 
-def _header_size(data: Buffer, expect: Expect) -> int:
+def header_length_of(data: Buffer, expect: Expect) -> int:
     with _naming(expect):
         return header_size(data, expect.name)
 
@@ -162,7 +159,7 @@ def open_message(key: Buffer, start: Buffer, expect: Expect) -> tuple[Message, i
     view = memoryview(start)
     if _is_plain(view, expect):
         return derive(key, view[:FIXED], view[FIXED : FIXED + PREFIX], expect), FIXED
-    size = _header_size(view, expect)
+    size = header_length_of(view, expect)
     if expect.sealed_size is not None and expect.size is not None and size <= MAX_HEADER:
         wanted = expect.sealed_size - message_size(expect.size)
         if size != wanted:  # before the message is taken for header fields
@@ -170,7 +167,7 @@ def open_message(key: Buffer, start: Buffer, expect: Expect) -> tuple[Message, i
             _refuse(MalformedHeader, expect, what)
     read_header(view, expect)
     if len(start) < size + PREFIX:
-        _cut(expect, len(start))
+        refuse_cut(expect, len(start))
     return derive(key, view[:size], view[size : size + PREFIX], expect), size
 
 
@@ -208,11 +205,11 @@ def open_into(key: Buffer, sealed: Buffer, out: Buffer, expect: Expect) -> int:
         if as_told and open_at_once(key, context(bytes(view[:FIXED])), view[FIXED:], room[:found]):
             return found
     message, header_length = open_message(key, view, expect)
-    size = _size(len(view), header_length, expect)
+    size = size_of(len(view), header_length, expect)
     target = room[:size]
     if len(target) < size:
         raise InvalidArgument(f"{expect.name} has {size} bytes, the buffer {len(target)}")
-    _open_chunks(message, 0, view[header_length + PREFIX :], target, expect)
+    open_chunks(message, 0, view[header_length + PREFIX :], target, expect)
     return size
 
 
@@ -229,8 +226,8 @@ def open_whole(key: Buffer, sealed: Buffer, expect: Expect) -> bytearray:
         open_into(key, view, out, expect)
         return out
     message, header_length = open_message(key, view, expect)
-    out = bytearray(_size(len(view), header_length, expect))
-    _open_chunks(message, 0, view[header_length + PREFIX :], memoryview(out), expect)
+    out = bytearray(size_of(len(view), header_length, expect))
+    open_chunks(message, 0, view[header_length + PREFIX :], memoryview(out), expect)
     return out
 
 
@@ -249,130 +246,35 @@ def open_stream(key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> Iterat
         buffer += piece
         total += len(piece)
         if message is None:
-            if len(buffer) < FIXED or len(buffer) < _header_size(buffer, expect) + PREFIX:
+            if len(buffer) < FIXED or len(buffer) < header_length_of(buffer, expect) + PREFIX:
                 continue
             message, header_length = open_message(key, buffer, expect)
             if expect.sealed_size is not None:
-                _size(expect.sealed_size, header_length, expect)
+                size_of(expect.sealed_size, header_length, expect)
             del buffer[: header_length + PREFIX]
         if expect.sealed_size is not None and total > expect.sealed_size:
             # after the header, so that a larger object put in this one's place is called what it is
-            _wrong_length(expect, f"more than {expect.sealed_size}")
+            refuse_length(expect, f"more than {expect.sealed_size}")
         full = len(buffer) // SEALED_CHUNK
         if full:
             out = bytearray(full * CHUNK)
             with memoryview(buffer) as view:
-                _open_chunks(message, index, view[: full * SEALED_CHUNK], memoryview(out), expect)
+                open_chunks(message, index, view[: full * SEALED_CHUNK], memoryview(out), expect)
             del buffer[: full * SEALED_CHUNK]
             index += full
             yield out
     if message is None:
         read_header(buffer, expect)
-        _cut(expect, total)
+        refuse_cut(expect, total)
     if (expect.sealed_size is not None and total != expect.sealed_size) or len(buffer) < TAG:
-        _cut(expect, total)
+        refuse_cut(expect, total)
     out = bytearray(len(buffer) - TAG)
     with memoryview(buffer) as view:
-        _open_chunks(message, index, view, memoryview(out), expect)
+        open_chunks(message, index, view, memoryview(out), expect)
     yield out
 
 
-def open_range(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expect) -> bytearray:
-    """Open `length` bytes of plaintext from `offset` on, cut at the object's end like a slice.
-
-    With `expect.sealed_size` and `expect.size`, as a row has them, header, prefix and the chunks are
-    fetched side by side (in one range if they touch), and nothing else. With `expect.sealed_size`
-    alone, as storage says it, the last chunk is verified first: only then is the size known.
-
-    Raises:
-        FormatError: one subclass per cause.
-        InvalidArgument: a negative offset or length.
-    """
-    if offset < 0 or length < 0:
-        raise InvalidArgument(f"a range has no negative offset or length: {offset}, {length}")
-    if expect.sealed_size is None:
-        raise InvalidArgument("a range needs the sealed size, from the row or from storage")
-    if expect.size is None:
-        return _open_range_unknown(key, fetch, offset, length, expect, expect.sealed_size)
-    ranges = ranges_for(offset, length, expect)
-    header_length = expect.sealed_size - message_size(expect.size)
-    start, length = header_length + PREFIX, max(0, min(length, expect.size - offset))
-    got = _fetch(fetch, ranges, expect)
-    message, found = open_message(key, got[0][:start], expect)
-    if found != header_length:
-        _wrong_length(expect, f"{expect.sealed_size} with a header of {found}, for {expect.size} of plaintext")
-    if length == 0:
-        return bytearray()
-    chunks = got[1] if len(ranges) == 2 else got[0][start:]
-    return _slice(message, offset // CHUNK, chunks, offset, length, expect)
-
-
-def ranges_for(offset: int, length: int, expect: Expect) -> list[tuple[int, int]]:
-    """What `open_range` fetches of an object whose row is known: (offset, length) of one range or two.
-
-    Raises:
-        Truncated: the row's sizes contradict each other.
-    """
-    if expect.sealed_size is None or expect.size is None:
-        raise InvalidArgument("the ranges are known in advance only with the sizes of a row")
-    header_length = expect.sealed_size - message_size(expect.size)
-    if not FIXED <= header_length <= MAX_HEADER:
-        _wrong_length(expect, f"{expect.sealed_size} for {expect.size} of plaintext")
-    start, length = header_length + PREFIX, max(0, min(length, expect.size - offset))
-    if length == 0:
-        return [(0, start)]
-    _, low, high = _chunks(offset, length, start, expect.sealed_size)
-    return [(0, high)] if low == start else [(0, start), (low, high - low)]
-
-
-def _open_range_unknown(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expect, sealed: int) -> bytearray:
-    if sealed < FIXED + PREFIX + TAG:
-        _cut(expect, sealed)
-    head = _fetch(fetch, [(0, FIXED + PREFIX)], expect)[0]
-    header_length = _header_size(head, expect)
-    if header_length > FIXED:
-        # the limit by kind is checked by Header.decode; here only what is fetched is bounded, by 64 KiB
-        head = _fetch(fetch, [(0, min(header_length + PREFIX, sealed))], expect)[0]
-    message, header_length = open_message(key, head, expect)
-    start = header_length + PREFIX
-    size = _size(sealed, header_length, expect)
-    last = start + size // CHUNK * SEALED_CHUNK
-    tail = _fetch(fetch, [(last, sealed - last)], expect)[0]
-    end = bytearray(len(tail) - TAG)
-    _open_chunks(message, size // CHUNK, tail, memoryview(end), expect)
-    length = max(0, min(length, size - offset))
-    if length == 0:
-        return bytearray()
-    first, low, high = _chunks(offset, length, start, sealed)
-    return _slice(message, first, _fetch(fetch, [(low, high - low)], expect)[0], offset, length, expect)
-
-
-def _chunks(offset: int, length: int, start: int, sealed: int) -> tuple[int, int, int]:
-    """The first chunk of a range, and where its chunks begin and end in the sealed object."""
-    first, last = offset // CHUNK, (offset + max(length, 1) - 1) // CHUNK
-    return first, start + first * SEALED_CHUNK, min(start + (last + 1) * SEALED_CHUNK, sealed)
-
-
-def _fetch(fetch: Fetch, ranges: list[tuple[int, int]], expect: Expect) -> list[memoryview]:
-    got = [memoryview(part).cast("B") for part in fetch(ranges)]
-    for (offset, length), part in zip(ranges, got, strict=True):
-        if len(part) != length:
-            if offset == 0:
-                read_header(part, expect)
-            _cut(expect, offset + len(part))
-    return got
-
-
-def _slice(message: Message, first: int, chunks: memoryview, offset: int, length: int, expect: Expect) -> bytearray:
-    out = bytearray(len(chunks) - TAG * -(-len(chunks) // SEALED_CHUNK))
-    _open_chunks(message, first, chunks, memoryview(out), expect)
-    skip = offset - first * CHUNK
-    if skip == 0 and len(out) == length:
-        return out
-    return out[skip : skip + length]
-
-
-def _open_chunks(message: Message, first: int, sealed: memoryview, out: memoryview, expect: Expect) -> None:
+def open_chunks(message: Message, first: int, sealed: memoryview, out: memoryview, expect: Expect) -> None:
     try:
         message.open_chunks(first, sealed, out)
     except ChunkInvalid as error:
@@ -383,24 +285,24 @@ def _open_chunks(message: Message, first: int, sealed: memoryview, out: memoryvi
     _refuse(AuthenticationFailed, expect, f"{what}; run 'securedata verify'")
 
 
-def _size(sealed: int, header_length: int, expect: Expect) -> int:
+def size_of(sealed: int, header_length: int, expect: Expect) -> int:
     """The plaintext size of an object of `sealed` bytes, which must be what row or head says."""
     if expect.sealed_size is not None and sealed != expect.sealed_size:
-        _cut(expect, sealed)
+        refuse_cut(expect, sealed)
     size = plain_size(sealed, header_length)
     if size is None:
-        _cut(expect, sealed)
+        refuse_cut(expect, sealed)
     if expect.size is not None and size != expect.size:
-        _wrong_length(expect, f"{size} of plaintext, not {expect.size}")
+        refuse_length(expect, f"{size} of plaintext, not {expect.size}")
     return size
 
 
-def _cut(expect: Expect, found: int) -> NoReturn:
+def refuse_cut(expect: Expect, found: int) -> NoReturn:
     wanted = "it does not end in a last chunk" if expect.sealed_size is None else f"{expect.sealed_size} were sealed"
-    _wrong_length(expect, f"{found}, but {wanted}")
+    refuse_length(expect, f"{found}, but {wanted}")
 
 
-def _wrong_length(expect: Expect, what: str) -> NoReturn:
+def refuse_length(expect: Expect, what: str) -> NoReturn:
     text = f"{expect.name} has the wrong length, in bytes: {what}; it was cut or extended; run 'securedata verify'"
     _refuse(Truncated, expect, text)
 

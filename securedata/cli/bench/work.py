@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from securedata.cli.bench.units import size_name
 from securedata.errors import SecuredataError
 from securedata.format.header import Header, Kind
-from securedata.format.sealed import Expect, open_into, open_range, seal
+from securedata.format.ranges import open_range
+from securedata.format.sealed import Expect, open_into, seal
 
 Call = Callable[[], object]
 
