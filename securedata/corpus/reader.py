@@ -6,7 +6,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,33 +14,20 @@ import pyarrow as pa
 from securedata.access.session import Session
 from securedata.corpus.batch import Batch, Piece
 from securedata.corpus.config import Reference
+from securedata.corpus.counters import Counters
 from securedata.corpus.head import Head, OpenedHead, Seen, read_head
 from securedata.corpus.index import Index, Location
-from securedata.corpus.leaving import object_key
+from securedata.corpus.leaving import storage_key
 from securedata.corpus.loading import Options, grant_for, load, or_no_corpus
-from securedata.corpus.missing import explain_missing
+from securedata.corpus.missing import Missing
 from securedata.corpus.objectfile import ObjectFile
 from securedata.corpus.place import Place, enter
 from securedata.corpus.shared import spawning
-from securedata.errors import GenerationChanged, NotFound, SecuredataError
+from securedata.errors import AccessDenied, GenerationChanged, NotFound, SecuredataError
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind
-from securedata.format.ranges import open_range
-from securedata.format.sealed import Expect, open_into, open_whole
+from securedata.format.sealed import Expect, open_into, open_range, open_whole
 from securedata.keys.grant import Grant, Lease
-
-_RECHECK = 10.0
-
-
-@dataclass(slots=True)
-class Counters:
-    """What this process has done with a corpus since it was opened (or since the process was forked)."""
-
-    unwraps: int = 0
-    objects: int = 0
-    bytes: int = 0
-    seconds_fetch: float = 0.0
-    seconds_decrypt: float = 0.0
 
 
 class Corpus:
@@ -87,7 +74,7 @@ class Corpus:
         self._place = place
         self._storage = place.storage
         self._options = options
-        self._rechecked = 0.0
+        self._missing = Missing(self._storage, lambda: self._reread(None))
         self._lease = Lease(grant, self._renew, self.root, options.kms_wait)
         _corpora.add(self)
 
@@ -137,39 +124,38 @@ class Corpus:
         """
         index = self.index
         i = self._row(index, where)
-        location, sealed, times = self._sealed(index, i)
+        location, sealed = self._sealed(index, i)
         # opened by what has come, not into a buffer of the size that the row claims
+        begun = time.perf_counter()
         out = open_whole(index.key(i), sealed, self._expect(location))
-        self._count(len(out), *times)
+        self._count(len(out), time.perf_counter() - begun)
         return out
 
     def read_into(self, i: int, out: Buffer) -> int:
         """Like `read`, into the caller's buffer; returns the bytes of plaintext. On an error it holds none."""
         index = self.index
-        location, sealed, times = self._sealed(index, i)
+        location, sealed = self._sealed(index, i)
+        begun = time.perf_counter()
         size = open_into(index.key(i), sealed, out, self._expect(location))
-        self._count(size, *times)
+        self._count(size, time.perf_counter() - begun)
         return size
 
-    def _sealed(self, index: Index, i: int) -> tuple[Location, Buffer, tuple[float, float]]:
-        """A whole object as it lies on storage, and when fetching it began and ended."""
-        self._lease.check()
-        started = time.perf_counter()
+    def _sealed(self, index: Index, i: int) -> tuple[Location, Buffer]:
+        """A whole object as it lies on storage."""
+        self.check_access()
         location = index.location(i)
         # one byte more than the row says, so that an object that grew is noticed and never read whole
-        sealed = self._fetch(index, i, location, [(0, location.sealed_size + (location.pack is None))])[0]
-        return location, sealed, (started, time.perf_counter())
+        return location, self._fetch(index, i, location, [(0, location.sealed_size + (location.pack is None))])[0]
 
-    def _count(self, size: int, started: float, fetched: float) -> None:
+    def _count(self, size: int, decrypting: float) -> None:
         counters = self.counters
         counters.objects += 1
         counters.bytes += size
-        counters.seconds_fetch += fetched - started
-        counters.seconds_decrypt += time.perf_counter() - fetched
+        counters.seconds_decrypt += decrypting
 
     def open_sealed_into(self, i: int, sealed: Buffer, out: Buffer) -> int:
         """Open an object that was fetched already: row lookup, checks and decryption, and nothing else."""
-        self._lease.check()
+        self.check_access()
         index = self.index
         return open_into(index.key(i), sealed, out, self._expect(index.location(i)))
 
@@ -183,25 +169,21 @@ class Corpus:
         return self._read_range(index, self._row(index, where), offset, length)
 
     def _read_range(self, index: Index, i: int, offset: int, length: int) -> bytearray:
-        self._lease.check()
+        self.check_access()
         started = time.perf_counter()
         location = index.location(i)
-        waited = 0.0
+        elsewhere = 0.0
 
         def fetch(ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
-            nonlocal waited
+            nonlocal elsewhere
             begun = time.perf_counter()
             try:
                 return self._fetch(index, i, location, ranges)
             finally:
-                waited += time.perf_counter() - begun
+                elsewhere += time.perf_counter() - begun
 
         out = open_range(index.key(i), fetch, offset, length, self._expect(location))
-        counters = self.counters
-        counters.objects += 1
-        counters.bytes += len(out)
-        counters.seconds_fetch += waited
-        counters.seconds_decrypt += time.perf_counter() - started - waited
+        self._count(len(out), time.perf_counter() - started - elsewhere)
         return out
 
     def read_many(
@@ -219,30 +201,31 @@ class Corpus:
         Raises:
             KeysExpired, KMSDenied, ...: nothing can be read.
         """
-        self._lease.check()
-        index, counters = self.index, self.counters
+        self.check_access()
+        index, storage = self.index, self._storage
         batch = Batch(pieces, index, self._expect)
-        begun = time.perf_counter()
-        for position, got in self._storage.get_many(batch.wanted, in_flight):
-            landed = time.perf_counter()
-            counters.seconds_fetch += landed - begun
+        begun = time.perf_counter(), storage.waited()
+        for position, got in storage.get_many(batch.wanted, in_flight):
+            landed = self._count_fetch(*begun)
             for at, outcome in batch.land(position, got):
-                if isinstance(outcome, NotFound):
-                    yield at, self._explained(index, pieces[at].i, outcome)
-                    continue
-                if not isinstance(outcome, SecuredataError):
-                    counters.objects += 1
-                    counters.bytes += len(outcome)
-                    counters.seconds_decrypt += time.perf_counter() - landed
+                if isinstance(outcome, (NotFound, AccessDenied)):
+                    outcome = self._explained(index, pieces[at].i, outcome)
+                elif not isinstance(outcome, SecuredataError):
+                    self._count(len(outcome), time.perf_counter() - landed)
                 yield at, outcome
-            begun = time.perf_counter()
+            begun = time.perf_counter(), storage.waited()
 
-    def _explained(self, index: Index, i: int, error: NotFound) -> SecuredataError:
-        try:
-            better = self._explain(index, i)
-        except SecuredataError as worse:
-            better = worse
-        better.__cause__ = error
+    def _count_fetch(self, begun: float, waited: float) -> float:
+        """Counts what passed since then, part of which storage has waited; returns the time."""
+        now, waited = time.perf_counter(), self._storage.waited() - waited
+        self.counters.seconds_fetch += now - begun - waited
+        self.counters.seconds_wait += waited
+        return now
+
+    def _explained(self, index: Index, i: int, error: NotFound | AccessDenied) -> SecuredataError:
+        begun = time.perf_counter()
+        better = self._missing.explain(index, i, self.generation, error)
+        self.counters.seconds_wait += time.perf_counter() - begun
         return better
 
     def open(self, where: str | int) -> ObjectFile:
@@ -262,23 +245,19 @@ class Corpus:
         return Expect(Kind.DATA, self.corpus_id, location.object_id, self.root, location.sealed_size, location.size)
 
     def _fetch(self, index: Index, i: int, location: Location, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
+        key, base = storage_key("object", location.object_id), 0
+        if location.pack is not None:
+            key, base = storage_key("pack", location.pack), location.offset or 0
+        begun = time.perf_counter(), self._storage.waited()
         try:
-            if location.pack is None:
-                return self._storage.get_ranges(object_key(location.object_id), ranges)
-            base = location.offset or 0
-            return self._storage.get_ranges(
-                f"packs/{location.pack.hex()}", [(base + offset, length) for offset, length in ranges]
-            )
-        except NotFound as error:
-            raise self._explain(index, i) from error
-
-    def _explain(self, index: Index, i: int) -> SecuredataError:
-        """Why an object is not there: the head is read again, at most once in ten seconds."""
-        now, head = time.monotonic(), None
-        if not self._rechecked or now - self._rechecked >= _RECHECK:
-            self._rechecked = now
-            head = self._reread(None).head
-        return explain_missing(index, i, self.generation, self._storage, head)
+            return self._storage.get_ranges(key, [(base + offset, length) for offset, length in ranges])
+        except (NotFound, AccessDenied) as error:
+            better = self._explained(index, i, error)
+            if better is error:
+                raise
+            raise better from error
+        finally:
+            self._count_fetch(*begun)
 
     # ------------------------------------------------------------ keep
 
@@ -306,7 +285,9 @@ class Corpus:
         Raises:
             KeysExpired, KMSDenied, ...
         """
+        begun = time.perf_counter()
         self._lease.check()
+        self.counters.seconds_wait += time.perf_counter() - begun
 
     @staticmethod
     def _seen(grant: Grant) -> Seen:

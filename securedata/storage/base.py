@@ -71,6 +71,10 @@ class Storage(ABC):
             except SecuredataError as error:
                 yield at, error
 
+    def waited(self) -> float:
+        """Seconds that this thread has spent between the tries of its fetches, with none under way."""
+        return 0.0
+
     @abstractmethod
     def get_versioned(self, key: str, limit: int | None = None) -> tuple[Buffer, str]:
         """The whole object and its version, for `replace`. Raises like `get`."""

@@ -1,0 +1,26 @@
+"""What this process has done with a corpus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the corpus was opened, or since this process was forked. Seconds are those of the calling threads.
+
+    Attributes:
+        unwraps: calls to the KMS.
+        objects: objects read, whole or in part.
+        bytes: of plaintext.
+        seconds_fetch: until storage had delivered.
+        seconds_decrypt: checks included.
+        seconds_wait: for keys, between the tries of a fetch, and to learn why an object is missing.
+    """
+
+    unwraps: int = 0
+    objects: int = 0
+    bytes: int = 0
+    seconds_fetch: float = 0.0
+    seconds_decrypt: float = 0.0
+    seconds_wait: float = 0.0
