@@ -20,6 +20,7 @@ from securedata.corpus.head import Head, seal_head
 from securedata.corpus.leaving import listed
 from securedata.corpus.parts import seal_table
 from securedata.corpus.seen import forget, recall, remember
+from securedata.corpus.verify import verify
 from securedata.errors import (
     AccessDenied,
     ConfigError,
@@ -336,6 +337,19 @@ def test_a_commit_between_reading_and_remembering_is_no_old_head(corpus: Referen
     writer._heads._renew(3600.0)  # in a thread that puts an object, while this one commits
     fill(writer, "a")
     assert sorted(current(corpus, place)) == ["a"]
+
+
+def test_a_commit_while_verify_begins_is_no_old_head(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:
+    storage = Hooked(place)
+
+    def commit_once(call: str, key: str) -> None:
+        if call == "get_versioned":
+            storage.after = lambda call, key: None
+            fill(writer, "a")
+
+    storage.after = commit_once
+    report = verify(corpus, storage=storage, threads=1)
+    assert report.ok, report.findings
 
 
 def test_a_running_writer_knows_what_others_on_this_machine_have_seen(

@@ -129,12 +129,14 @@ class _Verification:
 
     def _check_seen(self) -> None:
         """An old head that was put back is authentic; only who has seen a newer one can tell."""
-        seen = recall(self.head.corpus_id)
-        if seen and self.head.key_id in seen.superseded:
+        seen, head = recall(self.head.corpus_id), self.head
+        if seen and (head.generation < seen.generation or head.key_id in seen.superseded):
+            head = self._open(None).head  # another writer may have committed, and noted it, since it was read
+        if seen and head.key_id in seen.superseded:
             text = "the head is under a corpus key that a later head replaced: an old head was put back"
             self._find("SupersededKey", text, key=KEY)
-        elif seen and self.head.generation < seen.generation:
-            text = f"the head has generation {self.head.generation}, and this machine has seen {seen.generation}: "
+        elif seen and head.generation < seen.generation:
+            text = f"the head has generation {head.generation}, and this machine has seen {seen.generation}: "
             self._find("OlderGeneration", text + "an old head was put back", key=KEY)
 
     # ------------------------------------------------------------ manifest
