@@ -60,9 +60,12 @@ def _dithered(waveform: torch.Tensor) -> torch.Tensor:
 
 def test_transforms_run_in_the_batchs_order(roots: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # what lands first is a matter of chance, what a seed gives must not be
-    with sd.EncryptedAudioDataset(roots, transform=_dithered) as ds:
+    with sd.EncryptedAudioDataset(roots, transform=_dithered) as ds, sd.EncryptedAudioDataset(roots) as plain:
         torch.manual_seed(2)
         batch = ds.__getitems__(ORDER)
+        torch.manual_seed(2)
+        for sample, before in zip(batch, plain.__getitems__(ORDER), strict=True):
+            assert torch.equal(sample.waveform, _dithered(before.waveform))
         real = LocalStorage.get_many
 
         def backwards(self: LocalStorage, wanted: Any, in_flight: int) -> Iterator[Any]:
