@@ -119,7 +119,7 @@ class Story:
             )
         if code == 1:
             if self.corpus is None or not (self.place.store / "head").exists():
-                raise DemoError("'securedata encrypt' did not take everything; its reasons stand above")
+                raise DemoError("'securedata encrypt' ended with 1; its reason stands above")
             say("The demo goes on with the recordings that were sealed.")
         say("Whoever has the store and not that key file has noise: step 4 looks.")
 
