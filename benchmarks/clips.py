@@ -37,8 +37,10 @@ def speech_folder(given: Path | None, cache: Path) -> Path:
         raise SystemExit(f"{error}\nor name a folder of speech: --speech DIR") from error
 
 
-def make(speech: Path, target: Path, count: int) -> list[Path]:
-    """Write `count` clips as target/SPEAKER/NUMBER.flac, one speaker for each folder directly under `speech`.
+def make(
+    speech: Path, target: Path, count: int, seconds: float = SECONDS, rate: int = RATE, kind: str = "flac"
+) -> list[Path]:
+    """Write `count` clips as target/SPEAKER/NUMBER.KIND, one speaker for each folder directly under `speech`.
 
     A clip that is there already is kept: the same recordings give the same clips.
     """
@@ -46,14 +48,14 @@ def make(speech: Path, target: Path, count: int) -> list[Path]:
     groups = {name: files for name, files in groups.items() if files} or {speech.name: _recordings(speech)}
     if not any(groups.values()):
         raise SystemExit(f"{speech} holds no recordings ({', '.join(SUFFIXES)})")
-    streams = {name: _clips(files) for name, files in groups.items()}
+    streams = {name: _clips(files, seconds, rate) for name, files in groups.items()}
     made = []
     for number, name in zip(range(count), cycle(streams)):
-        path = target / name / f"{number:05d}.flac"
+        path = target / name / f"{number:05d}.{kind}"
         clip = next(streams[name])
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, clip, RATE, subtype="PCM_16")
+            soundfile.write(path, clip, rate, subtype="PCM_16")
         made.append(path)
     return made
 
@@ -62,14 +64,14 @@ def _recordings(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
 
 
-def _clips(files: list[Path]) -> Iterator[np.ndarray]:
+def _clips(files: list[Path], seconds: float, wanted_rate: int) -> Iterator[np.ndarray]:
     """One clip after the other, going round the recordings for ever."""
-    pause = np.zeros(int(PAUSE * RATE), np.float32)
+    pause = np.zeros(int(PAUSE * wanted_rate), np.float32)
     held: list[np.ndarray] = []
-    frames, wanted = 0, SECONDS * RATE
+    frames, wanted = 0, int(seconds * wanted_rate)
     for path in cycle(files):
         data, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        mono = soxr.resample(data.mean(axis=1), rate, RATE)
+        mono = soxr.resample(data.mean(axis=1), rate, wanted_rate)
         held += [mono, pause]
         frames += len(mono) + len(pause)
         while frames >= wanted:

@@ -21,16 +21,23 @@ REQUIREMENTS = HERE / "peers-requirements.txt"
 DEFAULT = HERE.parent / ".venv-peers"
 
 
-def python_of(place: Path = DEFAULT) -> Path:
-    """The interpreter of the peers' venv, made where it is missing or was made from other pins (about 120 MB)."""
+def python_of(
+    place: Path = DEFAULT,
+    requirements: Path = REQUIREMENTS,
+    what: str = "tink, aws-encryption-sdk; about 120 MB",
+) -> Path:
+    """The interpreter of a venv of peers, made where it is missing or was made from other pins.
+
+    The pins name every package that is wanted, so nothing else is installed.
+    """
     stamp = place / "pins.sha256"
-    pins = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+    pins = hashlib.sha256(requirements.read_bytes()).hexdigest()
     python = place / "bin" / "python"
     if not (stamp.exists() and stamp.read_text(encoding="ascii") == pins):
-        print(f"installing the peers (tink, aws-encryption-sdk; about 120 MB) into {place}", file=sys.stderr)
+        print(f"installing the peers ({what}) into {place}", file=sys.stderr)
         venv.create(place, with_pip=True, clear=True)
-        quiet = ["--quiet", "--disable-pip-version-check"]
-        subprocess.run([str(python), "-m", "pip", "install", *quiet, "-r", str(REQUIREMENTS)], check=True)
+        options = ["--quiet", "--disable-pip-version-check", "--no-deps", "-r", str(requirements)]
+        subprocess.run([str(python), "-m", "pip", "install", *options], check=True)
         stamp.write_text(pins, encoding="ascii")
     return python
 

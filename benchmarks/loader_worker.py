@@ -1,0 +1,127 @@
+"""A process for one contender of dataloader.py: keeps its DataLoader alive, and times epochs when it is told to.
+
+python loader_worker.py CONTENDER SITE      SITE: the main venv's packages, seen behind this venv's own
+
+Requests and answers are lines of JSON: {"do": "begin", "environment": {}, "spec": {}, "batch": 32, "workers": 2},
+{"do": "run", "batches": 8}, {"do": "check"}, {"do": "end"}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Iterator
+from itertools import cycle, islice
+from typing import Any
+
+
+class Batches:
+    """The same shuffled batches for everyone; as many as the run that is under way wants."""
+
+    def __init__(self, recordings: int, size: int) -> None:
+        order = list(range(recordings))
+        random.Random(1).shuffle(order)
+        self.size = size
+        self.all = [order[at : at + size] for at in range(0, recordings - size + 1, size)] or [order]
+        self.number = len(self.all)
+        self.indices: list[int] = list(range(recordings))
+
+    def numbers(self) -> Iterator[list[int]]:
+        return islice(cycle(self.all), self.number)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.numbers():
+            yield [self.indices[number] for number in batch]
+
+    def __len__(self) -> int:
+        return self.number
+
+
+class Loading:
+    """A DataLoader whose workers live from `begin` to `end`."""
+
+    def __init__(self, name: str, spec: Any, batches: Batches, workers: int) -> None:
+        import torch
+        from torch.utils.data import DataLoader
+
+        import loaders
+
+        torch.set_num_threads(1)
+        made = loaders.LOADERS[name](spec)
+        batches.indices = list(made.indices)
+        self._loader: Any = DataLoader(
+            made.dataset,
+            batch_sampler=batches,
+            num_workers=workers,
+            collate_fn=loaders.collate,
+            persistent_workers=True,
+            multiprocessing_context="fork",
+        )
+        self._batches = batches
+        self._last: dict[int, tuple[float, float]] = {}
+
+    def run(self) -> dict[str, Any]:
+        before, samples, sums = dict(self._last), 0, []
+        began = time.perf_counter()
+        for batch in self._loader:
+            samples += len(batch.waveforms)
+            self._last[batch.worker] = (batch.cpu, batch.sealing)
+            if not before:
+                sums.append(float(batch.waveforms.double().abs().sum()))
+        wall = time.perf_counter() - began
+        spent = [
+            sum(now[which] - before.get(pid, (0.0, 0.0))[which] for pid, now in self._last.items()) for which in (0, 1)
+        ]
+        return {"samples": samples, "wall": wall, "cpu": spent[0], "sealing": spent[1], "sums": sums}
+
+
+class Fetching:
+    """Bytes in this process, without workers and decoding."""
+
+    def __init__(self, name: str, spec: Any, batches: Batches, workers: int) -> None:
+        import loaders
+
+        self._read = loaders.BYTES[name](spec)
+        self._batches = batches
+
+    def run(self) -> dict[str, Any]:
+        numbers = [number for batch in self._batches.numbers() for number in batch]
+        began, cpu = time.perf_counter(), time.process_time()
+        size = self._read(numbers)
+        took = time.perf_counter() - began
+        return {"samples": len(numbers), "wall": took, "cpu": time.process_time() - cpu, "bytes": size, "sums": []}
+
+
+def main() -> None:
+    name, site = sys.argv[1:]
+    sys.path.append(site)
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a peer prints
+    running: Loading | Fetching | None = None
+    batches = Batches(1, 1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer: dict[str, Any] = {}
+        if request["do"] == "begin":
+            os.environ.update(request["environment"])
+            import loaders
+
+            spec = loaders.Spec(**request["spec"])
+            batches = Batches(len(spec.plain), request["batch"])
+            kind = Fetching if name in loaders.BYTES else Loading
+            running = kind(name, spec, batches, request["workers"])
+        elif request["do"] == "run":
+            assert running is not None
+            batches.number = request["batches"]
+            answer = running.run()
+        else:
+            running = None
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
