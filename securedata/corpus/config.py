@@ -10,10 +10,12 @@ SECUREDATA_PIN (lists separated by blanks).
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -215,25 +217,58 @@ def _table(reference: Reference) -> dict[str, Any]:
     return {**table, **reference.options}
 
 
+@contextlib.contextmanager
+def alone(lock: str) -> Iterator[None]:
+    """Of all processes of this user on this machine that name the same lock, one at a time is inside.
+
+    Raises:
+        ConfigError: the state folder cannot be written.
+    """
+    path = state_dir() / lock
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        advice = "set XDG_STATE_HOME to a folder of yours that can be written"
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}; {advice}") from error
+    with file:
+        with contextlib.suppress(OSError):  # some network file systems have no locks: there two may race
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def write_entry(name: str, reference: Reference) -> Path:
     """Add or replace an entry in the user's config file, whose other lines and comments stay as they are.
 
     Raises:
         ConfigError
     """
+    return _edit(lambda corpora: corpora.update({check_name(name): _table(reference)}))
+
+
+def drop_entry(name: str) -> Path:
+    """Take an entry out of the user's config file.
+
+    Raises:
+        ConfigError
+    """
+    return _edit(lambda corpora: corpora.pop(name, None))
+
+
+def _edit(change: Callable[[Any], object]) -> Path:
     path = config_path()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        document = tomlkit.parse(text)
-        corpora = document.setdefault("corpora", tomlkit.table(is_super_table=True))
-        corpora[check_name(name)] = _table(reference)
-        temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(tomlkit.dumps(document))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with alone("config.lock"):
+            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            document = tomlkit.parse(text)
+            change(document.setdefault("corpora", tomlkit.table(is_super_table=True)))
+            temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+            with open(temporary, "w", encoding="utf-8") as file:
+                file.write(tomlkit.dumps(document))
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except (OSError, tomlkit.exceptions.TOMLKitError) as error:
         raise ConfigError(f"the config file {path} cannot be written: {error}") from error
     return path

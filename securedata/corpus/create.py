@@ -11,15 +11,17 @@ from pathlib import Path
 
 from securedata.corpus.config import (
     Reference,
+    alone,
     check_name,
     data_dir,
+    drop_entry,
     load,
     normal_root,
     write_entry,
 )
 from securedata.corpus.head import KEY, Head, open_with, seal_head
 from securedata.corpus.seen import recall, remember
-from securedata.errors import ConfigError, CorpusExists, CorpusGone, MalformedManifest
+from securedata.errors import ConfigError, CorpusExists, CorpusGone, MalformedManifest, PreconditionFailed
 from securedata.keys.kms import open_all
 from securedata.keys.local import SCHEME, LocalKMS, create_key_file, refuse_inside, uri_for
 from securedata.keys.pin import make_pin
@@ -62,6 +64,11 @@ def create_corpus(
     root = normal_root(root)
     place = storage if storage is not None else open_storage(root)
     place.check_writable(single_writer)
+    with alone("create.lock"):
+        return _create(root, kms, name, place)
+
+
+def _create(root: str, kms: Sequence[str], name: str | None, place: Storage) -> Created:
     _refuse_full(place, root)
     name = check_name(name) if name is not None else _free_name(root)
     known = load().get(name)
@@ -86,7 +93,14 @@ def create_corpus(
     reference = Reference(root, name, uris, (make_pin(corpus_id, secret),))
     remember(dataclasses.replace(head, generation=0))
     config = write_entry(name, reference)
-    place.replace(KEY, sealed, None)
+    try:
+        place.replace(KEY, sealed, None)
+    except PreconditionFailed as error:  # on another machine: this one's entry would name a corpus that never was
+        if known:
+            write_entry(name, known)
+        else:
+            drop_entry(name)
+        raise CorpusExists(f"somebody made a corpus at {root} meanwhile: ask for its pin", root=root) from error
     remember(head)
     return Created(reference, config, made)
 

@@ -7,14 +7,12 @@ superseded corpus keys. It holds no secret.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-from securedata.corpus.config import state_dir
+from securedata.corpus.config import alone, state_dir
 from securedata.corpus.head import Head, Seen
 from securedata.errors import ConfigError
 
@@ -54,7 +52,7 @@ def remember(head: Head, reset: bool = False) -> None:
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _alone(path.parent):
+        with alone("seen.lock"):  # between looking and writing nobody writes who has seen less
             before = None if reset else recall(head.corpus_id)
             if before and (before.generation > seen.generation or before == seen):
                 return
@@ -65,15 +63,6 @@ def remember(head: Head, reset: bool = False) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}; {_ADVICE}") from error
-
-
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Between looking and writing no other writer writes: it could have seen less."""
-    with (folder / ".lock").open("a") as file:
-        with contextlib.suppress(OSError):  # some network file systems have no locks: there two writers may race
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def forget(corpus_id: bytes) -> None:

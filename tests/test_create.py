@@ -1,0 +1,103 @@
+"""Making a corpus: several at once, one that lost its answer, one that another machine makes meanwhile."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from securedata.corpus.config import config_path, load, resolve
+from securedata.corpus.create import create_corpus
+from securedata.errors import CorpusExists, StorageUnreachable
+from securedata.testing.memory import MemoryStorage
+from tests.hooked import Faults, Hooked
+from tests.little import ROOT, fill, make, open_quietly, writer_of
+from tests.tree import ROOT as CHECKOUT
+
+CREATE = """
+import sys
+from securedata.corpus.create import create_corpus
+from securedata.errors import CorpusExists
+
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    create_corpus(sys.argv[1])
+except CorpusExists:
+    sys.exit(7)
+"""
+
+
+def at_once(roots: list[Path]) -> list[int]:
+    """The exit statuses of processes that make corpora at these roots at the same time."""
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", CREATE, str(root)],
+            cwd=CHECKOUT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for root in roots
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=100)
+    return [process.returncode for process in processes]
+
+
+def test_one_of_many_makes_the_corpus_and_the_config_names_that_one(tmp_path: Path) -> None:
+    for number in range(3):
+        root = tmp_path / f"sealed-{number}"
+        assert sorted(at_once([root] * 3)) == [0, 7, 7]
+        reference = resolve(f"sealed-{number}")
+        fill(writer_of(reference), "a")
+        assert len(open_quietly(reference)) == 1
+
+
+def test_corpora_that_are_made_at_once_are_all_in_the_config(tmp_path: Path) -> None:
+    roots = [tmp_path / f"sealed-{number}" for number in range(4)]
+    assert at_once(roots) == [0] * 4
+    assert {reference.root for reference in load().values()} == {str(root) for root in roots}
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_a_corpus_that_another_machine_makes_meanwhile(before: bool) -> None:
+    # its config is another file: this one's entry must not name a corpus that never came to be
+    place = MemoryStorage()
+    storage = Hooked(place)
+    if before:
+        make(place)
+        place.objects.clear()
+    config = config_path().read_text() if before else ""
+
+    def made_elsewhere(call: str, key: str) -> None:
+        if call == "replace":
+            place.replace("head", b"of another machine", None)
+
+    storage.before = made_elsewhere
+    name = "corpus" if not before else "second"
+    with pytest.raises(CorpusExists, match="meanwhile"):
+        create_corpus(ROOT if not before else "memory://second", name=name, storage=storage)
+    assert name not in load()
+    if before:
+        assert config_path().read_text().strip() == config.strip()
+
+
+def test_a_lost_answer_leaves_a_corpus_that_the_config_names() -> None:
+    place = MemoryStorage()
+    storage = Hooked(place)
+    storage.after = Faults("replace")
+    with pytest.raises(StorageUnreachable):
+        make(storage)
+    reference = load()["corpus"]
+    fill(writer_of(reference, place), "a")
+    assert len(open_quietly(reference, place)) == 1
