@@ -26,7 +26,8 @@ from securedata.corpus.shared import spawning
 from securedata.errors import AccessDenied, GenerationChanged, NotFound, SecuredataError
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind
-from securedata.format.sealed import Expect, open_into, open_range, open_whole
+from securedata.format.ranges import open_range
+from securedata.format.sealed import Expect, open_into, open_whole
 from securedata.keys.grant import Grant, Lease
 
 
