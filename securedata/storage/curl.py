@@ -11,6 +11,7 @@ import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -28,6 +29,16 @@ _CONNECT_SECONDS, _STALL_SECONDS, _SLOWEST = 10, 10, 50_000
 _ERROR_BODY = 16 * 1024
 _SHORT_TRIES = 3
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+# a URL, a CA bundle or a certificate that is not right is not right a moment later either
+_FINAL = frozenset(
+    {
+        pycurl.E_UNSUPPORTED_PROTOCOL,
+        pycurl.E_URL_MALFORMAT,
+        pycurl.E_SSL_CACERT,
+        pycurl.E_SSL_CACERT_BADFILE,
+        pycurl.E_PEER_FAILED_VERIFICATION,
+    }
+)
 
 
 class Signer(NamedTuple):
@@ -40,12 +51,20 @@ class Signer(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What came back: the status, the body (as long as it is), an ETag, and the server's date."""
+    """What came back.
+
+    Attributes:
+        body: as long as it is; empty where the status is 413, which says that more came than was asked for.
+        size: bytes of the body, as the server told; 0 where it did not.
+        region: where the server says that the bucket is.
+    """
 
     status: int
     body: memoryview
     etag: str
     date: str
+    size: int
+    region: str
 
 
 @dataclass(slots=True, eq=False)
@@ -66,6 +85,7 @@ class Get:
     status: int = 0
     etag: str = ""
     date: str = ""
+    region: str = ""
     overflow: bool = False
     size: int = 0
     # of all tries
@@ -83,12 +103,15 @@ class Get:
 class Engine:
     """A curl multi handle and its easy handles."""
 
-    def __init__(self, ca_bundle: str | None = None) -> None:
+    def __init__(self, ca_bundle: str | None = None, proxy: str = "") -> None:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, CONNECTIONS)
         self._multi.setopt(pycurl.M_MAXCONNECTS, 2 * CONNECTIONS)
         self._idle: list[pycurl.Curl] = []
         self._ca_bundle = ca_bundle
+        self._proxy = proxy
+        self.waited = 0.0
+        """Seconds between the tries of requests, while none was under way."""
 
     def fetch(
         self, gets: Sequence[Get], signer: Callable[[], Signer | None], *, in_flight: int = 256 * 1024 * 1024
@@ -109,11 +132,11 @@ class Engine:
             while waiting or running:
                 flying += self._start(waiting, running, in_flight - flying, credentials)
                 self._drive(running, waiting)
-                for curl, failed in self._finished():
+                for curl, code, failed in self._finished():
                     at, get = running.pop(curl)
                     flying -= get.most
-                    self._release(curl)
-                    outcome = self._outcome(get, failed)
+                    self._release(curl, keep=credentials is not None)
+                    outcome = self._outcome(get, code, failed)
                     if outcome is None:
                         waiting.append((at, get))
                     else:
@@ -145,8 +168,9 @@ class Engine:
             get.buffer = bytearray()
             get.got = get.status = 0
             get.overflow = False
-            get.etag = get.date = ""
-            curl = self._idle.pop() if self._idle else self._new()
+            get.etag = get.date = get.region = ""
+            # a handle cannot be told to sign no longer
+            curl = self._idle.pop() if self._idle and signer is not None else self._new()
             self._prepare(curl, get, signer)
             running[curl] = (at, get)
             self._multi.add_handle(curl)
@@ -159,25 +183,30 @@ class Engine:
             self._multi.select(0.1)
             self._multi.perform()
         else:
-            time.sleep(max(0.0, min(get.not_before for _, get in waiting) - time.monotonic()))
+            pause = max(0.0, min(get.not_before for _, get in waiting) - time.monotonic())
+            time.sleep(pause)
+            self.waited += pause
 
-    def _finished(self) -> Iterator[tuple[pycurl.Curl, str]]:
+    def _finished(self) -> Iterator[tuple[pycurl.Curl, int, str]]:
         while True:
             left, good, bad = self._multi.info_read()
             for curl in good:
-                yield curl, ""
+                yield curl, pycurl.E_OK, ""
             for curl, code, text in bad:
-                yield curl, text or f"libcurl error {code}"
+                yield curl, code, text or f"libcurl error {code}"
             if not left:
                 return
 
-    def _outcome(self, get: Get, failed: str) -> Answer | StorageUnreachable | None:
+    def _outcome(self, get: Get, code: int, failed: str) -> Answer | StorageUnreachable | None:
         """The answer; None to try again."""
         short = get.status in (200, 206) and get.got < get.least and get.tries < _SHORT_TRIES
         if not failed and get.status not in _RETRIED and not short:
-            return Answer(get.status, memoryview(get.buffer)[: get.got], get.etag, get.date)
+            body = memoryview(get.buffer)[: get.got]
+            return Answer(get.status, body, get.etag, get.date, get.size, get.region)
         if failed and get.overflow:
-            return Answer(413, memoryview(b""), get.etag, get.date)
+            return Answer(413, memoryview(b""), get.etag, get.date, get.size, get.region)
+        if code in _FINAL:
+            return StorageUnreachable(failed)
         now = time.monotonic()
         get.tries += 1
         get.failed_at = get.failed_at or now
@@ -201,6 +230,8 @@ class Engine:
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.USERAGENT, "securedata")
+        # the proxy that botocore would use, so that all requests go one way; "" for none, whatever the environment says
+        curl.setopt(pycurl.PROXY, self._proxy)
         if self._ca_bundle:
             curl.setopt(pycurl.CAINFO, self._ca_bundle)
         return curl
@@ -223,9 +254,9 @@ class Engine:
         curl.setopt(pycurl.WRITEFUNCTION, _writer(get))
         curl.setopt(pycurl.HEADERFUNCTION, _header_reader(get))
 
-    def _release(self, curl: pycurl.Curl) -> None:
+    def _release(self, curl: pycurl.Curl, keep: bool) -> None:
         self._multi.remove_handle(curl)
-        if len(self._idle) < CONNECTIONS:
+        if keep and len(self._idle) < CONNECTIONS:
             self._idle.append(curl)
         else:
             curl.close()
@@ -261,16 +292,44 @@ def _header_reader(get: Get) -> Callable[[bytes], None]:
             get.etag = line[5:].strip().decode("latin-1")
         elif line[:5].lower() == b"date:":
             get.date = line[5:].strip().decode("latin-1")
+        elif line[:20].lower() == b"x-amz-bucket-region:":
+            get.region = line[20:].strip().decode("latin-1")
 
     return read
 
 
 _local = threading.local()
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_inherited: list[list[Engine]] = []
 
 
-def engine(ca_bundle: str | None = None) -> Engine:
-    """This thread's engine; a forked child gets a new one."""
-    held: tuple[int, str | None, Engine] | None = getattr(_local, "held", None)
-    if held is None or held[0] != os.getpid() or held[1] != ca_bundle:
-        held = _local.held = (os.getpid(), ca_bundle, Engine(ca_bundle))
-    return held[2]
+def engine(ca_bundle: str | None = None, proxy: str = "") -> Engine:
+    """This thread's engine for a CA bundle and a proxy; a forked child gets new ones."""
+    known, key = _known(), (os.getpid(), ca_bundle, proxy)
+    if key not in known:
+        known[key] = Engine(ca_bundle, proxy)
+        _engines.add(known[key])
+    return known[key]
+
+
+def waited() -> float:
+    """Seconds that this thread has spent between the tries of its requests, with none under way."""
+    return sum(one.waited for (pid, *_), one in _known().items() if pid == os.getpid())
+
+
+def _known() -> dict[tuple[int, str | None, str], Engine]:
+    known: dict[tuple[int, str | None, str], Engine] = _local.__dict__.setdefault("engines", {})
+    return known
+
+
+def _before_fork() -> None:
+    # A child keeps its parent's engines, those of other threads too, and never uses them: to take one down would say
+    # goodbye on TLS connections that the parent goes on using.
+    _inherited.append(list(_engines))
+
+
+def _after_fork_in_parent() -> None:
+    _inherited.pop()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from securedata.errors import InvalidArgument
 from securedata.storage.base import Storage
+from securedata.storage.clients import Credentials
 from securedata.storage.local import LocalStorage
-from securedata.storage.s3 import Credentials, S3Storage
+from securedata.storage.s3 import S3Storage
 
 
 def open_storage(

@@ -1,18 +1,16 @@
-"""Storage on S3 and what speaks it: bulk reads over libcurl, everything else over boto3.
-
-botocore resolves endpoint, region and addressing style once per bucket, as AWS users set them
-(environment, profile, AWS_ENDPOINT_URL); libcurl gets finished URLs.
-"""
+"""Storage on S3 and what speaks it: bulk reads over libcurl, everything else over boto3."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import math
 import os
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
-from xml.etree import ElementTree
 
 from securedata.errors import (
     AccessDenied,
@@ -22,46 +20,50 @@ from securedata.errors import (
     NotFound,
     PreconditionFailed,
     SecuredataError,
-    SessionExpired,
+    StorageError,
     StorageUnreachable,
     UnsafeStorage,
 )
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
-from securedata.storage.curl import Answer, Get, Signer, engine
+from securedata.storage.clients import Clients, Credentials
+from securedata.storage.curl import Answer, Engine, Get, Signer, waited
+from securedata.storage.s3errors import Said, failed, refused, said_by, said_to
 
 PART = 16 * 1024 * 1024
 """Bytes from which on an upload goes in parts of this size."""
 
 _CLOCK_SLACK = 60.0  # a put's time is taken this much earlier, so that it is never later than what a listing says
-_EXPIRED = frozenset(
-    {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired"}
-)
-_REGION = "x-amz-bucket-region"
+_IN_FLIGHT = 256 * 1024 * 1024
+_USABLE = frozenset({200, 206, 413, 416})
+_DENIED_PAUSE = 60.0  # a session that is denied something is renewed this often at most: what is missing is denied too
 _PROBED: set[str] = set()
 
 
-AWSKeys = tuple[str, str, str | None]
-"""Access key, secret key and session token."""
+class _Asked(NamedTuple):
+    """One GET, as `curl.Get` takes it; `length` None: the whole object of at most `limit` bytes."""
 
-Credentials = Callable[[bool], AWSKeys]
-"""Gives current credentials; called with True it makes new ones, since the old ones were refused."""
+    key: str
+    offset: int = 0
+    length: int | None = None
+    limit: int = 0
+    least: int = 0
 
 
 class S3Storage(Storage):
-    """A prefix of a bucket. Clients are made anew after a fork; sessions of boto3 never cross a process."""
+    """A prefix of a bucket."""
 
     def __init__(
         self, url: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
     ) -> None:
+        """`options`: profile, region and endpoint_url, as boto3 takes them. `credentials`: of a role's session."""
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         if not url.startswith("s3://") or not bucket or "?" in bucket:
             raise InvalidArgument(f"{url!r} is no S3 root: write s3://bucket/prefix", root=url)
         self.url = url.rstrip("/")
         self.bucket = bucket
         self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
-        self._options = dict(options or {})
-        self._credentials = credentials
-        self._local = threading.local()
+        self._clients = Clients(bucket, options or {}, credentials)
+        self._denied = -math.inf
 
     def __repr__(self) -> str:
         return f"S3Storage({self.url!r})"
@@ -73,85 +75,92 @@ class S3Storage(Storage):
 
     def get_versioned(self, key: str, limit: int | None = None) -> tuple[Buffer, str]:
         most = limit if limit is not None else 2**40
-        answer = self._fetch([Get(self._url(key), limit=most)], [key])[0]
+        answer = self._fetch([_Asked(key, limit=most)])[0]
         if answer.status == 413:
-            raise LimitExceeded(f"{key} of {self.url} has more than the {most} bytes that are allowed", root=self.url)
+            count = answer.size or f"more than {most}"
+            raise LimitExceeded(f"{key} of {self.url} has {count} bytes, above the limit of {most}", root=self.url)
         return answer.body, answer.etag
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
-        url = self._url(key)
-        gets = [Get(url, offset, length) for offset, length in ranges if length > 0]
-        bodies = iter([answer.body for answer in self._fetch(gets, [key] * len(gets))])
+        asked = [_Asked(key, offset, length) for offset, length in ranges if length > 0]
+        bodies = iter([answer.body for answer in self._fetch(asked)])
         return [next(bodies) if length > 0 else b"" for _, length in ranges]
 
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
         """Side by side, each as it lands; see `Storage.get_many`."""
-        gets = [Get(self._url(one.key), one.offset, one.length, least=one.least) for one in wanted]
-        keys = [one.key for one in wanted]
-        for at, outcome in self._answers(gets, keys, in_flight):
+        asked = [_Asked(one.key, one.offset, one.length, least=one.least) for one in wanted]
+        for at, outcome in self._answers(asked, in_flight):
             yield at, outcome.body if isinstance(outcome, Answer) else outcome
 
-    def _fetch(self, gets: list[Get], keys: list[str]) -> list[Answer]:
-        found: list[Answer | None] = [None] * len(gets)
-        for at, outcome in self._answers(gets, keys, 256 * 1024 * 1024):
+    def waited(self) -> float:
+        return waited()
+
+    def _fetch(self, asked: Sequence[_Asked]) -> list[Answer]:
+        found: dict[int, Answer] = {}
+        for at, outcome in self._answers(asked, _IN_FLIGHT):
             if not isinstance(outcome, Answer):
                 raise outcome
             found[at] = outcome
-        return [answer for answer in found if answer is not None]
+        return [found[at] for at in range(len(asked))]
 
-    def _answers(
-        self, gets: list[Get], keys: list[str], in_flight: int
-    ) -> Iterator[tuple[int, Answer | SecuredataError]]:
-        """Answers with a usable status, or errors. Credentials that expired are renewed once."""
+    def _answers(self, asked: Sequence[_Asked], in_flight: int) -> Iterator[tuple[int, Answer | SecuredataError]]:
+        """Usable answers, or errors. What new credentials or the bucket's own region may mend is asked once more."""
         again: list[int] = []
-        for at, outcome in self._engine().fetch(gets, lambda: self._signer(False), in_flight=in_flight):
-            mapped = self._mapped_answer(keys[at], gets[at], outcome)
-            if isinstance(mapped, SessionExpired):
-                again.append(at)
-            else:
-                yield at, mapped
-        if again:
-            retried = [Get(gets[at].url, gets[at].offset, gets[at].length, gets[at].limit) for at in again]
-            for at, outcome in self._engine().fetch(retried, lambda: self._signer(True), in_flight=in_flight):
-                yield again[at], self._mapped_answer(keys[again[at]], retried[at], outcome)
+        renew, began = False, time.monotonic()
+        for at, outcome in self._run(asked, range(len(asked)), in_flight, renew=False):
+            if isinstance(outcome, Said):
+                stale = self._may_renew(outcome, began)
+                if stale or (outcome.elsewhere and self._clients.move(outcome.region, began)):
+                    renew |= stale
+                    again.append(at)
+                    continue
+            yield at, self._outcome(asked[at].key, outcome)
+        for at, outcome in self._run(asked, again, in_flight, renew):
+            yield at, self._outcome(asked[at].key, outcome)
 
-    def _mapped_answer(self, key: str, get: Get, outcome: Answer | StorageUnreachable) -> Answer | SecuredataError:
-        where = f"{key} of {self.url}"
+    def _run(
+        self, asked: Sequence[_Asked], places: Sequence[int], in_flight: int, renew: bool
+    ) -> Iterator[tuple[int, Answer | Said | SecuredataError]]:
+        if not places:
+            return
+        url, signer, engine = self._ready(renew)
+        gets = [self._get(url, asked[at]) for at in places]
+        for number, outcome in engine.fetch(gets, lambda: signer, in_flight=in_flight):
+            yield places[number], self._usable(asked[places[number]], outcome)
+
+    def _get(self, url: str, asked: _Asked) -> Get:
+        path = quote(self.prefix + asked.key, safe="/~")
+        return Get(url + path, asked.offset, asked.length, asked.limit, asked.least)
+
+    def _usable(self, asked: _Asked, outcome: Answer | StorageUnreachable) -> Answer | Said | SecuredataError:
         if isinstance(outcome, StorageUnreachable):
-            return StorageUnreachable(f"{where}: {outcome}; check endpoint and network", root=self.url)
+            text = f"{asked.key} of {self.url}: {outcome}; check endpoint and network"
+            return StorageUnreachable(text, root=self.url)
+        if outcome.status not in _USABLE:
+            return said_by(outcome.body, outcome.status, outcome.region, outcome.date)
         if outcome.status == 416:  # the range begins behind the end: nothing is there
             return outcome._replace(body=memoryview(b""))
-        if outcome.status == 200 and get.length is not None and get.offset > 0:
-            return StorageUnreachable(f"{where}: the server ignores ranges", root=self.url)
-        if outcome.status in (200, 206, 413):
-            return outcome
-        return self._error(where, outcome.status, *_xml_error(outcome.body))
+        if asked.length is not None and (outcome.status == 413 or (outcome.status == 200 and asked.offset)):
+            return StorageUnreachable(f"{asked.key} of {self.url}: the server ignores ranges", root=self.url)
+        return outcome
 
-    def _error(self, where: str, status: int, code: str, text: str, region: str = "") -> SecuredataError:
-        said = f"{code or status}{': ' + text if text else ''}"
-        if code in ("NoSuchBucket",):
-            return NotFound(f"{where}: there is no bucket {self.bucket}", root=self.url)
-        if status == 404:
-            return NotFound(f"{where} does not exist", root=self.url)
-        if code in _EXPIRED:
-            return SessionExpired(
-                f"{where}: the session expired or was revoked ({said}), and a renewed one was refused too; "
-                "check the role's session and your own credentials",
-                root=self.url,
-            )
-        if status == 412 or code in ("PreconditionFailed", "ConditionalRequestConflict") or status == 409:
-            return PreconditionFailed(f"{where} changed since it was read", root=self.url)
-        if status in (301, 307, 400) and (code in ("PermanentRedirect", "AuthorizationHeaderMalformed") or region):
-            return InvalidArgument(
-                f"{where}: the bucket is in another region{' (' + region + ')' if region else ''}: "
-                "set region in the config entry, AWS_REGION or the profile",
-                root=self.url,
-            )
-        if status in (401, 403):
-            return AccessDenied(
-                f"{where}: refused or missing ({said}): a session that may not list is not told which", root=self.url
-            )
-        return StorageUnreachable(f"{where}: {said}", root=self.url)
+    def _outcome(self, key: str, outcome: Answer | Said | SecuredataError) -> Answer | SecuredataError:
+        return self._refused(outcome, key) if isinstance(outcome, Said) else outcome
+
+    def _refused(self, said: Said, key: str | None, writing: bool = False) -> SecuredataError:
+        session = self._clients.credentials is not None
+        return refused(said, key or "", self.url, self.bucket, session=session, writing=writing)
+
+    def _may_renew(self, said: Said, began: float) -> bool:
+        """May a new session be given what this one was refused since `began`? A revoked one looks like a denied one."""
+        if self._clients.credentials is None or not (said.expired or said.denied):
+            return False
+        if said.expired or self._denied >= began:  # the latter: by another one of a batch, or in another thread
+            return True
+        if time.monotonic() - self._denied < _DENIED_PAUSE:
+            return False
+        self._denied = time.monotonic()
+        return True
 
     # ------------------------------------------------------------ write
 
@@ -162,107 +171,121 @@ class S3Storage(Storage):
             buffer += piece
             if len(buffer) >= PART:
                 return self._put_parts(key, buffer, source)
-        response = self._call("put_object", key, Body=bytes(buffer), IfNoneMatch="*")
-        return _date(response) - _CLOCK_SLACK
+        begun = time.monotonic()
+        try:
+            said = self._call("put_object", key, Body=bytes(buffer), IfNoneMatch="*")
+        except PreconditionFailed as error:
+            said = self._first_try(error, key)
+        # of a try whose answer was lost, the time is that of a later answer
+        return _date(said) - (time.monotonic() - begun) - _CLOCK_SLACK
 
     def _put_parts(self, key: str, buffer: bytearray, source: Iterator[Buffer]) -> float:
         begun = self._call("create_multipart_upload", key, ChecksumAlgorithm="CRC32")
         upload = begun["UploadId"]
-        parts: list[dict[str, Any]] = []
-
-        def send(data: bytes) -> None:
-            number = len(parts) + 1
-            sent = self._call(
-                "upload_part", key, UploadId=upload, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32"
-            )
-            part = {"PartNumber": number, "ETag": sent["ETag"]}
-            if "ChecksumCRC32" in sent:
-                part["ChecksumCRC32"] = sent["ChecksumCRC32"]
-            parts.append(part)
-
         try:
-            while len(buffer) >= PART:
-                send(bytes(buffer[:PART]))
-                del buffer[:PART]
-            for piece in source:
-                buffer += piece
-                while len(buffer) >= PART:
-                    send(bytes(buffer[:PART]))
-                    del buffer[:PART]
-            if buffer:
-                send(bytes(buffer))
-            self._call(
-                "complete_multipart_upload", key, UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
-            )
+            parts = [
+                self._put_part(key, upload, number, data) for number, data in enumerate(_cut(buffer, source), start=1)
+            ]
+            self._complete(key, upload, parts)
         except BaseException:
-            self._client().abort_multipart_upload(Bucket=self.bucket, Key=self.prefix + key, UploadId=upload)
+            with contextlib.suppress(StorageError):  # what went wrong before says more; the bucket's rules may clean up
+                self._call("abort_multipart_upload", key, UploadId=upload)
             raise
         # an upload in parts has the time at which it was begun
         return _date(begun) - _CLOCK_SLACK
+
+    def _put_part(self, key: str, upload: str, number: int, data: bytes) -> dict[str, Any]:
+        sent = self._call("upload_part", key, UploadId=upload, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32")
+        return {"PartNumber": number} | {name: sent[name] for name in ("ETag", "ChecksumCRC32") if name in sent}
+
+    def _complete(self, key: str, upload: str, parts: list[dict[str, Any]]) -> None:
+        try:
+            self._call(
+                "complete_multipart_upload", key, UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
+            )
+        except PreconditionFailed as error:
+            self._first_try(error, key)
+        except NotFound as error:  # no such upload: any more, if a first try was the last
+            if not _retried(error):
+                raise
+            self.get_ranges(key, [(0, 1)])
+
+    def _first_try(self, error: PreconditionFailed, key: str) -> Any:
+        """A key that is taken when a put is tried again was taken by the first try, whose answer was lost."""
+        if not _retried(error):
+            raise AlreadyExists(f"{key} of {self.url} exists already", root=self.url) from error
+        return _response(error)
 
     def replace(self, key: str, data: Buffer, version: str | None) -> None:
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         try:
             self._call("put_object", key, once=True, Body=bytes(data), **condition)
-        except (AlreadyExists, NotFound) as error:
+        except NotFound as error:
             raise PreconditionFailed(str(error), root=self.url) from error
 
     def make_durable(self) -> None:
         """What S3 has answered to is durable."""
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        token: dict[str, Any] = {}
-        while True:
-            page = self._call("list_objects_v2", None, Prefix=self.prefix + prefix, **token)
+        for page in self._pages("list_objects_v2", prefix, "NextContinuationToken", "ContinuationToken"):
             for one in page.get("Contents", ()):
                 yield Entry(one["Key"][len(self.prefix) :], one["Size"], one["LastModified"].timestamp())
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
 
     def delete(self, key: str) -> None:
-        name = self.prefix + key
+        name, deleted = self.prefix + key, False
         try:
-            page = self._call("list_object_versions", None, Prefix=name)
-        except (AccessDenied, StorageUnreachable, NotFound):
-            page = {}
-        versions = [one for kind in ("Versions", "DeleteMarkers") for one in page.get(kind, ()) if one["Key"] == name]
-        for one in versions:
-            self._call("delete_object", key, VersionId=one["VersionId"])
-        if not versions:
+            for page in self._pages("list_object_versions", key, "NextKeyMarker", "KeyMarker"):
+                for one in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
+                    if one["Key"] == name:
+                        self._call("delete_object", key, VersionId=one["VersionId"])
+                        deleted = True
+        except AccessDenied:
+            # a role's session may not list: what it deletes in a bucket with versions is hidden, and left to the owner
+            deleted = False
+        except StorageUnreachable as error:
+            if _code(error) not in ("NotImplemented", "MethodNotAllowed"):
+                raise
+        if not deleted:
             self._call("delete_object", key)
 
+    def _pages(self, operation: str, prefix: str, told: str, asked: str) -> Iterator[Any]:
+        token: dict[str, Any] = {}
+        while True:
+            page = self._call(operation, None, Prefix=self.prefix + prefix, **token)
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            token = {asked: page[told]}
+            if page.get("NextVersionIdMarker"):
+                token["VersionIdMarker"] = page["NextVersionIdMarker"]
+
     def now(self) -> float:
-        get = Get(self._url("head"), 0, 1)
-        for _, outcome in self._answers([get], ["head"], 1):
-            if isinstance(outcome, SecuredataError) and not isinstance(outcome, NotFound):
+        for _, outcome in self._run([_Asked("head", 0, 1)], [0], 1, renew=False):
+            if isinstance(outcome, SecuredataError):
                 raise outcome
-        # a head that is missing has a date as well
-        return parsedate_to_datetime(get.date).timestamp()
+            return parsedate_to_datetime(outcome.date).timestamp()  # a refusal has a date as well
+        raise AssertionError("unreachable")
 
     def check_writable(self, single_writer: bool = False) -> None:
-        place = f"{self._base()}"
+        place = self._ready(False)[0]
         if single_writer or place in _PROBED:
             return
         key = f".tmp-probe-{os.urandom(8).hex()}"
-        failed = ""
+        self._call("put_object", key, Body=b"1", IfNoneMatch="*")
         try:
-            self._call("put_object", key, Body=b"1", IfNoneMatch="*")
             for condition, value in (("IfNoneMatch", "*"), ("IfMatch", '"0"')):
                 arguments: dict[str, Any] = {"Body": b"2", condition: value}
                 try:
                     self._call("put_object", key, once=True, **arguments)
-                    failed = condition
-                except (AlreadyExists, PreconditionFailed):
+                except PreconditionFailed:
                     continue
+                raise UnsafeStorage(
+                    f"{self.url}: the server accepts a false {condition}, so two writers could lose each other's rows: "
+                    "update it, or say --single-writer if nobody else ever writes there",
+                    root=self.url,
+                )
         finally:
             self.delete(key)
-        if failed:
-            raise UnsafeStorage(
-                f"{self.url}: the server accepts a false {failed}, so two writers could lose each other's rows: "
-                "update it, or say --single-writer if nobody else ever writes there",
-                root=self.url,
-            )
         _PROBED.add(place)
 
     # ------------------------------------------------------------ clients
@@ -271,92 +294,55 @@ class S3Storage(Storage):
         """One boto3 call, its errors mapped. `once`: no retries by the client, for conditional puts of the head."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        where = f"{key} of {self.url}" if key else self.url
         if key is not None:
             arguments["Key"] = self.prefix + key
+        began = time.monotonic()
         for renew in (False, True):
-            client = self._client(once, renew)
             try:
-                return getattr(client, operation)(Bucket=self.bucket, **arguments)
+                return getattr(self._clients.get(once, renew), operation)(Bucket=self.bucket, **arguments)
             except ClientError as error:
-                details = error.response.get("Error", {})
-                status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-                region = (
-                    error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region", "")
-                )
-                mapped = self._error(where, status, details.get("Code", ""), details.get("Message", ""), region)
-                if isinstance(mapped, SessionExpired) and not renew and self._credentials is not None:
+                said = said_to(error)
+                if not renew and self._may_renew(said, began):
                     continue
-                if isinstance(mapped, PreconditionFailed) and arguments.get("IfNoneMatch") and not once:
-                    mapped = AlreadyExists(f"{where} exists already", root=self.url)
-                raise mapped from error
+                raise self._refused(said, key, writing="list" not in operation) from error
             except BotoCoreError as error:
-                raise StorageUnreachable(f"{where}: {error}", root=self.url) from error
+                raise failed(error, f"{key} of {self.url}" if key else self.url, self.url) from error
         raise AssertionError("unreachable")
 
-    def _client(self, once: bool = False, renew: bool = False) -> Any:
-        import boto3
-        from botocore.config import Config
+    def _ready(self, renew: bool) -> tuple[str, Signer | None, Engine]:
+        """The bucket's URL, and what libcurl needs to fetch from it."""
+        from botocore.exceptions import BotoCoreError
 
-        frozen = self._credentials(renew) if self._credentials is not None else None
-        known = getattr(self._local, "clients", None)
-        if known is None or known[0] != os.getpid() or known[1] != frozen:
-            names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-            keys = dict(zip(names, frozen, strict=True)) if frozen is not None else {}
-            session = boto3.Session(
-                profile_name=None if frozen is not None else self._options.get("profile"),
-                region_name=self._options.get("region"),
-                **keys,
-            )
-            self._local.clients = known = (os.getpid(), frozen, session, {})
-        session = known[2]
-        clients: dict[bool, Any] = known[3]
-        if once not in clients:
-            retries = {"total_max_attempts": 1} if once else {"total_max_attempts": 6, "mode": "standard"}
-            config = Config(retries=retries, connect_timeout=10, read_timeout=60, signature_version="s3v4")
-            clients[once] = session.client("s3", endpoint_url=self._options.get("endpoint_url"), config=config)
-        return clients[once]
-
-    def _signer(self, renew: bool) -> Signer | None:
-        client = self._client(renew=renew)
-        found = self._local.clients[2].get_credentials()
-        if found is None:
-            return None
-        frozen = found.get_frozen_credentials()
-        return Signer(frozen.access_key, frozen.secret_key, frozen.token, client.meta.region_name or "us-east-1")
-
-    def _engine(self) -> Any:
-        return engine(_ca_bundle())
-
-    def _base(self) -> str:
-        """The URL of the bucket, as botocore resolves it."""
-        known: tuple[int, str] | None = getattr(self._local, "base", None)
-        if known is None or known[0] != os.getpid():
-            url: str = self._client().generate_presigned_url("get_object", Params={"Bucket": self.bucket, "Key": "k"})
-            known = self._local.base = (os.getpid(), url.partition("?")[0][: -len("k")])
-        return known[1]
-
-    def _url(self, key: str) -> str:
-        return self._base() + quote(self.prefix + key, safe="/~")
+        try:
+            return self._clients.place().url, self._clients.signer(renew), self._clients.engine()
+        except BotoCoreError as error:
+            raise failed(error, self.url, self.url) from error
 
 
-def _ca_bundle() -> str:
-    named = os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE")
-    if named:
-        return named
-    import botocore
+def _cut(buffer: bytearray, source: Iterator[Buffer]) -> Iterator[bytes]:
+    """What is in the buffer and comes from the source, in parts."""
+    for piece in itertools.chain([b""], source):
+        buffer += piece
+        while len(buffer) >= PART:
+            part = bytes(memoryview(buffer)[:PART])
+            del buffer[:PART]
+            yield part
+    if buffer:
+        yield bytes(buffer)
 
-    return os.path.join(os.path.dirname(botocore.__file__), "cacert.pem")
+
+def _date(said: Mapping[str, Any]) -> float:
+    return parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
 
 
-def _date(response: Mapping[str, Any]) -> float:
-    return parsedate_to_datetime(response["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+def _response(error: SecuredataError) -> Mapping[str, Any]:
+    return getattr(error.__cause__, "response", {})
 
 
-def _xml_error(body: memoryview) -> tuple[str, str]:
-    """Code and message of an S3 error body; empty where it is none."""
-    try:
-        root = ElementTree.fromstring(bytes(body))  # noqa: S314 - expat expands no external entity; the body is capped
-    except ElementTree.ParseError:
-        return "", ""
-    return (root.findtext("Code") or ""), (root.findtext("Message") or "")
+def _retried(error: SecuredataError) -> bool:
+    """Did boto3 try a call again before it was refused?"""
+    return bool(_response(error).get("ResponseMetadata", {}).get("RetryAttempts"))
+
+
+def _code(error: SecuredataError) -> str:
+    return str(_response(error).get("Error", {}).get("Code", ""))

@@ -1,0 +1,169 @@
+"""botocore's clients for one bucket, and what libcurl has to know of it, all as AWS users set it.
+
+Endpoint, region, proxy and CA bundle are those that botocore finds. Clients are shared by the threads of a process and
+never by two processes: a fork makes them anew.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from securedata.storage.curl import Engine, Signer, engine
+
+AWSKeys = tuple[str, str, str | None]
+"""Access key, secret key and session token."""
+
+Credentials = Callable[[bool], AWSKeys]
+"""Gives current credentials; called with True it makes new ones, since the old ones were refused."""
+
+_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+
+
+class Place(NamedTuple):
+    """Where a bucket is, as botocore resolves it."""
+
+    url: str
+    region: str
+    ca_bundle: str
+    proxy: str
+
+
+class Clients:
+    """Makes clients when they are needed."""
+
+    def __init__(self, bucket: str, options: Mapping[str, str], credentials: Credentials | None) -> None:
+        self.credentials = credentials
+        self._bucket = bucket
+        self._options = dict(options)
+        self._moved, self._moved_at = "", -math.inf
+        # text only: a forked worker needs no client to know it
+        self._place: Place | None = None
+        self._fresh_process()
+        _all.add(self)
+
+    def _fresh_process(self) -> None:
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._keys: AWSKeys | None = None
+        self._made: dict[bool, Any] = {}
+
+    def get(self, once: bool = False, renew: bool = False) -> Any:
+        """A client for S3. `once`: one that tries a call once. `renew`: its last credentials were refused.
+
+        Raises:
+            botocore.exceptions.BotoCoreError: a profile that does not exist, for example.
+        """
+        from botocore.config import Config
+
+        keys = self.credentials(renew) if self.credentials is not None else None
+        with self._lock:
+            session = self._open(keys)
+            if once not in self._made:
+                retries = {"total_max_attempts": 1} if once else {"total_max_attempts": 6, "mode": "standard"}
+                self._made[once] = session.create_client(
+                    "s3",
+                    region_name=self._moved or self._options.get("region"),
+                    endpoint_url=self._options.get("endpoint_url"),
+                    config=Config(retries=retries, connect_timeout=10, read_timeout=60, signature_version="s3v4"),
+                    **(dict(zip(_KEYS, keys, strict=True)) if keys is not None else {}),
+                )
+            return self._made[once]
+
+    def _open(self, keys: AWSKeys | None) -> Any:
+        if self._session is None or self._keys != keys:
+            # the profile also where a session signs: it may set region and endpoint
+            self._session = _new_session(self._options.get("profile"))
+            self._keys = keys
+            self._made = {}
+        return self._session
+
+    def place(self) -> Place:
+        """Where the bucket is; found once. Raises as `get`."""
+        if self._place is None:
+            client = self.get()
+            url: str = client.generate_presigned_url("get_object", Params={"Bucket": self._bucket, "Key": "k"})
+            url = url.partition("?")[0][: -len("k")]
+            with self._lock:
+                bundle = _ca_bundle(self._session)
+            self._place = Place(url, client.meta.region_name or "us-east-1", bundle, _proxy(url))
+        return self._place
+
+    def move(self, region: str, began: float) -> bool:
+        """Believe a server, asked at `began`, that the bucket is in another region; once, for two could send us round.
+
+        Returns:
+            Whether to ask again.
+        """
+        with self._lock:
+            if self._moved:
+                return self._moved_at >= began and region == self._moved
+            if not region or (self._place is not None and region == self._place.region):
+                return False
+            self._moved, self._moved_at = region, time.monotonic()
+            self._session = self._place = None
+        return True
+
+    def signer(self, renew: bool) -> Signer | None:
+        """What libcurl signs with; None: there are no credentials. Raises as `get`."""
+        region = self.place().region
+        if self.credentials is not None:
+            return Signer(*self.credentials(renew), region)
+        with self._lock:
+            found = self._open(None).get_credentials()
+        if found is None:
+            return None
+        frozen = found.get_frozen_credentials()
+        return Signer(frozen.access_key, frozen.secret_key, frozen.token, region)
+
+    def engine(self) -> Engine:
+        """This thread's libcurl engine. Raises as `get`."""
+        place = self.place()
+        return engine(place.ca_bundle, place.proxy)
+
+
+def _new_session(profile: str | None) -> Any:
+    """A session of botocore; all of a process share the models of the API, 15 MB and 0.1 s each time otherwise."""
+    global _models
+    from botocore.session import Session
+
+    session = Session(profile=profile)
+    if _models is None:
+        _models = session.get_component("data_loader")
+    else:
+        session.register_component("data_loader", _models)
+    return session
+
+
+_models: Any = None
+
+
+def _ca_bundle(session: Any) -> str:
+    """The file that botocore would verify servers with."""
+    from botocore.httpsession import where
+
+    named = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    return str(named or where())
+
+
+def _proxy(url: str) -> str:
+    """The proxy that botocore would use for a URL; "" for none."""
+    from botocore.utils import get_environ_proxies
+
+    return str(get_environ_proxies(url).get(url.partition(":")[0], ""))
+
+
+_all: weakref.WeakSet[Clients] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for clients in list(_all):
+        clients._fresh_process()
+
+
+os.register_at_fork(after_in_child=_after_fork)
