@@ -66,7 +66,7 @@ def running(
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(2)  # its data is thrown away; SeaweedFS would wait for its own clients
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -191,6 +191,7 @@ class Bao:
     address: str
     token: str
     pid: int
+    audit: Path
 
     def client(self, token: str | None = None) -> Any:
         import hvac
@@ -206,6 +207,12 @@ class Bao:
         self.client().secrets.transit.create_key(name, derived=derived, key_type="aes256-gcm96")
         return self.uri(name)
 
+    def calls(self, operation: str, name: str) -> int:
+        """How often the server was asked to `encrypt` or `decrypt` with a transit key, by its own audit log."""
+        lines = [json.loads(line) for line in self.audit.read_text().splitlines()]
+        path = f"transit/{operation}/{name}"
+        return sum(one["type"] == "request" and one["request"]["path"] == path for one in lines)
+
     def make_token(self, policy: str) -> str:
         """A token that may do what a policy says."""
         name = f"p{os.urandom(6).hex()}"
@@ -217,11 +224,13 @@ class Bao:
 def openbao(folder: Path) -> Iterator[Bao]:
     """OpenBao in development mode: in memory, unsealed, with a root token of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    address, token = f"127.0.0.1:{free_port()}", os.urandom(8).hex()
+    address, token = f"127.0.0.1:{free_port(1)}", os.urandom(8).hex()  # its cluster port is the next
+    audit = folder / "audit.log"
+    (folder / "audit.hcl").write_text(f'audit "file" "calls" {{ options = {{ file_path = "{audit}" }} }}\n')
     command = [str(BIN / "bao"), "server", "-dev", "-dev-no-store-token"]
-    command += [f"-dev-root-token-id={token}", f"-dev-listen-address={address}"]
+    command += [f"-dev-root-token-id={token}", f"-dev-listen-address={address}", f"-config={folder}/audit.hcl"]
     with running(command, folder / "bao.log", lambda: answers(f"http://{address}/v1/sys/health")) as pid:
-        server = Bao(f"http://{address}", token, pid)
+        server = Bao(f"http://{address}", token, pid, audit)
         _until(lambda: server.client().sys.enable_secrets_engine("transit"))
         yield server
 
