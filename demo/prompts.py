@@ -14,6 +14,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,7 +116,8 @@ def _download(apt: Apt, folder: Path, names: list[str], say: Say) -> dict[str, l
     files = apt.files(names)
     missing = {name: size for name, size in files.items() if not _complete(folder / name, size)}
     if missing:
-        say(f"Download: {sum(missing.values()) / 1e6:.1f} MB in {len(missing)} packages, by apt, into {folder}")
+        size = sum(missing.values()) / 1e6
+        say(f"Download: {size:.1f} MB in {len(missing)} of {len(files)} packages, by apt, into {folder}")
         apt.run(["download", *names])
     for name, size in files.items():
         if not _complete(folder / name, size):
@@ -189,7 +191,9 @@ class Apt:
     def _read(self, arguments: list[str]) -> str:
         command = ["apt-get", "-q", *self.options, *arguments]
         environment = {**os.environ, "LC_ALL": "C"}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        # In an empty folder: apt names no package whose file lies in the current one already.
+        with tempfile.TemporaryDirectory(dir=self.folder) as empty:
+            done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or [f"apt-get ended with {done.returncode}"]
             raise AptFailed(lines[0])

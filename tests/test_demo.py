@@ -298,6 +298,26 @@ def test_the_demo_runs_again_after_a_kill(voices: Path, tmp_path: Path) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(900)
+def test_packages_that_a_killed_run_has_fetched_are_used(tmp_path: Path) -> None:
+    said: list[str] = []
+    first = prompts.fetch_packages(tmp_path, said.append)
+    assert any(line.startswith("Download: ") for line in said)
+    files = [path for paths in first.values() for path in paths]
+    assert len(files) == 6
+    cut = files[-1]
+    size = cut.stat().st_size
+    cut.write_bytes(cut.read_bytes()[: size // 2])
+    said.clear()
+    assert prompts.fetch_packages(tmp_path, said.append) == first
+    assert any("in 1 of 6 packages" in line for line in said)
+    assert cut.stat().st_size == size
+    said.clear()
+    assert prompts.fetch_packages(tmp_path, said.append) == first
+    assert said == []
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
 def test_the_demo_on_the_prompts(tmp_path: Path) -> None:
     done = run_demo("--workdir", str(tmp_path / "out"))
     assert done.returncode == 0, done.stdout + done.stderr
