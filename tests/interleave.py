@@ -209,6 +209,24 @@ def pause(storage: Storage, what: str) -> None:
     storage.after("pause", what)
 
 
+class Scripted(Run):
+    """One schedule by name: each step lets an actor run until it is about to make that call, or ('') until its end."""
+
+    def __init__(self, storage: Storage, actors: Sequence[Actor], script: Sequence[tuple[str, str]]) -> None:
+        super().__init__(storage, actors, lambda options: 0, 0, 0, lambda: None)
+        self._script = [*script]
+
+    def _pick(self, current: Actor | None) -> tuple[Actor, str]:
+        while self._script:
+            name, stop = self._script[0]
+            (actor,) = (one for one in self.actors if one.name == name)
+            if actor.at is None or (stop and " ".join(actor.at).startswith(stop)):
+                del self._script[0]
+                continue
+            return actor, ""
+        return super()._pick(current)
+
+
 class Explorer:
     """Goes through the schedules that need at most so many preemptions and faults, each once, depth first.
 

@@ -6,220 +6,20 @@ write may be where an actor is killed and run again, or where storage's answer i
 
 from __future__ import annotations
 
-import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from securedata.corpus import plan
-from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
-from securedata.corpus.head import OpenedHead, Tombstone
-from securedata.corpus.leaving import object_key
-from securedata.corpus.plan import Changes, Outcome, make_plan
-from securedata.corpus.schema import SCHEMA
-from securedata.corpus.verify import prune
-from securedata.errors import ObjectMissing, RowReplaced
-from securedata.keys.tags import Tagger
-from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage
 from tests.conftest import FULL
-from tests.interleave import Actor, Explorer, Run, listed, pause
-from tests.little import content, fill, make, open_quietly, row, rows_of, table
-from tests.oracle import HOUR, Row, Rule, World, nothing
-
-READS = frozenset(("get", "get_ranges", "get_versioned", "pause"))
-
-
-@dataclass(frozen=True)
-class Role:
-    """An actor, what it may change, and what must hold of the rows once it is done."""
-
-    name: str
-    act: Callable[[World, Storage], object]
-    rule: Rule = nothing
-    after: Callable[[World, Sequence[Any]], None] = lambda world, results: None
-    mortal: bool = True
-    points: frozenset[str] | None = None
-
-
-def digest(path: str, version: int = 0) -> bytes:
-    return hashlib.sha256(content(path, version)).digest()
-
-
-def writer_of(world: World, storage: Storage) -> Writer:
-    return Writer(world.reference, storage=storage)
-
-
-# -------------------------------------------------------------------------------------------------------------- actors
-
-
-def ingest(name: str, *paths: str, version: int = 0, replace: bool = False, subjects: Sequence[str] = ("ann",)) -> Role:
-    """Seals and commits; seals anew what a prune may have taken meanwhile, as an ingest does."""
-
-    def act(world: World, storage: Storage) -> Outcome:
-        writer = writer_of(world, storage)
-        todo = list(paths)
-        total = Outcome()
-        while todo:
-            rows = [row(writer, path, content(path, version), subjects) for path in todo]
-            outcome = writer.commit(table(*rows), replace=replace)
-            seen = outcome.added + outcome.updated + outcome.unchanged
-            left = len(outcome.conflicts) + len(outcome.erased) + len(outcome.stale)
-            assert seen + left == len(todo), "every row is accounted for"
-            ids = {one["object_id"] for one in rows}
-            assert outcome.committed <= ids
-            assert outcome.committed <= {one.object_id for m in world.history.values() for one in m.rows.values()}
-            total.conflicts += outcome.conflicts
-            total.erased += outcome.erased
-            todo = outcome.stale
-        return total
-
-    def rule(path: str, old: Row | None, new: Row | None) -> bool:
-        if path not in paths or new is None or new.sha256 != digest(path, version):
-            return False
-        return old is None or replace
-
-    def after(world: World, results: Sequence[Any]) -> None:
-        assert results, "it was run again until it ended"
-        for path in set(paths) - set(results[-1].conflicts) - set(results[-1].erased):
-            assert any(
-                path in moment.rows and moment.rows[path].sha256 == digest(path, version)
-                for moment in world.history.values()
-            ), f"LOST: {path} was committed and no head ever named it"
-
-    return Role(name, act, rule, after)
-
-
-def describe(name: str, path: str, words: str) -> Role:
-    """Corrects the transcript of a recording, if it is there."""
-
-    def act(world: World, storage: Storage) -> Outcome:
-        writer = writer_of(world, storage)
-        known = rows_of(writer.head, storage).get(path)
-        return writer.commit(update=table({**known, "transcript": words})) if known else Outcome()
-
-    def rule(changed: str, old: Row | None, new: Row | None) -> bool:
-        return bool(changed == path and old and new and new == old._replace(transcript=words))
-
-    return Role(name, act, rule)
-
-
-def remove(name: str, *paths: str) -> Role:
-    def act(world: World, storage: Storage) -> Outcome:
-        return writer_of(world, storage).commit(remove=paths)
-
-    return Role(name, act, lambda path, old, new: path in paths and new is None)
-
-
-def erase(name: str, person: str) -> Role:
-    """The commit of an erasure: the person's rows go and a tombstone comes, in one step."""
-
-    def act(world: World, storage: Storage) -> None:
-        writer = writer_of(world, storage)
-        tag = Tagger(writer.head.secret).tag(person)
-
-        def attempt(opened: OpenedHead) -> dict[str, Any] | None:
-            known = rows_of(opened.head, storage)
-            gone = tuple(path for path, one in known.items() if person in one["subjects"])
-            if tag in {one.tag for one in opened.head.tombstones}:
-                assert not gone, "an erased person is there again"
-                return None
-            changes = Changes(SCHEMA.empty_table(), 0, gone)
-            updates = writer._parts(opened.head, make_plan(opened.head, changes, writer.load), changes, {})
-            stones = (*opened.head.tombstones, Tombstone(tag, opened.head.generation + 1))
-            return {**updates, "tombstones": stones}
-
-        writer._commit(attempt)
-
-    def after(world: World, results: Sequence[Any]) -> None:
-        assert not any(person in one.subjects for one in world.rows.values()), "RESURRECTED"
-
-    return Role(name, act, lambda path, old, new: bool(old and person in old.subjects and new is None), after)
-
-
-def sweep(name: str) -> Role:
-    """A prune."""
-    return Role(name, lambda world, storage: prune(writer_of(world, storage)))
-
-
-def clock(hours: float = 13, times: int = 3) -> Role:
-    def act(world: World, storage: Storage) -> None:
-        for number in range(times):
-            pause(storage, f"+{hours:g} h")
-            world.clock += hours * HOUR
-            assert number >= 0
-
-    return Role("T", act, mortal=False)
-
-
-def read(name: str) -> Role:
-    """A reader in flight: it has what it opened, for a day at least, and hears the reason afterwards."""
-
-    def act(world: World, storage: Storage) -> int:
-        corpus = open_quietly(world.reference, storage)
-        rows = world.history[corpus.generation].rows
-        assert sorted(corpus.table.column("path").to_pylist()) == sorted(rows)
-        done = 0
-        for path, one in sorted(rows.items()):
-            try:
-                data = corpus.read(path)
-            except (RowReplaced, ObjectMissing):
-                assert object_key(one.object_id) not in world.objects, "and the oracle saw to when it went"
-            else:
-                assert hashlib.sha256(data).digest() == one.sha256
-                done += 1
-        return done
-
-    return Role(name, act, mortal=False, points=READS)
-
-
-# ----------------------------------------------------------------------------------------------------------- scenarios
-
-SCENARIOS: dict[str, Callable[[], list[Role]]] = {
-    "two ingests": lambda: [ingest("A", "new/a"), ingest("B", "new/b"), clock(), sweep("P")],
-    "the same file twice": lambda: [ingest("A", "x"), ingest("B", "x"), remove("D", "x"), clock(), sweep("P")],
-    "two versions": lambda: [
-        ingest("A", "x", version=1, replace=True),
-        ingest("B", "x", version=2, replace=True),
-        remove("D", "x"),
-        clock(),
-    ],
-    "conflict": lambda: [ingest("A", "x", version=1), ingest("B", "x", version=2), remove("D", "old/1"), sweep("P")],
-    "descriptions": lambda: [
-        describe("U", "old/1", "one"),
-        describe("V", "old/2", "two"),
-        remove("D", "old/1"),
-        ingest("A", "new/a"),
-    ],
-    "an erased person": lambda: [
-        ingest("A", "bob/new", subjects=("bob",)),
-        ingest("B", "ann/new"),
-        erase("E", "bob"),
-        clock(times=2),
-        sweep("P"),
-    ],
-    "removed and recorded again": lambda: [
-        remove("D", "old/1", "old/3"),
-        ingest("A", "old/1"),
-        clock(),
-        sweep("P"),
-        sweep("Q"),
-    ],
-    "a reader in flight": lambda: [
-        read("R"),
-        ingest("A", "old/1", version=1, replace=True),
-        remove("D", "old/3"),
-        clock(hours=25, times=2),
-        sweep("P"),
-    ],
-}
+from tests.interleave import listed
+from tests.scenarios import SCENARIOS, begin, explore, play
 
 
 @pytest.fixture
@@ -232,55 +32,9 @@ def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def start(state: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Reference, MemoryStorage]:
-    """Three recordings of ann and one of bob in two parts, and a leaving list that is nearly due."""
     monkeypatch.setattr("securedata.corpus.commit._sleep", lambda seconds: None)
     monkeypatch.setattr(plan, "MERGE_AT", 3)
-    place = MemoryStorage()
-    reference = make(place)
-    writer = Writer(reference, storage=place)
-    fill(writer, "old/1", "gone")
-    fill(writer, "old/2", "old/3", "bob/1")
-    rows = [row(writer, path, content(path), ["bob"]) for path in ("bob/2",)]
-    writer.commit(table(*rows), remove=["gone", "bob/1"])
-    place.clock += 20 * HOUR
-    return reference, place
-
-
-def play(
-    start: tuple[Reference, MemoryStorage],
-    scenario: str,
-    choose: Callable[[int], int],
-    preemptions: int,
-    faults: int,
-    thorough: bool = False,
-) -> World:
-    """One schedule of a scenario, from the same start."""
-    reference, place = start
-    roles = SCENARIOS[scenario]()
-    world = World(reference, place, {role.name: role.rule for role in roles})
-    actors = []
-    for role in roles:
-        actor = Actor(role.name, lambda storage, role=role: role.act(world, storage), role.mortal)  # type: ignore[misc]  # mypy infers no type for a lambda's default
-        if role.points is not None:
-            actor.points = role.points
-        actors.append(actor)
-    run = Run(world, actors, choose, preemptions, faults, lambda: None)
-    run.run()
-    try:
-        for role, actor in zip(roles, actors, strict=True):
-            role.after(world, actor.results)
-        world.finish(thorough)
-    except AssertionError as error:
-        raise AssertionError(f"{error}\n  after the steps:\n    " + "\n    ".join(run.trace)) from error
-    return world
-
-
-def explore(
-    start: tuple[Reference, MemoryStorage], scenario: str, preemptions: int, faults: int, share: float = 1.0
-) -> int:
-    explorer = Explorer(share)
-    explorer.each(lambda choose: play(start, scenario, choose, preemptions, faults, explorer.runs % 20 == 0))
-    return explorer.runs
+    return begin()
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
