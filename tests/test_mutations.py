@@ -125,21 +125,6 @@ def horizon_kept_to_itself(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Writer, "commit_horizon", lambda self: replace(self.head, horizon=self.storage.now() - leaving.DELAY))
 
 
-def head_not_read_again(patch: pytest.MonkeyPatch) -> None:
-    seen: list[Any] = []
-    real = Writer.refresh
-
-    def refresh(self: Writer) -> Head:
-        seen.append(real(self))
-        return self.head
-
-    def named(read: Any, storage: Any) -> Any:
-        return seen[-1], verify_module.Named.by(seen[-1], storage)
-
-    patch.setattr(Writer, "refresh", refresh)
-    patch.setattr(verify_module, "named_now", named)
-
-
 def doubt_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Writer, "_in_doubt", property(lambda self: False, lambda self, value: None), raising=False)
 
@@ -205,13 +190,6 @@ MUTANTS: list[tuple[Patch, Check]] = [
         ),
     ),
     (
-        head_not_read_again,
-        scripted(
-            lambda: [ingest("A", "a"), clock(hours=12, times=1), sweep("P")],
-            *[("A", "put_new manifest"), T, ("P", "list"), A, P],
-        ),
-    ),
-    (
         doubt_forgotten,
         in_memory(test_commit_doubt.test_the_same_rows_again_never_delete_what_was_committed, "kept/1", "kept/2"),
     ),
@@ -242,6 +220,3 @@ def test_what_is_taken_out_is_noticed(mutation: Patch, check: Check, monkeypatch
         with pytest.raises(FAILS) as caught:
             check()
     assert not isinstance(caught.value, CorpusGone | ConfigError), "it failed for another reason"
-    print(
-        "NOTICED", mutation.__name__, type(caught.value).__name__, str(caught.value).split("after the steps")[0][:300]
-    )
