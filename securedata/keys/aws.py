@@ -62,7 +62,7 @@ class AWSKMS(KMS):
         return bytes(answer["Plaintext"])
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         for renew in (False, True):
             try:
@@ -72,12 +72,8 @@ class AWSKMS(KMS):
                 if code in _EXPIRED and not renew and self._credentials is not None:
                     continue
                 raise self._error(operation, code, error) from error
-            except NoCredentialsError as error:
-                raise KMSDenied(
-                    f"{self.uri}: no AWS credentials: set a profile, a role or the environment as boto3 takes them"
-                ) from error
             except BotoCoreError as error:
-                raise KMSUnreachable(f"{self.uri}: {error}") from error
+                raise self._failed(error) from error
         raise AssertionError("unreachable")
 
     def _error(self, operation: str, code: str, error: Any) -> KeysError:
@@ -93,6 +89,20 @@ class AWSKMS(KMS):
             f"{said}: check that you may use kms:{operation.capitalize()} with this key under the corpus's "
             "encryption context, and that the key is enabled"
         )
+
+    def _failed(self, error: Exception) -> KeysError:
+        """The error for one of botocore's own: no request was answered."""
+        from botocore import exceptions as known
+
+        said = f"{self.uri}: {' '.join(str(error).split())}"
+        if isinstance(error, known.ParamValidationError):
+            return KMSDenied(f"{said}; not a wrap of this key")
+        if isinstance(error, (known.SSOError, known.TokenRetrievalError)):
+            return KMSDenied(f"{said}; sign in again")
+        setup = (known.NoCredentialsError, known.PartialCredentialsError, known.ProfileNotFound, known.ConfigParseError)
+        if isinstance(error, setup):
+            return KMSDenied(f"{said}; set a profile, a role or the environment as boto3 takes them")
+        return KMSUnreachable(said)
 
     def _client(self, renew: bool) -> Any:
         import boto3

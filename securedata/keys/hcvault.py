@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,30 +42,35 @@ class VaultKMS(KMS):
             return False
 
     def wrap(self, key: bytes, context: Context) -> bytes:
-        answer = self._call("encrypt_data", context, plaintext=base64.b64encode(key).decode())
-        return str(answer["data"]["ciphertext"]).encode()
+        plaintext = base64.b64encode(key).decode()
+        return self._call("encrypt_data", lambda data: data["ciphertext"].encode(), context, plaintext=plaintext)
 
     def unwrap(self, blob: bytes, context: Context) -> bytes:
-        answer = self._call("decrypt_data", context, ciphertext=blob.decode("ascii", "replace"))
-        return base64.b64decode(answer["data"]["plaintext"])
+        text = blob.decode("ascii", "replace")
+        return self._call("decrypt_data", lambda data: base64.b64decode(data["plaintext"]), context, ciphertext=text)
 
-    def _call(self, operation: str, context: Context, **arguments: str) -> Any:
+    def _call(self, operation: str, read: Callable[[Any], bytes], context: Context, **arguments: str) -> bytes:
         hvac = _hvac()
         import requests
 
         scheme, host, mount, name = self._key
+        session = requests.Session()
+        session.verify = os.environ.get("VAULT_CACERT") or True
+        # a proxy would see what is in clear, and this server is on this machine
+        session.trust_env = scheme == "hcvault"
         client = hvac.Client(
             url=f"{_SCHEMES[scheme]}://{host}",
             token=_token(self.uri),
-            verify=os.environ.get("VAULT_CACERT") or True,
             namespace=os.environ.get("VAULT_NAMESPACE"),
             timeout=_TIMEOUT,
+            session=session,
         )
         if context:
             arguments["context"] = base64.b64encode(context_bytes(context)).decode()
         errors = hvac.exceptions
         try:
-            return getattr(client.secrets.transit, operation)(name=name, mount_point=mount, **arguments)
+            answer = getattr(client.secrets.transit, operation)(name=name, mount_point=mount, **arguments)
+            return read(answer["data"])
         except (errors.Forbidden, errors.Unauthorized) as error:
             raise KMSDenied(
                 f"{self.uri}: {_said(error)}; the token expired, was revoked, or its policy does not allow "
@@ -76,13 +82,18 @@ class VaultKMS(KMS):
             raise KMSThrottled(f"{self.uri}: too many calls; they are tried again") from error
         except (errors.VaultError, requests.RequestException) as error:
             raise KMSUnreachable(f"{self.uri}: {_said(error)}; check address and network") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise KMSUnreachable(f"{self.uri}: no transit engine answers like this; check the address") from error
         finally:
             client.adapter.close()
 
 
 def _parse(uri: str) -> tuple[str, str, str, str]:
     """Scheme, host and port, mount and key name."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # brackets that are no address
+        parts = urlsplit("")
     mount, separator, name = parts.path.strip("/").rpartition("/keys/")
     plain = parts.username is None and not parts.query and not parts.fragment
     if parts.scheme not in _SCHEMES or not parts.netloc or not separator or not mount or not name or not plain:
