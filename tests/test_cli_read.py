@@ -106,8 +106,8 @@ def test_ls_counts_an_object_of_several_segments_once(run: Run, tmp_path: Path) 
 
 def test_folders_and_recordings_in_the_order_of_bytes(run: Run, tmp_path: Path) -> None:
     reference, writer = in_folder(tmp_path / "sealed")
-    add(writer, {"b": b"1", "a.x": b"2", "a/x": b"3", "ä": b"4", "a/y/z": b"5"}, sample_rate=0, frames=0)
-    assert [line.split()[-1] for line in run("ls", reference.root).out.splitlines()] == ["a.x", "a/", "b", "ä"]
+    add(writer, {"b": b"1", "a.x": b"2", "a/x": b"3", "ä": b"4", "a/y/z": b"5", "C": b"6"}, sample_rate=0, frames=0)
+    assert [line.split()[-1] for line in run("ls", reference.root).out.splitlines()] == ["C", "a.x", "a/", "b", "ä"]
 
 
 def test_what_could_steer_a_terminal_is_shown_and_not_sent(run: Run, tmp_path: Path) -> None:

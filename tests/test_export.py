@@ -388,6 +388,12 @@ def test_extra_that_cannot_be_columns_stays_readable(tmp_path: Path, dest: Path,
     assert again["speaker"] == "ann"
 
 
+def test_a_speaker_who_is_no_subject_does_not_keep_it_from_being_sealed(tmp_path: Path, dest: Path) -> None:
+    root = make_corpus(tmp_path, [clip("ann/1.wav", subjects=["ann"], speaker="narrator")])
+    run(root, dest)
+    assert rows_of(seal_again(tmp_path, dest))[0]["subjects"] == ["ann"]
+
+
 def test_consent_is_kept_among_what_else_is_known(tmp_path: Path, dest: Path) -> None:
     root = make_corpus(tmp_path, [clip("ann/1.wav", consent_id="c-17", purposes=["asr", "tts"])])
     run(root, dest)
