@@ -1,4 +1,4 @@
-# `make demo` and `make test` each make .venv and install what they need; both share it. Nothing needs root.
+# `make demo`, `make demo-cloud` and `make test` make .venv and install what they need; all share it. Nothing needs root.
 #   PYTHON=python3.12   the Python that .venv is made with (3.11 or newer)
 #   CORPUS=DIR          `make demo` on your own folder of recordings, and, where folders do not tell who speaks,
 #   SPEAKERS=PATTERN    where the speaker stands in a path, as '{speaker}/{utterance}'
@@ -16,7 +16,7 @@ STAMP  := $(VENV)/installed-$(shell { pwd; cat pyproject.toml constraints.txt; }
 BENCHMARKS := benchmarks/decrypt.py benchmarks/corpus.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-full lint format docs-check bench build clean distclean
+.PHONY: help install demo demo-cloud test test-full lint format docs-check bench build clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ $(PY):
 
 demo: $(STAMP)  ## encrypt real voices, verify, train on them, and show what was measured
 	$(PY) -m demo.run $(if $(CORPUS),--corpus "$(CORPUS)")
+
+demo-cloud: $(STAMP)  ## the same on an object store (SeaweedFS) and a KMS (OpenBao), under a role's sessions
+	$(PY) -m demo.run --cloud $(if $(CORPUS),--corpus "$(CORPUS)")
 
 test: lint  ## lint, then the tests: at most 7 minutes on 2 cores
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup
@@ -70,4 +73,4 @@ clean:  ## remove what was built and cached, but not .venv
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean  ## remove .venv too
-	rm -rf $(VENV) .venv-peers
+	rm -rf $(VENV) .venv-peers .venv-peers-loading

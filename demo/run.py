@@ -1,4 +1,4 @@
-"""From a folder of voices to a trained model, with plaintext only in memory. `make demo` calls this."""
+"""From a folder of voices to a trained model, with plaintext only in memory. What `make demo` calls."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from securedata.errors import SecuredataError
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    place = Workplace(Path(options.workdir))
+    place = Workplace(Path(options.workdir), "-cloud" if options.cloud else "")
     # What the commands print that the demo starts must not overtake its own lines when both go into a pipe.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it is a TextIOWrapper, here
     try:
         with place.held():
+            if options.cloud and options.keep:
+                raise DemoError("--keep goes on with a folder; with --cloud both servers begin anew")
             place.begin(options.keep)
             place.isolate()
             # Only now: what this imports may read the environment that was just set.
+            if options.cloud:
+                from demo.cloud import tell
+
+                return tell(options, place)
             from demo.story import Story
 
             return Story(options, place).tell()
@@ -44,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--manifest", type=Path, metavar="FILE", help="NeMo JSONL, CSV or TSV with the texts of DIR")
     parser.add_argument("--workdir", default="demo/out", metavar="DIR", help="where all is made (default: %(default)s)")
     parser.add_argument("--keep", action="store_true", help="go on with the store of the last run")
+    parser.add_argument("--cloud", action="store_true", help="on an object store and a KMS, started for it")
     return parser
 
 

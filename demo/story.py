@@ -52,9 +52,9 @@ class Story:
         with self.step("Encrypt them"):
             self.encrypt()
         with self.step("Verify: open every object, account for every file in the store"):
-            self.securedata("verify", NAME)
+            self.verify()
         with self.step("Look for the voices in the store"):
-            leaks = show_leaks(sd.open_corpus(NAME), self.source, self.place.store, self.table)
+            leaks = self.look()
         with self.step(f"Train on the sealed corpus: {WORKERS} DataLoader workers decrypt in memory"):
             dataset, result = self.train()
         with self.step("Read a piece of one recording by its URL, as any fsspec tool would"):
@@ -106,7 +106,7 @@ class Story:
         free = shutil.disk_usage(self.place.folder).free
         if free < size:
             raise DemoError(f"the sealed copy takes {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free here")
-        arguments = ["encrypt", near(self.source), near(self.place.store)]
+        arguments = ["encrypt", near(self.source), self.target()]
         if self.table is not None:
             arguments += ["--manifest", near(self.table)]
         if self.speaker_pattern:
@@ -118,10 +118,29 @@ class Story:
                 "speakers, that is: make demo CORPUS=DIR SPEAKERS='{speaker}/*'"
             )
         if code == 1:
-            if self.corpus is None or not (self.place.store / "head").exists():
+            if self.corpus is None or not self.began():
                 raise DemoError("'securedata encrypt' ended with 1; its reason stands above")
             say("The demo goes on with the recordings that were sealed.")
-        say("Whoever has the store and not that key file has noise: step 4 looks.")
+        say(self.who_has_the_key())
+
+    def target(self) -> str:
+        """What `securedata encrypt` is told to write to."""
+        return near(self.place.store)
+
+    def began(self) -> bool:
+        """Is there a corpus?"""
+        return (self.place.store / "head").exists()
+
+    def who_has_the_key(self) -> str:
+        return "Whoever has the store and not that key file has noise: step 4 looks."
+
+    # ------------------------------------------------------------ 3, 4
+
+    def verify(self) -> None:
+        self.securedata("verify", NAME)
+
+    def look(self) -> Leaks:
+        return show_leaks(sd.open_corpus(NAME), self.source, self.place.store, self.table)
 
     # ------------------------------------------------------------ 5
 

@@ -22,16 +22,19 @@ HOMES = {
 
 
 class Workplace:
-    """`folder` holds `prompts/`, kept for the next time, and `run/`, made anew by every run."""
+    """`folder` holds `prompts/`, kept for the next time, and `run/`, made anew by every run.
 
-    def __init__(self, folder: Path) -> None:
+    Runs of another `kind` have a folder, a picture and results of their own.
+    """
+
+    def __init__(self, folder: Path, kind: str = "") -> None:
         self.folder = folder.resolve()
         self.prompts = self.folder / "prompts"
-        self.run = self.folder / "run"
+        self.run = self.folder / f"run{kind}"
         self.store = self.run / "store" / "demo-voices"
         self.home = self.run / "home"
-        self.picture = self.folder / "demo.png"
-        self.results = self.folder / "results.json"
+        self.picture = self.folder / f"demo{kind}.png"
+        self.results = self.folder / f"results{kind}.json"
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -60,7 +63,7 @@ class Workplace:
 
     def isolate(self) -> None:
         """Point this process and its children at the demo's own configuration and keys, away from the user's."""
-        for name in [name for name in os.environ if name.startswith("SECUREDATA_")]:
+        for name in [name for name in os.environ if name.startswith(("SECUREDATA_", "AWS_", "VAULT_", "BAO_"))]:
             del os.environ[name]
         lines = []
         for variable, name in HOMES.items():
