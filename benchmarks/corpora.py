@@ -36,9 +36,16 @@ class Made:
     rows: int
 
 
-def corpus(root: Path | str, kek: Path, clips: Sequence[Path], rows: int, storage: Storage | None = None) -> Made:
-    """A new corpus of `rows` rows, of which the clips are scattered among made-up ones."""
-    reference = create_corpus(str(root), [f"local://{kek.resolve()}"], storage=storage).reference
+def corpus(
+    root: Path | str,
+    kek: Path,
+    clips: Sequence[Path],
+    rows: int,
+    storage: Storage | None = None,
+    kms: str | None = None,
+) -> Made:
+    """A new corpus of `rows` rows, of which the clips are scattered among made-up ones; `kms` in place of the KEK."""
+    reference = create_corpus(str(root), [kms or f"local://{kek.resolve()}"], storage=storage).reference
     writer = Writer(reference, storage=storage)
     real = rows_table(_row(writer, path) for path in clips)
     random = np.random.default_rng(rows)

@@ -250,7 +250,9 @@ def litdata(spec: Spec) -> Made:
     import tempfile
 
     from litdata import StreamingRawDataset
+    from litdata.streaming import downloader
 
+    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # it takes https only, and has no option for it
     prefix = os.path.commonpath(spec.plain)
     dataset = StreamingRawDataset(
         f"s3://{spec.bucket}/{prefix}",
