@@ -8,9 +8,10 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from securedata.errors import AccessDenied, SessionExpired, StorageUnreachable
+from securedata.errors import AccessDenied, ConfigError, SecuredataError, SessionExpired, StorageUnreachable
 
 SHORTEST, LONGEST = 900, 3600
+_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidAccessKeyId"})
 
 
 class Keys(NamedTuple):
@@ -60,11 +61,12 @@ class RoleSource:
         Raises:
             AccessDenied: the role may not be assumed.
             SessionExpired: the caller's own credentials expired.
+            ConfigError: a profile that does not exist, no region.
             StorageUnreachable: STS did not answer.
         """
         import boto3
         from botocore.config import Config
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         duration = max(SHORTEST, min(LONGEST, self.duration))
         try:
@@ -76,23 +78,53 @@ class RoleSource:
                 RoleArn=self.role, RoleSessionName=_session_name(), Policy=self.policy, DurationSeconds=duration
             )
         except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidAccessKeyId"):
+            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            code = error.response.get("Error", {}).get("Code") or str(status)
+            if code in _EXPIRED:
                 raise SessionExpired(f"your own AWS credentials were refused ({code}); sign in again") from error
-            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500 or code == "Throttling":
+            if status >= 500 or code == "Throttling":
                 raise StorageUnreachable(f"STS answered {code}; it is tried again") from error
             raise AccessDenied(
                 f"the role {self.role} may not be assumed ({code}): check its trust policy and your credentials"
             ) from error
-        except NoCredentialsError as error:
-            raise AccessDenied(
-                f"no AWS credentials to assume {self.role} with: set a profile or the environment as boto3 takes them"
-            ) from error
         except BotoCoreError as error:
-            raise StorageUnreachable(f"STS does not answer: {error}") from error
+            raise _failed(error, f"the role {self.role} was not assumed") from error
         found = answer["Credentials"]
         keys = Keys(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
         return Session(keys, found["Expiration"].timestamp())
+
+
+def profile_keys(profile: str) -> Keys:
+    """The keys of a profile, whatever way its configuration names to get them.
+
+    Raises:
+        AccessDenied, SessionExpired, ConfigError, StorageUnreachable
+    """
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    where = f"the AWS profile {profile!r} gives no credentials"
+    try:
+        found = boto3.Session(profile_name=profile).get_credentials()
+        frozen = found.get_frozen_credentials() if found is not None else None
+    except BotoCoreError as error:
+        raise _failed(error, where) from error
+    if frozen is None:
+        raise AccessDenied(f"{where}: set them up as boto3 takes them")
+    return Keys(frozen.access_key, frozen.secret_key, frozen.token)
+
+
+def _failed(error: Exception, what: str) -> SecuredataError:
+    """The error for one of botocore's own: no request was answered."""
+    from botocore import exceptions as known
+
+    if isinstance(error, (known.NoCredentialsError, known.PartialCredentialsError)):
+        return AccessDenied(f"{what}: {error}: set a profile or the environment as boto3 takes them")
+    if isinstance(error, (known.SSOError, known.TokenRetrievalError)):
+        return SessionExpired(f"{what}: {error}; sign in again")
+    if isinstance(error, (known.ProfileNotFound, known.NoRegionError, known.ConfigParseError)):
+        return ConfigError(f"{what}: {error}; set profile and region in the config entry or in AWS's own configuration")
+    return StorageUnreachable(f"{what}: {error}; check endpoint and network")
 
 
 def _session_name() -> str:

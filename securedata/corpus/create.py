@@ -20,14 +20,13 @@ from securedata.corpus.config import (
     write_entry,
 )
 from securedata.corpus.head import KEY, Head, open_with, seal_head
+from securedata.corpus.place import enter
 from securedata.corpus.seen import recall, remember
 from securedata.errors import ConfigError, CorpusExists, CorpusGone, MalformedManifest, PreconditionFailed
-from securedata.keys.kms import open_all
 from securedata.keys.local import SCHEME, LocalKMS, create_key_file, refuse_inside, uri_for
 from securedata.keys.pin import make_pin
 from securedata.keys.wraps import CORPUS_KEY, wrap_key
 from securedata.storage.base import Storage
-from securedata.storage.registry import open_storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,40 +60,41 @@ def create_corpus(
         CorpusGone: a corpus that this machine has written to was there.
         ConfigError, KMSDenied, ContextNotBound, UnsafeStorage, ...
     """
-    root = normal_root(root)
-    place = storage if storage is not None else open_storage(root)
-    place.check_writable(single_writer)
     with alone("create.lock"):
-        return _create(root, kms, name, place)
+        return _create(normal_root(root), kms, name, single_writer, storage)
 
 
-def _create(root: str, kms: Sequence[str], name: str | None, place: Storage) -> Created:
-    _refuse_full(place, root)
+def _create(root: str, kms: Sequence[str], name: str | None, single_writer: bool, storage: Storage | None) -> Created:
     name = check_name(name) if name is not None else _free_name(root)
     known = load().get(name)
     if known and normal_root(known.root) != root:
         raise ConfigError(f"the name {name!r} is taken by {known.root}; give another one with --name")
+    uris = tuple(kms) or (known.kms if known else ()) or (uri_for(data_dir() / "keys" / f"{name}.kek"),)
+    # an entry may be there before its corpus, to say how its storage is reached; a role's session may not list
+    reference = Reference(root, name, uris, (), known.options if known else {})
+    place = enter(reference.as_oneself(), storage=storage)
+    place.storage.check_writable(single_writer)
+    _refuse_full(place.storage, root)
     if known and known.pins and recall(known.pins[0].corpus_id) and not interrupted(known):
         raise CorpusGone(
             f"the corpus {name!r} was at {root} and is gone: restore it from a backup, "
             "or remove its entry from the config file to begin anew",
             root=root,
         )
-    uris = tuple(kms) or (uri_for(data_dir() / "keys" / f"{name}.kek"),)
     refuse_inside(root, uris)
     made = tuple(path for path in _local_files(uris) if create_key_file(path))
     corpus_id, key_id, key, secret = os.urandom(16), os.urandom(16), os.urandom(CORPUS_KEY), os.urandom(32)
-    wraps = wrap_key(open_all(uris), key, corpus_id)
+    wraps = wrap_key(place.trusted, key, corpus_id)
     write_id = os.urandom(16)
     head = Head(corpus_id, key_id, write_id, wraps, 1, secret, writes=(write_id,))
     sealed = seal_head(head, key)
     if open_with(sealed, key, root) != head:
         raise MalformedManifest(f"the new head of {root} does not read back; nothing was made")
-    reference = Reference(root, name, uris, (make_pin(corpus_id, secret),))
+    reference = dataclasses.replace(reference, pins=(make_pin(corpus_id, secret),))
     remember(dataclasses.replace(head, generation=0))
     config = write_entry(name, reference)
     try:
-        place.replace(KEY, sealed, None)
+        place.storage.replace(KEY, sealed, None)
     except PreconditionFailed as error:  # on another machine: this one's entry would name a corpus that never was
         if known:
             write_entry(name, known)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from securedata.access.policy import policy_text, session_policy
-from securedata.access.session import Keys, RoleSource, Session
+from securedata.access.session import Keys, RoleSource, Session, profile_keys
 from securedata.corpus.config import Reference
 from securedata.errors import PinRequired
 from securedata.keys.kms import KMS, open_all
@@ -96,6 +96,9 @@ def enter(
         credentials = RoleCredentials(role_source(reference, write), session)
         for kms in trusted:
             kms.use(credentials)
+    elif profile := reference.options.get("profile"):
+        for kms in trusted:
+            kms.use(lambda _: profile_keys(profile))  # botocore renews them where they end
     if storage is None:
         storage = open_storage(reference.root, reference.options, credentials)
     return Place(storage, trusted, credentials)
@@ -115,7 +118,10 @@ def role_source(reference: Reference, write: bool = False) -> RoleSource:
         )
     options = reference.options
     arns = [uri.removeprefix(_AWS) for uri in reference.kms if uri.startswith(_AWS)]
-    policy = session_policy(reference.root, reference.pins[0].corpus_id, arns, write=write)
+    partition = options["role"].split(":")[1:2]
+    policy = session_policy(
+        reference.root, reference.pins[0].corpus_id, arns, write=write, partition=partition[0] if partition else "aws"
+    )
     return RoleSource(
         options["role"],
         policy_text(policy),

@@ -110,8 +110,14 @@ class Engine:
         self._idle: list[pycurl.Curl] = []
         self._ca_bundle = ca_bundle
         self._proxy = proxy
-        self.waited = 0.0
+        self._waited = 0.0
+        self._busy = False
+        self._spare: Engine | None = None
+
+    @property
+    def waited(self) -> float:
         """Seconds between the tries of requests, while none was under way."""
+        return self._waited + (self._spare.waited if self._spare is not None else 0.0)
 
     def fetch(
         self, gets: Sequence[Get], signer: Callable[[], Signer | None], *, in_flight: int = 256 * 1024 * 1024
@@ -124,10 +130,16 @@ class Engine:
         Args:
             in_flight: bytes under way at once; one that is larger goes alone.
         """
+        if self._busy:  # whoever takes the answers of another fetch may fetch between two of them
+            if self._spare is None:
+                self._spare = Engine(self._ca_bundle, self._proxy)
+            yield from self._spare.fetch(gets, signer, in_flight=in_flight)
+            return
         waiting = collections.deque(enumerate(gets))
         running: dict[pycurl.Curl, tuple[int, Get]] = {}
         flying = 0
         credentials = signer()
+        self._busy = True
         try:
             while waiting or running:
                 flying += self._start(waiting, running, in_flight - flying, credentials)
@@ -142,6 +154,7 @@ class Engine:
                     else:
                         yield at, outcome
         finally:
+            self._busy = False
             for curl in running:
                 self._multi.remove_handle(curl)
                 curl.close()
@@ -185,7 +198,7 @@ class Engine:
         else:
             pause = max(0.0, min(get.not_before for _, get in waiting) - time.monotonic())
             time.sleep(pause)
-            self.waited += pause
+            self._waited += pause
 
     def _finished(self) -> Iterator[tuple[pycurl.Curl, int, str]]:
         while True:

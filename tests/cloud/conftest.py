@@ -6,7 +6,7 @@ import datetime
 import ipaddress
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.servers import Bao, Seaweed, moto, openbao, seaweed
+from tests.cloud.corpora import Cloud
+from tests.servers import ADMIN, Bao, Seaweed, moto, openbao, seaweed
 
 pytest.register_assert_rewrite("securedata.testing.kms", "securedata.testing.storage")
 
@@ -54,6 +55,28 @@ def admin(weed: Seaweed, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Sea
     for name, value in weed.environment().items():
         monkeypatch.setenv(name, value)
     return weed
+
+
+Become = Callable[[tuple[str, str], str], None]
+
+
+@pytest.fixture
+def become(weed: Seaweed, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Become:
+    """Puts somebody's keys of S3 and token of the KMS into the environment of this test."""
+
+    def put(keys: tuple[str, str], token: str) -> None:
+        for name, value in weed.environment(keys).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("VAULT_TOKEN", token)
+
+    return put
+
+
+@pytest.fixture
+def cloud(weed: Seaweed, bao: Bao, prefix: str, become: Become) -> Cloud:
+    """Both servers; the environment is that of their owner."""
+    become(ADMIN, bao.token)
+    return Cloud(weed, bao, prefix)
 
 
 @pytest.fixture

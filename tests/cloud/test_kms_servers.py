@@ -18,6 +18,7 @@ from securedata.keys.kms import KMS, context_bytes, context_for, open_kms
 from securedata.keys.wraps import Wrap, check_binds_context, unwrap_key
 from securedata.testing.kms import CONTEXT, CORPUS, ROOT, KMSContract, refused_as_unbound
 from securedata.testing.storage import raised
+from tests.cloud.corpora import policy
 from tests.cloud.forward import Handler, Proxy, answering, forward
 from tests.servers import Bao, free_port
 
@@ -27,12 +28,6 @@ SECRET = bytes(range(32))
 
 
 # ------------------------------------------------------------------------------------------------------------- OpenBao
-
-
-def policy(*names: str, **parameters: Any) -> str:
-    """May use these transit keys, and nothing else."""
-    paths = [f"transit/{what}/{name}" for name in names for what in ("encrypt", "decrypt")]
-    return "\n".join(f'path "{path}" {{ capabilities = ["update"] }}' for path in paths)
 
 
 @pytest.fixture(scope="session")

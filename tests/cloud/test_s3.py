@@ -252,6 +252,19 @@ def test_a_batch_that_is_left_early_does_no_harm(admin: Seaweed, storage: S3Stor
     assert bytes(storage.get("objects/5")) == bytes([5]) * 3_000_000
 
 
+def test_whoever_takes_a_batch_may_fetch_amid_it(storage: S3Storage) -> None:
+    """As a reader does that looks why an object of the batch is missing."""
+    for n in range(12):
+        storage.put_new(f"objects/{n}", [bytes([n]) * 200_000])
+    wanted = [Wanted(f"objects/{n}", 0, 200_000) for n in range(12)]
+    for at, got in storage.get_many(wanted, 1 << 28):
+        assert bytes(storage.get(f"objects/{11 - at}")) == bytes([11 - at]) * 200_000
+        for inner, one in storage.get_many(wanted[:3], 1 << 28):
+            assert bytes(storage.get("objects/7")) == bytes([7]) * 200_000
+            assert bytes(one) == bytes([inner]) * 200_000
+        assert bytes(got) == bytes([at]) * 200_000
+
+
 def test_a_limit_names_both_numbers_however_large_the_object(storage: S3Storage) -> None:
     storage.put_new(OBJECT, [bytes(3_000_000)])
     storage.put_new(OTHER, [b"small"])
