@@ -29,6 +29,7 @@ import peers
 import report
 import repository  # noqa: F401 - for its effect: `tests` can be imported
 from loading_figures import Measured, figures_of, table_of
+from loading_plot import draw
 from process import isolated
 from stats import figures_table
 from tests.servers import seaweed
@@ -231,6 +232,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     figures = figures_of(found)
     results = {"sections": {name: one.json() for name, one in found.items()}, "remarks": standing.remarks}
     written = report.write(args.out, "dataloader", about, figures, results)
+    draw(args.out / "dataloader.png", found)
     print(f"\n{machine.line(about)}\n")
     for one in found.values():
         print(f"{one.name}\n\n{table_of(one)}\n")
