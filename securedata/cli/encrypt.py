@@ -26,7 +26,7 @@ from securedata.cli.init import announce
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
-    from securedata.corpus.ingest.pipeline import IngestReport
+    from securedata.corpus.ingest.report import IngestReport
     from securedata.corpus.ingest.sources import SourceList
 
 
@@ -77,6 +77,9 @@ def add_parser(subparsers: Any) -> None:
     words.add_argument("--only-listed", action="store_true", help="take only the files that the manifest names")
     work = parser.add_argument_group("work")
     work.add_argument("--replace", action="store_true", help="recordings that changed replace those in the corpus")
+    work.add_argument(
+        "--reseal", action="store_true", help="seal what is there already anew, too: mends lost or damaged objects"
+    )
     work.add_argument("--checksum", action="store_true", help="compare digests rather than sizes and times")
     add_threads(work, "two per core")
     work.add_argument("--name", help="name of a corpus that is made (default: after its folder)")
@@ -95,7 +98,7 @@ def _column(text: str) -> tuple[str, str]:
 def encrypt(args: Namespace) -> int:
     """Run the command."""
     from securedata.corpus.commit import Writer
-    from securedata.corpus.ingest.pipeline import ingest, total_bytes
+    from securedata.corpus.ingest.pipeline import ingest
     from securedata.corpus.ingest.sources import list_sources
 
     sources = list_sources(
@@ -112,9 +115,15 @@ def encrypt(args: Namespace) -> int:
         sources = with_split(sources, args.split)
     target = _made(args)
     writer = Writer(target, single_writer=args.single_writer, accept_generation=args.accept_generation)
-    with Bar(args, "sealing", len(sources), total_bytes(sources)) as bar:
+    with Bar(args, "sealing", len(sources), sources.bytes) as bar:
         report = ingest(
-            sources, writer, threads=args.threads, replace=args.replace, checksum=args.checksum, progress=bar
+            sources,
+            writer,
+            threads=args.threads,
+            replace=args.replace,
+            checksum=args.checksum,
+            reseal=args.reseal,
+            progress=bar,
         )
     if args.json:
         print_json({"root": target.root, "name": target.name, **_described(report, sources)})

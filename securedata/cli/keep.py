@@ -172,7 +172,7 @@ def export(args: Namespace) -> int:
         )
         say(
             args,
-            f"to seal it again: securedata encrypt {args.destination} NEW --manifest {report.manifest} --layout none",
+            f"to seal it again: securedata encrypt {args.destination} ./NEW --manifest {report.manifest} --layout none",
         )
         show(args, "not restored", [f"{one['path']}: {one['text']}" for one in failed])
     return fail(f"{plural(len(failed), 'file')} of {report.root} not restored") if failed else 0

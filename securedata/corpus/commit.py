@@ -129,6 +129,7 @@ class Writer:
         replace: bool = False,
         settings: dict[str, Any] | None = None,
         update: pa.Table | None = None,
+        reseal: bool = False,
     ) -> Outcome:
         """Add, remove and replace rows in one atomic step.
 
@@ -139,6 +140,7 @@ class Writer:
             replace: other content or people under a path that is taken replace the row; otherwise a conflict.
             settings: settings of the corpus to change.
             update: rows that are there and whose descriptive columns are to be updated; never added.
+            reseal: rows to add replace those of the same recording, too, and their objects.
 
         Returns:
             What became of the rows. Conflicts, erased, stale and missing rows were not committed; stale ones
@@ -153,7 +155,8 @@ class Writer:
         tables = [fit(table) for table in (add, update) if table is not None] or [SCHEMA.empty_table()]
         table = join(tables)
         check_objects(table)
-        changes = Changes(table, 0 if update is None else update.num_rows, tuple(remove), replace, self._times)
+        updates_only = 0 if update is None else update.num_rows
+        changes = Changes(table, updates_only, tuple(remove), replace, reseal, self._times)
         made: dict[Slot, tuple[TableRef, float]] = {}
         outcomes: dict[int, Outcome] = {}
 

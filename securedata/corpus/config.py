@@ -191,7 +191,7 @@ def _entry(path: Path, name: str, entry: Any) -> Reference:
     if not all(isinstance(one, str) for one in [*uris, *pins]):
         raise ConfigError(f"{where}: kms and pin are strings or lists of strings")
     options = {key: str(value) for key, value in entry.items() if key in _OPTIONS}
-    return Reference(entry["root"], name, tuple(uris), tuple(parse_pin(one) for one in pins), options)
+    return Reference(normal_root(entry["root"]), name, tuple(uris), tuple(parse_pin(one) for one in pins), options)
 
 
 def check_name(name: str) -> str:

@@ -119,7 +119,8 @@ class Heads:
         except NotFound as error:
             raise CorpusGone(
                 f"the corpus is gone: {self.root} has no head; restore it from a backup, from head.prev or from an "
-                "older version of the storage; if there never was one, make it with 'securedata init'",
+                "older version of the storage; if it was moved, change root in the config file; if there never was "
+                "one, make it with 'securedata init'",
                 root=self.root,
             ) from error
 

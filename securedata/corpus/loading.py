@@ -85,7 +85,8 @@ def or_no_corpus(reference: Reference, storage: Storage, read: Callable[[], _T])
         if reference.pins or any(True for _ in storage.list("objects/")):
             raise CorpusGone(
                 f"the corpus is gone: {reference.root} has no head any more; restore it from a backup, "
-                "from head.prev or from an older version of the storage",
+                "from head.prev or from an older version of the storage; if it was moved, change root in the "
+                "config file",
                 root=reference.root,
             ) from error
         raise NotACorpus(

@@ -67,7 +67,7 @@ class Missing:
         for part in head.parts:
             ids = read_table(self._storage, head.corpus_id, part, ["path", "object_id"]).column("object_id")
             if pc.index(ids, pa.scalar(object_id, pa.binary(16))).as_py() >= 0:
-                what = "is named by the current head and not on storage; restore it, or ingest the file again"
+                what = "is named by the current head and not on storage; restore it, or 'securedata encrypt --reseal'"
                 return because(ObjectMissing, what)
         what = f"is gone: its row was replaced or removed since generation {generation}; refresh() the dataset"
         return because(RowReplaced, what)

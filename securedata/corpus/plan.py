@@ -38,6 +38,7 @@ class Changes:
         updates: how many of `add` are of the second kind.
         remove: logical paths.
         replace: other content or people replace a row.
+        reseal: the same recording in a new object replaces a row, too.
         put_times: storage's time of each new object, by object id.
     """
 
@@ -45,6 +46,7 @@ class Changes:
     updates: int = 0
     remove: tuple[str, ...] = ()
     replace: bool = False
+    reseal: bool = False
     put_times: Mapping[bytes, float] = field(default_factory=dict)
 
     def only_updates(self, i: int) -> bool:
@@ -246,11 +248,12 @@ def _match(
     hits = [(row, i) for row, i in hits if row not in drop and i in fresh]
     same = []
     for row, i in hits:
-        if all(_same(_cell(view, column, row), _cell(add, column, i)) for column in _IDENTITY):
+        identical = all(_same(_cell(view, column, row), _cell(add, column, i)) for column in _IDENTITY)
+        if identical and not (changes.reseal and not changes.only_updates(i)):
             same.append((row, i))
         elif changes.only_updates(i):
             outcome.stale.append(_cell(add, "path", i))
-        elif changes.replace:
+        elif changes.replace or changes.reseal:
             drop.add(row)
             outcome.replaced += 1
             continue

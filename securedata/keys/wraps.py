@@ -117,10 +117,10 @@ def unwrap_key(wraps: Sequence[Wrap], trusted: Sequence[KMS], corpus_id: bytes, 
     have = ", ".join(_shown(wrap.uri) for wrap in wraps[:_SHOWN]) or "none"
     if len(wraps) > _SHOWN:
         have += f", and {len(wraps) - _SHOWN} more"
-    want = ", ".join(kms.uri for kms in trusted) or "none"
+    want = ", ".join(kms.uri if kms.wrap_uri == kms.uri else f"{kms.uri}, which is {kms.wrap_uri}" for kms in trusted)
     raise NoTrustedKey(
-        f"no KMS key that you trust can open {root}: its wraps are by [{have}], you trust [{want}]; "
-        "name the KMS with kms=, --kms, SECUREDATA_KMS or in the config file",
+        f"no KMS key that you trust can open {root}: its wraps are by [{have}], you trust [{want or 'none'}]; "
+        "name the right one with kms=, --kms, SECUREDATA_KMS or in the config file",
         root=root,
     )
 

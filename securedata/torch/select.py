@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -41,7 +42,8 @@ def _one_of(column: str, wanted: str | Sequence[str] | None) -> pc.Expression | 
     values = [wanted] if isinstance(wanted, str) else list(wanted)
     if not all(isinstance(value, str) for value in values):
         raise InvalidArgument(f"{column}= is text or a list of texts")
-    return pc.field(column).isin(pa.array(values, pa.large_string()))
+    # NFC, as ingest stores names
+    return pc.field(column).isin(pa.array([unicodedata.normalize("NFC", one) for one in values], pa.large_string()))
 
 
 def _within(duration: Duration | None) -> list[pc.Expression]:

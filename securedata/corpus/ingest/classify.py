@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from securedata.corpus.head import Head, TableRef
 
 FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra")
-"""Columns that a source list knows, and that are corrected without sealing anything."""
+"""Columns that a source list knows, and that are corrected without sealing anything. Empty ones say nothing."""
 
 _COLUMNS = ("path", "size", "source_mtime_ns", "subjects", *FROM_SOURCE)
 
@@ -39,7 +39,9 @@ class Known:
         self.row = np.zeros(rows, dtype=np.int64)
 
 
-def classify(sources: pa.Table, head: Head, load: Load, *, replace: bool, checksum: bool) -> Known:
+def classify(
+    sources: pa.Table, head: Head, load: Load, *, replace: bool, checksum: bool, reseal: bool = False
+) -> Known:
     """Compare source rows with a corpus.
 
     Args:
@@ -47,6 +49,7 @@ def classify(sources: pa.Table, head: Head, load: Load, *, replace: bool, checks
         load: reads a live part.
         replace: what differs is sealed anew instead of being a conflict.
         checksum: size and mtime are not enough, digests are compared.
+        reseal: what is there already is sealed anew.
     """
     known = Known(sources.num_rows)
     paths = sources.column("path").combine_chunks()
@@ -59,7 +62,7 @@ def classify(sources: pa.Table, head: Head, load: Load, *, replace: bool, checks
         at = found.drop_null().to_numpy(zero_copy_only=False).astype(np.int64)
         old, new = table.take(pa.array(rows)), sources.take(pa.array(at))
         known.part[at], known.row[at] = number, rows
-        known.todo[at] = _compare(old, new, replace, checksum)
+        known.todo[at] = Todo.SEAL if reseal else _compare(old, new, replace, checksum)
     return known
 
 
@@ -67,7 +70,10 @@ def _compare(old: pa.Table, new: pa.Table, replace: bool, checksum: bool) -> np.
     same_size = _equal(old["size"], new["size"])
     same_time = _equal(old["source_mtime_ns"], new["mtime_ns"])
     same_people = _equal(_joined(old["subjects"]), _joined(new["subjects"]))
-    same_words = np.logical_and.reduce([_equal(old[name], new[name]) for name in FROM_SOURCE])
+    # '' takes no word away: a run without the manifest of an earlier one knows less, and not better
+    same_words = np.logical_and.reduce(
+        [_equal(old[name], new[name]) | _equal(new[name], pa.scalar("", pa.large_string())) for name in FROM_SOURCE]
+    )
     differs = Todo.SEAL if replace else Todo.CONFLICT
     todo = np.where(same_words, Todo.SKIP, Todo.UPDATE)
     todo = np.where(same_time & (not checksum), todo, Todo.HASH)
@@ -79,6 +85,6 @@ def _joined(lists: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.binary_join(lists.cast(pa.list_(pa.string())), "\0")
 
 
-def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray | pa.Scalar) -> np.ndarray[Any, np.dtype[np.bool_]]:
     same: np.ndarray[Any, np.dtype[np.bool_]] = pc.equal(left, right).to_numpy(zero_copy_only=False)
     return same

@@ -13,16 +13,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.corpus.cells import cells
 from securedata.corpus.commit import Writer
 from securedata.corpus.ingest.audio import AudioInfo, probe
 from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify
+from securedata.corpus.ingest.report import IngestReport
 from securedata.corpus.ingest.sources import SourceList
 from securedata.corpus.ingest.walk import Problem
 from securedata.corpus.plan import Outcome
@@ -40,30 +41,6 @@ _DURATION_SLACK = 0.5  # seconds by which a manifest may round
 
 Progress = Callable[[int, int], None]
 """Called from one thread with the files and bytes that were done since the last call."""
-
-
-@dataclass(slots=True)
-class IngestReport:
-    """What became of the sources. Counts are of rows; `bytes` of plaintext that were sealed."""
-
-    added: int = 0
-    replaced: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    files: int = 0
-    bytes: int = 0
-    sealed_bytes: int = 0
-    commits: int = 0
-    seconds: float = 0.0
-    generation: int = 0
-    problems: list[Problem] = field(default_factory=list, repr=False)
-    conflicts: list[str] = field(default_factory=list, repr=False)
-    erased: list[str] = field(default_factory=list, repr=False)
-
-    @property
-    def complete(self) -> bool:
-        """Is everything in the corpus that the sources name?"""
-        return not self.conflicts and not self.erased and all(problem.taken for problem in self.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +68,7 @@ def ingest(
     threads: int | None = None,
     replace: bool = False,
     checksum: bool = False,
+    reseal: bool = False,
     progress: Progress | None = None,
 ) -> IngestReport:
     """Seal what the corpus does not hold yet.
@@ -101,12 +79,13 @@ def ingest(
         threads: files under way at once; None: two per core.
         replace: recordings that changed replace their rows; otherwise they are conflicts.
         checksum: read files of which size and mtime are the row's, too, and compare digests.
+        reseal: seal what is there already anew, too, in place of its rows: mends objects that are lost or damaged.
         progress: told of files and bytes as they are done, what needs no work included.
 
     Raises:
         StorageError, KeysError, CorpusError: what was committed stays; run it again for the rest.
     """
-    return _Ingest(sources, writer, threads or 2 * (os.cpu_count() or 1), replace, checksum, progress).run()
+    return _Ingest(sources, writer, threads or 2 * (os.cpu_count() or 1), replace, checksum, reseal, progress).run()
 
 
 class _Ingest:
@@ -117,10 +96,11 @@ class _Ingest:
         threads: int,
         replace: bool,
         checksum: bool,
+        reseal: bool,
         progress: Progress | None,
     ) -> None:
         self.sources, self.table, self.writer = sources, sources.table, writer
-        self.threads, self.replace, self.checksum = threads, replace, checksum
+        self.threads, self.replace, self.checksum, self.reseal = threads, replace or reseal, checksum, reseal
         self.progress = progress
         self.report = IngestReport(problems=list(sources.problems))
         self.started = time.monotonic()
@@ -178,7 +158,14 @@ class _Ingest:
     # ------------------------------------------------------------ what to do
 
     def _classify(self, table: pa.Table) -> Known:
-        return classify(table, self.writer.head, self.writer.load, replace=self.replace, checksum=self.checksum)
+        return classify(
+            table,
+            self.writer.head,
+            self.writer.load,
+            replace=self.replace,
+            checksum=self.checksum,
+            reseal=self.reseal,
+        )
 
     def _items(self, known: Known, rows: range | list[int]) -> deque[_Item]:
         """Files to read, in the order of their rows; rows of one file stand together."""
@@ -332,7 +319,11 @@ class _Ingest:
         rows, updates = self.rows, self.updates
         table = self._update_table(updates)
         outcome = self.writer.commit(
-            rows_table(rows), replace=self.replace, settings=self.sources.settings, update=table
+            rows_table(rows),
+            replace=self.replace,
+            settings=self.sources.settings,
+            update=table,
+            reseal=self.reseal,
         )
         self.rows, self.updates, self.pending_bytes = [], [], 0
         self.last_commit = time.monotonic()
@@ -384,16 +375,13 @@ class _Ingest:
             new = sources.take(pa.array(at))
             for name, source in [*((name, name) for name in FROM_SOURCE), ("source_mtime_ns", "mtime_ns")]:
                 position = piece.schema.get_field_index(name)
-                piece = piece.set_column(position, piece.schema.field(position), new.column(source))
+                given = new.column(source)
+                if name in FROM_SOURCE:
+                    given = pc.if_else(pc.equal(given, ""), piece.column(name), given)
+                piece = piece.set_column(position, piece.schema.field(position), given)
             pieces.append(piece)
         return pa.concat_tables(pieces, promote_options="default") if pieces else None
 
 
 class _SourceProblem(Exception):
     """A source that cannot be taken; the text says why."""
-
-
-def total_bytes(sources: SourceList) -> int:
-    """Bytes of all source files, each counted once per row, as progress reports them."""
-    sizes: Any = sources.table.column("size").to_numpy()
-    return int(sizes.sum())

@@ -52,6 +52,11 @@ class SourceList:
     def __len__(self) -> int:
         return int(self.table.num_rows)
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of all source files, each counted once per row, as progress reports them."""
+        return sum(self.table.column("size").to_pylist())
+
 
 def list_sources(
     src: str | os.PathLike[str],

@@ -1,0 +1,31 @@
+"""What an ingest has to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from securedata.corpus.ingest.walk import Problem
+
+
+@dataclass(slots=True)
+class IngestReport:
+    """What became of the sources. Counts are of rows; `bytes` of plaintext that were sealed."""
+
+    added: int = 0
+    replaced: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    files: int = 0
+    bytes: int = 0
+    sealed_bytes: int = 0
+    commits: int = 0
+    seconds: float = 0.0
+    generation: int = 0
+    problems: list[Problem] = field(default_factory=list, repr=False)
+    conflicts: list[str] = field(default_factory=list, repr=False)
+    erased: list[str] = field(default_factory=list, repr=False)
+
+    @property
+    def complete(self) -> bool:
+        """Is everything in the corpus that the sources name?"""
+        return not self.conflicts and not self.erased and all(problem.taken for problem in self.problems)
