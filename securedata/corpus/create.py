@@ -123,6 +123,12 @@ def _refuse_full(storage: Storage, root: str) -> None:
             f"there is {what} at {root}: choose an empty place, or 'securedata encrypt' into the corpus that is there",
             root=root,
         )
+    for key in storage.hidden():
+        raise CorpusExists(
+            f"something was deleted at {root} and can still be restored ({key}, an older version): restore it, choose "
+            "another place, or delete all versions",
+            root=root,
+        )
 
 
 def _free_name(root: str) -> str:

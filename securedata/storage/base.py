@@ -107,6 +107,10 @@ class Storage(ABC):
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """All keys that begin with `prefix`, in no particular order."""
 
+    def hidden(self) -> Iterator[str]:
+        """Keys of which only older versions and delete markers are left; none where storage keeps no versions."""
+        return iter(())
+
     @abstractmethod
     def delete(self, key: str) -> None:
         """Delete all versions of a key; a key that is not there is fine."""

@@ -231,22 +231,32 @@ class S3Storage(Storage):
             for one in page.get("Contents", ()):
                 yield Entry(one["Key"][len(self.prefix) :], one["Size"], one["LastModified"].timestamp())
 
+    def hidden(self) -> Iterator[str]:
+        """As `Storage.hidden`; none are found by whoever may not list versions."""
+        for one in self._versions(""):
+            if one["IsLatest"] and "Size" not in one:
+                yield one["Key"][len(self.prefix) :]
+
     def delete(self, key: str) -> None:
-        name, deleted = self.prefix + key, False
+        """As `Storage.delete`; what a role's session deletes is hidden by a marker, since it may not list versions."""
+        deleted = False
+        for one in self._versions(key):
+            if one["Key"] == self.prefix + key:
+                self._call("delete_object", key, VersionId=one["VersionId"])
+                deleted = True
+        if not deleted:
+            self._call("delete_object", key)
+
+    def _versions(self, prefix: str) -> Iterator[Any]:
+        """Versions and delete markers; none where storage has none, or does not show them."""
         try:
-            for page in self._pages("list_object_versions", key, "NextKeyMarker", "KeyMarker"):
-                for one in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
-                    if one["Key"] == name:
-                        self._call("delete_object", key, VersionId=one["VersionId"])
-                        deleted = True
+            for page in self._pages("list_object_versions", prefix, "NextKeyMarker", "KeyMarker"):
+                yield from [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
         except AccessDenied:
-            # a role's session may not list: what it deletes in a bucket with versions is hidden, and left to the owner
-            deleted = False
+            return
         except StorageUnreachable as error:
             if _code(error) not in ("NotImplemented", "MethodNotAllowed"):
                 raise
-        if not deleted:
-            self._call("delete_object", key)
 
     def _pages(self, operation: str, prefix: str, told: str, asked: str) -> Iterator[Any]:
         token: dict[str, Any] = {}
