@@ -38,6 +38,7 @@ from securedata.errors import (
     StorageUnreachable,
 )
 from securedata.format.cobblestone import Buffer
+from securedata.keys.wraps import Wrap
 from securedata.storage.base import Storage
 
 _log = logging.getLogger("securedata")
@@ -193,6 +194,20 @@ class Writer:
 
         def attempt(opened: OpenedHead) -> dict[str, Any]:
             return {"horizon": max(opened.head.horizon, now - 24 * 3600.0)}
+
+        self._commit(attempt)
+        return self.head
+
+    def commit_wraps(self, change: Callable[[OpenedHead], tuple[Wrap, ...] | None]) -> Head:
+        """Replace the wraps of the corpus key by what `change` makes of each head that is tried; None: leave them.
+
+        Returns:
+            The head that holds now.
+        """
+
+        def attempt(opened: OpenedHead) -> dict[str, Any] | None:
+            wraps = change(opened)
+            return None if wraps is None else {"wraps": wraps}
 
         self._commit(attempt)
         return self.head

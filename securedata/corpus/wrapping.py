@@ -1,0 +1,92 @@
+"""Which KMS keys open a corpus: add a wrap of the corpus key, or drop one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from securedata.corpus.commit import Writer
+from securedata.corpus.head import Head, OpenedHead
+from securedata.errors import InvalidArgument, KeysError, KMSDenied
+from securedata.keys.kms import KMS, context_for, open_kms
+from securedata.keys.local import refuse_inside
+from securedata.keys.wraps import Wrap, wrap_key
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """What became of the wraps: the head that holds now, and whether a commit was needed."""
+
+    head: Head
+    changed: bool
+
+
+def add_wrap(writer: Writer, kms: KMS) -> Wrapped:
+    """Let another KMS key open the corpus. It needs the right to encrypt and decrypt under the corpus's context.
+
+    A wrap by this key that is there already is left if it opens the corpus, and made anew if it does not.
+
+    Raises:
+        ContextNotBound: the key would open it under any context.
+        KMSDenied, KMSUnreachable, KMSThrottled
+        InvalidKMSURI: a key file inside the corpus.
+        LimitExceeded: a head has no room for more.
+        as `Writer.commit`
+    """
+    refuse_inside(writer.root, [kms.uri])
+    made: dict[bytes, Wrap] = {}  # one for each corpus key: a try that lost may meet another after a rotation
+    changed = False
+
+    def change(opened: OpenedHead) -> tuple[Wrap, ...] | None:
+        nonlocal changed
+        ours = [wrap for wrap in opened.head.wraps if kms.matches(wrap.uri)]
+        changed = not any(_opens(kms, wrap, opened) for wrap in ours)
+        if not changed:
+            return None
+        if opened.key not in made:
+            [made[opened.key]] = wrap_key([kms], opened.key, opened.head.corpus_id)
+        return (*(wrap for wrap in opened.head.wraps if wrap not in ours), made[opened.key])
+
+    return Wrapped(writer.commit_wraps(change), changed)
+
+
+def drop_wrap(writer: Writer, uri: str) -> Wrapped:
+    """Let a KMS key open later heads no longer. It takes nothing back: who could use it may have kept what it opened.
+
+    Args:
+        uri: as the head or as a config names it. Its KMS is not asked, and need not be there any more.
+
+    Raises:
+        InvalidArgument: no wrap is by this key, or it is the last one.
+        as `Writer.commit`
+    """
+
+    def change(opened: OpenedHead) -> tuple[Wrap, ...]:
+        wraps = opened.head.wraps
+        kept = tuple(wrap for wrap in wraps if not _names(uri, wrap))
+        if len(kept) == len(wraps):
+            known = ", ".join(wrap.uri for wrap in wraps)
+            raise InvalidArgument(f"no wrap of {writer.root} is by {uri}; its wraps are by [{known}]", root=writer.root)
+        if not kept:
+            raise InvalidArgument(
+                f"{uri} is the last key that opens {writer.root}: add another wrap first", root=writer.root
+            )
+        return kept
+
+    return Wrapped(writer.commit_wraps(change), True)
+
+
+def _opens(kms: KMS, wrap: Wrap, opened: OpenedHead) -> bool:
+    try:
+        return kms.unwrap(wrap.blob, context_for(opened.head.corpus_id)) == opened.key
+    except KMSDenied:
+        return False
+
+
+def _names(uri: str, wrap: Wrap) -> bool:
+    """Does a URI name the key of a wrap? A key file that is gone is named as the head names it."""
+    if uri == wrap.uri:
+        return True
+    try:
+        return open_kms(uri).matches(wrap.uri)
+    except KeysError:
+        return False
