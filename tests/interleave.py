@@ -76,6 +76,7 @@ class Run:
         self.faults = faults
         self.check = check
         self.trace: list[str] = []
+        self.over = False
         self._stopped = threading.Semaphore(0)
 
     def run(self) -> None:
@@ -107,6 +108,8 @@ class Run:
             raise AssertionError(
                 f"{type(error).__name__}: {error}\n  after the steps:\n    " + "\n    ".join(self.trace)
             ) from error
+        finally:
+            self.over = True
         for thread in threads:
             thread.join()
 
@@ -181,6 +184,8 @@ class Run:
         after: list[str] = []
 
         def before(call: str, key: str) -> None:
+            if self.over:  # a lease that nobody has collected yet, renewed before a fork in a later test
+                raise StorageUnreachable("the run is over")
             if actor.dead:
                 raise Crash
             after.append("")

@@ -9,6 +9,7 @@ import signal
 import statistics
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -87,6 +88,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def kms() -> KMS:
     return KMS()
+
+
+@pytest.fixture(autouse=True)
+def no_other_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fork renews every lease of the process: here, none that other tests have left behind."""
+    monkeypatch.setattr(module, "_leases", weakref.WeakSet())
 
 
 def issue(ttl: float = TTL) -> Grant:
