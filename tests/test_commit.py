@@ -12,11 +12,12 @@ from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.corpus.head import Tombstone
 from securedata.corpus.leaving import listed, object_key
-from securedata.corpus.parts import read_table
+from securedata.corpus.parts import read_table, seal_table
 from securedata.corpus.schema import SCHEMA
 from securedata.errors import (
     AuthenticationFailed,
     InvalidArgument,
+    MalformedManifest,
     PinRequired,
     RowReplaced,
 )
@@ -427,6 +428,19 @@ def test_an_object_is_read_back_before_anybody_relies_on_it(corpus: Reference, p
     with pytest.raises(AuthenticationFailed):
         writer.commit(rows)
     assert place.objects["head"] == before, "a part is read back before a head names it"
+
+
+def test_a_part_that_holds_something_else_than_was_meant_is_never_named(
+    corpus: Reference, place: MemoryStorage, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(writer, "a")
+    before = place.objects["head"]
+    rows = table(row(writer, "b", content("b")))
+    wrong = table(row(writer, "c", content("c")))
+    monkeypatch.setattr("securedata.corpus.commit.seal_table", lambda _, corpus_id: seal_table(wrong, corpus_id))
+    with pytest.raises(MalformedManifest, match="reads back differently"):
+        writer.commit(rows)
+    assert place.objects["head"] == before
 
 
 def test_a_source_that_cannot_be_read_is_no_error_of_the_storage(place: MemoryStorage, writer: Writer) -> None:
