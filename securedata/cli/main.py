@@ -40,6 +40,8 @@ _COMMANDS = {
     "cat": "securedata.cli.look",
     "export": "securedata.cli.keep",
     "verify": "securedata.cli.keep",
+    "wrap": "securedata.cli.wrap",
+    "session": "securedata.cli.session",
     "bench": "securedata.cli.bench.command",
 }
 

@@ -1,0 +1,135 @@
+"""`securedata wrap`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from securedata.cli.common import (
+    add_command,
+    add_output_options,
+    add_target,
+    add_writer_options,
+    print_json,
+    say,
+    table,
+    warn,
+)
+from securedata.errors import InvalidArgument, KeysError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from securedata.corpus.config import Reference
+    from securedata.keys.wraps import Wrap
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "wrap",
+        wrap,
+        help="which KMS keys can open a corpus",
+        about=(
+            "Show, add and drop the KMS keys that can open a corpus: regions, providers, one to keep in a safe.\n\n"
+            "add needs the right to encrypt and decrypt with the new key, and a key that opens the corpus today, from\n"
+            "the config file or SECUREDATA_KMS. A key that ignores the encryption context is refused; a key file that\n"
+            "is not there is made. Whoever opens the corpus by the new key names it in kms of their own config.\n"
+            "drop closes later heads to a key. It takes nothing back: who could use it may have kept what it opened."
+        ),
+        example=(
+            "  securedata wrap list voice-a\n"
+            "  securedata wrap add voice-a --kms hcvault://vault.example:8200/transit/keys/voice\n"
+            "  securedata wrap drop voice-a --kms local:///old/voice.kek"
+        ),
+    )
+    parser.add_argument("action", choices=["list", "add", "drop"], metavar="list|add|drop", help="what to do")
+    add_target(parser)
+    group = parser.add_argument_group("corpus")
+    group.add_argument("--kms", metavar="URI", help="the KMS key to add, or to drop; a lost one as 'list' shows it")
+    group.add_argument("--pin", metavar="PIN", help="which corpus is meant (or: config, SECUREDATA_PIN)")
+    add_writer_options(parser)
+    add_output_options(parser)
+
+
+def wrap(args: Namespace) -> int:
+    """Run the command."""
+    from securedata.corpus.config import resolve
+
+    if (args.action == "list") != (args.kms is None):
+        text = "shows all of them: leave out --kms" if args.kms else "wants the key: --kms URI"
+        raise InvalidArgument(f"{args.action} {text}")
+    found = resolve(args.target, None, args.pin)
+    return _list(args, found) if args.action == "list" else _change(args, found)
+
+
+def _list(args: Namespace, found: Reference) -> int:
+    from securedata.corpus.head import KEY, MAX_SEALED, peek
+    from securedata.corpus.loading import or_no_corpus
+    from securedata.corpus.place import enter
+    from securedata.keys.pin import check_corpus
+
+    storage = enter(found).storage
+    header, wraps = peek(or_no_corpus(found, storage, lambda: storage.get(KEY, MAX_SEALED)), found.root)
+    check_corpus(found.pins, header.corpus_id, found.root)
+    say(args, "no KMS was asked: this is what storage says, which opening the corpus proves")
+    _show(args, found, wraps)
+    return 0
+
+
+def _change(args: Namespace, found: Reference) -> int:
+    from dataclasses import replace
+
+    from securedata.corpus.commit import Writer
+    from securedata.corpus.place import enter
+    from securedata.corpus.wrapping import add_wrap, drop_wrap
+
+    found.require_pin()
+    # by one's own credentials: a role's session may not encrypt
+    own = found.as_oneself()
+    writer = Writer(own, single_writer=args.single_writer, accept_generation=args.accept_generation)
+    if args.action == "drop":
+        done = drop_wrap(writer, args.kms)
+        say(args, "dropped; whoever could use that key may have kept what it opened, and old copies of the head")
+    else:
+        if made := _key_file(found, args.kms):
+            warn(f"{made} was made: back up this file")
+        done = add_wrap(writer, enter(replace(own, kms=(args.kms,))).trusted[0])
+        say(args, f"added in generation {done.head.generation}" if done.changed else "it opens the corpus already")
+    if not any(_trusts(found, one) for one in done.head.wraps):
+        warn("warning: no key that you trust opens the corpus any more; name one in kms of your config")
+    _show(args, found, done.head.wraps)
+    return 0
+
+
+def _key_file(found: Reference, uri: str) -> str:
+    """A key file that is not there is made, as 'init' makes it; returns its path, '' if none was made."""
+    from securedata.keys.local import SCHEME, LocalKMS, create_key_file, refuse_inside
+
+    if not uri.startswith(SCHEME):
+        return ""
+    refuse_inside(found.root, [uri])
+    path = LocalKMS(uri).path
+    return str(path) if create_key_file(path) else ""
+
+
+def _show(args: Namespace, found: Reference, wraps: Sequence[Wrap]) -> None:
+    listed = [{"uri": one.uri, "trusted": _trusts(found, one)} for one in wraps]
+    if args.json:
+        print_json({"root": found.root, "wraps": listed})
+    else:
+        print(table([(str(one["uri"]), "yours" if one["trusted"] else "") for one in listed]))
+
+
+def _trusts(found: Reference, one: Wrap) -> bool:
+    """Is it by a key that the caller names? Nobody is asked."""
+    from securedata.keys.kms import open_kms
+
+    for uri in found.kms:
+        try:
+            if open_kms(uri).matches(one.uri):
+                return True
+        except KeysError:  # a key file that is not here
+            continue
+    return False
