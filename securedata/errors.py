@@ -51,7 +51,8 @@ SecuredataError
 │   ├── StorageUnreachable      did not answer, or failed underneath
 │   └── UnsafeStorage           no honest conditional put: not safe for writers
 ├── PlaintextRefused            plaintext would have reached a disk
-└── UndecodableMedia            opened and authentic, but no audio that can be decoded
+├── UndecodableMedia            opened and authentic, but no audio that can be decoded
+└── TooManyReplaced             more than 1 % of an epoch's samples could not be read
 
 Every class can be made from one string and pickles: a DataLoader raises a worker's error anew in
 the main process as `type(text)`. No class has an attribute `message`, for torch would then call it
@@ -289,3 +290,7 @@ class PlaintextRefused(SecuredataError):
 
 class UndecodableMedia(SecuredataError):
     """The object is authentic, but holds no audio that can be decoded."""
+
+
+class TooManyReplaced(SecuredataError):
+    """More than 1 % of an epoch's samples could not be read and were replaced; the last one's error is chained."""

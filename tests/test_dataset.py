@@ -417,7 +417,7 @@ def test_pickle_for_a_worker_holds_no_key_either(root: Root) -> None:
             reduction.dump(ds, data)
         finally:
             multiprocessing_context.set_spawning_popen(None)
-        assert len(spawning.handed) == 2
+        assert len(spawning.handed) == 3  # rows, keys, statistics
         assert not _holds(data.getvalue(), _secrets(root))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ class ObjectFile(io.RawIOBase):
         super().__init__()
         self._read_range = read_range
         self.size = size
+        self.seconds = 0.0  # spent in read_range
         self._at = 0
         self._window, self._start = bytearray(), 0
 
@@ -44,7 +46,9 @@ class ObjectFile(io.RawIOBase):
         while done < len(target) and self._at < self.size:
             skip = self._at - self._start
             if not 0 <= skip < len(self._window):
+                begun = time.perf_counter()
                 self._window = self._read_range(self._at, max(READ_AHEAD, len(target) - done))
+                self.seconds += time.perf_counter() - begun
                 self._start, skip = self._at, 0
             piece = memoryview(self._window)[skip : skip + len(target) - done]
             target[done : done + len(piece)] = piece

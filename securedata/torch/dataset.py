@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pyarrow as pa
@@ -21,10 +22,13 @@ from securedata.corpus.opening import open_corpus
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
 from securedata.errors import InvalidArgument, SecuredataError
-from securedata.torch.decode import Row, decode_piece, piece_of, read_frames, read_row
-from securedata.torch.resample import Floats, Integers, resample, resampled_length, resampled_lengths, window
+from securedata.torch.crop import Cut, cut_of, sample_of
+from securedata.torch.decode import Row, decode_file, decode_piece, fetch_piece, piece_of, read_row
+from securedata.torch.replace import Outcome, Replacing, Source
+from securedata.torch.resample import Integers, resampled_lengths
 from securedata.torch.sample import Metadata, Sample
 from securedata.torch.select import Duration, rows_where
+from securedata.torch.stats import Stats, Tally
 
 Target = str | os.PathLike[str] | Reference
 
@@ -33,17 +37,6 @@ _SHOWN = tuple(name for name in TRAINING if name not in STORAGE_COLUMNS or name 
 _IN_FLIGHT = 256 * 1024 * 1024  # bytes under way in all workers of a job
 _MAX_RATE = 768_000
 _MAX_RATIO = 1_000  # soxr takes minutes, or for ever, to make filters for more
-
-
-class Cut(NamedTuple):
-    """Frames [start, start + frames) of a row are read, brought to `rate` Hz, and cut to `keep` after `skip`."""
-
-    row: Row
-    rate: int
-    start: int
-    frames: int
-    skip: int
-    keep: int | None
 
 
 class EncryptedAudioDataset(Dataset[Sample]):
@@ -69,6 +62,8 @@ class EncryptedAudioDataset(Dataset[Sample]):
         num_frames: int | None = None,
         crop: str = "random",
         transform: Callable[[Tensor], Tensor] | None = None,
+        on_error: str = "raise",
+        on_erased: str = "replace",
         ttl: float = 3600.0,
         kms_wait: float = 600.0,
         refresh: bool = False,
@@ -89,6 +84,9 @@ class EncryptedAudioDataset(Dataset[Sample]):
                 they are. Only what the cut needs is fetched and decrypted, where the format allows it.
             crop: 'random', drawn from torch's generator, or 'start'.
             transform: called last, with the waveform, in the process that reads it.
+            on_error: 'raise', or 'replace': in the batches of a loader the next readable row stands for a sample that
+                is no audio, whose object is missing, or whose row is gone. What fails authentication always raises.
+            on_erased: the same for the recordings of people who were erased since the corpus was opened.
             ttl: seconds that the keys may be used before the KMS is asked again.
             kms_wait: seconds that a read waits, after that, for a KMS that is away.
             refresh: whoever unpickles this dataset may open newer rows than it was made from.
@@ -103,6 +101,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
         self.num_frames = _natural("num_frames", num_frames, 2**62)
         self.crop = crop
         self.transform = transform
+        self._replacing = Replacing(on_error, on_erased)
         targets = [target] if isinstance(target, (str, os.PathLike, Reference)) else list(target)
         if not targets:
             raise InvalidArgument("a dataset needs at least one corpus")
@@ -117,6 +116,8 @@ class EncryptedAudioDataset(Dataset[Sample]):
                 )
             self.corpora = tuple(opened)
             self._count()
+            self._tally = Tally()
+            self._publish()
         except BaseException:
             for corpus in opened:
                 corpus.close()
@@ -157,7 +158,12 @@ class EncryptedAudioDataset(Dataset[Sample]):
         """
         corpus, i = self._locate(index)
         cut = self._cut(read_row(corpus, i))
-        return self._transformed(self._sample(cut, read_frames(corpus, i, cut.row, cut.start, cut.frames)))
+        try:
+            sample = self._read(corpus, i, cut)
+            self._tally.samples += 1
+        finally:
+            self._publish()
+        return self._transformed(sample)
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Sample]:
         """A batch, in order: everything is fetched side by side, and decoded as it lands.
@@ -166,64 +172,70 @@ class EncryptedAudioDataset(Dataset[Sample]):
         so seeds hold.
 
         Raises:
-            as `ds[i]`, for the first of the batch that fails
+            as `ds[i]`, for the first of the batch that fails and is not replaced
+            TooManyReplaced: more than 1 % of an epoch was replaced.
         """
-        places = [self._locate(index) for index in indices]
+        rows = [self._row(index) for index in indices]
+        source = Source(len(self), self._read_rows, self._people, self._count_replaced)
+        try:
+            samples = self._replacing.fill(rows, self._read_rows(rows), source)
+            self._tally.samples += len(samples)
+        finally:
+            self._publish()
+        # last and in order: a transform may draw from torch's generator, and what lands first is not the first
+        return [self._transformed(sample) for sample in samples]
+
+    def _read_rows(self, rows: Sequence[int]) -> list[Outcome]:
+        places = [self._place(row) for row in rows]
         cuts = [self._cut(read_row(corpus, i)) for corpus, i in places]
-        samples: list[Sample | SecuredataError | None] = [None] * len(places)
+        found: dict[int, Outcome] = {}
         for corpus in dict.fromkeys(corpus for corpus, _ in places):
             mine = [at for at, place in enumerate(places) if place[0] is corpus]
-            self._read_batch(corpus, [(at, places[at][1], cuts[at]) for at in mine], samples)
-        for sample in samples:
-            if isinstance(sample, SecuredataError):
-                raise sample
-        # last and in order: a transform may draw from torch's generator, and what lands first is not the first
-        return [self._transformed(sample) for sample in samples if isinstance(sample, Sample)]
+            self._read_batch(corpus, [(at, places[at][1], cuts[at]) for at in mine], found)
+        return [found[at] for at in range(len(rows))]
 
-    def _read_batch(
-        self, corpus: Corpus, rows: list[tuple[int, int, Cut]], samples: list[Sample | SecuredataError | None]
-    ) -> None:
+    def _read_batch(self, corpus: Corpus, rows: list[tuple[int, int, Cut]], found: dict[int, Outcome]) -> None:
         pieces: list[Piece] = []
         owners: list[tuple[int, Cut]] = []
         for at, i, cut in rows:
             piece = piece_of(corpus, i, cut.row, cut.start, cut.frames)
-            if piece is None:
-                samples[at] = self._sample(cut, read_frames(corpus, i, cut.row, cut.start, cut.frames))
-            else:
+            if piece is not None:
                 pieces.append(piece)
                 owners.append((at, cut))
+                continue
+            try:
+                found[at] = self._read(corpus, i, cut)
+            except SecuredataError as error:
+                found[at] = error
         for position, data in corpus.read_many(pieces, _IN_FLIGHT // _workers()):
             at, cut = owners[position]
             if isinstance(data, SecuredataError):
-                samples[at] = data
+                found[at] = data
                 continue
             try:
-                audio = decode_piece(corpus, cut.row, pieces[position], memoryview(data), cut.start, cut.frames)
+                found[at] = self._decode(corpus, pieces[position], memoryview(data), cut)
             except SecuredataError as error:
-                samples[at] = error
-            else:
-                samples[at] = self._sample(cut, audio)
+                found[at] = error
+
+    def _read(self, corpus: Corpus, i: int, cut: Cut) -> Sample:
+        """One recording by itself."""
+        piece = piece_of(corpus, i, cut.row, cut.start, cut.frames)
+        if piece is not None:
+            return self._decode(corpus, piece, fetch_piece(corpus, cut.row, piece), cut)
+        with corpus.open(i) as file:
+            begun = time.perf_counter()
+            sample = sample_of(cut, decode_file(corpus, i, cut.row, file, cut.start, cut.frames))
+            self._tally.seconds_decode += time.perf_counter() - begun - file.seconds
+        return sample
+
+    def _decode(self, corpus: Corpus, piece: Piece, data: memoryview, cut: Cut) -> Sample:
+        begun = time.perf_counter()
+        sample = sample_of(cut, decode_piece(corpus, cut.row, piece, data, cut.start, cut.frames))
+        self._tally.seconds_decode += time.perf_counter() - begun
+        return sample
 
     def _cut(self, row: Row) -> Cut:
-        """Which frames of a row are read, and what becomes of them; draws where the crop is random."""
-        rate = self.sample_rate or row.sample_rate
-        start, frames = row.span
-        total = resampled_length(frames, row.sample_rate, rate)
-        if self.num_frames is None or total <= self.num_frames:
-            return Cut(row, rate, start, frames, 0, None)
-        at = int(torch.randint(total - self.num_frames + 1, ())) if self.crop == "random" else 0
-        part = window(frames, row.sample_rate, rate, at, self.num_frames)
-        return Cut(row, rate, start + part.start, part.frames, part.skip, self.num_frames)
-
-    def _sample(self, cut: Cut, audio: Floats) -> Sample:
-        audio = resample(audio, cut.row.sample_rate, cut.rate)
-        if cut.keep is not None:
-            # soxr rounds an end of exactly half a frame either way, so the last frame may be missing
-            skip = min(cut.skip, len(audio) - cut.keep)
-            audio = audio[skip : skip + cut.keep]
-        # one channel: the same memory
-        waveform, row = torch.from_numpy(np.ascontiguousarray(audio.T)), cut.row
-        return Sample(waveform, cut.rate, row.transcript, row.speaker, row.utterance, row.extra)
+        return cut_of(row, self.sample_rate, self.num_frames, self.crop)
 
     def _transformed(self, sample: Sample) -> Sample:
         return sample if self.transform is None else sample._replace(waveform=self.transform(sample.waveform))
@@ -238,14 +250,37 @@ class EncryptedAudioDataset(Dataset[Sample]):
         found = Metadata._make(corpus.index.values(_METADATA, i))
         return found if self.sample_rate is None else found._replace(sample_rate=self.sample_rate)
 
-    def _locate(self, index: SupportsIndex) -> tuple[Corpus, int]:
+    def _row(self, index: SupportsIndex) -> int:
         i = operator.index(index)
         if i < 0:
             i += len(self)
         if not 0 <= i < len(self):
             raise IndexError(f"recording {operator.index(index)} of {len(self)}")
-        which = bisect_right(self._starts, i) - 1
-        return self.corpora[which], i - self._starts[which]
+        return i
+
+    def _place(self, row: int) -> tuple[Corpus, int]:
+        which = bisect_right(self._starts, row) - 1
+        return self.corpora[which], row - self._starts[which]
+
+    def _locate(self, index: SupportsIndex) -> tuple[Corpus, int]:
+        return self._place(self._row(index))
+
+    # ------------------------------------------------------------ statistics
+
+    def stats(self) -> Stats:
+        """What this process and the workers of its loaders have done so far; a worker tells after each batch."""
+        self._publish()
+        return self._tally.total()
+
+    def _publish(self) -> None:
+        self._tally.publish([corpus.counters for corpus in self.corpora])
+
+    def _count_replaced(self, many: int) -> int:
+        return self._tally.replace(many, len(self))
+
+    def _people(self, row: int) -> list[tuple[int, str]]:
+        corpus, i = self._place(row)
+        return [(self.corpora.index(corpus), name) for name in corpus.index.value("subjects", i)]
 
     # ------------------------------------------------------------ all rows at once
 
@@ -281,6 +316,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
             return any([corpus.refresh() for corpus in self.corpora])  # noqa: C419 - all of them, not up to the first
         finally:
             self._count()
+            self._replacing.forget()
 
     def close(self) -> None:
         """Give the shared memory back. Workers that were started before go on."""

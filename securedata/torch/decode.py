@@ -70,24 +70,6 @@ def read_row(corpus: Corpus, i: int) -> Row:
     return row
 
 
-def read_frames(corpus: Corpus, i: int, row: Row, start: int, frames: int) -> Floats:
-    """Frames [start, start + frames) of the recording that row `i` belongs to.
-
-    Returns:
-        float32 [frames, channels], its own memory.
-
-    Raises:
-        UndecodableMedia, MalformedManifest, and as `Corpus.read`
-    """
-    piece = piece_of(corpus, i, row, start, frames)
-    if piece is None:
-        with corpus.open(i) as file:
-            return _decode(corpus, i, row, _File.reading(file), start, frames)
-    if piece.length is None:
-        return decode_piece(corpus, row, piece, _whole(corpus, i, row.size), start, frames)
-    return decode_piece(corpus, row, piece, memoryview(corpus.read_range(i, piece.offset, piece.length)), start, frames)
-
-
 def piece_of(corpus: Corpus, i: int, row: Row, start: int, frames: int) -> Piece | None:
     """What of the object these frames need; None for a part of a large compressed file, which the decoder asks for.
 
@@ -103,8 +85,26 @@ def piece_of(corpus: Corpus, i: int, row: Row, start: int, frames: int) -> Piece
     return Piece(i) if frames == row.frames else Piece(i, at, length)
 
 
+def fetch_piece(corpus: Corpus, row: Row, piece: Piece) -> memoryview:
+    """The plaintext of a piece; of a whole object, in memory that this thread's next call reuses.
+
+    Raises:
+        as `Corpus.read`
+    """
+    if piece.length is None:
+        return _whole(corpus, piece.i, row.size)
+    return memoryview(corpus.read_range(piece.i, piece.offset, piece.length))
+
+
 def decode_piece(corpus: Corpus, row: Row, piece: Piece, data: memoryview, start: int, frames: int) -> Floats:
-    """Frames out of what was fetched as `piece`; see `read_frames`."""
+    """Frames [start, start + frames) of the recording, out of what was fetched as `piece_of` says.
+
+    Returns:
+        float32 [frames, channels], its own memory.
+
+    Raises:
+        UndecodableMedia
+    """
     block = _block(row)
     if block is None:
         return _decode(corpus, piece.i, row, _File.over(data), start, frames)
@@ -112,6 +112,15 @@ def decode_piece(corpus: Corpus, row: Row, piece: Piece, data: memoryview, start
         at = (row.data_offset or 0) + start * block
         data = data[at : at + frames * block]
     return _pcm(corpus, piece.i, row, data, frames)
+
+
+def decode_file(corpus: Corpus, i: int, row: Row, file: ObjectFile, start: int, frames: int) -> Floats:
+    """Like `decode_piece`, out of a large compressed file, of which the decoder reads what it needs.
+
+    Raises:
+        UndecodableMedia, and as `Corpus.read`
+    """
+    return _decode(corpus, i, row, _File.reading(file), start, frames)
 
 
 # ---------------------------------------------------------------- PCM

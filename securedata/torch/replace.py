@@ -1,0 +1,147 @@
+"""In place of a sample that cannot be read, the next readable row: batches keep their size, ranks their step count."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
+
+from securedata.errors import (
+    InvalidArgument,
+    ObjectMissing,
+    RowReplaced,
+    SecuredataError,
+    StorageUnreachable,
+    SubjectErased,
+    TooManyReplaced,
+    UndecodableMedia,
+)
+from securedata.torch.sample import Sample
+
+_log = logging.getLogger("securedata")
+
+_CHOICES = ("raise", "replace")
+_OF_ONE_OBJECT = (UndecodableMedia, ObjectMissing, RowReplaced, StorageUnreachable)
+_LASTING = (UndecodableMedia, ObjectMissing, RowReplaced, SubjectErased)
+SHARE = 100
+"""One sample of so many may be replaced, and at least one."""
+
+Outcome = Sample | SecuredataError
+
+
+class Source(NamedTuple):
+    """Where other rows come from.
+
+    Attributes:
+        rows: how many there are.
+        read: reads some.
+        people: who is recorded in a row.
+        count: counts replaced samples, and tells how many there were in this epoch.
+    """
+
+    rows: int
+    read: Callable[[Sequence[int]], list[Outcome]]
+    people: Callable[[int], Collection[tuple[int, str]]]
+    count: Callable[[int], int]
+
+
+class Replacing:
+    """What `on_error` and `on_erased` say, and the rows that this process knows to be unreadable.
+
+    A failed authentication, a refusal and keys that ended are no matter of one sample, and always raise.
+    """
+
+    def __init__(self, on_error: str, on_erased: str) -> None:
+        """Both are 'raise' or 'replace'.
+
+        Raises:
+            InvalidArgument
+        """
+        for name, value in (("on_error", on_error), ("on_erased", on_erased)):
+            if value not in _CHOICES:
+                raise InvalidArgument(f"{name}= is 'raise' or 'replace', not {value!r}")
+        self._on_error, self._on_erased = on_error, on_erased
+        self._told = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Rows have other numbers from now on."""
+        self._unreadable: set[int] = set()
+        self._erased: set[tuple[int, str]] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Replacing, (self._on_error, self._on_erased)  # no names in a pickle
+
+    def allows(self, error: SecuredataError) -> bool:
+        """Is this an error that is to be replaced?"""
+        if isinstance(error, SubjectErased):
+            return self._on_erased == "replace"
+        return self._on_error == "replace" and isinstance(error, _OF_ONE_OBJECT)
+
+    def fill(self, rows: Sequence[int], outcomes: list[Outcome], source: Source) -> list[Sample]:
+        """The samples of a batch, those that failed replaced.
+
+        Args:
+            rows: what was read.
+            outcomes: what came of it; filled up.
+
+        Raises:
+            the first error that is not to be replaced
+            TooManyReplaced: that would be more than 1 % of an epoch.
+        """
+        failed = {at: outcome for at, outcome in enumerate(outcomes) if isinstance(outcome, SecuredataError)}
+        reached = {at: rows[at] for at in failed}
+        for at, error in failed.items():
+            self._take(reached[at], error, source)
+        if failed:
+            self._tell(error)
+            _limit(source.count(len(failed)), source.rows, error)
+        while failed:
+            for at, error in failed.items():
+                reached[at] = self._next(reached[at], rows[at], source, error)
+            for at, outcome in zip(list(failed), source.read([reached[at] for at in failed]), strict=True):
+                if not isinstance(outcome, SecuredataError):
+                    outcomes[at] = outcome
+                    del failed[at]
+                    continue
+                self._take(reached[at], outcome, source)
+                if isinstance(outcome, StorageUnreachable) and isinstance(failed[at], StorageUnreachable):
+                    raise outcome  # two rows one after the other: that is storage, and not one object
+                failed[at] = outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Sample)]
+
+    def _take(self, row: int, error: SecuredataError, source: Source) -> None:
+        """Raise an error that is not to be replaced; remember the row of one that lasts."""
+        if not self.allows(error):
+            raise error
+        if isinstance(error, _LASTING):
+            self._unreadable.add(row)
+        if isinstance(error, SubjectErased):
+            self._erased.update(source.people(row))
+
+    def _next(self, row: int, first: int, source: Source, error: SecuredataError) -> int:
+        """The next row that may be readable: a person's recordings often stand side by side, and all are erased."""
+        while (row := (row + 1) % source.rows) != first:
+            if row not in self._unreadable and not (self._erased and self._erased.intersection(source.people(row))):
+                return row
+        raise error
+
+    def _tell(self, error: SecuredataError) -> None:
+        if self._told != os.getpid():
+            self._told = os.getpid()
+            _log.warning(
+                "a sample was replaced by the next readable row; this process counts further ones in stats() only: %s",
+                error,
+            )
+
+
+def _limit(replaced: int, rows: int, error: SecuredataError) -> None:
+    if replaced > max(1, rows // SHARE):
+        raise TooManyReplaced(
+            f"{replaced} samples of an epoch of {rows} could not be read and were replaced, more than 1 %: refresh() "
+            f"the dataset, or run 'securedata verify'; the last one: {error}",
+            root=error.root,
+            object_id=error.object_id,
+            path=error.path,
+        ) from error
