@@ -24,9 +24,10 @@ help:  ## this list
 install: $(STAMP)  ## make .venv and install everything (the other targets do this by themselves)
 
 $(STAMP): | $(PY)
-	@echo "Installing into $(VENV). On Linux x86-64 a first installation downloads about 2.9 GB of wheels (2.7 GB of it"
-	@echo "torch and its CUDA libraries), and takes 5.5 GB on disk, plus about 3 GB in pip's cache and, while it runs, 3 GB"
-	@echo "in the temporary directory (TMPDIR). What is there already is not downloaded again."
+	@echo "Installing into $(VENV). On Linux x86-64 a first installation downloads about 3.0 GB of wheels (2.7 GB of it"
+	@echo "torch and its CUDA libraries, 0.13 GB the servers of the tests), and takes 5.9 GB on disk, plus about 3 GB in"
+	@echo "pip's cache and, while it runs, 3 GB in the temporary directory (TMPDIR). What is there already is not"
+	@echo "downloaded again."
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools
 	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e '.[dev,plot]'
 	@rm -f $(VENV)/installed-*
