@@ -337,7 +337,9 @@ def test_export(run: Run, root: Root, tmp_path: Path) -> None:
     assert done.code == 0
     assert done.out.startswith("6 files written")
     again = (
-        done.err.splitlines()[-1].removeprefix("to seal it again: securedata ").replace("./NEW", str(tmp_path / "again"))
+        done.err.splitlines()[-1]
+        .removeprefix("to seal it again: securedata ")
+        .replace("./NEW", str(tmp_path / "again"))
     )
     assert run(*again.split()).code == 0
     known = run(
