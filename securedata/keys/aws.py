@@ -95,8 +95,6 @@ class AWSKMS(KMS):
         from botocore import exceptions as known
 
         said = f"{self.uri}: {' '.join(str(error).split())}"
-        if isinstance(error, known.ParamValidationError):
-            return KMSDenied(f"{said}; not a wrap of this key")
         if isinstance(error, (known.SSOError, known.TokenRetrievalError)):
             return KMSDenied(f"{said}; sign in again")
         setup = (known.NoCredentialsError, known.PartialCredentialsError, known.ProfileNotFound, known.ConfigParseError)

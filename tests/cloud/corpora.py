@@ -14,7 +14,7 @@ from securedata.corpus.config import write_entry
 from securedata.corpus.create import create_corpus
 from securedata.corpus.place import role_source
 from tests.kit import Clip, Root, add_clips, clip, some_clips
-from tests.servers import ROLE, WRITER_ROLE, Bao, Seaweed
+from tests.servers import WRITER_ROLE, Bao, Seaweed
 
 
 def policy(*names: str, what: Sequence[str] = ("encrypt", "decrypt")) -> str:
@@ -70,9 +70,11 @@ class Cloud:
 
 
 def session(root: Root, write: bool = False) -> Session:
-    """A session for a corpus, as whoever trains on it gets it. The environment has the trainer's own credentials."""
-    role = WRITER_ROLE if write else ROLE
-    return role_source(replace(root.reference, options={"role": role}), write).assume()
+    """A session for a corpus, of a role that may read and write all of the bucket: what it may not, its policy forbids.
+
+    The environment has the credentials of the trainer, who may assume the role.
+    """
+    return role_source(replace(root.reference, options={"role": WRITER_ROLE}), write).assume()
 
 
 def outcome(call: Callable[[], Any]) -> str:

@@ -36,7 +36,7 @@ def may(cloud: Cloud, root: str, keys: tuple[str, ...]) -> set[str]:
 
 
 def test_credentials_in_every_shape(cloud: Cloud, become: Become, run: Run) -> None:
-    root = cloud.make("contractor-a", role=ROLE)
+    root = cloud.make("contractor-a", role=WRITER_ROLE)  # the role may more than the sessions get
     become(TRAINER, "")
     lines = run("session", root.name).out.splitlines()
     env = dict(shlex.split(line)[1].split("=", 1) for line in lines)
@@ -44,8 +44,8 @@ def test_credentials_in_every_shape(cloud: Cloud, become: Become, run: Run) -> N
     assert may(cloud, root, keys) == {"get"}
     assert may(cloud, cloud_other(cloud, become), keys) == set()
     shown = run("session", f"securedata://{root.name}", "--format", "json").json
-    assert (shown["root"], shown["role"], shown["write"]) == (root, ROLE, False)
-    process = run("session", root.name, "--write", "--role", WRITER_ROLE, "--format", "credential-process").json
+    assert (shown["root"], shown["role"], shown["write"]) == (root, WRITER_ROLE, False)
+    process = run("session", root.name, "--write", "--format", "credential-process").json
     assert process["Version"] == 1
     end = datetime.fromisoformat(process["Expiration"])
     assert 0 < (end - datetime.now(UTC)).total_seconds() <= 12

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,7 +142,7 @@ def test_one_unwrap_for_all_workers(cloud: Cloud, method: str, workers: int) -> 
 def test_workers_take_over_the_session(
     bao: Bao, prefix: str, tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    with seaweed(tmp_path / "weed", 900) as weed, forward(weed.endpoint) as sts:
+    with seaweed(tmp_path / "weed", 3600) as weed, forward(weed.endpoint) as sts:
         for name, value in {**weed.environment(), "VAULT_TOKEN": bao.token}.items():
             monkeypatch.setenv(name, value)
         cloud = Cloud(weed, bao, prefix)
@@ -201,10 +203,17 @@ def test_two_hosts_ingest_side_by_side(cloud: Cloud, tmp_path: Path) -> None:
 
 def test_writers_that_race_lose_no_row(cloud: Cloud) -> None:
     root = cloud.make("contractor-a", ())
-    writers = [Writer(root.reference) for _ in range(3)]
-    for turn in range(3):  # each has read the head before the others replace it
-        for who, writer in enumerate(writers):
+    start = threading.Barrier(3)
+
+    def work(who: int) -> None:
+        writer = Writer(root.reference)
+        start.wait(60)
+        for turn in range(3):
             add(writer, [clip(f"w{who}/{turn}.wav", 0.05, seed=turn, speaker=f"w{who}")])
+
+    with ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(work, who) for who in range(3)]:
+            done.result()
     with open_corpus(root.reference) as corpus:
         assert len(corpus) == 9
         assert corpus.generation == 10

@@ -15,11 +15,13 @@ from securedata.errors import (
     AccessDenied,
     ConfigError,
     InvalidArgument,
+    NotFound,
     SessionExpired,
     StorageUnreachable,
     UnsafeStorage,
 )
-from securedata.storage.s3 import S3Storage
+from securedata.storage.base import Wanted
+from securedata.storage.s3 import PART, S3Storage
 from securedata.testing.storage import OBJECT, raised
 from tests.cloud.forward import Handler, Proxy, answering, forward
 from tests.servers import ADMIN, Seaweed
@@ -179,6 +181,89 @@ def test_a_server_that_ignores_ranges_is_noticed(admin: Seaweed, asked: tuple[in
         storage = S3Storage("s3://voice/x", {"endpoint_url": endpoint})
         assert "ignores ranges" in str(raised(StorageUnreachable, lambda: storage.get_ranges(OBJECT, [asked])))
         assert bytes(storage.get(OBJECT)) == b"0123456789"
+
+
+# ------------------------------------------------------------------------------------------- what only AWS answers
+
+
+class Revoked(Handler):
+    """Sessions that began before now are denied, as by a policy on aws:TokenIssueTime; whoever asks anew may go on."""
+
+    asked: ClassVar[list[str]] = []
+
+    def answer(self, body: bytes) -> None:
+        token = self.headers.get("X-Amz-Security-Token") or ""
+        self.asked.append(token)
+        if token == "new" and "none" not in self.path:
+            self.say(*((206, b"there") if self.command == "GET" else (200,)), ETag='"1"')
+        else:
+            self.say(403, b"<Error><Code>AccessDenied</Code></Error>")
+
+
+def test_a_session_that_was_revoked_is_renewed_once_for_all(admin: Seaweed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Revoked, "asked", [])
+    token, renewals = "old", 0
+
+    def credentials(renew: bool) -> tuple[str, str, str]:
+        nonlocal token, renewals
+        if renew:
+            token, renewals = "new", renewals + 1
+        return "key", "secret", token
+
+    with answering(Revoked) as endpoint:
+        storage = S3Storage("s3://voice/x", {"endpoint_url": endpoint}, credentials)
+        wanted = [Wanted(f"objects/{n}", 0, 5) for n in range(6)]
+        for _, got in storage.get_many(wanted, 1 << 20):
+            assert got == b"there"
+        assert (renewals, sorted(Revoked.asked)) == (1, ["new"] * 6 + ["old"] * 6)
+        token = "old"  # by the other client as well; within a minute it is not tried again
+        raised(AccessDenied, lambda: storage.put_new("x", [b"x"]))
+        assert renewals == 1
+        other = S3Storage("s3://voice/x", {"endpoint_url": endpoint}, credentials)
+        other.put_new("x", [b"x"])
+        assert renewals == 2
+        # what is missing is denied as well: not a new session for each
+        for n in range(3):
+            raised(AccessDenied, lambda n=n: other.get(f"none/{n}"))
+        assert renewals == 2
+
+
+class Completed(Handler):
+    """An upload in parts of which the answer to the last call is lost, and which is not known any more after it."""
+
+    calls: ClassVar[list[str]] = []
+    there: ClassVar[bool] = True
+
+    def answer(self, body: bytes) -> None:
+        self.calls.append(self.command)
+        if "uploads" in self.path:
+            self.say(200, b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>")
+        elif self.command == "PUT":
+            self.say(200, ETag='"1"')
+        elif self.command == "POST" and self.calls.count("POST") == 2:
+            self.close_connection = True  # without a word
+        elif self.command == "GET" and self.there:
+            self.say(206, b"1", ETag='"1"')
+        elif self.command == "DELETE":
+            self.say(204)
+        else:
+            self.say(404, b"<Error><Code>NoSuchUpload</Code></Error>")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_an_upload_that_is_not_known_any_more_was_completed_if_its_object_is_there(
+    admin: Seaweed, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    monkeypatch.setattr(Completed, "calls", [])
+    monkeypatch.setattr(Completed, "there", there)
+    with answering(Completed) as endpoint:
+        storage = S3Storage("s3://voice/x", {"endpoint_url": endpoint})
+        if there:
+            assert storage.put_new(OBJECT, [bytes(PART)]) < time.time()
+        else:
+            raised(NotFound, lambda: storage.put_new(OBJECT, [bytes(PART)]))
+        assert Completed.calls[:4] == ["POST", "PUT", "POST", "POST"]
+        assert "GET" in Completed.calls
 
 
 # ----------------------------------------------------------------------------------------------------------------- TLS
