@@ -109,6 +109,16 @@ def test_a_corpus_that_a_delete_hides_is_not_made_anew(cloud: Cloud, run: Run) -
 # ------------------------------------------------------------------------------------------------------------ workers
 
 
+@pytest.fixture(autouse=True)
+def own_fork_server() -> Iterator[None]:
+    """A fork server keeps the environment of the test that started it, of whatever file: each test here has its own."""
+    from multiprocessing import forkserver
+
+    forkserver._forkserver._stop()
+    yield
+    forkserver._forkserver._stop()
+
+
 def names(ds: sd.EncryptedAudioDataset, method: str, workers: int) -> Iterator[str]:
     """One epoch, by what the samples are called."""
     loader = DataLoader(
