@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch import distributed, multiprocessing
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 import securedata as sd
 from securedata import errors
@@ -105,6 +106,64 @@ def test_every_sample_and_every_error_passes(root: Root, counted: Counted, metho
         with pytest.raises(StopIteration):
             next(batches)
     assert counted.unwraps == [os.getpid()]  # one for the whole job, by the process that opened the corpus
+
+
+# -------------------------------------------------------------------------------------------- how many ask the KMS
+
+
+def utterance(samples: list[sd.Sample]) -> str:
+    """A collate_fn: what a batch of one is called."""
+    [sample] = samples
+    return sample.utterance
+
+
+@pytest.fixture
+def many(tmp_path: Path, counted: Counted) -> Root:
+    """Twenty-four recordings."""
+    made = make_corpus(tmp_path, [clip(f"ann/{n:02}.wav", 0.02, seed=n) for n in range(24)], kms=counted.uri)
+    counted.forget()
+    return made
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_unwrap_for_all_epochs_of_all_workers(many: Root, counted: Counted, whole: bool, method: str) -> None:
+    workers, epochs = (8, 3) if whole or method == "fork" else (2, 2)  # each of the others imports torch
+    with sd.EncryptedAudioDataset(many) as ds:
+        loader = DataLoader(ds, shuffle=True, num_workers=workers, multiprocessing_context=method, collate_fn=utterance)
+        for _ in range(epochs):
+            assert sorted(loader) == [f"{n:02}" for n in range(24)]
+        assert ds.stats().samples == epochs * 24
+        assert ds.stats().kms_calls == 1
+    assert counted.unwraps == [os.getpid()]
+
+
+def _rank(rank: int, ranks: int, root: str, meeting: str) -> None:
+    """One rank of a training: two epochs, and what all ranks saw in each."""
+    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks)
+    try:
+        with sd.EncryptedAudioDataset(root) as ds:
+            sampler = DistributedSampler(ds, seed=5)
+            loader = DataLoader(
+                ds, sampler=sampler, num_workers=2, multiprocessing_context="fork", collate_fn=utterance
+            )
+            orders = []
+            for epoch in range(2):
+                sampler.set_epoch(epoch)
+                mine, seen = list(loader), [[""]] * ranks
+                distributed.all_gather_object(seen, mine)
+                assert [len(one) for one in seen] == [len(ds) // ranks] * ranks
+                assert sorted(name for one in seen for name in one) == [f"{n:02}" for n in range(len(ds))]
+                orders.append(mine)
+            assert orders[0] != orders[1]
+    finally:
+        distributed.destroy_process_group()
+
+
+def test_each_rank_unwraps_once_and_every_sample_comes_once(many: Root, counted: Counted, tmp_path: Path) -> None:
+    ranks = multiprocessing.spawn(_rank, (2, str(many), str(tmp_path / "meeting")), nprocs=2, join=False)
+    while not ranks.join():  # raises what a rank raised
+        pass
+    assert sorted(counted.unwraps) == sorted(ranks.pids())
 
 
 # ------------------------------------------------------------------------------------------------------ descriptors
