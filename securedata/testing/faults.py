@@ -1,0 +1,118 @@
+"""Faults for `securedata.testing.proxy.FaultProxy`: what becomes of one request."""
+
+from __future__ import annotations
+
+from securedata.testing.proxy import Exchange, Fault, passed
+
+
+def latency(seconds: float) -> Fault:
+    """The request waits before it is passed on."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.pause(seconds)
+        passed(exchange)
+
+    return fault
+
+
+def reset(after: int = 0) -> Fault:
+    """The connection is reset after so many bytes of the answer's body."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.forward()
+        exchange.send(answer.head + answer.body[:after])
+        exchange.pause(0.05)  # a reset overtakes what lies in the client's buffers unread
+        exchange.reset()
+
+    return fault
+
+
+def stall(after: int = 0) -> Fault:
+    """After so many bytes of the body nothing comes any more, and the connection stays open."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.forward()
+        exchange.send(answer.head + answer.body[:after])
+        exchange.pause()
+
+    return fault
+
+
+def silence(exchange: Exchange) -> None:
+    """The request is never passed on, nor answered."""
+    exchange.pause()
+
+
+def truncated(after: int, told: bool = False) -> Fault:
+    """The body ends after so many bytes. `told`: the Content-Length says so; otherwise it says what was to come."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.forward()
+        if told:
+            answer = answer.told(len(answer.body[:after]))
+        exchange.send(answer.head + answer.body[:after])
+        if not told:
+            exchange.close()
+
+    return fault
+
+
+def miscounted(by: int) -> Fault:
+    """The Content-Length is so many bytes too large, or, negative, too small; the body is whole."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.forward()
+        exchange.send(answer.told(len(answer.body) + by).head + answer.body)
+        if by > 0:
+            exchange.close()
+
+    return fault
+
+
+def drip(size: int, seconds: float) -> Fault:
+    """The body comes in pieces of `size` bytes, one in `seconds`."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.forward()
+        exchange.send(answer.head)
+        for at in range(0, len(answer.body), size):
+            exchange.send(answer.body[at : at + size])
+            exchange.pause(seconds)
+
+    return fault
+
+
+def status(code: int, reason: str = "", body: bytes | None = None, **headers: str) -> Fault:
+    """The server is not asked: an error in its place. Without a `body` it is one of S3, with `reason` as its code."""
+    text = f"<Error><Code>{reason}</Code><Message>made by a test</Message></Error>".encode()
+    content = text if body is None else body
+
+    def fault(exchange: Exchange) -> None:
+        named = {"Content-Length": str(len(content)), **{name.replace("_", "-"): it for name, it in headers.items()}}
+        lines = [f"HTTP/1.1 {code} {reason or 'Fault'}", *(f"{name}: {it}" for name, it in named.items()), "", ""]
+        exchange.send("\r\n".join(lines).encode() + (b"" if exchange.request.method == "HEAD" else content))
+
+    return fault
+
+
+def lost_answer(exchange: Exchange) -> None:
+    """The server does what was asked, and the client never hears of it."""
+    exchange.forward()
+    exchange.reset()
+
+
+def lost_request(exchange: Exchange) -> None:
+    """The connection is reset before the server hears of it."""
+    exchange.reset()
+
+
+def flipped(at: int) -> Fault:
+    """One bit of the body is another one. `at`: of which byte."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.forward()
+        body = bytearray(answer.body)
+        body[at] ^= 1
+        exchange.send(answer.head + bytes(body))
+
+    return fault
