@@ -12,6 +12,7 @@ from securedata.corpus.seen import recall, remember
 from securedata.errors import ConfigError, CorpusGone, InvalidArgument, NotFound, WrongCorpus
 from securedata.format.cobblestone import Buffer
 from securedata.keys.grant import Grant, Lease
+from securedata.keys.kms import patiently
 from securedata.keys.pin import check_corpus
 
 _log = logging.getLogger("securedata")
@@ -31,7 +32,7 @@ class Heads:
         self._accept = accept_generation
         self._place = place
         self._seen: Seen | None = None
-        self.opened = self._unwrap()
+        self.opened = patiently(self._unwrap)
         self._lease = Lease(self._grant(ttl), lambda _: self._renew(ttl), self.root, kms_wait)
 
     def check(self) -> None:

@@ -17,6 +17,7 @@ from securedata.corpus.place import Place
 from securedata.corpus.schema import SCHEMA, TRAINING
 from securedata.errors import CorpusGone, NotACorpus, NotFound, PartMissing
 from securedata.keys.grant import Grant
+from securedata.keys.kms import patiently
 from securedata.storage.base import Storage
 
 _T = TypeVar("_T")
@@ -50,7 +51,9 @@ def load(reference: Reference, place: Place, options: Options, seen: Seen | None
     missing: NotFound | None = None
     named = b""
     for _ in range(_TRIES):
-        opened = or_no_corpus(reference, storage, lambda: read_head(storage, place.trusted, reference.pins, seen))
+        opened = patiently(
+            lambda: or_no_corpus(reference, storage, lambda: read_head(storage, place.trusted, reference.pins, seen))
+        )
         head = opened.head
         if missing and any(part.id == named for part in head.parts):
             break

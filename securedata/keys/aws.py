@@ -80,7 +80,7 @@ class AWSKMS(KMS):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         said = f"{self.uri}: {operation} was answered {code or status}"
         if code in _THROTTLED or status == 429:
-            return KMSThrottled(f"{said}: too many calls; they are tried again")
+            return KMSThrottled(f"{said}: too many calls; try again later, or raise its quota")
         if code in _PASSING or status >= 500:
             return KMSUnreachable(said)
         if code in _EXPIRED:

@@ -79,7 +79,7 @@ class VaultKMS(KMS):
         except (errors.InvalidRequest, errors.InvalidPath) as error:
             raise KMSDenied(f"{self.uri}: {_said(error)}; not a wrap of this key under the corpus's context") from error
         except errors.RateLimitExceeded as error:
-            raise KMSThrottled(f"{self.uri}: too many calls; they are tried again") from error
+            raise KMSThrottled(f"{self.uri}: too many calls; try again later, or raise its limit") from error
         except (errors.VaultError, requests.RequestException) as error:
             raise KMSUnreachable(f"{self.uri}: {_said(error)}; check address and network") from error
         except (AttributeError, KeyError, TypeError, ValueError) as error:

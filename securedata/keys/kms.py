@@ -7,12 +7,15 @@ callable that takes the URI and returns a KMS; it should pass `securedata.testin
 from __future__ import annotations
 
 import json
+import random
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
+from typing import TypeVar
 
-from securedata.errors import InvalidKMSURI
+from securedata.errors import InvalidKMSURI, KMSThrottled
 
 Context = Mapping[str, str]
 Provider = Callable[[str], "KMS"]
@@ -85,6 +88,30 @@ def context_for(corpus_id: bytes) -> dict[str, str]:
 def context_bytes(context: Context) -> bytes:
     """The context where a provider wants bytes: compact JSON with sorted keys, in UTF-8."""
     return json.dumps(dict(context), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+PATIENCE = 20.0
+"""Seconds for which a KMS that asks to slow down is asked again when a corpus is opened."""
+
+_T = TypeVar("_T")
+
+
+def patiently(call: Callable[[], _T]) -> _T:
+    """What `call` returns. Jobs that start together may be asked to slow down: they ask again, with backoff and jitter.
+
+    Raises:
+        KMSThrottled: for `PATIENCE` seconds.
+        what `call` raises
+    """
+    began, pause = time.monotonic(), 0.2
+    while True:
+        try:
+            return call()
+        except KMSThrottled:
+            if time.monotonic() - began + pause > PATIENCE:
+                raise
+            time.sleep(pause * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
+            pause = min(2 * pause, 5.0)
 
 
 def open_kms(uri: str) -> KMS:

@@ -22,6 +22,7 @@ AWSKeys = tuple[str, str, str | None]
 Credentials = Callable[[bool], AWSKeys]
 """Gives current credentials; called with True it makes new ones, since the old ones were refused."""
 
+_CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
@@ -70,7 +71,12 @@ class Clients:
                     "s3",
                     region_name=self._moved or self._options.get("region"),
                     endpoint_url=self._options.get("endpoint_url"),
-                    config=Config(retries=retries, connect_timeout=10, read_timeout=60, signature_version="s3v4"),
+                    config=Config(
+                        retries=retries,
+                        connect_timeout=_CONNECT_SECONDS,
+                        read_timeout=_READ_SECONDS,
+                        signature_version="s3v4",
+                    ),
                     **(dict(zip(_KEYS, keys, strict=True)) if keys is not None else {}),
                 )
             return self._made[once]

@@ -25,7 +25,7 @@ PATIENCE = 60.0
 """Seconds from its first failure on for which a request is tried again."""
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
-_CONNECT_SECONDS, _STALL_SECONDS, _SLOWEST = 10, 10, 50_000
+_CONNECT_SECONDS, _STALL_SECONDS, _LEAST_SECONDS, _SLOWEST = 10, 10, 30, 50_000
 _ERROR_BODY = 16 * 1024
 _SHORT_TRIES = 3
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
@@ -263,7 +263,7 @@ class Engine:
             if signer.token:
                 headers.append(f"x-amz-security-token: {signer.token}")
         curl.setopt(pycurl.HTTPHEADER, headers)
-        curl.setopt(pycurl.TIMEOUT, 30 + min(get.most, 2**32) // _SLOWEST)
+        curl.setopt(pycurl.TIMEOUT, _LEAST_SECONDS + min(get.most, 2**32) // _SLOWEST)
         curl.setopt(pycurl.WRITEFUNCTION, _writer(get))
         curl.setopt(pycurl.HEADERFUNCTION, _header_reader(get))
 
