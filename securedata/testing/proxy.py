@@ -245,18 +245,20 @@ class FaultProxy:
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError, _Over, ValueError):
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            while (request := _receive(client)) is not None:
-                with self._lock:
-                    self.requests.append(request)
-                    fault = next((rule.fault for rule in self._rules if rule.takes(request)), passed)
-                fault(Exchange(self, client, request))
-                if request.headers.get("connection", "").lower() == "close":
-                    break
-        with self._lock:
-            self._clients.discard(client)
-        client.close()
+        try:
+            with contextlib.suppress(OSError, _Over):
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                while (request := _receive(client)) is not None:
+                    with self._lock:
+                        self.requests.append(request)
+                        fault = next((rule.fault for rule in self._rules if rule.takes(request)), passed)
+                    fault(Exchange(self, client, request))
+                    if request.headers.get("connection", "").lower() == "close":
+                        break
+        finally:  # whatever a fault raises of its own is its test's to see
+            with self._lock:
+                self._clients.discard(client)
+            client.close()
 
     def _hang_up(self) -> None:
         with self._lock:
