@@ -21,6 +21,7 @@ class Forward:
     Attributes:
         connections: how many were made to it.
         requests: the first line of every request.
+        received: bytes that the server has sent, headers included.
         lose: the answer to the next request whose first line begins so is lost, and the connection with it.
     """
 
@@ -31,7 +32,9 @@ class Forward:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.connections = 0
+        self._counting = threading.Lock()
         self.requests: list[str] = []
+        self.received = 0
         self.lose: str | None = None
         self.lost = 0
 
@@ -74,6 +77,8 @@ class Forward:
 
         def down() -> None:
             while data := _receive(theirs):
+                with self._counting:
+                    self.received += len(data)
                 if losing.is_set() and not data.startswith(b"HTTP/1.1 100"):
                     self.lost += 1
                     break
