@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from securedata.errors import InvalidArgument
 from securedata.storage.base import Storage
 from securedata.storage.clients import Credentials
 from securedata.storage.local import LocalStorage
@@ -14,14 +13,14 @@ from securedata.storage.s3 import S3Storage
 def open_storage(
     root: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
 ) -> Storage:
-    """The storage of a root: a local path, a `file://` URL, or `s3://bucket/prefix`.
+    """The storage of a root: a local path, a `file://` URL, `s3://bucket/prefix`, or a URL that fsspec knows.
 
     Args:
         options: profile, region and endpoint_url, where the storage takes them.
         credentials: of a session, where the storage takes them; None: its own.
 
     Raises:
-        InvalidArgument: a scheme that no storage serves.
+        InvalidArgument: a scheme that no storage serves; a URL that holds a password.
     """
     scheme, separator, rest = root.partition("://")
     if not separator:
@@ -30,4 +29,6 @@ def open_storage(
         return LocalStorage(rest)
     if scheme == "s3":
         return S3Storage(root, options, credentials)
-    raise InvalidArgument(f"no storage serves {scheme}:// yet: use a local path, file:// or s3://", root=root)
+    from securedata.storage.fsspecstore import FsspecStorage  # fsspec takes a while to import
+
+    return FsspecStorage(root)

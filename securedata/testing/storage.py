@@ -15,7 +15,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from securedata.errors import AlreadyExists, LimitExceeded, NotFound, PreconditionFailed, SecuredataError
+from securedata.errors import (
+    AlreadyExists,
+    LimitExceeded,
+    NotFound,
+    PreconditionFailed,
+    SecuredataError,
+    UnsafeStorage,
+)
 from securedata.storage.base import Buffer, Storage
 
 _E = TypeVar("_E", bound=BaseException)
@@ -41,6 +48,8 @@ def raised(kind: type[_E], call: Callable[[], object]) -> _E:
 class StorageContract(ABC):
     """Every test takes a storage of its own from `new`."""
 
+    single_writer = False
+    """It has no conditional puts, and refuses whoever does not say that nobody else writes; then no races are run."""
     writers = 4
     """How many write at the same time in the races."""
     rounds = 10
@@ -170,8 +179,13 @@ class StorageContract(ABC):
             assert len(winners) == 1, "exactly one"
             assert bytes(storage.get("head")) == f"{number} {winners[0]}".encode()
 
-    def test_conditional_puts_are_said_to_be_honest(self) -> None:
-        self.new().check_writable()
+    def test_it_says_whether_conditional_puts_are_honest(self) -> None:
+        self.new().check_writable(single_writer=True)
+        if self.single_writer:
+            storage = self.new()
+            self._named(storage, raised(UnsafeStorage, storage.check_writable))
+        else:
+            self.new().check_writable()
 
     # ------------------------------------------------------------ listing, deleting, time
 
@@ -233,7 +247,8 @@ class StorageContract(ABC):
 
     def _race(self, act: Callable[[int], None], lost: type[SecuredataError]) -> list[int]:
         """Who of several threads, started at once, did not lose."""
-        start = threading.Barrier(self.writers)
+        writers = 1 if self.single_writer else self.writers
+        start = threading.Barrier(writers)
         winners: list[int] = []
         others: list[BaseException] = []
 
@@ -248,7 +263,7 @@ class StorageContract(ABC):
                 return
             winners.append(which)
 
-        threads = [threading.Thread(target=run, args=(which,)) for which in range(self.writers)]
+        threads = [threading.Thread(target=run, args=(which,)) for which in range(writers)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -1,0 +1,305 @@
+"""Storage behind any other scheme that fsspec knows: for readers, and for one writer at a time.
+
+fsspec has no conditional put, so nothing here holds two writers apart. How durable a put is, and whether a crash can
+leave half an object, is up to the backend; before the head is written over, the old one is stored as `head.prev`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import fsspec
+
+from securedata.errors import (
+    AccessDenied,
+    AlreadyExists,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    PreconditionFailed,
+    SecuredataError,
+    StorageUnreachable,
+    UnsafeStorage,
+)
+from securedata.storage.base import Buffer, Entry, Storage, Wanted
+
+CLOCK = ".clock"
+_IN_MEMORY = 16 * 1024 * 1024
+_LONG = 64 * 1024 * 1024  # a row may claim any length: of more than this it is asked first how much there is
+_TOGETHER = 32
+_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "modify", "created")
+
+
+class FsspecStorage(Storage):
+    """A folder of some fsspec filesystem, which is made when it is first needed, in every process anew."""
+
+    def __init__(self, url: str) -> None:
+        """Contacts nobody.
+
+        Raises:
+            InvalidArgument: a scheme that fsspec does not know or whose package is missing; a URL with a password, a
+                query or a chain.
+        """
+        scheme, separator, rest = url.partition("://")
+        where = f"{scheme}://..."  # what is wrong with the rest may be a secret in it
+        if not separator or not rest.strip("/") or scheme == "securedata":
+            raise InvalidArgument(f"{where} is no root: write scheme://place/folder", root=where)
+        if "::" in url:
+            raise InvalidArgument(
+                f"{where} is a chain of URLs, which cannot be a root: name the storage itself", root=where
+            )
+        if "?" in rest or ":" in rest.partition("/")[0].rpartition("@")[0]:
+            raise InvalidArgument(
+                "a root must not hold a password or a query, for it is kept and printed: configure fsspec by "
+                f"FSSPEC_{scheme.upper()}_... in the environment, or as the tools of {scheme} are configured",
+                root=where,
+            )
+        try:
+            self._backend = fsspec.get_filesystem_class(scheme).__name__
+        except ValueError as error:
+            raise InvalidArgument(
+                f"no storage serves {scheme}://: use a local path, s3://, https:// or what fsspec knows", root=url
+            ) from error
+        except ImportError as error:
+            raise InvalidArgument(f"{scheme}:// needs a package that is not installed: {error}", root=url) from error
+        self.url = url.rstrip("/")
+        self._process = 0
+        self._made: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"FsspecStorage({self.url!r})"
+
+    # ------------------------------------------------------------ read
+
+    def get(self, key: str, limit: int | None = None) -> bytes:
+        with self._mapped(key):
+            fs, path = self._at(key)
+            data: bytes = fs.cat_file(path) if limit is None else self._range(key, 0, limit + 1)
+            if limit is None or len(data) <= limit:
+                return data
+            size = fs.info(path)["size"]
+        raise LimitExceeded(f"{key} of {self.url} has {size} bytes, at most {limit} are allowed", root=self.url)
+
+    def get_versioned(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
+        data = self.get(key, limit)
+        return data, _version(data)
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        with self._mapped(key):
+            return [self._range(key, offset, length) for offset, length in ranges]
+
+    def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+        """As `Storage.get_many`; a backend that can fetches some side by side."""
+        for group in _groups(wanted, in_flight):
+            for at, got in zip(group, self._together([wanted[at] for at in group]), strict=True):
+                one = wanted[at]
+                if isinstance(got, bytes) and len(got) <= one.length:
+                    yield at, got
+                    continue
+                try:  # what went wrong is asked for once more, by itself
+                    yield at, self.get_ranges(one.key, [(one.offset, one.length)])[0]
+                except SecuredataError as error:
+                    yield at, error
+
+    def _together(self, wanted: Sequence[Wanted]) -> Sequence[Any]:
+        """Bytes or what a backend raised; None for what is better fetched by itself."""
+        if len(wanted) == 1:
+            return [None]
+        starts, ends = [one.offset for one in wanted], [one.offset + one.length for one in wanted]
+        try:
+            paths = [self._at(one.key)[1] for one in wanted]
+            got: Sequence[Any] = self._at("")[0].cat_ranges(paths, starts, ends, on_error="return")
+        except Exception:  # noqa: BLE001 - each says so when it is fetched by itself
+            return [None] * len(wanted)
+        return got
+
+    def _range(self, key: str, offset: int, length: int) -> bytes:
+        fs, path = self._at(key)
+        if length > _LONG:
+            length = min(length, fs.info(path)["size"] - offset)
+        if length <= 0:
+            return b""
+        try:
+            data: bytes = fs.cat_file(path, offset, offset + length)
+        except FileNotFoundError:
+            raise
+        except Exception:  # some backends raise, each its own class, where a range begins behind the end
+            if offset < fs.info(path)["size"]:
+                raise
+            return b""
+        if len(data) > length:
+            raise StorageUnreachable(f"{key} of {self.url}: {self._backend} ignores ranges", root=self.url)
+        return data
+
+    # ------------------------------------------------------------ write
+
+    def put_new(self, key: str, pieces: Iterable[Buffer]) -> float:
+        # Sealed bytes, so they may lie in a temporary file. Nothing is sent before the source has given everything.
+        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool:
+            for piece in pieces:  # not mapped: a source that cannot be read is no storage that cannot be written
+                with self._mapped(key):
+                    spool.write(piece)
+            spool.seek(0)
+            with self._mapped(key):
+                fs, path = self._at(key)
+                if self._info(key) is not None:
+                    raise AlreadyExists(f"{key} of {self.url} exists already", root=self.url)
+                self._make_folder(key)
+                try:
+                    with fs.open(path, "wb") as file:
+                        shutil.copyfileobj(spool, file, _IN_MEMORY)
+                except BaseException:
+                    with contextlib.suppress(SecuredataError):  # what went wrong before says more
+                        self.delete(key)
+                    raise
+                return _time(self._info(key) or {})
+
+    def replace(self, key: str, data: Buffer, version: str | None) -> None:
+        with self._mapped(key):
+            fs, path = self._at(key)
+            try:
+                current = fs.cat_file(path)
+            except FileNotFoundError:
+                current = None
+            if (None if current is None else _version(current)) != version:
+                raise PreconditionFailed(f"{key} of {self.url} changed since it was read", root=self.url)
+            self._make_folder(key)
+            if current is not None:
+                fs.pipe_file(f"{path}.prev", current)
+            fs.pipe_file(path, bytes(data))
+
+    def make_durable(self) -> None:
+        """What a backend has answered to is as durable as it makes it."""
+
+    def delete(self, key: str) -> None:
+        with self._mapped(key), contextlib.suppress(FileNotFoundError):
+            fs, path = self._at(key)
+            fs.rm_file(path)
+
+    def check_writable(self, single_writer: bool = False) -> None:
+        if not single_writer:
+            raise UnsafeStorage(
+                f"{self.url} is reached through fsspec, where two writers could lose each other's rows: write to s3:// "
+                "or a local disk, or say --single-writer if nobody else ever writes there",
+                root=self.url,
+            )
+
+    # ------------------------------------------------------------ look
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        folder = prefix.rpartition("/")[0]
+        with self._mapped(folder or "the root"):
+            fs, path = self._at(folder)
+            fs.invalidate_cache()
+            try:
+                found = fs.find(path, detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return
+        root = self._at("")[1].rstrip("/") + "/"
+        for name, info in found.items():
+            key = name.removeprefix(root)
+            if key.startswith(prefix) and key != CLOCK:
+                yield Entry(key, info["size"], _time(info))
+
+    def now(self) -> float:
+        """The time of a file that is written for this."""
+        with self._mapped(CLOCK):
+            fs, path = self._at(CLOCK)
+            self._make_folder(CLOCK)
+            fs.pipe_file(path, b".")
+            return _time(self._info(CLOCK) or {})
+
+    # ------------------------------------------------------------ inside
+
+    def _at(self, key: str) -> tuple[Any, str]:
+        """The filesystem of this process, and the path of a key on it."""
+        if self._process != os.getpid():
+            # an event loop, a connection or a lock of the parent's is of no use to a forked child
+            self._opened: tuple[Any, str] = fsspec.core.url_to_fs(self.url)
+            self._process = os.getpid()
+        fs, root = self._opened
+        return fs, f"{root.rstrip('/')}/{key}" if key else root
+
+    def _info(self, key: str) -> Mapping[str, Any] | None:
+        """What the backend tells of a key now; None: it is not there."""
+        fs, path = self._at(key)
+        fs.invalidate_cache()
+        try:
+            found: Mapping[str, Any] = fs.info(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found
+
+    def _make_folder(self, key: str) -> None:
+        """Where folders exist, a file needs its own."""
+        fs, path = self._at(key)
+        folder = path.rpartition("/")[0]
+        if folder and folder not in self._made:
+            fs.makedirs(folder, exist_ok=True)
+            self._made.add(folder)
+
+    @contextlib.contextmanager
+    def _mapped(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except SecuredataError:
+            raise
+        except Exception as error:  # each backend raises errors of its own library
+            raise self._error(key, error) from error
+
+    def _error(self, key: str, error: Exception) -> SecuredataError:
+        where = f"{key} of {self.url}"
+        told = [getattr(error, name, None) for name in ("status", "status_code", "code")]
+        status = next((int(one) for one in map(str, told) if one.isdecimal()), 0)
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        if isinstance(error, (FileNotFoundError, NotADirectoryError)) or status == 404:
+            return NotFound(f"{where} does not exist", root=self.url)
+        if isinstance(error, NotImplementedError):
+            return AccessDenied(f"{where}: {self._backend} can only be read", root=self.url)
+        if isinstance(error, PermissionError) or status in (401, 403):
+            return AccessDenied(f"{where}: refused ({said}); check how fsspec is configured for it", root=self.url)
+        return StorageUnreachable(f"{where}: {said}; nothing that was committed is lost, run it again", root=self.url)
+
+
+def _version(data: Buffer) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _groups(wanted: Sequence[Wanted], in_flight: int) -> Iterator[list[int]]:
+    """Places of what is fetched together; by itself goes what is longer than allowed, or nothing at all."""
+    group: list[int] = []
+    size = 0
+    for at, one in enumerate(wanted):
+        alone = not 0 < one.length <= _LONG
+        if group and (alone or size + one.length > in_flight or len(group) == _TOGETHER):
+            yield group
+            group, size = [], 0
+        if alone:
+            yield [at]
+            continue
+        group.append(at)
+        size += one.length
+    if group:
+        yield group
+
+
+def _time(info: Mapping[str, Any]) -> float:
+    """When a file was stored, in seconds, as its backend calls it; now, where it does not tell: too young to prune."""
+    for name in _TIMES:
+        value = info.get(name)
+        if isinstance(value, (int, float)):
+            return float(value)
+        with contextlib.suppress(ValueError):
+            if isinstance(value, str):
+                value = datetime.datetime.fromisoformat(value)
+        if isinstance(value, datetime.datetime):
+            return (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).timestamp()
+    return time.time()
