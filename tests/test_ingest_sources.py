@@ -32,6 +32,7 @@ def test_the_table(tmp_path: Path) -> None:
             "file": str(tmp_path / "ben/2.wav"),
             "size": 5,
             "mtime_ns": 1_234_567_890_123,
+            "version": "",
             "subjects": ["ben"],
             "speaker": "ben",
             "utterance": "2",

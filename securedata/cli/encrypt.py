@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from argparse import SUPPRESS, ArgumentTypeError, Namespace
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,9 +36,12 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "encrypt",
         encrypt,
-        help="seal a folder of recordings into a corpus",
+        help="seal a folder or bucket of recordings into a corpus",
         about=(
             "Seal the wav, flac, ogg, mp3 and opus files under SRC into a corpus, which is made if there is none.\n\n"
+            "SRC is a folder or a URL: s3://BUCKET/PREFIX, or any other that fsspec can list and read (gs://, sftp://\n"
+            "and more, once fsspec's package for it is installed). What is behind a URL passes through memory only;\n"
+            "nothing of it is written to this machine's disk.\n\n"
             "Sources are never changed. A run that was killed is run again and goes on where it was; files that are\n"
             "in the corpus already are skipped by size and time. Whose voice a file is must be said, for a person can\n"
             "be erased only by name: by a known layout (LibriSpeech, Speech Commands), a manifest with a speaker\n"
@@ -46,10 +49,11 @@ def add_parser(subparsers: Any) -> None:
         ),
         example=(
             "  securedata encrypt ./wavs ./sealed --speaker-pattern '{speaker}/{utterance}'\n"
-            "  securedata encrypt ./clips voice-a --manifest train.tsv --columns speaker=client_id"
+            "  securedata encrypt ./clips voice-a --manifest train.tsv --columns speaker=client_id\n"
+            "  securedata encrypt s3://raw/voices voice-a --source-profile recordings --manifest train.jsonl"
         ),
     )
-    parser.add_argument("src", metavar="SRC", help="folder of recordings")
+    parser.add_argument("src", metavar="SRC", help="folder or URL of the recordings")
     parser.add_argument("target", metavar="ROOT|NAME", help="the corpus; a folder that is new or empty becomes one")
     people = parser.add_argument_group("whose voice it is")
     people.add_argument(
@@ -62,8 +66,13 @@ def add_parser(subparsers: Any) -> None:
     people.add_argument(
         "--layout", default="auto", choices=["auto", "none", "librispeech", "speechcommands"], help="default: auto"
     )
+    _add_source_options(parser)
     words = parser.add_argument_group("transcripts and more")
-    words.add_argument("--manifest", metavar="FILE", help="NeMo JSON lines, or CSV or TSV with a header")
+    words.add_argument(
+        "--manifest",
+        metavar="FILE",
+        help="NeMo JSON lines, or CSV or TSV with a header: a file, a URL, or its name under SRC",
+    )
     words.add_argument(
         "--columns",
         metavar="FIELD=COLUMN",
@@ -88,6 +97,18 @@ def add_parser(subparsers: Any) -> None:
     add_output_options(parser)
 
 
+def _add_source_options(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "where SRC is, if on S3",
+        "The environment's AWS settings count where nothing is said. Those of the corpus stand in its config entry.",
+    )
+    group.add_argument(
+        "--source-profile", metavar="NAME", help="profile of the AWS configuration whose credentials may read SRC"
+    )
+    group.add_argument("--source-region", metavar="REGION", help="region of its bucket")
+    group.add_argument("--source-endpoint-url", metavar="URL", help="its S3 server, where that is not AWS")
+
+
 def _column(text: str) -> tuple[str, str]:
     field, separator, column = text.partition("=")
     if not separator or not field:
@@ -110,6 +131,7 @@ def encrypt(args: Namespace) -> int:
         subject_per_file=args.subject_per_file,
         layout=args.layout,
         only_listed=args.only_listed,
+        options=_source_options(args),
     )
     if args.split:
         sources = with_split(sources, args.split)
@@ -132,6 +154,12 @@ def encrypt(args: Namespace) -> int:
     left = sum(not one.taken for one in report.problems) + len(report.conflicts) + len(report.erased)
     why = "" if args.json else ", for the reasons above"
     return fail(f"{plural(left, 'recording')} of {args.src} not taken{why}") if left else 0
+
+
+def _source_options(args: Namespace) -> dict[str, str]:
+    from securedata.corpus.ingest.remote import OPTIONS
+
+    return {name: value for name in OPTIONS if (value := getattr(args, f"source_{name}"))}
 
 
 def with_split(sources: SourceList, split: str) -> SourceList:

@@ -14,11 +14,17 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One stored key, as a listing shows it. `time`: seconds since the epoch, by storage's own clock."""
+    """One stored key, as a listing shows it.
+
+    Attributes:
+        time: seconds since the epoch, by storage's own clock.
+        version: storage's own name for this content, such as an ETag; '' where a listing has none.
+    """
 
     key: str
     size: int
     time: float
+    version: str = ""
 
 
 class Wanted(NamedTuple):

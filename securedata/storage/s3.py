@@ -86,6 +86,11 @@ class S3Storage(Storage):
         bodies = iter([answer.body for answer in self._fetch(asked)])
         return [next(bodies) if length > 0 else b"" for _, length in ranges]
 
+    def get_part(self, key: str, offset: int, length: int) -> tuple[Buffer, str]:
+        """One range, shorter where the object ends, and the version that it is of, as `list` names it."""
+        answer = self._fetch([_Asked(key, offset, length, least=length)])[0]
+        return answer.body, _bare(answer.etag)
+
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
         """Side by side, each as it lands; see `Storage.get_many`."""
         asked = [_Asked(one.key, one.offset, one.length, least=one.least) for one in wanted]
@@ -229,7 +234,8 @@ class S3Storage(Storage):
     def list(self, prefix: str = "") -> Iterator[Entry]:
         for page in self._pages("list_objects_v2", prefix, "NextContinuationToken", "ContinuationToken"):
             for one in page.get("Contents", ()):
-                yield Entry(one["Key"][len(self.prefix) :], one["Size"], one["LastModified"].timestamp())
+                time, version = one["LastModified"].timestamp(), _bare(one.get("ETag", ""))
+                yield Entry(one["Key"][len(self.prefix) :], one["Size"], time, version)
 
     def hidden(self) -> Iterator[str]:
         """As `Storage.hidden`; none are found by whoever may not list versions."""
@@ -339,6 +345,10 @@ def _cut(buffer: bytearray, source: Iterator[Buffer]) -> Iterator[bytes]:
             yield part
     if buffer:
         yield bytes(buffer)
+
+
+def _bare(etag: str) -> str:
+    return etag.removeprefix("W/").strip('"')
 
 
 def _date(said: Mapping[str, Any]) -> float:

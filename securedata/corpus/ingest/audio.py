@@ -21,11 +21,12 @@ import io
 import os
 import stat
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import soundfile
 
 from securedata.errors import UndecodableMedia
+from securedata.format.cobblestone import Buffer
 
 # Sample encodings in which every frame has the same number of bytes, with their bytes per sample.
 _SAMPLE_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
@@ -93,7 +94,88 @@ def probe(source: str | os.PathLike[str] | bytes | bytearray | memoryview, *, pa
         os.close(descriptor)
 
 
-def _probe(file: int | io.BytesIO, read_at: _ReadAt, size: int, path: str | None) -> AudioInfo:
+def probe_ranges(read_at: Callable[[int, int], Buffer], size: int, *, path: str | None = None) -> AudioInfo:
+    """Read the header of a file that is elsewhere, by ranges.
+
+    Args:
+        read_at: gives bytes by (offset, length), of which the file holds as many; what it raises goes to the caller.
+        size: bytes of the file.
+
+    Raises:
+        UndecodableMedia: as `probe`.
+    """
+    file = _RangeFile(read_at, size)
+    try:
+        found = _probe(file, file.read_at, size, path)
+    except UndecodableMedia:
+        # libsndfile is called back in C, where an exception cannot pass: it sees an end of file
+        if file.failure is not None:
+            raise file.failure from None
+        raise
+    if file.failure is not None:
+        raise file.failure
+    return found
+
+
+class _RangeFile(io.RawIOBase):
+    """A file in blocks, the last few of which are kept: libsndfile reads few bytes at a time, and goes back."""
+
+    BLOCK = 1024 * 1024
+    KEPT = 4
+
+    def __init__(self, read_at: Callable[[int, int], Buffer], size: int) -> None:
+        self._read_at, self._size, self._at = read_at, size, 0
+        self._blocks: dict[int, bytes] = {}
+        self.failure: Exception | None = None
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Bytes from `offset`, fewer where the file ends."""
+        end = min(offset + length, self._size)
+        found = bytearray()
+        while offset < end:
+            number, start = divmod(offset, self.BLOCK)
+            found += self._block(number)[start : start + end - offset]
+            offset = number * self.BLOCK + self.BLOCK
+        return bytes(found)
+
+    def _block(self, number: int) -> bytes:
+        block = self._blocks.pop(number, None)
+        if block is None:
+            at = number * self.BLOCK
+            block = bytes(self._read_at(at, min(self.BLOCK, self._size - at)))
+            while len(self._blocks) >= self.KEPT:
+                del self._blocks[next(iter(self._blocks))]
+        self._blocks[number] = block
+        return block
+
+    def readinto(self, target: Any) -> int:
+        if self.failure is not None:
+            return 0
+        try:
+            found = self.read_at(self._at, len(target))
+        except Exception as error:  # noqa: BLE001 - for the caller of libsndfile, which would only print it
+            self.failure = error
+            return 0
+        target[: len(found)] = found
+        self._at += len(found)
+        return len(found)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+
+def _probe(file: int | io.BytesIO | _RangeFile, read_at: _ReadAt, size: int, path: str | None) -> AudioInfo:
     if size == 0:
         raise UndecodableMedia("the file is empty", path=path)
     wav = _wav_data(read_at, size)

@@ -76,7 +76,8 @@ def _compare(old: pa.Table, new: pa.Table, replace: bool, checksum: bool) -> np.
     )
     differs = Todo.SEAL if replace else Todo.CONFLICT
     todo = np.where(same_words, Todo.SKIP, Todo.UPDATE)
-    todo = np.where(same_time & (not checksum), todo, Todo.HASH)
+    told = ~_equal(new["mtime_ns"], pa.scalar(0, pa.int64()))  # a place may not tell when a file was written
+    todo = np.where(same_time & told & (not checksum), todo, Todo.HASH)
     return np.where(same_size & same_people, todo, differs).astype(np.int8)
 
 

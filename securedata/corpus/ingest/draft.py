@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from itertools import groupby
 
 import pyarrow as pa
 
-from securedata.corpus.ingest.audio import AudioInfo, probe
+from securedata.corpus.ingest.audio import AudioInfo
 from securedata.corpus.ingest.layouts import Described
+from securedata.corpus.ingest.origin import SourceProblem
 from securedata.corpus.ingest.segments import segment_path, to_frames
 from securedata.corpus.ingest.tables import Rows
 from securedata.corpus.ingest.walk import Problem, Tree, stem
@@ -22,6 +22,7 @@ SCHEMA = pa.schema(
         pa.field("file", pa.large_string(), nullable=False),
         pa.field("size", pa.int64(), nullable=False),
         pa.field("mtime_ns", pa.int64(), nullable=False),
+        pa.field("version", pa.large_string(), nullable=False),
         pa.field("subjects", pa.list_(pa.large_string()), nullable=False),
         pa.field("speaker", pa.large_string(), nullable=False),
         pa.field("utterance", pa.large_string(), nullable=False),
@@ -111,11 +112,15 @@ class Draft:
         info = None
         if len(group) > 1 or rows.offset[group[0]] is not None:
             try:
-                info = probe(os.path.join(self.tree.root, self.tree.names[i]), path=path)
-            except UndecodableMedia as error:
+                info = self._probe(i)
+            except (UndecodableMedia, SourceProblem) as error:
                 self.problems.append(Problem(path, str(error)))
                 return
         self._add_segments(i, group, rows, info)
+
+    def _probe(self, i: int) -> AudioInfo:
+        tree, origin = self.tree, self.tree.origin
+        return origin.probe(origin.file(tree.names[i]), tree.stamp(i), tree.paths[i])
 
     def _add_segments(self, i: int, group: list[int], rows: Rows, info: AudioInfo | None) -> None:
         seen: dict[tuple[int, int] | None, int] = {}
@@ -175,12 +180,13 @@ class Draft:
 
     def table(self) -> pa.Table:
         """The finished columns."""
-        tree, root = self.tree, os.path.join(self.tree.root, "")
+        tree = self.tree
         columns = {
             "path": self.paths,
-            "file": [root + tree.names[i] for i in self.files],
+            "file": [tree.origin.file(tree.names[i]) for i in self.files],
             "size": [tree.sizes[i] for i in self.files],
             "mtime_ns": [tree.mtimes[i] for i in self.files],
+            "version": [tree.versions[i] for i in self.files],
             "subjects": self.subjects,
             **self.texts,
             "start": self.start,

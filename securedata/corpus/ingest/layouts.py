@@ -7,11 +7,13 @@ the corpus, a folder above it, or a part of it: the names of the folders above S
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from securedata.corpus.ingest.origin import SourceProblem
 from securedata.corpus.ingest.walk import Problem, Tree, without_suffix
 from securedata.errors import InvalidArgument
 
@@ -146,10 +148,10 @@ def _speech_commands(tree: Tree, described: Described) -> None:
 def _lines(tree: Tree, sidecar: str, described: Described) -> list[str]:
     """The lines of a small text file beside the recordings; what keeps it from being read is a problem of its own."""
     try:
-        with open(os.path.join(tree.root, sidecar), encoding="utf-8") as text:
-            return [line.rstrip("\n") for line in text if line.strip()]
-    except OSError as error:
-        described.problems.append(Problem(sidecar, f"cannot be read: {error.strerror}"))
+        text = io.StringIO(tree.origin.content(sidecar).decode(), newline=None)
+        return [line.rstrip("\n") for line in text if line.strip()]
+    except SourceProblem as problem:
+        described.problems.append(Problem(sidecar, str(problem)))
     except UnicodeDecodeError as error:
         described.problems.append(Problem(sidecar, f"not UTF-8 text: {error.reason}"))
     return []

@@ -23,6 +23,7 @@ from securedata.corpus.cells import cells
 from securedata.corpus.commit import Writer
 from securedata.corpus.ingest.audio import AudioInfo, probe
 from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify
+from securedata.corpus.ingest.origin import PIECE, SourceProblem, Stamp
 from securedata.corpus.ingest.report import IngestReport
 from securedata.corpus.ingest.sources import SourceList
 from securedata.corpus.ingest.walk import Problem
@@ -30,12 +31,12 @@ from securedata.corpus.plan import Outcome
 from securedata.corpus.putting import Put
 from securedata.corpus.schema import rows_table
 from securedata.errors import UndecodableMedia
+from securedata.format.cobblestone import Buffer
 
 COMMIT_SECONDS = 30.0
 COMMIT_ROWS = 10_000
 COMMIT_BYTES = 4_000_000_000
 
-_PIECE = 4 * 1024 * 1024
 _TICK = 0.2
 _DURATION_SLACK = 0.5  # seconds by which a manifest may round
 
@@ -211,53 +212,37 @@ class _Ingest:
         path = self.cells["path"](item.rows[0])
         try:
             return self._read(item, path)
-        except UndecodableMedia as error:
-            return _Done(item, problem=Problem(path, str(error)))
-        except _SourceProblem as error:
+        except (UndecodableMedia, SourceProblem) as error:
             return _Done(item, problem=Problem(path, str(error)))
 
     def _read(self, item: _Item, path: str) -> _Done:
         i = item.rows[0]
-        expected = (int(self.sizes[i]), self.cells["mtime_ns"](i))
+        origin = self.sources.origin
+        stamp = Stamp(int(self.sizes[i]), self.cells["mtime_ns"](i), self.cells["version"](i))
+        data = b"".join(self._counted(iter([origin.whole(item.file, stamp)]))) if stamp.size <= PIECE else None
+
+        def pieces() -> Iterator[Buffer]:
+            return iter([data]) if data is not None else self._counted(origin.pieces(item.file, stamp))
+
         if item.digest is not None:
             digest = hashlib.sha256()
-            for piece in self._pieces(item.file, expected):
+            for piece in pieces():
                 digest.update(piece)
             if digest.digest() == item.digest:
                 return _Done(item, same=True)
             if not self.replace:
                 self.report.conflicts.append(path)
                 return _Done(item)
-        info = probe(item.file, path=path)
-        put = None
-        try:
-            put = self.writer.put_object(self._pieces(item.file, expected))
-            self._check_source(item.file, expected)
-        except _SourceProblem:
-            if put is not None:
-                self.writer.discard([put.object_id])
-            raise
+        info = probe(data, path=path) if data is not None else origin.probe(item.file, stamp, path)
+        put = self.writer.put_object(pieces())
         return _Done(item, put, info, problem=self._duration_problem(i, path, info))
 
-    def _pieces(self, file: str, expected: tuple[int, int]) -> Iterator[bytes]:
-        self._check_source(file, expected)
-        try:
-            with open(file, "rb", buffering=0) as source:
-                while piece := source.read(_PIECE):
-                    if self.stopping:
-                        raise _SourceProblem("the ingest was stopped")
-                    self.read_bytes += len(piece)  # a count for people; a lost increment does no harm
-                    yield piece
-        except OSError as error:
-            raise _SourceProblem(f"the file cannot be read: {error.strerror}") from error
-
-    def _check_source(self, file: str, expected: tuple[int, int]) -> None:
-        try:
-            status = os.stat(file)
-        except OSError as error:
-            raise _SourceProblem(f"the file cannot be read: {error.strerror}") from error
-        if (status.st_size, status.st_mtime_ns) != expected:
-            raise _SourceProblem("the file changed while it was ingested; run it again")
+    def _counted(self, pieces: Iterator[Buffer]) -> Iterator[Buffer]:
+        for piece in pieces:
+            if self.stopping:
+                raise SourceProblem("the ingest was stopped")
+            self.read_bytes += len(piece)  # a count for people; a lost increment does no harm
+            yield piece
 
     def _duration_problem(self, i: int, path: str, info: AudioInfo) -> Problem | None:
         said = self.cells["duration"](i)
@@ -381,7 +366,3 @@ class _Ingest:
                 piece = piece.set_column(position, piece.schema.field(position), given)
             pieces.append(piece)
         return pa.concat_tables(pieces, promote_options="default") if pieces else None
-
-
-class _SourceProblem(Exception):
-    """A source that cannot be taken; the text says why."""

@@ -7,8 +7,6 @@ frames.
 from __future__ import annotations
 
 import os
-import posixpath
-import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,9 +14,11 @@ from typing import Any
 import pyarrow as pa
 
 from securedata.corpus.ingest.draft import Draft
+from securedata.corpus.ingest.manifest import Manifest
+from securedata.corpus.ingest.origin import Origin
+from securedata.corpus.ingest.remote import tree_of
 from securedata.corpus.ingest.subjects import describe_files, near_duplicates
-from securedata.corpus.ingest.tables import Rows, read_rows
-from securedata.corpus.ingest.walk import AUDIO_SUFFIXES, Problem, Tree, printable, scan
+from securedata.corpus.ingest.walk import AUDIO_SUFFIXES, Problem
 from securedata.errors import InvalidArgument
 
 
@@ -27,10 +27,11 @@ class SourceList:
     """What there is to seal: files in the order of their paths, segments of one file together, in that of their start.
 
     Attributes:
-        root: absolute path of SRC.
+        origin: where the recordings are read.
         table: one row a recording or segment, with the columns of `draft.SCHEMA`. `path` is the unique logical path,
-            `file` the absolute path on disk, `duration` the seconds that a manifest gives a whole recording, to be
-            compared with its header (null: nothing said); the others are the manifest columns of their names.
+            `file` the absolute path or the URL, `version` what the place calls its content ('' for nothing), `duration`
+            the seconds that a manifest gives a whole recording, to be compared with its header (null: nothing said);
+            the others are the manifest columns of their names.
         problems: what is not taken, and what is taken but deserves a look (`taken`).
         ignored: files without an audio suffix.
         hidden: files and folders that begin with a dot.
@@ -39,7 +40,7 @@ class SourceList:
         settings: the rule that names the subject, for the head of the corpus.
     """
 
-    root: str
+    origin: Origin
     # No names, no words in a repr: notebooks save them.
     table: pa.Table = field(repr=False)
     problems: list[Problem] = field(repr=False)
@@ -51,6 +52,11 @@ class SourceList:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    @property
+    def root(self) -> str:
+        """Absolute path of SRC, or its URL."""
+        return self.origin.root
 
     @property
     def bytes(self) -> int:
@@ -68,6 +74,7 @@ def list_sources(
     subject_per_file: bool = False,
     layout: str = "auto",
     only_listed: bool = False,
+    options: Mapping[str, str] | None = None,
 ) -> SourceList:
     """List the recordings under `src`, with what is known of them.
 
@@ -76,48 +83,50 @@ def list_sources(
     or the pattern. All rows of one file have to name the same people.
 
     Args:
-        src: the folder.
-        manifest: a NeMo manifest (.json, .jsonl: JSON lines), or a .csv or .tsv with a header. Its paths are relative
-            to its own folder, to `clips` in it (Common Voice), or to `src`, tried in this order.
+        src: a folder, or a URL: s3://, or any other that fsspec can list and read.
+        manifest: a NeMo manifest (.json, .jsonl: JSON lines), or a .csv or .tsv with a header: a file, a URL, or a name
+            under `src`. Its paths are relative to its own folder, to `clips` in it (Common Voice), or to `src`, tried
+            in this order.
         columns: which column of the manifest is meant: `{"speaker": "client_id"}`; None or '' for not at all.
         speaker_pattern: such as '{speaker}/{utterance}'; see `pattern`.
         one_subject: the only person in all of them.
         subject_per_file: each recording is another person, named by its path without extension.
         layout: 'auto', 'none', 'librispeech' or 'speechcommands'.
         only_listed: take only what the manifest names, as for one split of a corpus.
+        options: profile, region and endpoint_url of a source on S3; None: as boto3 finds them.
 
     Raises:
+        NotFound, AccessDenied, StorageUnreachable, SessionExpired: of a URL.
         SubjectUnknown: nothing says whose voices these are.
         InvalidArgument: rules that exclude each other, a manifest that is none, no recordings at all.
     """
     if manifest is None and (columns or only_listed):
         option = "--columns" if columns else "--only-listed"
         raise InvalidArgument(f"{option} is about a manifest: name one by --manifest")
-    tree = scan(src)
+    tree = tree_of(src, options)
     if not len(tree):
         raise InvalidArgument(
             f"{tree.root} holds no recordings ({', '.join(AUDIO_SUFFIXES)}): {tree.ignored} other files, "
             f"{tree.hidden} hidden, {len(tree.problems)} that cannot be taken"
             + "".join(f"; {problem.path}: {problem.reason}" for problem in tree.problems[:3])
         )
-    rows = Rows() if manifest is None else read_rows(manifest, columns)
+    listed = Manifest(manifest, tree, columns, options or {}) if manifest is not None else None
     described, settings = describe_files(
         tree,
         speaker_pattern=speaker_pattern,
         one_subject=one_subject,
         subject_per_file=subject_per_file,
         layout=layout,
-        manifest_names_people=rows.names_people,
+        manifest_names_people=listed is not None and listed.rows.names_people,
     )
     draft = Draft(tree, described)
-    if manifest is None:
+    if listed is None:
         draft.add_files()
     else:
-        located = _locate(rows, manifest, tree, draft.problems)
-        draft.add_rows(rows, located, os.path.basename(manifest), only_listed)
+        draft.add_rows(listed.rows, listed.locate(draft.problems), listed.name, only_listed)
     names = set[str]() if subject_per_file else {name for people in set(draft.subjects) for name in people}
     return SourceList(
-        root=tree.root,
+        origin=tree.origin,
         table=draft.table(),
         problems=sorted(draft.problems),
         ignored=tree.ignored + (0 if "layout" in settings["subject"] else len(tree.sidecars)),
@@ -126,30 +135,3 @@ def list_sources(
         near_duplicates=near_duplicates(names),
         settings=settings,
     )
-
-
-def _locate(rows: Rows, manifest: str | os.PathLike[str], tree: Tree, problems: list[Problem]) -> list[int]:
-    """For each row the index of its file in the tree, or -1, which is a problem."""
-    index = {path: i for i, path in enumerate(tree.paths)}
-    own = os.path.dirname(os.path.abspath(manifest))
-    bases = list(dict.fromkeys((own, os.path.join(own, "clips"), tree.root)))
-    # A manifest may spell SRC through its links, or as it really is.
-    roots = tuple(dict.fromkeys(os.path.join(root, "") for root in (tree.root, os.path.realpath(tree.root))))
-    located = []
-    for name, line in zip(rows.names, rows.lines, strict=True):
-        # join() drops the base where the name is absolute.
-        whole = (posixpath.normpath(posixpath.join(base, name)) for base in bases)
-        inside = (path[len(root) :] for path in whole for root in roots if path.startswith(root))
-        found = (index.get(path if path.isascii() else unicodedata.normalize("NFC", path), -1) for path in inside)
-        i = next((i for i in found if i >= 0), -1)
-        located.append(i)
-        if i < 0:
-            there = any(os.path.exists(os.path.join(base, name)) for base in bases)
-            reason = "is not among the recordings taken from SRC" if there else "no such file"
-            problems.append(Problem(printable(name), f"line {line} of the manifest: {reason}"))
-    if max(located) < 0:
-        raise InvalidArgument(
-            f"{os.path.basename(manifest)} names {len(rows)} files, the first {rows.names[0]!r}, and none of them is a "
-            f"recording under {tree.root}; its paths are taken relative to its own folder and to SRC"
-        )
-    return located

@@ -9,6 +9,7 @@ CSV follows RFC 4180 (quotes). TSV has no quotes, as in Common Voice, whose sent
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -81,11 +82,14 @@ class _BadValue(Exception):
     """A value that its column cannot hold; becomes the fault of its row."""
 
 
-def read_rows(manifest: str | os.PathLike[str], columns: Mapping[str, str | None] | None = None) -> Rows:
+def read_rows(
+    manifest: str | os.PathLike[str], columns: Mapping[str, str | None] | None = None, content: bytes | None = None
+) -> Rows:
     """Read a manifest: `.json`, `.jsonl`, `.ndjson` as JSON lines, `.csv`, `.tsv` as a table with a header.
 
     Args:
         manifest: the file.
+        content: its bytes, if it is elsewhere and was fetched.
         columns: which of its columns is meant, as in `{"speaker": "client_id"}`; None or '' takes none for that
             purpose, so the column goes to extra. Without an entry the usual names are recognised (`KNOWN_COLUMNS`).
 
@@ -103,7 +107,7 @@ def read_rows(manifest: str | os.PathLike[str], columns: Mapping[str, str | None
     rows, roles = Rows(), _Roles(where, chosen)
     try:
         # newline='': a CSV field may hold line ends. utf-8-sig: Excel writes a byte order mark.
-        with open(manifest, encoding="utf-8-sig", newline="") as text:
+        with _opened(manifest, content) as text:
             for line, values in readers[suffix](text, suffix, where):
                 _append(rows, line, values, roles)
     except OSError as error:
@@ -115,6 +119,12 @@ def read_rows(manifest: str | os.PathLike[str], columns: Mapping[str, str | None
     roles.check_all_found()
     rows.names_people = "speaker" in roles.found or "subjects" in roles.found
     return rows
+
+
+def _opened(manifest: str | os.PathLike[str], content: bytes | None) -> io.TextIOBase:
+    if content is None:
+        return open(manifest, encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
 
 
 def _json_rows(text: Iterator[str], suffix: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -17,6 +17,7 @@ from array import array
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from securedata.corpus.ingest.origin import LocalOrigin, Origin, Stamp
 from securedata.errors import InvalidArgument
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
@@ -44,24 +45,26 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True, repr=False)  # no repr of paths: they are names of people more often than not
 class Tree:
-    """The audio files under one folder, in the order of their logical paths.
+    """The audio files under one folder or URL, in the order of their logical paths.
 
     Attributes:
-        root: absolute path of the folder.
-        paths: logical paths: relative to root, parts joined by '/', NFC.
-        names: the same as the disk spells them (NFD on some disks).
+        origin: where they are read.
+        paths: logical paths: relative to the root, parts joined by '/', NFC.
+        names: the same as the place spells them (NFD on some disks).
         sizes, mtimes: bytes and nanoseconds, int64.
-        sidecars: relative disk paths of files that a known layout may read.
+        versions: what the place calls their content; '' for files of a disk.
+        sidecars: names of files that a known layout may read.
         ignored: other files, by their suffix.
         hidden: files and folders whose name starts with a dot.
         problems: what could not be listed.
     """
 
-    root: str
+    origin: Origin
     paths: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     sizes: array[int] = field(default_factory=lambda: array("q"))
     mtimes: array[int] = field(default_factory=lambda: array("q"))
+    versions: list[str] = field(default_factory=list)
     sidecars: list[str] = field(default_factory=list)
     ignored: int = 0
     hidden: int = 0
@@ -69,6 +72,37 @@ class Tree:
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def root(self) -> str:
+        """Absolute path of the folder, or the URL."""
+        return self.origin.root
+
+    def stamp(self, i: int) -> Stamp:
+        """What the listing says of a file."""
+        return Stamp(self.sizes[i], self.mtimes[i], self.versions[i])
+
+    def sort(self) -> None:
+        """Put everything in the order of the logical paths.
+
+        Raises:
+            InvalidArgument: two files have one logical path.
+        """
+        order = sorted(range(len(self.paths)), key=self.paths.__getitem__)
+        self.paths = [self.paths[i] for i in order]
+        self.names = [self.names[i] for i in order]
+        self.sizes = array("q", (self.sizes[i] for i in order))
+        self.mtimes = array("q", (self.mtimes[i] for i in order))
+        self.versions = [self.versions[i] for i in order]
+        self.sidecars.sort()
+        self.problems.sort()
+        for i in range(1, len(order)):
+            if self.paths[i] == self.paths[i - 1]:
+                both = " and ".join(ascii(name) for name in self.names[i - 1 : i + 1])
+                raise InvalidArgument(
+                    f"{both} are two spellings of one name (Unicode NFC) and would get one path in the corpus; "
+                    "rename one"
+                )
 
 
 def scan(src: str | os.PathLike[str]) -> Tree:
@@ -83,7 +117,7 @@ def scan(src: str | os.PathLike[str]) -> Tree:
     if not os.path.isdir(root):
         what = "is a file, not a folder" if os.path.exists(root) else "does not exist"
         raise InvalidArgument(f"{root} {what}: name the folder that holds the recordings")
-    tree = Tree(root)
+    tree = Tree(LocalOrigin(root))
     seen: dict[tuple[int, int], str] = {}
     folders, links = [""], list[str]()
     while folders or links:
@@ -103,7 +137,7 @@ def scan(src: str | os.PathLike[str]) -> Tree:
                     _take(tree, entry, f"{folder}/{entry.name}" if folder else entry.name, folders, links)
         except OSError as error:
             tree.problems.append(Problem(folder or root, f"folder cannot be listed: {error.strerror}"))
-    _sort(tree)
+    tree.sort()
     return tree
 
 
@@ -111,8 +145,8 @@ def _take(tree: Tree, entry: os.DirEntry[str], name: str, folders: list[str], li
     if entry.name.startswith("."):
         tree.hidden += 1
         return
-    if wrong := _wrong_name(entry.name):
-        if os.path.isdir(entry.path) or _suffix(entry.name) in AUDIO_SUFFIXES:
+    if wrong := wrong_name(entry.name):
+        if os.path.isdir(entry.path) or suffix_of(entry.name) in AUDIO_SUFFIXES:
             tree.problems.append(Problem(printable(name), f"{wrong}; rename it"))
         else:
             tree.ignored += 1
@@ -121,15 +155,15 @@ def _take(tree: Tree, entry: os.DirEntry[str], name: str, folders: list[str], li
         folders.append(name)
     elif entry.is_symlink() and os.path.isdir(entry.path):  # unlike entry.is_dir(), False where links go in a circle
         links.append(name)
-    elif _suffix(entry.name) in AUDIO_SUFFIXES:
+    elif suffix_of(entry.name) in AUDIO_SUFFIXES:
         _take_audio(tree, entry, name)
-    elif entry.name in SIDECAR_NAMES or entry.name.endswith(SIDECAR_SUFFIX):
+    elif is_sidecar(entry.name):
         tree.sidecars.append(name)
     else:
         tree.ignored += 1
 
 
-def _wrong_name(name: str) -> str:
+def wrong_name(name: str) -> str:
     """Why the name cannot be part of a logical path; '' if it can."""
     if "\\" in name or CONTROL.search(name):
         return "its name holds a backslash or a control character"
@@ -146,29 +180,25 @@ def _take_audio(tree: Tree, entry: os.DirEntry[str], name: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         tree.problems.append(Problem(name, "not a regular file"))
         return
+    take(tree, name, Stamp(status.st_size, status.st_mtime_ns))
+
+
+def take(tree: Tree, name: str, stamp: Stamp) -> None:
+    """Add an audio file to the tree."""
     tree.paths.append(name if name.isascii() else unicodedata.normalize("NFC", name))
     tree.names.append(name)
-    tree.sizes.append(status.st_size)
-    tree.mtimes.append(status.st_mtime_ns)
+    tree.sizes.append(stamp.size)
+    tree.mtimes.append(stamp.mtime_ns)
+    tree.versions.append(stamp.version)
 
 
-def _sort(tree: Tree) -> None:
-    order = sorted(range(len(tree.paths)), key=tree.paths.__getitem__)
-    tree.paths = [tree.paths[i] for i in order]
-    tree.names = [tree.names[i] for i in order]
-    tree.sizes = array("q", (tree.sizes[i] for i in order))
-    tree.mtimes = array("q", (tree.mtimes[i] for i in order))
-    tree.sidecars.sort()
-    tree.problems.sort()
-    for i in range(1, len(order)):
-        if tree.paths[i] == tree.paths[i - 1]:
-            both = " and ".join(ascii(name) for name in tree.names[i - 1 : i + 1])
-            raise InvalidArgument(
-                f"{both} are two spellings of one name (Unicode NFC) and would get one path in the corpus; rename one"
-            )
+def is_sidecar(name: str) -> bool:
+    """May a known layout read a file of this name?"""
+    return name in SIDECAR_NAMES or name.endswith(SIDECAR_SUFFIX)
 
 
-def _suffix(name: str) -> str:
+def suffix_of(name: str) -> str:
+    """The suffix of a file's name, in lower case, with its dot."""
     dot = name.rfind(".")
     return name[dot:].lower() if dot > 0 else ""
 

@@ -1,0 +1,122 @@
+"""Where recordings are read from: a folder of this machine, or, in `remote`, a URL.
+
+What is read is what was listed: a recording that changes while it is ingested is a problem, never a mixture of both.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from securedata.corpus.ingest.audio import AudioInfo, probe
+from securedata.format.cobblestone import Buffer
+
+PIECE = 4 * 1024 * 1024
+"""Bytes that are read at once. What is no larger is read as a whole, and once."""
+
+
+class Stamp(NamedTuple):
+    """What a listing says of a recording: how one sees that it is still the same.
+
+    Attributes:
+        size: bytes.
+        mtime_ns: when it was written, by the clock of the place; 0 where that is not told.
+        version: the place's own name for this content, such as an ETag; '' where it has none.
+    """
+
+    size: int
+    mtime_ns: int
+    version: str = ""
+
+
+class SourceProblem(Exception):
+    """A source that cannot be taken; the text says why, in one clause, and names nobody."""
+
+
+CHANGED = "the file changed while it was ingested; run it again"
+
+
+class Origin(ABC):
+    """The place of the recordings. Safe for many threads; nothing is written, there or here.
+
+    Attributes:
+        root: how its owner spells it: an absolute path, or a URL.
+    """
+
+    root: str
+
+    def file(self, name: str) -> str:
+        """The whole name of a file under the root, as the methods below take it."""
+        return f"{self.root}/{name}"
+
+    @abstractmethod
+    def whole(self, file: str, stamp: Stamp) -> bytes:
+        """All of a recording of at most `PIECE` bytes.
+
+        Raises:
+            SourceProblem: it cannot be read, or is not what was listed.
+            StorageError: the place as a whole cannot be read.
+        """
+
+    @abstractmethod
+    def pieces(self, file: str, stamp: Stamp) -> Iterator[Buffer]:
+        """All of a recording of any size, in pieces of at most `PIECE` bytes. Raises as `whole`."""
+
+    @abstractmethod
+    def probe(self, file: str, stamp: Stamp, path: str) -> AudioInfo:
+        """What the header of a recording says; little else is read of a large one.
+
+        Args:
+            path: the logical path, for errors.
+
+        Raises:
+            UndecodableMedia, and as `whole`.
+        """
+
+    @abstractmethod
+    def content(self, name: str) -> bytes:
+        """All of a text file under the root, such as a list of transcripts. Raises as `whole`."""
+
+
+class LocalOrigin(Origin):
+    """A folder."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def file(self, name: str) -> str:
+        return os.path.join(self.root, name)
+
+    def whole(self, file: str, stamp: Stamp) -> bytes:
+        return b"".join(self.pieces(file, stamp))
+
+    def pieces(self, file: str, stamp: Stamp) -> Iterator[bytes]:
+        _check(file, stamp)
+        try:
+            with open(file, "rb", buffering=0) as source:
+                while piece := source.read(PIECE):
+                    yield piece
+        except OSError as error:
+            raise SourceProblem(f"the file cannot be read: {error.strerror}") from error
+        _check(file, stamp)
+
+    def probe(self, file: str, stamp: Stamp, path: str) -> AudioInfo:
+        return probe(file, path=path)
+
+    def content(self, name: str) -> bytes:
+        try:
+            with open(self.file(name), "rb") as source:
+                return source.read()
+        except OSError as error:
+            raise SourceProblem(f"cannot be read: {error.strerror}") from error
+
+
+def _check(file: str, stamp: Stamp) -> None:
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        raise SourceProblem(f"the file cannot be read: {error.strerror}") from error
+    if (status.st_size, status.st_mtime_ns) != (stamp.size, stamp.mtime_ns):
+        raise SourceProblem(CHANGED)

@@ -1,0 +1,281 @@
+"""Recordings behind a URL: listed once, read as streams and by ranges, and never put on this machine's disk.
+
+`s3://` goes the way of our own storage: listings over boto3, bodies over libcurl, endpoint and credentials as boto3
+finds them. Any other scheme is served by fsspec, which takes its options from its own configuration.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from securedata.corpus.ingest.audio import AudioInfo, probe, probe_ranges
+from securedata.corpus.ingest.origin import CHANGED, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
+from securedata.corpus.ingest.walk import (
+    AUDIO_SUFFIXES,
+    Problem,
+    Tree,
+    is_sidecar,
+    printable,
+    scan,
+    suffix_of,
+    take,
+    wrong_name,
+)
+from securedata.errors import AccessDenied, InvalidArgument, NotFound, StorageUnreachable
+from securedata.format.cobblestone import Buffer
+from securedata.storage.s3 import S3Storage
+
+OPTIONS = ("profile", "region", "endpoint_url")
+"""Of a source on S3; credentials are not among them."""
+
+_MTIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+_VERSIONS = ("ETag", "etag", "md5Hash", "generation")
+
+
+class _Found(NamedTuple):
+    """One file of a listing; `name` is relative to the root."""
+
+    name: str
+    stamp: Stamp
+
+
+class RemoteOrigin(Origin):
+    """A URL that can be listed and read by range."""
+
+    def __init__(self, url: str) -> None:
+        self.root = url
+
+    @abstractmethod
+    def listing(self) -> Iterator[_Found]:
+        """All files under the root. Raises NotFound, AccessDenied, StorageUnreachable."""
+
+    @abstractmethod
+    def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
+        """`length` bytes from `offset`, which the recording has; raises as `whole`."""
+
+    def scan(self) -> Tree:
+        """The audio files under the root, as `walk.scan` lists those of a folder."""
+        tree = Tree(self)
+        for found in self.listing():
+            _take(tree, found)
+        tree.sort()
+        return tree
+
+    def whole(self, file: str, stamp: Stamp) -> bytes:
+        return bytes(self.read_at(file, 0, stamp.size, stamp)) if stamp.size else b""
+
+    def pieces(self, file: str, stamp: Stamp) -> Iterator[Buffer]:
+        for at in range(0, stamp.size, PIECE):
+            yield self.read_at(file, at, min(PIECE, stamp.size - at), stamp)
+
+    def probe(self, file: str, stamp: Stamp, path: str) -> AudioInfo:
+        if stamp.size <= PIECE:
+            return probe(self.whole(file, stamp), path=path)
+        return probe_ranges(lambda at, length: self.read_at(file, at, length, stamp), stamp.size, path=path)
+
+    def _name(self, file: str) -> str:
+        return file[len(self.root) + 1 :]
+
+
+class S3Origin(RemoteOrigin):
+    """A prefix of a bucket."""
+
+    def __init__(self, url: str, options: Mapping[str, str]) -> None:
+        super().__init__(url)
+        self._storage = S3Storage(url, options)
+
+    def listing(self) -> Iterator[_Found]:
+        try:
+            for entry in self._storage.list():
+                yield _Found(entry.key, Stamp(entry.size, round(entry.time * 1e6) * 1000, entry.version))
+        except NotFound as error:
+            text = f"{error}; check the name, --source-endpoint-url and --source-region"
+            raise NotFound(text, root=self.root) from error
+        except AccessDenied as error:
+            text = f"{self.root} cannot be listed: {error}; --source-profile names the profile of AWS that may"
+            raise AccessDenied(text, root=self.root) from error
+
+    def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
+        try:
+            body, version = self._storage.get_part(self._name(file), offset, length)
+        except NotFound as error:
+            raise SourceProblem("the object went away while it was ingested") from error
+        except AccessDenied as error:
+            raise SourceProblem("the object cannot be read: your credentials are refused") from error
+        if version != stamp.version or len(body) != length:
+            raise SourceProblem(CHANGED)
+        return body
+
+    def content(self, name: str) -> bytes:
+        try:
+            return bytes(self._storage.get(name))
+        except (NotFound, AccessDenied) as error:
+            raise SourceProblem("cannot be read: it is missing, or your credentials are refused") from error
+
+
+class FsspecOrigin(RemoteOrigin):
+    """Whatever fsspec can open."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        from fsspec.core import url_to_fs
+
+        _refuse_caches(url)
+        try:
+            self._fs, self._base = url_to_fs(url)
+        except ImportError as error:
+            raise InvalidArgument(f"{url}: {error}", root=url) from error
+        except Exception as error:  # every file system has errors of its own
+            raise StorageUnreachable(f"{url} cannot be opened: {_said(error)}", root=url) from error
+
+    def listing(self) -> Iterator[_Found]:
+        self._fs.invalidate_cache()
+        try:
+            found = self._fs.find(self._base, detail=True)
+        except FileNotFoundError as error:
+            raise NotFound(f"{self.root} does not exist", root=self.root) from error
+        except PermissionError as error:
+            raise AccessDenied(f"{self.root} cannot be listed: {_said(error)}", root=self.root) from error
+        except Exception as error:  # every file system has errors of its own
+            raise StorageUnreachable(f"{self.root} cannot be listed: {_said(error)}", root=self.root) from error
+        for path, info in found.items():
+            yield _Found(path[len(self._base) :].lstrip("/"), _stamp(info))
+
+    def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
+        body: bytes = self._read(self._name(file), offset, offset + length)
+        if len(body) != length:
+            raise SourceProblem(CHANGED)
+        return body
+
+    def whole(self, file: str, stamp: Stamp) -> bytes:
+        body = super().whole(file, stamp)
+        self._check(file, stamp)
+        return body
+
+    def pieces(self, file: str, stamp: Stamp) -> Iterator[Buffer]:
+        yield from super().pieces(file, stamp)
+        self._check(file, stamp)
+
+    def content(self, name: str) -> bytes:
+        return self._read(name, None, None)
+
+    def _read(self, name: str, start: int | None, end: int | None) -> bytes:
+        try:
+            return bytes(self._fs.cat_file(self._path(name), start=start, end=end))
+        except FileNotFoundError as error:
+            raise SourceProblem("the file went away while it was ingested") from error
+        except Exception as error:  # every file system has errors of its own
+            raise SourceProblem(f"the file cannot be read: {_said(error)}") from error
+
+    def _check(self, file: str, stamp: Stamp) -> None:
+        path = self._path(self._name(file))
+        try:
+            self._fs.invalidate_cache(path)
+            now = _stamp(self._fs.info(path))
+        except Exception as error:  # every file system has errors of its own
+            raise SourceProblem(f"the file cannot be looked at: {_said(error)}") from error
+        if now != stamp:
+            raise SourceProblem(CHANGED)
+
+    def _path(self, name: str) -> str:
+        return f"{self._base.rstrip('/')}/{name}" if self._base else name
+
+
+def tree_of(src: str | os.PathLike[str], options: Mapping[str, str] | None = None) -> Tree:
+    """List the audio files under a folder or a URL.
+
+    Args:
+        options: `OPTIONS` of a source on S3.
+
+    Raises:
+        InvalidArgument: no folder, a URL that cannot be one, or two files with one logical path.
+        NotFound, AccessDenied, StorageUnreachable: of a URL.
+    """
+    origin = origin_of(src, options or {})
+    return scan(origin.root) if isinstance(origin, LocalOrigin) else origin.scan()
+
+
+def origin_of(src: str | os.PathLike[str], options: Mapping[str, str]) -> LocalOrigin | RemoteOrigin:
+    """The place behind a path or URL. Raises as `tree_of`."""
+    text = os.fspath(src)
+    if not is_url(text):
+        found: LocalOrigin | RemoteOrigin = LocalOrigin(os.path.abspath(text))
+    elif text.partition("://")[0] in ("file", "local"):
+        found = LocalOrigin(os.path.abspath(text.partition("://")[2]))
+    elif urlsplit(text).password is not None:
+        raise InvalidArgument("SRC holds a password: URLs get into logs; leave it to the configuration of its scheme")
+    elif text.startswith("s3://"):
+        return S3Origin(text.rstrip("/"), options)
+    else:
+        found = FsspecOrigin(text.rstrip("/"))
+    if options:
+        given = ", ".join(f"--source-{name.replace('_', '-')}" for name in options)
+        raise InvalidArgument(f"{given}: for a source on S3 (s3://...), which {found.root} is not")
+    return found
+
+
+def is_url(text: str) -> bool:
+    """Is it a URL rather than a path?"""
+    return "://" in text
+
+
+def _take(tree: Tree, found: _Found) -> None:
+    name = found.name
+    parts = name.split("/")
+    if not name or name.endswith("/"):  # the mark that some tools leave for a folder
+        return
+    if any(part.startswith(".") for part in parts):
+        tree.hidden += 1
+    elif wrong := "one of its folders has no name" if "" in parts else wrong_name(name):
+        if suffix_of(parts[-1]) in AUDIO_SUFFIXES:
+            tree.problems.append(Problem(printable(name), f"{wrong}; rename it"))
+        else:
+            tree.ignored += 1
+    elif suffix_of(parts[-1]) in AUDIO_SUFFIXES:
+        take(tree, name, found.stamp)
+    elif is_sidecar(parts[-1]):
+        tree.sidecars.append(name)
+    else:
+        tree.ignored += 1
+
+
+def _refuse_caches(url: str) -> None:
+    """No plaintext on disk: what keeps what it reads in files is refused, wherever it stands in a chain."""
+    from fsspec import get_filesystem_class
+    from fsspec.implementations.cached import CachingFileSystem
+
+    for hop in url.split("::"):
+        scheme = hop.partition("://")[0]
+        try:
+            kind = get_filesystem_class(scheme)
+        except (ValueError, ImportError) as error:
+            raise InvalidArgument(f"{url}: fsspec cannot serve {scheme}://: {error}", root=url) from error
+        if issubclass(kind, CachingFileSystem):
+            raise InvalidArgument(f"{url}: {scheme} would put the recordings on this machine's disk; leave it out")
+
+
+def _stamp(info: Mapping[str, Any]) -> Stamp:
+    version = next((str(info[name]) for name in _VERSIONS if info.get(name)), "")
+    return Stamp(int(info.get("size") or 0), next((_ns(info[name]) for name in _MTIMES if info.get(name)), 0), version)
+
+
+def _ns(value: Any) -> int:
+    """Nanoseconds since the epoch of what file systems give for a time; 0 where that is nothing known."""
+    if isinstance(value, str):
+        try:
+            value = datetime.datetime.fromisoformat(value)
+        except ValueError:
+            return 0
+    if isinstance(value, datetime.datetime):
+        value = value.timestamp()
+    return round(value * 1e6) * 1000 if isinstance(value, (int, float)) else 0
+
+
+def _said(error: Exception) -> str:
+    """What a library says, without the name of a recording, which stands in quotes behind an errno."""
+    return getattr(error, "strerror", None) or f"{type(error).__name__}"
