@@ -1,0 +1,235 @@
+"""From one bucket into another: in memory only, with credentials of its own, again after a kill, and its errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from securedata.corpus.commit import Writer
+from securedata.corpus.config import load, resolve, write_entry
+from securedata.corpus.ingest.pipeline import ingest
+from securedata.corpus.ingest.sources import list_sources
+from securedata.corpus.opening import open_corpus
+from securedata.errors import AccessDenied, InvalidArgument, NotFound
+from tests.cloud.corpora import Cloud, keys_in, many_clips
+from tests.cloud.forward import forward
+from tests.commandline import PATTERN, Run, runner
+from tests.kit import Clip, Root, clip, some_clips
+from tests.servers import ADMIN, TRAINER
+from tests.tree import ROOT
+
+pytestmark = pytest.mark.xdist_group("servers")
+
+RAW = "raw"
+LIMIT = 8 * 1024
+"""Bytes that a file of this machine may have while the command runs; every recording has more."""
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(capsys)
+
+
+def put(cloud: Cloud, clips: list[Clip], bucket: str = RAW, **others: bytes) -> str:
+    """Recordings as plaintext in a bucket, and other objects beside them."""
+    client = cloud.weed.client()
+    if bucket not in [one["Name"] for one in client.list_buckets()["Buckets"]]:
+        client.create_bucket(Bucket=bucket)
+    for one in clips:
+        client.put_object(Bucket=bucket, Key=f"{cloud.prefix}/{one.path}", Body=one.data)
+    for name, content in others.items():
+        client.put_object(Bucket=bucket, Key=f"{cloud.prefix}/{name}", Body=content)
+    return f"s3://{bucket}/{cloud.prefix}"
+
+
+def sealed(root: Root) -> dict[str, bytes]:
+    with open_corpus(root.reference) as corpus:
+        return {path: bytes(corpus.read(path)) for path in corpus.table["path"].to_pylist()}
+
+
+def contents(clips: list[Clip]) -> dict[str, bytes]:
+    return {one.path: one.data for one in clips}
+
+
+# ---------------------------------------------------------------------------------------------- nothing on the disk
+
+
+def watched(box: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run the command with everything that a program may write to inside `box`; also the paths that it wrote to."""
+    log = box / "log"
+    box.mkdir(exist_ok=True)
+    homes = {f"XDG_{name}_HOME": str(box / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
+    environment = {**os.environ, **homes, "HOME": str(box), "TMPDIR": str(box), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment["PYTHONPATH"] = str(ROOT)
+    command = [sys.executable, "-m", "tests.watched", str(LIMIT), str(log), *arguments]
+    done = subprocess.run(command, cwd=box, env=environment, capture_output=True, text=True)
+    return done, log.read_text().splitlines()
+
+
+def test_none_of_it_reaches_the_local_disk(cloud: Cloud, tmp_path: Path) -> None:
+    words = [f"the quick brown fox number {n} jumps over the lazy dog" for n in range(5)]
+    clips = [clip(f"ann/utt{n}.{kind}", 3, seed=n) for n, kind in enumerate(("wav", "flac", "ogg", "mp3"))]
+    clips.append(clip("ben/long.wav", 200, seed=9, speaker="ben"))  # read and put in pieces
+    assert len(clips[-1].data) > 6_000_000
+    assert min(len(one.data) for one in clips) > LIMIT
+    rows = [{"audio_filepath": one.path, "speaker": one.speaker, "text": words[n]} for n, one in enumerate(clips)]
+    manifest = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    source = put(cloud, clips, **{"train.jsonl": manifest})
+    root = cloud.make("sealed", [])
+    box = tmp_path / "box"
+    (box / "config" / "securedata").mkdir(parents=True)
+    config = Path(os.environ["XDG_CONFIG_HOME"]) / "securedata" / "config.toml"
+    (box / "config" / "securedata" / "config.toml").write_text(config.read_text())
+
+    done, written = watched(box, "encrypt", source, root.name, "--manifest", "train.jsonl", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["added"] == 5
+    assert sealed(root) == contents(clips)
+    with open_corpus(root.reference) as corpus:
+        assert sorted(corpus.table["transcript"].to_pylist()) == words
+
+    # what it opened for writing: what it remembers of generations, and nothing else
+    own = (str(box / "state"), "/dev/null")
+    assert [path for path in written if not path.startswith(own)] == []
+    assert any(path.startswith(own[0]) for path in written), "the watch sees what is written"
+    plain = [piece for one in clips for piece in (one.data[at : at + 64] for at in range(0, len(one.data), 50_000))]
+    for file in box.rglob("*"):
+        if file.is_file():
+            content = file.read_bytes()
+            assert not any(piece in content for piece in plain), file
+            assert not any(word.encode() in content for word in words), file
+
+
+def test_the_watch_notices_plaintext(cloud: Cloud, tmp_path: Path) -> None:
+    """A target on this machine: there the limit holds for what is sealed, as it would for plaintext."""
+    source = put(cloud, [clip("ann/a.wav", 3)])
+    done, written = watched(tmp_path / "box", "encrypt", source, "./sealed", *PATTERN)
+    assert done.returncode == 1
+    assert "File too large" in done.stderr
+    assert any("/objects/" in path for path in written)
+
+
+# ------------------------------------------------------------------------------------------------- whose credentials
+
+
+def test_a_source_has_credentials_and_endpoint_of_its_own(
+    cloud: Cloud, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = put(cloud, some_clips())
+    root = cloud.make("sealed", [])
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    profiles = [("owner", ADMIN), ("reader", ADMIN), ("stranger", ("NOBODY", "nothing"))]
+    lines = [f"[{name}]\naws_access_key_id={key}\naws_secret_access_key={secret}\n" for name, (key, secret) in profiles]
+    (tmp_path / "credentials").write_text("".join(lines))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    entry = load()[root.name]
+    place = {"profile": "owner", "endpoint_url": cloud.weed.endpoint, "region": "us-east-1"}
+    write_entry(root.name, type(entry)(entry.root, entry.name, entry.kms, entry.pins, place))
+    with forward(cloud.weed.endpoint) as own:
+        there = ("--source-endpoint-url", f"http://127.0.0.1:{own.port}", "--source-region", "us-east-1")
+        done = run("encrypt", source, root.name, *PATTERN, *there, "--source-profile", "reader", "--json")
+        assert done.code == 0, done.err
+        assert done.json["added"] == 6
+        methods = {line.split(" ")[0] for line in own.requests}
+        assert methods == {"GET"}
+        assert not any("/voice/" in line for line in own.requests), "the corpus is not reached through it"
+        denied = run("encrypt", source, root.name, *PATTERN, *there, "--source-profile", "stranger")
+        assert denied.code == 1
+        assert "credentials" in denied.error
+        missing = run("encrypt", source, root.name, *PATTERN, *there, "--source-profile", "nobody")
+        assert missing.code == 1
+        assert "nobody" in missing.error
+    unreachable = run("encrypt", source, root.name, *PATTERN, *there, "--source-profile", "reader")
+    assert unreachable.code == 1
+    assert "check endpoint and network" in unreachable.error
+
+
+def test_errors_say_what_to_do(cloud: Cloud, become: Any) -> None:
+    with pytest.raises(NotFound, match=r"there is no bucket no-such-bucket; .*--source-endpoint-url"):
+        list_sources("s3://no-such-bucket/x", one_subject="x")
+    with pytest.raises(InvalidArgument, match=r"s3://voice/t-.* holds no recordings"):
+        list_sources(f"s3://voice/{cloud.prefix}", one_subject="x")
+    source = put(cloud, some_clips())
+    with pytest.raises(InvalidArgument, match="holds no recordings"):
+        list_sources(f"{source}/ann/utt0.wav", one_subject="x")
+    with pytest.raises(InvalidArgument, match=r"train\.tsv.*missing"):
+        list_sources(source, manifest="train.tsv")
+    become(TRAINER, "")
+    with pytest.raises(AccessDenied, match=r"cannot be listed: .*--source-profile"):
+        list_sources(source, one_subject="x")
+
+
+# ------------------------------------------------------------------------------------------------------------- again
+
+
+def test_a_rerun_only_lists(cloud: Cloud, run: Run) -> None:
+    clips = some_clips()
+    source = put(cloud, clips)
+    root = cloud.make("sealed", [])
+    with forward(cloud.weed.endpoint) as own:
+        there = (*PATTERN, "--source-endpoint-url", f"http://127.0.0.1:{own.port}", "--json")
+        assert run("encrypt", source, root.name, *there).json["added"] == 6
+        own.requests.clear()
+        assert run("encrypt", source, root.name, *there).json["unchanged"] == 6
+        assert len(own.requests) == 1
+        assert "list-type=2" in own.requests[0]
+        assert run("encrypt", source, root.name, *there, "--checksum").json["unchanged"] == 6
+        assert sum(".wav " in line or ".flac " in line or ".ogg " in line for line in own.requests) == 6
+    one = clips[0]
+    time.sleep(1.1)  # listings tell whole seconds
+    put(cloud, [Clip(one.path, one.data[:-2] + b"\x12\x34")])
+    changed = run("encrypt", source, root.name, *PATTERN, "--json")
+    assert (changed.code, changed.json["conflicts"]) == (1, [one.path])
+    assert run("encrypt", source, root.name, *PATTERN, "--replace", "--json").json["replaced"] == 1
+
+
+def test_what_changes_or_goes_meanwhile_is_a_problem(cloud: Cloud) -> None:
+    long = clip("ann/long.wav", 200)
+    clips = [*some_clips(), long]
+    source = put(cloud, clips)
+    root = cloud.make("sealed", [])
+    sources = list_sources(source, speaker_pattern="{speaker}/{utterance}")
+    one, two = clips[0], clips[1]
+    put(cloud, [Clip(one.path, one.data[:-2] + b"\x12\x34"), Clip(long.path, long.data[:-2] + b"\x12\x34")])
+    cloud.weed.client().delete_object(Bucket=RAW, Key=f"{cloud.prefix}/{two.path}")
+    report = ingest(sources, Writer(root.reference))
+    assert {problem.path: problem.reason for problem in report.problems} == {
+        one.path: "the file changed while it was ingested; run it again",
+        long.path: "the file changed while it was ingested; run it again",
+        two.path: "the object went away while it was ingested",
+    }
+    assert report.added == 4
+
+
+def test_killed_and_run_again(cloud: Cloud, run: Run) -> None:
+    """From bucket to bucket, kill -9 once some of it is sealed: the rerun leaves each recording there once."""
+    clips = many_clips(80)
+    source = put(cloud, clips)
+    root = cloud.make("sealed", [])
+    command = [sys.executable, "-m", "tests.impatient", "10", "encrypt", source, root.name, *PATTERN, "--threads", "2"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end = time.monotonic() + 60
+    while sum("/objects/" in key for key in keys_in(cloud.weed, root)) < 25:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "it had ended before it was killed"
+    before = len(open_corpus(root.reference))
+    assert before < 80
+    done = run("encrypt", source, root.name, *PATTERN, "--json")
+    assert done.code == 0, done.err
+    assert (done.json["added"], done.json["unchanged"]) == (80 - before, before)
+    assert sealed(root) == contents(clips)
+    checked = run("verify", root.name, "--json").json
+    assert (checked["ok"], checked["objects_opened"]) == (True, 80)
+    assert resolve(root.name).root == root
