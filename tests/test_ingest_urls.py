@@ -294,11 +294,15 @@ def test_from_a_zip_in_a_bucket(tmp_path: Path, raw: str, run: Run) -> None:
     with zipfile.ZipFile(packed, "w") as archive:
         for one in some_clips():
             archive.writestr(f"voices/{one.path}", one.data)
+        rows = "".join(f"{one.path},{one.speaker}\n" for one in some_clips()[:4])
+        archive.writestr("voices/some.csv", f"path,speaker\n{rows}")
     with fsspec.open(f"{raw}/all.zip", "wb") as file:
         file.write(packed.getvalue())
     done = run("encrypt", f"zip://voices::{raw}/all.zip", tmp_path / "sealed", *PATTERN, "--json")
     assert done.code == 0, done.err
     assert done.json["added"] == 6
+    sources = list_sources(f"zip://voices::{raw}/all.zip", manifest="some.csv", only_listed=True)
+    assert column(sources, "path") == [one.path for one in some_clips()[:4]]
 
 
 def test_the_command_takes_a_url(tmp_path: Path, raw: str, run: Run) -> None:
