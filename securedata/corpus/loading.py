@@ -15,7 +15,7 @@ from securedata.corpus.index import Index
 from securedata.corpus.parts import read_table
 from securedata.corpus.place import Place
 from securedata.corpus.schema import SCHEMA, TRAINING
-from securedata.errors import CorpusGone, NotACorpus, NotFound, PartMissing
+from securedata.errors import AccessDenied, CorpusGone, NotACorpus, NotFound, PartMissing
 from securedata.keys.grant import Grant
 from securedata.keys.kms import patiently
 from securedata.storage.base import Storage
@@ -85,7 +85,7 @@ def or_no_corpus(reference: Reference, storage: Storage, read: Callable[[], _T])
     try:
         return read()
     except NotFound as error:
-        if reference.pins or any(True for _ in storage.list("objects/")):
+        if reference.pins or _has_objects(storage):
             raise CorpusGone(
                 f"the corpus is gone: {reference.root} has no head any more; restore it from a backup, "
                 "from head.prev or from an older version of the storage; if it was moved, change root in the "
@@ -96,6 +96,13 @@ def or_no_corpus(reference: Reference, storage: Storage, read: Callable[[], _T])
             f"there is no corpus at {reference.root}: check the path, or make one with 'securedata init'",
             root=reference.root,
         ) from error
+
+
+def _has_objects(storage: Storage) -> bool:
+    try:
+        return any(True for _ in storage.list("objects/"))
+    except AccessDenied:  # whoever may not look takes it for no corpus
+        return False
 
 
 def _index(storage: Storage, head: Head, options: Options) -> Index:

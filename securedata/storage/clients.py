@@ -149,6 +149,11 @@ def _new_session(profile: str | None) -> Any:
 _models: Any = None
 
 
+def way_to(url: str) -> tuple[str, str]:
+    """CA bundle and proxy for any other server, found as they are for S3; the proxy is "" for none."""
+    return _ca_bundle(_new_session(None)), _proxy(url)
+
+
 def _ca_bundle(session: Any) -> str:
     """The file that botocore would verify servers with."""
     from botocore.httpsession import where

@@ -8,12 +8,13 @@ from securedata.storage.base import Storage
 from securedata.storage.clients import Credentials
 from securedata.storage.local import LocalStorage
 from securedata.storage.s3 import S3Storage
+from securedata.storage.web import WebStorage
 
 
 def open_storage(
     root: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
 ) -> Storage:
-    """The storage of a root: a local path, a `file://` URL, `s3://bucket/prefix`, or a URL that fsspec knows.
+    """The storage of a root: a local path, `file://`, `s3://bucket/prefix`, `https://`, or a URL that fsspec knows.
 
     Args:
         options: profile, region and endpoint_url, where the storage takes them.
@@ -29,6 +30,8 @@ def open_storage(
         return LocalStorage(rest)
     if scheme == "s3":
         return S3Storage(root, options, credentials)
+    if scheme in ("http", "https"):
+        return WebStorage(root)
     from securedata.storage.fsspecstore import FsspecStorage  # fsspec takes a while to import
 
     return FsspecStorage(root)

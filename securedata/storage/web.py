@@ -1,0 +1,151 @@
+"""Storage on a web server, to read from: whatever answers GET with ranges, as nginx, a CDN or a public bucket do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NoReturn
+from urllib.parse import quote
+
+from securedata.errors import (
+    AccessDenied,
+    InvalidArgument,
+    LimitExceeded,
+    NotFound,
+    SecuredataError,
+    StorageUnreachable,
+)
+from securedata.storage.base import Buffer, Entry, Storage, Wanted
+from securedata.storage.clients import way_to
+from securedata.storage.curl import Answer, Get, engine, waited
+
+_IN_FLIGHT = 256 * 1024 * 1024
+_AS_IT_STANDS = "%/:[]~!$&'()*+,;=@"
+
+
+class WebStorage(Storage):
+    """A folder of a web server. What is below it is written elsewhere, and cannot be listed here."""
+
+    def __init__(self, url: str) -> None:
+        """Contacts nobody.
+
+        Raises:
+            InvalidArgument: a URL without a host, or with a user, a password or a query.
+        """
+        scheme, _, rest = url.partition("://")
+        host = rest.partition("/")[0]
+        if not host or "@" in host or "?" in rest or "#" in rest:
+            where = f"{scheme}://..."  # what is wrong with the rest may be a secret in it
+            text = "a root on a web server is https://HOST/FOLDER, without user, password or query"
+            raise InvalidArgument(f"{where} is no root: {text}", root=where)
+        self.url = url.rstrip("/")
+        self._base = quote(self.url, safe=_AS_IT_STANDS)  # as people write it, or escaped already
+        self._way: tuple[str, str] | None = None
+
+    def __repr__(self) -> str:
+        return f"WebStorage({self.url!r})"
+
+    # ------------------------------------------------------------ read
+
+    def get(self, key: str, limit: int | None = None) -> Buffer:
+        return self.get_versioned(key, limit)[0]
+
+    def get_versioned(self, key: str, limit: int | None = None) -> tuple[Buffer, str]:
+        most = limit if limit is not None else 2**40
+        for _, got in self._fetch([Get(self._place(key), limit=most)], [key], _IN_FLIGHT):
+            if isinstance(got, SecuredataError):
+                raise got
+            if got.status == 413:
+                count = got.size or f"more than {most}"
+                raise LimitExceeded(f"{key} of {self.url} has {count} bytes, above the limit of {most}", root=self.url)
+            return got.body, got.etag
+        raise AssertionError("unreachable")
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
+        found: dict[int, Buffer] = {}
+        for at, got in self.get_many([Wanted(key, offset, length) for offset, length in ranges], _IN_FLIGHT):
+            if isinstance(got, SecuredataError):
+                raise got
+            found[at] = got
+        return [found[at] for at in range(len(ranges))]
+
+    def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+        """Side by side, each as it lands; see `Storage.get_many`."""
+        places = [at for at, one in enumerate(wanted) if one.length > 0]
+        for at, one in enumerate(wanted):
+            if one.length <= 0:
+                yield at, b""
+        asked = [wanted[at] for at in places]
+        gets = [Get(self._place(one.key), one.offset, one.length, least=one.least) for one in asked]
+        for number, got in self._fetch(gets, [one.key for one in asked], in_flight):
+            one = asked[number]
+            if isinstance(got, SecuredataError):
+                yield places[number], got
+            elif got.status == 413 or (got.status == 200 and one.offset):
+                text = (
+                    f"{one.key} of {self.url}: the server ignores ranges, which reading a part needs: use another one"
+                )
+                yield places[number], StorageUnreachable(text, root=self.url)
+            else:  # 416: the range begins behind the end, and nothing is there
+                yield places[number], got.body if got.status != 416 else b""
+
+    def waited(self) -> float:
+        return waited()
+
+    def _fetch(
+        self, gets: Sequence[Get], keys: Sequence[str], in_flight: int
+    ) -> Iterator[tuple[int, Answer | SecuredataError]]:
+        if self._way is None:
+            self._way = way_to(self.url)
+        for at, outcome in engine(*self._way).fetch(gets, lambda: None, in_flight=in_flight):
+            yield at, self._outcome(f"{keys[at]} of {self.url}", outcome)
+
+    def _outcome(self, where: str, outcome: Answer | StorageUnreachable) -> Answer | SecuredataError:
+        if isinstance(outcome, StorageUnreachable):
+            return StorageUnreachable(f"{where}: {outcome}; check the address and the network", root=self.url)
+        if outcome.status in (200, 206, 413, 416):
+            return outcome
+        if outcome.status in (404, 410):
+            return NotFound(f"{where} does not exist", root=self.url)
+        if outcome.status in (401, 403):
+            return AccessDenied(f"{where}: refused or missing (HTTP status {outcome.status})", root=self.url)
+        advice = "name the address that it leads to" if 300 <= outcome.status < 400 else "check the address"
+        return StorageUnreachable(f"{where}: HTTP status {outcome.status}; {advice}", root=self.url)
+
+    def _place(self, key: str) -> str:
+        return f"{self._base}/{quote(key, safe='/~')}"
+
+    # ------------------------------------------------------------ what a web server is not asked
+
+    def check_writable(self, single_writer: bool = False) -> None:
+        """No web server is written to.
+
+        Raises:
+            InvalidArgument
+        """
+        raise InvalidArgument(
+            f"{self.url} is a web server, from which a corpus is only read: write to the storage behind it, as s3:// "
+            "or a folder",
+            root=self.url,
+        )
+
+    def put_new(self, key: str, pieces: Iterable[Buffer]) -> float:
+        self._refuse("written to")
+
+    def replace(self, key: str, data: Buffer, version: str | None) -> None:
+        self._refuse("written to")
+
+    def make_durable(self) -> None:
+        """Nothing is ever put here."""
+
+    def delete(self, key: str) -> None:
+        self._refuse("written to")
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        self._refuse("listed")
+
+    def now(self) -> float:
+        self._refuse("asked for its time")
+
+    def _refuse(self, what: str) -> NoReturn:
+        text = f"{self.url} is a web server, which cannot be {what}: do this on the storage behind it"
+        raise AccessDenied(text, root=self.url)
