@@ -47,7 +47,7 @@ test: lint  ## lint, then the tests: about 10 minutes on 2 cores
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup
 
 test-full: lint  ## lint, then every test, the exhaustive and random-kill matrices included: hours
-	SECUREDATA_FULL=1 $(PY) -m pytest -n $(JOBS) --dist loadgroup -o timeout=7200
+	SECUREDATA_FULL=1 $(PY) -m pytest -n $(JOBS) --dist loadgroup
 
 lint: $(STAMP)  ## ruff, mypy (strict), import-linter
 	$(PY) -m ruff check .

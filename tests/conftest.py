@@ -7,14 +7,19 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import hypothesis
 import pytest
 
 FULL = os.environ.get("SECUREDATA_FULL") == "1"
+"""Whether matrices are gone through whole (`make test-full`), or a sample of them."""
+
+if FULL:  # an exhaustive test is no hung one; this holds for whatever command starts it
+    os.environ.setdefault("PYTEST_TIMEOUT", "1800")
 
 # Two test processes on two cores: more threads in each would only take turns.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,10 +69,13 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, matplotlib_home: Path) ->
         sys.modules["securedata.filesystem"].SecuredataFileSystem.clear_instance_cache()
 
 
-@pytest.fixture(scope="session")
-def whole() -> bool:
-    """Whether to go through a matrix whole (`make test-full`) or to take a sample of it."""
-    return FULL
+Note = Callable[[str], None]
+
+
+@pytest.fixture
+def note(record_property: Callable[[str, object], None]) -> Note:
+    """Takes what a reader of the summary has to know of a test that passes: how far it looked."""
+    return partial(record_property, "note")
 
 
 # ------------------------------------------------------------------------------------- tests that wait for test-full
@@ -96,6 +104,10 @@ def pytest_testnodedown(node: object) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        said = [str(value) for name, value in report.user_properties if name == "note"]
+        if said and report.when == "call":
+            terminalreporter.write_line(f"{report.nodeid}: {'; '.join(said)}")
     left = config.stash.get(LEFT, 0)
     if left:
         terminalreporter.write_line(f"{left} exhaustive tests are left to `make test-full` (SECUREDATA_FULL=1)")

@@ -266,8 +266,14 @@ def see(run: Run, world: World, roles: list[Role], thorough: bool) -> World:
 
 
 def explore(
-    start: tuple[Reference, MemoryStorage], scenario: str, preemptions: int, faults: int, share: float = 1.0
+    start: tuple[Reference, MemoryStorage],
+    scenario: str,
+    preemptions: int,
+    faults: int,
+    share: float = 1.0,
+    seed: int = 0,
 ) -> int:
-    explorer = Explorer(share)
+    """How many schedules it took to go through them."""
+    explorer = Explorer(share, seed)
     explorer.each(lambda choose: play(start, scenario, choose, preemptions, faults, explorer.runs % 20 == 0))
     return explorer.runs

@@ -32,7 +32,6 @@ from securedata.format.header import FIXED, MAX_HEADER, Header, Kind
 from securedata.format.ranges import open_range
 from securedata.format.sealed import Expect, open_into, open_stream, open_whole, seal
 from securedata.testing.memory import MemoryStorage
-from tests.conftest import FULL
 from tests.little import make, open_quietly, row, table, writer_of
 
 KEY = bytes(range(32))
@@ -207,16 +206,27 @@ BORDERS = sorted(
 )
 
 
-@pytest.mark.parametrize("length", range(len(SEALED)) if FULL else BORDERS)
-def test_every_truncation(length: int) -> None:
-    cut = SEALED[:length]
-    wanted = {Truncated} if length else {NotSealed}
-    assert refused(cut, KNOWN) <= wanted | {AuthenticationFailed}
-    assert refused(cut, KNOWN, ["whole", "into a buffer"]) == wanted
-    with pytest.raises(FormatError) as caught:
-        ranged(cut, KNOWN, SIZE - 1, 1)
-    assert type(caught.value) in wanted
-    check_text(caught.value)
+def truncations(lengths: Iterable[int]) -> None:
+    for length in lengths:
+        cut = SEALED[:length]
+        wanted = {Truncated} if length else {NotSealed}
+        assert refused(cut, KNOWN) <= wanted | {AuthenticationFailed}, length
+        assert refused(cut, KNOWN, ["whole", "into a buffer"]) == wanted, length
+        with pytest.raises(FormatError) as caught:
+            ranged(cut, KNOWN, SIZE - 1, 1)
+        assert type(caught.value) in wanted, length
+        check_text(caught.value)
+
+
+@pytest.mark.parametrize("length", BORDERS)
+def test_truncations_around_borders(length: int) -> None:
+    truncations([length])
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("slice_", range(16))
+def test_every_truncation(slice_: int) -> None:
+    truncations(range(slice_, len(SEALED), 16))
 
 
 @pytest.mark.parametrize("length", BORDERS)

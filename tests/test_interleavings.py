@@ -7,6 +7,8 @@ write may be where an actor is killed and run again, or where storage's answer i
 from __future__ import annotations
 
 import os
+import random
+import secrets
 import tempfile
 from collections.abc import Iterator
 
@@ -17,9 +19,13 @@ from hypothesis import strategies as st
 from securedata.corpus import plan
 from securedata.corpus.config import Reference
 from securedata.testing.memory import MemoryStorage
-from tests.conftest import FULL
-from tests.interleave import listed
+from tests.conftest import FULL, Note
+from tests.interleave import Explorer, TooManySchedules, listed
 from tests.scenarios import SCENARIOS, begin, explore, play
+
+SCHEDULES = 2_500
+"""Drawn of those with two switches and a fault. A scenario has some 100,000 of them, an hour of one core; these take 80
+seconds, and the next run draws others."""
 
 
 @pytest.fixture
@@ -65,6 +71,38 @@ def test_drawn_schedules(
 @pytest.mark.parametrize(("preemptions", "faults"), [(1, 1), (2, 0)])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_schedule_of_a_few_switches(
-    scenario: str, preemptions: int, faults: int, start: tuple[Reference, MemoryStorage]
+    scenario: str, preemptions: int, faults: int, start: tuple[Reference, MemoryStorage], note: Note
 ) -> None:
-    assert explore(start, scenario, preemptions, faults) > 500
+    runs = explore(start, scenario, preemptions, faults)
+    note(f"{runs} schedules, all that need at most {preemptions} switches and {faults} faults")
+    assert runs > 500
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_drawn_schedules_with_two_switches_and_a_fault(
+    scenario: str, start: tuple[Reference, MemoryStorage], note: Note
+) -> None:
+    seed = secrets.randbits(32)  # others each time
+    runs, drawn = 0, random.Random(seed)
+    try:
+        while runs < SCHEDULES:
+            runs += explore(start, scenario, 2, 1, share=0.1, seed=drawn.getrandbits(32))
+    finally:
+        note(f"{runs} schedules of 2 switches and 1 fault, drawn from seed {seed}")
+
+
+# -------------------------------------------------------------------------------------------------------- the explorer
+
+
+def counted(most: int) -> list[tuple[int, int]]:
+    """The schedules of two choices between three."""
+    found = []
+    Explorer(most=most).each(lambda choose: found.append((choose(3), choose(3))))
+    return found
+
+
+def test_the_explorer_takes_every_schedule_once_or_says_that_there_are_more() -> None:
+    assert sorted(counted(9)) == [(a, b) for a in range(3) for b in range(3)]
+    with pytest.raises(TooManySchedules, match="more than 8 schedules"):
+        counted(8)
