@@ -229,6 +229,21 @@ def test_storage_that_is_down_is_not_one_object(root: Root, generous: None) -> N
         with pytest.raises(StorageUnreachable):
             ds.__getitems__([4, 0])
         assert rows(ds.__getitems__([5, 0])) == [6, 0]  # this one's next row can be read
+        with pytest.raises(StorageUnreachable):
+            ds.__getitems__([5, 5])  # nothing of a batch
+
+
+def test_a_whole_batch_that_storage_fails_for_is_not_too_many_replaced(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root, on_error="replace") as ds:
+        for i in (4, 5, 6):
+            path = at(ds, i)
+            path.unlink()
+            path.mkdir()
+        with pytest.raises(StorageUnreachable):
+            ds.__getitems__([4, 5, 6])
+        assert ds.stats().replaced == 0
+        with pytest.raises(TooManyReplaced):
+            ds.__getitems__([4, 5, 0])
 
 
 # ---------------------------------------------------------------------------------------------------- which row it is

@@ -83,7 +83,7 @@ class RoleSource:
             if code in _EXPIRED:
                 raise SessionExpired(f"your own AWS credentials were refused ({code}); sign in again") from error
             if status >= 500 or code == "Throttling":
-                raise StorageUnreachable(f"STS answered {code}; it is tried again") from error
+                raise StorageUnreachable(f"STS answered {code}; try again later") from error
             raise AccessDenied(
                 f"the role {self.role} may not be assumed ({code}): check its trust policy and your credentials"
             ) from error

@@ -15,6 +15,7 @@ from securedata.errors import InvalidKMSURI, KeysError, KMSDenied, KMSThrottled,
 from securedata.keys.kms import KMS, Context, Credentials
 
 SCHEME = "aws-kms://"
+_CONNECT_SECONDS, _READ_SECONDS = 5, 10
 _ARN = re.compile(r"arn:(aws[a-z-]*):kms:([a-z0-9-]+):(\d{12}):key/([A-Za-z0-9-]+)")
 _EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId"})
 _THROTTLED = frozenset({"ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"})
@@ -82,7 +83,7 @@ class AWSKMS(KMS):
         if code in _THROTTLED or status == 429:
             return KMSThrottled(f"{said}: too many calls; try again later, or raise its quota")
         if code in _PASSING or status >= 500:
-            return KMSUnreachable(said)
+            return KMSUnreachable(f"{said}; try again later")
         if code in _EXPIRED:
             return KMSDenied(f"{said}: the session expired or was revoked; sign in again")
         return KMSDenied(
@@ -100,7 +101,7 @@ class AWSKMS(KMS):
         setup = (known.NoCredentialsError, known.PartialCredentialsError, known.ProfileNotFound, known.ConfigParseError)
         if isinstance(error, setup):
             return KMSDenied(f"{said}; set a profile, a role or the environment as boto3 takes them")
-        return KMSUnreachable(said)
+        return KMSUnreachable(f"{said}; check endpoint and network")
 
     def _client(self, renew: bool) -> Any:
         import boto3
@@ -113,7 +114,9 @@ class AWSKMS(KMS):
             if frozen is not None:
                 names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
                 keys = dict(zip(names, frozen, strict=True))
-            config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 2})
+            config = Config(
+                connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries={"total_max_attempts": 2}
+            )
             client = boto3.Session(**keys).client("kms", region_name=self._parts[1], config=config)
             known = self._local.client = (os.getpid(), frozen, client)
         return known[2]

@@ -74,7 +74,7 @@ class VaultKMS(KMS):
         except (errors.Forbidden, errors.Unauthorized) as error:
             raise KMSDenied(
                 f"{self.uri}: {_said(error)}; the token expired, was revoked, or its policy does not allow "
-                "this key under the corpus's context"
+                "this key under the corpus's context: sign in again, or have the policy changed"
             ) from error
         except (errors.InvalidRequest, errors.InvalidPath) as error:
             raise KMSDenied(f"{self.uri}: {_said(error)}; not a wrap of this key under the corpus's context") from error
@@ -123,7 +123,9 @@ def _token(uri: str) -> str:
 
 
 def _said(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    # of a connection that failed requests tells the URL at length before it says why
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    text = " ".join(str(reason or error).split())
     return text[:200] or type(error).__name__
 
 

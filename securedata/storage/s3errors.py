@@ -99,9 +99,9 @@ def refused(said: Said, what: str, root: str, bucket: str, *, session: bool, wri
         if writing or said.code not in ("", "AccessDenied"):
             text = f"refused ({quoted}): check what your credentials, the role and the bucket's policy allow"
         else:
-            text = f"refused or missing ({quoted}): a session that may not list is not told which"
+            text = f"refused or missing ({quoted}): a session that may not list is not told which; check what it allows"
         return AccessDenied(f"{where}: {text}", root=root)
-    return StorageUnreachable(f"{where}: {quoted}", root=root)
+    return StorageUnreachable(f"{where}: {quoted}; try again later, or look after the server", root=root)
 
 
 def failed(error: Exception, where: str, root: str) -> SecuredataError:

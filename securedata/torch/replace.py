@@ -94,6 +94,8 @@ class Replacing:
         reached = {at: rows[at] for at in failed}
         for at, error in failed.items():
             self._take(reached[at], error, source)
+        if len(failed) == len(rows) > 1 and all(isinstance(one, StorageUnreachable) for one in failed.values()):
+            raise error  # a whole batch: that is storage, and not some objects
         if failed:
             self._tell(error)
             _limit(source.count(len(failed)), source.rows, error)

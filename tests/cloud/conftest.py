@@ -7,6 +7,7 @@ import ipaddress
 import os
 import ssl
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from securedata.testing.proxy import FaultProxy
 from tests.cloud.corpora import Cloud
+from tests.cloud.faultcases import Between
+from tests.kit import Root, clip
 from tests.servers import ADMIN, Bao, Seaweed, moto, openbao, seaweed
 
 pytest.register_assert_rewrite("securedata.testing.kms", "securedata.testing.storage")
@@ -114,3 +118,40 @@ def tls(certificate: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     return context
+
+
+@pytest.fixture(scope="session")
+def proxies(weed: Seaweed, bao: Bao, aws: str) -> Iterator[Between]:
+    """In front of the servers."""
+    with FaultProxy(weed.endpoint) as s3, FaultProxy(bao.address) as keys, FaultProxy(aws) as amazon:
+        yield Between(s3, keys, amazon)
+
+
+@pytest.fixture
+def between(proxies: Between) -> Iterator[Between]:
+    """The proxies, without a fault yet."""
+    for proxy in (proxies.s3, proxies.kms, proxies.aws):
+        proxy.clear()
+    yield proxies
+    for proxy in (proxies.s3, proxies.kms, proxies.aws):
+        proxy.clear()
+
+
+@pytest.fixture(scope="session")
+def faulty_made(proxies: Between, weed: Seaweed, bao: Bao, tmp_path_factory: pytest.TempPathFactory) -> Root:
+    """A corpus of twelve recordings, reached through the proxies."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**weed.environment(), "VAULT_TOKEN": bao.token}.items():
+            patch.setenv(name, value)
+        for name in ("CONFIG", "DATA", "STATE", "CACHE"):
+            patch.setenv(f"XDG_{name}_HOME", str(home))
+        cloud = Cloud(weed, replace(bao, address=proxies.kms.endpoint), f"t-{os.urandom(6).hex()}")
+        clips = [clip(f"ann/{n:04}.wav", 0.5, seed=n) for n in range(12)]
+        return cloud.make("faulty", clips, endpoint=proxies.s3.endpoint)
+
+
+@pytest.fixture
+def faulty(faulty_made: Root, between: Between, cloud: Cloud) -> Root:
+    """That corpus, for a test that leaves it as it is."""
+    return faulty_made

@@ -1,0 +1,86 @@
+"""Faults while a corpus is written: it is committed once, or there is one error and nothing was committed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from securedata.corpus.opening import open_corpus
+from securedata.errors import OutcomeUnknown
+from securedata.storage.s3 import PART
+from tests.cloud.corpora import Cloud, many_clips
+from tests.cloud.faultcases import COMMITTING, INGESTING, UPLOADING, Between, Case
+from tests.cloud.faulty import cases, check_met, check_text, ends, shortened, through
+from tests.commandline import PATTERN, Run, runner
+from tests.kit import Clip, Root, add_clips, clip, encode, noise
+
+pytestmark = pytest.mark.xdist_group("servers")
+
+
+@pytest.fixture
+def root(case: Case, between: Between, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> Root:
+    """A corpus of one recording, reached through the proxies."""
+    shortened(monkeypatch, case)
+    return through(cloud, between).make("written", [clip("ann/old.wav", 0.1)], endpoint=between.s3.endpoint)
+
+
+def _check_commit(case: Case, between: Between, root: Root, new: Clip) -> None:
+    with open_corpus(root.reference) as corpus:
+        generation = corpus.generation
+    planned = case.plan(between)
+    ends(case, lambda: add_clips(root, [new]))
+    check_met(case, planned)
+    for proxy in (between.s3, between.kms):
+        proxy.clear()
+    with open_corpus(root.reference) as corpus:
+        committed = case.error is None or case.error is OutcomeUnknown
+        assert corpus.generation == generation + committed  # once, and not twice
+        assert sorted(corpus.table.column("path").to_pylist()) == ["ann/new.wav", "ann/old.wav"][not committed :]
+        if committed:
+            assert bytes(corpus.read("ann/new.wav")) == new.data
+
+
+@pytest.mark.parametrize("case", cases(COMMITTING))
+def test_committing(case: Case, between: Between, root: Root) -> None:
+    _check_commit(case, between, root, clip("ann/new.wav", 0.1, seed=5))
+
+
+@pytest.mark.parametrize("case", cases(UPLOADING))
+def test_uploading(case: Case, between: Between, root: Root) -> None:
+    large = Clip("ann/new.wav", encode(noise(PART / 2 / 16_000 + 30), 16_000))
+    assert PART < len(large.data) < 2 * PART
+    _check_commit(case, between, root, large)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(capsys)
+
+
+@pytest.mark.parametrize("case", cases(INGESTING))
+def test_ingesting(case: Case, between: Between, root: Root, run: Run, tmp_path: Path) -> None:
+    clips = many_clips(24)
+    for one in clips:
+        path = tmp_path / one.path
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(one.data)
+    planned = case.plan(between)
+    began = time.monotonic()
+    ran = run("encrypt", tmp_path, root.name, *PATTERN)
+    assert case.least <= time.monotonic() - began < case.within
+    check_met(case, planned)
+    if case.error is None:
+        assert ran.code == 0, ran.err
+    else:
+        assert ran.code == 1
+        check_text(ran.error, case.says)
+    between.s3.clear()
+    assert run("encrypt", tmp_path, root.name, *PATTERN).code == 0  # again: what is missing
+    with open_corpus(root.reference) as corpus:
+        paths = corpus.table.column("path").to_pylist()
+        assert sorted(paths) == sorted(["ann/old.wav", *(one.path for one in clips)])
+        for one in clips:
+            assert bytes(corpus.read(one.path)) == one.data
+    assert run("verify", root.name).code == 0
