@@ -136,8 +136,7 @@ def test_kms_and_pin_are_given_or_from_the_config(root: Root, tmp_path: Path, mo
     ("wish", "paths"),
     [
         ({"speaker": "bob"}, ["bob/utt0.wav", "bob/utt1.flac", "bob/utt2.wav"]),
-        ({"speaker": ["ann", "eve"]}, ["ann/utt0.wav", "ann/utt1.flac", "ann/utt2.ogg"]),
-        ({"speaker": []}, []),
+        ({"speaker": ["ann"]}, ["ann/utt0.wav", "ann/utt1.flac", "ann/utt2.ogg"]),
         ({"split": "test"}, ["ann/utt2.ogg", "bob/utt1.flac"]),
         ({"split": ("test", "")}, ["ann/utt2.ogg", "bob/utt1.flac", "bob/utt2.wav"]),
         ({"duration": (0.5, 0.7)}, ["ann/utt0.wav", "ann/utt1.flac", "ann/utt2.ogg"]),

@@ -20,6 +20,8 @@ from securedata.keys.grant import Grant
 from securedata.keys.kms import patiently
 from securedata.storage.base import Storage
 
+Look = Callable[[pa.Table], None]
+
 _T = TypeVar("_T")
 _TRIES = 4
 
@@ -41,8 +43,13 @@ def grant_for(opened: OpenedHead, ttl: float) -> Grant:
     return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), ttl)
 
 
-def load(reference: Reference, place: Place, options: Options, seen: Seen | None) -> tuple[OpenedHead, Index]:
+def load(
+    reference: Reference, place: Place, options: Options, seen: Seen | None, look: Look | None = None
+) -> tuple[OpenedHead, Index]:
     """Open the current head and index its rows.
+
+    Args:
+        look: is shown the rows of every part before the filter; of some twice, where the head is replaced meanwhile.
 
     Raises:
         CorpusGone, NotACorpus, PartMissing, FormatError, KeysError, MalformedManifest, InvalidArgument
@@ -58,7 +65,7 @@ def load(reference: Reference, place: Place, options: Options, seen: Seen | None
         if missing and any(part.id == named for part in head.parts):
             break
         try:
-            return opened, _index(storage, head, options)
+            return opened, _index(storage, head, options, look)
         except _Gone as gone:  # the head was replaced while we read: start over
             missing, named = gone.error, gone.part
     raise PartMissing(
@@ -105,7 +112,7 @@ def _has_objects(storage: Storage) -> bool:
         return False
 
 
-def _index(storage: Storage, head: Head, options: Options) -> Index:
+def _index(storage: Storage, head: Head, options: Options, look: Look | None) -> Index:
     wanted = None if options.filter is not None else (*options.columns, "data_key", *TRAINING)
     columns = None if wanted is None or any(name not in SCHEMA.names for name in wanted) else wanted
 
@@ -113,9 +120,12 @@ def _index(storage: Storage, head: Head, options: Options) -> Index:
         def load() -> pa.Table:
             part = head.parts[number]
             try:
-                return read_table(storage, head.corpus_id, part, columns)
+                table = read_table(storage, head.corpus_id, part, columns)
             except NotFound as error:
                 raise _Gone(part.id, error) from error
+            if look is not None:
+                look(table.drop_columns("data_key"))
+            return table
 
         return load
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference, resolve
-from securedata.corpus.loading import Options, grant_for, load
+from securedata.corpus.loading import Look, Options, grant_for, load
 from securedata.corpus.place import enter
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import TRAINING
@@ -33,6 +33,7 @@ def open_corpus(
     kms_wait: float = 600.0,
     refresh: bool = False,
     storage: Storage | None = None,
+    look: Look | None = None,
 ) -> Corpus:
     """Open a corpus for reading.
 
@@ -47,6 +48,7 @@ def open_corpus(
         kms_wait: seconds that a read waits, after the deadline, for a KMS that is away.
         refresh: a pickle of this corpus may be opened at a newer generation than it was made from.
         storage: the storage to use in place of the one that the root names, for tests and benchmarks.
+        look: is shown the rows of every manifest part before the filter, without keys, while the corpus is opened.
 
     Raises:
         ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
@@ -58,7 +60,7 @@ def open_corpus(
     if role is not None:
         reference = replace(reference, options={**reference.options, "role": role})
     place = enter(reference, storage=storage)
-    opened, index = load(reference, place, options, None)
+    opened, index = load(reference, place, options, None, look)
     if not reference.pins:
         warnings.warn(
             f"{reference.root} was opened without a pin; if it is the corpus you mean, pin it: {opened.head.pin}",

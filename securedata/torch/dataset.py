@@ -27,7 +27,7 @@ from securedata.torch.decode import Row, decode_file, decode_piece, fetch_piece,
 from securedata.torch.replace import Outcome, Replacing, Source
 from securedata.torch.resample import Integers, resampled_lengths
 from securedata.torch.sample import Metadata, Sample
-from securedata.torch.select import Duration, rows_where
+from securedata.torch.select import Check, Duration, rows_where
 from securedata.torch.stats import Stats, Tally
 
 Target = str | os.PathLike[str] | Reference
@@ -76,8 +76,8 @@ class EncryptedAudioDataset(Dataset[Sample]):
             pin: the corpora that are meant, as `securedata info` prints it. None: from the config.
             role: ARN of a role to assume for reading, under a policy cut to the corpus. None: from the config.
             filter: a pyarrow expression over the manifest's columns. Rows that it leaves out cannot be decrypted.
-            speaker: only these speakers.
-            split: only these splits.
+            speaker: only these speakers, each of whom one of the corpora must have.
+            split: only these splits, likewise.
             duration: (shortest, longest) in seconds, both included; None for no limit.
             sample_rate: resample to this rate in Hz, by soxr. None: each recording has its own.
             num_frames: cut longer recordings to this many frames, counted after resampling; shorter ones stay as
@@ -92,7 +92,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
             refresh: whoever unpickles this dataset may open newer rows than it was made from.
 
         Raises:
-            InvalidArgument: options that make no sense.
+            InvalidArgument: options that make no sense; a speaker or split that none of the corpora has.
             ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
         """
         if crop not in ("random", "start"):
@@ -106,16 +106,26 @@ class EncryptedAudioDataset(Dataset[Sample]):
         if not targets:
             raise InvalidArgument("a dataset needs at least one corpus")
         where = rows_where(filter, speaker, split, duration)
+        check = Check(speaker, split)
         opened: list[Corpus] = []
         try:
             for one in targets:
                 opened.append(
                     open_corpus(
-                        one, kms=kms, pin=pin, role=role, filter=where, ttl=ttl, kms_wait=kms_wait, refresh=refresh
+                        one,
+                        kms=kms,
+                        pin=pin,
+                        role=role,
+                        filter=where,
+                        ttl=ttl,
+                        kms_wait=kms_wait,
+                        refresh=refresh,
+                        look=check.look if where is not None else None,
                     )
                 )
             self.corpora = tuple(opened)
             self._count()
+            check.judge(opened)
             self._tally = Tally()
             self._publish()
         except BaseException:

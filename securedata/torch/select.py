@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+import warnings
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from securedata.corpus.reader import Corpus
 from securedata.errors import InvalidArgument
 
 Duration = tuple[float | None, float | None]
@@ -39,11 +42,14 @@ def rows_where(
 def _one_of(column: str, wanted: str | Sequence[str] | None) -> pc.Expression | None:
     if wanted is None:
         return None
+    return pc.field(column).isin(pa.array(_texts(column, wanted), pa.large_string()))
+
+
+def _texts(column: str, wanted: str | Sequence[str]) -> list[str]:
     values = [wanted] if isinstance(wanted, str) else list(wanted)
     if not all(isinstance(value, str) for value in values):
         raise InvalidArgument(f"{column}= is text or a list of texts")
-    # NFC, as ingest stores names
-    return pc.field(column).isin(pa.array([unicodedata.normalize("NFC", one) for one in values], pa.large_string()))
+    return [unicodedata.normalize("NFC", one) for one in values]  # as ingest stores names
 
 
 def _within(duration: Duration | None) -> list[pc.Expression]:
@@ -61,3 +67,52 @@ def _within(duration: Duration | None) -> list[pc.Expression]:
     if longest is not None:
         bounds.append(seconds <= pc.scalar(longest))
     return bounds
+
+
+class Check:
+    """Looks at all rows of the corpora while they are opened, for what was asked for and is nowhere."""
+
+    def __init__(self, speaker: str | Sequence[str] | None, split: str | Sequence[str] | None) -> None:
+        asked = {"speaker": speaker, "split": split}
+        self._asked = {column: _texts(column, one) for column, one in asked.items() if one is not None}
+        self._known: dict[str, set[str]] = {column: set() for column in self._asked}
+        self._rows = 0
+
+    def look(self, rows: pa.Table) -> None:
+        """Some rows, before any are left out."""
+        self._rows += rows.num_rows
+        for column, known in self._known.items():
+            known.update(pc.unique(rows.column(column)).to_pylist())
+
+    def judge(self, corpora: Sequence[Corpus]) -> None:
+        """Called when all are open; warns if no row of theirs is left.
+
+        Raises:
+            InvalidArgument: a speaker or a split that no row of any root has.
+        """
+        where = ", ".join(corpus.name or corpus.root for corpus in corpora)
+        for column, asked in self._asked.items():
+            known = self._known[column]
+            for number, value in enumerate(asked):
+                if value not in known:
+                    which = "" if len(asked) == 1 else f", number {number + 1} of {len(asked)},"
+                    told = _splits(value, known) if column == "split" else _speakers(value, known)
+                    raise InvalidArgument(f"{column}={which} is not in {where}: {told}", root=corpora[0].root)
+        if self._rows and not any(map(len, corpora)):
+            warnings.warn(
+                f"no recording of {where} passes what was asked for; there are {self._rows}", UserWarning, stacklevel=3
+            )
+
+
+def _splits(value: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(value, known, 5)
+    shown = ", ".join(map(repr, near or sorted(known)[:10])) or "none"
+    return f"{value!r} is no split there; {'near to it are' if near else 'there are'} {shown}"
+
+
+def _speakers(value: str, known: set[str]) -> str:
+    # names of people stay out of texts, which end in logs
+    folded = value.casefold().split()
+    near = any(one.casefold().split() == folded for one in known)
+    hint = "one of them differs in upper and lower case or in blanks only; " if near else ""
+    return f"no recording there is of that speaker, of {len(known)} others; {hint}ds.speakers lists them"
