@@ -113,6 +113,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         terminalreporter.write_line(f"{left} exhaustive tests are left to `make test-full` (SECUREDATA_FULL=1)")
 
 
+# ---------------------------------------------------------------------------------- tests that belong to one process
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """pytest-xdist 3.8 does not see the groups of pytest 9.2, and says nothing (pytest-dev/pytest-xdist#1386)."""
+    mark = item.get_closest_marker("xdist_group")
+    if mark and getattr(item.config.option, "loadgroup", False) and not item.nodeid.endswith(f"@{mark.args[0]}"):
+        pytest.fail(
+            f"pytest {pytest.__version__} and pytest-xdist have not put this test into its group {mark.args[0]!r}: "
+            "install their versions of constraints.txt"
+        )
+
+
 # ------------------------------------------------------------------------------------ tests that need a quiet machine
 
 
