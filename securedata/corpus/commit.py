@@ -103,10 +103,10 @@ class Writer:
     # ------------------------------------------------------------ objects
 
     def put_object(self, pieces: Iterable[Buffer]) -> Put:
-        """Seal pieces of plaintext into a new object, store it, read it back and compare.
+        """Seal pieces of plaintext into a new object and store it, checked: see `putting`.
 
         Raises:
-            AuthenticationFailed: what was read back is not what was sealed.
+            AuthenticationFailed: what was sealed, or what was read back, does not open to the plaintext.
             StorageError, KeysExpired
         """
         self._heads.check()

@@ -1,4 +1,8 @@
-"""Put a new object on storage, and read it back before anybody relies on it."""
+"""Put a new object on storage, and see that it opens before anybody relies on it.
+
+Storage that compares a checksum with what it received holds just what it was given: that is opened again in memory,
+piece by piece, before it is put. What any other storage took is read back.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +34,10 @@ class Put:
 
 
 def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> Put:
-    """Seal pieces of plaintext into a new object, store it, read it back and compare.
+    """Seal pieces of plaintext into a new object and store it, checked; holds a few pieces at a time.
 
     Raises:
-        AuthenticationFailed: what was read back is not what was sealed.
+        AuthenticationFailed: what was sealed, or what was read back, does not open to the plaintext.
         StorageError
     """
     object_id, key = os.urandom(16), os.urandom(32)
@@ -48,22 +52,29 @@ def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> 
 
     def counted() -> Iterator[Buffer]:
         nonlocal sealed
-        for piece in seal_stream(Header(Kind.DATA, corpus_id, object_id), key, plain()):
+        check = Expect(Kind.DATA, corpus_id, object_id, storage.url) if storage.checksums else None
+        for piece in seal_stream(Header(Kind.DATA, corpus_id, object_id), key, plain(), check):
             sealed += len(piece)
             yield piece
 
     when = storage.put_new(object_key(object_id), counted())
-    expect = Expect(Kind.DATA, corpus_id, object_id, storage.url, sealed, size)
+    put = Put(object_id, key, sealed, size, digest.digest(), when)
+    if not storage.checksums:
+        _read_back(storage, corpus_id, put)
+    return put
+
+
+def _read_back(storage: Storage, corpus_id: bytes, put: Put) -> None:
+    expect = Expect(Kind.DATA, corpus_id, put.object_id, storage.url, put.sealed_size, put.size)
     check = hashlib.sha256()
-    for piece in open_stream(key, _read_pieces(storage, object_key(object_id), sealed), expect):
+    for piece in open_stream(put.data_key, _read_pieces(storage, object_key(put.object_id), put.sealed_size), expect):
         check.update(piece)
-    if check.digest() != digest.digest():
+    if check.digest() != put.sha256:
         raise AuthenticationFailed(
             f"{expect.name} reads back differently than it was sealed; the disk or memory is faulty",
             root=storage.url,
-            object_id=object_id,
+            object_id=put.object_id,
         )
-    return Put(object_id, key, sealed, size, digest.digest(), when)
 
 
 def _read_pieces(storage: Storage, key: str, size: int) -> Iterator[Buffer]:

@@ -89,11 +89,22 @@ def seal_into(encoded: bytes, key: Buffer, plain: memoryview, out: memoryview) -
     return start + message.seal_chunks(0, plain, out[start:], last=True)
 
 
-def seal_stream(header: Header, key: Buffer, pieces: Iterable[Buffer]) -> Iterator[bytearray]:
-    """Seal a stream of pieces of any size; holds no more than the piece at hand and 16 KiB."""
+def seal_stream(
+    header: Header, key: Buffer, pieces: Iterable[Buffer], check: Expect | None = None
+) -> Iterator[bytearray]:
+    """Seal a stream of pieces of any size; holds no more than the piece at hand and 16 KiB.
+
+    Args:
+        check: what is sealed is opened again and compared before it is yielded, and named so in errors.
+
+    Raises:
+        AuthenticationFailed: it does not open to what was sealed.
+    """
     encoded = header.encode()
     message = Message.new(key, context(encoded))
-    yield bytearray(encoded + message.prefix)
+    start = bytearray(encoded + message.prefix)
+    opened = open_message(key, start, check)[0] if check is not None else None
+    yield start
     index, rest = 0, b""
     for piece in pieces:
         data = memoryview(rest + piece if rest else piece).cast("B")
@@ -101,12 +112,23 @@ def seal_stream(header: Header, key: Buffer, pieces: Iterable[Buffer]) -> Iterat
         if full:
             out = bytearray(full * SEALED_CHUNK)
             message.seal_chunks(index, data[: full * CHUNK], memoryview(out), last=False)
+            if opened is not None and check is not None:
+                _check_sealed(opened, index, out, data[: full * CHUNK], check)
             index += full
             yield out
         rest = bytes(data[full * CHUNK :])
     out = bytearray(len(rest) + TAG)
     message.seal_chunks(index, memoryview(rest), memoryview(out), last=True)
+    if opened is not None and check is not None:
+        _check_sealed(opened, index, out, memoryview(rest), check)
     yield out
+
+
+def _check_sealed(opened: Message, first: int, sealed: bytearray, plain: memoryview, check: Expect) -> None:
+    out = bytearray(len(plain))
+    open_chunks(opened, first, memoryview(sealed), memoryview(out), check)
+    if out != plain:
+        _refuse(AuthenticationFailed, check, f"{check.name} does not open to what was sealed; the memory is faulty")
 
 
 # ---------------------------------------------------------------- open

@@ -47,6 +47,11 @@ class Storage(ABC):
     """
 
     url: str
+    checksums: bool = False
+    """Does `put_new` send a checksum that the other side compares with what it received? Else what was put is read."""
+
+    held: int = 0
+    """Bytes of one object, at most, that `put_new` has in memory besides the piece that it is given."""
 
     @abstractmethod
     def get(self, key: str, limit: int | None = None) -> Buffer:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
+import mmap
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,10 +27,13 @@ from securedata.errors import (
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
 from securedata.storage.clients import Clients, Credentials
 from securedata.storage.curl import Answer, Engine, Get, Signer, waited
+from securedata.storage.parts import cut, side_by_side
 from securedata.storage.s3errors import Said, failed, refused, said_by, said_to
 
 PART = 16 * 1024 * 1024
 """Bytes from which on an upload goes in parts of this size."""
+PARTS_UNDER_WAY = 2
+"""Parts of one upload that are sent side by side, while the next one is filled."""
 
 _CLOCK_SLACK = 60.0  # a put's time is taken this much earlier, so that it is never later than what a listing says
 _IN_FLIGHT = 256 * 1024 * 1024
@@ -51,6 +54,9 @@ class _Asked(NamedTuple):
 
 class S3Storage(Storage):
     """A prefix of a bucket."""
+
+    checksums = True
+    held = (PARTS_UNDER_WAY + 2) * PART
 
     def __init__(
         self, url: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
@@ -175,7 +181,7 @@ class S3Storage(Storage):
         for piece in source:
             buffer += piece
             if len(buffer) >= PART:
-                return self._put_parts(key, buffer, source)
+                return self._put_parts(key, cut(buffer, source, PART))
         begun = time.monotonic()
         try:
             said = self._call("put_object", key, Body=bytes(buffer), IfNoneMatch="*")
@@ -184,14 +190,12 @@ class S3Storage(Storage):
         # of a try whose answer was lost, the time is that of a later answer
         return _date(said) - (time.monotonic() - begun) - _CLOCK_SLACK
 
-    def _put_parts(self, key: str, buffer: bytearray, source: Iterator[Buffer]) -> float:
+    def _put_parts(self, key: str, parts: Iterator[mmap.mmap]) -> float:
         begun = self._call("create_multipart_upload", key, ChecksumAlgorithm="CRC32")
         upload = begun["UploadId"]
         try:
-            parts = [
-                self._put_part(key, upload, number, data) for number, data in enumerate(_cut(buffer, source), start=1)
-            ]
-            self._complete(key, upload, parts)
+            sent = side_by_side(lambda number, part: self._put_part(key, upload, number, part), parts, PARTS_UNDER_WAY)
+            self._complete(key, upload, sent)
         except BaseException:
             with contextlib.suppress(StorageError):  # what went wrong before says more; the bucket's rules may clean up
                 self._call("abort_multipart_upload", key, UploadId=upload)
@@ -199,7 +203,7 @@ class S3Storage(Storage):
         # an upload in parts has the time at which it was begun
         return _date(begun) - _CLOCK_SLACK
 
-    def _put_part(self, key: str, upload: str, number: int, data: bytes) -> dict[str, Any]:
+    def _put_part(self, key: str, upload: str, number: int, data: mmap.mmap) -> dict[str, Any]:
         sent = self._call("upload_part", key, UploadId=upload, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32")
         return {"PartNumber": number} | {name: sent[name] for name in ("ETag", "ChecksumCRC32") if name in sent}
 
@@ -333,18 +337,6 @@ class S3Storage(Storage):
             return self._clients.place().url, self._clients.signer(renew), self._clients.engine()
         except BotoCoreError as error:
             raise failed(error, self.url, self.url) from error
-
-
-def _cut(buffer: bytearray, source: Iterator[Buffer]) -> Iterator[bytes]:
-    """What is in the buffer and comes from the source, in parts."""
-    for piece in itertools.chain([b""], source):
-        buffer += piece
-        while len(buffer) >= PART:
-            part = bytes(memoryview(buffer)[:PART])
-            del buffer[:PART]
-            yield part
-    if buffer:
-        yield bytes(buffer)
 
 
 def _bare(etag: str) -> str:

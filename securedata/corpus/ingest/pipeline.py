@@ -25,6 +25,7 @@ from securedata.corpus.ingest.audio import AudioInfo, probe
 from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify
 from securedata.corpus.ingest.origin import PIECE, SourceProblem, Stamp
 from securedata.corpus.ingest.report import IngestReport
+from securedata.corpus.ingest.room import TOTAL, Room, needed
 from securedata.corpus.ingest.sources import SourceList
 from securedata.corpus.ingest.walk import Problem
 from securedata.corpus.plan import Outcome
@@ -107,6 +108,7 @@ class _Ingest:
         self.started = time.monotonic()
         self.read_bytes = self.told_bytes = 0
         self.stopping = False
+        self.room = Room(TOTAL)
         # what the next commit takes
         self.rows: list[dict[str, object]] = []
         self.updates: list[int] = []
@@ -211,7 +213,8 @@ class _Ingest:
     def _one(self, item: _Item) -> _Done:
         path = self.cells["path"](item.rows[0])
         try:
-            return self._read(item, path)
+            with self.room.take(needed(int(self.sizes[item.rows[0]]), self.writer.storage)):
+                return self._read(item, path)
         except (UndecodableMedia, SourceProblem) as error:
             return _Done(item, problem=Problem(path, str(error)))
 
