@@ -6,7 +6,7 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
@@ -22,6 +22,7 @@ class Forward:
         connections: how many were made to it.
         requests: the first line of every request.
         received: bytes that the server has sent, headers included.
+        alter: what it makes of the bytes that a client sends, if anything.
         lose: the answer to the next request whose first line begins so is lost, and the connection with it.
     """
 
@@ -35,6 +36,7 @@ class Forward:
         self._counting = threading.Lock()
         self.requests: list[str] = []
         self.received = 0
+        self.alter: Callable[[bytes], bytes] | None = None
         self.lose: str | None = None
         self.lost = 0
 
@@ -71,7 +73,7 @@ class Forward:
                         if self.lose is not None and line.startswith(self.lose):
                             self.lose = None
                             losing.set()
-                    if not _send(theirs, data):
+                    if not _send(theirs, self.alter(data) if self.alter is not None else data):
                         break
                 _hang_up(theirs)
 
