@@ -1,4 +1,4 @@
-"""The command, and its peak: `python -m tests.peak ARGUMENT...` ends its standard error with the highest resident size."""
+"""The command, and its peak: `python -m tests.peak ARGUMENT...` ends standard error with the most that it held."""
 
 from __future__ import annotations
 
