@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from securedata.corpus import head as head_module
@@ -103,30 +102,6 @@ def test_large_parts_stay_as_they_are(
         assert set(current(corpus, place)) == expected
         assert all(0 < part.rows <= 5 for part in head.parts)
         assert sum(part.rows < 3 for part in head.parts) <= 3
-
-
-def test_columns_that_this_version_does_not_know_are_kept(
-    corpus: Reference, place: MemoryStorage, writer: Writer
-) -> None:
-    rows = table(*(row(writer, path, content(path)) for path in "abc"))
-    writer.commit(rows.append_column("from_the_future", pa.array([1, 2, 3])))
-    fill(writer, "d")
-    writer.commit(remove=["a"])
-    writer.commit(table(row(writer, "b", content("b"), transcript="new")))
-    for number in range(plan.MERGE_AT):
-        fill(writer, f"more/{number}")
-    after = current(corpus, place)
-    assert {path: after[path]["from_the_future"] for path in "bcd"} == {"b": 2, "c": 3, "d": None}
-    assert after["b"]["transcript"] == "new"
-
-
-def test_columns_of_the_future_that_disagree_are_an_error_of_ours(writer: Writer) -> None:
-    writer.commit(table(row(writer, "a", content("a"))).append_column("x", pa.array([1])))
-    for number in range(plan.MERGE_AT - 2):
-        fill(writer, f"more/{number}")
-    rows = table(row(writer, "text", content("text"))).append_column("x", pa.array(["text"]))
-    with pytest.raises(MalformedManifest, match="newer securedata"):
-        writer.commit(rows)
 
 
 def test_a_part_that_would_lose_rows_stops_the_commit(

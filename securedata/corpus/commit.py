@@ -26,7 +26,7 @@ from securedata.corpus.parts import LEAVING_SCHEMA, part_missing, read_table, se
 from securedata.corpus.place import enter
 from securedata.corpus.plan import Changes, Outcome, Plan, Slot, build, check_objects, join, make_plan
 from securedata.corpus.putting import Put, put_object
-from securedata.corpus.schema import SCHEMA, fit
+from securedata.corpus.schema import SCHEMA, check_types, fit
 from securedata.errors import (
     CommitRace,
     MalformedManifest,
@@ -148,12 +148,14 @@ class Writer:
             must be sealed anew, for a prune may have deleted their objects.
 
         Raises:
-            InvalidArgument: rows that do not fit the schema, a path twice, an object whose rows name other people.
+            InvalidArgument: rows that do not fit the schema or those that are there, a path twice, an object whose
+                rows name other people.
             CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
                 Where the answer of storage was lost, the same rows are stale from then on: a head may name their
                 objects or have named them, and no object is committed twice.
         """
         tables = [fit(table) for table in (add, update) if table is not None] or [SCHEMA.empty_table()]
+        check_types(tables[0].schema, tables[-1].schema)
         table = join(tables)
         check_objects(table)
         updates_only = 0 if update is None else update.num_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pyarrow import ipc
 
 from securedata.corpus.cells import cells, values
-from securedata.corpus.schema import STORAGE_COLUMNS
+from securedata.corpus.schema import SCHEMA, STORAGE_COLUMNS
 from securedata.corpus.shared import SharedBytes
 from securedata.errors import InvalidArgument, NoSuchPath
 
@@ -66,13 +66,18 @@ class Index:
 
         def fill_columns(file: io.RawIOBase) -> None:
             writer: ipc.RecordBatchFileWriter | None = None
-            for part in parts:
-                table = part()
-                table, found = _filtered(table, filter)
-                keys.append(found)
-                if missing := [name for name in names if name not in table.schema.names]:
-                    raise InvalidArgument(f"the manifest has no column {missing[0]}; it has: {table.schema.names}")
-                kept = table.select(names).combine_chunks()
+
+            def kept_rows() -> Iterator[pa.Table]:
+                for part in parts:
+                    table, found = _filtered(part(), filter)
+                    keys.append(found)
+                    yield table.select([name for name in names if name in table.schema.names])
+
+            tables: Iterable[pa.Table] = kept_rows()
+            if any(name not in SCHEMA.names for name in names):
+                tables = _alike(list(tables), names)
+            for table in tables:
+                kept = table.combine_chunks()
                 if writer is None:
                     writer = ipc.new_file(
                         pa.PythonFile(file, "w"), kept.schema, options=ipc.IpcWriteOptions(use_threads=False)
@@ -178,6 +183,18 @@ class Index:
             if self.path(row) == path:
                 return row
         raise NoSuchPath("no such path in the corpus, or it was left out by a filter", path=path)
+
+
+def _alike(tables: Sequence[pa.Table], names: Sequence[str]) -> list[pa.Table]:
+    """All with the same columns: parts of other writers may lack one that SCHEMA does not know, or have it narrower."""
+    try:
+        schema = pa.unify_schemas([table.schema for table in tables], promote_options="permissive")
+        if missing := [name for name in names if name not in schema.names]:
+            raise InvalidArgument(f"the manifest has no column {missing[0]}; it has: {', '.join(schema.names)}")
+        schema = pa.schema([schema.field(name) for name in names])
+        return [pa.concat_tables([schema.empty_table(), one], promote_options="permissive") for one in tables]
+    except pa.ArrowException as error:
+        raise InvalidArgument(f"a column has types in the manifest's parts that no type holds: {error}") from error
 
 
 class _Places:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.head import Head, TableRef
-from securedata.corpus.schema import DESCRIPTIVE, MAX_ROWS
+from securedata.corpus.schema import DESCRIPTIVE, MAX_ROWS, check_types, unknown
 from securedata.errors import InvalidArgument, MalformedManifest
 from securedata.keys.tags import Tagger
 
@@ -135,6 +135,7 @@ def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> P
         # before anything is matched: a row must not replace another and then be left out itself
         outcome.stale.append(paths[i])
         del fresh[i]
+    wanted = (*CHECK, *(one.name for one in unknown(add.schema)))
     removed = pa.array(changes.remove, pa.large_string())
     gone: set[str] = set()
     edits: list[Edit] = []
@@ -142,7 +143,8 @@ def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> P
     for part in head.parts:
         edit = Edit(part)
         if fresh or len(removed):
-            view = load(part, CHECK)
+            view = load(part, wanted)
+            check_types(add.schema, view.schema)
             drop = set(_hits(view, removed))
             gone.update(view.column("path").take(pa.array(sorted(drop), pa.int64())).to_pylist())
             outcome.removed += len(drop)
@@ -176,13 +178,13 @@ def check_objects(add: pa.Table) -> None:
 
 
 def join(tables: Sequence[pa.Table]) -> pa.Table:
-    """Rows of several tables, with the unknown columns of each.
+    """Rows of several tables, with the unknown columns of each, widened to a type that holds all values.
 
     Raises:
-        MalformedManifest: an unknown column has different types.
+        MalformedManifest: there is none.
     """
     try:
-        return pa.concat_tables(tables, promote_options="default").combine_chunks()
+        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
     except pa.ArrowException as error:
         raise MalformedManifest(
             f"rows cannot stand in one part, a newer securedata could join them: {error}"

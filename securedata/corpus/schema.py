@@ -135,9 +135,45 @@ def fit(table: pa.Table) -> pa.Table:
         if column.null_count and not field.nullable:
             raise InvalidArgument(f"column {field.name} must have a value in every row")
         columns.append(column)
-    unknown = [field for field in table.schema if field.name not in SCHEMA.names]
-    columns += [table.column(field.name) for field in unknown]
-    return pa.table(columns, schema=pa.schema([*SCHEMA, *(field.remove_metadata() for field in unknown)]))
+    others = unknown(table.schema)
+    columns += [table.column(field.name) for field in others]
+    return pa.table(columns, schema=pa.schema([*SCHEMA, *(field.remove_metadata() for field in others)]))
+
+
+def unknown(schema: pa.Schema) -> list[pa.Field]:
+    """The columns that SCHEMA does not have."""
+    return [field for field in schema if field.name not in SCHEMA.names]
+
+
+def check_types(new: pa.Schema, there: pa.Schema) -> None:
+    """Whether rows of both could stand in one part: unknown columns of the same name widen to a type that holds both.
+
+    Integers widen among themselves, and so do floats, text, and bytes. Everything else must be the same type.
+
+    Raises:
+        InvalidArgument
+    """
+    for field in unknown(new):
+        if field.name in there.names:
+            other = there.field(field.name).type
+            families = {_family(field.type), _family(other)} - {"null"}
+            if len(families) > 1:
+                raise InvalidArgument(
+                    f"column {field.name} is {field.type}, and {other} in rows that are there: cast it to that type, "
+                    "or give it another name"
+                )
+
+
+def _family(kind: pa.DataType) -> str:
+    if pa.types.is_integer(kind) and kind != pa.uint64():  # which no type holds together with negative ones
+        return "integer"
+    if pa.types.is_floating(kind):
+        return "float"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return "text"
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return "bytes"
+    return str(kind)
 
 
 def check_path(path: str) -> str:
