@@ -29,6 +29,7 @@ from securedata.storage.clients import Clients, Credentials
 from securedata.storage.curl import Answer, Engine, Get, Signer, waited
 from securedata.storage.parts import cut, side_by_side
 from securedata.storage.s3errors import Said, failed, refused, said_by, said_to
+from securedata.storage.upload import Sent, uploader
 
 PART = 16 * 1024 * 1024
 """Bytes from which on an upload goes in parts of this size."""
@@ -182,13 +183,32 @@ class S3Storage(Storage):
             buffer += piece
             if len(buffer) >= PART:
                 return self._put_parts(key, cut(buffer, source, PART))
+        return self._put_whole(key, buffer)
+
+    def _put_whole(self, key: str, body: Buffer) -> float:
         begun = time.monotonic()
-        try:
-            said = self._call("put_object", key, Body=bytes(buffer), IfNoneMatch="*")
-        except PreconditionFailed as error:
-            said = self._first_try(error, key)
-        # of a try whose answer was lost, the time is that of a later answer
-        return _date(said) - (time.monotonic() - begun) - _CLOCK_SLACK
+        sent = self._send(key, body, renew=False)
+        said = said_by(memoryview(sent.body), sent.status, sent.region, sent.date)
+        stale = sent.status != 200 and self._may_renew(said, begun)
+        if stale or (sent.status != 200 and said.elsewhere and self._clients.move(said.region, begun)):
+            sent = self._send(key, body, renew=stale)
+            said = said_by(memoryview(sent.body), sent.status, sent.region, sent.date)
+        if sent.status == 412 and sent.tries == 1:
+            raise AlreadyExists(f"{key} of {self.url} exists already", root=self.url)
+        if sent.status not in (200, 412):
+            raise self._refused(said, key, writing=True)
+        # 412: taken by an earlier try, whose answer was lost; the time is then that of a later answer
+        return parsedate_to_datetime(sent.date).timestamp() - (time.monotonic() - begun) - _CLOCK_SLACK
+
+    def _send(self, key: str, body: Buffer, renew: bool) -> Sent:
+        url, signer, _ = self._ready(renew)
+        place = self._clients.place()
+        handle = uploader(place.ca_bundle, place.proxy, signer is not None)
+        outcome = handle.put(url + quote(self.prefix + key, safe="/~"), body, signer)
+        if isinstance(outcome, StorageUnreachable):
+            text = f"{key} of {self.url}: {outcome}; check endpoint and network"
+            raise StorageUnreachable(text, root=self.url)
+        return outcome
 
     def _put_parts(self, key: str, parts: Iterator[mmap.mmap]) -> float:
         begun = self._call("create_multipart_upload", key, ChecksumAlgorithm="CRC32")

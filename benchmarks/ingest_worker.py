@@ -1,0 +1,117 @@
+"""A process for one contender of ingest.py: uploads the same files under a new prefix whenever it is told to.
+
+python ingest_worker.py CONTENDER
+
+Requests and answers are lines of JSON: {"do": "begin", "environment": {}, "files": [], "kek": "", "threads": 16} and
+{"do": "run", "prefix": "..."}. Only securedata's own contender imports it, so that the others can live elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+BUCKET = "voice"
+
+
+class Upload(Protocol):
+    """What puts the files under a prefix of the bucket, and returns when they are there."""
+
+    def __call__(self, prefix: str) -> None: ...
+
+
+def boto3_threads(files: Sequence[Path], threads: int, kek: str) -> Upload:
+    """boto3 as its documentation does it: one client, `put_object` from threads."""
+    import boto3
+    from botocore.config import Config
+
+    client = boto3.client("s3", config=Config(max_pool_connections=threads))
+    pool = ThreadPoolExecutor(threads)
+
+    def one(prefix: str, path: Path) -> None:
+        client.put_object(Bucket=BUCKET, Key=f"{prefix}/{path.parent.name}/{path.name}", Body=path.read_bytes())
+
+    def upload(prefix: str) -> None:
+        list(pool.map(lambda path: one(prefix, path), files))
+
+    return upload
+
+
+def obstore_async(files: Sequence[Path], threads: int, kek: str) -> Upload:
+    """obstore: its coroutines, so many under way at once."""
+    import obstore
+    from obstore.store import S3Store
+
+    store = S3Store(
+        BUCKET,
+        endpoint=os.environ["AWS_ENDPOINT_URL"],
+        region=os.environ["AWS_DEFAULT_REGION"],
+        client_options={"allow_http": True},
+        virtual_hosted_style_request=False,
+    )
+
+    async def upload_all(prefix: str) -> None:
+        room = asyncio.Semaphore(threads)
+
+        async def one(path: Path) -> None:
+            async with room:
+                key = f"{prefix}/{path.parent.name}/{path.name}"
+                await obstore.put_async(store, key, path.read_bytes(), use_multipart=False)
+
+        await asyncio.gather(*(one(path) for path in files))
+
+    def upload(prefix: str) -> None:
+        asyncio.run(upload_all(prefix))
+
+    return upload
+
+
+def securedata(files: Sequence[Path], threads: int, kek: str) -> Upload:
+    """Listed, probed, sealed, opened again, uploaded and committed, as `securedata encrypt` does it."""
+    from securedata.corpus.commit import Writer
+    from securedata.corpus.create import create_corpus
+    from securedata.corpus.ingest.pipeline import ingest
+    from securedata.corpus.ingest.sources import list_sources
+
+    folder = files[0].parent.parent
+
+    def upload(prefix: str) -> None:
+        reference = create_corpus(f"s3://{BUCKET}/{prefix}", [f"local://{kek}"]).reference
+        report = ingest(list_sources(folder, speaker_pattern="{speaker}/{utterance}"), Writer(reference))
+        if report.added != len(files) or not report.complete:
+            raise AssertionError(f"{report.added} of {len(files)} were taken")
+
+    return upload
+
+
+CONTENDERS = {"securedata": securedata, "boto3": boto3_threads, "obstore": obstore_async}
+
+
+def main(name: str) -> None:
+    upload: Upload | None = None
+    size = count = 0
+    for line in sys.stdin:
+        request: dict[str, Any] = json.loads(line)
+        answer: dict[str, Any] = {}
+        if request["do"] == "begin":
+            os.environ.update(request["environment"])
+            files = [Path(one) for one in request["files"]]
+            size, count = sum(path.stat().st_size for path in files), len(files)
+            upload = CONTENDERS[name](files, request["threads"], request["kek"])
+        elif upload is not None:
+            wall, cpu = time.perf_counter(), time.process_time()
+            upload(request["prefix"])
+            wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+            answer = {"wall": wall, "cpu": cpu, "bytes": size, "files": count}
+        print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
