@@ -13,7 +13,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/installed-$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum | cut -d ' ' -f 1)
 
 # The scripts behind the README's figures; the other files there are their helpers.
-BENCHMARKS := benchmarks/decrypt.py benchmarks/corpus.py benchmarks/dataloader.py benchmarks/kms.py
+BENCHMARKS := benchmarks/decrypt.py benchmarks/corpus.py benchmarks/dataloader.py benchmarks/ingest.py benchmarks/kms.py
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-cloud test test-full lint format docs-check bench build clean distclean

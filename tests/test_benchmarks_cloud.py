@@ -1,4 +1,4 @@
-"""The benchmarks of loading and of the KMS run on real servers, at sizes that prove nothing else; so does the demo."""
+"""Benchmarks of loading, ingest and the KMS run on real servers, at sizes that prove nothing else; so does the demo."""
 
 from __future__ import annotations
 
@@ -44,6 +44,15 @@ def test_dataloader(tmp_path: Path, speech: Path) -> None:
         assert all(one["samples"] > 0 and one["cpu"] > 0 for one in rounds)
     assert all(one["sealing"] > 0 for one in measured["share-wav"]["contenders"]["securedata, clocked"])
     assert (tmp_path / "dataloader.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ingest(tmp_path: Path, speech: Path) -> None:
+    small = ("--clips", 4, "--rounds", 2, "--no-peers", "--speech", speech)
+    found = run("ingest", *small, out=tmp_path)
+    measured = found["results"]["contenders"]
+    assert set(measured) == {"securedata", "boto3"}
+    assert all(one["files"] == 4 and one["wall"] > 0 for rounds in measured.values() for one in rounds)
+    assert [len(rounds) for rounds in measured.values()] == [2, 2]
 
 
 def test_kms(tmp_path: Path, speech: Path) -> None:

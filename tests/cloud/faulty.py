@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 import securedata as sd
 from securedata.errors import SecuredataError
 from securedata.keys import aws, hcvault, kms
-from securedata.storage import clients, curl
+from securedata.storage import clients, curl, upload
 from securedata.testing.proxy import Rule
 from tests.cloud.corpora import Cloud
 from tests.cloud.faultcases import OTHERS, Between, Case
@@ -40,6 +40,10 @@ def shortened(monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
         (curl, "_STALL_SECONDS", 1),
         (curl, "_LEAST_SECONDS", 2),
         (curl, "_local", threading.local()),  # engines that were made with other times
+        (upload, "PATIENCE", 3.0 if gives_up else 20.0),
+        (upload, "_CONNECT_SECONDS", 2),
+        (upload, "_STALL_SECONDS", 1),
+        (upload, "_local", threading.local()),
         (clients, "_READ_SECONDS", 3),
         (hcvault, "_TIMEOUT", 2),
         (aws, "_READ_SECONDS", 2),
