@@ -189,15 +189,18 @@ class Corpus:
 
     def read_many(
         self, pieces: Sequence[Piece], in_flight: int = 256 * 1024 * 1024
-    ) -> Iterator[tuple[int, bytearray | SecuredataError]]:
-        """Fetch pieces of many rows side by side; each is decrypted and yielded as it lands, with its position.
+    ) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+        """Fetch pieces of many rows side by side; each is decrypted as it lands, and yielded with its position.
+
+        What has landed together is decrypted together, before the first of it is yielded.
 
         Args:
             pieces: what of which rows.
             in_flight: bytes under way at once; a larger piece goes alone.
 
         Yields:
-            The position in `pieces`, and the plaintext, or the error that reading this piece raised.
+            The position in `pieces`, and the plaintext, in memory that may be reused once the next is asked for; or
+            the error that reading this piece raised.
 
         Raises:
             KeysExpired, KMSDenied, ...: nothing can be read.
@@ -206,13 +209,15 @@ class Corpus:
         index, storage = self.index, self._storage
         batch = Batch(pieces, index, self._expect)
         begun = time.perf_counter(), storage.waited()
-        for position, got in storage.get_many(batch.wanted, in_flight):
-            landed = self._count_fetch(*begun)
-            for at, outcome in batch.land(position, got):
+        for group in storage.get_landed(batch.wanted, in_flight):
+            opening = self._count_fetch(*begun)
+            opened = batch.open(group)
+            self.counters.seconds_decrypt += time.perf_counter() - opening
+            for at, outcome in opened:
                 if isinstance(outcome, (NotFound, AccessDenied)):
                     outcome = self._explained(index, pieces[at].i, outcome)
                 elif not isinstance(outcome, SecuredataError):
-                    self._count(len(outcome), time.perf_counter() - landed)
+                    self._count(len(outcome), 0.0)
                 yield at, outcome
             begun = time.perf_counter(), storage.waited()
 

@@ -14,11 +14,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pycurl
 
 from securedata.errors import StorageUnreachable
+from securedata.storage.base import LANDED
 
 CONNECTIONS = 32
 PATIENCE = 60.0
@@ -27,6 +28,10 @@ PATIENCE = 60.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _CONNECT_SECONDS, _STALL_SECONDS, _LEAST_SECONDS, _SLOWEST = 10, 10, 30, 50_000
 _ERROR_BODY = 16 * 1024
+_NAP = 0.0005
+"""Seconds for which answers gather before they are read: packet by packet costs three times the CPU."""
+_BUNCH, _SLOWEST_PACE = 4, 0.004
+"""Requests that go out in the time that whoever takes the answers needs for one, of which so many seconds count."""
 _SHORT_TRIES = 3
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 # a URL, a CA bundle or a certificate that is not right is not right a moment later either
@@ -100,6 +105,18 @@ class Get:
         return self.limit if self.length is None else self.length
 
 
+@dataclass(slots=True, eq=False)
+class _Flight:
+    """One `fetch` under way."""
+
+    waiting: collections.deque[tuple[int, Get]]
+    signer: Signer | None = field(repr=False)
+    in_flight: int
+    running: dict[pycurl.Curl, tuple[int, Get]] = field(default_factory=dict)
+    began: float = field(default_factory=time.monotonic)
+    started: int = 0
+
+
 class Engine:
     """A curl multi handle and its easy handles."""
 
@@ -112,6 +129,7 @@ class Engine:
         self._proxy = proxy
         self._waited = 0.0
         self._busy = False
+        self._pace = 0.0
         self._spare: Engine | None = None
 
     @property
@@ -121,8 +139,9 @@ class Engine:
 
     def fetch(
         self, gets: Sequence[Get], signer: Callable[[], Signer | None], *, in_flight: int = 256 * 1024 * 1024
-    ) -> Iterator[tuple[int, Answer | StorageUnreachable]]:
-        """Run GETs side by side; yields each as it lands, with its position in `gets`.
+    ) -> Iterator[list[tuple[int, Answer | StorageUnreachable]]]:
+        """Run GETs side by side; yields them as they land, those that have landed together in one list, each with its
+        position in `gets`.
 
         Failures that may pass (connection, timeout, cut body, 429, 5xx) are tried again with backoff; what does not
         pass within `PATIENCE` is yielded as an error. Other statuses are answers.
@@ -135,70 +154,93 @@ class Engine:
                 self._spare = Engine(self._ca_bundle, self._proxy)
             yield from self._spare.fetch(gets, signer, in_flight=in_flight)
             return
-        waiting = collections.deque(enumerate(gets))
-        running: dict[pycurl.Curl, tuple[int, Get]] = {}
-        flying = 0
-        credentials = signer()
+        flight = _Flight(collections.deque(enumerate(gets)), signer(), in_flight)
         self._busy = True
         try:
-            while waiting or running:
-                flying += self._start(waiting, running, in_flight - flying, credentials)
-                self._drive(running, waiting)
-                for curl, code, failed in self._finished():
-                    at, get = running.pop(curl)
-                    flying -= get.most
-                    self._release(curl, keep=credentials is not None)
-                    outcome = self._outcome(get, code, failed)
-                    if outcome is None:
-                        waiting.append((at, get))
-                    else:
-                        yield at, outcome
+            while flight.waiting or flight.running:
+                self._start(flight)
+                self._drive(flight)
+                for landed in self._landed(flight):
+                    self._start(flight)
+                    self._multi.perform()  # sends them, so that they come in while these are worked on
+                    handed = time.monotonic()
+                    yield landed
+                    self._pace += ((time.monotonic() - handed) / len(landed) - self._pace) / 4
         finally:
             self._busy = False
-            for curl in running:
+            for curl in flight.running:
                 self._multi.remove_handle(curl)
                 curl.close()
 
-    def _start(
-        self,
-        waiting: collections.deque[tuple[int, Get]],
-        running: dict[pycurl.Curl, tuple[int, Get]],
-        room: int,
-        signer: Signer | None,
-    ) -> int:
-        started = 0
+    def _start(self, flight: _Flight) -> None:
+        """Start what may be under way by now.
+
+        All at once would make every answer late: the server works on all of them, and the first is complete when the
+        last one nearly is. So they go out in bunches, a few times faster than the answers are worked on.
+        """
         now = time.monotonic()
-        for _ in range(len(waiting)):
-            if len(running) >= CONNECTIONS:
-                break
-            at, get = waiting[0]
-            if running and started + get.most > room:
-                break
-            waiting.popleft()
+        many = CONNECTIONS - len(flight.running)
+        if flight.running and self._paced:
+            many = min(many, _BUNCH * (1 + int((now - flight.began) / self._paced)) - flight.started)
+        flying = sum(get.most for _, get in flight.running.values())
+        for _ in range(len(flight.waiting)):
+            if many <= 0:
+                return
+            at, get = flight.waiting[0]
+            if flight.running and flying + get.most > flight.in_flight:
+                return
+            flight.waiting.popleft()
             if get.not_before > now:
-                waiting.append((at, get))
+                flight.waiting.append((at, get))
                 continue
             get.buffer = bytearray()
             get.got = get.status = 0
             get.overflow = False
             get.etag = get.date = get.region = ""
             # a handle cannot be told to sign no longer
-            curl = self._idle.pop() if self._idle and signer is not None else self._new()
-            self._prepare(curl, get, signer)
-            running[curl] = (at, get)
+            curl = self._idle.pop() if self._idle and flight.signer is not None else self._new()
+            self._prepare(curl, get, flight.signer)
+            flight.running[curl] = (at, get)
             self._multi.add_handle(curl)
-            started += get.most
-        return started
+            flying += get.most
+            flight.started += get.tries == 0
+            many -= 1
 
-    def _drive(self, running: dict[pycurl.Curl, Any], waiting: collections.deque[tuple[int, Get]]) -> None:
+    @property
+    def _paced(self) -> float:
+        """Seconds between bunches; 0.0 for an eager taker, who gets all at once."""
+        return min(self._pace, _SLOWEST_PACE) if self._pace > _NAP else 0.0
+
+    def _drive(self, flight: _Flight) -> None:
         self._multi.perform()
-        if running:
-            self._multi.select(0.1)
+        if flight.running:
+            self._multi.select(0.1 if not flight.waiting or not self._paced else self._paced)
+            if len(flight.running) > 1:
+                time.sleep(_NAP)
             self._multi.perform()
         else:
-            pause = max(0.0, min(get.not_before for _, get in waiting) - time.monotonic())
+            pause = max(0.0, min(get.not_before for _, get in flight.waiting) - time.monotonic())
             time.sleep(pause)
             self._waited += pause
+
+    def _landed(self, flight: _Flight) -> Iterator[list[tuple[int, Answer | StorageUnreachable]]]:
+        """What is complete, in lists of `LANDED` bytes; what is to be tried again waits."""
+        landed: list[tuple[int, Answer | StorageUnreachable]] = []
+        size = 0
+        for curl, code, failed in self._finished():
+            at, get = flight.running.pop(curl)
+            self._release(curl, keep=flight.signer is not None)
+            outcome = self._outcome(get, code, failed)
+            if outcome is None:
+                flight.waiting.append((at, get))
+                continue
+            landed.append((at, outcome))
+            size += get.got
+            if size >= LANDED:
+                yield landed
+                landed, size = [], 0
+        if landed:
+            yield landed
 
     def _finished(self) -> Iterator[tuple[pycurl.Curl, int, str]]:
         while True:

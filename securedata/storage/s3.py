@@ -100,45 +100,56 @@ class S3Storage(Storage):
 
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
         """Side by side, each as it lands; see `Storage.get_many`."""
+        for group in self.get_landed(wanted, in_flight):
+            yield from group
+
+    def get_landed(
+        self, wanted: Sequence[Wanted], in_flight: int
+    ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
+        """What one look at the sockets has completed; see `Storage.get_landed`."""
         asked = [_Asked(one.key, one.offset, one.length, least=one.least) for one in wanted]
-        for at, outcome in self._answers(asked, in_flight):
-            yield at, outcome.body if isinstance(outcome, Answer) else outcome
+        for group in self._answers(asked, in_flight):
+            yield [(at, outcome.body if isinstance(outcome, Answer) else outcome) for at, outcome in group]
 
     def waited(self) -> float:
         return waited()
 
     def _fetch(self, asked: Sequence[_Asked]) -> list[Answer]:
         found: dict[int, Answer] = {}
-        for at, outcome in self._answers(asked, _IN_FLIGHT):
-            if not isinstance(outcome, Answer):
-                raise outcome
-            found[at] = outcome
+        for group in self._answers(asked, _IN_FLIGHT):
+            for at, outcome in group:
+                if not isinstance(outcome, Answer):
+                    raise outcome
+                found[at] = outcome
         return [found[at] for at in range(len(asked))]
 
-    def _answers(self, asked: Sequence[_Asked], in_flight: int) -> Iterator[tuple[int, Answer | SecuredataError]]:
+    def _answers(self, asked: Sequence[_Asked], in_flight: int) -> Iterator[list[tuple[int, Answer | SecuredataError]]]:
         """Usable answers, or errors. What new credentials or the bucket's own region may mend is asked once more."""
         again: list[int] = []
         renew, began = False, time.monotonic()
-        for at, outcome in self._run(asked, range(len(asked)), in_flight, renew=False):
-            if isinstance(outcome, Said):
-                stale = self._may_renew(outcome, began)
-                if stale or (outcome.elsewhere and self._clients.move(outcome.region, began)):
-                    renew |= stale
-                    again.append(at)
-                    continue
-            yield at, self._outcome(asked[at].key, outcome)
-        for at, outcome in self._run(asked, again, in_flight, renew):
-            yield at, self._outcome(asked[at].key, outcome)
+        for group in self._run(asked, range(len(asked)), in_flight, renew=False):
+            kept = []
+            for at, outcome in group:
+                if isinstance(outcome, Said):
+                    stale = self._may_renew(outcome, began)
+                    if stale or (outcome.elsewhere and self._clients.move(outcome.region, began)):
+                        renew |= stale
+                        again.append(at)
+                        continue
+                kept.append((at, self._outcome(asked[at].key, outcome)))
+            yield kept
+        for group in self._run(asked, again, in_flight, renew):
+            yield [(at, self._outcome(asked[at].key, outcome)) for at, outcome in group]
 
     def _run(
         self, asked: Sequence[_Asked], places: Sequence[int], in_flight: int, renew: bool
-    ) -> Iterator[tuple[int, Answer | Said | SecuredataError]]:
+    ) -> Iterator[list[tuple[int, Answer | Said | SecuredataError]]]:
         if not places:
             return
         url, signer, engine = self._ready(renew)
         gets = [self._get(url, asked[at]) for at in places]
-        for number, outcome in engine.fetch(gets, lambda: signer, in_flight=in_flight):
-            yield places[number], self._usable(asked[places[number]], outcome)
+        for group in engine.fetch(gets, lambda: signer, in_flight=in_flight):
+            yield [(places[number], self._usable(asked[places[number]], outcome)) for number, outcome in group]
 
     def _get(self, url: str, asked: _Asked) -> Get:
         path = quote(self.prefix + asked.key, safe="/~")
@@ -300,11 +311,10 @@ class S3Storage(Storage):
                 token["VersionIdMarker"] = page["NextVersionIdMarker"]
 
     def now(self) -> float:
-        for _, outcome in self._run([_Asked("head", 0, 1)], [0], 1, renew=False):
-            if isinstance(outcome, SecuredataError):
-                raise outcome
-            return parsedate_to_datetime(outcome.date).timestamp()  # a refusal has a date as well
-        raise AssertionError("unreachable")
+        [[(_, outcome)]] = self._run([_Asked("head", 0, 1)], [0], 1, renew=False)
+        if isinstance(outcome, SecuredataError):
+            raise outcome
+        return parsedate_to_datetime(outcome.date).timestamp()  # a refusal has a date as well
 
     def check_writable(self, single_writer: bool = False) -> None:
         place = self._ready(False)[0]
