@@ -51,14 +51,13 @@ class WebStorage(Storage):
 
     def get_versioned(self, key: str, limit: int | None = None) -> tuple[Buffer, str]:
         most = limit if limit is not None else 2**40
-        for _, got in self._fetch([Get(self._place(key), limit=most)], [key], _IN_FLIGHT):
-            if isinstance(got, SecuredataError):
-                raise got
-            if got.status == 413:
-                count = got.size or f"more than {most}"
-                raise LimitExceeded(f"{key} of {self.url} has {count} bytes, above the limit of {most}", root=self.url)
-            return got.body, got.etag
-        raise AssertionError("unreachable")
+        [[(_, got)]] = self._fetch([Get(self._place(key), limit=most)], [key], _IN_FLIGHT)
+        if isinstance(got, SecuredataError):
+            raise got
+        if got.status == 413:
+            count = got.size or f"more than {most}"
+            raise LimitExceeded(f"{key} of {self.url} has {count} bytes, above the limit of {most}", root=self.url)
+        return got.body, got.etag
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
         found: dict[int, Buffer] = {}
@@ -70,34 +69,38 @@ class WebStorage(Storage):
 
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
         """Side by side, each as it lands; see `Storage.get_many`."""
+        for group in self.get_landed(wanted, in_flight):
+            yield from group
+
+    def get_landed(
+        self, wanted: Sequence[Wanted], in_flight: int
+    ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
+        """What one look at the sockets has completed; see `Storage.get_landed`."""
         places = [at for at, one in enumerate(wanted) if one.length > 0]
-        for at, one in enumerate(wanted):
-            if one.length <= 0:
-                yield at, b""
+        yield [(at, b"") for at, one in enumerate(wanted) if one.length <= 0]
         asked = [wanted[at] for at in places]
         gets = [Get(self._place(one.key), one.offset, one.length, least=one.least) for one in asked]
-        for number, got in self._fetch(gets, [one.key for one in asked], in_flight):
-            one = asked[number]
-            if isinstance(got, SecuredataError):
-                yield places[number], got
-            elif got.status == 413 or (got.status == 200 and one.offset):
-                text = (
-                    f"{one.key} of {self.url}: the server ignores ranges, which reading a part needs: use another one"
-                )
-                yield places[number], StorageUnreachable(text, root=self.url)
-            else:  # 416: the range begins behind the end, and nothing is there
-                yield places[number], got.body if got.status != 416 else b""
+        for group in self._fetch(gets, [one.key for one in asked], in_flight):
+            yield [(places[number], self._body(asked[number], got)) for number, got in group]
+
+    def _body(self, one: Wanted, got: Answer | SecuredataError) -> Buffer | SecuredataError:
+        if isinstance(got, SecuredataError):
+            return got
+        if got.status == 413 or (got.status == 200 and one.offset):
+            text = f"{one.key} of {self.url}: the server ignores ranges, which reading a part needs: use another one"
+            return StorageUnreachable(text, root=self.url)
+        return got.body if got.status != 416 else b""  # 416: the range begins behind the end, and nothing is there
 
     def waited(self) -> float:
         return waited()
 
     def _fetch(
         self, gets: Sequence[Get], keys: Sequence[str], in_flight: int
-    ) -> Iterator[tuple[int, Answer | SecuredataError]]:
+    ) -> Iterator[list[tuple[int, Answer | SecuredataError]]]:
         if self._way is None:
             self._way = way_to(self.url)
-        for at, outcome in engine(*self._way).fetch(gets, lambda: None, in_flight=in_flight):
-            yield at, self._outcome(f"{keys[at]} of {self.url}", outcome)
+        for group in engine(*self._way).fetch(gets, lambda: None, in_flight=in_flight):
+            yield [(at, self._outcome(f"{keys[at]} of {self.url}", outcome)) for at, outcome in group]
 
     def _outcome(self, where: str, outcome: Answer | StorageUnreachable) -> Answer | SecuredataError:
         if isinstance(outcome, StorageUnreachable):
