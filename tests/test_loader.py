@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 import securedata as sd
 from securedata import errors
 from securedata.errors import KeysExpired, KMSDenied, KMSUnreachable
+from tests.conftest import FULL
 from tests.counting_kms import Counted
 from tests.kit import Clip, Root, clip, encode, make_corpus, noise
 
@@ -126,8 +127,8 @@ def many(tmp_path: Path, counted: Counted) -> Root:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_one_unwrap_for_all_epochs_of_all_workers(many: Root, counted: Counted, whole: bool, method: str) -> None:
-    workers, epochs = (8, 3) if whole or method == "fork" else (2, 2)  # each of the others imports torch
+def test_one_unwrap_for_all_epochs_of_all_workers(many: Root, counted: Counted, method: str) -> None:
+    workers, epochs = (8, 3) if FULL or method == "fork" else (2, 2)  # each of the others imports torch
     with sd.EncryptedAudioDataset(many) as ds:
         loader = DataLoader(ds, shuffle=True, num_workers=workers, multiprocessing_context=method, collate_fn=utterance)
         for _ in range(epochs):

@@ -15,6 +15,7 @@ from securedata.corpus.objectfile import READ_AHEAD
 from securedata.torch.decode import WHOLE
 from tests.cloud.corpora import Cloud
 from tests.cloud.forward import Forward, forward
+from tests.conftest import FULL
 from tests.kit import Clip, Root, read
 
 pytestmark = pytest.mark.xdist_group("servers")
@@ -61,9 +62,9 @@ def crop(
 
 @pytest.mark.parametrize("take", [one, in_a_batch])
 def test_a_crop_of_a_long_wav_fetches_the_crop(
-    cloud: Cloud, whole: bool, take: Callable[[sd.EncryptedAudioDataset], sd.Sample]
+    cloud: Cloud, take: Callable[[sd.EncryptedAudioDataset], sd.Sample]
 ) -> None:
-    seconds = 3_600 if whole else 600
+    seconds = 3_600 if FULL else 600
     with forward(cloud.weed.endpoint) as between:
         root = recording(cloud, between, seconds, "WAV")
         assert len(root.clips[0].data) > 2 * seconds * RATE
@@ -76,9 +77,9 @@ def test_a_crop_of_a_long_wav_fetches_the_crop(
                 assert ds.stats().bytes - bytes_before == CROP_BYTES
 
 
-def test_a_crop_of_a_long_flac_fetches_a_part(cloud: Cloud, whole: bool) -> None:
+def test_a_crop_of_a_long_flac_fetches_a_part(cloud: Cloud) -> None:
     with forward(cloud.weed.endpoint) as between:
-        root = recording(cloud, between, 3_600 if whole else 600, "FLAC")
+        root = recording(cloud, between, 3_600 if FULL else 600, "FLAC")
         size = len(root.clips[0].data)
         assert size > 2 * WHOLE
         with sd.EncryptedAudioDataset(root.reference, num_frames=CROP) as ds:
