@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -42,18 +42,35 @@ for number in range(count):
 """
 
 
-def start(corpus: Reference, name: str, count: int) -> subprocess.Popen[str]:
-    """A process that says what it has committed, line by line; it begins when it reads a line."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", WORK, corpus.root, name, str(count)],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "open\n"
-    return process
+Start = Callable[[Reference, str, int], subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a process that says what it has committed, line by line; it begins when it reads a line.
+
+    None outlives a test that fails: the next one would hear of it.
+    """
+    started: list[subprocess.Popen[str]] = []
+
+    def run(corpus: Reference, name: str, count: int) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", WORK, corpus.root, name, str(count)],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def begin(processes: Sequence[subprocess.Popen[str]]) -> None:
@@ -107,7 +124,7 @@ def corpus(tmp_path: Path) -> Reference:
     return make(root=str(tmp_path / "sealed"))
 
 
-def test_processes_that_commit_at_once_lose_nothing(corpus: Reference) -> None:
+def test_processes_that_commit_at_once_lose_nothing(corpus: Reference, start: Start) -> None:
     processes = [start(corpus, name, 12) for name in ("a", "b", "c")]
     begin(processes)
     books = Books()
@@ -121,7 +138,7 @@ def test_processes_that_commit_at_once_lose_nothing(corpus: Reference) -> None:
     assert keys_of(storage) - waiting - {"head.prev"} == named_keys(head, storage)
 
 
-def kill_and_look(corpus: Reference, kills: int, seed: int) -> None:
+def kill_and_look(start: Start, corpus: Reference, kills: int, seed: int) -> None:
     chosen = random.Random(seed)
     sure: dict[str, str] = {}
     for number in range(kills):
@@ -158,11 +175,11 @@ def kill_and_look(corpus: Reference, kills: int, seed: int) -> None:
     assert (Path(corpus.root) / LOCK).exists()
 
 
-def test_a_writer_that_is_killed_leaves_a_whole_corpus(corpus: Reference) -> None:
-    kill_and_look(corpus, 3, seed=1)
+def test_a_writer_that_is_killed_leaves_a_whole_corpus(corpus: Reference, start: Start) -> None:
+    kill_and_look(start, corpus, 3, seed=1)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("seed", range(10))
-def test_a_writer_that_is_killed_again_and_again(seed: int, corpus: Reference) -> None:
-    kill_and_look(corpus, 15, seed=100 + seed)
+def test_a_writer_that_is_killed_again_and_again(seed: int, corpus: Reference, start: Start) -> None:
+    kill_and_look(start, corpus, 15, seed=100 + seed)
