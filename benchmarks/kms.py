@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,10 @@ class Bench:
 
     def run(self, which: str, request: dict[str, Any]) -> dict[str, Any]:
         python = sys.executable if which == OURS else str(self.elsewhere)
-        site = next(path for path in sys.path if path.endswith("site-packages"))
+        torch = find_spec("torch")  # where it is: a venv may stand on another
+        assert torch is not None
+        assert torch.origin is not None
+        site = str(Path(torch.origin).parents[1])
         command = [python, "-X", "utf8", "-W", "ignore", str(HERE / "kms_worker.py"), site, json.dumps(request)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if done.returncode:

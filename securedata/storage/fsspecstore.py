@@ -128,7 +128,7 @@ class FsspecStorage(Storage):
         if length <= 0:
             return b""
         try:
-            data: bytes = fs.cat_file(path, offset, offset + length)
+            data: bytes = fs.cat_file(path, start=offset, end=offset + length)  # by name: of s3fs another is second
         except FileNotFoundError:
             raise
         except Exception:  # some backends raise, each its own class, where a range begins behind the end
