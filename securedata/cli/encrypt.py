@@ -90,7 +90,7 @@ def add_parser(subparsers: Any) -> None:
         "--reseal", action="store_true", help="seal what is there already anew, too: mends lost or damaged objects"
     )
     work.add_argument("--checksum", action="store_true", help="compare digests rather than sizes and times")
-    add_threads(work, "two per core")
+    add_threads(work, "two per core, 16 at least over a network")
     work.add_argument("--name", help="name of a corpus that is made (default: after its folder)")
     add_corpus_options(parser)
     add_writer_options(parser)

@@ -102,15 +102,15 @@ class Writer:
 
     # ------------------------------------------------------------ objects
 
-    def put_object(self, pieces: Iterable[Buffer]) -> Put:
-        """Seal pieces of plaintext into a new object and store it, checked: see `putting`.
+    def put_object(self, plain: bytes | Iterable[Buffer]) -> Put:
+        """Seal plaintext, all of it or in pieces, into a new object and store it, checked: see `putting`.
 
         Raises:
             AuthenticationFailed: what was sealed, or what was read back, does not open to the plaintext.
             StorageError, KeysExpired
         """
         self._heads.check()
-        put = put_object(self.storage, self.corpus_id, pieces)
+        put = put_object(self.storage, self.corpus_id, plain)
         self._times[put.object_id] = put.time
         return put
 

@@ -15,7 +15,7 @@ from securedata.corpus.leaving import object_key
 from securedata.errors import AuthenticationFailed
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Header, Kind
-from securedata.format.sealed import Expect, open_stream, seal_stream
+from securedata.format.sealed import Expect, compare, open_stream, open_whole, seal, seal_stream
 from securedata.storage.base import Storage
 
 _PIECE = 4 * 1024 * 1024
@@ -33,13 +33,30 @@ class Put:
     time: float
 
 
-def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> Put:
-    """Seal pieces of plaintext into a new object and store it, checked; holds a few pieces at a time.
+def put_object(storage: Storage, corpus_id: bytes, plain: bytes | Iterable[Buffer]) -> Put:
+    """Seal plaintext, all of it or in pieces, into a new object and store it, checked; of pieces it holds a few.
 
     Raises:
         AuthenticationFailed: what was sealed, or what was read back, does not open to the plaintext.
         StorageError
     """
+    put = _put_whole(storage, corpus_id, plain) if isinstance(plain, bytes) else _put_pieces(storage, corpus_id, plain)
+    if not storage.checksums:
+        _read_back(storage, corpus_id, put)
+    return put
+
+
+def _put_whole(storage: Storage, corpus_id: bytes, plain: bytes) -> Put:
+    object_id, key = os.urandom(16), os.urandom(32)
+    sealed = seal(Header(Kind.DATA, corpus_id, object_id), key, plain)
+    if storage.checksums:
+        check = Expect(Kind.DATA, corpus_id, object_id, storage.url, len(sealed), len(plain))
+        compare(open_whole(key, sealed, check), plain, check)
+    when = storage.put_new(object_key(object_id), [sealed])
+    return Put(object_id, key, len(sealed), len(plain), hashlib.sha256(plain).digest(), when)
+
+
+def _put_pieces(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> Put:
     object_id, key = os.urandom(16), os.urandom(32)
     digest, size, sealed = hashlib.sha256(), 0, 0
 
@@ -58,10 +75,7 @@ def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> 
             yield piece
 
     when = storage.put_new(object_key(object_id), counted())
-    put = Put(object_id, key, sealed, size, digest.digest(), when)
-    if not storage.checksums:
-        _read_back(storage, corpus_id, put)
-    return put
+    return Put(object_id, key, sealed, size, digest.digest(), when)
 
 
 def _read_back(storage: Storage, corpus_id: bytes, put: Put) -> None:

@@ -127,7 +127,16 @@ def seal_stream(
 def _check_sealed(opened: Message, first: int, sealed: bytearray, plain: memoryview, check: Expect) -> None:
     out = bytearray(len(plain))
     open_chunks(opened, first, memoryview(sealed), memoryview(out), check)
-    if out != plain:
+    compare(out, plain, check)
+
+
+def compare(opened: Buffer, plain: Buffer, check: Expect) -> None:
+    """See that what was sealed opens to the plaintext.
+
+    Raises:
+        AuthenticationFailed: it does not.
+    """
+    if opened != plain:
         _refuse(AuthenticationFailed, check, f"{check.name} does not open to what was sealed; the memory is faulty")
 
 

@@ -199,15 +199,16 @@ class S3Storage(Storage):
     def _put_whole(self, key: str, body: Buffer) -> float:
         begun = time.monotonic()
         sent = self._send(key, body, renew=False)
-        said = said_by(memoryview(sent.body), sent.status, sent.region, sent.date)
-        stale = sent.status != 200 and self._may_renew(said, begun)
-        if stale or (sent.status != 200 and said.elsewhere and self._clients.move(said.region, begun)):
-            sent = self._send(key, body, renew=stale)
+        if sent.status not in (200, 412):
             said = said_by(memoryview(sent.body), sent.status, sent.region, sent.date)
+            stale = self._may_renew(said, begun)
+            if stale or (said.elsewhere and self._clients.move(said.region, begun)):
+                sent = self._send(key, body, renew=stale)
+        if sent.status not in (200, 412):
+            said = said_by(memoryview(sent.body), sent.status, sent.region, sent.date)
+            raise self._refused(said, key, writing=True)
         if sent.status == 412 and sent.tries == 1:
             raise AlreadyExists(f"{key} of {self.url} exists already", root=self.url)
-        if sent.status not in (200, 412):
-            raise self._refused(said, key, writing=True)
         # 412: taken by an earlier try, whose answer was lost; the time is then that of a later answer
         return parsedate_to_datetime(sent.date).timestamp() - (time.monotonic() - begun) - _CLOCK_SLACK
 

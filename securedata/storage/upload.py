@@ -84,29 +84,27 @@ class Uploader:
     def put(self, url: str, body: Buffer, signer: Signer | None) -> Sent | StorageUnreachable:
         """Put an object under a key that must not exist.
 
-        What may pass (connection, timeout, 429, 5xx, a checksum that does not match) is tried again with backoff; what
-        does not pass within `PATIENCE` is an error. Other statuses are answers.
+        What may pass (connection, timeout, 429, 5xx, a checksum that does not match) is tried again with backoff for
+        `PATIENCE`. What does not pass is an error if nobody answered, else the last answer.
         """
         self._prepare(url, body, signer)
         tries, failed_at, bad_digests = 0, 0.0, 0
         while True:
             tries += 1
             answer = self._once(body)
-            if isinstance(answer, Sent) and not _may_pass(answer):
-                return answer._replace(tries=tries)
             if isinstance(answer, Sent):
-                failure = f"HTTP status {answer.status}"
+                answer = answer._replace(tries=tries)
                 bad_digests += answer.status == 400
-                if bad_digests >= _DIGEST_TRIES:
-                    return answer._replace(tries=tries)
-            else:
-                code, failure = answer
-                if code in _FINAL:
-                    return StorageUnreachable(failure)
+                if not _may_pass(answer) or bad_digests >= _DIGEST_TRIES:
+                    return answer
+            elif answer[0] in _FINAL:
+                return StorageUnreachable(answer[1])
             now = time.monotonic()
             failed_at = failed_at or now
             if now - failed_at >= PATIENCE:
-                return StorageUnreachable(f"{failure}, {tries} tries in {now - failed_at:.0f} s")
+                if isinstance(answer, Sent):
+                    return answer
+                return StorageUnreachable(f"{answer[1]}, {tries} tries in {now - failed_at:.0f} s")
             backoff = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(tries - 1, 10))
             time.sleep(backoff * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
 

@@ -93,14 +93,14 @@ class LocalOrigin(Origin):
         return b"".join(self.pieces(file, stamp))
 
     def pieces(self, file: str, stamp: Stamp) -> Iterator[bytes]:
-        _check(file, stamp)
         try:
-            with open(file, "rb", buffering=0) as source:
-                while piece := source.read(PIECE):
+            with open(file, "rb", buffering=0, opener=_open) as source:
+                _check(os.fstat(source.fileno()), stamp)
+                while piece := source.read(min(PIECE, stamp.size + 1)):  # no more room than it needs
                     yield piece
+            _check(os.stat(file), stamp)  # by its name: another file may stand there now
         except OSError as error:
             raise SourceProblem(f"the file cannot be read: {error.strerror}") from error
-        _check(file, stamp)
 
     def probe(self, file: str, stamp: Stamp, path: str) -> AudioInfo:
         return probe(file, path=path)
@@ -113,10 +113,11 @@ class LocalOrigin(Origin):
             raise SourceProblem(f"cannot be read: {error.strerror}") from error
 
 
-def _check(file: str, stamp: Stamp) -> None:
-    try:
-        status = os.stat(file)
-    except OSError as error:
-        raise SourceProblem(f"the file cannot be read: {error.strerror}") from error
+def _open(file: str, flags: int) -> int:
+    # O_NONBLOCK: a named pipe that took a recording's place must not stop the whole ingest
+    return os.open(file, flags | os.O_NONBLOCK)
+
+
+def _check(status: os.stat_result, stamp: Stamp) -> None:
     if (status.st_size, status.st_mtime_ns) != (stamp.size, stamp.mtime_ns):
         raise SourceProblem(CHANGED)

@@ -23,7 +23,7 @@ from securedata.corpus.cells import cells
 from securedata.corpus.commit import Writer
 from securedata.corpus.ingest.audio import AudioInfo, probe
 from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify
-from securedata.corpus.ingest.origin import PIECE, SourceProblem, Stamp
+from securedata.corpus.ingest.origin import PIECE, LocalOrigin, SourceProblem, Stamp
 from securedata.corpus.ingest.report import IngestReport
 from securedata.corpus.ingest.room import TOTAL, Room, needed
 from securedata.corpus.ingest.sources import SourceList
@@ -33,10 +33,13 @@ from securedata.corpus.putting import Put
 from securedata.corpus.schema import rows_table
 from securedata.errors import UndecodableMedia
 from securedata.format.cobblestone import Buffer
+from securedata.storage.local import LocalStorage
 
 COMMIT_SECONDS = 30.0
 COMMIT_ROWS = 10_000
 COMMIT_BYTES = 4_000_000_000
+
+NETWORK_THREADS = 16
 
 _TICK = 0.2
 _DURATION_SLACK = 0.5  # seconds by which a manifest may round
@@ -78,7 +81,7 @@ def ingest(
     Args:
         sources: from `list_sources`.
         writer: the corpus, opened for writing.
-        threads: files under way at once; None: two per core.
+        threads: files under way at once; None: two per core, and 16 at least over a network, which has them wait.
         replace: recordings that changed replace their rows; otherwise they are conflicts.
         checksum: read files of which size and mtime are the row's, too, and compare digests.
         reseal: seal what is there already anew, too, in place of its rows: mends objects that are lost or damaged.
@@ -87,7 +90,10 @@ def ingest(
     Raises:
         StorageError, KeysError, CorpusError: what was committed stays; run it again for the rest.
     """
-    return _Ingest(sources, writer, threads or 2 * (os.cpu_count() or 1), replace, checksum, reseal, progress).run()
+    if threads is None:
+        here = isinstance(sources.origin, LocalOrigin) and isinstance(writer.storage, LocalStorage)
+        threads = max(2 * (os.cpu_count() or 1), 1 if here else NETWORK_THREADS)
+    return _Ingest(sources, writer, threads, replace, checksum, reseal, progress).run()
 
 
 class _Ingest:
@@ -222,7 +228,7 @@ class _Ingest:
         i = item.rows[0]
         origin = self.sources.origin
         stamp = Stamp(int(self.sizes[i]), self.cells["mtime_ns"](i), self.cells["version"](i))
-        data = b"".join(self._counted(iter([origin.whole(item.file, stamp)]))) if stamp.size <= PIECE else None
+        data = self._whole(item.file, stamp) if stamp.size <= PIECE else None
 
         def pieces() -> Iterator[Buffer]:
             return iter([data]) if data is not None else self._counted(origin.pieces(item.file, stamp))
@@ -237,8 +243,13 @@ class _Ingest:
                 self.report.conflicts.append(path)
                 return _Done(item)
         info = probe(data, path=path) if data is not None else origin.probe(item.file, stamp, path)
-        put = self.writer.put_object(pieces())
+        put = self.writer.put_object(data if data is not None else pieces())
         return _Done(item, put, info, problem=self._duration_problem(i, path, info))
+
+    def _whole(self, file: str, stamp: Stamp) -> bytes:
+        data = self.sources.origin.whole(file, stamp)
+        self.read_bytes += len(data)
+        return data
 
     def _counted(self, pieces: Iterator[Buffer]) -> Iterator[Buffer]:
         for piece in pieces:
