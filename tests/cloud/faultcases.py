@@ -230,7 +230,8 @@ FETCHING = [
         errors.AccessDenied,
         (OBJECT, "refused or missing", "check what it allows"),
     ),
-    Case("404 for objects that are there", fetch(MISSING, None), errors.ObjectMissing, ("object", "storage", "verify")),
+    Case("404 for an object that is there", of_rows(MISSING, 4), errors.ObjectMissing,
+         ("object", "not on storage", "restore it, or 'securedata encrypt --reseal'")),
 ]  # fmt: skip
 
 CROPPING = [

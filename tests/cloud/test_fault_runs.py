@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from securedata.errors import AccessDenied, KMSDenied, SecuredataError, SubjectE
 from tests.cloud.conftest import SESSION, Become
 from tests.cloud.corpora import Cloud, deny, many_clips
 from tests.cloud.faultcases import REPLACING, SESSIONS, Between, Case
-from tests.cloud.faulty import cases, check_met, check_other, ends, epoch, other, shortened, through
+from tests.cloud.faulty import aimed, cases, check_met, check_other, ends, epoch, other, shortened, through
 from tests.erasing import erase
 from tests.kit import Root, clip
 from tests.servers import ROLE, TRAINER
@@ -122,8 +121,7 @@ def test_a_worker_that_is_killed(faulty: Root) -> None:
 def test_replacing(case: Case, faulty: Root, between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
     shortened(monkeypatch, case)
     with sd.EncryptedAudioDataset(faulty.reference, **case.options) as ds:
-        names = [ds.corpora[0].value("object_id", i).hex() for i in range(len(ds))]
-        planned = case.plan(replace(between, objects=tuple(names)))
+        planned = case.plan(aimed(between, ds))
         ends(case, lambda: epoch(ds, faulty, lost=case.lost))
         check_met(case, planned)
         if case.error is None:

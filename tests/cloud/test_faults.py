@@ -26,7 +26,7 @@ from tests.cloud.faultcases import (
     Case,
     with_tables,
 )
-from tests.cloud.faulty import cases, check_met, ends, epoch, shortened, through
+from tests.cloud.faulty import aimed, cases, check_met, ends, epoch, shortened, through
 from tests.kit import Root, clip, make_corpus, some_clips
 
 pytestmark = pytest.mark.xdist_group("servers")
@@ -63,7 +63,7 @@ def test_fetching(case: Case, faulty: Root, between: Between, monkeypatch: pytes
     with sd.EncryptedAudioDataset(faulty.reference) as ds:
         assert min(ds.corpora[0].value("sealed_size", i) for i in range(len(ds))) > 2 * MIDDLE
         epoch(ds, faulty)  # without a fault
-        planned = case.plan(between)
+        planned = case.plan(aimed(between, ds))
         ends(case, lambda: epoch(ds, faulty))
         check_met(case, planned)
 
