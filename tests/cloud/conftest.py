@@ -7,6 +7,7 @@ import ipaddress
 import os
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,17 +124,19 @@ def tls(certificate: Path) -> ssl.SSLContext:
 @pytest.fixture(scope="session")
 def proxies(weed: Seaweed, bao: Bao, aws: str) -> Iterator[Between]:
     """In front of the servers."""
-    with FaultProxy(weed.endpoint) as s3, FaultProxy(bao.address) as keys, FaultProxy(aws) as amazon:
-        yield Between(s3, keys, amazon)
+    with ExitStack() as stack:
+        yield Between(
+            *(stack.enter_context(FaultProxy(one)) for one in (weed.endpoint, bao.address, aws, weed.endpoint))
+        )
 
 
 @pytest.fixture
 def between(proxies: Between) -> Iterator[Between]:
     """The proxies, without a fault yet."""
-    for proxy in (proxies.s3, proxies.kms, proxies.aws):
+    for proxy in proxies.all:
         proxy.clear()
     yield proxies
-    for proxy in (proxies.s3, proxies.kms, proxies.aws):
+    for proxy in proxies.all:
         proxy.clear()
 
 

@@ -28,7 +28,12 @@ class Between:
     s3: FaultProxy
     kms: FaultProxy
     aws: FaultProxy
+    sts: FaultProxy
     objects: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[FaultProxy, ...]:
+        return self.s3, self.kms, self.aws, self.sts
 
 
 Plan = Callable[[Between], object]
@@ -50,6 +55,7 @@ class Case:
         least: seconds that it takes if the fault was there at all, for those that no request tells of.
         within: seconds that it may take, from the fault on.
         lost: rows for which the next one stands.
+        rounds: epochs that it takes; of several every sample takes its time, so that a session ends meanwhile.
     """
 
     fault: str
@@ -62,6 +68,7 @@ class Case:
     least: float = 0
     within: float = 40
     lost: tuple[int, ...] = ()
+    rounds: int = 1
 
     @property
     def id(self) -> str:
@@ -91,6 +98,11 @@ def unwrap(fault: Fault, times: int | None = 1) -> Plan:
 def aws(fault: Fault, times: int | None = 1) -> Plan:
     """For calls to AWS KMS."""
     return lambda between: between.aws.plan(fault, method="POST", times=times)
+
+
+def sts(fault: Fault, times: int | None = 1) -> Plan:
+    """For new sessions."""
+    return lambda between: between.sts.plan(fault, method="POST", times=times)
 
 
 def commit(fault: Fault, times: int | None = 1) -> Plan:
@@ -164,6 +176,10 @@ def _vault(status: int, text: str) -> Fault:
 def _aws(status: int, code: str) -> Fault:
     body = b'{"__type":"%s","message":"made by a test"}' % code.encode()
     return faults.status(status, body=body, content_type="application/x-amz-json-1.1")
+
+
+def _sts(status: int, code: str) -> Fault:
+    return faults.status(status, body=b"<ErrorResponse><Error><Code>%s</Code></Error></ErrorResponse>" % code.encode())
 
 
 MIDDLE = 4_000
@@ -299,6 +315,11 @@ SESSIONS = [
     Case("AccessDenied for one fetch", fetch(faults.status(403, "AccessDenied"))),
     Case("ExpiredToken, always", fetch(EXPIRED_403, None), errors.SessionExpired,
          (OBJECT, "a renewed one was refused too", "check the role")),
+    Case("the session ends, and STS says 503 six times", sts(_sts(503, "ServiceUnavailable"), 6), rounds=8),
+    Case("the session ends, and STS refuses connections until then", lambda between: between.sts.refuse(13), rounds=8,
+         within=60),
+    Case("the session ends, and STS says no", sts(_sts(403, "AccessDenied"), None), errors.AccessDenied,
+         ("the role arn:aws:iam:", "may not be assumed (AccessDenied)", "check its trust policy"), rounds=8),
 ]  # fmt: skip
 
 REPLACE = {"on_error": "replace"}
@@ -361,7 +382,7 @@ GROUPS = {
     "A dataset is opened": ("it opens, and every sample comes once, bit-exact", OPENING),
     "A dataset is opened by AWS KMS (moto in its place)": ("it opens, and every sample comes once, bit-exact", AWS),
     "Keys are renewed in the middle of an epoch": ("every sample once, bit-exact", RENEWING),
-    "A role's session is refused in the middle of an epoch": ("every sample once, bit-exact", SESSIONS),
+    "A role's session is refused or ends in the middle of an epoch": ("every sample once, bit-exact", SESSIONS),
     'Samples are replaced: `on_error="replace"`': ("the next row stands for it, counted; all others once", REPLACING),
     "Rows are committed": ("committed once", COMMITTING),
     "A recording of 17 MB is put in pieces": ("committed once, bit-exact", UPLOADING),

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from torch.utils.data import DataLoader
 
 import securedata as sd
@@ -114,6 +115,12 @@ def said(error: BaseException) -> str:
     """An error's own text: torch puts a worker's whole traceback before it, whose lines of source say anything."""
     before, _, own = str(error).partition(f"\n{type(error).__module__}.{type(error).__name__}: ")
     return own or before
+
+
+def slowly(waveform: torch.Tensor) -> torch.Tensor:
+    """A transform that takes its time."""
+    time.sleep(0.15)
+    return waveform
 
 
 def ends(case: Case, run: Callable[[], object]) -> None:

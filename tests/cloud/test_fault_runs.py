@@ -18,7 +18,7 @@ from securedata.errors import AccessDenied, KMSDenied, SecuredataError, SubjectE
 from tests.cloud.conftest import SESSION, Become
 from tests.cloud.corpora import Cloud, deny, many_clips
 from tests.cloud.faultcases import REPLACING, SESSIONS, Between, Case
-from tests.cloud.faulty import aimed, cases, check_met, check_other, ends, epoch, other, shortened, through
+from tests.cloud.faulty import aimed, cases, check_met, check_other, ends, epoch, other, shortened, slowly, through
 from tests.erasing import erase
 from tests.kit import Root, clip
 from tests.servers import ROLE, TRAINER
@@ -33,10 +33,12 @@ def test_sessions(case: Case, between: Between, cloud: Cloud, become: Become, mo
     shortened(monkeypatch, case)
     root = through(cloud, between).make("contractor-a", many_clips(24), role=ROLE, endpoint=between.s3.endpoint)
     become(TRAINER, cloud.token(root))
-    with sd.EncryptedAudioDataset(root.reference) as ds:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", between.sts.endpoint)
+    with sd.EncryptedAudioDataset(root.reference, transform=slowly if case.rounds > 1 else None) as ds:
         planned: list[object] = []
-        ends(case, lambda: epoch(ds, root, then=lambda: planned.append(case.plan(between))))
+        ends(case, lambda: epoch(ds, root, rounds=case.rounds, then=lambda: planned.append(case.plan(between))))
         check_met(case, planned[0])
+        assert case.rounds == 1 or between.sts.requests
 
 
 def _run(ds: sd.EncryptedAudioDataset, root: Root, seconds: float, then: Callable[[], object] = lambda: None) -> None:

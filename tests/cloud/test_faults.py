@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
-import torch
 
 import securedata as sd
 from tests.cloud.corpora import Cloud
@@ -26,7 +24,7 @@ from tests.cloud.faultcases import (
     Case,
     with_tables,
 )
-from tests.cloud.faulty import aimed, cases, check_met, ends, epoch, shortened, through
+from tests.cloud.faulty import aimed, cases, check_met, ends, epoch, shortened, slowly, through
 from tests.kit import Root, clip, make_corpus, some_clips
 
 pytestmark = pytest.mark.xdist_group("servers")
@@ -122,16 +120,11 @@ def test_opening_by_aws(case: Case, between: Between, tmp_path: Path, monkeypatc
 # ------------------------------------------------------------------------------------------------------------- renewing
 
 
-def _slowly(waveform: torch.Tensor) -> torch.Tensor:
-    time.sleep(0.15)
-    return waveform
-
-
 @pytest.mark.parametrize("case", cases(RENEWING))
 def test_renewing(case: Case, faulty: Root, between: Between, monkeypatch: pytest.MonkeyPatch) -> None:
     shortened(monkeypatch, case)
     options = {"ttl": 0.8, "kms_wait": 30, **case.options}
-    with sd.EncryptedAudioDataset(faulty.reference, transform=_slowly, **options) as ds:
+    with sd.EncryptedAudioDataset(faulty.reference, transform=slowly, **options) as ds:
         before = len(between.kms.requests)
         planned = case.plan(between)
         ends(case, lambda: epoch(ds, faulty, rounds=4, batch=1))
