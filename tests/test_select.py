@@ -23,12 +23,12 @@ def root(tmp_path: Path) -> Root:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"speaker": "Ann"}, "speaker= is not in voice-a: no recording there is of that speaker, of 2 others; one of"),
+        ({"speaker": "Ann"}, "speaker= is not in voice-a: no recording there is of that speaker; one of them"),
         (
             {"speaker": ["bob", "an n", "bob"]},
-            r"speaker=, number 2 of 3, is not in voice-a: .* of 2 others; ds.speakers",
+            r"speaker=, number 2 of 3, is not in voice-a: .* that speaker; 2 are known, and ds.speakers",
         ),
-        ({"speaker": ""}, "of 2 others"),
+        ({"speaker": ""}, "2 are known"),
         ({"split": "tarin"}, "split= is not in voice-a: 'tarin' is no split there; near to it are 'train'"),
         ({"split": ["train", "dev"]}, r"split=, number 2 of 2, .* there are '', 'test', 'train'"),
         ({"speaker": "ann", "split": "valid"}, "'valid' is no split"),
@@ -78,7 +78,7 @@ def test_a_corpus_without_recordings_is_empty_and_has_no_speaker(tmp_path: Path)
         with sd.EncryptedAudioDataset(root, **options) as ds:
             assert len(ds) == 0
     for options in ({"speaker": "ann"}, {"split": "train"}):
-        with pytest.raises(InvalidArgument, match=r"of 0 others|there are none"):
+        with pytest.raises(InvalidArgument, match=r"0 are known|no recording there has a split"):
             sd.EncryptedAudioDataset(root, **options)
 
 

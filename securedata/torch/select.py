@@ -105,8 +105,10 @@ class Check:
 
 
 def _splits(value: str, known: set[str]) -> str:
+    if not known - {""}:
+        return "no recording there has a split"
     near = difflib.get_close_matches(value, known, 5)
-    shown = ", ".join(map(repr, near or sorted(known)[:10])) or "none"
+    shown = ", ".join(map(repr, near or sorted(known)[:10]))
     return f"{value!r} is no split there; {'near to it are' if near else 'there are'} {shown}"
 
 
@@ -115,4 +117,4 @@ def _speakers(value: str, known: set[str]) -> str:
     folded = value.casefold().split()
     near = any(one.casefold().split() == folded for one in known)
     hint = "one of them differs in upper and lower case or in blanks only; " if near else ""
-    return f"no recording there is of that speaker, of {len(known)} others; {hint}ds.speakers lists them"
+    return f"no recording there is of that speaker; {hint}{len(known)} are known, and ds.speakers lists them"
