@@ -20,7 +20,7 @@ WRITES = frozenset(("put_new", "replace", "delete"))
 FATES = ("crash before", "crash after", "lost answer")
 RERUNS = 3
 MOST = 10_000
-"""Schedules of one exploration, which take 5 minutes of one core; `make test-full` explores 16 times in an hour."""
+"""Schedules of one exploration: five minutes of one core, and `make test-full` makes 16 of them besides drawn ones."""
 
 
 class Crash(BaseException):

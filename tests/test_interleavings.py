@@ -23,9 +23,9 @@ from tests.conftest import FULL, Note
 from tests.interleave import Explorer, TooManySchedules, listed
 from tests.scenarios import SCENARIOS, begin, explore, play
 
-SCHEDULES = 2_500
-"""Drawn of those with two switches and a fault. A scenario has some 100,000 of them, an hour of one core; these take 80
-seconds, and the next run draws others."""
+SCHEDULES = 5_000
+"""Drawn of those with two switches and a fault. A scenario has 50,000 to 220,000 of them, by estimate, 12 hours of one
+core for all eight; these take three minutes each, and the next run draws others."""
 
 
 @pytest.fixture
