@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,14 @@ import pytest
 import torch
 
 import securedata as sd
+from securedata.corpus.batch import Batch, Piece
+from securedata.corpus.opening import open_corpus
 from securedata.errors import AuthenticationFailed, ObjectMissing, UndecodableMedia
+from securedata.storage.base import LANDED
 from securedata.storage.local import LocalStorage
 from securedata.torch import dataset
 from tests.kit import Clip, clip, encode, make_corpus, noise, some_clips
+from tests.small import add, in_folder
 
 ORDER = [5, 0, -1, 3, 3, 8, 6, 1, 2, 4, 7]
 
@@ -133,3 +138,24 @@ def test_first_error_of_a_batch_is_raised(roots: list[str], tmp_path: Path) -> N
 
 def test_noise_is_not_the_same_twice() -> None:
     assert not np.array_equal(noise(0.1, seed=7), noise(0.1, seed=8))
+
+
+def test_what_landed_together_is_opened_together_into_memory_that_is_reused(tmp_path: Path) -> None:
+    reference, writer = in_folder(tmp_path / "corpus")
+    # one that is larger than what is handed over together, among some that share it
+    sizes = [10_000, 200_000, 3 * LANDED, 0, 300_000, LANDED, 150_000, 90_000]
+    contents = {f"a/{number}.bin": os.urandom(size) for number, size in enumerate(sizes)}
+    add(writer, contents)
+    with open_corpus(reference) as corpus:
+        pieces = [Piece(corpus.find(path)) for path in contents]
+        batch = Batch(pieces, corpus.index, corpus._expect)
+        groups = list(corpus._storage.get_landed(batch.wanted, 1 << 28))
+        assert [[at for at, _ in group] for group in groups] == [[0, 1, 2], [3, 4, 5], [6, 7]]
+        seen: dict[int, bytes] = {}
+        memory = set()
+        for at, data in corpus.read_many(pieces):
+            assert not isinstance(data, Exception)
+            seen[at] = bytes(data)
+            memory.add(id(memoryview(data).obj))
+        assert [seen[at] for at in range(len(sizes))] == list(contents.values())
+        assert len(memory) < len(sizes)
