@@ -25,7 +25,7 @@ from securedata.corpus.leaving import delete_due, due, leaving_table, object_key
 from securedata.corpus.parts import LEAVING_SCHEMA, part_missing, read_table, seal_table
 from securedata.corpus.place import enter
 from securedata.corpus.plan import Changes, Outcome, Plan, Slot, build, check_objects, join, make_plan
-from securedata.corpus.putting import Put, put_object
+from securedata.corpus.putting import Put, put_object, put_objects
 from securedata.corpus.schema import SCHEMA, check_types, fit
 from securedata.errors import (
     CommitRace,
@@ -102,17 +102,24 @@ class Writer:
 
     # ------------------------------------------------------------ objects
 
-    def put_object(self, plain: bytes | Iterable[Buffer]) -> Put:
-        """Seal plaintext, all of it or in pieces, into a new object and store it, checked: see `putting`.
+    def put_object(self, pieces: Iterable[Buffer]) -> Put:
+        """Seal pieces of plaintext into a new object and store it, checked: see `putting`.
 
         Raises:
             AuthenticationFailed: what was sealed, or what was read back, does not open to the plaintext.
             StorageError, KeysExpired
         """
         self._heads.check()
-        put = put_object(self.storage, self.corpus_id, plain)
+        put = put_object(self.storage, self.corpus_id, pieces)
         self._times[put.object_id] = put.time
         return put
+
+    def put_objects(self, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
+        """Seal whole plaintexts, each into a new object, and store them side by side; raises as `put_object`."""
+        self._heads.check()
+        for at, put in put_objects(self.storage, self.corpus_id, plains):
+            self._times[put.object_id] = put.time
+            yield at, put
 
     def discard(self, object_ids: Iterable[bytes]) -> None:
         """Delete objects that this writer put and that no commit took, nor may have taken; others are left alone."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from securedata.corpus.leaving import object_key
 from securedata.errors import AuthenticationFailed
@@ -33,27 +33,44 @@ class Put:
     time: float
 
 
-def put_object(storage: Storage, corpus_id: bytes, plain: bytes | Iterable[Buffer]) -> Put:
-    """Seal plaintext, all of it or in pieces, into a new object and store it, checked; of pieces it holds a few.
+def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> Put:
+    """Seal pieces of plaintext into a new object and store it, checked; holds a few pieces at a time.
 
     Raises:
         AuthenticationFailed: what was sealed, or what was read back, does not open to the plaintext.
         StorageError
     """
-    put = _put_whole(storage, corpus_id, plain) if isinstance(plain, bytes) else _put_pieces(storage, corpus_id, plain)
+    put = _put_pieces(storage, corpus_id, pieces)
     if not storage.checksums:
         _read_back(storage, corpus_id, put)
     return put
 
 
-def _put_whole(storage: Storage, corpus_id: bytes, plain: bytes) -> Put:
-    object_id, key = os.urandom(16), os.urandom(32)
-    sealed = seal(Header(Kind.DATA, corpus_id, object_id), key, plain)
-    if storage.checksums:
-        check = Expect(Kind.DATA, corpus_id, object_id, storage.url, len(sealed), len(plain))
-        compare(open_whole(key, sealed, check), plain, check)
-    when = storage.put_new(object_key(object_id), [sealed])
-    return Put(object_id, key, len(sealed), len(plain), hashlib.sha256(plain).digest(), when)
+def put_objects(storage: Storage, corpus_id: bytes, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
+    """Seal whole plaintexts, each into a new object, and store them side by side, checked; in any order.
+
+    The next is taken and sealed while others are under way. Raises as `put_object`; others may then have been stored.
+    """
+    made: dict[int, Put] = {}
+
+    def sealed() -> Iterator[tuple[str, Buffer]]:
+        for at, plain in enumerate(plains):
+            object_id, key = os.urandom(16), os.urandom(32)
+            message = seal(Header(Kind.DATA, corpus_id, object_id), key, plain)
+            if storage.checksums:
+                check = Expect(Kind.DATA, corpus_id, object_id, storage.url, len(message), len(plain))
+                compare(open_whole(key, message, check), plain, check)
+            digest = hashlib.sha256(plain).digest()
+            made[at] = Put(object_id, key, len(message), len(plain), digest, 0.0)
+            yield object_key(object_id), message
+
+    for at, outcome in storage.put_many(sealed()):
+        if not isinstance(outcome, float):
+            raise outcome
+        put = replace(made.pop(at), time=outcome)
+        if not storage.checksums:
+            _read_back(storage, corpus_id, put)
+        yield at, put
 
 
 def _put_pieces(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> Put:

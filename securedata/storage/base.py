@@ -56,6 +56,9 @@ class Storage(ABC):
     held: int = 0
     """Bytes of one object, at most, that `put_new` has in memory besides the piece that it is given."""
 
+    together: int = 1
+    """Objects that `put_many` puts side by side."""
+
     @abstractmethod
     def get(self, key: str, limit: int | None = None) -> Buffer:
         """The whole object.
@@ -121,6 +124,17 @@ class Storage(ABC):
         Raises:
             AlreadyExists, AccessDenied, StorageUnreachable
         """
+
+    def put_many(self, wanted: Iterable[tuple[str, Buffer]]) -> Iterator[tuple[int, float | SecuredataError]]:
+        """Store whole objects, of a few MB at most, as `put_new` does; yields each one's time with its position.
+
+        The next is taken from `wanted` while others are under way. Failures are yielded, in any order like the rest.
+        """
+        for at, (key, body) in enumerate(wanted):
+            try:
+                yield at, self.put_new(key, [body])
+            except SecuredataError as error:
+                yield at, error
 
     @abstractmethod
     def replace(self, key: str, data: Buffer, version: str | None) -> None:

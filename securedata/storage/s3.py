@@ -58,6 +58,7 @@ class S3Storage(Storage):
 
     checksums = True
     held = (PARTS_UNDER_WAY + 2) * PART
+    together = 8
 
     def __init__(
         self, url: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
@@ -194,33 +195,57 @@ class S3Storage(Storage):
             buffer += piece
             if len(buffer) >= PART:
                 return self._put_parts(key, cut(buffer, source, PART))
-        return self._put_whole(key, buffer)
+        for _, outcome in self.put_many([(key, buffer)]):
+            if isinstance(outcome, float):
+                return outcome
+            raise outcome
+        raise AssertionError("unreachable")
 
-    def _put_whole(self, key: str, body: Buffer) -> float:
+    def put_many(self, wanted: Iterable[tuple[str, Buffer]]) -> Iterator[tuple[int, float | SecuredataError]]:
+        """As `Storage.put_many`, side by side over libcurl."""
         begun = time.monotonic()
-        sent = self._send(key, body, renew=False)
-        if sent.status not in (200, 412):
-            said = said_by(memoryview(sent.body), sent.status, sent.region, sent.date)
-            stale = self._may_renew(said, begun)
-            if stale or (said.elsewhere and self._clients.move(said.region, begun)):
-                sent = self._send(key, body, renew=stale)
-        if sent.status not in (200, 412):
-            said = said_by(memoryview(sent.body), sent.status, sent.region, sent.date)
-            raise self._refused(said, key, writing=True)
-        if sent.status == 412 and sent.tries == 1:
-            raise AlreadyExists(f"{key} of {self.url} exists already", root=self.url)
-        # 412: taken by an earlier try, whose answer was lost; the time is then that of a later answer
-        return parsedate_to_datetime(sent.date).timestamp() - (time.monotonic() - begun) - _CLOCK_SLACK
+        under_way: dict[int, tuple[str, Buffer]] = {}
+        again: dict[int, tuple[str, Buffer]] = {}
+        renew = False
 
-    def _send(self, key: str, body: Buffer, renew: bool) -> Sent:
+        def taken() -> Iterator[tuple[str, Buffer]]:
+            for at, one in enumerate(wanted):
+                under_way[at] = one
+                yield one
+
+        for at, outcome in self._puts(taken(), renew=False):
+            one = under_way.pop(at)
+            if isinstance(outcome, Sent) and outcome.status not in (200, 412):
+                said = said_by(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
+                stale = self._may_renew(said, begun)
+                if stale or (said.elsewhere and self._clients.move(said.region, begun)):
+                    renew |= stale
+                    again[at] = one
+                    continue
+            yield at, self._put_outcome(one[0], outcome, begun)
+        places = list(again)
+        for number, outcome in self._puts(again.values(), renew) if again else ():
+            at = places[number]
+            yield at, self._put_outcome(again[at][0], outcome, begun)
+
+    def _puts(
+        self, wanted: Iterable[tuple[str, Buffer]], renew: bool
+    ) -> Iterator[tuple[int, Sent | StorageUnreachable]]:
         url, signer, _ = self._ready(renew)
         place = self._clients.place()
-        handle = uploader(place.ca_bundle, place.proxy, signer is not None)
-        outcome = handle.put(url + quote(self.prefix + key, safe="/~"), body, signer)
+        puts = ((url + quote(self.prefix + key, safe="/~"), body) for key, body in wanted)
+        return uploader(place.ca_bundle, place.proxy).put(puts, signer, self.together)
+
+    def _put_outcome(self, key: str, outcome: Sent | StorageUnreachable, begun: float) -> float | SecuredataError:
         if isinstance(outcome, StorageUnreachable):
-            text = f"{key} of {self.url}: {outcome}; check endpoint and network"
-            raise StorageUnreachable(text, root=self.url)
-        return outcome
+            return StorageUnreachable(f"{key} of {self.url}: {outcome}; check endpoint and network", root=self.url)
+        if outcome.status == 412 and outcome.tries == 1:
+            return AlreadyExists(f"{key} of {self.url} exists already", root=self.url)
+        if outcome.status not in (200, 412):
+            said = said_by(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
+            return self._refused(said, key, writing=True)
+        # 412: taken by an earlier try, whose answer was lost; the time is then that of a later answer
+        return parsedate_to_datetime(outcome.date).timestamp() - (time.monotonic() - begun) - _CLOCK_SLACK
 
     def _put_parts(self, key: str, parts: Iterator[mmap.mmap]) -> float:
         begun = self._call("create_multipart_upload", key, ChecksumAlgorithm="CRC32")

@@ -1,7 +1,7 @@
-"""One PUT over libcurl: signed, kept alive, with a checksum that the server compares with what it received.
+"""PUTs over libcurl: signed, kept alive, side by side, with a checksum that the server compares with what it received.
 
-A tenth of the CPU that boto3 takes for it, which for short recordings is most of what an ingest would do. A handle
-belongs to one thread of one process; a forked child makes its own.
+A tenth of the CPU that boto3 takes for them, which for short recordings is most of what an ingest would do. Handles
+belong to one thread of one process; a forked child makes its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import threading
 import time
 import weakref
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pycurl
@@ -59,11 +60,143 @@ class Sent(NamedTuple):
     tries: int
 
 
+@dataclass(slots=True, eq=False)
+class _Put:
+    at: int
+    url: str
+    body: Buffer = field(repr=False)
+    # of the try under way
+    said: bytearray = field(default_factory=bytearray, repr=False)
+    date: str = ""
+    region: str = ""
+    # of all tries
+    tries: int = 0
+    bad_digests: int = 0
+    failed_at: float = 0.0
+    not_before: float = 0.0
+
+    def keep(self, data: bytes) -> int:
+        """What the server writes, as far as it matters."""
+        self.said += data[: max(0, _ERROR_BODY - len(self.said))]
+        return len(data)
+
+    def header(self, line: bytes) -> None:
+        """One line of its headers."""
+        name, _, value = line.partition(b":")
+        known = name.lower()
+        if known == b"date":
+            self.date = value.strip().decode("latin-1")
+        elif known == b"x-amz-bucket-region":
+            self.region = value.strip().decode("latin-1")
+
+
 class Uploader:
-    """A libcurl handle that puts."""
+    """A curl multi handle and its easy handles."""
 
     def __init__(self, ca_bundle: str, proxy: str) -> None:
-        self._curl = pycurl.Curl()
+        self._multi = pycurl.CurlMulti()
+        self._idle: list[pycurl.Curl] = []
+        self._ca_bundle, self._proxy = ca_bundle, proxy
+
+    def put(
+        self, puts: Iterable[tuple[str, Buffer]], signer: Signer | None, side_by_side: int
+    ) -> Iterator[tuple[int, Sent | StorageUnreachable]]:
+        """Put objects under keys that must not exist; yields what became of each as it is known, with its position.
+
+        What may pass (connection, timeout, 429, 5xx, a checksum that does not match) is tried again with backoff for
+        `PATIENCE`. What does not pass is an error if nobody answered, else the last answer.
+
+        Args:
+            puts: URLs and bodies; the next is taken when there is room for it, while the others are under way.
+            side_by_side: how many are under way at once.
+        """
+        source = enumerate(puts)
+        more = True
+        waiting: list[_Put] = []
+        running: dict[pycurl.Curl, _Put] = {}
+        try:
+            while more or waiting or running:
+                room = len(running) + len(waiting) < side_by_side
+                if more and room:
+                    taken = next(source, None)
+                    more = taken is not None
+                    if taken is not None:
+                        waiting.append(_Put(taken[0], *taken[1]))
+                now = time.monotonic()
+                for put in [put for put in waiting if put.not_before <= now]:
+                    waiting.remove(put)
+                    running[self._start(put, signer)] = put
+                self._drive(running, waiting, wait=not (more and room))
+                for curl, failed in self._finished():
+                    put = running.pop(curl)
+                    outcome = self._outcome(put, curl, failed)
+                    self._release(curl, keep=signer is not None)
+                    if outcome is None:
+                        waiting.append(put)
+                    else:
+                        yield put.at, outcome
+        finally:
+            for curl in running:
+                self._multi.remove_handle(curl)
+                curl.close()
+
+    def _start(self, put: _Put, signer: Signer | None) -> pycurl.Curl:
+        put.said.clear()
+        put.date = put.region = ""
+        put.tries += 1
+        # a handle cannot be told to sign no longer
+        curl = self._idle.pop() if self._idle and signer is not None else self._new()
+        self._prepare(curl, put, signer)
+        self._multi.add_handle(curl)
+        return curl
+
+    def _drive(self, running: Mapping[pycurl.Curl, _Put], waiting: Sequence[_Put], wait: bool) -> None:
+        self._multi.perform()
+        if wait and running:
+            self._multi.select(0.1)
+            self._multi.perform()
+        elif wait and waiting:
+            time.sleep(max(0.0, min(put.not_before for put in waiting) - time.monotonic()))
+
+    def _finished(self) -> Iterator[tuple[pycurl.Curl, tuple[int, str] | None]]:
+        while True:
+            left, good, bad = self._multi.info_read()
+            for curl in good:
+                yield curl, None
+            for curl, code, text in bad:
+                yield curl, (code, text or f"libcurl error {code}")
+            if not left:
+                return
+
+    def _outcome(
+        self, put: _Put, curl: pycurl.Curl, failed: tuple[int, str] | None
+    ) -> Sent | StorageUnreachable | None:
+        """What became of it; None to try again."""
+        answer: Sent | StorageUnreachable
+        if failed is None:
+            status = curl.getinfo(pycurl.RESPONSE_CODE)
+            answer = Sent(status, bytes(put.said), put.date, put.region, put.tries)
+            put.bad_digests += status == 400
+            if not _may_pass(answer) or put.bad_digests >= _DIGEST_TRIES:
+                return answer
+        else:
+            code, text = failed
+            if code in _FINAL:
+                return StorageUnreachable(text)
+            seconds = time.monotonic() - (put.failed_at or time.monotonic())
+            answer = StorageUnreachable(f"{text}, {put.tries} tries in {seconds:.0f} s")
+        now = time.monotonic()
+        put.failed_at = put.failed_at or now
+        if now - put.failed_at >= PATIENCE:
+            return answer
+        backoff = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(put.tries - 1, 10))
+        put.not_before = now + backoff * (0.5 + random.random())  # noqa: S311 - jitter, no secret
+        return None
+
+    # ------------------------------------------------------------ handles
+
+    def _new(self) -> pycurl.Curl:
+        curl = pycurl.Curl()
         for option, value in (
             (pycurl.NOSIGNAL, 1),
             (pycurl.TCP_NODELAY, 1),
@@ -75,42 +208,15 @@ class Uploader:
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
             (pycurl.USERAGENT, "securedata"),
-            (pycurl.PROXY, proxy),
+            (pycurl.PROXY, self._proxy),
         ):
-            self._curl.setopt(option, value)
-        if ca_bundle:
-            self._curl.setopt(pycurl.CAINFO, ca_bundle)
+            curl.setopt(option, value)
+        if self._ca_bundle:
+            curl.setopt(pycurl.CAINFO, self._ca_bundle)
+        return curl
 
-    def put(self, url: str, body: Buffer, signer: Signer | None) -> Sent | StorageUnreachable:
-        """Put an object under a key that must not exist.
-
-        What may pass (connection, timeout, 429, 5xx, a checksum that does not match) is tried again with backoff for
-        `PATIENCE`. What does not pass is an error if nobody answered, else the last answer.
-        """
-        self._prepare(url, body, signer)
-        tries, failed_at, bad_digests = 0, 0.0, 0
-        while True:
-            tries += 1
-            answer = self._once(body)
-            if isinstance(answer, Sent):
-                answer = answer._replace(tries=tries)
-                bad_digests += answer.status == 400
-                if not _may_pass(answer) or bad_digests >= _DIGEST_TRIES:
-                    return answer
-            elif answer[0] in _FINAL:
-                return StorageUnreachable(answer[1])
-            now = time.monotonic()
-            failed_at = failed_at or now
-            if now - failed_at >= PATIENCE:
-                if isinstance(answer, Sent):
-                    return answer
-                return StorageUnreachable(f"{answer[1]}, {tries} tries in {now - failed_at:.0f} s")
-            backoff = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(tries - 1, 10))
-            time.sleep(backoff * (0.5 + random.random()))  # noqa: S311 - jitter, no secret
-
-    def _prepare(self, url: str, body: Buffer, signer: Signer | None) -> None:
-        curl = self._curl
-        checksum = base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()
+    def _prepare(self, curl: pycurl.Curl, put: _Put, signer: Signer | None) -> None:
+        checksum = base64.b64encode(zlib.crc32(put.body).to_bytes(4, "big")).decode()
         headers = ["Expect:", "Content-Type: application/octet-stream", "If-None-Match: *"]
         headers += [f"x-amz-checksum-crc32: {checksum}", "x-amz-sdk-checksum-algorithm: CRC32"]
         if signer is not None:
@@ -119,37 +225,21 @@ class Uploader:
             headers.append("x-amz-content-sha256: UNSIGNED-PAYLOAD")
             if signer.token:
                 headers.append(f"x-amz-security-token: {signer.token}")
-        curl.setopt(pycurl.URL, url)
+        curl.setopt(pycurl.URL, put.url)
         curl.setopt(pycurl.HTTPHEADER, headers)
-        curl.setopt(pycurl.INFILESIZE_LARGE, len(body))
-        curl.setopt(pycurl.TIMEOUT, 2 * _STALL_SECONDS + len(body) // _SLOWEST)
-
-    def _once(self, body: Buffer) -> Sent | tuple[int, str]:
-        """The answer, or libcurl's error."""
-        said = bytearray()
-        found = {b"date": "", b"x-amz-bucket-region": ""}
-
-        def keep(data: bytes) -> int:
-            said.extend(data[: max(0, _ERROR_BODY - len(said))])
-            return len(data)
-
-        def header(line: bytes) -> None:
-            name, _, value = line.partition(b":")
-            if (known := name.lower()) in found:
-                found[known] = value.strip().decode("latin-1")
-
-        curl = self._curl
+        curl.setopt(pycurl.INFILESIZE_LARGE, len(put.body))
+        curl.setopt(pycurl.TIMEOUT, 2 * _STALL_SECONDS + len(put.body) // _SLOWEST)
         # Without a function to seek libcurl cannot send a body twice by itself, and so never without our counting it.
-        curl.setopt(pycurl.READFUNCTION, _reader(body))
-        curl.setopt(pycurl.WRITEFUNCTION, keep)
-        curl.setopt(pycurl.HEADERFUNCTION, header)
-        try:
-            curl.perform()
-        except pycurl.error as error:
-            code, text = error.args
-            return code, text or f"libcurl error {code}"
-        status = curl.getinfo(pycurl.RESPONSE_CODE)
-        return Sent(status, bytes(said), found[b"date"], found[b"x-amz-bucket-region"], 1)
+        curl.setopt(pycurl.READFUNCTION, _reader(put.body))
+        curl.setopt(pycurl.WRITEFUNCTION, put.keep)
+        curl.setopt(pycurl.HEADERFUNCTION, put.header)
+
+    def _release(self, curl: pycurl.Curl, keep: bool) -> None:
+        self._multi.remove_handle(curl)
+        if keep:
+            self._idle.append(curl)
+        else:
+            curl.close()
 
 
 def _may_pass(answer: Sent) -> bool:
@@ -173,10 +263,10 @@ _uploaders: weakref.WeakSet[Uploader] = weakref.WeakSet()
 _inherited: list[list[Uploader]] = []
 
 
-def uploader(ca_bundle: str, proxy: str, signed: bool) -> Uploader:
-    """This thread's handle; a forked child gets new ones. `signed`: a handle cannot be told to sign no longer."""
+def uploader(ca_bundle: str, proxy: str) -> Uploader:
+    """This thread's handles; a forked child gets new ones."""
     known: dict[Any, Uploader] = _local.__dict__.setdefault("uploaders", {})
-    key = (os.getpid(), ca_bundle, proxy, signed)
+    key = (os.getpid(), ca_bundle, proxy)
     if key not in known:
         known[key] = Uploader(ca_bundle, proxy)
         _uploaders.add(known[key])

@@ -11,9 +11,10 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -43,6 +44,8 @@ NETWORK_THREADS = 16
 
 _TICK = 0.2
 _DURATION_SLACK = 0.5  # seconds by which a manifest may round
+
+_Outcome = TypeVar("_Outcome")
 
 Progress = Callable[[int, int], None]
 """Called from one thread with the files and bytes that were done since the last call."""
@@ -108,13 +111,17 @@ class _Ingest:
         progress: Progress | None,
     ) -> None:
         self.sources, self.table, self.writer = sources, sources.table, writer
-        self.threads, self.replace, self.checksum, self.reseal = threads, replace or reseal, checksum, reseal
+        self.replace, self.checksum, self.reseal = replace or reseal, checksum, reseal
         self.progress = progress
         self.report = IngestReport(problems=list(sources.problems))
         self.started = time.monotonic()
         self.read_bytes = self.told_bytes = 0
         self.stopping = False
         self.room = Room(TOTAL)
+        # a source over a network is waited for by threads, and nothing is gained by fewer of them
+        local = isinstance(sources.origin, LocalOrigin)
+        self.together = min(threads, writer.storage.together) if local else 1
+        self.tasks = max(1, threads // self.together)
         # what the next commit takes
         self.rows: list[dict[str, object]] = []
         self.updates: list[int] = []
@@ -129,8 +136,8 @@ class _Ingest:
         known = self._classify(self.table)
         todo = self._items(known, range(self.table.num_rows))
         self._settle(known, range(self.table.num_rows))
-        with ThreadPoolExecutor(self.threads, thread_name_prefix="securedata-ingest") as pool:
-            running: deque[Future[_Done]] = deque()
+        with ThreadPoolExecutor(self.tasks, thread_name_prefix="securedata-ingest") as pool:
+            running: deque[Future[list[_Done]]] = deque()
             try:
                 self._work(pool, todo, running)
             except BaseException:
@@ -142,22 +149,22 @@ class _Ingest:
         self.report.generation = self.writer.head.generation
         return self.report
 
-    def _work(self, pool: ThreadPoolExecutor, todo: deque[_Item], running: deque[Future[_Done]]) -> None:
+    def _work(self, pool: ThreadPoolExecutor, todo: deque[_Item], running: deque[Future[list[_Done]]]) -> None:
         try:
             while todo or running or self.rows or self.updates:
-                while todo and len(running) < 4 * self.threads:
-                    running.append(pool.submit(self._one, todo.popleft()))
+                while todo and len(running) < 4 * self.tasks:
+                    running.append(pool.submit(self._take_files, self._some(todo)))
                 if running:
                     wait([running[0]], timeout=_TICK, return_when=FIRST_COMPLETED)
                 while running and running[0].done():
-                    self._take(running.popleft().result())
+                    self._take_all(running.popleft())
                 self._tell()
                 ending = not todo and not running
                 if ending or self._interval_is_over():
                     # a large file at the front must not hold back what is done behind it
                     for future in [future for future in running if future.done()]:
                         running.remove(future)
-                        self._take(future.result())
+                        self._take_all(future)
                     todo = self._commit(todo)
         except BaseException:
             if self.rows or self.updates:
@@ -216,35 +223,86 @@ class _Ingest:
 
     # ------------------------------------------------------------ one file, in a thread
 
-    def _one(self, item: _Item) -> _Done:
+    def _some(self, todo: deque[_Item]) -> list[_Item]:
+        """What one task takes: a file, or several small ones where storage puts them side by side."""
+        items = [todo.popleft()]
+        room = PIECE - self._size(items[0])
+        while todo and len(items) < self.together and self._size(todo[0]) <= room:
+            room -= self._size(todo[0])
+            items.append(todo.popleft())
+        return items
+
+    def _size(self, item: _Item) -> int:
+        return int(self.sizes[item.rows[0]])
+
+    def _take_files(self, items: list[_Item]) -> list[_Done]:
+        """Read, seal and put files: one of any size, or several small ones."""
+        with self.room.take(sum(needed(self._size(item), self.writer.storage) for item in items)):
+            if self._size(items[0]) > PIECE:
+                return [self._guarded(items[0], self._large)]
+            return self._small(items)
+
+    def _guarded(self, item: _Item, work: Callable[[_Item, str], _Outcome]) -> _Outcome | _Done:
         path = self.cells["path"](item.rows[0])
         try:
-            with self.room.take(needed(int(self.sizes[item.rows[0]]), self.writer.storage)):
-                return self._read(item, path)
+            return work(item, path)
         except (UndecodableMedia, SourceProblem) as error:
             return _Done(item, problem=Problem(path, str(error)))
 
-    def _read(self, item: _Item, path: str) -> _Done:
-        i = item.rows[0]
-        origin = self.sources.origin
-        stamp = Stamp(int(self.sizes[i]), self.cells["mtime_ns"](i), self.cells["version"](i))
-        data = self._whole(item.file, stamp) if stamp.size <= PIECE else None
+    def _small(self, items: list[_Item]) -> list[_Done]:
+        """The next is read and sealed while those before it are on their way."""
+        done: list[_Done] = []
+        under_way: list[tuple[_Item, AudioInfo]] = []
 
-        def pieces() -> Iterator[Buffer]:
-            return iter([data]) if data is not None else self._counted(origin.pieces(item.file, stamp))
+        def plains() -> Iterator[bytes]:
+            for item in items:
+                found = self._guarded(item, self._read)
+                if isinstance(found, _Done):
+                    done.append(found)
+                else:
+                    under_way.append((item, found[1]))
+                    yield found[0]
 
+        for at, put in self.writer.put_objects(plains()):
+            done.append(self._sealed(*under_way[at], put))
+        return done
+
+    def _read(self, item: _Item, path: str) -> _Done | tuple[bytes, AudioInfo]:
+        """All of a small file and what its header says, if it is to be sealed."""
+        data = self._whole(item.file, self._stamp(item))
+        settled = self._compared(item, path, [data])
+        return settled or (data, probe(data, path=path))
+
+    def _large(self, item: _Item, path: str) -> _Done:
+        origin, stamp = self.sources.origin, self._stamp(item)
         if item.digest is not None:
-            digest = hashlib.sha256()
-            for piece in pieces():
-                digest.update(piece)
-            if digest.digest() == item.digest:
-                return _Done(item, same=True)
-            if not self.replace:
-                self.report.conflicts.append(path)
-                return _Done(item)
-        info = probe(data, path=path) if data is not None else origin.probe(item.file, stamp, path)
-        put = self.writer.put_object(data if data is not None else pieces())
-        return _Done(item, put, info, problem=self._duration_problem(i, path, info))
+            settled = self._compared(item, path, self._counted(origin.pieces(item.file, stamp)))
+            if settled:
+                return settled
+        info = origin.probe(item.file, stamp, path)
+        return self._sealed(item, info, self.writer.put_object(self._counted(origin.pieces(item.file, stamp))))
+
+    def _stamp(self, item: _Item) -> Stamp:
+        i = item.rows[0]
+        return Stamp(int(self.sizes[i]), self.cells["mtime_ns"](i), self.cells["version"](i))
+
+    def _compared(self, item: _Item, path: str, pieces: Iterable[Buffer]) -> _Done | None:
+        """What is known of a file once its digest is; None if it is to be sealed."""
+        if item.digest is None:
+            return None
+        digest = hashlib.sha256()
+        for piece in pieces:
+            digest.update(piece)
+        if digest.digest() == item.digest:
+            return _Done(item, same=True)
+        if self.replace:
+            return None
+        self.report.conflicts.append(path)
+        return _Done(item)
+
+    def _sealed(self, item: _Item, info: AudioInfo, put: Put) -> _Done:
+        i = item.rows[0]
+        return _Done(item, put, info, problem=self._duration_problem(i, self.cells["path"](i), info))
 
     def _whole(self, file: str, stamp: Stamp) -> bytes:
         data = self.sources.origin.whole(file, stamp)
@@ -266,6 +324,10 @@ class _Ingest:
         return Problem(path, f"the manifest says {said:g} s, the recording has {seconds:.2f} s", taken=True)
 
     # ------------------------------------------------------------ results, in the main thread
+
+    def _take_all(self, future: Future[list[_Done]]) -> None:
+        for done in future.result():
+            self._take(done)
 
     def _take(self, done: _Done) -> None:
         self.report.files += 1
