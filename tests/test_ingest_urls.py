@@ -273,7 +273,7 @@ def test_a_recording_that_changes_meanwhile_is_a_problem(tmp_path: Path, raw: st
 def test_larger_ones_are_read_in_pieces(tmp_path: Path, raw: str, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(origin, "PIECE", 1000)
     monkeypatch.setattr(remote, "PIECE", 1000)
-    monkeypatch.setattr("securedata.corpus.ingest.pipeline.PIECE", 1000)
+    monkeypatch.setattr("securedata.corpus.ingest.sealing.PIECE", 1000)
     wavs = some_wavs(tmp_path / "wavs")
     upload(wavs, raw)
     asked: list[int] = []

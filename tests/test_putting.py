@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import os
 import threading
@@ -13,7 +14,8 @@ import pytest
 
 from securedata.corpus.ingest.origin import PIECE
 from securedata.corpus.ingest.room import Room, needed
-from securedata.corpus.putting import put_object
+from securedata.corpus.leaving import object_key
+from securedata.corpus.putting import put_object, put_objects
 from securedata.errors import AuthenticationFailed
 from securedata.format.cobblestone import CHUNK, Message
 from securedata.format.header import Kind
@@ -49,10 +51,24 @@ def test_what_is_put_opens_and_is_not_read_back_where_checksums_are_compared(siz
             assert storage.reads == 0
 
 
+def test_whole_ones_together() -> None:
+    plains = [os.urandom(size) for size in (0, 1, CHUNK, 3 * CHUNK + 5, 100_000)]
+    for storage in (Checksummed(), MemoryStorage()):
+        found = dict(put_objects(storage, CORPUS, iter(plains)))
+        assert sorted(found) == list(range(len(plains)))
+        for at, put in found.items():
+            stored = storage.objects[object_key(put.object_id)][0]
+            expect = Expect(Kind.DATA, CORPUS, put.object_id, "x", put.sealed_size, put.size)
+            assert bytes(open_whole(put.data_key, stored, expect)) == plains[at]
+            assert (put.sha256, put.time) == (hashlib.sha256(plains[at]).digest(), storage.clock)
+        assert len({put.data_key for put in found.values()}) == len(plains)
+
+
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize("chunk", [0, 2, 5])
 @pytest.mark.parametrize("what", ["key", "tag", "plain"])
 def test_a_fault_of_memory_is_seen_before_anything_is_put(
-    chunk: int, what: str, monkeypatch: pytest.MonkeyPatch
+    chunk: int, what: str, together: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A bit that turns while a chunk is sealed: in its key, in what is sealed, or in what was read."""
     seal = Message.seal_chunks
@@ -76,7 +92,10 @@ def test_a_fault_of_memory_is_seen_before_anything_is_put(
     data = os.urandom(5 * CHUNK + 7)
     storage = Checksummed()
     with pytest.raises(AuthenticationFailed):
-        put_object(storage, CORPUS, [data[: 3 * CHUNK], data[3 * CHUNK :]])
+        if together:
+            dict(put_objects(storage, CORPUS, [data]))
+        else:
+            put_object(storage, CORPUS, [data[: 3 * CHUNK], data[3 * CHUNK :]])
     assert storage.objects == {}
 
 

@@ -103,12 +103,7 @@ class Writer:
     # ------------------------------------------------------------ objects
 
     def put_object(self, pieces: Iterable[Buffer]) -> Put:
-        """Seal pieces of plaintext into a new object and store it, checked: see `putting`.
-
-        Raises:
-            AuthenticationFailed: what was sealed, or what was read back, does not open to the plaintext.
-            StorageError, KeysExpired
-        """
+        """Seal pieces of plaintext into a new object and store it, checked; raises as `putting`, and KeysExpired."""
         self._heads.check()
         put = put_object(self.storage, self.corpus_id, pieces)
         self._times[put.object_id] = put.time

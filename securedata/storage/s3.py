@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import mmap
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
@@ -22,11 +21,11 @@ from securedata.errors import (
     SecuredataError,
     StorageError,
     StorageUnreachable,
-    UnsafeStorage,
 )
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
 from securedata.storage.clients import Clients, Credentials
 from securedata.storage.curl import Answer, Engine, Get, Signer, waited
+from securedata.storage.honest import probe
 from securedata.storage.parts import cut, side_by_side
 from securedata.storage.s3errors import Said, failed, refused, said_by, said_to
 from securedata.storage.upload import Sent, uploader
@@ -346,22 +345,7 @@ class S3Storage(Storage):
         place = self._ready(False)[0]
         if single_writer or place in _PROBED:
             return
-        key = f".tmp-probe-{os.urandom(8).hex()}"
-        self._call("put_object", key, Body=b"1", IfNoneMatch="*")
-        try:
-            for condition, value in (("IfNoneMatch", "*"), ("IfMatch", '"0"')):
-                arguments: dict[str, Any] = {"Body": b"2", condition: value}
-                try:
-                    self._call("put_object", key, once=True, **arguments)
-                except PreconditionFailed:
-                    continue
-                raise UnsafeStorage(
-                    f"{self.url}: the server accepts a false {condition}, so two writers could lose each other's rows: "
-                    "update it, or say --single-writer if nobody else ever writes there",
-                    root=self.url,
-                )
-        finally:
-            self.delete(key)
+        probe(self._call, self.delete, self.url)
         _PROBED.add(place)
 
     # ------------------------------------------------------------ clients

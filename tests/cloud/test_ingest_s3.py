@@ -210,6 +210,30 @@ def test_what_changes_or_goes_meanwhile_is_a_problem(cloud: Cloud) -> None:
     assert report.added == 4
 
 
+def test_a_file_that_cannot_be_taken_does_not_keep_its_neighbours(cloud: Cloud, tmp_path: Path) -> None:
+    """Small files of a folder are put together: each has an outcome of its own."""
+    clips = many_clips(40)
+    for one in clips:
+        path = tmp_path / one.path
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(one.data)
+    broken, changed, gone = (clips[n].path for n in (3, 4, 20))
+    (tmp_path / broken).write_bytes(b"no audio")
+    root = cloud.make("sealed", [])
+    sources = list_sources(tmp_path, speaker_pattern="{speaker}/{utterance}")
+    (tmp_path / changed).write_bytes(b"other")
+    (tmp_path / gone).unlink()
+    report = ingest(sources, Writer(root.reference))
+    assert (report.added, report.files) == (37, 40)
+    assert sorted(problem.path for problem in report.problems) == [broken, changed, gone]
+    taken = [one for one in clips if one.path not in (broken, changed, gone)]
+    assert sealed(root) == contents(taken)
+    again = ingest(
+        list_sources(tmp_path, speaker_pattern="{speaker}/{utterance}"), Writer(root.reference), checksum=True
+    )
+    assert (again.unchanged, again.added) == (37, 0)
+
+
 def test_killed_and_run_again(cloud: Cloud, run: Run) -> None:
     """From bucket to bucket, kill -9 once some of it is sealed: the rerun leaves each recording there once."""
     clips = many_clips(80)

@@ -66,6 +66,48 @@ def test_a_lost_answer(admin: Seaweed, prefix: str, before: int) -> None:
             storage.put_new("objects/a", [b"two"])
 
 
+def test_many_together(admin: Seaweed, prefix: str) -> None:
+    """A few at a time, each with an outcome of its own, and the next is made only when there is room for it."""
+    with reached(admin, prefix) as (storage, between):
+        storage.put_new("objects/7", [b"taken"])
+        at_first = between.connections
+        made, ended = 0, 0
+
+        def wanted() -> Iterator[tuple[str, bytes]]:
+            nonlocal made
+            for number in range(30):
+                assert made - ended < storage.together
+                made += 1
+                yield f"objects/{number}", bytes([number]) * 1000
+
+        between.lose = "PUT"
+        found = {}
+        for at, outcome in storage.put_many(wanted()):
+            ended += 1
+            found[at] = outcome
+        assert between.lost == 1
+        assert sorted(found) == list(range(30))
+        assert [at for at, outcome in found.items() if not isinstance(outcome, float)] == [7]
+        assert isinstance(found[7], AlreadyExists)
+        assert between.connections <= at_first + storage.together + 1
+        for number in range(30):
+            content = b"taken" if number == 7 else bytes([number]) * 1000
+            assert bytes(storage.get(f"objects/{number}")) == content
+
+
+def test_what_is_under_way_is_ended_by_a_source_that_fails(admin: Seaweed, prefix: str) -> None:
+    with reached(admin, prefix) as (storage, _):
+
+        def wanted() -> Iterator[tuple[str, bytes]]:
+            yield "objects/a", b"one"
+            raise OSError("the source")
+
+        with pytest.raises(OSError, match="the source"):
+            dict(storage.put_many(wanted()))
+        storage.put_new("objects/b", [b"two"])
+        assert bytes(storage.get("objects/b")) == b"two"
+
+
 def test_many_threads_keep_a_connection_each(admin: Seaweed, prefix: str) -> None:
     with reached(admin, prefix) as (storage, between):
         storage.put_new("objects/first", [b"x"])

@@ -6,15 +6,12 @@ stays bounded whatever their size, and they are never changed or deleted.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,18 +19,13 @@ import pyarrow.compute as pc
 
 from securedata.corpus.cells import cells
 from securedata.corpus.commit import Writer
-from securedata.corpus.ingest.audio import AudioInfo, probe
 from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify
-from securedata.corpus.ingest.origin import PIECE, LocalOrigin, SourceProblem, Stamp
+from securedata.corpus.ingest.origin import LocalOrigin
 from securedata.corpus.ingest.report import IngestReport
-from securedata.corpus.ingest.room import TOTAL, Room, needed
+from securedata.corpus.ingest.sealing import Done, Item, Sealing
 from securedata.corpus.ingest.sources import SourceList
-from securedata.corpus.ingest.walk import Problem
 from securedata.corpus.plan import Outcome
-from securedata.corpus.putting import Put
 from securedata.corpus.schema import rows_table
-from securedata.errors import UndecodableMedia
-from securedata.format.cobblestone import Buffer
 from securedata.storage.local import LocalStorage
 
 COMMIT_SECONDS = 30.0
@@ -43,30 +35,9 @@ COMMIT_BYTES = 4_000_000_000
 NETWORK_THREADS = 16
 
 _TICK = 0.2
-_DURATION_SLACK = 0.5  # seconds by which a manifest may round
-
-_Outcome = TypeVar("_Outcome")
 
 Progress = Callable[[int, int], None]
 """Called from one thread with the files and bytes that were done since the last call."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """One file to read, and the source rows that need it. `digest`: only hash it, if it has this digest."""
-
-    file: str
-    rows: tuple[int, ...]
-    digest: bytes | None = None
-
-
-@dataclass(slots=True)
-class _Done:
-    item: _Item
-    put: Put | None = None
-    info: AudioInfo | None = None
-    problem: Problem | None = None
-    same: bool = False
 
 
 def ingest(
@@ -115,13 +86,10 @@ class _Ingest:
         self.progress = progress
         self.report = IngestReport(problems=list(sources.problems))
         self.started = time.monotonic()
-        self.read_bytes = self.told_bytes = 0
-        self.stopping = False
-        self.room = Room(TOTAL)
-        # a source over a network is waited for by threads, and nothing is gained by fewer of them
-        local = isinstance(sources.origin, LocalOrigin)
-        self.together = min(threads, writer.storage.together) if local else 1
-        self.tasks = max(1, threads // self.together)
+        self.told_bytes = 0
+        # one batch: a list of sources is made in one piece
+        self.cells = {name: cells(self.table.column(name).combine_chunks()) for name in self.table.schema.names}
+        self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace)
         # what the next commit takes
         self.rows: list[dict[str, object]] = []
         self.updates: list[int] = []
@@ -129,19 +97,17 @@ class _Ingest:
         self.last_commit = time.monotonic()
 
     def run(self) -> IngestReport:
-        # one batch: a list of sources is made in one piece
-        self.cells = {name: cells(self.table.column(name).combine_chunks()) for name in self.table.schema.names}
         self.files = self.table.column("file").to_pylist()
         self.sizes = self.table.column("size").to_numpy()
         known = self._classify(self.table)
         todo = self._items(known, range(self.table.num_rows))
         self._settle(known, range(self.table.num_rows))
-        with ThreadPoolExecutor(self.tasks, thread_name_prefix="securedata-ingest") as pool:
-            running: deque[Future[list[_Done]]] = deque()
+        with ThreadPoolExecutor(self.sealing.tasks, thread_name_prefix="securedata-ingest") as pool:
+            running: deque[Future[list[Done]]] = deque()
             try:
                 self._work(pool, todo, running)
             except BaseException:
-                self.stopping = True
+                self.sealing.stopping = True
                 for future in running:
                     future.cancel()
                 raise
@@ -149,11 +115,11 @@ class _Ingest:
         self.report.generation = self.writer.head.generation
         return self.report
 
-    def _work(self, pool: ThreadPoolExecutor, todo: deque[_Item], running: deque[Future[list[_Done]]]) -> None:
+    def _work(self, pool: ThreadPoolExecutor, todo: deque[Item], running: deque[Future[list[Done]]]) -> None:
         try:
             while todo or running or self.rows or self.updates:
-                while todo and len(running) < 4 * self.tasks:
-                    running.append(pool.submit(self._take_files, self._some(todo)))
+                while todo and len(running) < 4 * self.sealing.tasks:
+                    running.append(pool.submit(self.sealing.seal, self.sealing.next(todo)))
                 if running:
                     wait([running[0]], timeout=_TICK, return_when=FIRST_COMPLETED)
                 while running and running[0].done():
@@ -183,20 +149,20 @@ class _Ingest:
             reseal=self.reseal,
         )
 
-    def _items(self, known: Known, rows: range | list[int]) -> deque[_Item]:
+    def _items(self, known: Known, rows: range | list[int]) -> deque[Item]:
         """Files to read, in the order of their rows; rows of one file stand together."""
-        items: deque[_Item] = deque()
+        items: deque[Item] = deque()
         digests = self._digests(known)
         for at, i in enumerate(rows):
             todo = known.todo[at]
             if todo == Todo.HASH:
-                items.append(_Item(self.files[i], (i,), digests[at]))
+                items.append(Item(self.files[i], (i,), digests[at]))
             elif todo == Todo.SEAL:
                 last = items[-1] if items else None
                 if last and last.file == self.files[i] and last.digest is None:
-                    items[-1] = _Item(last.file, (*last.rows, i))
+                    items[-1] = Item(last.file, (*last.rows, i))
                 else:
-                    items.append(_Item(self.files[i], (i,)))
+                    items.append(Item(self.files[i], (i,)))
         return items
 
     def _digests(self, known: Known) -> dict[int, bytes]:
@@ -221,120 +187,20 @@ class _Ingest:
             settled = np.concatenate([skip, update, conflict])
             self.progress(len(settled), int(self.sizes[settled].sum()))
 
-    # ------------------------------------------------------------ one file, in a thread
-
-    def _some(self, todo: deque[_Item]) -> list[_Item]:
-        """What one task takes: a file, or several small ones where storage puts them side by side."""
-        items = [todo.popleft()]
-        room = PIECE - self._size(items[0])
-        while todo and len(items) < self.together and self._size(todo[0]) <= room:
-            room -= self._size(todo[0])
-            items.append(todo.popleft())
-        return items
-
-    def _size(self, item: _Item) -> int:
-        return int(self.sizes[item.rows[0]])
-
-    def _take_files(self, items: list[_Item]) -> list[_Done]:
-        """Read, seal and put files: one of any size, or several small ones."""
-        with self.room.take(sum(needed(self._size(item), self.writer.storage) for item in items)):
-            if self._size(items[0]) > PIECE:
-                return [self._guarded(items[0], self._large)]
-            return self._small(items)
-
-    def _guarded(self, item: _Item, work: Callable[[_Item, str], _Outcome]) -> _Outcome | _Done:
-        path = self.cells["path"](item.rows[0])
-        try:
-            return work(item, path)
-        except (UndecodableMedia, SourceProblem) as error:
-            return _Done(item, problem=Problem(path, str(error)))
-
-    def _small(self, items: list[_Item]) -> list[_Done]:
-        """The next is read and sealed while those before it are on their way."""
-        done: list[_Done] = []
-        under_way: list[tuple[_Item, AudioInfo]] = []
-
-        def plains() -> Iterator[bytes]:
-            for item in items:
-                found = self._guarded(item, self._read)
-                if isinstance(found, _Done):
-                    done.append(found)
-                else:
-                    under_way.append((item, found[1]))
-                    yield found[0]
-
-        for at, put in self.writer.put_objects(plains()):
-            done.append(self._sealed(*under_way[at], put))
-        return done
-
-    def _read(self, item: _Item, path: str) -> _Done | tuple[bytes, AudioInfo]:
-        """All of a small file and what its header says, if it is to be sealed."""
-        data = self._whole(item.file, self._stamp(item))
-        settled = self._compared(item, path, [data])
-        return settled or (data, probe(data, path=path))
-
-    def _large(self, item: _Item, path: str) -> _Done:
-        origin, stamp = self.sources.origin, self._stamp(item)
-        if item.digest is not None:
-            settled = self._compared(item, path, self._counted(origin.pieces(item.file, stamp)))
-            if settled:
-                return settled
-        info = origin.probe(item.file, stamp, path)
-        return self._sealed(item, info, self.writer.put_object(self._counted(origin.pieces(item.file, stamp))))
-
-    def _stamp(self, item: _Item) -> Stamp:
-        i = item.rows[0]
-        return Stamp(int(self.sizes[i]), self.cells["mtime_ns"](i), self.cells["version"](i))
-
-    def _compared(self, item: _Item, path: str, pieces: Iterable[Buffer]) -> _Done | None:
-        """What is known of a file once its digest is; None if it is to be sealed."""
-        if item.digest is None:
-            return None
-        digest = hashlib.sha256()
-        for piece in pieces:
-            digest.update(piece)
-        if digest.digest() == item.digest:
-            return _Done(item, same=True)
-        if self.replace:
-            return None
-        self.report.conflicts.append(path)
-        return _Done(item)
-
-    def _sealed(self, item: _Item, info: AudioInfo, put: Put) -> _Done:
-        i = item.rows[0]
-        return _Done(item, put, info, problem=self._duration_problem(i, self.cells["path"](i), info))
-
-    def _whole(self, file: str, stamp: Stamp) -> bytes:
-        data = self.sources.origin.whole(file, stamp)
-        self.read_bytes += len(data)
-        return data
-
-    def _counted(self, pieces: Iterator[Buffer]) -> Iterator[Buffer]:
-        for piece in pieces:
-            if self.stopping:
-                raise SourceProblem("the ingest was stopped")
-            self.read_bytes += len(piece)  # a count for people; a lost increment does no harm
-            yield piece
-
-    def _duration_problem(self, i: int, path: str, info: AudioInfo) -> Problem | None:
-        said = self.cells["duration"](i)
-        seconds = info.frames / info.sample_rate
-        if said is None or abs(said - seconds) <= _DURATION_SLACK:
-            return None
-        return Problem(path, f"the manifest says {said:g} s, the recording has {seconds:.2f} s", taken=True)
-
     # ------------------------------------------------------------ results, in the main thread
 
-    def _take_all(self, future: Future[list[_Done]]) -> None:
+    def _take_all(self, future: Future[list[Done]]) -> None:
         for done in future.result():
             self._take(done)
 
-    def _take(self, done: _Done) -> None:
+    def _take(self, done: Done) -> None:
         self.report.files += 1
         if self.progress:
             self.progress(1, 0)
         if done.problem:
             self.report.problems.append(done.problem)
+        if done.conflict:
+            self.report.conflicts.append(self.cells["path"](done.item.rows[0]))
         if done.same:
             self.updates += done.item.rows
         if done.put is None or done.info is None:
@@ -359,8 +225,8 @@ class _Ingest:
             )
 
     def _tell(self) -> None:
-        if self.progress and self.read_bytes > self.told_bytes:
-            read = self.read_bytes
+        read = self.sealing.read_bytes
+        if self.progress and read > self.told_bytes:
             self.progress(0, read - self.told_bytes)
             self.told_bytes = read
 
@@ -374,7 +240,7 @@ class _Ingest:
             or self.pending_bytes >= COMMIT_BYTES
         )
 
-    def _commit(self, todo: deque[_Item]) -> deque[_Item]:
+    def _commit(self, todo: deque[Item]) -> deque[Item]:
         """Commit what is sealed; returns what is left to do."""
         before = self.writer.head.generation
         rows, updates = self.rows, self.updates
@@ -405,16 +271,16 @@ class _Ingest:
         report.conflicts += outcome.conflicts
         report.erased += outcome.erased
 
-    def _stale(self, outcome: Outcome, rows: list[dict[str, object]], updates: list[int]) -> list[_Item]:
+    def _stale(self, outcome: Outcome, rows: list[dict[str, object]], updates: list[int]) -> list[Item]:
         """Files to seal anew: a prune may have deleted what lay uncommitted for a day."""
         if not outcome.stale:
             return []
         stale = set(outcome.stale)
         paths = self.table.column("path")
         again = [i for i in range(self.table.num_rows) if paths[i].as_py() in stale]
-        return [_Item(self.files[i], (i,)) for i in again]
+        return [Item(self.files[i], (i,)) for i in again]
 
-    def _without_others(self, todo: deque[_Item]) -> deque[_Item]:
+    def _without_others(self, todo: deque[Item]) -> deque[Item]:
         """Another writer is at work: skip what it has committed, and go on elsewhere than it does."""
         rows = [i for item in todo for i in item.rows]
         known = self._classify(self.table.take(pa.array(rows)))
