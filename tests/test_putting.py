@@ -91,11 +91,9 @@ def test_a_fault_of_memory_is_seen_before_anything_is_put(
     monkeypatch.setattr(Message, "seal_chunks", faulty)
     data = os.urandom(5 * CHUNK + 7)
     storage = Checksummed()
+    pieces = [data[: 3 * CHUNK], data[3 * CHUNK :]]
     with pytest.raises(AuthenticationFailed):
-        if together:
-            dict(put_objects(storage, CORPUS, [data]))
-        else:
-            put_object(storage, CORPUS, [data[: 3 * CHUNK], data[3 * CHUNK :]])
+        _ = dict(put_objects(storage, CORPUS, [data])) if together else put_object(storage, CORPUS, pieces)
     assert storage.objects == {}
 
 
