@@ -217,6 +217,14 @@ def test_lost(proxy: FaultProxy, seen: list[Any], fault: Fault) -> None:
     assert len(seen) == (fault is faults.lost_answer)
 
 
+def test_cut_request(proxy: FaultProxy, seen: list[Any]) -> None:
+    proxy.plan(faults.cut_request(1_000))
+    with closing(connect(proxy)) as connection, pytest.raises((ConnectionResetError, BrokenPipeError)):
+        connection.request("PUT", "/one", iter([bytes(100_000)] * 1_000), {"Content-Length": "100000000"})
+    assert (seen, proxy.requests) == ([], [])
+    assert get(proxy) == (200, BODY)
+
+
 def test_flipped(proxy: FaultProxy) -> None:
     proxy.plan(faults.flipped(-1))
     _, body = get(proxy)

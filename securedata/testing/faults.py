@@ -103,7 +103,18 @@ def lost_answer(exchange: Exchange) -> None:
 
 def lost_request(exchange: Exchange) -> None:
     """The connection is reset before the server hears of it."""
+    exchange.read()
     exchange.reset()
+
+
+def cut_request(after: int) -> Fault:
+    """The connection is reset when so many bytes of the request's body have come; the server does not hear of it."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.read_some(after)
+        exchange.reset()
+
+    return fault
 
 
 def flipped(at: int) -> Fault:

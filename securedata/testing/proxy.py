@@ -32,7 +32,10 @@ _PATIENCE = 60.0  # seconds for the server to answer
 
 
 class Request(NamedTuple):
-    """What a client asked. `head` is the bytes of request line and headers, `headers` have lower-case names."""
+    """What a client asked. `head` is the bytes of request line and headers, `headers` have lower-case names.
+
+    `body` is what had come of it with the head, until all of it is read.
+    """
 
     method: str
     target: str
@@ -99,10 +102,26 @@ class Exchange:
 
     def __init__(self, proxy: FaultProxy, client: socket.socket, request: Request) -> None:
         self._proxy, self._client = proxy, client
+        self._whole = False
         self.request = request
+
+    def read(self) -> None:
+        """Take all of the request's body from the client; whatever answers or waits does so first."""
+        if not self._whole:
+            self.request = self.request._replace(body=_body(self._client, self.request))
+            self._whole = True
+            self._proxy.requests.append(self.request)
+
+    def read_some(self, size: int) -> None:
+        """Take so many bytes of the request's body from the client, or a few more."""
+        body = bytearray(self.request.body)
+        while len(body) < size:
+            _more(self._client, body)
+        self.request = self.request._replace(body=bytes(body))
 
     def forward(self) -> Answer:
         """The server's answer to the request."""
+        self.read()
         head = b"\r\n".join(
             line
             for line in self.request.head.split(b"\r\n")
@@ -125,10 +144,12 @@ class Exchange:
 
     def send(self, data: bytes) -> None:
         """Bytes to the client."""
+        self.read()
         self._client.sendall(data)
 
     def pause(self, seconds: float = float("inf")) -> None:
         """Wait; ends the exchange if the client goes away, or the proxy is closed."""
+        self.read()
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             readable, _, _ = select.select([self._client], [], [], min(left, 0.05))
@@ -250,7 +271,6 @@ class FaultProxy:
                 client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 while (request := _receive(client)) is not None:
                     with self._lock:
-                        self.requests.append(request)
                         fault = next((rule.fault for rule in self._rules if rule.takes(request)), passed)
                     fault(Exchange(self, client, request))
                     if request.headers.get("connection", "").lower() == "close":
@@ -278,7 +298,7 @@ class FaultProxy:
 
 
 def _receive(client: socket.socket) -> Request | None:
-    """The next request of a connection; None at its end."""
+    """The next request of a connection, its body not read yet; None at its end."""
     received = bytearray()
     while b"\r\n\r\n" not in received:
         data = client.recv(_SIZE)
@@ -291,13 +311,18 @@ def _receive(client: socket.socket) -> Request | None:
     headers = {name.strip().lower(): it.strip() for name, _, it in (line.partition(":") for line in lines[1:])}
     if headers.get("expect", "").lower() == "100-continue":
         client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-    body = bytearray(rest)
-    if headers.get("transfer-encoding", "").lower() == "chunked":
-        return Request(method, target, headers, head, _chunks(client, body))
-    wanted = int(headers.get("content-length", 0))
+    return Request(method, target, headers, head, rest)
+
+
+def _body(client: socket.socket, request: Request) -> bytes:
+    """All of a request's body."""
+    body = bytearray(request.body)
+    if request.headers.get("transfer-encoding", "").lower() == "chunked":
+        return _chunks(client, body)
+    wanted = int(request.headers.get("content-length", 0))
     while len(body) < wanted:
         _more(client, body)
-    return Request(method, target, headers, head, bytes(body))
+    return bytes(body)
 
 
 def _chunks(client: socket.socket, raw: bytearray) -> bytes:

@@ -352,6 +352,7 @@ COMMITTING = [
     Case("part read back: one bit flipped", part(faults.flipped(-1)), BAD, ("table", "changed after", VERIFY)),
     Case("put of an object: 503 SlowDown", put(SLOW_DOWN, 2)),
     Case("put of an object: connection reset", put(faults.lost_request, 2)),
+    Case("put of an object: connection reset in the middle of the body", put(faults.cut_request(1_000), 2)),
     Case("answer to the put of an object lost", put(faults.lost_answer), daily=True),
     Case("answer to the put of an object stalls", put(faults.stall())),
     Case("put of an object: 503 SlowDown, always", put(SLOW_DOWN, None), AWAY, (OBJECT, "SlowDown", LATER),
@@ -362,6 +363,7 @@ UPLOADING = [
     Case("answer to the begin of the upload lost", post(faults.lost_answer, 0)),
     Case("a piece: 503 SlowDown", put(SLOW_DOWN, 2)),
     Case("a piece: connection reset", put(faults.lost_request, 2)),
+    Case("a piece: connection reset in its middle", put(faults.cut_request(3_000_000), 2)),
     Case("answer to a piece lost", put(faults.lost_answer), daily=True),
     Case("answer to the end of the upload lost", post(faults.lost_answer, 1)),
     Case("the second piece: 503 SlowDown, always", put(SLOW_DOWN, None, 1), AWAY, (OBJECT, "SlowDown", LATER),
@@ -370,7 +372,7 @@ UPLOADING = [
 
 INGESTING = [
     Case("every third put: 503 SlowDown", every_third(SLOW_DOWN), daily=True),
-    Case("every third put: connection reset", every_third(faults.lost_request)),
+    Case("every third put: connection reset in the middle of the body", every_third(faults.cut_request(500))),
     Case("answer to every third put lost", every_third(faults.lost_answer)),
     Case("connections refused for 1.5 s", s3_down(1.5)),
     Case("every put of an object: 503 SlowDown", put(SLOW_DOWN, None), AWAY, (OBJECT, "SlowDown", LATER), within=90),
