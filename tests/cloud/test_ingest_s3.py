@@ -234,10 +234,18 @@ def test_a_file_that_cannot_be_taken_does_not_keep_its_neighbours(cloud: Cloud, 
     assert (again.unchanged, again.added) == (37, 0)
 
 
-def test_killed_and_run_again(cloud: Cloud, run: Run) -> None:
-    """From bucket to bucket, kill -9 once some of it is sealed: the rerun leaves each recording there once."""
+@pytest.mark.parametrize("place", ["bucket", "folder"])
+def test_killed_and_run_again(cloud: Cloud, run: Run, tmp_path: Path, place: str) -> None:
+    """Into a bucket, kill -9 once some of it is sealed: the rerun leaves each recording there once."""
     clips = many_clips(80)
-    source = put(cloud, clips)
+    if place == "bucket":
+        source = put(cloud, clips)
+    else:
+        source = str(tmp_path / "raw")
+        for one in clips:
+            path = tmp_path / "raw" / one.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(one.data)
     root = cloud.make("sealed", [])
     command = [sys.executable, "-m", "tests.impatient", "10", "encrypt", source, root.name, *PATTERN, "--threads", "2"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -85,9 +85,10 @@ class LocalOrigin(Origin):
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self._prefix = os.path.join(root, "")  # '/' is the root that ends in one already
 
     def file(self, name: str) -> str:
-        return os.path.join(self.root, name)
+        return self._prefix + name
 
     def whole(self, file: str, stamp: Stamp) -> bytes:
         return b"".join(self.pieces(file, stamp))
