@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,10 @@ class Contender:
     def __init__(self, name: str, python: Path | str) -> None:
         self.name = name
         self.batches = 0
-        site = next(path for path in sys.path if path.endswith("site-packages"))
+        torch = find_spec("torch")
+        assert torch is not None
+        assert torch.origin is not None
+        site = str(Path(torch.origin).parents[1])
         command = [str(python), "-X", "utf8", "-W", "ignore", str(HERE / "loader_worker.py"), name, site]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
