@@ -28,8 +28,8 @@ PATIENCE = 60.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _CONNECT_SECONDS, _STALL_SECONDS, _LEAST_SECONDS, _SLOWEST = 10, 10, 30, 50_000
 _ERROR_BODY = 16 * 1024
-_NAP = 0.0005
-"""Seconds for which answers gather before they are read: packet by packet costs three times the CPU."""
+_NAP, _TRICKLE = 0.0005, 64 * 1024
+"""Seconds for which answers gather where fewer bytes came at once: packet by packet costs three times the CPU."""
 _BUNCH, _SLOWEST_PACE = 4, 0.004
 """Requests that go out in the time that whoever takes the answers needs for one, of which so many seconds count."""
 _SHORT_TRIES = 3
@@ -130,6 +130,8 @@ class Engine:
         self._waited = 0.0
         self._busy = False
         self._pace = 0.0
+        self._came = 0
+        self._trickles = False
         self._spare: Engine | None = None
 
     @property
@@ -180,8 +182,9 @@ class Engine:
         """
         now = time.monotonic()
         many = CONNECTIONS - len(flight.running)
-        if flight.running and self._paced:
-            many = min(many, _BUNCH * (1 + int((now - flight.began) / self._paced)) - flight.started)
+        if self._paced:
+            due = _BUNCH * (1 + int((now - flight.began) / self._paced)) - flight.started
+            many = min(many, due if flight.running else max(1, due))
         flying = sum(get.most for _, get in flight.running.values())
         for _ in range(len(flight.waiting)):
             if many <= 0:
@@ -215,9 +218,11 @@ class Engine:
         self._multi.perform()
         if flight.running:
             self._multi.select(0.1 if not flight.waiting or not self._paced else self._paced)
-            if len(flight.running) > 1:
+            if self._trickles and len(flight.running) > 1:
                 time.sleep(_NAP)
+            before = self._came
             self._multi.perform()
+            self._trickles = 0 < self._came - before < _TRICKLE
         else:
             pause = max(0.0, min(get.not_before for _, get in flight.waiting) - time.monotonic())
             time.sleep(pause)
@@ -306,8 +311,28 @@ class Engine:
                 headers.append(f"x-amz-security-token: {signer.token}")
         curl.setopt(pycurl.HTTPHEADER, headers)
         curl.setopt(pycurl.TIMEOUT, _LEAST_SECONDS + min(get.most, 2**32) // _SLOWEST)
-        curl.setopt(pycurl.WRITEFUNCTION, _writer(get))
+        curl.setopt(pycurl.WRITEFUNCTION, self._writer(get))
         curl.setopt(pycurl.HEADERFUNCTION, _header_reader(get))
+
+    def _writer(self, get: Get) -> Callable[[bytes], int]:
+        def write(data: bytes) -> int:
+            self._came += len(data)
+            # the buffer is made when the server has said how much comes, and never larger than what was asked for
+            if not get.got:
+                get.buffer = bytearray(min(get.size, get.most if get.status in (200, 206) else _ERROR_BODY))
+            end = get.got + len(data)
+            if end > len(get.buffer):
+                if get.status not in (200, 206):
+                    return len(data)  # the rest of a long error text
+                if end > get.most:
+                    get.overflow = True
+                    return 0
+                get.buffer.extend(bytes(end - len(get.buffer)))  # chunked: no length was told
+            get.buffer[get.got : end] = data
+            get.got = end
+            return len(data)
+
+        return write
 
     def _release(self, curl: pycurl.Curl, keep: bool) -> None:
         self._multi.remove_handle(curl)
@@ -315,26 +340,6 @@ class Engine:
             self._idle.append(curl)
         else:
             curl.close()
-
-
-def _writer(get: Get) -> Callable[[bytes], int]:
-    def write(data: bytes) -> int:
-        # the buffer is made when the server has said how much comes, and never larger than what was asked for
-        if not get.got:
-            get.buffer = bytearray(min(get.size, get.most if get.status in (200, 206) else _ERROR_BODY))
-        end = get.got + len(data)
-        if end > len(get.buffer):
-            if get.status not in (200, 206):
-                return len(data)  # the rest of a long error text
-            if end > get.most:
-                get.overflow = True
-                return 0
-            get.buffer.extend(bytes(end - len(get.buffer)))  # chunked: no length was told
-        get.buffer[get.got : end] = data
-        get.got = end
-        return len(data)
-
-    return write
 
 
 def _header_reader(get: Get) -> Callable[[bytes], None]:
