@@ -10,8 +10,8 @@ from securedata.corpus.leaving import storage_key
 from securedata.errors import SecuredataError
 from securedata.format.cobblestone import Buffer
 from securedata.format.ranges import open_range, ranges_for
-from securedata.format.sealed import Expect, open_into, open_whole, plain_size
-from securedata.storage.base import LANDED, Wanted
+from securedata.format.sealed import Expect, open_whole
+from securedata.storage.base import Wanted
 
 
 class Piece(NamedTuple):
@@ -25,7 +25,7 @@ class Piece(NamedTuple):
 class Batch:
     """The ranges of several pieces, in one list for storage."""
 
-    __slots__ = ("_count", "_expects", "_index", "_landed", "_memory", "_owners", "_pieces", "_used", "wanted")
+    __slots__ = ("_count", "_expects", "_index", "_landed", "_owners", "_pieces", "wanted")
 
     def __init__(self, pieces: Sequence[Piece], index: Index, expect: Callable[[Location], Expect]) -> None:
         self.wanted: list[Wanted] = []
@@ -34,7 +34,6 @@ class Batch:
         self._owners: list[tuple[int, int]] = []
         self._landed: list[dict[int, Buffer] | None] = []
         self._count: list[int] = []
-        self._memory, self._used = bytearray(), 0
         for at, piece in enumerate(pieces):
             location = index.location(piece.i)
             self._expects.append(expect(location))
@@ -58,15 +57,13 @@ class Batch:
             for offset, length in ranges_for(piece.offset, piece.length, expect)
         ]
 
-    def open(self, group: Sequence[tuple[int, Buffer | SecuredataError]]) -> list[tuple[int, Buffer | SecuredataError]]:
-        """Ranges of `wanted` have landed: their pieces that this decides, each with its plaintext or an error.
-
-        Plaintext of whole objects is in memory that the next call reuses: fresh pages cost as much as decryption.
-        """
-        self._used = 0
+    def open(
+        self, group: Sequence[tuple[int, Buffer | SecuredataError]]
+    ) -> list[tuple[int, bytearray | SecuredataError]]:
+        """Ranges of `wanted` have landed: their pieces that this decides, each with its plaintext or an error."""
         return [one for position, got in group for one in self._land(position, got)]
 
-    def _land(self, position: int, got: Buffer | SecuredataError) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+    def _land(self, position: int, got: Buffer | SecuredataError) -> Iterator[tuple[int, bytearray | SecuredataError]]:
         at, number = self._owners[position]
         landed = self._landed[at]
         if landed is None:  # another range of this piece failed
@@ -80,23 +77,12 @@ class Batch:
             self._landed[at] = None
             yield at, self._open(at, [landed[number] for number in range(len(landed))])
 
-    def _open(self, at: int, ranges: list[Buffer]) -> Buffer | SecuredataError:
+    def _open(self, at: int, ranges: list[Buffer]) -> bytearray | SecuredataError:
         piece, expect = self._pieces[at], self._expects[at]
         key = self._index.key(piece.i)
         try:
             if piece.length is None:
-                return self._whole(key, ranges[0], expect)
+                return open_whole(key, ranges[0], expect)
             return open_range(key, lambda _: ranges, piece.offset, piece.length, expect)
         except SecuredataError as error:
             return error
-
-    def _whole(self, key: Buffer, sealed: Buffer, expect: Expect) -> Buffer:
-        # sized by what has come, not by what the row claims
-        size = plain_size(len(sealed))
-        if size is None or size != expect.size:
-            return open_whole(key, sealed, expect)
-        if self._used + size > len(self._memory):  # what was handed out of the old one keeps it alive
-            self._memory, self._used = bytearray(max(2 * LANDED, size)), 0
-        room = memoryview(self._memory)[self._used : self._used + size]
-        self._used += size
-        return room[: open_into(key, sealed, room, expect)]

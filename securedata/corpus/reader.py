@@ -189,7 +189,7 @@ class Corpus:
 
     def read_many(
         self, pieces: Sequence[Piece], in_flight: int = 256 * 1024 * 1024
-    ) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+    ) -> Iterator[tuple[int, bytearray | SecuredataError]]:
         """Fetch pieces of many rows side by side; each is decrypted as it lands, and yielded with its position.
 
         What has landed together is decrypted together, before the first of it is yielded.
@@ -199,8 +199,7 @@ class Corpus:
             in_flight: bytes under way at once; a larger piece goes alone.
 
         Yields:
-            The position in `pieces`, and the plaintext, in memory that may be reused once the next is asked for; or
-            the error that reading this piece raised.
+            The position in `pieces`, and the plaintext, or the error that reading this piece raised.
 
         Raises:
             KeysExpired, KMSDenied, ...: nothing can be read.

@@ -30,8 +30,6 @@ _CONNECT_SECONDS, _STALL_SECONDS, _LEAST_SECONDS, _SLOWEST = 10, 10, 30, 50_000
 _ERROR_BODY = 16 * 1024
 _NAP, _TRICKLE = 0.0005, 64 * 1024
 """Seconds for which answers gather where fewer bytes came at once: packet by packet costs three times the CPU."""
-_BUNCH, _SLOWEST_PACE = 4, 0.004
-"""Requests that go out in the time that whoever takes the answers needs for one, of which so many seconds count."""
 _SHORT_TRIES = 3
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 # a URL, a CA bundle or a certificate that is not right is not right a moment later either
@@ -113,8 +111,6 @@ class _Flight:
     signer: Signer | None = field(repr=False)
     in_flight: int
     running: dict[pycurl.Curl, tuple[int, Get]] = field(default_factory=dict)
-    began: float = field(default_factory=time.monotonic)
-    started: int = 0
 
 
 class Engine:
@@ -129,7 +125,6 @@ class Engine:
         self._proxy = proxy
         self._waited = 0.0
         self._busy = False
-        self._pace = 0.0
         self._came = 0
         self._trickles = False
         self._spare: Engine | None = None
@@ -162,12 +157,7 @@ class Engine:
             while flight.waiting or flight.running:
                 self._start(flight)
                 self._drive(flight)
-                for landed in self._landed(flight):
-                    self._start(flight)
-                    self._multi.perform()  # sends them, so that they come in while these are worked on
-                    handed = time.monotonic()
-                    yield landed
-                    self._pace += ((time.monotonic() - handed) / len(landed) - self._pace) / 4
+                yield from self._landed(flight)
         finally:
             self._busy = False
             for curl in flight.running:
@@ -175,19 +165,10 @@ class Engine:
                 curl.close()
 
     def _start(self, flight: _Flight) -> None:
-        """Start what may be under way by now.
-
-        All at once would make every answer late: the server works on all of them, and the first is complete when the
-        last one nearly is. So they go out in bunches, a few times faster than the answers are worked on.
-        """
         now = time.monotonic()
-        many = CONNECTIONS - len(flight.running)
-        if self._paced:
-            due = _BUNCH * (1 + int((now - flight.began) / self._paced)) - flight.started
-            many = min(many, due if flight.running else max(1, due))
         flying = sum(get.most for _, get in flight.running.values())
         for _ in range(len(flight.waiting)):
-            if many <= 0:
+            if len(flight.running) >= CONNECTIONS:
                 return
             at, get = flight.waiting[0]
             if flight.running and flying + get.most > flight.in_flight:
@@ -206,18 +187,11 @@ class Engine:
             flight.running[curl] = (at, get)
             self._multi.add_handle(curl)
             flying += get.most
-            flight.started += get.tries == 0
-            many -= 1
-
-    @property
-    def _paced(self) -> float:
-        """Seconds between bunches; 0.0 for an eager taker, who gets all at once."""
-        return min(self._pace, _SLOWEST_PACE) if self._pace > _NAP else 0.0
 
     def _drive(self, flight: _Flight) -> None:
         self._multi.perform()
         if flight.running:
-            self._multi.select(0.1 if not flight.waiting or not self._paced else self._paced)
+            self._multi.select(0.1)
             if self._trickles and len(flight.running) > 1:
                 time.sleep(_NAP)
             before = self._came
