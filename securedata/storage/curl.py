@@ -29,11 +29,10 @@ _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _CONNECT_SECONDS, _STALL_SECONDS, _LEAST_SECONDS, _SLOWEST = 10, 10, 30, 50_000
 _ERROR_BODY = 16 * 1024
 _NAP, _TRICKLE = 0.0005, 64 * 1024
-"""Seconds for which answers gather where fewer bytes came at once: packet by packet costs three times the CPU."""
+"""Seconds for which answers gather where fewer bytes came at once: packet by packet costs up to twice the CPU."""
 _SHORT_TRIES = 3
 _RETRIED = frozenset({408, 429, 500, 502, 503, 504})
-# a URL, a CA bundle or a certificate that is not right is not right a moment later either
-_FINAL = frozenset(
+FINAL = frozenset(
     {
         pycurl.E_UNSUPPORTED_PROTOCOL,
         pycurl.E_URL_MALFORMAT,
@@ -42,6 +41,7 @@ _FINAL = frozenset(
         pycurl.E_PEER_FAILED_VERIFICATION,
     }
 )
+"""Failures that last: a URL, a CA bundle or a certificate that is not right is not right a moment later either."""
 
 
 class Signer(NamedTuple):
@@ -239,7 +239,7 @@ class Engine:
             return Answer(get.status, body, get.etag, get.date, get.size, get.region)
         if failed and get.overflow:
             return Answer(413, memoryview(b""), get.etag, get.date, get.size, get.region)
-        if code in _FINAL:
+        if code in FINAL:
             return StorageUnreachable(failed)
         now = time.monotonic()
         get.tries += 1
@@ -247,8 +247,7 @@ class Engine:
         get.failure = failed or (f"{get.got} bytes of {get.least}" if short else f"HTTP status {get.status}")
         if now - get.failed_at >= PATIENCE:
             return StorageUnreachable(f"{get.failure}, {get.tries} tries in {now - get.failed_at:.0f} s")
-        backoff = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(get.tries - 1, 10))
-        get.not_before = now + backoff * (0.5 + random.random())  # noqa: S311 - jitter, no secret
+        get.not_before = now + backoff(get.tries)
         return None
 
     # ------------------------------------------------------------ handles
@@ -276,14 +275,7 @@ class Engine:
             curl.unsetopt(pycurl.RANGE)
         else:
             curl.setopt(pycurl.RANGE, f"{get.offset}-{get.offset + get.length - 1}")
-        headers = []
-        if signer is not None:
-            curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{signer.region}:s3")
-            curl.setopt(pycurl.USERPWD, f"{signer.access_key}:{signer.secret_key}")
-            headers.append("x-amz-content-sha256: UNSIGNED-PAYLOAD")
-            if signer.token:
-                headers.append(f"x-amz-security-token: {signer.token}")
-        curl.setopt(pycurl.HTTPHEADER, headers)
+        curl.setopt(pycurl.HTTPHEADER, signed(curl, signer))
         curl.setopt(pycurl.TIMEOUT, _LEAST_SECONDS + min(get.most, 2**32) // _SLOWEST)
         curl.setopt(pycurl.WRITEFUNCTION, self._writer(get))
         curl.setopt(pycurl.HEADERFUNCTION, _header_reader(get))
@@ -314,6 +306,22 @@ class Engine:
             self._idle.append(curl)
         else:
             curl.close()
+
+
+def signed(curl: pycurl.Curl, signer: Signer | None) -> list[str]:
+    """Have a request signed; returns the headers that this takes."""
+    if signer is None:
+        return []
+    curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{signer.region}:s3")
+    curl.setopt(pycurl.USERPWD, f"{signer.access_key}:{signer.secret_key}")
+    token = [f"x-amz-security-token: {signer.token}"] if signer.token else []
+    return ["x-amz-content-sha256: UNSIGNED-PAYLOAD", *token]
+
+
+def backoff(tries: int) -> float:
+    """Seconds to wait after so many tries, with jitter."""
+    longest: float = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(tries - 1, 10))
+    return longest * (0.5 + random.random())  # noqa: S311 - jitter, no secret
 
 
 def _header_reader(get: Get) -> Callable[[bytes], None]:

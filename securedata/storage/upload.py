@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import os
-import random
 import threading
 import time
 import weakref
@@ -21,12 +20,11 @@ import pycurl
 
 from securedata.errors import StorageUnreachable
 from securedata.storage.base import Buffer
-from securedata.storage.curl import Signer
+from securedata.storage.curl import FINAL, Signer, backoff, signed
 
 PATIENCE = 60.0
 """Seconds from its first failure on for which a PUT is tried again."""
 
-_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _CONNECT_SECONDS, _STALL_SECONDS, _SLOWEST = 10, 60, 50_000
 _BUFFER = 512 * 1024
 _ERROR_BODY = 16 * 1024
@@ -34,16 +32,6 @@ _ERROR_BODY = 16 * 1024
 _RETRIED = frozenset({408, 409, 429, 500, 502, 503, 504})
 _RETRIED_CODES = (b"<Code>BadDigest</Code>", b"<Code>RequestTimeout</Code>")
 _DIGEST_TRIES = 3
-# a URL, a CA bundle or a certificate that is not right is not right a moment later either
-_FINAL = frozenset(
-    {
-        pycurl.E_UNSUPPORTED_PROTOCOL,
-        pycurl.E_URL_MALFORMAT,
-        pycurl.E_SSL_CACERT,
-        pycurl.E_SSL_CACERT_BADFILE,
-        pycurl.E_PEER_FAILED_VERIFICATION,
-    }
-)
 
 
 class Sent(NamedTuple):
@@ -181,7 +169,7 @@ class Uploader:
                 return answer
         else:
             code, text = failed
-            if code in _FINAL:
+            if code in FINAL:
                 return StorageUnreachable(text)
             seconds = time.monotonic() - (put.failed_at or time.monotonic())
             answer = StorageUnreachable(f"{text}, {put.tries} tries in {seconds:.0f} s")
@@ -189,8 +177,7 @@ class Uploader:
         put.failed_at = put.failed_at or now
         if now - put.failed_at >= PATIENCE:
             return answer
-        backoff = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(put.tries - 1, 10))
-        put.not_before = now + backoff * (0.5 + random.random())  # noqa: S311 - jitter, no secret
+        put.not_before = now + backoff(put.tries)
         return None
 
     # ------------------------------------------------------------ handles
@@ -219,12 +206,7 @@ class Uploader:
         checksum = base64.b64encode(zlib.crc32(put.body).to_bytes(4, "big")).decode()
         headers = ["Expect:", "Content-Type: application/octet-stream", "If-None-Match: *"]
         headers += [f"x-amz-checksum-crc32: {checksum}", "x-amz-sdk-checksum-algorithm: CRC32"]
-        if signer is not None:
-            curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{signer.region}:s3")
-            curl.setopt(pycurl.USERPWD, f"{signer.access_key}:{signer.secret_key}")
-            headers.append("x-amz-content-sha256: UNSIGNED-PAYLOAD")
-            if signer.token:
-                headers.append(f"x-amz-security-token: {signer.token}")
+        headers += signed(curl, signer)
         curl.setopt(pycurl.URL, put.url)
         curl.setopt(pycurl.HTTPHEADER, headers)
         curl.setopt(pycurl.INFILESIZE_LARGE, len(put.body))
