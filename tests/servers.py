@@ -178,7 +178,7 @@ def _until(call: Callable[[], object], seconds: float = 30) -> None:
         try:
             call()
             return
-        except Exception:
+        except Exception:  # a server that starts answers in many wrong ways; the last one is raised
             if time.monotonic() > end:
                 raise
             time.sleep(0.2)

@@ -177,7 +177,7 @@ class Writer:
         ids = set(table.column("object_id").to_pylist())
         try:
             generation = self._commit(attempt)
-        except BaseException:
+        except BaseException:  # raised again: what a lost answer may have committed is never deleted as an orphan
             if self._in_doubt:
                 self._times.update((id, -math.inf) for id in ids if id in self._times)
             raise

@@ -180,7 +180,7 @@ def _write_all(
                 bytes_done += file.size
                 if progress:
                     progress(done, len(files), bytes_done, total)
-        except BaseException:
+        except BaseException:  # raised again, Ctrl-C too: the threads stop first
             out.stop()
             pool.shutdown(cancel_futures=True)
             raise

@@ -204,7 +204,7 @@ class Destination:
             finally:
                 os.close(fd)
             os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
+        except BaseException:  # raised again: no half file stays
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=folder)
             raise

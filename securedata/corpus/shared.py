@@ -56,7 +56,7 @@ class SharedBytes:
                 fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL,
             )
             return cls(fd, os.fstat(fd).st_size)
-        except BaseException:
+        except BaseException:  # raised again: the descriptor has no owner yet
             os.close(fd)
             raise
 

@@ -221,7 +221,7 @@ class _Verification:
                         settle()
                 while pending:
                     settle()
-            except BaseException:
+            except BaseException:  # raised again, Ctrl-C too: the threads stop first
                 pool.shutdown(cancel_futures=True)
                 raise
 

@@ -128,7 +128,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
             check.judge(opened)
             self._tally = Tally()
             self._publish()
-        except BaseException:
+        except BaseException:  # raised again: nobody else could close them
             for corpus in opened:
                 corpus.close()
             raise

@@ -106,7 +106,7 @@ class _Ingest:
             running: deque[Future[list[Done]]] = deque()
             try:
                 self._work(pool, todo, running)
-            except BaseException:
+            except BaseException:  # raised again, Ctrl-C too: the threads stop first
                 self.sealing.stopping = True
                 for future in running:
                     future.cancel()
