@@ -10,9 +10,7 @@ benchmarks/README.md says what each section and contender is.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +32,7 @@ from loading_plot import draw
 from process import isolated
 from stats import figures_table
 from tests.servers import seaweed
+from worker import Contender
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "dataloader-requirements.txt"
@@ -69,28 +68,15 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-class Contender:
-    """A process of its own for one contender; `with` ends it."""
+class Loader(Contender):
+    """A contender whose DataLoader lives as long as it does."""
 
     def __init__(self, name: str, python: Path | str) -> None:
-        self.name = name
-        self.batches = 0
-        torch = find_spec("torch")
+        torch = find_spec("torch")  # where it is: a venv may stand on another
         assert torch is not None
         assert torch.origin is not None
-        site = str(Path(torch.origin).parents[1])
-        command = [str(python), "-X", "utf8", "-W", "ignore", str(HERE / "loader_worker.py"), name, site]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, **request: object) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"{self.name} ended with {self._process.wait()}; its traceback is above")
-        return json.loads(answer)  # type: ignore[no-any-return]  # the worker answers with objects
+        super().__init__(name, python, HERE / "loader_worker.py", [name, str(Path(torch.origin).parents[1])])
+        self.batches = 0
 
     def fit(self, seconds: float, least: int) -> list[float]:
         """Choose how many batches a round has, from a first one that connects and a second; returns its sums."""
@@ -98,13 +84,6 @@ class Contender:
         tried = self.ask(do="run", batches=least)
         self.batches = max(least, 2 * round(least * seconds / tried["wall"] / 2))
         return list(sums)
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
 
 
 @dataclass
@@ -133,7 +112,7 @@ class Bench:
                 if which in ELSEWHERE and self.elsewhere is None:
                     continue
                 python = self.elsewhere if which in ELSEWHERE else sys.executable
-                contender = Contender(which, python or sys.executable)
+                contender = Loader(which, python or sys.executable)
                 stack.callback(contender.close)
                 try:
                     contender.ask(

@@ -9,15 +9,12 @@ benchmarks/README.md says what each contender is.
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import clips
 import machine
@@ -27,6 +24,7 @@ import repository  # noqa: F401 - for its effect: `tests` can be imported
 from process import isolated
 from stats import Estimate, Figure, estimate, figures_table, table
 from tests.servers import seaweed
+from worker import Contender
 
 HERE = Path(__file__).resolve().parent
 REQUIREMENTS = HERE / "dataloader-requirements.txt"
@@ -35,35 +33,6 @@ PLAIN = ("boto3", "obstore")
 TARGET = 0.8
 SECONDS = 10
 """Of a clip: 100 to 200 kB of FLAC."""
-
-
-class Contender:
-    """A process of its own for one contender; `with` ends it."""
-
-    def __init__(self, name: str, python: Path | str) -> None:
-        self.name = name
-        command = [str(python), "-X", "utf8", "-W", "ignore", str(HERE / "ingest_worker.py"), name]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def __enter__(self) -> Contender:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-    def ask(self, **request: object) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"{self.name} ended with {self._process.wait()}; its traceback is above")
-        return json.loads(answer)  # type: ignore[no-any-return]  # the worker answers with objects
 
 
 Rounds = Mapping[str, Sequence[Mapping[str, float]]]
@@ -79,7 +48,8 @@ def measure(args: argparse.Namespace, work: Path, scratch: Path) -> dict[str, li
     found: dict[str, list[dict[str, float]]] = {name: [] for name in pythons}
     with ExitStack() as stack:
         server = stack.enter_context(seaweed(scratch / "seaweed"))
-        contenders = [stack.enter_context(Contender(name, python)) for name, python in pythons.items()]
+        script = HERE / "ingest_worker.py"
+        contenders = [stack.enter_context(Contender(name, python, script, [name])) for name, python in pythons.items()]
         for contender in contenders:
             contender.ask(
                 do="begin",
