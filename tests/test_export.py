@@ -313,10 +313,15 @@ def test_a_large_file_under_way_is_stopped(dest: Path) -> None:
 
 
 KILLED = """
-import sys
+import os, signal, sys
 from securedata.corpus.config import resolve
 from securedata.corpus.export import export
-export(resolve(sys.argv[1]), sys.argv[2], allow_plaintext_export=True, threads=1)
+
+def wait_for_the_kill(done, files, *bytes_):
+    if done == files // 2:
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+export(resolve(sys.argv[1]), sys.argv[2], allow_plaintext_export=True, threads=1, progress=wait_for_the_kill)
 """
 
 

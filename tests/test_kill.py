@@ -57,8 +57,9 @@ def arguments(wavs: Path, store: Path) -> list[str]:
     return ["encrypt", str(wavs), str(store), "--speaker-pattern", pattern, "--threads", str(THREADS), "--json"]
 
 
-def encrypt(wavs: Path, store: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.impatient", str(ROWS), *arguments(wavs, store)]
+def encrypt(wavs: Path, store: Path, end: int) -> subprocess.Popen[str]:
+    """It stops, and waits for the kill, before the commit with which it would have added `end` rows."""
+    command = [sys.executable, "-m", "tests.impatient", str(ROWS), str(end), *arguments(wavs, store)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -126,7 +127,7 @@ def run_again(run: Run, wavs: Path, store: Path) -> None:
 def test_killed_while_it_seals(run: Run, wavs: Path, store: Path, moment: int) -> None:
     random_ = random.Random(moment)
     wanted, delay = random_.randrange(FILES - 3 * ROWS), random_.uniform(0, 0.02)
-    process = encrypt(wavs, store)
+    process = encrypt(wavs, store, FILES)
     kill_when(process, lambda: len(stored(store)) > wanted and time.sleep(delay) is None)
     run_again(run, wavs, store)
     check(run, wavs, store)
@@ -137,7 +138,7 @@ def test_killed_while_it_makes_the_corpus(run: Run, wavs: Path, store: Path, mom
     """From the first file that init writes on: a key, an entry of the config, what it remembers, the head."""
     delay = random.Random(moment).uniform(0, 0.02)
     homes = [config_path().parent, store, *(Path(os.environ[f"XDG_{name}_HOME"]) for name in ("DATA", "STATE"))]
-    process = encrypt(wavs, store)
+    process = encrypt(wavs, store, FILES)
     kill_when(process, lambda: any(home.exists() for home in homes) and time.sleep(delay) is None)
     run_again(run, wavs, store)
     assert resolve(str(store)).pins
@@ -148,7 +149,7 @@ def test_killed_while_it_makes_the_corpus(run: Run, wavs: Path, store: Path, mom
 def test_two_side_by_side_and_one_killed(run: Run, wavs: Path, store: Path, moment: int) -> None:
     assert run("init", store).code == 0
     wanted, delay = random.Random(moment).randrange(FILES // 2), random.Random(moment).uniform(0, 0.02)
-    victim, survivor = encrypt(wavs, store), encrypt(wavs, store)
+    victim, survivor = encrypt(wavs, store, FILES // 2), encrypt(wavs, store, FILES + 1)
     try:
         kill_when(victim, lambda: len(stored(store)) > wanted and time.sleep(delay) is None)
         out, err = survivor.communicate(timeout=100)

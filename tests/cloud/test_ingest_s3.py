@@ -247,7 +247,8 @@ def test_killed_and_run_again(cloud: Cloud, run: Run, tmp_path: Path, place: str
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(one.data)
     root = cloud.make("sealed", [])
-    command = [sys.executable, "-m", "tests.impatient", "10", "encrypt", source, root.name, *PATTERN, "--threads", "2"]
+    impatient = [sys.executable, "-m", "tests.impatient", "10", str(len(clips))]
+    command = [*impatient, "encrypt", source, root.name, *PATTERN, "--threads", "2"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     end = time.monotonic() + 60
     while sum("/objects/" in key for key in keys_in(cloud.weed, root)) < 25:
