@@ -30,9 +30,12 @@ _LONGEST_BACKOFF = 15.0
 _PASSING = (KMSUnreachable, KMSThrottled, StorageUnreachable)
 
 
+_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def _boot() -> float:
     """Seconds since boot, suspended time included where the platform counts it."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,10 @@ class Lease:
         # drawn per process, so that the workers of a job do not ask the KMS in the same second
         self._due = self.grant.ttl * (RENEW_AT + JITTER * random.random())  # noqa: S311 - jitter, no secret
 
+    def holds(self) -> bool:
+        """Is no renewal due?"""
+        return self.grant.age() < self._due
+
     def check(self) -> Grant:
         """Called before every fetch: a grant that holds, renewed if it is time.
 
@@ -89,7 +96,7 @@ class Lease:
             KeysExpired: the deadline passed and the KMS stayed away for `kms_wait` seconds.
             KMSDenied, PinMismatch, ...: the renewal was refused; waiting would not help.
         """
-        if self.grant.age() < self._due:
+        if self.holds():
             return self.grant
         began = time.monotonic()
         if self._lock.acquire(blocking=self.grant.age() >= self.grant.ttl):
@@ -111,7 +118,7 @@ class Lease:
                 self._lock.release()
 
     def _renew_or_wait(self, began: float) -> None:
-        if self.grant.age() < self._due:  # another thread was first
+        if self.holds():  # another thread was first
             return
         # A thread that waited for the lock while another one tried in vain has waited for the KMS already.
         in_vain = self._failed_at >= began
