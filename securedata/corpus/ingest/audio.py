@@ -205,9 +205,10 @@ def _probe(file: int | io.BytesIO | _RangeFile, read_at: _ReadAt, size: int, pat
 
 
 def _last_frame_reads(audio: soundfile.SoundFile) -> bool:
+    """libsndfile decodes the frame that it seeks to; soundfile's `read` would seek three times more."""
+    last = int(audio.frames) - 1
     try:
-        audio.seek(audio.frames - 1)
-        return len(audio.read(1, dtype="float32")) == 1
+        return int(audio.seek(last)) == last
     except soundfile.LibsndfileError:
         return False
 

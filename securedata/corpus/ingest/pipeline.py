@@ -153,8 +153,7 @@ class _Ingest:
         """Files to read, in the order of their rows; rows of one file stand together."""
         items: deque[Item] = deque()
         digests = self._digests(known)
-        for at, i in enumerate(rows):
-            todo = known.todo[at]
+        for at, (i, todo) in enumerate(zip(rows, known.todo.tolist(), strict=True)):
             if todo == Todo.HASH:
                 items.append(Item(self.files[i], (i,), digests[at]))
             elif todo == Todo.SEAL:
