@@ -30,7 +30,7 @@ def stop_before(end: int) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
         return commit(self, rows, **options)
 
-    Writer.commit = counted  # type: ignore[method-assign,assignment]
+    Writer.commit = counted  # type: ignore[method-assign,assignment]  # a hook for this process alone
 
 
 if __name__ == "__main__":
