@@ -21,6 +21,9 @@ from securedata.corpus.putting import Put
 from securedata.errors import UndecodableMedia
 from securedata.format.cobblestone import Buffer
 
+_ROUNDS = 4
+"""Small files of one task, as a multiple of those under way at once: at its end there are fewer and fewer of them."""
+
 _DURATION_SLACK = 0.5  # seconds by which a manifest may round
 
 _Outcome = TypeVar("_Outcome")
@@ -62,8 +65,9 @@ class Sealing:
         self._origin, self._writer, self._cells, self._replace = origin, writer, cells, replace
         self._room = Room(TOTAL)
         # for a source over a network it takes threads that wait, so that several files are read side by side
-        self._together = min(threads, writer.storage.together) if isinstance(origin, LocalOrigin) else 1
-        self.tasks = max(1, threads // self._together)
+        side_by_side = min(threads, writer.storage.together) if isinstance(origin, LocalOrigin) else 1
+        self._together = _ROUNDS * side_by_side if side_by_side > 1 else 1
+        self.tasks = max(1, threads // side_by_side)
         self.read_bytes = 0
         self.stopping = False
 
