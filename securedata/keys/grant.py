@@ -28,8 +28,6 @@ JITTER = 0.10
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 15.0
 _PASSING = (KMSUnreachable, KMSThrottled, StorageUnreachable)
-
-
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 

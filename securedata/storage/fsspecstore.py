@@ -156,7 +156,7 @@ class FsspecStorage(Storage):
                 try:
                     with fs.open(path, "wb") as file:
                         shutil.copyfileobj(spool, file, _IN_MEMORY)
-                except BaseException:
+                except BaseException:  # raised again, Ctrl-C too: a part of an object must not stay
                     with contextlib.suppress(SecuredataError):  # what went wrong before says more
                         self.delete(key)
                     raise

@@ -252,7 +252,7 @@ class S3Storage(Storage):
         try:
             sent = side_by_side(lambda number, part: self._put_part(key, upload, number, part), parts, PARTS_UNDER_WAY)
             self._complete(key, upload, sent)
-        except BaseException:
+        except BaseException:  # raised again, Ctrl-C too: parts that nobody completes cost money
             with contextlib.suppress(StorageError):  # what went wrong before says more; the bucket's rules may clean up
                 self._call("abort_multipart_upload", key, UploadId=upload)
             raise

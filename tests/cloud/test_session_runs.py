@@ -122,7 +122,7 @@ def test_a_run_stops_within_a_session_of_its_revocation(
             with pytest.raises(error) as caught:
                 for _ in steps:
                     pass
-            assert time.monotonic() - began < 2 * SESSION  # it would wait 600 s for a KMS that is away
+            assert time.monotonic() - began < SESSION + 8  # the session was begun before, and a step takes two
             assert type(caught.value) is error
             assert text in str(caught.value)
             assert str(root) in str(caught.value) or root.kms in str(caught.value)

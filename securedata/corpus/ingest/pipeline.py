@@ -132,7 +132,7 @@ class _Ingest:
                         running.remove(future)
                         self._take_all(future)
                     todo = self._commit(todo)
-        except BaseException:
+        except BaseException:  # raised again, Ctrl-C too; if this commit fails as well, as the context of its error
             if self.rows or self.updates:
                 self._commit(deque())  # what is sealed and durable is not thrown away
             raise
