@@ -59,7 +59,7 @@ def info(args: Namespace) -> int:
     if args.object:
         return _object(args)
     from securedata.corpus.head import KEY, MAX_SEALED, peek
-    from securedata.corpus.loading import or_no_corpus
+    from securedata.corpus.lease import or_no_corpus
     from securedata.corpus.opening import open_corpus
     from securedata.corpus.place import enter
 

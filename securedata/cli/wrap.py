@@ -66,7 +66,7 @@ def wrap(args: Namespace) -> int:
 
 def _list(args: Namespace, found: Reference) -> int:
     from securedata.corpus.head import KEY, MAX_SEALED, peek
-    from securedata.corpus.loading import or_no_corpus
+    from securedata.corpus.lease import or_no_corpus
     from securedata.corpus.place import enter
     from securedata.keys.pin import check_corpus
 

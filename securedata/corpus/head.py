@@ -103,6 +103,15 @@ class Seen:
     generation: int = 0
     superseded: frozenset[bytes] = frozenset()
 
+    @classmethod
+    def of(cls, head: Head) -> Seen:
+        """What one head shows."""
+        return cls(head.generation, frozenset(head.superseded))
+
+    def newest(self, other: Seen) -> Seen:
+        """What both have seen."""
+        return Seen(max(self.generation, other.generation), self.superseded | other.superseded)
+
 
 def seal_head(head: Head, key: bytes) -> bytearray:
     """The head's bytes for storage, sealed under the corpus key.

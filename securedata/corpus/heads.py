@@ -7,41 +7,35 @@ from dataclasses import replace
 
 from securedata.corpus.config import Reference
 from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_head, open_with, peek
+from securedata.corpus.lease import HeadLease
 from securedata.corpus.place import Place
 from securedata.corpus.seen import recall, remember
 from securedata.errors import ConfigError, CorpusGone, InvalidArgument, NotFound, WrongCorpus
 from securedata.format.cobblestone import Buffer
-from securedata.keys.grant import Grant, Lease
+from securedata.keys.grant import Grant
 from securedata.keys.kms import patiently
 from securedata.keys.pin import check_corpus
 
 _log = logging.getLogger("securedata")
 
 
-class Heads:
+class Heads(HeadLease):
     """The newest head that a writer has read, and its right to read on."""
 
     def __init__(
         self, reference: Reference, place: Place, accept_generation: int | None, ttl: float, kms_wait: float
     ) -> None:
         """Open the head. Raises as `Writer` does."""
-        self.reference = reference
-        self.storage = place.storage
-        self.root = reference.root
-        self.unwraps = 0
+        super().__init__(reference, place, ttl, kms_wait)
         self._accept = accept_generation
-        self._place = place
         self._seen: Seen | None = None
         self.opened = patiently(self._unwrap)
-        self._lease = Lease(self._grant(ttl), lambda _: self._renew(ttl), self.root, kms_wait)
+        self.begin(self.opened)
 
-    def check(self) -> None:
-        """Renew the keys if it is time.
-
-        Raises:
-            KeysExpired, KMSDenied, ...
-        """
-        self._lease.check()
+    @property
+    def unwraps(self) -> int:
+        """How often the KMS was asked."""
+        return self.counters.unwraps
 
     def read(self) -> OpenedHead:
         """The current head, by the corpus key that is known if it is still that one.
@@ -72,7 +66,7 @@ class Heads:
         seen = {id: found for pin in self.reference.pins if (found := recall(id := pin.corpus_id))}
         if self._seen:
             id = self.opened.head.corpus_id
-            seen[id] = _newest(self._seen, seen.get(id, self._seen))
+            seen[id] = self._seen.newest(seen.get(id, self._seen))
         return seen
 
     def committed(self, opened: OpenedHead, head: Head) -> None:
@@ -89,8 +83,8 @@ class Heads:
             _log.warning("%s; an old head of %s that is put back may go unnoticed", error, self.root)
 
     def _note(self, head: Head) -> None:
-        now = Seen(head.generation, frozenset(head.superseded))
-        self._seen = _newest(self._seen, now) if self._seen else now
+        now = Seen.of(head)
+        self._seen = self._seen.newest(now) if self._seen else now
 
     def _unwrap(self) -> OpenedHead:
         seen = self._seen_so_far() if self._accept is None else {}
@@ -103,8 +97,8 @@ class Heads:
                 f"{self.opened.head.corpus_id.hex()} when it was opened: the root was replaced; restore it",
                 root=self.root,
             )
-        opened = open_head(data, version, self.root, self._place.trusted, self.reference.pins, seen.get(corpus_id))
-        self.unwraps += 1
+        opened = open_head(data, version, self.root, self.place.trusted, self.reference.pins, seen.get(corpus_id))
+        self.counters.unwraps += 1
         if self._accept is not None and opened.head.generation != self._accept:
             raise InvalidArgument(
                 f"the head of {self.root} has generation {opened.head.generation}, not {self._accept}; nothing accepted"
@@ -125,15 +119,7 @@ class Heads:
                 root=self.root,
             ) from error
 
-    def _grant(self, ttl: float) -> Grant:
-        head = self.opened.head
-        return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), self._place.ttl(ttl))
-
-    def _renew(self, ttl: float) -> Grant:
-        self._place.renew()
+    def _renew(self, old: Grant) -> Grant:
+        self.place.renew()
         self.opened = self._unwrap()
-        return self._grant(ttl)
-
-
-def _newest(one: Seen, other: Seen) -> Seen:
-    return Seen(max(one.generation, other.generation), one.superseded | other.superseded)
+        return self._grant(self.opened.head)

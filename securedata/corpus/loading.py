@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.corpus.config import Reference
-from securedata.corpus.head import Head, OpenedHead, Seen, read_head
+from securedata.corpus.head import Head, OpenedHead, Seen
 from securedata.corpus.index import Index
+from securedata.corpus.lease import HeadLease
 from securedata.corpus.parts import read_table
-from securedata.corpus.place import Place
 from securedata.corpus.schema import SCHEMA, TRAINING
-from securedata.errors import AccessDenied, CorpusGone, NotACorpus, NotFound, PartMissing
-from securedata.keys.grant import Grant
+from securedata.errors import NotFound, PartMissing
 from securedata.keys.kms import patiently
 from securedata.storage.base import Storage
 
 Look = Callable[[pa.Table], None]
 
-_T = TypeVar("_T")
 _TRIES = 4
 
 
@@ -37,15 +33,7 @@ class Options:
     refresh: bool
 
 
-def grant_for(opened: OpenedHead, ttl: float) -> Grant:
-    """A grant that begins now, by a head that was opened just now."""
-    head = opened.head
-    return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), ttl)
-
-
-def load(
-    reference: Reference, place: Place, options: Options, seen: Seen | None, look: Look | None = None
-) -> tuple[OpenedHead, Index]:
+def load(lease: HeadLease, options: Options, seen: Seen | None, look: Look | None = None) -> tuple[OpenedHead, Index]:
     """Open the current head and index its rows.
 
     Args:
@@ -54,24 +42,21 @@ def load(
     Raises:
         CorpusGone, NotACorpus, PartMissing, FormatError, KeysError, MalformedManifest, InvalidArgument
     """
-    storage = place.storage
     missing: NotFound | None = None
     named = b""
     for _ in range(_TRIES):
-        opened = patiently(
-            lambda: or_no_corpus(reference, storage, lambda: read_head(storage, place.trusted, reference.pins, seen))
-        )
+        opened = patiently(lambda: lease.open(seen))
         head = opened.head
         if missing and any(part.id == named for part in head.parts):
             break
         try:
-            return opened, _index(storage, head, options, look)
+            return opened, _index(lease.storage, head, options, look)
         except _Gone as gone:  # the head was replaced while we read: start over
             missing, named = gone.error, gone.part
     raise PartMissing(
-        f"the head of {reference.root} names manifest part {named.hex()}, which storage does not have: "
+        f"the head of {lease.root} names manifest part {named.hex()}, which storage does not have: "
         "its rows cannot be read; restore the part from a backup or an older version of the storage",
-        root=reference.root,
+        root=lease.root,
         object_id=named,
     ) from missing
 
@@ -80,36 +65,6 @@ class _Gone(Exception):
     def __init__(self, part: bytes, error: NotFound) -> None:
         super().__init__(part)
         self.part, self.error = part, error
-
-
-def or_no_corpus(reference: Reference, storage: Storage, read: Callable[[], _T]) -> _T:
-    """What `read` makes of the head; a head that is missing is explained.
-
-    Raises:
-        CorpusGone, NotACorpus
-        what `read` raises
-    """
-    try:
-        return read()
-    except NotFound as error:
-        if reference.pins or _has_objects(storage):
-            raise CorpusGone(
-                f"the corpus is gone: {reference.root} has no head any more; restore it from a backup, "
-                "from head.prev or from an older version of the storage; if it was moved, change root in the "
-                "config file",
-                root=reference.root,
-            ) from error
-        raise NotACorpus(
-            f"there is no corpus at {reference.root}: check the path, or make one with 'securedata init'",
-            root=reference.root,
-        ) from error
-
-
-def _has_objects(storage: Storage) -> bool:
-    try:
-        return any(True for _ in storage.list("objects/"))
-    except AccessDenied:  # whoever may not look takes it for no corpus
-        return False
 
 
 def _index(storage: Storage, head: Head, options: Options, look: Look | None) -> Index:

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference, resolve
-from securedata.corpus.loading import Look, Options, grant_for, load
+from securedata.corpus.lease import HeadLease
+from securedata.corpus.loading import Look, Options, load
 from securedata.corpus.place import enter
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import TRAINING
@@ -59,14 +60,13 @@ def open_corpus(
     options = Options(kept, filter, ttl, kms_wait, refresh)
     if role is not None:
         reference = replace(reference, options={**reference.options, "role": role})
-    place = enter(reference, storage=storage)
-    opened, index = load(reference, place, options, None, look)
+    lease = HeadLease(reference, enter(reference, storage=storage), ttl, kms_wait)
+    opened, index = load(lease, options, None, look)
     if not reference.pins:
         warnings.warn(
             f"{reference.root} was opened without a pin; if it is the corpus you mean, pin it: {opened.head.pin}",
             UnpinnedWarning,
             stacklevel=2,
         )
-    corpus = Corpus(reference, place, options, opened.head, index, grant_for(opened, place.ttl(options.ttl)))
-    corpus.counters.unwraps = 1
-    return corpus
+    lease.begin(opened)
+    return Corpus(lease, options, opened.head, index)

@@ -6,7 +6,6 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,20 +14,21 @@ from securedata.access.session import Session
 from securedata.corpus.batch import Batch, Piece
 from securedata.corpus.config import Reference
 from securedata.corpus.counters import Counters
-from securedata.corpus.head import Head, OpenedHead, Seen, read_head
+from securedata.corpus.head import Head
 from securedata.corpus.index import Index, Location
+from securedata.corpus.lease import HeadLease
 from securedata.corpus.leaving import storage_key
-from securedata.corpus.loading import Options, grant_for, load, or_no_corpus
+from securedata.corpus.loading import Options, load
 from securedata.corpus.missing import Missing
 from securedata.corpus.objectfile import ObjectFile
-from securedata.corpus.place import Place, enter
+from securedata.corpus.place import enter
 from securedata.corpus.shared import spawning
 from securedata.errors import AccessDenied, GenerationChanged, NotFound, SecuredataError
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind
 from securedata.format.ranges import open_range
 from securedata.format.sealed import Expect, open_into, open_whole
-from securedata.keys.grant import Grant, Lease
+from securedata.keys.grant import Grant
 
 
 class Corpus:
@@ -39,31 +39,14 @@ class Corpus:
     references only, and its receiver asks the KMS for itself.
     """
 
-    def __init__(
-        self, reference: Reference, place: Place, options: Options, head: Head, index: Index, grant: Grant
-    ) -> None:
-        self._begin(
-            reference if reference.pins else replace(reference, pins=(head.pin,)),
-            place,
-            options,
-            head.corpus_id,
-            str(head.pin),
-            head.generation,
-            index,
-            grant,
-        )
+    def __init__(self, lease: HeadLease, options: Options, head: Head, index: Index) -> None:
+        """By a head and its index, from which the lease began."""
+        self._begin(lease, options, head.corpus_id, str(head.pin), head.generation, index)
 
     def _begin(
-        self,
-        reference: Reference,
-        place: Place,
-        options: Options,
-        corpus_id: bytes,
-        pin: str,
-        generation: int,
-        index: Index,
-        grant: Grant,
+        self, lease: HeadLease, options: Options, corpus_id: bytes, pin: str, generation: int, index: Index
     ) -> None:
+        reference = lease.reference
         self.root = reference.root
         self.name = reference.name
         self.corpus_id = corpus_id
@@ -71,12 +54,11 @@ class Corpus:
         self.generation = generation
         self.index = index
         self.reference = reference
-        self.counters = Counters()
-        self._place = place
-        self._storage = place.storage
+        self.counters = lease.counters
+        self._lease = lease
+        self._storage = lease.storage
         self._options = options
-        self._missing = Missing(self._storage, lambda: self._reread(None))
-        self._lease = Lease(grant, self._renew, self.root, options.kms_wait)
+        self._missing = Missing(self._storage, lambda: lease.open(None))
         _corpora.add(self)
 
     def __repr__(self) -> str:
@@ -272,12 +254,10 @@ class Corpus:
         Raises:
             as `open_corpus`
         """
-        seen = self._seen(self._lease.grant)
         before = self.generation
-        opened, index = load(self.reference, self._place, self._options, seen)
-        self.counters.unwraps += 1
+        opened, index = load(self._lease, self._options, self._lease.seen)
         self.index, self.generation = index, opened.head.generation
-        self._lease = Lease(self._grant(opened), self._renew, self.root, self._options.kms_wait)
+        self._lease.begin(opened)
         return self.generation != before
 
     def close(self) -> None:
@@ -296,25 +276,6 @@ class Corpus:
         self._lease.check()
         self.counters.seconds_wait += time.perf_counter() - begun
 
-    @staticmethod
-    def _seen(grant: Grant) -> Seen:
-        return Seen(grant.generation, grant.superseded)
-
-    def _reread(self, seen: Seen | None) -> OpenedHead:
-        self.counters.unwraps += 1
-        return or_no_corpus(
-            self.reference,
-            self._storage,
-            lambda: read_head(self._storage, self._place.trusted, self.reference.pins, seen),
-        )
-
-    def _grant(self, opened: OpenedHead) -> Grant:
-        return grant_for(opened, self._place.ttl(self._options.ttl))
-
-    def _renew(self, old: Grant) -> Grant:
-        self._place.renew()
-        return self._grant(self._reread(self._seen(old)))
-
     def __reduce__(self) -> tuple[Any, ...]:
         if spawning() and self.index.shareable:
             self._lease.hand_over()
@@ -327,7 +288,7 @@ class Corpus:
                 self.generation,
                 self.index,
                 self._lease.grant,
-                self._place.session,
+                self._lease.place.session,
             )
         return _reopen, (self.reference, self._options, self.generation)
 
@@ -342,14 +303,16 @@ def _attach(
     grant: Grant,
     session: Session | None,
 ) -> Corpus:
+    lease = HeadLease(reference, enter(reference, session=session), options.ttl, options.kms_wait)
+    lease.take(grant)
     corpus = Corpus.__new__(Corpus)
-    corpus._begin(reference, enter(reference, session=session), options, corpus_id, pin, generation, index, grant)
+    corpus._begin(lease, options, corpus_id, pin, generation, index)
     return corpus
 
 
 def _reopen(reference: Reference, options: Options, generation: int) -> Corpus:
-    place = enter(reference)
-    opened, index = load(reference, place, options, None)
+    lease = HeadLease(reference, enter(reference), options.ttl, options.kms_wait)
+    opened, index = load(lease, options, None)
     if opened.head.generation != generation and not options.refresh:
         index.close()
         raise GenerationChanged(
@@ -357,9 +320,8 @@ def _reopen(reference: Reference, options: Options, generation: int) -> Corpus:
             "open the corpus anew, or with refresh=True to take the current rows",
             root=reference.root,
         )
-    corpus = Corpus(reference, place, options, opened.head, index, grant_for(opened, place.ttl(options.ttl)))
-    corpus.counters.unwraps = 1
-    return corpus
+    lease.begin(opened)
+    return Corpus(lease, options, opened.head, index)
 
 
 _corpora: weakref.WeakSet[Corpus] = weakref.WeakSet()
@@ -367,7 +329,7 @@ _corpora: weakref.WeakSet[Corpus] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for corpus in list(_corpora):
-        corpus.counters = Counters()
+        corpus.counters = corpus._lease.counters = Counters()
 
 
 def _before_fork() -> None:

@@ -48,7 +48,7 @@ def remember(head: Head, reset: bool = False) -> None:
     Raises:
         ConfigError: the state folder cannot be written.
     """
-    path, seen = _path(head.corpus_id), _seen(head)
+    path, seen = _path(head.corpus_id), Seen.of(head)
     temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -68,7 +68,3 @@ def remember(head: Head, reset: bool = False) -> None:
 def forget(corpus_id: bytes) -> None:
     """Forget a corpus, for --accept-generation."""
     _path(corpus_id).unlink(missing_ok=True)
-
-
-def _seen(head: Head) -> Seen:
-    return Seen(head.generation, frozenset(head.superseded))

@@ -20,9 +20,9 @@ import pyarrow.compute as pc
 from securedata.corpus.census import Listing, Named, What, named_now
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
-from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, TableRef, read_head
+from securedata.corpus.head import KEY, MAX_SEALED, Head, Seen, TableRef
+from securedata.corpus.lease import HeadLease, or_no_corpus
 from securedata.corpus.leaving import DELAY, due, listed, object_key
-from securedata.corpus.loading import or_no_corpus
 from securedata.corpus.parts import read_table
 from securedata.corpus.place import Place, enter
 from securedata.corpus.report import Finding, PruneReport, Report
@@ -41,7 +41,6 @@ from securedata.errors import (
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind
 from securedata.format.sealed import Expect, open_stream
-from securedata.keys.grant import Grant, Lease
 from securedata.storage.base import Storage
 
 Progress = Callable[[int, int, int, int], None]
@@ -79,19 +78,17 @@ def verify(
 
 class _Verification:
     def __init__(self, reference: Reference, place: Place, ttl: float, kms_wait: float) -> None:
-        self.reference = reference
         self.storage = place.storage
         self.root = reference.root
-        self.trusted = place.trusted
-        self.opened = self._open(None)
+        self.lease = HeadLease(reference, place, ttl, kms_wait)
+        self.opened = self.lease.open(None)
+        self.lease.begin(self.opened)
         self.head = self.opened.head
         self.report = Report(self.root, self.head.corpus_id, str(self.head.pin), self.head.generation)
         self.named = Named()
         self.readable: list[TableRef] = []
         self.leaving: dict[bytes, list[str]] = {}
         self.complete = True  # is everything known that the head names?
-        grant = Grant.issue(self.head.generation, self.head.key_id, frozenset(self.head.superseded), ttl)
-        self.lease = Lease(grant, self._renew, self.root, kms_wait)
 
     def run(self, threads: int, progress: Progress | None) -> Report:
         started = time.monotonic()
@@ -116,22 +113,13 @@ class _Verification:
     # ------------------------------------------------------------ the head
 
     def _version(self) -> str:
-        return or_no_corpus(self.reference, self.storage, lambda: self.storage.get_versioned(KEY, MAX_SEALED))[1]
-
-    def _open(self, seen: Seen | None) -> OpenedHead:
-        return or_no_corpus(
-            self.reference, self.storage, lambda: read_head(self.storage, self.trusted, self.reference.pins, seen)
-        )
-
-    def _renew(self, old: Grant) -> Grant:
-        head = self._open(Seen(old.generation, old.superseded)).head
-        return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), old.ttl)
+        return or_no_corpus(self.lease.reference, self.storage, lambda: self.storage.get_versioned(KEY, MAX_SEALED))[1]
 
     def _check_seen(self) -> None:
         """An old head that was put back is authentic; only who has seen a newer one can tell."""
         seen, head = recall(self.head.corpus_id), self.head
         if seen and (head.generation < seen.generation or head.key_id in seen.superseded):
-            head = self._open(None).head  # another writer may have committed, and noted it, since it was read
+            head = self.lease.open(None).head  # another writer may have committed, and noted it, since it was read
         if seen and head.key_id in seen.superseded:
             text = "the head is under a corpus key that a later head replaced: an old head was put back"
             self._find("SupersededKey", text, key=KEY)
@@ -328,10 +316,10 @@ class _Verification:
 
     def _settle(self) -> None:
         """What is missing or unnamed may be so because the corpus moved on meanwhile: look at its head again."""
-        seen = Seen(self.head.generation, frozenset(self.head.superseded))
+        seen = Seen.of(self.head)
         if self._version() == self.opened.version:
             return
-        head, named = named_now(lambda: self._open(seen).head, self.storage)
+        head, named = named_now(lambda: self.lease.open(seen).head, self.storage)
         self.report.changed_to = head.generation
         missing = [one.object_id for one in self.report.findings if one.error == "ObjectMissing"]
         still = named.has_objects(pa.array(missing, pa.binary(16)), packed=True)
