@@ -1,0 +1,66 @@
+"""An object put on S3 in parts, over boto3."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+from collections.abc import Callable, Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from securedata.errors import AlreadyExists, NotFound, PreconditionFailed, SecuredataError, StorageError
+from securedata.storage.parts import side_by_side
+from securedata.storage.s3calls import Calls, response
+
+
+def put_parts(
+    calls: Calls, key: str, parts: Iterator[mmap.mmap], at_once: int, check_there: Callable[[], object]
+) -> float:
+    """Store an object under a key that does not exist; returns the time at which the upload was begun.
+
+    Args:
+        at_once: parts that are sent side by side.
+        check_there: raises if there is no object under the key.
+
+    Raises:
+        AlreadyExists, AccessDenied, StorageUnreachable
+    """
+    begun = calls.call("create_multipart_upload", key, ChecksumAlgorithm="CRC32")
+    upload = begun["UploadId"]
+    try:
+        sent = side_by_side(lambda number, part: _put_part(calls, key, upload, number, part), parts, at_once)
+        _complete(calls, key, upload, sent, check_there)
+    except BaseException:  # raised again, Ctrl-C too: parts that nobody completes cost money
+        with contextlib.suppress(StorageError):  # what went wrong before says more; the bucket's rules may clean up
+            calls.call("abort_multipart_upload", key, UploadId=upload)
+        raise
+    return _date(begun)
+
+
+def _put_part(calls: Calls, key: str, upload: str, number: int, data: mmap.mmap) -> dict[str, Any]:
+    sent = calls.call("upload_part", key, UploadId=upload, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32")
+    return {"PartNumber": number} | {name: sent[name] for name in ("ETag", "ChecksumCRC32") if name in sent}
+
+
+def _complete(
+    calls: Calls, key: str, upload: str, parts: list[dict[str, Any]], check_there: Callable[[], object]
+) -> None:
+    try:
+        calls.call("complete_multipart_upload", key, UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+    except PreconditionFailed as error:
+        # a key that is taken when a put is tried again was taken by the first try, whose answer was lost
+        if not _retried(error):
+            raise AlreadyExists(f"{key} of {calls.url} exists already", root=calls.url) from error
+    except NotFound as error:  # no such upload: any more, if a first try was the last
+        if not _retried(error):
+            raise
+        check_there()
+
+
+def _date(said: Mapping[str, Any]) -> float:
+    return parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
+
+
+def _retried(error: SecuredataError) -> bool:
+    """Did boto3 try a call again before it was refused?"""
+    return bool(response(error).get("ResponseMetadata", {}).get("RetryAttempts"))

@@ -1,0 +1,72 @@
+"""Calls of S3: those that boto3 makes, with their errors as ours, and what libcurl needs to make its own."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from securedata.errors import SecuredataError
+from securedata.storage.clients import Clients
+from securedata.storage.curl import Engine, Signer
+from securedata.storage.s3errors import Said, failed, refused, said_to
+
+_DENIED_PAUSE = 60.0  # a session that is denied something is renewed this often at most: what is missing is denied too
+
+
+class Calls:
+    """Calls under one root, which share what is known of its credentials: one that is refused renews them for all."""
+
+    def __init__(self, url: str, bucket: str, prefix: str, clients: Clients) -> None:
+        self.url, self.bucket, self.prefix, self.clients = url, bucket, prefix, clients
+        self._denied = -math.inf
+
+    def call(self, operation: str, key: str | None, once: bool = False, **arguments: Any) -> Any:
+        """One boto3 call, its errors mapped. `once`: no retries by the client, for conditional puts of the head."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        if key is not None:
+            arguments["Key"] = self.prefix + key
+        began = time.monotonic()
+        for renew in (False, True):
+            try:
+                return getattr(self.clients.get(once, renew), operation)(Bucket=self.bucket, **arguments)
+            except ClientError as error:
+                said = said_to(error)
+                if not renew and self.may_renew(said, began):
+                    continue
+                raise self.refused(said, key, writing="list" not in operation) from error
+            except BotoCoreError as error:
+                raise failed(error, f"{key} of {self.url}" if key else self.url, self.url) from error
+        raise AssertionError("unreachable")
+
+    def ready(self, renew: bool) -> tuple[str, Signer | None, Engine]:
+        """The bucket's URL, and what libcurl needs to fetch from it."""
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            return self.clients.place().url, self.clients.signer(renew), self.clients.engine()
+        except BotoCoreError as error:
+            raise failed(error, self.url, self.url) from error
+
+    def refused(self, said: Said, key: str | None, writing: bool = False) -> SecuredataError:
+        """The error for an answer."""
+        session = self.clients.credentials is not None
+        return refused(said, key or "", self.url, self.bucket, session=session, writing=writing)
+
+    def may_renew(self, said: Said, began: float) -> bool:
+        """May a new session be given what this one was refused since `began`? A revoked one looks like a denied one."""
+        if self.clients.credentials is None or not (said.expired or said.denied):
+            return False
+        if said.expired or self._denied >= began:  # the latter: by another one of a batch, or in another thread
+            return True
+        if time.monotonic() - self._denied < _DENIED_PAUSE:
+            return False
+        self._denied = time.monotonic()
+        return True
+
+
+def response(error: SecuredataError) -> Mapping[str, Any]:
+    """What was answered to a call of boto3 that ended in this error."""
+    return getattr(error.__cause__, "response", {})
