@@ -67,6 +67,21 @@ def test_corpus(tmp_path: Path, speech: Path) -> None:
             assert worker["unwraps"] >= 1, "a worker that did not renew its keys was not measured as the figure says"
 
 
+def test_releases(tmp_path: Path) -> None:
+    only = ("--only", "batch", "range", "cat", "open", "again")
+    small = ("--files", 5, "--rows", 100, "--rounds", 1, "--passes", 1, "--slice", 0.001)
+    found = run("releases", ROOT, *only, *small, out=tmp_path)
+    assert list(found["results"]) == list(only[1:])
+    assert all(one["old"] > 0 and one["new"] > 0 for rounds in found["results"].values() for one in rounds)
+
+
+def test_releases_refuses_a_folder_without_a_release(tmp_path: Path) -> None:
+    command = [sys.executable, str(BENCHMARKS / "releases.py"), str(tmp_path), "--no-s3", "--only", "wav"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "has no securedata" in done.stderr
+
+
 def test_worker_answers_over_the_pipe() -> None:
     # The peers are not installed here; the worker, its protocol and the clock are the same with what is.
     import peers

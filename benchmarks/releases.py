@@ -1,0 +1,140 @@
+"""This checkout beside an older one: the CPU time that a sample, an object or a file costs in each.
+
+    git worktree add ../older 9dfd651
+    python benchmarks/releases.py ../older                  every workload: about ten minutes
+    python benchmarks/releases.py ../older --only wav flac  some of them
+    python benchmarks/releases.py ../older --no-s3          without SeaweedFS
+
+Both releases read corpora that the older one made, each in a process of its own that imports securedata from its
+checkout; they work in turn, round after round, and the first of a pair by turns. Figures are new / old of CPU time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import machine
+import release_worker
+import report
+from process import isolated
+from stats import Figure, estimate, figures_table, table
+from worker import Contender
+
+TARGET = 1.0
+"""Neither release should be slower; the median of new / old shows which is, and its interval whether that is sure."""
+SLOWER = 1.03
+HERE = Path(__file__).resolve().parent
+BUCKET = "voice"
+
+
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+"""Where glibc's thresholds end up in a long run. Left to themselves they depend on what a process happened to free, and
+make a batch up to twice as slow in one of two equal processes."""
+
+
+def worker(stack: ExitStack, path: Path, work: Path) -> Contender:
+    """A process that imports securedata from that checkout."""
+    with environment(PYTHONPATH=str(path.resolve()), **MALLOC):
+        started = Contender(path.name, sys.executable, HERE / "release_worker.py", [str(work)])
+    found = stack.enter_context(started).ask(do="where")["file"]
+    if not Path(found).is_relative_to(path.resolve()):
+        raise SystemExit(f"{path} has no securedata: its process imported {found}")
+    return started
+
+
+def measure(args: argparse.Namespace, name: str, work: Path) -> list[dict[str, float]]:
+    """The raw rounds of one workload, in processes of its own: seconds of CPU for one sample, object or file."""
+    with ExitStack() as stack:
+        old, new = worker(stack, args.old, work), worker(stack, HERE.parent, work)
+        number = old.ask(do="count", name=name, seconds=args.slice)["number"]
+        new.ask(do="count", name=name, seconds=args.slice)
+        rounds: list[dict[str, float]] = []
+        for turn in range(args.rounds):
+            best = {"old": float("inf"), "new": float("inf")}
+            for again in range(args.passes):
+                pair = [("old", old), ("new", new)]
+                for side, contender in pair if (turn + again) % 2 else pair[::-1]:
+                    best[side] = min(best[side], contender.ask(do="run", name=name, number=number)["cpu"])
+            rounds.append(best)
+    return rounds
+
+
+@contextmanager
+def environment(**values: str) -> Iterator[None]:
+    """These variables for what is started meanwhile."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def seaweed(work: Path) -> Iterator[None]:
+    """SeaweedFS, named to boto3 by the environment."""
+    sys.path.append(str(HERE.parent))
+    from tests import servers
+
+    with servers.seaweed(work / "weed") as server:
+        os.environ.update(server.environment())
+        yield
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", type=Path, help="a checkout of the older release")
+    parser.add_argument("--only", nargs="*", choices=release_worker.WORKLOADS, help="some workloads (default: all)")
+    parser.add_argument("--rounds", type=int, default=7, help="7 or more for a 95 %% interval")
+    parser.add_argument("--passes", type=int, default=3, help="passes of a round; the fastest of each release counts")
+    parser.add_argument("--slice", type=float, default=0.5, help="seconds of CPU that one pass takes, about")
+    parser.add_argument("--files", type=int, default=256, help="recordings of 1 s; a fifth as many of 10 s")
+    parser.add_argument("--rows", type=int, default=40_000, help="rows of the corpus that is opened")
+    parser.add_argument("--no-s3", action="store_true", help="local workloads only")
+    parser.add_argument("--out", type=Path, default=report.OUT, help="folder for releases.json")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    about = machine.describe()
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="securedata-bench-")))
+        stack.callback(shutil.rmtree, work / "weed", ignore_errors=True)
+        stack.enter_context(isolated(work))
+        s3 = not args.no_s3 and (not args.only or any(name.startswith("s3-") for name in args.only))
+        if s3:
+            stack.enter_context(seaweed(work))
+        with ExitStack() as making:
+            worker(making, args.old, work / "corpora").ask(do="make", s3=s3, files=args.files, rows=args.rows)
+        found: dict[str, list[dict[str, float]]] = {}
+        for name in args.only or release_worker.WORKLOADS:
+            if name.startswith("s3-") and not s3:
+                continue
+            print(f"measuring {name} ...", file=sys.stderr)
+            found[name] = measure(args, name, work / "corpora")
+            print(f"  new / old: {estimate(one['new'] / one['old'] for one in found[name])}", file=sys.stderr)
+    figures, rows = [], []
+    for name, rounds in found.items():
+        ratio = estimate(one["new"] / one["old"] for one in rounds)
+        each = [estimate(one[side] * 1e6 for one in rounds) for side in ("old", "new")]
+        verdict = "slower" if ratio.low > SLOWER else "faster" if ratio.high < 1 / SLOWER else "as fast"
+        rows.append([release_worker.WORKLOADS[name], *(f"{one.median:,.1f}" for one in each), str(ratio), verdict])
+        figures.append(Figure(f"{name}: new / old", TARGET, ratio, at_most=True, unit="x"))
+    written = report.write(args.out, "releases", about, figures, found)
+    print(f"\n{machine.line(about)}\n\n{figures_table(figures)}\n")
+    head = ["workload", "old, us CPU", "new, us CPU", "new / old [95 %]", f"beyond {SLOWER}?"]
+    print(f"{table(head, rows)}\n\nwritten: {written}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
