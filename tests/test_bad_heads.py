@@ -136,10 +136,10 @@ def test_a_part_size_in_the_head_limits_what_is_read(made: Made) -> None:
     made.put_head(parts=(replace(one, size=100), two))
     with pytest.raises(LimitExceeded, match="100"):
         open_quietly(made.reference, made.place)
-    made.put_head(parts=(replace(one, size=2**62), two))
+    made.put_head(parts=(replace(one, size=2**52), two))
     with pytest.raises(Truncated, match=one.id.hex()):
         open_quietly(made.reference, made.place)
-    made.put_head(parts=(replace(one, rows=2**62), two))
+    made.put_head(parts=(replace(one, rows=2**52), two))
     with pytest.raises(MalformedManifest, match=one.id.hex()):
         open_quietly(made.reference, made.place)
 

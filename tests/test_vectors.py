@@ -1,8 +1,9 @@
 """The published vectors of Cobblestone-256, and a differential test against the implementation of pyca/cryptography.
 
-tests/data/cobblestone256.json holds the values of C2SP/wycheproof, c2sp_chunked_encryption_aes_256_gcm_test.json
-(Apache-2.0); ciphertexts are base64 of zlib. The vectors are bare messages with a context of their own, so a header is
-put in front of each, and the context that the header would give is replaced by the vector's.
+tests/data/cobblestone256.json holds the values of C2SP/wycheproof, c2sp_chunked_encryption_aes_256_gcm_test.json, at
+commit b61843a of 2026-07-21, the first and newest that has them (Apache-2.0); ciphertexts are base64 of zlib. The
+vectors are bare messages with a context of their own, so a header is put in front of each, and the context that it
+would give is replaced by the vector's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encr
 from cryptography.exceptions import InvalidTag
 
 from securedata.errors import AuthenticationFailed, InvalidArgument, Truncated
+from securedata.format import cobblestone
 from securedata.format import sealed as format_sealed
 from securedata.format.cobblestone import CHUNK, PREFIX, TAG, message_size
 from securedata.format.header import FIXED, Header, Kind, context
@@ -42,6 +44,7 @@ class Vector:
     length: int | None
     sha512: str | None
     valid: bool
+    flags: frozenset[str]
 
     @property
     def sealed(self) -> bytes:
@@ -71,6 +74,7 @@ def _vectors() -> list[Vector]:
             one.get("length"),
             one.get("sha512"),
             one["valid"],
+            frozenset(one["flags"]),
         )
         for one in json.loads(FILE.read_text(encoding="utf-8"))["vectors"]
     ]
@@ -136,6 +140,24 @@ def test_stream_of_an_invalid_vector_gives_the_chunks_before_the_bad_one_and_no_
     with pytest.raises(REFUSED):
         _drain(stream, released)
     assert vector.holds(released) if vector.length else not released
+
+
+@pytest.mark.parametrize("vector", INVALID, ids=lambda v: str(v.id), indirect=True)
+def test_the_length_of_an_invalid_vector_is_not_authentic(vector: Vector) -> None:
+    """Unless its last chunk is valid where it is, and what is wrong lies before it."""
+    size = plain_size(len(vector.sealed)) or 0
+    if "ValidFinalChunk" in vector.flags:
+        assert vector.range(size, 0) == b""
+    else:
+        with pytest.raises(REFUSED):
+            vector.range(size, 0)
+
+
+@pytest.mark.parametrize("vector", VALID, ids=lambda v: str(v.id), indirect=True)
+def test_the_same_salt_gives_the_same_bytes(vector: Vector, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = bytes(open_whole(vector.key, vector.sealed, EXPECT))
+    monkeypatch.setattr(cobblestone.os, "urandom", lambda size: vector.message[:size])
+    assert seal(Header(Kind.DATA, b"c" * 16, b"o" * 16), vector.key, plain) == vector.sealed
 
 
 def _drain(stream: Iterable[bytearray], into: bytearray) -> None:

@@ -22,6 +22,10 @@ KEY = "head"
 MAX_BODY = 64 * 1024 * 1024
 MAX_SEALED = sealed_size(MAX_BODY, MAX_HEAD_HEADER)
 WRITES_KEPT = 64
+MAX_NUMBER = 2**53
+"""Numbers of a head are below this, so that every JSON parser reads them exactly."""
+MAX_GENERATION = 2**45
+"""Generations are below this: 2^53 heads of 64 MiB may be sealed under one key, and a commit may take many tries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,11 @@ def seal_head(head: Head, key: bytes) -> bytearray:
         LimitExceeded: nobody would open it again.
         InvalidArgument: settings that are no JSON.
     """
+    if head.generation >= MAX_GENERATION:
+        raise LimitExceeded(
+            f"corpus {head.corpus_id.hex()} is at generation {head.generation - 1}, the last there is; "
+            "nothing was committed: export it into a new corpus"
+        )
     body = {
         **head.unknown,
         "generation": head.generation,
@@ -209,7 +218,8 @@ def open_with(data: Buffer, key: bytes, root: str) -> Head:
     header, wraps = peek(data, root)
     body = open_whole(key, data, Expect(Kind.HEAD, header.corpus_id, None, root))
     try:
-        return _parse(json.loads(body.decode(), parse_constant=_no_constant), header, wraps)
+        parsed = json.loads(body.decode(), parse_constant=_no_constant, object_pairs_hook=_members)
+        return _parse(parsed, header, wraps)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedManifest(
             f"the head of {root} is authentic and breaks the format ({type(error).__name__}); "
@@ -225,7 +235,7 @@ def _parse(body: dict[str, Any], header: Header, wraps: tuple[Wrap, ...]) -> Hea
         key_id=header.key_id,
         write_id=header.object_id,
         wraps=wraps,
-        generation=_natural(body.pop("generation")),
+        generation=_natural(body.pop("generation"), MAX_GENERATION),
         secret=_hex(body.pop("secret"), 32),
         parts=tuple(_table(one) for one in body.pop("parts")),
         settings=_object(body.pop("settings")),
@@ -266,7 +276,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _time(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 <= value < 2**53:
+    if type(value) not in (int, float) or not 0 <= value < MAX_NUMBER:
         raise ValueError("seconds since the epoch were expected")
     return float(value)
 
@@ -275,7 +285,15 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def _natural(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError("a natural number was expected")
+def _natural(value: Any, limit: int = MAX_NUMBER) -> int:
+    if type(value) is not int or not 0 <= value < limit:
+        raise ValueError(f"a natural number below {limit} was expected")
     return value
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a member that is there twice, one parser takes the first and another the last."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a member is there twice")
+    return found

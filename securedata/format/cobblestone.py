@@ -1,6 +1,6 @@
 """Cobblestone-256: C2SP chunked encryption with AES-256-GCM and HKDF-Expand-SHA-512.
 
-Source: https://c2sp.org/chunked-encryption. A message is
+Source: https://c2sp.org/chunked-encryption, the text of 2026-07-13. A message is
 
     salt (24) || commitment (32) || chunk 0 || chunk 1 || ... || last chunk
 
@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from securedata.errors import InvalidArgument
+from securedata.errors import InvalidArgument, LimitExceeded
 
 _Decryptor: Any
 try:
@@ -38,6 +38,8 @@ CHUNK = 16 * 1024
 TAG = 16
 SEALED_CHUNK = CHUNK + TAG
 MAX_CHUNKS = 2**38
+MAX_PLAIN = MAX_CHUNKS * CHUNK - 1
+"""Bytes of plaintext in one message, at most: 4 PiB less one, for the last chunk is short."""
 
 _NONCE = 12
 _LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
@@ -64,7 +66,7 @@ def message_size(size: int) -> int:
 def plain_size(message: int) -> int | None:
     """Length of the plaintext in a message of that length; None if no message has it."""
     full, rest = divmod(message - PREFIX, SEALED_CHUNK)
-    if message < PREFIX or rest < TAG:
+    if message < PREFIX or rest < TAG or full >= MAX_CHUNKS:
         return None
     return full * CHUNK + rest - TAG
 
@@ -116,9 +118,12 @@ class Message:
         """Seal `plain` as the chunks from index `first` on into `out`; returns the bytes written.
 
         `plain` is a multiple of 16 KiB unless `last`, which adds the short final chunk.
+
+        Raises:
+            LimitExceeded: no chunk would be left for the end.
         """
         if first + len(plain) // CHUNK >= MAX_CHUNKS:
-            raise OverflowError("a message holds at most 2^38 chunks")
+            raise LimitExceeded(f"an object holds at most {MAX_PLAIN} bytes; split the file")
         encrypt, nonce, index, done = self._aead.encrypt_into, self._nonce, first, 0
         for start in range(0, len(plain) - CHUNK + 1, CHUNK):
             chunk = plain[start : start + CHUNK]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from securedata.errors import InvalidArgument
-from securedata.format.cobblestone import CHUNK, PREFIX, SEALED_CHUNK, TAG, Buffer, Message, message_size
+from securedata.format.cobblestone import CHUNK, MAX_PLAIN, PREFIX, SEALED_CHUNK, TAG, Buffer, Message, message_size
 from securedata.format.header import FIXED, MAX_HEADER
 from securedata.format.sealed import (
     Expect,
@@ -56,12 +56,12 @@ def ranges_for(offset: int, length: int, expect: Expect) -> list[tuple[int, int]
     """What `open_range` fetches of an object whose row is known: (offset, length) of one range or two.
 
     Raises:
-        Truncated: the row's sizes contradict each other.
+        Truncated: the row's sizes contradict each other, or no object has them.
     """
     if expect.sealed_size is None or expect.size is None:
         raise InvalidArgument("the ranges are known in advance only with the sizes of a row")
     header_length = expect.sealed_size - message_size(expect.size)
-    if not FIXED <= header_length <= MAX_HEADER:
+    if not (FIXED <= header_length <= MAX_HEADER and 0 <= expect.size <= MAX_PLAIN):
         refuse_length(expect, f"{expect.sealed_size} for {expect.size} of plaintext")
     start, length = header_length + PREFIX, max(0, min(length, expect.size - offset))
     if length == 0:

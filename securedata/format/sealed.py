@@ -277,11 +277,36 @@ def open_whole(key: Buffer, sealed: Buffer, expect: Expect) -> bytearray:
 def open_stream(key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> Iterator[bytearray]:
     """Open an object that arrives in pieces of any size; yields plaintext, no byte of or after a bad chunk.
 
-    The plaintext is complete only when the iterator ends without an error.
+    The plaintext is complete only when the iterator ends without an error. After an error, of `pieces` as well, it
+    raises the same one again, however often it is asked.
 
     Raises:
         FormatError: one subclass per cause.
+        what `pieces` raises
     """
+    return _Failing(_opened(key, pieces, expect))
+
+
+class _Failing(Iterator[bytearray]):
+    """A generator that has raised says that it is at its end: a caller that goes on would take a part for the whole."""
+
+    def __init__(self, inner: Iterator[bytearray]) -> None:
+        self._inner = inner
+        self._failure: BaseException | None = None
+
+    def __next__(self) -> bytearray:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return next(self._inner)
+        except StopIteration:
+            raise
+        except BaseException as error:  # raised again, here and at each later call: an interrupt is no end either
+            self._failure = error
+            raise
+
+
+def _opened(key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> Iterator[bytearray]:
     buffer = bytearray()
     message: Message | None = None
     index = total = 0
