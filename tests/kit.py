@@ -15,8 +15,8 @@ import soundfile
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.create import create_corpus
-from securedata.corpus.ingest.audio import probe
 from securedata.corpus.schema import rows_table
+from securedata.media.audio.probe import probe
 
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 

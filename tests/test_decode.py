@@ -23,9 +23,12 @@ from securedata.corpus.opening import open_corpus
 from securedata.errors import AuthenticationFailed, MalformedManifest, UndecodableMedia
 from securedata.format.cobblestone import CHUNK, PREFIX, SEALED_CHUNK
 from securedata.format.header import FIXED
+from securedata.media.audio import plan
+from securedata.media.audio.decode import decode_file
+from securedata.media.audio.resample import resampled_length, resampled_lengths, window
+from securedata.media.reason import Undecodable
 from securedata.storage.local import LocalStorage
-from securedata.torch import decode
-from securedata.torch.resample import resampled_length, resampled_lengths, window
+from securedata.torch.decode import read_row
 from tests.kit import Clip, Root, clip, encode, make_corpus, noise, read
 
 # (format, subtype, channels): all that ingest takes, and what it keeps a data_offset for
@@ -150,7 +153,7 @@ def large(tmp_path: Path) -> Root:
     """White noise, which FLAC cannot compress: about 6 MB."""
     audio = np.random.default_rng(0).uniform(-1, 1, (24_000 * 45, 2)).astype(np.float32)
     data = encode(audio, 24_000, "FLAC", "PCM_24")
-    assert len(data) > decode.WHOLE + 1024 * 1024
+    assert len(data) > plan.WHOLE + 1024 * 1024
     return make_corpus(tmp_path, [Clip("a/large.flac", data)], name="voice-b")
 
 
@@ -183,9 +186,9 @@ def test_interrupt_below_the_decoder_is_raised(tmp_path: Path) -> None:
 
     root = make_corpus(tmp_path, [clip("a/short.flac")])
     with open_corpus(root) as corpus:
-        row = decode.read_row(corpus, 0)
+        row = read_row(corpus, 0)
         with pytest.raises(KeyboardInterrupt):
-            decode._decode(corpus, 0, row, decode._File(interrupted, row.size), 0, 10)
+            decode_file(row, interrupted, 0, 10)
 
 
 def test_one_samples_memory_is_not_the_next_ones(kinds: Root) -> None:
@@ -230,7 +233,9 @@ def _refused(tmp_path: Path, one: Clip, error: type[Exception], reason: str) -> 
     assert "secret-name" not in text + repr(caught.value)
     assert " object at 0x" not in text
     assert (caught.value.root, caught.value.object_id, caught.value.path) == (root, object_id, one.path)
-    assert caught.value.__context__ is None  # soundfile's own errors name the file object
+    inner = caught.value.__context__
+    assert inner is None or (isinstance(inner, Undecodable) and caught.value.__suppress_context__)
+    assert inner is None or inner.__context__ is None  # soundfile's own errors name the file object
 
 
 FLAC = {"format": "FLAC", "subtype": "PCM_16", "sample_rate": 16_000, "channels": 1, "frames": 8_000}

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from securedata.corpus.ingest.audio import AudioInfo
 from securedata.corpus.ingest.segments import recording_path, segment_path, to_frames
 from securedata.corpus.ingest.sources import list_sources
 from securedata.corpus.ingest.walk import Problem
 from securedata.corpus.schema import check_path
 from securedata.errors import InvalidArgument
+from securedata.media.audio.probe import AudioInfo
 from tests.recordings import column, jsonl, record, touch
 
 

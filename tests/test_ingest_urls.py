@@ -17,12 +17,14 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from securedata.corpus.commit import Writer
 from securedata.corpus.ingest import origin, remote
-from securedata.corpus.ingest.audio import _RangeFile, probe, probe_ranges
 from securedata.corpus.ingest.pipeline import ingest
 from securedata.corpus.ingest.report import IngestReport
 from securedata.corpus.ingest.sources import SourceList, list_sources
 from securedata.corpus.opening import open_corpus
-from securedata.errors import InvalidArgument, NotFound, StorageUnreachable, SubjectUnknown, UndecodableMedia
+from securedata.errors import InvalidArgument, NotFound, StorageUnreachable, SubjectUnknown
+from securedata.media.audio.probe import probe, probe_ranges
+from securedata.media.blocks import Blocks
+from securedata.media.reason import Undecodable
 from tests.commandline import PATTERN, Run, runner, some_wavs
 from tests.kit import Root, make_corpus, some_clips
 from tests.recordings import by_path, column, jsonl, record, touch
@@ -337,7 +339,7 @@ class Ranges:
 @pytest.mark.parametrize(("kind", "subtype"), [*((one[1], one[2]) for one in COMPRESSED), ("WAV", "PCM_16")])
 @pytest.mark.parametrize("block", [61, 4096, 1 << 20])
 def test_by_ranges_it_is_the_same(kind: str, subtype: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_RangeFile, "BLOCK", block)
+    monkeypatch.setattr(Blocks, "BLOCK", block)
     content = encoded(kind, subtype, 48_000)
     assert probe_ranges(Ranges(content), len(content)) == probe(content)
 
@@ -346,19 +348,19 @@ def test_little_of_a_long_recording_is_read() -> None:
     content = encoded("WAV", "PCM_16", 8_000_000)
     ranges = Ranges(content)
     assert probe_ranges(ranges, len(content)).frames == 8_000_000
-    assert ranges.read <= 2 * _RangeFile.BLOCK
+    assert ranges.read <= 2 * Blocks.BLOCK
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
 def test_a_failure_of_the_place_is_no_damage(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_RangeFile, "BLOCK", 512)
+    monkeypatch.setattr(Blocks, "BLOCK", 512)
     content = encoded(kind, "VORBIS" if kind == "OGG" else "PCM_16", 48_000)
     with pytest.raises(ConnectionError):
         probe_ranges(Ranges(content, fail_at=200), len(content))
     if kind != "WAV":  # its end needs no look
         with pytest.raises(ConnectionError):
             probe_ranges(Ranges(content, fail_at=len(content) - 1), len(content))
-    with pytest.raises(UndecodableMedia):
+    with pytest.raises(Undecodable):
         probe_ranges(Ranges(b"no audio" * 1000), 8000)
 
 

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from securedata.media.audio.encodings import Floats
+from securedata.media.audio.resample import resample, resampled_length, window
 from securedata.torch.decode import Row
-from securedata.torch.resample import Floats, resample, resampled_length, window
 from securedata.torch.sample import Sample
 
 

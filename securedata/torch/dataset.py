@@ -22,10 +22,10 @@ from securedata.corpus.opening import open_corpus
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
 from securedata.errors import InvalidArgument, SecuredataError
+from securedata.media.audio.resample import Integers, resampled_lengths
 from securedata.torch.crop import Cut, cut_of, sample_of
-from securedata.torch.decode import Row, decode_file, decode_piece, fetch_piece, piece_of, read_row
+from securedata.torch.decode import Row, decode_object, decode_piece, fetch_piece, piece_of, read_row
 from securedata.torch.replace import Outcome, Replacing, Source
-from securedata.torch.resample import Integers, resampled_lengths
 from securedata.torch.sample import Metadata, Sample
 from securedata.torch.select import Check, Duration, rows_where
 from securedata.torch.stats import Stats, Tally
@@ -234,7 +234,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
             return self._decode(corpus, piece, fetch_piece(corpus, cut.row, piece), cut)
         with corpus.open(i) as file:
             begun = time.perf_counter()
-            sample = sample_of(cut, decode_file(corpus, i, cut.row, file, cut.start, cut.frames))
+            sample = sample_of(cut, decode_object(corpus, i, cut.row, file, cut.start, cut.frames))
             self._tally.seconds_decode += time.perf_counter() - begun - file.seconds
         return sample
 

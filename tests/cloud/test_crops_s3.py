@@ -12,7 +12,7 @@ import torch
 
 import securedata as sd
 from securedata.corpus.objectfile import READ_AHEAD
-from securedata.torch.decode import WHOLE
+from securedata.media.audio.plan import WHOLE
 from tests.cloud.corpora import Cloud
 from tests.cloud.forward import Forward, forward
 from tests.conftest import FULL

@@ -8,13 +8,14 @@ from itertools import groupby
 
 import pyarrow as pa
 
-from securedata.corpus.ingest.audio import AudioInfo
 from securedata.corpus.ingest.layouts import Described
 from securedata.corpus.ingest.origin import SourceProblem
 from securedata.corpus.ingest.segments import segment_path, to_frames
 from securedata.corpus.ingest.tables import Rows
 from securedata.corpus.ingest.walk import Problem, Tree, stem
-from securedata.errors import InvalidArgument, UndecodableMedia
+from securedata.errors import InvalidArgument
+from securedata.media.audio.probe import AudioInfo
+from securedata.media.reason import Undecodable
 
 SCHEMA = pa.schema(
     [
@@ -113,14 +114,14 @@ class Draft:
         if len(group) > 1 or rows.offset[group[0]] is not None:
             try:
                 info = self._probe(i)
-            except (UndecodableMedia, SourceProblem) as error:
+            except (Undecodable, SourceProblem) as error:
                 self.problems.append(Problem(path, str(error)))
                 return
         self._add_segments(i, group, rows, info)
 
     def _probe(self, i: int) -> AudioInfo:
         tree, origin = self.tree, self.tree.origin
-        return origin.probe(origin.file(tree.names[i]), tree.stamp(i), tree.paths[i])
+        return origin.probe(origin.file(tree.names[i]), tree.stamp(i))
 
     def _add_segments(self, i: int, group: list[int], rows: Rows, info: AudioInfo | None) -> None:
         seen: dict[tuple[int, int] | None, int] = {}

@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from securedata.corpus.ingest.audio import AudioInfo, probe
 from securedata.format.cobblestone import Buffer
+from securedata.media.audio.probe import AudioInfo, probe
 
 PIECE = 4 * 1024 * 1024
 """Bytes that are read at once. What is no larger is read as a whole, and once."""
@@ -65,14 +65,11 @@ class Origin(ABC):
         """All of a recording of any size, in pieces of at most `PIECE` bytes. Raises as `whole`."""
 
     @abstractmethod
-    def probe(self, file: str, stamp: Stamp, path: str) -> AudioInfo:
+    def probe(self, file: str, stamp: Stamp) -> AudioInfo:
         """What the header of a recording says; little else is read of a large one.
 
-        Args:
-            path: the logical path, for errors.
-
         Raises:
-            UndecodableMedia, and as `whole`.
+            Undecodable, and as `whole`.
         """
 
     @abstractmethod
@@ -103,8 +100,8 @@ class LocalOrigin(Origin):
         except OSError as error:
             raise SourceProblem(f"the file cannot be read: {error.strerror}") from error
 
-    def probe(self, file: str, stamp: Stamp, path: str) -> AudioInfo:
-        return probe(file, path=path)
+    def probe(self, file: str, stamp: Stamp) -> AudioInfo:
+        return probe(file)
 
     def content(self, name: str) -> bytes:
         try:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from securedata.corpus.ingest.audio import AudioInfo, probe, probe_ranges
 from securedata.corpus.ingest.origin import CHANGED, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.corpus.ingest.walk import (
     AUDIO_SUFFIXES,
@@ -28,6 +27,7 @@ from securedata.corpus.ingest.walk import (
 )
 from securedata.errors import AccessDenied, InvalidArgument, NotFound, StorageUnreachable
 from securedata.format.cobblestone import Buffer
+from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 from securedata.storage.s3 import S3Storage
 
 OPTIONS = ("profile", "region", "endpoint_url")
@@ -73,10 +73,10 @@ class RemoteOrigin(Origin):
         for at in range(0, stamp.size, PIECE):
             yield self.read_at(file, at, min(PIECE, stamp.size - at), stamp)
 
-    def probe(self, file: str, stamp: Stamp, path: str) -> AudioInfo:
+    def probe(self, file: str, stamp: Stamp) -> AudioInfo:
         if stamp.size <= PIECE:
-            return probe(self.whole(file, stamp), path=path)
-        return probe_ranges(lambda at, length: self.read_at(file, at, length, stamp), stamp.size, path=path)
+            return probe(self.whole(file, stamp))
+        return probe_ranges(lambda at, length: self.read_at(file, at, length, stamp), stamp.size)
 
     def _name(self, file: str) -> str:
         return file[len(self.root) + 1 :]

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from securedata.corpus.commit import Writer
-from securedata.corpus.ingest.audio import AudioInfo, probe
 from securedata.corpus.ingest.origin import PIECE, LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.corpus.ingest.room import TOTAL, Room, needed
 from securedata.corpus.ingest.walk import Problem
 from securedata.corpus.putting import Put
-from securedata.errors import UndecodableMedia
 from securedata.format.cobblestone import Buffer
+from securedata.media.audio.probe import AudioInfo, probe
+from securedata.media.reason import Undecodable
 
 _ROUNDS = 4
 """Small files of one task, as a multiple of those under way at once: at its end there are fewer and fewer of them."""
@@ -94,7 +94,7 @@ class Sealing:
         path = self._cells["path"](item.rows[0])
         try:
             return work(item, path)
-        except (UndecodableMedia, SourceProblem) as error:
+        except (Undecodable, SourceProblem) as error:
             return Done(item, problem=Problem(path, str(error)))
 
     def _small(self, items: list[Item]) -> list[Done]:
@@ -119,7 +119,7 @@ class Sealing:
         """All of a small file and what its header says, if it is to be sealed."""
         data = self._whole(item.file, self._stamp(item))
         settled = self._compared(item, [data])
-        return settled or (data, probe(data, path=path))
+        return settled or (data, probe(data))
 
     def _large(self, item: Item, path: str) -> Done:
         origin, stamp = self._origin, self._stamp(item)
@@ -127,7 +127,7 @@ class Sealing:
             settled = self._compared(item, self._counted(origin.pieces(item.file, stamp)))
             if settled:
                 return settled
-        info = origin.probe(item.file, stamp, path)
+        info = origin.probe(item.file, stamp)
         return self._sealed(item, info, self._writer.put_object(self._counted(origin.pieces(item.file, stamp))))
 
     def _stamp(self, item: Item) -> Stamp:

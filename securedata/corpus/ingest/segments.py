@@ -7,8 +7,8 @@ frames it covers: `talk.wav` from frame 16000 up to 48000 is `talk@16000-48000.w
 
 from __future__ import annotations
 
-from securedata.corpus.ingest.audio import AudioInfo
 from securedata.corpus.ingest.walk import without_suffix
+from securedata.media.audio.probe import AudioInfo
 
 
 def segment_path(path: str, start: int, frames: int) -> str:

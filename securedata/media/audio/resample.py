@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import soxr
 
-Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+from securedata.media.audio.encodings import Floats
+
 Integers: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 
 REACH = 128

@@ -1,0 +1,1 @@
+"""Audio: probe a header, plan what a part needs, decode it, resample it."""

@@ -1,0 +1,152 @@
+"""What an audio file says about itself, read from its header.
+
+Opened the way training opens it, by libsndfile on a descriptor or on bytes, never by name: what is sealed here can be
+decoded there, and no file name gets into an error text.
+
+A file that ends before its header says it does is refused where that can be seen without decoding all of it:
+
+- WAV, RF64: the data chunk reaches beyond the end of the file (the placeholders of writers that could not seek back are
+  not taken for a length: then the recording is what the file holds);
+- FLAC: its last frame cannot be read;
+- MP3 with a Xing or Info header: that header counts more bytes than there are, by more than one frame.
+
+It cannot be seen for Ogg (Vorbis, Opus) or for an MP3 without such a header: cut off, they are valid files of a shorter
+recording. Damage in the middle of a file shows at decoding only. libsndfile estimates the length of a VBR MP3 without a
+Xing header, and reads no further than that estimate.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from collections.abc import Callable
+from typing import NamedTuple
+
+import soundfile
+
+from securedata.media.audio.encodings import SAMPLE_BYTES
+from securedata.media.audio.mp3 import missing_bytes
+from securedata.media.audio.wav import WavData, wav_data
+from securedata.media.blocks import Blocks, Bytes
+from securedata.media.kept import KeptError
+from securedata.media.reason import Undecodable
+
+_WAV_FORMATS = ("WAV", "WAVEX", "RF64")
+_UNKNOWN_FRAMES = 2**62  # libsndfile says 2**63 - 1 for a FLAC whose header gives no length
+
+_ReadAt = Callable[[int, int], bytes]  # (offset, at most this many bytes)
+
+
+class AudioInfo(NamedTuple):
+    """What the header says.
+
+    Attributes:
+        format, subtype: libsndfile's names, such as 'WAV' and 'PCM_16', 'OGG' and 'OPUS'.
+        sample_rate: Hz.
+        channels, frames: at least 1 each.
+        data_offset: position of the first PCM byte, so that a crop of a WAV is one range: frame i stands at
+            data_offset + i * channels * bytes per sample. None where frames are not evenly spaced bytes.
+    """
+
+    format: str
+    subtype: str
+    sample_rate: int
+    channels: int
+    frames: int
+    data_offset: int | None
+
+
+def probe(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> AudioInfo:
+    """Read the header of a file, or of a file's bytes (a bytearray or memoryview is copied once).
+
+    Args:
+        source: path of the file, or its content.
+
+    Raises:
+        Undecodable: cannot be read, is no audio, holds no frame, or was cut off.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        view = memoryview(source).cast("B")
+        return _probe(io.BytesIO(source), lambda offset, n: bytes(view[offset : offset + n]), len(view))
+    try:
+        # O_NONBLOCK: a named pipe among the recordings must not stop the whole ingest.
+        descriptor = os.open(source, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise Undecodable(f"the file cannot be opened: {error.strerror}") from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Undecodable("not a regular file")
+        return _probe(descriptor, lambda offset, n: os.pread(descriptor, n, offset), status.st_size)
+    except OSError as error:
+        raise Undecodable(f"the file cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def probe_ranges(read_at: Callable[[int, int], Bytes], size: int) -> AudioInfo:
+    """Read the header of a file that is elsewhere, by ranges.
+
+    Args:
+        read_at: gives bytes by (offset, length), of which the file holds as many; what it raises goes to the caller.
+        size: bytes of the file.
+
+    Raises:
+        Undecodable: as `probe`.
+    """
+    blocks = Blocks(read_at, size)
+    file = KeptError(blocks.read_into, size)
+    try:
+        found = _probe(file, blocks.read_at, size)
+    except Undecodable:
+        if file.error is not None:
+            raise file.error from None
+        raise
+    if file.error is not None:
+        raise file.error
+    return found
+
+
+def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> AudioInfo:
+    if size == 0:
+        raise Undecodable("the file is empty")
+    wav = wav_data(read_at, size)
+    missing = missing_bytes(read_at, size) if wav is None else max(0, wav.offset + wav.length - size)
+    if missing:
+        raise Undecodable(f"cut off: {missing} bytes that its header counts are missing; copy it again")
+    try:
+        with soundfile.SoundFile(file, closefd=False) as audio:
+            frames = int(audio.frames)
+            if frames >= _UNKNOWN_FRAMES:
+                raise Undecodable(
+                    "its header does not say how long it is (written into a pipe?), so libsndfile cannot decode it; "
+                    "encode it anew"
+                )
+            if frames <= 0 or audio.samplerate <= 0 or audio.channels <= 0:
+                raise Undecodable("the recording has no frames")
+            if audio.format == "FLAC" and not _last_frame_reads(audio):
+                raise Undecodable(f"cut off: the last of its {frames} frames cannot be read; copy it again")
+            info = AudioInfo(audio.format, audio.subtype, audio.samplerate, audio.channels, frames, None)
+    except soundfile.LibsndfileError as error:
+        # error_string alone: str(error) names the file.
+        reason = error.error_string.strip().rstrip(".")
+        raise Undecodable(f"no audio that libsndfile can decode ({reason})") from None
+    return info._replace(data_offset=_data_offset(info, wav))
+
+
+def _last_frame_reads(audio: soundfile.SoundFile) -> bool:
+    """libsndfile decodes the frame that it seeks to; soundfile's `read` would seek three times more."""
+    last = int(audio.frames) - 1
+    try:
+        return int(audio.seek(last)) == last
+    except soundfile.LibsndfileError:
+        return False
+
+
+def _data_offset(info: AudioInfo, wav: WavData | None) -> int | None:
+    """The data chunk's offset, if all that libsndfile decodes are the frames of this chunk."""
+    width = SAMPLE_BYTES.get(info.subtype)
+    if wav is None or width is None or info.format not in _WAV_FORMATS:
+        return None
+    return wav.offset if wav.length // (width * info.channels) == info.frames else None
