@@ -146,6 +146,18 @@ def test_pieces_of_any_size_go_in_and_come_out(size: int, cut: list[int], other:
 # ------------------------------------------------------------------------------------------------------------- ranges
 
 
+EDGES = sorted({0, 1, *(CHUNK * n + d for n in (1, 2, 3) for d in (-1, 0, 1)), 4 * CHUNK, 2**62})
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK + 1])
+def test_a_range_at_every_border_is_a_slice(size: int) -> None:
+    plain = plain_of(size)
+    sealed = seal(header_of(), KEY, plain)
+    for expect in (expect_of(len(sealed), size), expect_of(len(sealed))):
+        for offset, length in itertools.product(EDGES, EDGES):
+            assert open_range(KEY, Tracking(sealed), offset, length, expect) == plain[offset : offset + length]
+
+
 @given(size=sizes, offset=st.integers(0, 5 * CHUNK), length=st.integers(0, 5 * CHUNK), tlvs=st.sampled_from(TLVS))
 def test_a_range_is_a_slice(size: int, offset: int, length: int, tlvs: tuple[tuple[int, bytes], ...]) -> None:
     plain = plain_of(size)

@@ -24,6 +24,7 @@ from securedata.errors import (
     InvalidArgument,
     LimitExceeded,
     MalformedManifest,
+    PinMismatch,
     StorageUnreachable,
     Truncated,
 )
@@ -32,6 +33,7 @@ from securedata.format.cobblestone import plain_size as message_plain_size
 from securedata.format.header import FIXED, MAX_HEADER, Header, Kind
 from securedata.format.ranges import Fetch, open_range, ranges_for
 from securedata.format.sealed import Expect, open_stream, seal, sealed_size
+from securedata.keys.local import LocalKMS
 from securedata.testing.memory import MemoryStorage
 from tests.hooked import Hooked
 from tests.little import content, fill, look, make, open_quietly, row, table, writer_of
@@ -352,3 +354,37 @@ def test_paths_that_no_row_may_have() -> None:
             check_path(path)
     for path in ("a", "a b/c", "...", ".a/..b", "\u00e9", "a\u0080b"):
         assert check_path(path) == path
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_reader_starts_over_where_a_part_was_replaced(times: int) -> None:
+    place = MemoryStorage()
+    corpus = make(place)
+    other = writer_of(corpus, place)
+    paths = ["a/1", "a/2", "a/3"]
+    fill(other, *paths)
+    hooked = Hooked(place)
+    left = times
+
+    def erase(call: str, key: str) -> None:
+        nonlocal left
+        if call == "get" and key.startswith("manifest/") and left:
+            left -= 1
+            other.commit(remove=[paths.pop()])
+            place.delete(key)
+
+    hooked.before = erase
+    opened = open_quietly(corpus, hooked)
+    assert opened.generation == 2 + times
+    assert opened.read("a/1")
+
+
+def test_a_pin_of_another_corpus_is_refused_before_the_kms_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = two_corpora()
+    asked = []
+    monkeypatch.setattr(LocalKMS, "unwrap", lambda self, blob, context: asked.append(blob))
+    wrong = replace(made.reference, pins=made.other.pins)
+    for act in (lambda: open_quietly(wrong, made.place), lambda: writer_of(wrong, made.place)):
+        with pytest.raises(PinMismatch):
+            act()
+    assert asked == []
