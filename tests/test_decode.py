@@ -234,7 +234,7 @@ def _refused(tmp_path: Path, one: Clip, error: type[Exception], reason: str) -> 
     assert " object at 0x" not in text
     assert (caught.value.root, caught.value.object_id, caught.value.path) == (root, object_id, one.path)
     inner = caught.value.__context__
-    assert inner is None or (isinstance(inner, Undecodable) and caught.value.__suppress_context__)
+    assert inner is None or (isinstance(inner, (Undecodable, ValueError)) and caught.value.__suppress_context__)
     assert inner is None or inner.__context__ is None  # soundfile's own errors name the file object
 
 
