@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 from securedata.corpus.commit import Writer
-from securedata.corpus.head import OpenedHead, Tombstone
+from securedata.corpus.head import Tombstone
 from securedata.corpus.leaving import object_key
-from securedata.corpus.plan import Changes, make_plan
+from securedata.corpus.plan import Changes
 from securedata.corpus.schema import SCHEMA
+from securedata.corpus.transaction import Next, Try
 from securedata.keys.tags import Tagger
 from tests.kit import Root
 
@@ -17,18 +18,20 @@ from tests.kit import Root
 def erase(root: Root, *people: str) -> None:
     """Erase these people from a corpus."""
     writer = Writer(root.reference)
-    rows = [row for part in writer.head.parts for row in writer.load(part, None).to_pylist()]
+    delete(writer, writer.transact(partial(without, people)))
+
+
+def without(people: Sequence[str], attempt: Try) -> Next[list[bytes]]:
+    """The change of an erasure: the people's rows go and tombstones come. Its outcome: the ids of their objects."""
+    rows = [row for part in attempt.head.parts for row in attempt.load(part, None).to_pylist()]
     gone = [row for row in rows if set(people) & set(row["subjects"])]
-    tagger = Tagger(writer.head.secret)
-
-    def attempt(opened: OpenedHead) -> dict[str, Any]:
-        changes = Changes(SCHEMA.empty_table(), 0, tuple(row["path"] for row in gone))
-        updates = writer._parts(opened.head, make_plan(opened.head, changes, writer.load), changes, {})
-        stones = [Tombstone(tagger.tag(name), opened.head.generation + 1) for name in people]
-        return {**updates, "tombstones": (*opened.head.tombstones, *stones)}
-
-    writer._commit(attempt)
-    delete(writer, [row["object_id"] for row in gone])
+    tagger, dead = Tagger(attempt.head.secret), {one.tag for one in attempt.head.tombstones}
+    stones = [Tombstone(tag, attempt.head.generation + 1) for name in people if (tag := tagger.tag(name)) not in dead]
+    if not stones and not gone:
+        return Next([], None)
+    changes = Changes(SCHEMA.empty_table(), remove=tuple(row["path"] for row in gone))
+    members = attempt.write(attempt.plan(changes), changes)
+    return Next([row["object_id"] for row in gone], {**members, "tombstones": (*attempt.head.tombstones, *stones)})
 
 
 def delete(writer: Writer, object_ids: Sequence[bytes]) -> None:

@@ -11,6 +11,7 @@ from securedata.corpus.opening import open_corpus
 from securedata.corpus.parts import seal_table
 from securedata.corpus.report import Report
 from securedata.corpus.schema import rows_table
+from securedata.corpus.transaction import Next
 from securedata.corpus.verify import verify
 from securedata.testing.memory import MemoryStorage
 from tests.small import add, in_memory
@@ -44,7 +45,7 @@ def change(storage: MemoryStorage, key: str, data: bytes) -> None:
 
 def commit_head(made: Made, **changes: Any) -> None:
     """A head as a broken writer might leave it."""
-    made[2]._commit(lambda opened: changes)
+    made[2].transact(lambda attempt: Next(None, changes))
 
 
 def commit_rows(made: Made, *rows: dict[str, Any]) -> None:

@@ -10,15 +10,13 @@ from typing import Any
 
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
-from securedata.corpus.head import OpenedHead, Tombstone
 from securedata.corpus.leaving import object_key
-from securedata.corpus.plan import Changes, Outcome, make_plan
-from securedata.corpus.schema import SCHEMA
+from securedata.corpus.plan import Outcome
 from securedata.corpus.verify import prune
 from securedata.errors import ObjectMissing, RowReplaced
-from securedata.keys.tags import Tagger
 from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage
+from tests.erasing import without
 from tests.interleave import Actor, Explorer, Run, Scripted, pause
 from tests.little import content, fill, make, open_quietly, row, rows_of, table
 from tests.oracle import HOUR, Row, Rule, World, nothing
@@ -111,21 +109,7 @@ def erase(name: str, person: str) -> Role:
     """The commit of an erasure: the person's rows go and a tombstone comes, in one step."""
 
     def act(world: World, storage: Storage) -> None:
-        writer = writer_of(world, storage)
-        tag = Tagger(writer.head.secret).tag(person)
-
-        def attempt(opened: OpenedHead) -> dict[str, Any] | None:
-            known = rows_of(opened.head, storage)
-            gone = tuple(path for path, one in known.items() if person in one["subjects"])
-            if tag in {one.tag for one in opened.head.tombstones}:
-                assert not gone, "an erased person is there again"
-                return None
-            changes = Changes(SCHEMA.empty_table(), 0, gone)
-            updates = writer._parts(opened.head, make_plan(opened.head, changes, writer.load), changes, {})
-            stones = (*opened.head.tombstones, Tombstone(tag, opened.head.generation + 1))
-            return {**updates, "tombstones": stones}
-
-        writer._commit(attempt)
+        writer_of(world, storage).transact(lambda attempt: without([person], attempt))
 
     def after(world: World, results: Sequence[Any]) -> None:
         assert not any(person in one.subjects for one in world.rows.values()), "RESURRECTED"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pyarrow as pa
@@ -14,14 +15,18 @@ from securedata.corpus.head import Tombstone
 from securedata.corpus.leaving import listed, object_key
 from securedata.corpus.parts import read_table, seal_table
 from securedata.corpus.schema import SCHEMA
+from securedata.corpus.transaction import Next, Try
 from securedata.errors import (
     AuthenticationFailed,
     InvalidArgument,
     MalformedManifest,
     PinRequired,
     RowReplaced,
+    StorageUnreachable,
 )
+from securedata.keys.kms import open_all
 from securedata.keys.tags import Tagger
+from securedata.keys.wraps import wrap_key
 from securedata.testing.memory import MemoryStorage
 from tests.hooked import Hooked
 from tests.little import (
@@ -293,11 +298,11 @@ def bury(writer: Writer, *names: str) -> None:
     """A tombstone, as an erasure will put it into the head (without the rest of what an erasure does)."""
     tagger = Tagger(writer.head.secret)
 
-    def attempt(opened: Any) -> dict[str, Any]:
-        stones = [Tombstone(tagger.tag(name), opened.head.generation + 1) for name in names]
-        return {"tombstones": (*opened.head.tombstones, *stones)}
+    def change(attempt: Try) -> Next[None]:
+        stones = [Tombstone(tagger.tag(name), attempt.head.generation + 1) for name in names]
+        return Next(None, {"tombstones": (*attempt.head.tombstones, *stones)})
 
-    writer._commit(attempt)
+    writer.transact(change)
 
 
 def test_rows_of_an_erased_person_are_dropped(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:
@@ -437,7 +442,7 @@ def test_a_part_that_holds_something_else_than_was_meant_is_never_named(
     before = place.objects["head"]
     rows = table(row(writer, "b", content("b")))
     wrong = table(row(writer, "c", content("c")))
-    monkeypatch.setattr("securedata.corpus.commit.seal_table", lambda _, corpus_id: seal_table(wrong, corpus_id))
+    monkeypatch.setattr("securedata.corpus.transaction.seal_table", lambda _, corpus_id: seal_table(wrong, corpus_id))
     with pytest.raises(MalformedManifest, match="reads back differently"):
         writer.commit(rows)
     assert place.objects["head"] == before
@@ -503,4 +508,52 @@ def _ids(place: MemoryStorage, head: Any, part: Any) -> list[bytes]:
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("securedata.corpus.commit._sleep", lambda seconds: None)
+    monkeypatch.setattr("securedata.corpus.transaction._sleep", lambda seconds: None)
+
+
+# ----------------------------------------------------------------------------------------------- changes by others
+
+
+def test_a_change_may_seal_the_next_head_under_a_fresh_key(
+    corpus: Reference, place: MemoryStorage, writer: Writer
+) -> None:
+    fill(writer, "ann/1", "bob/1")
+    other = writer_of(corpus, place)
+    id, key, old = os.urandom(16), os.urandom(32), writer.head
+
+    def change(attempt: Try) -> Next[str]:
+        known = attempt.head
+        wraps = wrap_key(open_all(corpus.kms), key, known.corpus_id)
+        return Next("done", {"key_id": id, "wraps": wraps, "superseded": (*known.superseded, known.key_id)}, key)
+
+    assert writer.transact(change) == "done"
+    assert (writer.head.key_id, writer.head.superseded) == (id, (old.key_id,))
+    fill(writer, "ann/2")
+    fill(other, "ann/3")
+    assert sorted(current(corpus, place)) == ["ann/1", "ann/2", "ann/3", "bob/1"]
+    assert look(corpus, place).key == key
+    assert writer.unwraps == 1, "whoever made the key does not ask for it"
+
+
+def test_the_outcome_is_that_of_the_try_that_landed(corpus: Reference, place: MemoryStorage) -> None:
+    storage = Hooked(place)
+    writer, other = writer_of(corpus, storage), writer_of(corpus, place)
+    seen: list[int] = []
+
+    def change(attempt: Try) -> Next[int]:
+        seen.append(attempt.head.generation)
+        return Next(attempt.head.generation, {"settings": {"seen": attempt.head.generation}})
+
+    def lost(call: str, key: str) -> None:
+        if call == "replace" and len(seen) == 2:  # the second try lands, and its answer is lost behind another commit
+            storage.after = lambda call, key: None
+            other.commit(settings={"other": 1})
+            raise StorageUnreachable("the line is cut")
+
+    def busy(call: str, key: str) -> None:
+        if call == "replace" and len(seen) == 1:
+            other.commit(settings={"other": 0})
+
+    storage.before, storage.after = busy, lost
+    assert writer.transact(change) == seen[1]
+    assert len(seen) == 2

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from securedata.corpus import commit as module
-from securedata.corpus import heads
+from securedata.corpus import heads, transaction
+from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.errors import CommitRace, ConfigError, OutcomeUnknown, PreconditionFailed, StorageUnreachable
 from securedata.testing.memory import MemoryStorage
@@ -15,7 +15,7 @@ from tests.little import content, current, fill, look, make, named_keys, open_qu
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_sleep", lambda seconds: None)
+    monkeypatch.setattr(transaction, "_sleep", lambda seconds: None)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_a_head_that_cannot_be_replaced_is_told_with_its_cause(corpus: Reference
 # ------------------------------------------------------------------------------- the same rows again, after an error
 
 
-def doubtful(corpus: Reference, place: MemoryStorage) -> tuple[Hooked, module.Writer, object]:
+def doubtful(corpus: Reference, place: MemoryStorage) -> tuple[Hooked, Writer, object]:
     """A commit that landed and whose caller heard an error."""
     storage = Hooked(place)
     writer = writer_of(corpus, storage)

@@ -44,7 +44,7 @@ DAY = 24 * 3600.0
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("securedata.corpus.commit._sleep", lambda seconds: None)
+    monkeypatch.setattr("securedata.corpus.transaction._sleep", lambda seconds: None)
 
 
 @pytest.fixture

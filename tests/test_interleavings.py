@@ -38,7 +38,7 @@ def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def start(state: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Reference, MemoryStorage]:
-    monkeypatch.setattr("securedata.corpus.commit._sleep", lambda seconds: None)
+    monkeypatch.setattr("securedata.corpus.transaction._sleep", lambda seconds: None)
     monkeypatch.setattr(plan, "MERGE_AT", 3)
     return begin()
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from securedata.corpus import commit as commit_module
 from securedata.corpus import leaving, plan
+from securedata.corpus import transaction as transaction_module
 from securedata.corpus import verify as verify_module
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.corpus.head import Head
 from securedata.corpus.plan import Changes
 from securedata.corpus.schema import SCHEMA
+from securedata.corpus.transaction import Transaction
 from securedata.errors import ConfigError, CorpusGone, SecuredataError
 from securedata.format import cobblestone, sealed
 from securedata.format.cobblestone import CHUNK, PREFIX, SEALED_CHUNK
@@ -81,18 +82,18 @@ def half_a_pin(patch: pytest.MonkeyPatch) -> None:
 def no_staleness(patch: pytest.MonkeyPatch) -> None:
     real = plan.make_plan
     patch.setattr(
-        commit_module, "make_plan", lambda head, changes, load: real(head, replace(changes, put_times={}), load)
+        transaction_module, "make_plan", lambda head, changes, load: real(head, replace(changes, put_times={}), load)
     )
 
 
 def old_parts(patch: pytest.MonkeyPatch) -> None:
-    real = Writer._put_table
+    real = Transaction._put_table
 
-    def put(self: Writer, table: Any, schema: Any) -> Any:
+    def put(self: Transaction[Any], table: Any, schema: Any) -> Any:
         ref, when = real(self, table, schema)
         return ref, float("inf") if schema is SCHEMA else when
 
-    patch.setattr(Writer, "_put_table", put)
+    patch.setattr(Transaction, "_put_table", put)
 
 
 def planned_once(patch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def planned_once(patch: pytest.MonkeyPatch) -> None:
     def make_plan(head: Head, changes: Changes, load: Any) -> Any:
         return first.setdefault(id(changes), (changes, real(head, changes, load)))[1]
 
-    patch.setattr(commit_module, "make_plan", make_plan)
+    patch.setattr(transaction_module, "make_plan", make_plan)
 
 
 def no_tombstones(patch: pytest.MonkeyPatch) -> None:
@@ -113,7 +114,7 @@ def nothing_listed(patch: pytest.MonkeyPatch) -> None:
 
 
 def due_at_once(patch: pytest.MonkeyPatch) -> None:
-    for module in (leaving, commit_module, verify_module):
+    for module in (leaving, transaction_module, verify_module):
         patch.setattr(module, "due", lambda head, now: [*head.leaving])
 
 
@@ -126,7 +127,7 @@ def horizon_kept_to_itself(patch: pytest.MonkeyPatch) -> None:
 
 
 def doubt_forgotten(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Writer, "_in_doubt", property(lambda self: False, lambda self, value: None), raising=False)
+    patch.setattr(Transaction, "in_doubt", property(lambda self: False, lambda self, value: None), raising=False)
 
 
 # ----------------------------------------------------------------------------------------------- and what notices it
@@ -198,7 +199,7 @@ MUTANTS: list[tuple[Patch, Check]] = [
 
 @pytest.fixture(autouse=True)
 def as_in_the_interleavings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit_module, "_sleep", lambda seconds: None)
+    monkeypatch.setattr(transaction_module, "_sleep", lambda seconds: None)
     monkeypatch.setattr(plan, "MERGE_AT", 3)
 
 

@@ -113,7 +113,7 @@ def test_what_is_committed_between_the_listing_and_the_deleting_stays(made: Made
     late = row(made[2], "eve/1.wav", b"eve")
     made[1].clock += 2 * DAY
     other = Writer(made[0], storage=made[1])
-    other._times = dict(made[2]._times)
+    other._uncommitted.times = dict(made[2]._uncommitted.times)
     storage = made[1]
 
     class Interleaved(MemoryStorage):
@@ -132,7 +132,7 @@ def test_what_is_committed_between_the_listing_and_the_deleting_stays(made: Made
     assert check(made).ok
     assert id_of(made, "eve/1.wav") == late["object_id"]
     stale = row(other, "eve/2.wav", b"eve")
-    other._times[stale["object_id"]] = made[2].head.horizon - 1
+    other._uncommitted.times[stale["object_id"]] = made[2].head.horizon - 1
     assert other.commit(rows_table([stale])).stale == ["eve/2.wav"]
 
 

@@ -7,6 +7,7 @@ piece by piece, before it is put. What any other storage took is read back.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,32 @@ class Put:
     size: int
     sha256: bytes
     time: float
+
+
+class Uncommitted:
+    """The objects that a writer has put and no commit is known to have taken, with storage's time of each.
+
+    One whose commit is in doubt has no time any more: it is stale for every later commit, and nobody deletes it but a
+    prune.
+    """
+
+    def __init__(self) -> None:
+        self.times: dict[bytes, float] = {}
+
+    def add(self, put: Put) -> None:
+        self.times[put.object_id] = put.time
+
+    def forget(self, object_ids: Iterable[bytes]) -> None:
+        for object_id in object_ids:
+            self.times.pop(object_id, None)
+
+    def doubt(self, object_ids: Iterable[bytes]) -> None:
+        """A head may name these, or have named them."""
+        self.times.update((id, -math.inf) for id in object_ids if id in self.times)
+
+    def among(self, object_ids: Iterable[bytes]) -> list[bytes]:
+        """Those of `object_ids` that no head can name."""
+        return [id for id in object_ids if self.times.get(id, -math.inf) > -math.inf]
 
 
 def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> Put:

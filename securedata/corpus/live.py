@@ -1,0 +1,48 @@
+"""The manifest parts that the newest head names, as a writer reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from securedata.corpus.head import Head, TableRef
+from securedata.corpus.parts import part_missing, read_table
+from securedata.errors import NotFound
+from securedata.storage.base import Storage
+
+_FEW = 8
+
+
+class LiveParts:
+    """Reads live parts. Small sets of columns are kept, since every try of a commit looks at them again."""
+
+    def __init__(self, storage: Storage, corpus_id: bytes, root: str) -> None:
+        self._storage, self._corpus_id, self._root = storage, corpus_id, root
+        self._kept: dict[bytes, dict[tuple[str, ...], pa.Table]] = {}
+
+    def load(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+        """A live part: these columns; None: all.
+
+        Raises:
+            PartMissing: it is not there; the head may have been replaced meanwhile.
+            FormatError, MalformedManifest, StorageError
+        """
+        if columns is None or len(columns) > _FEW:
+            return self._fetch(part, columns)
+        kept = self._kept.setdefault(part.id, {})
+        if tuple(columns) not in kept:
+            kept[tuple(columns)] = self._fetch(part, columns)
+        return kept[tuple(columns)]
+
+    def forget_all_but(self, head: Head) -> None:
+        """Keep nothing of parts that this head does not name."""
+        live = {part.id for part in head.parts}
+        for gone in set(self._kept) - live:
+            del self._kept[gone]
+
+    def _fetch(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+        try:
+            return read_table(self._storage, self._corpus_id, part, columns)
+        except NotFound as error:
+            raise part_missing(self._root, part) from error

@@ -1,0 +1,278 @@
+"""One logical commit, over as many tries as it takes: read the head, change it, replace it.
+
+docs/format.md has the rules. Everything that belongs to one commit is kept in its `Transaction`, so a writer that makes
+many of them carries nothing over from one to the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+
+from securedata.corpus.head import KEY, Head, Leaving, OpenedHead, TableRef, open_with, seal_head
+from securedata.corpus.heads import Heads
+from securedata.corpus.leaving import delete_due, due, leaving_table
+from securedata.corpus.live import LiveParts
+from securedata.corpus.parts import LEAVING_SCHEMA, read_table, seal_table
+from securedata.corpus.plan import Changes, Plan, Slot, build, make_plan
+from securedata.corpus.schema import SCHEMA
+from securedata.errors import (
+    CommitRace,
+    MalformedManifest,
+    OutcomeUnknown,
+    PartMissing,
+    PreconditionFailed,
+    StorageError,
+    StorageUnreachable,
+)
+from securedata.storage.base import Storage
+
+_log = logging.getLogger("securedata")
+
+_TRIES = 100
+_UNREACHABLE_TRIES = 5
+
+_sleep = time.sleep
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Next(Generic[T]):
+    """What a change makes of the head that a try is about to replace.
+
+    Attributes:
+        outcome: what `Writer.transact` returns if this try lands, or if there is nothing to commit.
+        members: the fields of `Head` that change; None: there is nothing to commit.
+        key: a fresh corpus key, 32 bytes, to seal the next head under; None: the key of the head before it.
+    """
+
+    outcome: T
+    members: Mapping[str, Any] | None
+    key: bytes | None = None
+
+
+class Try:
+    """One try of a commit: the head that it is about to replace, and what a change may do for the next one.
+
+    A change is called once for each try. It must check what it wants against this head every time, for another writer
+    may have replaced the one before.
+    """
+
+    def __init__(self, opened: OpenedHead, transaction: Transaction[Any]) -> None:
+        self.opened = opened
+        self.head = opened.head
+        self._transaction = transaction
+
+    def load(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+        """A part of this head. Raises as `Writer.load`."""
+        return self._transaction.live.load(part, columns)
+
+    def plan(self, changes: Changes) -> Plan:
+        """What these changes of rows would do to this head; writes nothing."""
+        return make_plan(self.head, changes, self.load)
+
+    def write(self, plan: Plan, changes: Changes) -> dict[str, Any]:
+        """Write the parts of a plan that are not there yet, and the list of what leaves.
+
+        Returns:
+            `parts` and `leaving` of the next head.
+        """
+        return self._transaction.write(self.head, plan, changes)
+
+
+class Transaction(Generic[T]):
+    """One logical commit.
+
+    Attributes:
+        write_id: names it, over all tries.
+        tries: how many times the head was read to be replaced.
+        in_doubt: may a try have landed without our knowing?
+        objects: ids of new objects that a try has named, or was about to.
+    """
+
+    def __init__(self, storage: Storage, heads: Heads, live: LiveParts, change: Callable[[Try], Next[T]]) -> None:
+        self.live = live
+        self.write_id = os.urandom(16)
+        self.tries = 0
+        self.in_doubt = False
+        self.objects: set[bytes] = set()
+        self._storage, self._heads, self._change = storage, heads, change
+        self._outcomes: dict[int, T] = {}  # by the generation that a try makes: one that was sent may be found there
+        self._doubted: int | None = None  # the generation that the first try without an answer was to replace
+        self._silent = 0
+        self._failure: StorageUnreachable | None = None
+        self._scratch: list[TableRef] = []
+        self._made: dict[Slot, tuple[TableRef, float]] = {}
+        self._made_for: Changes | None = None
+
+    def run(self) -> T:
+        """Replace the head by what the change makes of it. Raises as `Writer.transact`."""
+        self._heads.check()
+        while self.tries < _TRIES:
+            self.tries += 1
+            opened = self._look()
+            if opened is None:
+                continue
+            if self._doubted is not None:
+                landed = self._landed(opened.head, self._doubted)
+                if landed is not None:
+                    return self._outcomes[landed]
+                if self._failure and self._silent >= _UNREACHABLE_TRIES:
+                    raise self._failure
+            try:
+                after = self._change(Try(opened, self))
+            except PartMissing as gone:
+                if any(part.id == gone.object_id for part in self._read().head.parts):
+                    raise
+                continue  # the head was replaced while we read: start over
+            if after.members is None or self._replace(opened, after, after.members):
+                return after.outcome
+        raise CommitRace(
+            f"{_TRIES} tries to commit to {self._heads.root} lost against other writers; nothing was committed, "
+            "try again",
+            root=self._heads.root,
+        )
+
+    # ------------------------------------------------------------ the head
+
+    def _look(self) -> OpenedHead | None:
+        """The current head; None: storage does not answer, and a try is in doubt, so it is asked again."""
+        try:
+            return self._read()
+        except StorageUnreachable as error:
+            if self._doubted is None:
+                raise
+            if self._silent >= _UNREACHABLE_TRIES:
+                raise self._unknown("it does not answer") from error
+            self._wait_for_storage()
+            return None
+
+    def _read(self) -> OpenedHead:
+        opened = self._heads.read()
+        self.live.forget_all_but(opened.head)
+        return opened
+
+    def _landed(self, head: Head, doubted: int) -> int | None:
+        """The generation at which our write landed, if a head shows it."""
+        if self.write_id in head.writes:
+            self._heads.remember(head)
+            return head.generation - (len(head.writes) - 1 - head.writes.index(self.write_id))
+        if head.generation - doubted > len(head.writes):
+            raise self._unknown(f"{head.generation - doubted} generations passed since its answer was lost")
+        return None
+
+    def _replace(self, opened: OpenedHead, after: Next[T], members: Mapping[str, Any]) -> bool:
+        """Put the next head in the place of the one that was read; was that answered with yes?"""
+        members, cleared = self._clear_due(opened.head, members)
+        head, key = opened.head.next(self.write_id, **members), after.key or opened.key
+        sealed = seal_head(head, key)
+        if open_with(sealed, key, self._heads.root) != head:
+            raise MalformedManifest(f"the new head of {self._heads.root} does not read back; nothing was committed")
+        self._outcomes[head.generation] = after.outcome
+        self.in_doubt = True
+        try:
+            self._storage.replace(KEY, sealed, opened.version)
+        except PreconditionFailed:
+            self.in_doubt = self._doubted is not None
+            _sleep(random.uniform(0, min(2.0, 0.02 * 2 ** min(self.tries - 1, 7))))  # noqa: S311 - jitter, no secret
+            return False
+        except StorageUnreachable as error:
+            # the answer may be lost and the head replaced: the next look at it tells
+            self._doubted = opened.head.generation if self._doubted is None else self._doubted
+            self._failure = error
+            self._wait_for_storage()
+            return False
+        self._heads.committed(OpenedHead(opened.head, key, opened.version), head)
+        with orphans():
+            self._delete_tables(head, cleared)
+        return True
+
+    def _wait_for_storage(self) -> None:
+        self._silent += 1
+        _sleep(random.uniform(0, 0.1 * 2**self._silent))  # noqa: S311 - jitter, no secret
+
+    def _unknown(self, why: str) -> OutcomeUnknown:
+        root = self._heads.root
+        return OutcomeUnknown(
+            f"a commit to {root} may or may not have happened: {why}; run it again, what was committed is recognised",
+            root=root,
+        )
+
+    # ------------------------------------------------------------ tables
+
+    def write(self, head: Head, plan: Plan, changes: Changes) -> dict[str, Any]:
+        """As `Try.write`."""
+        if changes is not self._made_for:  # equal slots hold equal rows for the same changes only
+            self._made, self._made_for = {}, changes
+        self.objects |= plan.outcome.committed
+        parts = []
+        for slot in plan.slots:
+            ref = slot.kept
+            if ref is None:
+                known = self._made.get(slot)
+                if known is None or known[1] < head.horizon:
+                    known = self._made[slot] = self._put_table(build(slot, changes, self.live.load), SCHEMA)
+                ref = known[0]
+            parts.append(ref)
+        members: dict[str, Any] = {"parts": tuple(parts)}
+        if plan.leaving_parts or plan.leaving_objects:
+            table = leaving_table(plan.leaving_parts, plan.leaving_objects)
+            ref, when = self._put_table(table, LEAVING_SCHEMA)
+            members["leaving"] = (*head.leaving, Leaving(ref, when))
+        self._storage.make_durable()
+        return members
+
+    def _put_table(self, table: pa.Table, schema: pa.Schema) -> tuple[TableRef, float]:
+        """Parts are as precious as the head, for they hold the only keys: each is read back and opened."""
+        corpus_id = self._heads.opened.head.corpus_id
+        ref, sealed = seal_table(table, corpus_id)
+        when = self._storage.put_new(ref.storage_key, [sealed])
+        self._scratch.append(ref)
+        back = read_table(self._storage, corpus_id, ref, None, schema)
+        if not back.equals(table):
+            raise MalformedManifest(
+                f"table {ref.id.hex()} of {self._heads.root} reads back differently than it was written; "
+                "nothing was committed, the disk or memory is faulty",
+                root=self._heads.root,
+                object_id=ref.id,
+            )
+        return ref, when
+
+    def _delete_tables(self, head: Head, cleared: Sequence[Leaving]) -> None:
+        """Delete leaving lists that the head no longer names, and tables made for tries that lost."""
+        named = {part.id for part in head.parts} | {one.table.id for one in head.leaving}
+        for ref in [*(one.table for one in cleared), *self._scratch]:
+            if ref.id not in named:
+                self._storage.delete(ref.storage_key)
+
+    def _clear_due(self, head: Head, members: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[Leaving, ...]]:
+        if not head.leaving:
+            return members, ()
+        now = self._storage.now()
+        if not due(head, now):
+            return members, ()
+        try:
+            cleared = delete_due(self._storage, head, now)
+        except StorageError as error:
+            _log.warning("what is due to be deleted from %s stays for a later commit: %s", self._heads.root, error)
+            return members, ()
+        leaving = members.get("leaving", head.leaving)
+        return {**members, "leaving": tuple(one for one in leaving if one not in cleared)}, cleared
+
+
+@contextlib.contextmanager
+def orphans() -> Iterator[None]:
+    """Deleting what a commit no longer needs: what that fails to delete are orphans, which prune finds."""
+    try:
+        yield
+    except StorageError as error:
+        _log.warning("committed, but not everything was deleted that is no longer needed: %s", error)
