@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import pyarrow as pa
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.corpus.create import create_corpus
-from securedata.corpus.head import Head, OpenedHead, read_head
+from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, open_head
 from securedata.corpus.leaving import object_key
 from securedata.corpus.opening import UnpinnedWarning, open_corpus
 from securedata.corpus.parts import read_table
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import rows_table
-from securedata.keys.kms import open_all
+from securedata.keys.kms import KMS, open_all
+from securedata.keys.pin import Pin
 from securedata.storage.base import Storage
 from securedata.storage.registry import open_storage
 
@@ -80,6 +81,11 @@ def open_quietly(reference: Reference, storage: Storage | None = None, **options
 def look(reference: Reference, storage: Storage | None = None) -> OpenedHead:
     """The current head, read with full rights and without any memory of earlier ones."""
     return read_head(storage or open_storage(reference.root), open_all(reference.kms))
+
+
+def read_head(storage: Storage, trusted: Sequence[KMS], pins: tuple[Pin, ...] = ()) -> OpenedHead:
+    data, version = storage.get_versioned(KEY, MAX_SEALED)
+    return open_head(data, version, storage.url, trusted, pins)
 
 
 def rows_of(head: Head, storage: Storage) -> dict[str, dict[str, Any]]:

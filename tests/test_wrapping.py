@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from securedata.corpus.commit import Writer
-from securedata.corpus.head import KEY, read_head, seal_head
+from securedata.corpus.head import KEY, seal_head
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.wrapping import add_wrap, drop_wrap
 from securedata.errors import (
@@ -27,6 +27,7 @@ from securedata.keys.local import LocalKMS, create_key_file, uri_for
 from securedata.storage.local import LocalStorage
 from securedata.testing.kms import UnboundKMS
 from tests.kit import Root, add_clips, clip, make_corpus
+from tests.little import read_head
 
 Key = Callable[[str], LocalKMS]
 

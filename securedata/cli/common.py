@@ -52,8 +52,11 @@ def add_command(
     return parser
 
 
-def add_corpus_options(parser: ArgumentParser) -> None:
-    """Which corpus is meant and who may open it: flags over the config over the environment."""
+def add_corpus_options(parser: ArgumentParser, reads: bool = False) -> None:
+    """Which corpus is meant and who may open it: flags over the config over the environment.
+
+    `reads`: the command opens a corpus for reading, and takes `--accept-generation`.
+    """
     group = parser.add_argument_group("corpus")
     group.add_argument(
         "--kms",
@@ -62,6 +65,17 @@ def add_corpus_options(parser: ArgumentParser) -> None:
         help="KMS key that is trusted, as local:///home/me/voice.kek; may be given again (or: config, SECUREDATA_KMS)",
     )
     group.add_argument("--pin", metavar="PIN", help="which corpus is meant (or: config, SECUREDATA_PIN)")
+    if reads:
+        _add_accept_generation(group)
+
+
+def _add_accept_generation(group: Any) -> None:
+    group.add_argument(
+        "--accept-generation",
+        type=positive,
+        metavar="N",
+        help="accept a head of this generation although a newer one was seen: you restored it, or it is a copy",
+    )
 
 
 def add_output_options(parser: ArgumentParser) -> None:
@@ -79,12 +93,7 @@ def add_writer_options(parser: ArgumentParser) -> None:
         action="store_true",
         help="write to storage on which two writers could lose rows; only if nobody else ever writes there",
     )
-    group.add_argument(
-        "--accept-generation",
-        type=positive,
-        metavar="N",
-        help="accept a head of this generation although a newer one was seen, after you restored it yourself",
-    )
+    _add_accept_generation(group)
 
 
 def positive(text: str) -> int:

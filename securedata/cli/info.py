@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from securedata.cli.common import (
@@ -22,6 +21,7 @@ from securedata.cli.common import (
 from securedata.errors import InvalidArgument, KeysError, NoSuchPath, PinMismatch
 
 if TYPE_CHECKING:
+    from securedata.corpus.config import Reference
     from securedata.corpus.reader import Corpus
 
 _COLUMNS = ["path", "frames", "frames_in_segment", "sample_rate", "speaker", "subjects"]
@@ -48,7 +48,7 @@ def add_parser(subparsers: Any) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--config", action="store_true", help="print the config block for a colleague")
     what.add_argument("--object", metavar="ID", help="show the recordings in this object")
-    add_corpus_options(parser)
+    add_corpus_options(parser, reads=True)
     add_output_options(parser)
 
 
@@ -60,7 +60,6 @@ def info(args: Namespace) -> int:
         return _object(args)
     from securedata.corpus.head import KEY, MAX_SEALED, peek
     from securedata.corpus.lease import or_no_corpus
-    from securedata.corpus.opening import open_corpus
     from securedata.corpus.place import enter
 
     found = reference(args, args.target)
@@ -75,7 +74,7 @@ def info(args: Namespace) -> int:
         "opened": False,
     }
     try:
-        with _unpinned(lambda: open_corpus(found, columns=_COLUMNS)) as corpus:
+        with _opened(args, found, _COLUMNS) as corpus:
             known.update(_contents(corpus), opened=True)
         code = 0
     except PinMismatch:
@@ -123,23 +122,22 @@ def _contents(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def _unpinned(open_it: Callable[[], Corpus]) -> Corpus:
-    """Without the warning: `info` is how a person learns the pin."""
+def _opened(args: Namespace, found: Reference, columns: list[str]) -> Corpus:
+    """Without the warning that there is no pin: `info` is how a person learns it."""
     import warnings
 
-    from securedata.corpus.opening import UnpinnedWarning
+    from securedata.corpus.opening import UnpinnedWarning, open_corpus
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnpinnedWarning)
-        return open_it()
+        return open_corpus(found, columns=columns, accept_generation=args.accept_generation)
 
 
 def _config(args: Namespace) -> int:
     from securedata.corpus.config import entry_text
-    from securedata.corpus.opening import open_corpus
     from securedata.keys.local import SCHEME
 
-    with _unpinned(lambda: open_corpus(reference(args, args.target), columns=["path"])) as corpus:
+    with _opened(args, reference(args, args.target), ["path"]) as corpus:
         found = corpus.reference
     name = found.name or found.root.rstrip("/").rpartition("/")[2] or "corpus"
     print(entry_text(name, found), end="")
@@ -152,15 +150,13 @@ def _object(args: Namespace) -> int:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from securedata.corpus.opening import open_corpus
-
     try:
         wanted = bytes.fromhex(args.object)
     except ValueError:
         wanted = b""
     if len(wanted) != 16:
         raise InvalidArgument("an object id has 32 hex digits, as an error's text shows it")
-    with _unpinned(lambda: open_corpus(reference(args, args.target), columns=["path"])) as corpus:
+    with _opened(args, reference(args, args.target), ["path"]) as corpus:
         rows = corpus.table
         paths = rows.filter(pc.equal(rows.column("object_id"), pa.scalar(wanted, pa.binary(16)))).column("path")
     if not len(paths):

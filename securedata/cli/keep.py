@@ -72,7 +72,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there with other content")
     parser.add_argument("--allow-plaintext-export", action="store_true", help="has to be said")
     add_threads(parser, "one per core, at most 8")
-    add_corpus_options(parser)
+    add_corpus_options(parser, reads=True)
     add_output_options(parser)
 
 
@@ -85,7 +85,7 @@ def verify(args: Namespace) -> int:
         found.require_pin()
         found = found.as_oneself()  # a role's session may not list
     with Progress(args, "verifying") as progress:
-        report = check(found, threads=args.threads, progress=progress)
+        report = check(found, threads=args.threads, progress=progress, accept_generation=args.accept_generation)
     pruned, refused = _pruned(args, found) if args.prune else (None, None)
     left = [one for one in report.findings if pruned is None or not pruned.done_with(one)]
     if args.json:
@@ -161,6 +161,7 @@ def export(args: Namespace) -> int:
             overwrite=args.overwrite,
             threads=args.threads,
             progress=progress,
+            accept_generation=args.accept_generation,
         )
     failed = [{"path": path, "error": type(error).__name__, "text": str(error)} for path, error in report.failed]
     if args.json:

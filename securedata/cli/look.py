@@ -64,7 +64,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "-R", "--recursive", action="store_true", help="all recordings below it, with their whole paths"
     )
-    add_corpus_options(parser)
+    add_corpus_options(parser, reads=True)
     add_output_options(parser)
     parser = add_command(
         subparsers,
@@ -81,7 +81,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("path", metavar="PATH", nargs="?", default="", help="as 'securedata ls -R' shows it")
     parser.add_argument("--allow-plaintext-export", action="store_true", help="let plaintext reach a file")
     parser.add_argument("--force", action="store_true", help="write to a terminal, whatever it makes of it")
-    add_corpus_options(parser)
+    add_corpus_options(parser, reads=True)
     parser.set_defaults(json=False, quiet=False)
 
 
@@ -96,7 +96,7 @@ def ls(args: Namespace) -> int:
 
     target, path = split_target(args.target, args.path)
     path = path.strip("/")
-    with open_corpus(reference(args, target), columns=_COLUMNS) as corpus:
+    with open_corpus(reference(args, target), columns=_COLUMNS, accept_generation=args.accept_generation) as corpus:
         rows = corpus.table
     here = f"{path}/" if path else ""
     exact = rows.filter(pc.equal(rows.column("path"), path))
@@ -193,7 +193,7 @@ def cat(args: Namespace) -> int:
         )
     if os.isatty(output.fileno()) and not args.force:
         raise InvalidArgument("a recording is not for a terminal: pipe it into a player, as | ffplay -, or say --force")
-    with open_corpus(reference(args, target), columns=["path"]) as corpus:
+    with open_corpus(reference(args, target), columns=["path"], accept_generation=args.accept_generation) as corpus:
         i = corpus.find(path)
         size = corpus.value("size", i)
         if size <= _PIECE:

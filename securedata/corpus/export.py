@@ -76,6 +76,7 @@ def export(
     threads: int | None = None,
     progress: Progress | None = None,
     storage: Storage | None = None,
+    accept_generation: int | None = None,
 ) -> ExportReport:
     """Restore the source files of a corpus into a folder, and write the manifest beside them.
 
@@ -88,6 +89,7 @@ def export(
         prefix: a logical path, of a file or a folder; '' for all.
         overwrite: replace files that are there and differ.
         threads: files under way at once; None: one for each CPU, at most 8.
+        accept_generation: as `open_corpus` takes it.
 
     Raises:
         PlaintextRefused: before anything is opened.
@@ -103,7 +105,7 @@ def export(
             root=reference.root,
         )
     started = time.monotonic()
-    with open_corpus(reference, columns=ALL, storage=storage) as corpus:
+    with open_corpus(reference, columns=ALL, storage=storage, accept_generation=accept_generation) as corpus:
         report = ExportReport(reference.root, os.path.abspath(os.fspath(destination)))
         files, rows = _plan(corpus, prefix.strip("/"), report)
         with Destination(report.destination, reference.root) as out:

@@ -6,17 +6,24 @@ Its header carries the corpus key, wrapped by one KMS key or several; its body i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from securedata.errors import InvalidArgument, LimitExceeded, MalformedManifest, OlderGeneration, SupersededKey
+from securedata.errors import (
+    InvalidArgument,
+    LimitExceeded,
+    MalformedManifest,
+    OlderGeneration,
+    SecuredataError,
+    SupersededKey,
+)
 from securedata.format.header import MAX_HEAD_HEADER, WRAP, Header, Kind
 from securedata.format.sealed import Expect, open_whole, read_header, seal, sealed_size
 from securedata.keys.kms import KMS
 from securedata.keys.pin import Pin, check_corpus, check_secret, make_pin
 from securedata.keys.wraps import Wrap, unwrap_key
-from securedata.storage.base import Buffer, Storage
+from securedata.storage.base import Buffer
 
 KEY = "head"
 MAX_BODY = 64 * 1024 * 1024
@@ -156,19 +163,6 @@ def seal_head(head: Head, key: bytes) -> bytearray:
     return seal(header, key, text)
 
 
-def read_head(
-    storage: Storage, trusted: Sequence[KMS], pins: tuple[Pin, ...] = (), seen: Seen | None = None
-) -> OpenedHead:
-    """Fetch and open the head: one GET and one unwrap.
-
-    Raises:
-        NotFound: there is none.
-        FormatError, PinMismatch, NoTrustedKey, KMSDenied, ..., OlderGeneration, SupersededKey, MalformedManifest
-    """
-    data, version = storage.get_versioned(KEY, MAX_SEALED)
-    return open_head(data, version, storage.url, trusted, pins, seen)
-
-
 def open_head(
     data: Buffer,
     version: str,
@@ -177,13 +171,17 @@ def open_head(
     pins: tuple[Pin, ...] = (),
     seen: Seen | None = None,
 ) -> OpenedHead:
-    """Open a head through the KMS. What needs no key is checked before the KMS is asked."""
+    """Open a head through the KMS. What needs no key is checked before the KMS is asked.
+
+    Raises:
+        FormatError, PinMismatch, NoTrustedKey, KMSDenied, ..., OlderGeneration, SupersededKey, MalformedManifest
+    """
     header, wraps = peek(data, root)
     check_corpus(pins, header.corpus_id, root)
     if seen and header.key_id in seen.superseded:
         raise SupersededKey(
             f"the head of {root} is under corpus key {header.key_id.hex()}, which a later head replaced: "
-            "an old head was put back; restore the newest, or accept it with --accept-generation",
+            f"{_put_back(lambda: open_with(data, unwrap_key(wraps, trusted, header.corpus_id, root), root))}",
             root=root,
         )
     key = unwrap_key(wraps, trusted, header.corpus_id, root)
@@ -192,11 +190,20 @@ def open_head(
     if seen and head.generation < seen.generation:
         raise OlderGeneration(
             f"the head of {root} has generation {head.generation}, {seen.generation} was seen before: "
-            "an old head was put back; restore the newest, or accept it with --accept-generation "
-            f"{head.generation}",
+            f"{_put_back(lambda: head)}",
             root=root,
         )
     return OpenedHead(head, key, version)
+
+
+def _put_back(old: Callable[[], Head]) -> str:
+    """What may have happened, and what to do; the number to give is of a head that need not open any more."""
+    text = "an old head was put back, or is this a copy or a backup of the corpus? Restore the newest head; "
+    try:
+        number = old().generation
+    except SecuredataError as error:  # why it is refused matters more
+        return f"{text}this one cannot be accepted, for it does not open ({type(error).__name__})"
+    return f"{text}or, if you mean this one, open it with --accept-generation {number} (accept_generation={number})"
 
 
 def peek(data: Buffer, root: str) -> tuple[Header, tuple[Wrap, ...]]:

@@ -6,15 +6,14 @@ import logging
 from dataclasses import replace
 
 from securedata.corpus.config import Reference
-from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_head, open_with, peek
+from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_with, peek
 from securedata.corpus.lease import HeadLease
 from securedata.corpus.place import Place
 from securedata.corpus.seen import recall, remember
-from securedata.errors import ConfigError, CorpusGone, InvalidArgument, NotFound, WrongCorpus
+from securedata.errors import ConfigError, CorpusGone, NotFound
 from securedata.format.cobblestone import Buffer
 from securedata.keys.grant import Grant
 from securedata.keys.kms import patiently
-from securedata.keys.pin import check_corpus
 
 _log = logging.getLogger("securedata")
 
@@ -26,10 +25,8 @@ class Heads(HeadLease):
         self, reference: Reference, place: Place, accept_generation: int | None, ttl: float, kms_wait: float
     ) -> None:
         """Open the head. Raises as `Writer` does."""
-        super().__init__(reference, place, ttl, kms_wait)
-        self._accept = accept_generation
-        self._seen: Seen | None = None
-        self.opened = patiently(self._unwrap)
+        super().__init__(reference, place, ttl, kms_wait, accept_generation=accept_generation)
+        self.opened = patiently(self.open)
         self.begin(self.opened)
 
     @property
@@ -43,7 +40,7 @@ class Heads(HeadLease):
         Raises:
             CorpusGone, OlderGeneration, SupersededKey, PinMismatch, FormatError, KeysError, StorageError, ...
         """
-        seen = self._seen_so_far()
+        seen = self._so_far()
         data, version = self._get()
         header = peek(data, self.root)[0]
         known, newest = self.opened, seen.get(header.corpus_id, Seen())
@@ -54,20 +51,8 @@ class Heads(HeadLease):
                 self.opened = OpenedHead(head, known.key, version)
                 self._note(head)
                 return self.opened
-        self.opened = self._unwrap()  # under a new key, or an older one, which it refuses
+        self.opened = self.open()  # under a new key, or an older one, which it refuses
         return self.opened
-
-    def _seen_so_far(self) -> dict[bytes, Seen]:
-        """What this writer and others on this machine have seen of the pinned corpora.
-
-        Looked up before a head is read: one that is committed and remembered in between is not newer than the one
-        that storage gives then.
-        """
-        seen = {id: found for pin in self.reference.pins if (found := recall(id := pin.corpus_id))}
-        if self._seen:
-            id = self.opened.head.corpus_id
-            seen[id] = self._seen.newest(seen.get(id, self._seen))
-        return seen
 
     def committed(self, opened: OpenedHead, head: Head) -> None:
         """A head of ours was put in the place of `opened`. Nothing that fails here undoes that."""
@@ -82,31 +67,13 @@ class Heads(HeadLease):
         except ConfigError as error:
             _log.warning("%s; an old head of %s that is put back may go unnoticed", error, self.root)
 
-    def _note(self, head: Head) -> None:
-        now = Seen.of(head)
-        self._seen = self._seen.newest(now) if self._seen else now
+    def _recall(self, corpus_id: bytes) -> Seen | None:
+        return recall(corpus_id)
 
-    def _unwrap(self) -> OpenedHead:
-        seen = self._seen_so_far() if self._accept is None else {}
-        data, version = self._get()
-        corpus_id = peek(data, self.root)[0].corpus_id
-        check_corpus(self.reference.pins, corpus_id, self.root)
-        if self.unwraps and corpus_id != self.opened.head.corpus_id:  # pinned as well, and not the one that was opened
-            raise WrongCorpus(
-                f"the head of {self.root} belongs to corpus {corpus_id.hex()}, and was of "
-                f"{self.opened.head.corpus_id.hex()} when it was opened: the root was replaced; restore it",
-                root=self.root,
-            )
-        opened = open_head(data, version, self.root, self.place.trusted, self.reference.pins, seen.get(corpus_id))
-        self.counters.unwraps += 1
-        if self._accept is not None and opened.head.generation != self._accept:
-            raise InvalidArgument(
-                f"the head of {self.root} has generation {opened.head.generation}, not {self._accept}; nothing accepted"
-            )
-        remember(opened.head, reset=self._accept is not None)
-        self._accept = None
-        self._note(opened.head)
-        return opened
+    def _opened(self, head: Head) -> None:
+        remember(head, reset=self.by_hand)
+        self.by_hand = False  # what was accepted is what this machine knows now
+        super()._opened(head)
 
     def _get(self) -> tuple[Buffer, str]:
         try:
@@ -119,7 +86,7 @@ class Heads(HeadLease):
                 root=self.root,
             ) from error
 
-    def _renew(self, old: Grant) -> Grant:
+    def _renew(self, _: Grant) -> Grant:
         self.place.renew()
-        self.opened = self._unwrap()
+        self.opened = self.open()
         return self._grant(self.opened.head)

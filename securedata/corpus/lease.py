@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 from securedata.corpus.config import Reference
 from securedata.corpus.counters import Counters
-from securedata.corpus.head import Head, OpenedHead, Seen, read_head
+from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_head, peek
 from securedata.corpus.place import Place
-from securedata.errors import AccessDenied, CorpusGone, NotACorpus, NotFound
+from securedata.corpus.seen import recall_or_warn
+from securedata.errors import (
+    AccessDenied,
+    CorpusGone,
+    InvalidArgument,
+    NotACorpus,
+    NotFound,
+    OlderGeneration,
+    SupersededKey,
+)
 from securedata.keys.grant import Grant, Lease
-from securedata.storage.base import Storage
+from securedata.keys.pin import check_corpus
+from securedata.storage.base import Buffer, Storage
 
 _T = TypeVar("_T")
 
@@ -20,15 +30,35 @@ _T = TypeVar("_T")
 class HeadLease:
     """Opens the head of one corpus through the KMS, and holds the grant that it gives. Readers, writers and verify
     renew through it.
+
+    It refuses a head that is older than what it has seen itself, or others on this machine: see `seen`.
     """
 
-    def __init__(self, reference: Reference, place: Place, ttl: float, kms_wait: float) -> None:
-        """Contacts nobody. `ttl` and `kms_wait` are seconds, as `open_corpus` takes them."""
+    def __init__(
+        self,
+        reference: Reference,
+        place: Place,
+        ttl: float,
+        kms_wait: float,
+        *,
+        accept_generation: int | None = None,
+        seen: Mapping[bytes, Seen] | None = None,
+    ) -> None:
+        """Contacts nobody.
+
+        Args:
+            ttl, kms_wait: seconds, as `open_corpus` takes them.
+            accept_generation: take a head of this generation, and no other, whatever this machine has seen.
+            seen: by corpus id, what the opening that this one goes on from has seen.
+        """
         self.reference = reference
         self.root = reference.root
         self.place = place
         self.storage = place.storage
         self.counters = Counters()
+        self.by_hand = accept_generation is not None
+        self._accept = accept_generation
+        self._seen = dict(seen or {})
         self._ttl = ttl
         self._kms_wait = kms_wait
         self._lease: Lease | None = None
@@ -40,29 +70,80 @@ class HeadLease:
         return self._lease.grant
 
     @property
-    def seen(self) -> Seen:
-        """What the grant has seen."""
-        grant = self.grant
-        return Seen(grant.generation, grant.superseded)
+    def seen(self) -> dict[bytes, Seen]:
+        """By corpus id, the newest that this opening has seen."""
+        return dict(self._seen)
 
-    def open(self, seen: Seen | None) -> OpenedHead:
+    def open(self) -> OpenedHead:
         """Fetch and open the current head: one GET and one unwrap.
 
         Raises:
             CorpusGone, NotACorpus: there is none.
-            as `read_head`
+            OlderGeneration, SupersededKey: a newer one was seen.
+            InvalidArgument: it is not of the generation that was to be accepted.
+            as `open_head`
         """
-        self.counters.unwraps += 1
-        return or_no_corpus(
-            self.reference,
-            self.storage,
-            lambda: read_head(self.storage, self.place.trusted, self.reference.pins, seen),
-        )
+        seen = self._so_far()
+        while True:
+            data, version = self._get()
+            corpus_id = peek(data, self.root)[0].corpus_id
+            check_corpus(self.reference.pins, corpus_id, self.root)
+            late = corpus_id not in seen
+            if late:
+                seen[corpus_id] = self._newest(corpus_id)
+            self.counters.unwraps += 1
+            try:
+                opened = open_head(data, version, self.root, self.place.trusted, self.reference.pins, seen[corpus_id])
+                break
+            except (OlderGeneration, SupersededKey):
+                if not late:
+                    raise
+                # only the head said which corpus it is; a commit that was noted meanwhile is on storage by now
+        if self._accept is not None and opened.head.generation != self._accept:
+            raise InvalidArgument(
+                f"the head of {self.root} has generation {opened.head.generation}, not {self._accept}; "
+                "nothing accepted",
+                root=self.root,
+            )
+        self._opened(opened.head)
+        self._accept = None
+        return opened
+
+    def disregard_machine(self) -> None:
+        """From here on only what this opening itself has seen counts: for verify, which reports and goes on."""
+        self.by_hand = True
+
+    def _so_far(self) -> dict[bytes, Seen]:
+        """What was seen of the pinned corpus, by its id.
+
+        Looked up before a head is read: one that is committed and noted in between is not newer than the one that
+        storage gives then.
+        """
+        if len(self.reference.pins) != 1:
+            return {}
+        corpus_id = self.reference.pins[0].corpus_id
+        return {corpus_id: self._newest(corpus_id)}
+
+    def _newest(self, corpus_id: bytes) -> Seen:
+        own = self._seen.get(corpus_id, Seen())
+        machine = None if self.by_hand else self._recall(corpus_id)
+        return own.newest(machine) if machine else own
+
+    def _recall(self, corpus_id: bytes) -> Seen | None:
+        return recall_or_warn(corpus_id)
+
+    def _note(self, head: Head) -> None:
+        self._seen[head.corpus_id] = self._seen.get(head.corpus_id, Seen()).newest(Seen.of(head))
+
+    def _opened(self, head: Head) -> None:
+        self._note(head)
+
+    def _get(self) -> tuple[Buffer, str]:
+        return or_no_corpus(self.reference, self.storage, lambda: self.storage.get_versioned(KEY, MAX_SEALED))
 
     def begin(self, opened: OpenedHead) -> None:
-        """Begin a lease by a head that was opened just now. Without a pin, the corpus is pinned to it from here on."""
-        if not self.reference.pins:
-            self.reference = replace(self.reference, pins=(opened.head.pin,))
+        """Begin a lease by a head that was opened just now, to which the corpus is pinned from here on."""
+        self.reference = replace(self.reference, pins=(opened.head.pin,))
         self.take(self._grant(opened.head))
 
     def take(self, grant: Grant) -> None:
@@ -88,9 +169,9 @@ class HeadLease:
         assert self._lease is not None
         self._lease.hand_over()
 
-    def _renew(self, old: Grant) -> Grant:
+    def _renew(self, _: Grant) -> Grant:
         self.place.renew()
-        return self._grant(self.open(Seen(old.generation, old.superseded)).head)
+        return self._grant(self.open().head)
 
     def _grant(self, head: Head) -> Grant:
         return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), self.place.ttl(self._ttl))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.corpus.head import Head, OpenedHead, Seen
+from securedata.corpus.head import Head, OpenedHead
 from securedata.corpus.index import Index
 from securedata.corpus.lease import HeadLease
 from securedata.corpus.parts import read_table
@@ -31,21 +31,23 @@ class Options:
     ttl: float
     kms_wait: float
     refresh: bool
+    accept_generation: int | None = None
 
 
-def load(lease: HeadLease, options: Options, seen: Seen | None, look: Look | None = None) -> tuple[OpenedHead, Index]:
+def load(lease: HeadLease, options: Options, look: Look | None = None) -> tuple[OpenedHead, Index]:
     """Open the current head and index its rows.
 
     Args:
         look: is shown the rows of every part before the filter; of some twice, where the head is replaced meanwhile.
 
     Raises:
-        CorpusGone, NotACorpus, PartMissing, FormatError, KeysError, MalformedManifest, InvalidArgument
+        CorpusGone, NotACorpus, OlderGeneration, SupersededKey, PartMissing, FormatError, KeysError, MalformedManifest
+        InvalidArgument
     """
     missing: NotFound | None = None
     named = b""
     for _ in range(_TRIES):
-        opened = patiently(lambda: lease.open(seen))
+        opened = patiently(lease.open)
         head = opened.head
         if missing and any(part.id == named for part in head.parts):
             break

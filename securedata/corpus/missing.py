@@ -12,7 +12,16 @@ import pyarrow.compute as pc
 from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, peek
 from securedata.corpus.index import Index
 from securedata.corpus.parts import read_table
-from securedata.errors import AccessDenied, NotFound, ObjectMissing, RowReplaced, SecuredataError, SubjectErased
+from securedata.errors import (
+    AccessDenied,
+    NotFound,
+    ObjectMissing,
+    OlderGeneration,
+    RowReplaced,
+    SecuredataError,
+    SubjectErased,
+    SupersededKey,
+)
 from securedata.keys.tags import Tagger
 from securedata.storage.base import Storage
 
@@ -44,7 +53,8 @@ class Missing:
             better = self._explain(index, i, generation)
         except SecuredataError as worse:
             better = worse
-        if isinstance(error, AccessDenied) and not isinstance(better, (SubjectErased, RowReplaced)):
+        told = (SubjectErased, RowReplaced, OlderGeneration, SupersededKey)
+        if isinstance(error, AccessDenied) and not isinstance(better, told):
             return error
         better.__cause__ = error
         return better

@@ -33,6 +33,7 @@ def open_corpus(
     ttl: float = 3600.0,
     kms_wait: float = 600.0,
     refresh: bool = False,
+    accept_generation: int | None = None,
     storage: Storage | None = None,
     look: Look | None = None,
 ) -> Corpus:
@@ -48,20 +49,23 @@ def open_corpus(
         ttl: seconds that the keys may be used before the KMS is asked again.
         kms_wait: seconds that a read waits, after the deadline, for a KMS that is away.
         refresh: a pickle of this corpus may be opened at a newer generation than it was made from.
+        accept_generation: read a head of this generation, and no other, although this machine has seen a newer one:
+            the corpus is a copy or a backup. It holds for this opening, its workers and its pickles.
         storage: the storage to use in place of the one that the root names, for tests and benchmarks.
         look: is shown the rows of every manifest part before the filter, without keys, while the corpus is opened.
 
     Raises:
+        OlderGeneration, SupersededKey: an old head was put back, as far as this machine knows.
         ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
     """
     reference = resolve(target, kms, pin)
     # path to find rows by, subjects to tell an erased person's object from a lost one
     kept = TRAINING if columns is None else tuple(dict.fromkeys(("path", "subjects", *columns)))
-    options = Options(kept, filter, ttl, kms_wait, refresh)
+    options = Options(kept, filter, ttl, kms_wait, refresh, accept_generation)
     if role is not None:
         reference = replace(reference, options={**reference.options, "role": role})
-    lease = HeadLease(reference, enter(reference, storage=storage), ttl, kms_wait)
-    opened, index = load(lease, options, None, look)
+    lease = HeadLease(reference, enter(reference, storage=storage), ttl, kms_wait, accept_generation=accept_generation)
+    opened, index = load(lease, options, look)
     if not reference.pins:
         warnings.warn(
             f"{reference.root} was opened without a pin; if it is the corpus you mean, pin it: {opened.head.pin}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,14 +14,14 @@ from securedata.access.session import Session
 from securedata.corpus.batch import Batch, Piece
 from securedata.corpus.config import Reference
 from securedata.corpus.counters import Counters
-from securedata.corpus.head import Head
+from securedata.corpus.head import Head, Seen
 from securedata.corpus.index import Index, Location
 from securedata.corpus.lease import HeadLease
 from securedata.corpus.leaving import storage_key
 from securedata.corpus.loading import Options, load
 from securedata.corpus.missing import Missing
 from securedata.corpus.objectfile import ObjectFile
-from securedata.corpus.place import enter
+from securedata.corpus.place import Place, enter
 from securedata.corpus.shared import spawning
 from securedata.errors import AccessDenied, GenerationChanged, NotFound, SecuredataError
 from securedata.format.cobblestone import Buffer
@@ -58,7 +58,7 @@ class Corpus:
         self._lease = lease
         self._storage = lease.storage
         self._options = options
-        self._missing = Missing(self._storage, lambda: lease.open(None))
+        self._missing = Missing(self._storage, lease.open)
         _corpora.add(self)
 
     def __repr__(self) -> str:
@@ -255,7 +255,7 @@ class Corpus:
             as `open_corpus`
         """
         before = self.generation
-        opened, index = load(self._lease, self._options, self._lease.seen)
+        opened, index = load(self._lease, self._options)
         self.index, self.generation = index, opened.head.generation
         self._lease.begin(opened)
         return self.generation != before
@@ -289,8 +289,9 @@ class Corpus:
                 self.index,
                 self._lease.grant,
                 self._lease.place.session,
+                self._lease.seen,
             )
-        return _reopen, (self.reference, self._options, self.generation)
+        return _reopen, (self.reference, self._options, self.generation, self._lease.seen)
 
 
 def _attach(
@@ -302,17 +303,18 @@ def _attach(
     index: Index,
     grant: Grant,
     session: Session | None,
+    seen: Mapping[bytes, Seen],
 ) -> Corpus:
-    lease = HeadLease(reference, enter(reference, session=session), options.ttl, options.kms_wait)
+    lease = _lease(reference, enter(reference, session=session), options, seen)
     lease.take(grant)
     corpus = Corpus.__new__(Corpus)
     corpus._begin(lease, options, corpus_id, pin, generation, index)
     return corpus
 
 
-def _reopen(reference: Reference, options: Options, generation: int) -> Corpus:
-    lease = HeadLease(reference, enter(reference), options.ttl, options.kms_wait)
-    opened, index = load(lease, options, None)
+def _reopen(reference: Reference, options: Options, generation: int, seen: Mapping[bytes, Seen]) -> Corpus:
+    lease = _lease(reference, enter(reference), options, seen)
+    opened, index = load(lease, options)
     if opened.head.generation != generation and not options.refresh:
         index.close()
         raise GenerationChanged(
@@ -322,6 +324,13 @@ def _reopen(reference: Reference, options: Options, generation: int) -> Corpus:
         )
     lease.begin(opened)
     return Corpus(lease, options, opened.head, index)
+
+
+def _lease(reference: Reference, place: Place, options: Options, seen: Mapping[bytes, Seen]) -> HeadLease:
+    """The lease of an opening that goes on in another process. What was accepted by hand is what it has seen."""
+    lease = HeadLease(reference, place, options.ttl, options.kms_wait, seen=seen)
+    lease.by_hand = options.accept_generation is not None
+    return lease
 
 
 _corpora: weakref.WeakSet[Corpus] = weakref.WeakSet()

@@ -1,4 +1,4 @@
-"""What writers on this machine have seen of each corpus, so that an old head put back is refused.
+"""What writers on this machine have seen of each corpus, so that writers and readers refuse an old head put back.
 
 One small file per corpus under $XDG_STATE_HOME/securedata/seen: the generation and the ids of
 superseded corpus keys. It holds no secret.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import threading
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 from securedata.corpus.config import alone, state_dir
 from securedata.corpus.head import Head, Seen
 from securedata.errors import ConfigError
+
+_log = logging.getLogger("securedata")
 
 _ADVICE = "set XDG_STATE_HOME to a folder of yours that can be written"
 
@@ -37,9 +40,26 @@ def recall(corpus_id: bytes) -> Seen | None:
         return None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}; {_ADVICE}") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         text = f"{path} is damaged ({type(error).__name__}); delete it to forget what was seen of corpus {path.stem}"
         raise ConfigError(text) from error
+
+
+_warned: set[Path] = set()
+
+
+def recall_or_warn(corpus_id: bytes) -> Seen | None:
+    """`recall` for readers, whom a file that cannot be read does not stop: one warning for each, then as if none was
+    there. Nothing is written.
+    """
+    try:
+        return recall(corpus_id)
+    except ConfigError as error:
+        path = _path(corpus_id)
+        if path not in _warned:
+            _warned.add(path)
+            _log.warning("%s; an old head of this corpus that was put back may go unnoticed", error)
+        return None
 
 
 def remember(head: Head, reset: bool = False) -> None:

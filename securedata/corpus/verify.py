@@ -20,22 +20,23 @@ import pyarrow.compute as pc
 from securedata.corpus.census import Listing, Named, What, named_now
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
-from securedata.corpus.head import KEY, MAX_SEALED, Head, Seen, TableRef
+from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, TableRef
 from securedata.corpus.lease import HeadLease, or_no_corpus
 from securedata.corpus.leaving import DELAY, due, listed, object_key
 from securedata.corpus.parts import read_table
-from securedata.corpus.place import Place, enter
+from securedata.corpus.place import enter
 from securedata.corpus.report import Finding, PruneReport, Report
 from securedata.corpus.rules import COLUMNS, Rules
-from securedata.corpus.seen import recall
 from securedata.errors import (
     AccessDenied,
     FormatError,
     MalformedManifest,
     NotFound,
+    OlderGeneration,
     PartMissing,
     SecuredataError,
     StorageError,
+    SupersededKey,
     UnknownVersion,
 )
 from securedata.format.cobblestone import Buffer
@@ -58,11 +59,13 @@ def verify(
     storage: Storage | None = None,
     ttl: float = 3600.0,
     kms_wait: float = 600.0,
+    accept_generation: int | None = None,
 ) -> Report:
     """Open everything that the head names, check every row, and account for everything else on storage.
 
     Args:
         threads: how many objects are opened side by side; None: one for each CPU, at most 8.
+        accept_generation: a head of this generation is no finding although this machine has seen a newer one.
 
     Raises:
         NotACorpus, CorpusGone, PinMismatch, NoTrustedKey, KMSDenied, FormatError, ...: the head cannot be opened.
@@ -71,20 +74,21 @@ def verify(
     """
     # a role's session may not list
     reference = reference.as_oneself()
-    return _Verification(reference, enter(reference, storage=storage), ttl, kms_wait).run(
-        threads or min(8, os.cpu_count() or 1), progress
-    )
+    lease = HeadLease(reference, enter(reference, storage=storage), ttl, kms_wait, accept_generation=accept_generation)
+    return _Verification(lease).run(threads or min(8, os.cpu_count() or 1), progress)
 
 
 class _Verification:
-    def __init__(self, reference: Reference, place: Place, ttl: float, kms_wait: float) -> None:
-        self.storage = place.storage
-        self.root = reference.root
-        self.lease = HeadLease(reference, place, ttl, kms_wait)
-        self.opened = self.lease.open(None)
+    def __init__(self, lease: HeadLease) -> None:
+        self.storage = lease.storage
+        self.root = lease.root
+        self.lease = lease
+        self.opened, old = _open(lease)
         self.lease.begin(self.opened)
         self.head = self.opened.head
         self.report = Report(self.root, self.head.corpus_id, str(self.head.pin), self.head.generation)
+        if old is not None:
+            self._find(type(old).__name__, str(old), key=KEY)
         self.named = Named()
         self.readable: list[TableRef] = []
         self.leaving: dict[bytes, list[str]] = {}
@@ -92,7 +96,6 @@ class _Verification:
 
     def run(self, threads: int, progress: Progress | None) -> Report:
         started = time.monotonic()
-        self._check_seen()
         objects, total = self._manifest()
         self._objects(threads, progress or (lambda *_: None), objects, total)
         self._storage()
@@ -114,18 +117,6 @@ class _Verification:
 
     def _version(self) -> str:
         return or_no_corpus(self.lease.reference, self.storage, lambda: self.storage.get_versioned(KEY, MAX_SEALED))[1]
-
-    def _check_seen(self) -> None:
-        """An old head that was put back is authentic; only who has seen a newer one can tell."""
-        seen, head = recall(self.head.corpus_id), self.head
-        if seen and (head.generation < seen.generation or head.key_id in seen.superseded):
-            head = self.lease.open(None).head  # another writer may have committed, and noted it, since it was read
-        if seen and head.key_id in seen.superseded:
-            text = "the head is under a corpus key that a later head replaced: an old head was put back"
-            self._find("SupersededKey", text, key=KEY)
-        elif seen and head.generation < seen.generation:
-            text = f"the head has generation {head.generation}, and this machine has seen {seen.generation}: "
-            self._find("OlderGeneration", text + "an old head was put back", key=KEY)
 
     # ------------------------------------------------------------ manifest
 
@@ -316,10 +307,9 @@ class _Verification:
 
     def _settle(self) -> None:
         """What is missing or unnamed may be so because the corpus moved on meanwhile: look at its head again."""
-        seen = Seen.of(self.head)
         if self._version() == self.opened.version:
             return
-        head, named = named_now(lambda: self.lease.open(seen).head, self.storage)
+        head, named = named_now(lambda: self.lease.open().head, self.storage)
         self.report.changed_to = head.generation
         missing = [one.object_id for one in self.report.findings if one.error == "ObjectMissing"]
         still = named.has_objects(pa.array(missing, pa.binary(16)), packed=True)
@@ -331,6 +321,15 @@ class _Verification:
             and not (one.error == "PartMissing" and one.object_id not in named.tables)
         ]
         self.named.add(named)
+
+
+def _open(lease: HeadLease) -> tuple[OpenedHead, SecuredataError | None]:
+    """The head, though it be older than one that this machine has seen, and then why a reader would refuse it."""
+    try:
+        return lease.open(), None
+    except (OlderGeneration, SupersededKey) as old:
+        lease.disregard_machine()
+        return lease.open(), old
 
 
 def _by_object(table: pa.Table) -> Iterable[list[int]]:

@@ -27,7 +27,7 @@ from securedata.torch.crop import Cut, cut_of, sample_of
 from securedata.torch.decode import Row, decode_object, decode_piece, fetch_piece, piece_of, read_row
 from securedata.torch.replace import Outcome, Replacing, Source
 from securedata.torch.sample import Metadata, Sample
-from securedata.torch.select import Check, Duration, rows_where
+from securedata.torch.select import Check, Duration, for_each, rows_where
 from securedata.torch.stats import Stats, Tally
 
 Target = str | os.PathLike[str] | Reference
@@ -67,6 +67,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
         ttl: float = 3600.0,
         kms_wait: float = 600.0,
         refresh: bool = False,
+        accept_generation: int | Sequence[int | None] | None = None,
     ) -> None:
         """Open one corpus or several, whose rows follow each other in the order given.
 
@@ -90,6 +91,9 @@ class EncryptedAudioDataset(Dataset[Sample]):
             ttl: seconds that the keys may be used before the KMS is asked again.
             kms_wait: seconds that a read waits, after that, for a KMS that is away.
             refresh: whoever unpickles this dataset may open newer rows than it was made from.
+            accept_generation: read a head of this generation, and no other, although this machine has seen a newer one:
+                the corpus is a copy or a backup. It holds for this dataset, its workers and its pickles. For several
+                corpora a list, None for those that are current.
 
         Raises:
             InvalidArgument: options that make no sense; a speaker or split that none of the corpora has.
@@ -105,11 +109,12 @@ class EncryptedAudioDataset(Dataset[Sample]):
         targets = [target] if isinstance(target, (str, os.PathLike, Reference)) else list(target)
         if not targets:
             raise InvalidArgument("a dataset needs at least one corpus")
+        accepted = for_each(len(targets), accept_generation)
         where = rows_where(filter, speaker, split, duration)
         check = Check(speaker, split)
         opened: list[Corpus] = []
         try:
-            for one in targets:
+            for one, accept in zip(targets, accepted, strict=True):
                 opened.append(
                     open_corpus(
                         one,
@@ -120,6 +125,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
                         ttl=ttl,
                         kms_wait=kms_wait,
                         refresh=refresh,
+                        accept_generation=accept,
                         look=check.look if where is not None else None,
                     )
                 )

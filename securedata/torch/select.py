@@ -118,3 +118,20 @@ def _speakers(value: str, known: set[str]) -> str:
     near = any(one.casefold().split() == folded for one in known)
     hint = "one of them differs in upper and lower case or in blanks only; " if near else ""
     return f"no recording there is of that speaker; {hint}{len(known)} are known, and ds.speakers lists them"
+
+
+def for_each(corpora: int, accept_generation: int | Sequence[int | None] | None) -> Sequence[int | None]:
+    """The generation to accept of each corpus.
+
+    Raises:
+        InvalidArgument: not one for each.
+    """
+    if accept_generation is None:
+        return [None] * corpora
+    listed = [accept_generation] if isinstance(accept_generation, int) else list(accept_generation)
+    if len(listed) != corpora:
+        raise InvalidArgument(
+            f"accept_generation= has {len(listed)} generations for {corpora} corpora: give a list in their order, "
+            "with None for those that are current"
+        )
+    return listed

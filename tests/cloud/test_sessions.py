@@ -10,7 +10,7 @@ import pytest
 
 from securedata.access.session import Keys, Session
 from securedata.corpus.commit import Writer
-from securedata.corpus.head import KEY, peek, read_head, seal_head
+from securedata.corpus.head import KEY, peek, seal_head
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.place import RoleCredentials, enter, role_source
 from securedata.corpus.seen import remember
@@ -36,6 +36,7 @@ from tests.cloud.conftest import Become
 from tests.cloud.corpora import Cloud, attempts, deny, keys_in, outcome, session
 from tests.cloud.forward import forward
 from tests.kit import add_clips, clip
+from tests.little import read_head
 from tests.servers import ADMIN, ROLE, TRAINER, WRITER_ROLE, free_port
 
 pytestmark = pytest.mark.xdist_group("servers")

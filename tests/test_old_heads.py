@@ -1,0 +1,359 @@
+"""An old head that was put back is refused by readers: by what this machine, their pickle or they themselves saw."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch.utils.data import DataLoader
+
+import securedata as sd
+from securedata.corpus.config import Reference, state_dir
+from securedata.corpus.export import export
+from securedata.corpus.head import seal_head
+from securedata.corpus.seen import recall, remember
+from securedata.corpus.verify import verify
+from securedata.errors import (
+    AccessDenied,
+    GenerationChanged,
+    InvalidArgument,
+    OlderGeneration,
+    SecuredataError,
+    SupersededKey,
+)
+from securedata.keys.kms import open_all
+from securedata.keys.wraps import wrap_key
+from securedata.storage.base import Buffer
+from securedata.storage.local import LocalStorage
+from securedata.testing.memory import MemoryStorage
+from tests.hooked import Hooked
+from tests.kit import Root, add_clips, clip, make_corpus
+from tests.little import fill, look, make, open_quietly, writer_of
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    """A corpus in a folder, of generation 3; `put_back` gives it the head of generation 2 again."""
+    root = make_corpus(tmp_path, [clip("ann/0.wav", 0.1)])
+    add_clips(root, [clip("ann/1.wav", 0.1, seed=1)])
+    return root
+
+
+def put_back(root: Root) -> None:
+    folder = Path(root)
+    (folder / "head").write_bytes((folder / "head.prev").read_bytes())
+
+
+def state_file(root: Root) -> Path:
+    return state_dir() / "seen" / f"{root.reference.pins[0].corpus_id.hex()}.json"
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on, this is a machine that has written nothing."""
+    return lambda: monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+
+
+@pytest.fixture(params=["pinned", "no pin", "a list of pins"])
+def reference(root: Root, request: pytest.FixtureRequest, tmp_path: Path) -> Reference:
+    """The ways in which a reader knows which corpus it is; the last two only once the head was read."""
+    if request.param == "pinned":
+        return root.reference
+    other = make_corpus(tmp_path / "other", [], "other").reference
+    return replace(root.reference, pins=() if request.param == "no pin" else (*other.pins, *root.reference.pins))
+
+
+# ----------------------------------------------------------------------------------------------- what the machine saw
+
+
+def test_what_this_machine_has_seen_is_refused_and_can_be_accepted_once(root: Root, reference: Reference) -> None:
+    put_back(root)
+    before = state_file(root).read_bytes()
+    with pytest.raises(OlderGeneration, match=r"a copy or a backup of the corpus\?.*--accept-generation 2 ") as caught:
+        open_quietly(reference)
+    assert str(root) in str(caught.value)
+    for wrong in (1, 3):
+        with pytest.raises(InvalidArgument, match=f"generation 2, not {wrong}; nothing accepted"):
+            open_quietly(reference, accept_generation=wrong)
+    with open_quietly(reference, accept_generation=2) as corpus:
+        assert len(corpus) == 1
+        assert not corpus.refresh()
+    with pytest.raises(OlderGeneration):
+        open_quietly(reference)
+    assert state_file(root).read_bytes() == before, "a reader writes nothing"
+
+
+def test_a_machine_that_wrote_nothing_reads_on_and_notes_nothing(
+    root: Root, reference: Reference, elsewhere: Callable[[], None]
+) -> None:
+    put_back(root)
+    elsewhere()
+    with open_quietly(reference) as corpus:
+        assert corpus.generation == 2
+    assert not state_dir().exists()
+
+
+def test_a_dataset_and_export_refuse_it_and_accept_it(root: Root, tmp_path: Path) -> None:
+    put_back(root)
+    for act in (
+        lambda: sd.EncryptedAudioDataset(root),
+        lambda: export(root.reference, tmp_path / "out", allow_plaintext_export=True),
+    ):
+        with pytest.raises(OlderGeneration):
+            act()
+    assert not (tmp_path / "out").exists()
+    with sd.EncryptedAudioDataset(root, accept_generation=2) as ds:
+        assert len(ds) == 1
+    assert export(root.reference, tmp_path / "out", allow_plaintext_export=True, accept_generation=2).written == 1
+
+
+def test_a_dataset_of_several_corpora_accepts_each_by_itself(root: Root, tmp_path: Path) -> None:
+    other = make_corpus(tmp_path, [clip("bob/0.wav", 0.1)], "voice-b")
+    put_back(root)
+    with sd.EncryptedAudioDataset([other, root], accept_generation=[None, 2]) as ds:
+        assert len(ds) == 2
+    for wrong in (2, [2], [2, None]):
+        with pytest.raises(SecuredataError):
+            sd.EncryptedAudioDataset([other, root], accept_generation=wrong)
+
+
+def test_a_copy_on_the_same_machine_is_asked_about(root: Root, tmp_path: Path) -> None:
+    """A clone has the id of its original: what was seen of one holds for the other, unless it is accepted by hand."""
+    storage = LocalStorage(str(root))
+    clone = LocalStorage(str(tmp_path / "clone"))
+    for entry in storage.list():
+        clone.put_new(entry.key, [storage.get(entry.key)])
+    copy = replace(root.reference, root=str(tmp_path / "clone"))
+    assert len(open_quietly(copy)) == 2
+    add_clips(root, [clip("ann/2.wav", 0.1, seed=2)])
+    with pytest.raises(OlderGeneration, match="--accept-generation 3"):
+        open_quietly(copy)
+    assert len(open_quietly(copy, accept_generation=3)) == 2
+    assert len(open_quietly(root.reference)) == 3
+
+
+def test_verify_reports_it_to_the_end_unless_it_is_accepted(root: Root) -> None:
+    put_back(root)
+    report = verify(root.reference)
+    assert [one.error for one in report.findings] == ["OlderGeneration"]
+    assert "--accept-generation 2" in report.findings[0].text
+    assert report.objects_opened == 1
+    assert verify(root.reference, accept_generation=2).ok
+
+
+def rotate(corpus: Reference, place: MemoryStorage) -> None:
+    opened = look(corpus, place)
+    head = opened.head.next(
+        b"w" * 16,
+        key_id=b"n" * 16,
+        superseded=(*opened.head.superseded, opened.head.key_id),
+        wraps=wrap_key(open_all(corpus.kms), b"R" * 32, opened.head.corpus_id),
+    )
+    place.replace("head", seal_head(head, b"R" * 32), opened.version)
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_a_head_under_a_replaced_corpus_key_is_refused_with_its_number(opens: bool) -> None:
+    place = MemoryStorage("memory://corpus")
+    corpus = make(place)
+    fill(writer_of(corpus, place), "a")
+    old = look(corpus, place)
+    rotate(corpus, place)
+    writer_of(corpus, place)  # this machine sees it
+    # somebody who kept the old key can forge a head of a later generation, though perhaps no wrap of that key
+    forged = replace(old.head, generation=99, wraps=old.head.wraps if opens else ())
+    place.objects["head"] = (bytes(seal_head(forged, old.key)), place.clock)
+    text = r"--accept-generation 99 " if opens else r"cannot be accepted, for it does not open \(NoTrustedKey\)"
+    with pytest.raises(SupersededKey, match=rf"a copy or a backup of the corpus\?.*{text}"):
+        open_quietly(corpus, place)
+    assert [one.error for one in verify(corpus, storage=place).findings] == ["SupersededKey"] if opens else True
+
+
+# ---------------------------------------------------------------------------------------------- the file that says so
+
+
+DAMAGED = ["", "{", "[]", "null", '{"generation": "x", "superseded": []}', '{"generation": Infinity, "superseded": []}']
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_a_damaged_state_is_one_warning_for_a_reader(
+    text: str, root: Root, reference: Reference, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_back(root)
+    file = state_file(root)
+    file.write_text(text)
+    with caplog.at_level(logging.WARNING, "securedata"):
+        for _ in range(2):
+            with open_quietly(reference) as corpus:
+                corpus.refresh()
+    [record] = caplog.records
+    assert str(file) in record.getMessage()
+    assert file.read_text() == text
+
+
+def test_a_state_that_cannot_be_read_is_one_warning_for_a_reader(root: Root, caplog: pytest.LogCaptureFixture) -> None:
+    file = state_file(root)
+    file.unlink()
+    file.mkdir()
+    with caplog.at_level(logging.WARNING, "securedata"):
+        for _ in range(2):
+            assert len(open_quietly(root.reference)) == 2
+    [record] = caplog.records
+    assert "cannot be read" in record.getMessage()
+
+
+class _Looked:
+    """How often the state was looked up."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+
+        def counted(corpus_id: bytes) -> Any:
+            self.times += 1
+            return recall(corpus_id)
+
+        monkeypatch.setattr("securedata.corpus.lease.recall_or_warn", counted)
+
+
+def test_the_state_is_read_once_for_each_head(
+    root: Root, reference: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = _Looked(monkeypatch)
+    with open_quietly(reference) as corpus:
+        assert looked.times == 1
+        corpus.read(0)
+        again = pickle.loads(pickle.dumps(corpus))
+        assert looked.times == 2
+        again.close()
+
+
+def test_a_commit_while_a_reader_opens_is_no_old_head(reference: Reference, root: Root) -> None:
+    """The head that is given is noted as outgrown before it is looked at: the reader looks again."""
+    storage = Hooked(LocalStorage(str(root)))
+
+    def commit_once(call: str, key: str) -> None:
+        if (call, key) == ("get_versioned", "head"):
+            storage.after = lambda call, key: None
+            add_clips(root, [clip("ann/2.wav", 0.1, seed=2)])
+
+    storage.after = commit_once
+    with open_quietly(reference, storage) as corpus:
+        assert corpus.generation in (3, 4)  # without one pin the state is known only after the first look
+        assert len(corpus) == corpus.generation - 1
+        storage.after = commit_once
+        corpus.refresh()
+        assert corpus.generation in (4, 5)
+
+
+# ------------------------------------------------------------------------------------ what an opening has seen itself
+
+
+class _Refusing(LocalStorage):
+    """Objects are missing, or refused, which may mean the same."""
+
+    error: type[SecuredataError]
+
+    def get_ranges(self, key: str, ranges: Any) -> list[Buffer]:
+        if key.startswith("objects/"):
+            raise self.error(f"{key} of {self.url}", root=self.url)
+        return list(super().get_ranges(key, ranges))
+
+
+@pytest.mark.parametrize("error", [sd.errors.NotFound, AccessDenied])
+def test_a_missing_object_is_explained_by_no_older_head(
+    root: Root, error: type[SecuredataError], elsewhere: Callable[[], None]
+) -> None:
+    """The older head names other objects, so 'your row was replaced' would be what the attacker wants to be heard."""
+    storage = _Refusing(str(root))
+    storage.error = error
+    elsewhere()
+    with open_quietly(root.reference, storage) as corpus:
+        put_back(root)
+        with pytest.raises(OlderGeneration):
+            corpus.read(0)
+
+
+def test_what_an_explanation_has_seen_counts(root: Root, elsewhere: Callable[[], None]) -> None:
+    elsewhere()
+    with open_quietly(root.reference) as corpus:
+        key = next(entry.key for entry in LocalStorage(str(root)).list("objects/"))
+        (Path(root) / key).unlink()
+        add_clips(root, [clip("ann/2.wav", 0.1, seed=2)])
+        for i in range(2):
+            try:
+                corpus.read(i)
+            except sd.errors.ObjectMissing:  # by a look at generation 4
+                break
+        put_back(root)
+        state_file(root).unlink()
+        with pytest.raises(OlderGeneration, match="4 was seen"):
+            corpus.refresh()
+        with pytest.raises(OlderGeneration, match="4 was seen"):
+            pickle.loads(pickle.dumps(corpus))
+
+
+@pytest.mark.parametrize("refresh", [True, False])
+def test_a_pickle_refuses_what_it_has_outgrown(root: Root, refresh: bool, elsewhere: Callable[[], None]) -> None:
+    with open_quietly(root.reference, refresh=refresh) as corpus:
+        pickled = pickle.dumps(corpus)
+    elsewhere()
+    put_back(root)
+    with pytest.raises(OlderGeneration, match="generation 2, 3 was seen"):
+        pickle.loads(pickled)
+
+
+def test_a_pickle_with_refresh_takes_a_newer_head(root: Root) -> None:
+    pickled = {refresh: pickle.dumps(open_quietly(root.reference, refresh=refresh)) for refresh in (True, False)}
+    add_clips(root, [clip("ann/2.wav", 0.1, seed=2)])
+    assert len(pickle.loads(pickled[True])) == 3
+    with pytest.raises(GenerationChanged):
+        pickle.loads(pickled[False])
+
+
+def test_what_was_accepted_holds_for_pickles_and_their_refresh(root: Root) -> None:
+    put_back(root)
+    with open_quietly(root.reference, accept_generation=2, refresh=True) as corpus:
+        pickled = pickle.dumps(corpus)
+    again = pickle.loads(pickled)
+    assert (again.generation, again.refresh()) == (2, False)
+    assert pickle.loads(pickle.dumps(again)).generation == 2
+    writer_of(root.reference, accept_generation=2).commit(settings={"x": 1})
+    assert again.refresh()
+    put_back(root)
+    with pytest.raises(OlderGeneration, match="generation 2, 3 was seen"):
+        again.refresh()
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_know_what_their_parent_has_seen(root: Root, start: str, elsewhere: Callable[[], None]) -> None:
+    """Their grant ends at once, so that the first read of each renews it."""
+    elsewhere()
+    with sd.EncryptedAudioDataset(root, ttl=0.05, kms_wait=0.0) as ds:
+        loader = DataLoader(ds, batch_size=1, num_workers=1, multiprocessing_context=start)
+        put_back(root)
+        time.sleep(0.1)
+        with pytest.raises(OlderGeneration):
+            list(loader)
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_workers_of_an_accepted_corpus_renew(root: Root, start: str) -> None:
+    put_back(root)
+    with sd.EncryptedAudioDataset(root, ttl=0.05, kms_wait=0.0, accept_generation=2) as ds:
+        loader = DataLoader(ds, batch_size=1, num_workers=1, multiprocessing_context=start)
+        for _ in range(2):
+            assert len(list(loader)) == 1
+
+
+def test_the_state_of_another_corpus_does_not_matter(root: Root, tmp_path: Path) -> None:
+    other = make_corpus(tmp_path, [], "voice-b")
+    remember(replace(look(other.reference).head, generation=99))
+    with open_quietly(replace(root.reference, pins=(*other.reference.pins, *root.reference.pins))) as corpus:
+        assert corpus.generation == 3
+        assert corpus.reference.pins == root.reference.pins, "what was opened is pinned from here on"
