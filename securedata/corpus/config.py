@@ -46,18 +46,28 @@ class Reference:
         options = {key: value for key, value in self.options.items() if key != "role"}
         return Reference(self.root, self.name, self.kms, self.pins, options)
 
-    def require_pin(self) -> None:
-        """Called before the first call of whoever writes.
+    def require_pin(self) -> Pin:
+        """The pin of the corpus, of which there must be one. Called before the first call of a writer, or for a role.
+
+        With several, the root could be swapped for another corpus of the same person, and nobody would notice.
 
         Raises:
             PinRequired
         """
         if not self.pins:
             raise PinRequired(
-                f"writing to {self.root} needs the pin of the corpus, so that a swapped one is noticed: give pin=, "
-                "--pin, SECUREDATA_PIN or the config entry; 'securedata info' prints it",
+                f"writing to {self.root}, or a role's session for it, needs the pin of the corpus, so that a swapped "
+                "one is noticed: give pin=, --pin, SECUREDATA_PIN or the config entry; 'securedata info' prints it",
                 root=self.root,
             )
+        if len(set(self.pins)) > 1:
+            raise PinRequired(
+                f"{len(set(self.pins))} pins are given for {self.root}, and writing to it, or a role's session for it, "
+                "needs the one of this corpus: write an entry for each root into the config file, each with its pin, "
+                "as 'securedata info ROOT --config' prints it, or give the one as pin= or --pin",
+                root=self.root,
+            )
+        return self.pins[0]
 
 
 def resolve(

@@ -75,7 +75,7 @@ def _create(root: str, kms: Sequence[str], name: str | None, single_writer: bool
     place = enter(reference.as_oneself(), storage=storage)
     place.storage.check_writable(single_writer)
     _refuse_full(place.storage, root)
-    if known and known.pins and recall(known.pins[0].corpus_id) and not interrupted(known):
+    if known and known.pins and any(recall(pin.corpus_id) for pin in known.pins) and not interrupted(known):
         raise CorpusGone(
             f"the corpus {name!r} was at {root} and is gone: restore it from a backup, "
             "or remove its entry from the config file to begin anew",

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from securedata.access.policy import policy_text, session_policy
 from securedata.access.session import Keys, RoleSource, Session, profile_keys
 from securedata.corpus.config import Reference
-from securedata.errors import PinRequired
 from securedata.keys.kms import KMS, open_all
 from securedata.storage.base import Storage
 from securedata.storage.registry import open_storage
@@ -87,7 +86,7 @@ def enter(
         storage: in place of the one that the root names.
 
     Raises:
-        PinRequired: a role without a pin: the policy is cut to the corpus id that the pin says.
+        PinRequired: a role without one pin: the policy is cut to the corpus id that it says.
         InvalidArgument, InvalidKMSURI
     """
     trusted = open_all(reference.kms)
@@ -110,17 +109,12 @@ def role_source(reference: Reference, write: bool = False) -> RoleSource:
     Raises:
         PinRequired, InvalidArgument
     """
-    if not reference.pins:
-        raise PinRequired(
-            f"a session for {reference.root} is cut to the corpus that the pin names: give pin=, --pin, SECUREDATA_PIN "
-            "or the config entry; 'securedata info' prints it",
-            root=reference.root,
-        )
+    pin = reference.require_pin()  # the policy is cut to the corpus that it names
     options = reference.options
     arns = [uri.removeprefix(_AWS) for uri in reference.kms if uri.startswith(_AWS)]
     partition = options["role"].split(":")[1:2]
     policy = session_policy(
-        reference.root, reference.pins[0].corpus_id, arns, write=write, partition=partition[0] if partition else "aws"
+        reference.root, pin.corpus_id, arns, write=write, partition=partition[0] if partition else "aws"
     )
     return RoleSource(
         options["role"],
