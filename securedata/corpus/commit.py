@@ -80,15 +80,13 @@ class Writer:
 
     def put_object(self, pieces: Iterable[Buffer]) -> Put:
         """Seal pieces of plaintext into a new object and store it, checked; raises as `putting`, and KeysExpired."""
-        self._heads.check()
-        put = put_object(self.storage, self.corpus_id, pieces)
+        put = put_object(self.storage, self.corpus_id, self._heads.guard(pieces))
         self._uncommitted.add(put)
         return put
 
     def put_objects(self, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
         """Seal whole plaintexts, each into a new object, and store them side by side; raises as `put_object`."""
-        self._heads.check()
-        for at, put in put_objects(self.storage, self.corpus_id, plains):
+        for at, put in put_objects(self.storage, self.corpus_id, self._heads.guard(plains)):
             self._uncommitted.add(put)
             yield at, put
 
@@ -221,4 +219,5 @@ class Writer:
             PartMissing: it is not there; the head may have been replaced meanwhile.
             FormatError, MalformedManifest, StorageError
         """
+        self._heads.check()
         return self._live.load(part, columns)

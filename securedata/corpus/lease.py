@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -163,6 +163,13 @@ class HeadLease:
         """
         assert self._lease is not None
         self._lease.check()
+
+    def guard(self, items: Iterable[_T]) -> Iterator[_T]:
+        """The same items, each after a `check`: of work that may go on for hours."""
+        self.check()
+        for item in items:
+            self.check()
+            yield item
 
     def hand_over(self) -> None:
         """Called before new workers start, which take over the grant."""

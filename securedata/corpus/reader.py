@@ -30,6 +30,8 @@ from securedata.format.ranges import open_range
 from securedata.format.sealed import Expect, open_into, open_whole
 from securedata.keys.grant import Grant
 
+_SOON = 0.01  # seconds that a fetch may take before the grant is looked at once more
+
 
 class Corpus:
     """An opened corpus: its rows, and the right to read their objects for a while.
@@ -174,7 +176,8 @@ class Corpus:
     ) -> Iterator[tuple[int, bytearray | SecuredataError]]:
         """Fetch pieces of many rows side by side; each is decrypted as it lands, and yielded with its position.
 
-        What has landed together is decrypted together, before the first of it is yielded.
+        What has landed together is decrypted together, before the first of it is yielded, and only while the keys hold:
+        they are renewed as the iteration goes on.
 
         Args:
             pieces: what of which rows.
@@ -184,14 +187,16 @@ class Corpus:
             The position in `pieces`, and the plaintext, or the error that reading this piece raised.
 
         Raises:
-            KeysExpired, KMSDenied, ...: nothing can be read.
+            KeysExpired, KMSDenied, ...: nothing can be read, or nothing more.
         """
         self.check_access()
         index, storage = self.index, self._storage
         batch = Batch(pieces, index, self._expect)
         begun = time.perf_counter(), storage.waited()
         for group in storage.get_landed(batch.wanted, in_flight):
-            opening = self._count_fetch(*begun)
+            self._count_fetch(*begun)
+            self.check_access()  # a slow consumer or a slow storage may have outlasted the grant since the last group
+            opening = time.perf_counter()
             opened = batch.open(group)
             self.counters.seconds_decrypt += time.perf_counter() - opening
             for at, outcome in opened:
@@ -237,14 +242,17 @@ class Corpus:
             key, base = storage_key("pack", location.pack), location.offset or 0
         begun = time.perf_counter(), self._storage.waited()
         try:
-            return self._storage.get_ranges(key, [(base + offset, length) for offset, length in ranges])
+            fetched = self._storage.get_ranges(key, [(base + offset, length) for offset, length in ranges])
         except (NotFound, AccessDenied) as error:
             better = self._explained(index, i, error)
             if better is error:
                 raise
             raise better from error
         finally:
-            self._count_fetch(*begun)
+            ended = self._count_fetch(*begun)
+        if ended - begun[0] > _SOON:  # what took so long may have outlasted the grant, and is not opened after it
+            self.check_access()
+        return fetched
 
     # ------------------------------------------------------------ keep
 

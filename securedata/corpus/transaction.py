@@ -116,9 +116,12 @@ class Transaction(Generic[T]):
 
     def run(self) -> T:
         """Replace the head by what the change makes of it. Raises as `Writer.transact`."""
-        self._heads.check()
         while self.tries < _TRIES:
             self.tries += 1
+            if (
+                not self.in_doubt
+            ):  # the tries of a commit can take minutes; what became of one that was sent comes first
+                self._heads.check()
             opened = self._look()
             if opened is None:
                 continue

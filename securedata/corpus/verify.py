@@ -208,6 +208,7 @@ class _Verification:
         """Objects of each part, as the rows that share them: a few at a time, by number and by bytes."""
         for part in self.readable:
             try:
+                self.lease.check()
                 table = read_table(self.storage, self.head.corpus_id, part, COLUMNS)
             except (FormatError, MalformedManifest, StorageError) as error:  # it could be read a moment ago
                 self._part_failed(part, error)
@@ -261,6 +262,7 @@ class _Verification:
             self.lease.check()
             wanted = min(_PIECE, end - at)
             piece = self.storage.get_ranges(key, [(at, wanted)])[0]
+            self.lease.check()  # again: it may have taken long to come
             yield piece
             if len(piece) < wanted:
                 return
