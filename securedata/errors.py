@@ -38,6 +38,7 @@ SecuredataError
 │   ├── GenerationChanged       a pickle from another generation of the corpus
 │   ├── Conflict                other content under a path that is taken
 │   ├── CommitRace              other writers kept winning
+│   ├── CorpusBusy              another process kept the lock of a local root
 │   ├── OutcomeUnknown          a lost answer that can no longer be resolved
 │   ├── NoSuchPath              no such row (also a FileNotFoundError)
 │   ├── IsAFolder               a folder where a file was wanted (also an IsADirectoryError)
@@ -46,6 +47,7 @@ SecuredataError
 │   ├── NotFound                (also a FileNotFoundError)
 │   ├── AlreadyExists
 │   ├── PreconditionFailed      a conditional put that lost
+│   ├── NotAFile                a link, FIFO, device or folder where a file belongs
 │   ├── AccessDenied            refused, or missing where a session may not list
 │   ├── SessionExpired          the storage session expired or was revoked, and could not be renewed
 │   ├── StorageUnreachable      did not answer, or failed underneath
@@ -236,8 +238,12 @@ class CommitRace(CorpusError):
     """Other writers replaced the head again and again; nothing was committed."""
 
 
+class CorpusBusy(CorpusError):
+    """Another process kept the lock of a local root for too long; nothing was committed."""
+
+
 class OutcomeUnknown(CorpusError):
-    """A lost answer that can no longer be resolved: the commit may or may not have happened."""
+    """A lost answer that can no longer be resolved: the commit may or may not have happened, or may not last."""
 
 
 class NoSuchPath(CorpusError, FileNotFoundError):
@@ -262,6 +268,10 @@ class NotFound(StorageError, FileNotFoundError):
 
 class AlreadyExists(StorageError):
     """A key that was to be new exists."""
+
+
+class NotAFile(StorageError):
+    """Below a local root a link, FIFO, socket, device or folder lies where a file belongs; it was not opened."""
 
 
 class PreconditionFailed(StorageError):

@@ -25,6 +25,10 @@ class Hooked(Storage):
         self.after = after
         self.calls: list[tuple[str, str]] = []
 
+    @property
+    def lost(self) -> int:  # type: ignore[override]  # of the storage behind it
+        return self.inner.lost
+
     def get(self, key: str, limit: int | None = None) -> Buffer:
         self._before("get", key)
         result = self.inner.get(key, limit)

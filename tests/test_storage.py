@@ -20,9 +20,10 @@ from securedata.errors import (  # noqa: E402 - after the rewrite is asked for
     StorageUnreachable,
     UnsafeStorage,
 )
-from securedata.storage import local  # noqa: E402 - as above
-from securedata.storage.base import Storage  # noqa: E402 - as above
-from securedata.storage.local import LOCK, LocalStorage  # noqa: E402 - as above
+from securedata.storage import batch, beneath, mounts  # noqa: E402 - as above
+from securedata.storage.base import Storage, Wanted  # noqa: E402 - as above
+from securedata.storage.local import LocalStorage  # noqa: E402 - as above
+from securedata.storage.lock import LOCK  # noqa: E402 - as above
 from securedata.storage.registry import open_storage  # noqa: E402 - as above
 from securedata.testing.memory import MemoryStorage  # noqa: E402 - as above
 from securedata.testing.storage import OBJECT, OTHER, PART, StorageContract, raised  # noqa: E402 - as above
@@ -140,46 +141,54 @@ def test_a_held_lock_keeps_others_out(tmp_path: Path) -> None:
     assert storage.get("head") == b"two"
 
 
+class Flushed:
+    """The files and folders that were flushed, by their paths in a root, and the renames, in order."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self._events: list[int | str] = []
+        fsync, rename, syncfs = os.fsync, os.rename, batch._syncfs
+        monkeypatch.setattr(os, "fsync", lambda fd: (self._events.append(os.fstat(fd).st_ino), fsync(fd)))
+        monkeypatch.setattr(
+            os, "rename", lambda a, b, **at: (self._events.append(f"rename to {b}"), rename(a, b, **at))
+        )
+        monkeypatch.setattr(batch, "_syncfs", lambda fd: (self._events.append("syncfs"), syncfs(fd)))
+
+    def take(self) -> list[str]:
+        paths = {path.stat().st_ino: f"/{path.relative_to(self.root)}" for path in self.root.rglob("*")}
+        paths[self.root.stat().st_ino] = "/"
+        events, self._events = self._events, []
+        return [event if isinstance(event, str) else f"fsync {paths[event]}" for event in events]
+
+
 @pytest.mark.parametrize("objects", [2, 100])
+@pytest.mark.parametrize("syncfs", [True, False])
 def test_objects_are_durable_before_the_head_that_names_them(
-    objects: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    objects: int, syncfs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    events: list[str] = []
-    names: dict[int, str] = {}
-    real = {name: getattr(os, name) for name in ("open", "fsync", "rename", "link")}
-
-    def opened(path: object, flags: int, *rest: object, **named: object) -> int:
-        fd: int = real["open"](path, flags, *rest, **named)
-        names[fd] = str(path).removeprefix(str(tmp_path)) or "/"
-        return fd
-
-    monkeypatch.setattr(local.os, "open", opened)
-    monkeypatch.setattr(local.os, "fsync", lambda fd: (events.append(f"fsync {names[fd]}"), real["fsync"](fd)))
-    monkeypatch.setattr(
-        local.os, "rename", lambda a, b: (events.append(f"rename {Path(a).name} {Path(b).name}"), real["rename"](a, b))
-    )
-    syncfs = local._syncfs
-    monkeypatch.setattr(local, "_syncfs", lambda path: (events.append("syncfs"), syncfs(path))[1])
+    monkeypatch.setattr(batch, "SYNCFS", syncfs)
     storage = LocalStorage(str(tmp_path))
     storage.replace("head", b"one", None)
+    flushed = Flushed(tmp_path, monkeypatch)
     keys = [f"{OBJECT[:-2]}{number:02x}" for number in range(objects)]
     for key in keys:
         storage.put_new(key, [b"x"])
-    assert not [event for event in events if "objects" in event], "nobody waits for a disk object by object"
-    events.clear()
+    at_once = flushed.take()
+    assert not at_once or not syncfs, "nobody waits for a disk object by object, where it is not needed"
     storage.make_durable()
-    if objects == 2:
+    events = at_once + flushed.take()
+    if objects == 2 or not syncfs:
         wanted = {f"fsync /{key}" for key in keys} | {"fsync /objects/3f", "fsync /objects", "fsync /"}
-        assert wanted <= set(events)
+        assert set(events) == wanted
         files = [events.index(f"fsync /{key}") for key in keys]
         assert max(files) < events.index("fsync /objects/3f"), "a folder after the files whose names it holds"
+        assert events.index("fsync /objects/3f") < events.index("fsync /objects") < events.index("fsync /")
     else:
         assert events == ["syncfs"]
-    events.clear()
     storage.make_durable()
-    assert events == []
+    assert flushed.take() == []
     storage.replace("head", b"two", storage.get_versioned("head")[1])
-    assert events == ["fsync /head.prev", "fsync /head.tmp", "rename head.tmp head", "fsync /"]
+    assert flushed.take() == ["fsync /head.prev", "rename to head.prev", "fsync /head", "rename to head", "fsync /"]
 
 
 def test_a_put_that_is_killed_leaves_nothing_under_its_key(tmp_path: Path) -> None:
@@ -226,38 +235,25 @@ def test_a_disk_s_errors_are_ours(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(local.os, "open", fail)
+        patch.setattr(beneath.Root, "_open", fail)
+        patch.setattr(beneath, "_syscall", lambda *_: -1)
         for call in (
             lambda: storage.get(OBJECT),
             lambda: storage.get_ranges(OBJECT, [(0, 1)]),
             lambda: storage.put_new(OBJECT, [b"x"]),
             lambda: storage.replace("head", b"two", version),
-            lambda: storage.now(),
+            *([] if number == errno.ENOENT else [lambda: storage.now()]),  # a lock that is missing is made
         ):
             caught = raised(error, call)
             assert str(tmp_path) in str(caught)
+        assert [type(got) for _, got in storage.get_many([Wanted(OBJECT, 0, 1)], 100)] == [error]
     with monkeypatch.context() as patch:
-        patch.setattr(local, "_write", fail)
+        patch.setattr(os, "write", fail)
         raised(error, lambda: storage.put_new(OBJECT, [b"x"]))
         raised(error, lambda: storage.replace("head", b"two", version))
     assert storage.get("head") == b"one"
     assert list(storage.list("objects/")) == []
-
-
-def test_a_disk_that_fails_while_it_flushes_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    storage = LocalStorage(str(tmp_path))
-    storage.put_new(OBJECT, [b"x"])
-    flushed = []
-
-    def fail(fd: int) -> None:
-        raise OSError(errno.EIO, "failed")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(local.os, "fsync", fail)
-        raised(StorageUnreachable, storage.make_durable)
-    monkeypatch.setattr(local.os, "fsync", flushed.append)
-    storage.make_durable()
-    assert flushed
+    assert {path.name for path in tmp_path.iterdir()} <= {"head", LOCK, "objects"}, "no temporary stays"
 
 
 def test_a_file_in_the_place_of_the_root_is_no_corpus(tmp_path: Path) -> None:
@@ -306,8 +302,8 @@ def test_network_file_systems_are_refused_for_writing(
 ) -> None:
     table = tmp_path / "mountinfo"
     table.write_text(MOUNTS)
-    monkeypatch.setattr(local, "Path", lambda _: table)
-    assert local._file_system(path) == kind
+    monkeypatch.setattr(mounts, "Path", lambda _: table)
+    assert mounts.file_system(path) == kind
     storage = LocalStorage(path)
     if kind.startswith(("nfs", "fuse")):
         with pytest.raises(UnsafeStorage, match="--single-writer"):
@@ -318,5 +314,5 @@ def test_network_file_systems_are_refused_for_writing(
 
 
 def test_this_machine_s_mounts_can_be_read(tmp_path: Path) -> None:
-    assert local._file_system(str(tmp_path))
+    assert mounts.file_system(str(tmp_path))
     assert PART != OTHER

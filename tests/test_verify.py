@@ -12,7 +12,7 @@ import pytest
 from securedata.corpus.head import KEY, Tombstone
 from securedata.corpus.leaving import listed, object_key
 from securedata.corpus.seen import remember
-from securedata.corpus.verify import verify
+from securedata.corpus.verify import prune, verify
 from securedata.errors import (
     CorpusGone,
     KMSDenied,
@@ -342,6 +342,9 @@ def test_a_packed_object_that_also_lies_alone_is_an_orphan(made: Made) -> None:
         f"objects/ab/cd{'0' * 30}",
         "manifest/x",
         "objects/x.tmp-1",
+        ".tmp-notes",
+        "notes.tmp-1",
+        "head.tmp.txt",
         "heads",
         f"packs/{'A' * 32}",
     ],
@@ -354,9 +357,33 @@ def test_a_foreign_file_is_a_finding_from_the_start(made: Made, key: str) -> Non
 
 
 def test_head_files_lock_and_audit_log_are_ours(made: Made) -> None:
-    for key in ("head.prev", "head.tmp", ".lock", "audit/2026/checkpoint"):
+    for key in ("head.prev", ".lock", "audit/2026/checkpoint"):
         made[1].put_new(key, [b"?"])
     made[1].clock += 9 * DAY
+    assert check(made).ok
+
+
+TEMPORARIES = (
+    "head.tmp",
+    "head.tmp-0123456789abcdef",
+    "head.prev.tmp-0123456789abcdef",
+    ".tmp-probe-0123456789abcdef",
+    f"manifest/{'a' * 32}.tmp-0123456789abcdef",
+    f"objects/ab/ab{'0' * 30}.tmp-4242-140000",
+)
+
+
+def test_what_a_killed_writer_had_under_way_is_found_and_pruned_after_a_day(made: Made) -> None:
+    for key in TEMPORARIES:
+        made[1].put_new(key, [b"half"])
+    report = check(made)
+    assert (report.ok, report.in_flight) == (True, len(TEMPORARIES))
+    assert not prune(made[2]).deleted
+    made[1].clock += DAY + 1
+    report = check(made)
+    assert {one.key for one in report.findings} == set(TEMPORARIES)
+    assert set(errors(report)) == {"OldTemporary"}
+    assert prune(made[2]).deleted == set(TEMPORARIES)
     assert check(made).ok
 
 

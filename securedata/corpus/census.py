@@ -18,13 +18,15 @@ from securedata.corpus.head import KEY, Head, TableRef
 from securedata.corpus.leaving import listed, object_key
 from securedata.corpus.parts import read_table
 from securedata.errors import NotFound, PartMissing
+from securedata.files import TEMPORARY
 from securedata.storage.base import Entry, Storage
 
 _ID = 16
 _IDS = pa.binary(_ID)
-_HEADS = frozenset((KEY, f"{KEY}.prev", f"{KEY}.tmp", ".lock"))
+_HEADS = (KEY, f"{KEY}.prev")
+_OURS = frozenset((*_HEADS, ".lock"))
+_TEMPORARIES = re.compile(rf"{KEY}\.tmp|\.tmp-probe-[0-9a-f]{{16}}")  # of a head at first, and of the probe of a server
 _AUDIT = "audit/"
-_TEMPORARY = ".tmp-"  # what a storage writes beside a key before the key is there
 _PATTERNS = (
     re.compile(r"objects/([0-9a-f]{2})/(?P<id>\1[0-9a-f]{30})"),
     re.compile(r"manifest/(?P<id>[0-9a-f]{32})"),
@@ -48,10 +50,11 @@ def classify(key: str) -> tuple[What, bytes]:
     for what, pattern in zip((What.OBJECT, What.TABLE, What.PACK), _PATTERNS, strict=True):
         if match := pattern.fullmatch(key):
             return what, bytes.fromhex(match["id"])
-    if key in _HEADS or key.startswith(_AUDIT):
+    if key in _OURS or key.startswith(_AUDIT):
         return What.OURS, b""
-    base, mark, _ = key.partition(_TEMPORARY)
-    if mark and any(pattern.fullmatch(base) for pattern in _PATTERNS):
+    base, mark, _ = key.partition(TEMPORARY)
+    ours = base in _HEADS or any(pattern.fullmatch(base) for pattern in _PATTERNS)
+    if (mark and ours) or _TEMPORARIES.fullmatch(key):
         return What.TEMPORARY, b""
     return What.FOREIGN, b""
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from securedata.corpus.census import What, classify
 from securedata.corpus.config import (
     Reference,
     alone,
@@ -116,7 +117,7 @@ def interrupted(reference: Reference) -> bool:
 
 def _refuse_full(storage: Storage, root: str) -> None:
     for entry in storage.list():
-        if entry.key == f"{KEY}.tmp":  # of an init that was killed
+        if "/" not in entry.key and classify(entry.key)[0] is What.TEMPORARY:  # of an init that was killed
             continue
         what = "a corpus" if entry.key == KEY else f"something already ({entry.key})"
         raise CorpusExists(

@@ -15,6 +15,10 @@ LANDED = 512 * 1024
 """Bytes that `Storage.get_landed` hands over together."""
 
 
+MAX_REPLACED = 128 * 1024 * 1024
+"""Bytes, at most, of what `replace` replaces: twice what a head may have, and what `replace` reads of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One stored key, as a listing shows it.
@@ -58,6 +62,9 @@ class Storage(ABC):
 
     together: int = 1
     """Objects that `put_many` puts side by side."""
+
+    lost: int = 0
+    """How often `make_durable` has failed, or what was put was lost otherwise: what was put before does not count."""
 
     @abstractmethod
     def get(self, key: str, limit: int | None = None) -> Buffer:
@@ -144,11 +151,18 @@ class Storage(ABC):
         Raises:
             PreconditionFailed: it is not; nothing was written.
             AccessDenied, StorageUnreachable: the outcome is unknown to the caller.
+            OutcomeUnknown: it was replaced, and might not survive a power cut.
+            CorpusBusy: another process kept its lock.
         """
 
     @abstractmethod
     def make_durable(self) -> None:
-        """Everything that this instance has put survives a power cut once this returns."""
+        """Everything that this instance has put survives a power cut once this returns.
+
+        Raises:
+            StorageUnreachable: nothing of what was put since the last call counts as stored, and `lost` is one more;
+                what the caller still needs it puts again, under new keys.
+        """
 
     @abstractmethod
     def list(self, prefix: str = "") -> Iterator[Entry]:

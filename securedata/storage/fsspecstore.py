@@ -29,7 +29,7 @@ from securedata.errors import (
     StorageUnreachable,
     UnsafeStorage,
 )
-from securedata.storage.base import Buffer, Entry, Storage, Wanted
+from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
 
 CLOCK = ".clock"
 _IN_MEMORY = 16 * 1024 * 1024
@@ -166,9 +166,11 @@ class FsspecStorage(Storage):
         with self._mapped(key):
             fs, path = self._at(key)
             try:
-                current = fs.cat_file(path)
+                current = self._range(key, 0, MAX_REPLACED + 1)
             except FileNotFoundError:
                 current = None
+            if current is not None and len(current) > MAX_REPLACED:  # nobody has read it with this version
+                raise PreconditionFailed(f"{key} of {self.url} changed: it is larger than any head", root=self.url)
             if (None if current is None else _version(current)) != version:
                 raise PreconditionFailed(f"{key} of {self.url} changed since it was read", root=self.url)
             self._make_folder(key)

@@ -1,21 +1,20 @@
 """Storage on a local disk: read by position, written once, committed under a lock.
 
-Durability: `put_new` writes a temporary file beside its key and links it into place, so a key is
-whole or absent; `make_durable` flushes; `replace` follows the order head.prev, head.tmp, fsync,
-rename, fsync of the directory, under a flock on `.lock`, a file that is never renamed or deleted (a
-lock on a file that is renamed over can be held twice).
+Below the root nothing is followed (`beneath`): keys are opened, linked, renamed and listed relative to descriptors.
+
+Durability: `put_new` writes a temporary file beside its key and links it into place, so a key is whole or absent;
+`make_durable` flushes, and what it fails to flush is lost (`batch`); `replace` follows the order head.prev, a temporary
+of the new head, fsync, rename, fsync of the directory, under a `lock`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
-import fcntl
 import hashlib
 import os
-import sys
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -24,17 +23,22 @@ from securedata.errors import (
     AlreadyExists,
     InvalidArgument,
     LimitExceeded,
+    NotAFile,
     NotFound,
+    OutcomeUnknown,
     PreconditionFailed,
     SecuredataError,
     StorageUnreachable,
     UnsafeStorage,
 )
-from securedata.storage.base import Buffer, Entry, Storage
+from securedata.files import NEW, fsync_folder, temporary_name, write_all, write_durable
+from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
+from securedata.storage.batch import Batch
+from securedata.storage.beneath import NotRegular, Root
+from securedata.storage.lock import LOCK, locked, open_lock
+from securedata.storage.mounts import file_system
 
-LOCK = ".lock"
-TEMPORARY = ".tmp-"
-_MANY = 64
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
 # Where flock, rename and link are not what they are on a local disk, or not for all clients.
 _REMOTE = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse", "virtiofs")
@@ -48,153 +52,237 @@ class LocalStorage(Storage):
             raise InvalidArgument("an empty path is no root")
         self.path = os.path.abspath(os.path.expanduser(path))
         self.url = self.path
-        self._pending: set[str] = set()
-        self._lock = threading.Lock()
+        self._fresh_process()
+        _live.add(self)
 
     def __repr__(self) -> str:
         return f"LocalStorage({self.path!r})"
 
+    def _fresh_process(self) -> None:
+        """Descriptors and what waits to be flushed belong to the process that opened them."""
+        self._root: Root | None = None
+        self._batch: Batch | None = None
+        self._lock = threading.Lock()
+
     # ------------------------------------------------------------ read
 
     def get(self, key: str, limit: int | None = None) -> bytes:
-        try:
-            fd = os.open(f"{self.path}/{key}", os.O_RDONLY | os.O_CLOEXEC)
+        with self._mapped(key):
+            fd, size = self._at().read(key)
             try:
-                size = os.fstat(fd).st_size
                 if limit is None or size <= limit:
                     return _pread(fd, size, 0)
             finally:
                 os.close(fd)
-        except OSError as error:
-            raise self._error(key, error) from error
         raise LimitExceeded(f"{key} of {self.url} has {size} bytes, at most {limit} are allowed", root=self.url)
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         try:
-            fd = os.open(f"{self.path}/{key}", os.O_RDONLY | os.O_CLOEXEC)
+            fd, size = self._open(key)
             try:
                 # a row may claim any length: no more is allocated than there is
-                size = os.fstat(fd).st_size
                 return [_pread(fd, max(0, min(length, size - offset)), min(offset, size)) for offset, length in ranges]
             finally:
                 os.close(fd)
         except OSError as error:
             raise self._error(key, error) from error
 
+    def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+        """As `Storage.get_many`."""
+        for at, (key, offset, length, _) in enumerate(wanted):
+            try:
+                fd, size = self._open(key)
+                try:
+                    got: Buffer | SecuredataError = _pread(fd, max(0, min(length, size - offset)), min(offset, size))
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                got = self._error(key, error)
+                got.__cause__ = error
+            yield at, got
+
     def get_versioned(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
         data = self.get(key, limit)
         return data, _version(data)
 
+    def _at(self) -> Root:
+        """The root, opened again where another folder has its path by now."""
+        root = self._root
+        if root is None or not root.is_at(self.path):
+            root = self._root = Root(self.path)
+        return root
+
+    def _open(self, key: str) -> tuple[int, int]:
+        """An object's descriptor and size, without a look at the root's path: who opens a head has looked."""
+        root = self._root or self._at()
+        try:
+            return root.read(key)
+        except OSError as error:
+            if error.errno not in _GONE or root is (there := self._at()):
+                raise
+            return there.read(key)
+
     # ------------------------------------------------------------ write
 
     def put_new(self, key: str, pieces: Iterable[Buffer]) -> float:
-        target = f"{self.path}/{key}"
-        folder = os.path.dirname(target)
-        temporary = f"{target}{TEMPORARY}{os.getpid()}-{threading.get_ident()}"
-        with self._mapped(key):
-            os.makedirs(folder, exist_ok=True)
-            fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
-        try:
+        folder, _, name = key.rpartition("/")
+        temporary = temporary_name(name)
+        with contextlib.ExitStack() as stack:
+            with self._mapped(key):
+                root = self._made()
+                at = stack.enter_context(root.folder(folder, make=True))
+                with self._lock:
+                    batch = self._batch_of(root)
+                    batch.watch(at)
+                fd = os.open(temporary, NEW, 0o666, dir_fd=at)
             try:
-                for piece in pieces:  # not mapped: a source that cannot be read is no storage that cannot be written
+                try:
+                    for piece in pieces:  # not mapped: a source may fail, and storage has not
+                        with self._mapped(key):
+                            write_all(fd, piece)
                     with self._mapped(key):
-                        _write(fd, piece)
+                        stored = os.fstat(fd).st_mtime_ns / 1e9
+                        os.link(temporary, name, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+                finally:
+                    with self._mapped(key), contextlib.suppress(FileNotFoundError):
+                        os.unlink(temporary, dir_fd=at)
                 with self._mapped(key):
-                    time = os.fstat(fd).st_mtime_ns / 1e9
+                    self._add(root, batch, key, fd)
             finally:
-                os.close(fd)
-            with self._mapped(key):
-                os.link(temporary, target)
-        finally:
-            with self._mapped(key):
-                os.unlink(temporary)
+                with self._mapped(key):
+                    os.close(fd)
+        return stored
+
+    def _batch_of(self, root: Root) -> Batch:
+        """The batch under way; the lock is held."""
+        batch = self._batch
+        if batch is not None and batch.root is not root:  # it went to a folder where nobody will look for it
+            self.lost += 1
+            batch = None
+        if batch is None:
+            batch = self._batch = Batch(root)
+        return batch
+
+    def _add(self, root: Root, batch: Batch, key: str, fd: int) -> None:
+        """Note a file that was put, to be flushed; or flush it now."""
         with self._lock:
-            self._pending.add(target)
-        return time
+            if self._batch is batch and batch.add(key, fd):
+                return
+        # The batch has no room, or was flushed while the file was written, and a write that failed was told then: the
+        # file's own descriptor still tells.
+        os.fsync(fd)
+        with self._lock:
+            self._batch_of(root).add(key, None)
 
     def replace(self, key: str, data: Buffer, version: str | None) -> None:
-        target = f"{self.path}/{key}"
+        parent, _, name = key.rpartition("/")
         with self._mapped(key):
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            with self._locked():
-                try:
-                    current = Path(target).read_bytes()
-                except FileNotFoundError:
-                    current = None
+            root = self._made()
+            with locked(root, self.url), root.folder(parent, make=True) as folder:
+                current = self._current(root, key)
                 if (None if current is None else _version(current)) != version:
                     raise PreconditionFailed(f"{key} of {self.url} changed since it was read", root=self.url)
                 if current is not None:
-                    _write_file(f"{target}.prev", current)
-                _write_file(f"{target}.tmp", data)
-                os.rename(f"{target}.tmp", target)
-                _fsync_folder(os.path.dirname(target))
+                    _swap(folder, f"{name}.prev", current)
+                _swap(folder, name, data)
+                try:
+                    os.fsync(folder)
+                except OSError as error:
+                    raise OutcomeUnknown(
+                        f"the new {key} of {self.url} is in its place, but might not survive a power cut "
+                        f"({os.strerror(error.errno or 0)}): check the disk and run it again, what was committed is "
+                        "recognised",
+                        root=self.url,
+                    ) from error
+
+    def _current(self, root: Root, key: str) -> bytes | None:
+        try:
+            fd, size = root.read(key)
+        except FileNotFoundError:
+            return None
+        try:
+            if size > MAX_REPLACED:  # nobody has read it with this version
+                raise PreconditionFailed(f"{key} of {self.url} changed: it has {size} bytes", root=self.url)
+            return _pread(fd, size, 0)
+        finally:
+            os.close(fd)
 
     def make_durable(self) -> None:
         with self._lock:
-            pending, self._pending = self._pending, set()
-        if not pending:
+            batch, self._batch = self._batch, None
+        if batch is None:
             return
         try:
-            with self._mapped("objects"):
-                if len(pending) > _MANY and _syncfs(self.path):
-                    return
-                for path in pending:
-                    with contextlib.suppress(FileNotFoundError):  # another process pruned it: nothing to keep
-                        _fsync(path)
-                for folder in {parent for path in pending for parent in self._folders(path)}:
-                    _fsync_folder(folder)
-        except SecuredataError:
+            with self._mapped("what was put"):
+                if self._at() is not batch.root:
+                    raise OSError(errno.ESTALE, "the root was replaced")
+                batch.flush()
+        except SecuredataError as error:
             with self._lock:
-                self._pending |= pending
-            raise
-
-    def _folders(self, path: str) -> Iterator[str]:
-        """The folders whose entries lead to a file, up to and with the root's parent."""
-        folder = os.path.dirname(path)
-        while len(folder) >= len(self.path):
-            yield folder
-            folder = os.path.dirname(folder)
-        yield folder
+                self.lost += 1
+            for key in batch.keys:
+                with contextlib.suppress(OSError):  # it is an orphan then, which prune finds
+                    self._unlink(batch.root, key)
+            raise StorageUnreachable(
+                f"{error}; nothing that was put since the last commit counts as stored, for a disk tells it only once: "
+                "check the disk and run it again, it is sealed again",
+                root=self.url,
+            ) from error
 
     def delete(self, key: str) -> None:
-        target = f"{self.path}/{key}"
         with self._mapped(key), contextlib.suppress(FileNotFoundError):
-            os.unlink(target)
-        with self._lock:
-            self._pending.discard(target)
+            self._unlink(self._at(), key)
+
+    def _unlink(self, root: Root, key: str) -> None:
+        folder, _, name = key.rpartition("/")
+        with root.folder(folder) as fd:
+            os.unlink(name, dir_fd=fd)
+
+    def _made(self) -> Root:
+        """The root, made where it is missing."""
+        try:
+            return self._at()
+        except FileNotFoundError:
+            missing = [path for path in (self.path, *map(str, Path(self.path).parents)) if not os.path.lexists(path)]
+            os.makedirs(self.path, exist_ok=True)
+            for path in missing:
+                fsync_folder(os.path.dirname(path))
+            return self._at()
 
     # ------------------------------------------------------------ look
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
-        folder = prefix.rpartition("/")[0]
-        todo = [folder] if folder else [""]
+        try:
+            root = self._at()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            raise self._error("the root", error) from error
+        todo = [prefix.rpartition("/")[0]]
         while todo:
             folder = todo.pop()
+            found: list[Entry] = []
             try:
-                with os.scandir(os.path.join(self.path, folder)) as found:
-                    entries = list(found)
+                with root.folder(folder) as fd, os.scandir(fd) as entries:
+                    for entry in entries:
+                        key = f"{folder}/{entry.name}" if folder else entry.name
+                        if entry.is_dir(follow_symlinks=False):
+                            if key.startswith(prefix) or prefix.startswith(f"{key}/"):
+                                todo.append(key)
+                        elif key.startswith(prefix) and key != LOCK:
+                            with contextlib.suppress(FileNotFoundError):  # deleted while we looked
+                                status = entry.stat(follow_symlinks=False)
+                                found.append(Entry(key, status.st_size, status.st_mtime_ns / 1e9))
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
-                raise self._error(folder, error) from error
-            for entry in entries:
-                key = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    if key.startswith(prefix) or prefix.startswith(f"{key}/"):
-                        todo.append(key)
-                elif key.startswith(prefix) and key != LOCK:
-                    try:
-                        stat = entry.stat(follow_symlinks=False)
-                    except FileNotFoundError:  # deleted while we looked
-                        continue
-                    yield Entry(key, stat.st_size, stat.st_mtime_ns / 1e9)
+                raise self._error(folder or "the root", error) from error
+            yield from found
 
     def now(self) -> float:
         """The file system's clock: the mtime of a file written just now."""
-        path = f"{self.path}/{LOCK}"
         with self._mapped(LOCK):
-            os.makedirs(self.path, exist_ok=True)
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fd = open_lock(self._made())
             try:
                 os.utime(fd)
                 return os.fstat(fd).st_mtime_ns / 1e9
@@ -202,8 +290,9 @@ class LocalStorage(Storage):
                 os.close(fd)
 
     def check_writable(self, single_writer: bool = False) -> None:
-        kind = _file_system(self.path)
+        kind = file_system(self.path)
         if single_writer or not kind.startswith(_REMOTE):
+            self._settle()
             return
         raise UnsafeStorage(
             f"{self.url} lies on {kind}, where two writers could lose each other's rows: "
@@ -211,18 +300,15 @@ class LocalStorage(Storage):
             root=self.url,
         )
 
-    # ------------------------------------------------------------ inside
+    def _settle(self) -> None:
+        """Flush the names of the root and of its head: a writer that was killed may have had no time for it."""
+        with self._mapped("the root"), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with self._at().folder("") as fd:
+                os.fsync(fd)
+            with contextlib.suppress(PermissionError):  # then nobody like us has made the root in it either
+                fsync_folder(os.path.dirname(os.path.realpath(self.path)))
 
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        # A fresh open for every lock: flock belongs to the open file description, which a forked
-        # child shares, so an inherited one would be granted twice.
-        fd = os.open(f"{self.path}/{LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
+    # ------------------------------------------------------------ inside
 
     @contextlib.contextmanager
     def _mapped(self, key: str) -> Iterator[None]:
@@ -235,6 +321,10 @@ class LocalStorage(Storage):
 
     def _error(self, key: str, error: OSError) -> SecuredataError:
         where = f"{key} of {self.url}"
+        if isinstance(error, NotRegular) or error.errno == errno.EISDIR:
+            what = error.strerror if isinstance(error, NotRegular) else "a folder lies there"
+            text = f"{where} was not opened: {what}; remove what does not belong there, and see who may write there"
+            return NotAFile(text, root=self.url)
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return NotFound(f"{where} does not exist", root=self.url)
         if error.errno == errno.EEXIST:
@@ -262,59 +352,24 @@ def _pread(fd: int, length: int, offset: int) -> bytes:
     return b"".join(parts)
 
 
-def _write(fd: int, data: Buffer) -> None:
-    view = memoryview(data)
-    while len(view):
-        view = view[os.write(fd, view) :]
-
-
-def _write_file(path: str, data: Buffer) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+def _swap(folder: int, name: str, data: Buffer) -> None:
+    """Write a file, flush it, and put it in the place of another."""
+    temporary = temporary_name(name)
+    write_durable(temporary, data, 0o666, folder)
     try:
-        _write(fd, data)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:  # raised again: no temporary stays
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
 
 
-def _fsync(path: str) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+_live: weakref.WeakSet[LocalStorage] = weakref.WeakSet()
 
 
-_fsync_folder = _fsync
+def _after_fork() -> None:
+    for storage in list(_live):
+        storage._fresh_process()
 
 
-def _syncfs(path: str) -> bool:
-    """Flush the whole file system in one call, where there is one; much faster than an fsync per file."""
-    if not sys.platform.startswith("linux"):
-        return False
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.syncfs(fd) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, os.strerror(code))
-    finally:
-        os.close(fd)
-    return True
-
-
-def _file_system(path: str) -> str:
-    """The type of the file system under `path`, as /proc/self/mountinfo names it; '' where there is none."""
-    try:
-        table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    except FileNotFoundError:
-        return ""
-    real = os.path.realpath(path)
-    best, kind = "", ""
-    for line in table.splitlines():
-        left, _, right = line.partition(" - ")
-        mount = left.split(" ")[4].encode("latin-1", "surrogateescape").decode("unicode_escape", "surrogateescape")
-        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
-        if inside and len(mount) >= len(best):
-            best, kind = mount, right.split(" ")[0]
-    return kind
+os.register_at_fork(after_in_child=_after_fork)

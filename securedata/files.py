@@ -1,0 +1,76 @@
+"""How files are written here: whole, under names that nobody can lay first, and on the disk before they count."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+"""What follows a file's name in the name of its temporary; a random word comes after it."""
+
+NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags for a file that must not be there: no link and no file that somebody laid under its name is opened."""
+
+
+def temporary_name(name: str) -> str:
+    """A name beside a file that nobody can foresee."""
+    return f"{name}{TEMPORARY}{os.urandom(8).hex()}"
+
+
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of it: one call writes less where a disk fills up, and never more than 2 GiB on Linux."""
+    view = memoryview(data).cast("B")
+    while len(view):
+        view = view[os.write(fd, view) :]
+
+
+def write_durable(name: str | Path, data: bytes | bytearray | memoryview, mode: int, folder: int | None = None) -> None:
+    """Make a file that must not be there, and flush it by the descriptor that wrote it.
+
+    By another one, the error of a write that failed underneath might be lost. What fails leaves no file.
+
+    Args:
+        mode: its permissions, less the umask.
+        folder: the descriptor of the folder that `name` is in; None: `name` is a path.
+
+    Raises:
+        OSError: FileExistsError, if something has the name.
+    """
+    fd = os.open(name, NEW, mode, dir_fd=folder)
+    try:
+        try:
+            write_all(fd, data)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except BaseException:  # raised again, Ctrl-C too: no half file stays
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=folder)
+        raise
+
+
+def fsync_folder(path: str | Path, folder: int | None = None) -> None:
+    """Flush the names in a folder."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Make a small file, or replace it whole; it survives a power cut once this returns.
+
+    Raises:
+        OSError
+    """
+    temporary = path.with_name(temporary_name(path.name))
+    write_durable(temporary, data, mode)
+    try:
+        os.replace(temporary, path)
+    except BaseException:  # raised again: no temporary stays
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+    fsync_folder(path.parent)

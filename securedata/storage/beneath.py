@@ -1,0 +1,196 @@
+"""Opens files below one folder, of which others may own parts: nothing below it is followed.
+
+Who can write into a root can lay links, FIFOs, devices and folders there, and swap them between two calls. So the root
+is opened once (it may be a link or a mount itself), and everything below it is opened from its descriptor, without
+following a link in any component, without waiting for the other end of a FIFO, and used by its descriptor from then on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+import sys
+from collections.abc import Iterator
+
+_OPENAT2 = 437  # on all of Linux's architectures but alpha
+_RESOLVE = 0x04 | 0x08  # RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # needs no right to list
+
+
+class _How(ctypes.Structure):
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_syscall = _LIBC.syscall
+_syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
+_syscall.restype = ctypes.c_long
+_HOW_READ = _How(_READ, 0, _RESOLVE)
+_HOW_READ_AT = ctypes.addressof(_HOW_READ)
+_HOW_SIZE = ctypes.sizeof(_How)
+
+
+class NotRegular(OSError):
+    """A link, FIFO, socket, device or folder where a file belongs, or a link where a folder does."""
+
+
+class Root:
+    """A folder, opened once. Keys are relative to it and `/`-separated; `''` is the folder itself."""
+
+    def __init__(self, path: str) -> None:
+        """Open it, through links if its path leads through some.
+
+        Raises:
+            OSError
+        """
+        self.fd = os.open(path, _PASS & ~os.O_NOFOLLOW)
+        status = os.fstat(self.fd)
+        self._identity = (status.st_dev, status.st_ino)
+        self._openat2 = _has_openat2(self.fd)
+
+    def __del__(self) -> None:
+        if (fd := getattr(self, "fd", -1)) >= 0:
+            os.close(fd)
+
+    def is_at(self, path: str) -> bool:
+        """Is it still this folder that has the path? Another may have been moved or mounted there."""
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == self._identity
+
+    # ------------------------------------------------------------ open
+
+    def read(self, key: str) -> tuple[int, int]:
+        """A descriptor of a regular file, and its size.
+
+        Raises:
+            OSError: NotRegular, if it is something else, or if a link leads there.
+        """
+        if self._openat2:
+            fd = _syscall(_OPENAT2, self.fd, key.encode(), _HOW_READ_AT, _HOW_SIZE)
+            if fd < 0:
+                fd = self.open(key, _READ)  # says why
+        else:
+            fd = self.open(key, _READ)
+        try:
+            status = os.fstat(fd)
+            if status.st_mode & 0o170000 == 0o100000:
+                return fd, status.st_size
+            raise NotRegular(errno.ELOOP, f"it is {_kind(status.st_mode)}")
+        except BaseException:  # raised again: the descriptor has no owner yet
+            os.close(fd)
+            raise
+
+    def open(self, key: str, flags: int, mode: int = 0) -> int:
+        """A descriptor of whatever is there; flags and mode as in `os.open`.
+
+        Raises:
+            OSError: NotRegular, if a link leads there.
+        """
+        try:
+            return self._open(key or ".", flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EMLINK):
+                self._explain(key, bool(flags & os.O_DIRECTORY))
+            if error.errno == errno.ELOOP:
+                raise NotRegular(errno.ELOOP, f"there was a link in {key} a moment ago") from error
+            raise
+
+    def _open(self, key: str, flags: int, mode: int) -> int:
+        if not self._openat2:
+            return self._step_by_step(key, flags, mode)
+        how = _How(flags, mode & 0o7777 if flags & os.O_CREAT else 0, _RESOLVE)
+        while True:
+            fd: int = _syscall(_OPENAT2, self.fd, os.fsencode(key), ctypes.addressof(how), _HOW_SIZE)
+            if fd >= 0:
+                return fd
+            code = ctypes.get_errno()
+            if code not in (errno.EINTR, errno.EAGAIN):
+                raise OSError(code, os.strerror(code))
+
+    def _step_by_step(self, key: str, flags: int, mode: int) -> int:
+        *folders, name = key.split("/")
+        if ".." in (*folders, name):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        fd = self.fd
+        try:
+            for folder in folders:
+                below = os.open(folder, _PASS, dir_fd=fd)
+                if fd != self.fd:
+                    os.close(fd)
+                fd = below
+            return os.open(name, flags, mode, dir_fd=fd)
+        finally:
+            if fd != self.fd:
+                os.close(fd)
+
+    def _explain(self, key: str, folder: bool) -> None:
+        """Raise NotRegular if a link or something else than a folder or file is what cannot be opened."""
+        at = ""
+        for name in key.split("/"):
+            at = f"{at}/{name}" if at else name
+            try:
+                mode = os.lstat(at, dir_fd=self.fd).st_mode  # what is above was no link a moment ago; this only tells
+            except OSError:
+                return
+            if stat.S_ISLNK(mode) and (folder or at != key):
+                raise NotRegular(
+                    errno.ELOOP,
+                    f"{at} is a link, and below a local root no link is followed: a folder that is to lie on another "
+                    "disk has to be mounted there ('mount --bind')",
+                )
+            if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+                raise NotRegular(errno.ELOOP, f"{at} is {_kind(mode)}")
+
+    # ------------------------------------------------------------ folders
+
+    @contextlib.contextmanager
+    def folder(self, key: str, make: bool = False) -> Iterator[int]:
+        """A folder's descriptor, which can be listed and flushed; with `make` it is made where it is missing.
+
+        Raises:
+            OSError: NotRegular, if a link leads there or is there.
+        """
+        try:
+            fd = self.open(key, _FOLDER)
+        except FileNotFoundError:
+            if not make:
+                raise
+            parent, _, name = key.rpartition("/")
+            with self.folder(parent, make=bool(key)) as above, contextlib.suppress(FileExistsError):
+                os.mkdir(name, dir_fd=above)
+            fd = self.open(key, _FOLDER)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
+
+
+def _has_openat2(fd: int) -> bool:
+    """Does the kernel have it, and may we call it? A sandbox may answer ENOSYS or EPERM."""
+    if not sys.platform.startswith("linux"):
+        return False
+    how = _How(_PASS, 0, _RESOLVE)
+    opened: int = _syscall(_OPENAT2, fd, b".", ctypes.addressof(how), _HOW_SIZE)
+    if opened >= 0:
+        os.close(opened)
+    return opened >= 0
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFLNK: "a link",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFDIR: "a folder",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "no regular file")

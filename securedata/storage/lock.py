@@ -1,0 +1,102 @@
+"""The lock of a local root: `flock` on a file that is never renamed or deleted.
+
+A lock on a file that is renamed over can be held twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import random
+import stat
+import time
+from collections.abc import Iterator
+
+from securedata.errors import CorpusBusy
+from securedata.storage.beneath import NotRegular, Root
+
+_log = logging.getLogger("securedata")
+
+LOCK = ".lock"
+SAID, BUSY = 5.0, 120.0
+"""Seconds of waiting for the lock until it is said, and until it is given up."""
+_FLAGS = os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY
+
+
+def open_lock(root: Root) -> int:
+    """A descriptor of the lock, made where it is missing: for the root's group if that may write there, for no others.
+
+    Raises:
+        OSError
+    """
+    for _ in range(10):
+        try:
+            fd = root.open(LOCK, _FLAGS)
+            break
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                fd = root.open(LOCK, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+                break
+    else:
+        raise NotRegular(errno.ELOOP, f"{LOCK} comes and goes")
+    try:
+        status, folder = os.fstat(fd), os.fstat(root.fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise NotRegular(errno.ELOOP, f"{LOCK} is no regular file")
+        mode = 0o660 if folder.st_mode & stat.S_IWGRP else 0o600
+        # Others could keep a lock that they may read. What has a size or another name is not touched: somebody who may
+        # write to the root may have given a file of ours this name.
+        ours = status.st_uid == os.geteuid() and status.st_nlink == 1 and status.st_size == 0
+        if ours and stat.S_IMODE(status.st_mode) != mode:
+            if status.st_gid != folder.st_gid:
+                with contextlib.suppress(PermissionError):  # the root's group is none of ours
+                    os.fchown(fd, -1, folder.st_gid)
+            os.fchmod(fd, mode)
+    except BaseException:  # raised again: the descriptor has no owner yet
+        os.close(fd)
+        raise
+    return fd
+
+
+@contextlib.contextmanager
+def locked(root: Root, where: str) -> Iterator[None]:
+    """Hold the lock of a root, which errors call `where`.
+
+    Raises:
+        CorpusBusy: another process kept it for `BUSY` seconds.
+        OSError
+    """
+    # A fresh open for every lock: flock belongs to the open file description, which a forked
+    # child shares, so an inherited one would be granted twice.
+    fd = open_lock(root)
+    try:
+        _wait(fd, where)
+        try:
+            yield
+        finally:
+            fcntl.flock(fd, fcntl.LOCK_UN)  # a child that was forked meanwhile has a copy, and would keep it
+    finally:
+        os.close(fd)
+
+
+def _wait(fd: int, where: str) -> None:
+    began, said = time.monotonic(), False
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            waited = time.monotonic() - began
+        if waited >= BUSY:
+            raise CorpusBusy(
+                f"another process has held the lock of {where} for {BUSY:.0f} s, and nothing was committed: see which "
+                f"one has {LOCK} open there (fuser, lsof), then run it again",
+                root=where,
+            )
+        if waited >= SAID and not said:
+            _log.warning("waiting for another process that holds the lock of %s, up to %.0f s", where, BUSY)
+            said = True
+        time.sleep(random.uniform(0.002, 0.05))  # noqa: S311 - jitter, no secret
