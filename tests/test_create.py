@@ -101,3 +101,36 @@ def test_a_lost_answer_leaves_a_corpus_that_the_config_names() -> None:
     reference = load()["corpus"]
     fill(writer_of(reference, place), "a")
     assert len(open_quietly(reference, place)) == 1
+
+
+@pytest.mark.parametrize("left", ["head.tmp", "head.tmp-0123456789abcdef", ".tmp-probe-0123456789abcdef"])
+def test_what_an_init_that_was_killed_had_under_way_is_no_hindrance(left: str) -> None:
+    storage = MemoryStorage()
+    storage.put_new(left, [b"half"])
+    make(storage)
+    storage = MemoryStorage()
+    storage.put_new(f"objects/{left}", [b"half"])
+    with pytest.raises(CorpusExists, match="something already"):
+        make(storage)
+
+
+KILLED = """
+import os, signal, sys
+from securedata.corpus.create import create_corpus
+
+fsync = os.fsync
+def kill(fd):
+    if "/head.tmp-" in os.readlink(f"/proc/self/fd/{fd}"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    fsync(fd)
+os.fsync = kill
+create_corpus(sys.argv[1])
+"""
+
+
+def test_an_init_that_was_killed_over_its_head_is_run_again(tmp_path: Path) -> None:
+    root = tmp_path / "sealed"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(root)], cwd=CHECKOUT, check=False)
+    assert killed.returncode == -9
+    assert [path.name[:9] for path in root.glob("head*")] == ["head.tmp-"]
+    assert create_corpus(str(root)).reference.root == str(root)

@@ -61,7 +61,7 @@ class Writer:
         self._heads = Heads(reference, place, accept_generation, ttl, kms_wait)
         self.corpus_id = self.head.corpus_id
         self._live = LiveParts(self.storage, self.corpus_id, self.root)
-        self._uncommitted = Uncommitted()
+        self._uncommitted = Uncommitted(self.storage)
 
     def __repr__(self) -> str:
         return f"<Writer {self.root} generation {self.head.generation}>"
@@ -80,14 +80,16 @@ class Writer:
 
     def put_object(self, pieces: Iterable[Buffer]) -> Put:
         """Seal pieces of plaintext into a new object and store it, checked; raises as `putting`, and KeysExpired."""
+        looked = self._uncommitted.look()
         put = put_object(self.storage, self.corpus_id, self._heads.guard(pieces))
-        self._uncommitted.add(put)
+        self._uncommitted.add(put, looked)
         return put
 
     def put_objects(self, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
         """Seal whole plaintexts, each into a new object, and store them side by side; raises as `put_object`."""
+        looked = self._uncommitted.look()
         for at, put in put_objects(self.storage, self.corpus_id, self._heads.guard(plains)):
-            self._uncommitted.add(put)
+            self._uncommitted.add(put, looked)
             yield at, put
 
     def discard(self, object_ids: Iterable[bytes]) -> None:
@@ -127,7 +129,7 @@ class Writer:
                 rows name other people.
             CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
                 Where the answer of storage was lost, the same rows are stale from then on: a head may name their
-                objects or have named them, and no object is committed twice.
+                objects or have named them, and no object is committed twice. So are those whose objects a disk lost.
         """
         tables = [fit(table) for table in (add, update) if table is not None] or [SCHEMA.empty_table()]
         check_types(tables[0].schema, tables[-1].schema)
@@ -137,6 +139,7 @@ class Writer:
         changes = Changes(table, updates_only, tuple(remove), replace, reseal, self._uncommitted.times)
 
         def change(attempt: Try) -> Next[Outcome]:
+            self._uncommitted.look()
             plan = attempt.plan(changes)
             new = settings is not None and {**attempt.head.settings, **settings} != attempt.head.settings
             if not plan.outcome.changes and not new:

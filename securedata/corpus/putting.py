@@ -37,15 +37,25 @@ class Put:
 class Uncommitted:
     """The objects that a writer has put and no commit is known to have taken, with storage's time of each.
 
-    One whose commit is in doubt has no time any more: it is stale for every later commit, and nobody deletes it but a
-    prune.
+    One whose commit is in doubt, or that storage lost, has no time any more: it is stale for every later commit, and
+    nobody deletes it but a prune.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, storage: Storage) -> None:
         self.times: dict[bytes, float] = {}
+        self._storage = storage
+        self._lost = storage.lost
 
-    def add(self, put: Put) -> None:
-        self.times[put.object_id] = put.time
+    def look(self) -> int:
+        """Give up what storage has lost since the last look; returns a number to `add` with what is put from now on."""
+        if self._storage.lost != self._lost:
+            self._lost = self._storage.lost
+            self.times.update(dict.fromkeys(self.times, -math.inf))
+        return self._lost
+
+    def add(self, put: Put, looked: int) -> None:
+        """Note an object. `looked`: the answer of `look` before it was put; storage may have lost it since then."""
+        self.times[put.object_id] = put.time if self._storage.lost == looked else -math.inf
 
     def forget(self, object_ids: Iterable[bytes]) -> None:
         for object_id in object_ids:

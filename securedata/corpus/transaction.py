@@ -110,6 +110,7 @@ class Transaction(Generic[T]):
         self._doubted: int | None = None  # the generation that the first try without an answer was to replace
         self._silent = 0
         self._failure: StorageUnreachable | None = None
+        self._lost = storage.lost
         self._scratch: list[TableRef] = []
         self._made: dict[Slot, tuple[TableRef, float]] = {}
         self._made_for: Changes | None = None
@@ -232,6 +233,13 @@ class Transaction(Generic[T]):
             ref, when = self._put_table(table, LEAVING_SCHEMA)
             members["leaving"] = (*head.leaving, Leaving(ref, when))
         self._storage.make_durable()
+        if (
+            self._storage.lost != self._lost
+        ):  # by another commit through the same storage: what was planned is not there
+            raise StorageUnreachable(
+                f"what was put to {self._heads.root} was lost on its way to the disk; run it again, it is sealed again",
+                root=self._heads.root,
+            )
         return members
 
     def _put_table(self, table: pa.Table, schema: pa.Schema) -> tuple[TableRef, float]:

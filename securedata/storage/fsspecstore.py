@@ -166,7 +166,7 @@ class FsspecStorage(Storage):
         with self._mapped(key):
             fs, path = self._at(key)
             try:
-                current = self._range(key, 0, MAX_REPLACED + 1)
+                current = fs.cat_file(path, start=0, end=MAX_REPLACED + 1)
             except FileNotFoundError:
                 current = None
             if current is not None and len(current) > MAX_REPLACED:  # nobody has read it with this version
