@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.readme import all_blocks, blocks, prepare, run_python, script
+from tests.test_format_table import held
 from tests.tree import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -21,6 +23,19 @@ def test_readme_shows_how() -> None:
 def test_page_runs(page: Path, tmp_path: Path) -> None:
     prepare(tmp_path)
     run_python(page, tmp_path)
+
+
+def test_each_test_that_a_rule_of_the_format_names_is_there() -> None:
+    """By its name; that it runs by default is compared in test_format_table.py, which takes seconds."""
+    missing = []
+    for rule, tests in held((ROOT / "docs" / "format-rules.md").read_text(encoding="utf-8")).items():
+        for test in tests:
+            file, *names = test.partition("[")[0].split("::")
+            text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+            kind = "class" if len(names) == 2 else "def"  # a class may inherit the test
+            if not re.search(rf"^{kind} {names[0]}\b", text, re.MULTILINE):
+                missing.append(f"{rule}: {test}")
+    assert missing == [], "renamed? docs/format-rules.md names it"
 
 
 # The extraction itself, so that a block it misses is not mistaken for one that passed.

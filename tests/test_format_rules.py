@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from securedata.corpus import commit as commit_module
+from securedata.corpus import transaction
+from securedata.corpus.batch import Piece
 from securedata.corpus.create import create_corpus
 from securedata.corpus.head import MAX_GENERATION, TableRef, open_with, seal_head
-from securedata.corpus.leaving import listed
+from securedata.corpus.leaving import listed, object_key
 from securedata.corpus.parts import open_table, read_table, seal_table
 from securedata.corpus.schema import MAX_ROWS, check_path, rows_table
+from securedata.corpus.verify import verify
 from securedata.errors import (
     AuthenticationFailed,
     CorpusExists,
@@ -25,6 +28,7 @@ from securedata.errors import (
     LimitExceeded,
     MalformedManifest,
     PinMismatch,
+    SecuredataError,
     StorageUnreachable,
     Truncated,
 )
@@ -34,6 +38,7 @@ from securedata.format.header import FIXED, MAX_HEADER, Header, Kind
 from securedata.format.ranges import Fetch, open_range, ranges_for
 from securedata.format.sealed import Expect, open_stream, seal, sealed_size
 from securedata.keys.local import LocalKMS
+from securedata.storage.local import LocalStorage
 from securedata.testing.memory import MemoryStorage
 from tests.hooked import Hooked
 from tests.little import content, fill, look, make, open_quietly, row, table, writer_of
@@ -311,8 +316,8 @@ def test_a_head_that_does_not_read_back_is_never_put(monkeypatch: pytest.MonkeyP
     corpus = make(place)
     writer = writer_of(corpus, place)
     fill(writer, "a/1")
-    real = commit_module.open_with
-    monkeypatch.setattr(commit_module, "open_with", lambda *args: replace(real(*args), horizon=7.0))
+    real = transaction.open_with
+    monkeypatch.setattr(transaction, "open_with", lambda *args: replace(real(*args), horizon=7.0))
     before = len(place.heads)
     with pytest.raises(MalformedManifest, match="does not read back"):
         fill(writer, "a/2")
@@ -388,3 +393,82 @@ def test_a_pin_of_another_corpus_is_refused_before_the_kms_is_asked(monkeypatch:
         with pytest.raises(PinMismatch):
             act()
     assert asked == []
+
+
+EDGES = [-(2**63), -(2**32), -1, 0, 1, 2**40, 2**62, 2**63 - 1]
+BEFORE = 777
+"""Bytes of others in the pack, before the object."""
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["in memory", "in a folder"])
+def test_rows_that_lie_about_a_pack(folder: bool, tmp_path: Path) -> None:
+    """Authentic rows of a broken writer: each read is an error of ours or the right bytes, and no memory is claimed."""
+    place = LocalStorage(str(tmp_path / "root")) if folder else MemoryStorage()
+    corpus = make(None, place.url) if folder else make(place)
+    writer = writer_of(corpus, place)
+    data = bytes(range(256)) * 80
+    one = row(writer, "x", data)
+    sealed = bytes(place.get(object_key(one["object_id"])))
+    pack = b"P" * 16
+    place.put_new(f"packs/{pack.hex()}", [bytes(BEFORE), sealed])
+    truth = (BEFORE, len(sealed), len(data))
+    cases = {truth}
+    cases |= {(at, truth[1], truth[2]) for at in EDGES}
+    cases |= {(truth[0], size, truth[2]) for size in [*EDGES, len(sealed) - 1, len(sealed) + 1]}
+    cases |= {(truth[0], truth[1], size) for size in [*EDGES, len(data) - 1, len(data) + 1]}
+    cases |= {(at, size, truth[2]) for at in EDGES for size in EDGES}
+    cases |= {(at, sealed_size(size), size) for at in EDGES for size in EDGES if -(2**63) <= sealed_size(size) < 2**63}
+    named = {f"x/{number}": case for number, case in enumerate(sorted(cases))}
+    rows = [
+        {**one, "path": path, "pack": pack, "offset": at, "sealed_size": whole, "size": size}
+        for path, (at, whole, size) in named.items()
+    ]
+    opened = look(corpus, place)
+    ref, part = seal_table(table(*rows), opened.head.corpus_id)
+    place.put_new(ref.storage_key, [part])
+    place.replace("head", seal_head(replace(opened.head, parts=(ref,)), opened.key), opened.version)
+    reader = open_quietly(corpus, place)
+
+    def many(number: int, offset: int, length: int | None) -> bytearray:
+        ((_, got),) = reader.read_many([Piece(number, offset, length)])
+        if isinstance(got, SecuredataError):
+            raise got
+        return got
+
+    for number, (path, case) in enumerate(named.items()):
+        for offset, length in ((0, None), (0, 10), (CHUNK, 5), (len(data) - 1, 9)):
+            end = None if length is None else offset + length
+            reads = [partial(many, number, offset, length)]
+            reads.append(
+                partial(reader.read, path) if length is None else partial(reader.read_range, path, offset, length)
+            )
+            for read in reads:
+                try:
+                    got = read()
+                except FormatError:
+                    assert case != truth
+                else:
+                    assert got == data[offset:end][: max(0, case[2] - offset)]
+                    assert case == truth or (length is not None and case[0] == BEFORE)
+    report = verify(corpus, storage=place)
+    assert not report.ok
+
+
+def test_verify_refuses_a_place_that_cannot_be() -> None:
+    place = MemoryStorage()
+    corpus = make(place)
+    writer = writer_of(corpus, place)
+    asked = []
+    hooked = Hooked(place, before=lambda call, key: asked.append((call, key)))
+    for number, (at, whole) in enumerate([(-5, 200), (2**63 - 1, 200), (0, -5), (0, 135), (2**62, 2**62)]):
+        one = {**row(writer, f"x/{number}", b"x"), "pack": b"P" * 16, "offset": at, "sealed_size": whole}
+        writer.commit(table(one))
+    report = verify(corpus, storage=hooked)
+    assert {finding.error for finding in report.findings if "x/0" in finding.paths} >= {"Truncated"}
+    assert ("get_ranges", "packs/" + "50" * 16) not in asked
+
+
+@pytest.mark.parametrize(("column", "value"), [("size", 2**63), ("offset", -(2**63) - 1), ("sample_rate", 2**31)])
+def test_a_number_that_its_column_does_not_hold(column: str, value: int) -> None:
+    with pytest.raises(InvalidArgument, match=column):
+        rows_table([{"object_id": bytes(16), "data_key": bytes(32), column: value}])

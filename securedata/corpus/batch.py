@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from securedata.corpus.index import Index, Location
-from securedata.corpus.leaving import storage_key
+from securedata.corpus.index import Index, Location, place_of
 from securedata.errors import SecuredataError
 from securedata.format.cobblestone import Buffer
 from securedata.format.ranges import open_range, ranges_for
@@ -45,10 +44,7 @@ class Batch:
 
     @staticmethod
     def _ranges(piece: Piece, location: Location, expect: Expect) -> list[Wanted]:
-        if location.pack is None:
-            key, base = storage_key("object", location.object_id), 0
-        else:
-            key, base = storage_key("pack", location.pack), location.offset or 0
+        key, base = place_of(location, expect)
         if piece.length is None:
             # one byte more than the row says, so that an object that grew is noticed and never read whole
             return [Wanted(key, base, location.sealed_size + (location.pack is None), location.sealed_size)]

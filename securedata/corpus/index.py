@@ -13,9 +13,11 @@ import pyarrow.compute as pc
 from pyarrow import ipc
 
 from securedata.corpus.cells import cells, values
+from securedata.corpus.leaving import storage_key
 from securedata.corpus.schema import SCHEMA, STORAGE_COLUMNS
 from securedata.corpus.shared import SharedBytes
 from securedata.errors import InvalidArgument, NoSuchPath
+from securedata.format.sealed import LEAST, Expect, refuse_length
 
 _KEY = 32
 
@@ -28,6 +30,25 @@ class Location(NamedTuple):
     offset: int | None
     sealed_size: int
     size: int
+
+
+def place_of(location: Location, expect: Expect) -> tuple[str, int]:
+    """The storage key under which an object lies, alone or in a pack, and its offset there.
+
+    A storage takes a negative offset for another range, and adds before it compares.
+
+    Raises:
+        Truncated: no object lies where the row says, or has its size.
+    """
+    offset, end = 0, location.sealed_size
+    if location.pack is not None:
+        offset = location.offset or 0
+        end += offset
+    if offset < 0 or location.sealed_size < LEAST or end >= 2**63:
+        refuse_length(expect, f"{location.sealed_size} from {offset}, as the row says")
+    if location.pack is None:
+        return storage_key("object", location.object_id), 0
+    return storage_key("pack", location.pack), offset
 
 
 class Index:

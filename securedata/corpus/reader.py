@@ -15,9 +15,8 @@ from securedata.corpus.batch import Batch, Piece
 from securedata.corpus.config import Reference
 from securedata.corpus.counters import Counters
 from securedata.corpus.head import Head, Seen
-from securedata.corpus.index import Index, Location
+from securedata.corpus.index import Index, Location, place_of
 from securedata.corpus.lease import HeadLease
-from securedata.corpus.leaving import storage_key
 from securedata.corpus.loading import Options, load
 from securedata.corpus.missing import Missing
 from securedata.corpus.objectfile import ObjectFile
@@ -237,9 +236,7 @@ class Corpus:
         return Expect(Kind.DATA, self.corpus_id, location.object_id, self.root, location.sealed_size, location.size)
 
     def _fetch(self, index: Index, i: int, location: Location, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
-        key, base = storage_key("object", location.object_id), 0
-        if location.pack is not None:
-            key, base = storage_key("pack", location.pack), location.offset or 0
+        key, base = place_of(location, self._expect(location))
         begun = time.perf_counter(), self._storage.waited()
         try:
             fetched = self._storage.get_ranges(key, [(base + offset, length) for offset, length in ranges])

@@ -106,7 +106,7 @@ def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
         default = None if field.nullable else defaults.get(field.type)
         try:
             columns.append(pa.array([row.get(field.name, default) for row in listed], field.type))
-        except (pa.ArrowException, TypeError, ValueError) as error:
+        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
             raise InvalidArgument(f"a value of column {field.name} does not fit {field.type}") from error
         if not field.nullable and columns[-1].null_count:
             raise InvalidArgument(f"column {field.name} must have a value in every row")

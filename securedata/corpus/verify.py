@@ -21,6 +21,7 @@ from securedata.corpus.census import Listing, Named, What, named_now
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, TableRef
+from securedata.corpus.index import Location, place_of
 from securedata.corpus.lease import HeadLease, or_no_corpus
 from securedata.corpus.leaving import DELAY, due, listed, object_key
 from securedata.corpus.parts import read_table
@@ -241,7 +242,7 @@ class _Verification:
         cell = {name: table.column(name)[row].as_py() for name in COLUMNS}
         expect = Expect(Kind.DATA, self.head.corpus_id, cell["object_id"], self.root, cell["sealed_size"], cell["size"])
         digest, size = hashlib.sha256(), 0
-        for piece in open_stream(cell["data_key"], self._pieces(cell), expect):
+        for piece in open_stream(cell["data_key"], self._pieces(cell, expect), expect):
             digest.update(piece)
             size += len(piece)
         if size != cell["size"] or digest.digest() != cell["source_sha256"]:
@@ -253,11 +254,10 @@ class _Verification:
             )
         return size
 
-    def _pieces(self, cell: dict[str, Any]) -> Iterator[Buffer]:
-        key, start, end = object_key(cell["object_id"]), 0, cell["sealed_size"] + 1  # one more: an object that grew
-        if cell["pack"] is not None:
-            key, start = f"packs/{cell['pack'].hex()}", cell["offset"] or 0
-            end = start + cell["sealed_size"]
+    def _pieces(self, cell: dict[str, Any], expect: Expect) -> Iterator[Buffer]:
+        location = Location(*(cell[name] for name in Location._fields))
+        key, start = place_of(location, expect)
+        end = start + location.sealed_size + (location.pack is None)  # one more: an object that grew
         for at in range(start, end, _PIECE):
             self.lease.check()
             wanted = min(_PIECE, end - at)

@@ -38,6 +38,8 @@ from securedata.format.header import FIXED, MAX_HEADER, NO_KEY, Header, Kind, co
 
 _SWAPPED = "objects were swapped; run 'securedata verify'"
 _NOUN = {Kind.DATA: "object", Kind.HEAD: "head", Kind.TABLE: "table"}
+LEAST = FIXED + PREFIX + TAG
+"""Bytes of the smallest object, which is empty."""
 _LABEL = len(context(b""))
 # by the number of the kind: an enum's own hash is slow
 _PLAIN_START = (b"", *(context(Header(kind, bytes(16), bytes(16)).encode()[:16]) for kind in sorted(Kind)))
