@@ -2,7 +2,7 @@
 
 SecuredataError
 ├── InvalidArgument             a call or option that makes no sense (also a ValueError)
-├── ConfigError                 the config file, or a name that it does not hold
+├── ConfigError                 the config file, a name that it does not hold, other settings of this machine
 ├── FormatError                 what was read is not the sealed object that was asked for
 │   ├── NotSealed               no sealed object at all
 │   ├── UnknownVersion          written by a newer securedata
@@ -18,6 +18,7 @@ SecuredataError
 │   ├── InvalidKMSURI
 │   ├── NoTrustedKey            no wrap in the head matches a KMS key that the caller trusts
 │   ├── KMSDenied               the KMS said no
+│   │   └── KMSMisconfigured    it was not asked: a URL, profile, file or proxy cannot be right (also a ConfigError)
 │   ├── KMSUnreachable          the KMS did not answer
 │   ├── KMSThrottled            the KMS asked to slow down
 │   ├── ContextNotBound         a KMS key that ignores the encryption context
@@ -95,7 +96,7 @@ class InvalidArgument(SecuredataError, ValueError):
 
 
 class ConfigError(SecuredataError):
-    """The config file cannot be read, or does not hold the name that was asked for."""
+    """The config file, or what else of this machine's settings is needed, cannot be read or cannot be right."""
 
 
 class FormatError(SecuredataError):
@@ -164,6 +165,10 @@ class KMSUnreachable(KeysError):
 
 class KMSThrottled(KeysError):
     """The KMS asked to slow down."""
+
+
+class KMSMisconfigured(KMSDenied, ConfigError):
+    """The KMS could not be asked: an endpoint, profile, CA file, proxy or token that cannot be right."""
 
 
 class ContextNotBound(KeysError):

@@ -6,30 +6,29 @@ import getpass
 import re
 import time
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from securedata.errors import AccessDenied, ConfigError, SecuredataError, SessionExpired, StorageUnreachable
+from securedata.foreign.aws import (
+    THROTTLED,
+    AWSKeys,
+    Cause,
+    Failed,
+    Refused,
+    ask,
+    new_client,
+    new_session,
+    session_keys,
+)
 
 SHORTEST, LONGEST = 900, 3600
-_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "InvalidAccessKeyId"})
-
-
-class Keys(NamedTuple):
-    """AWS credentials at one moment."""
-
-    access_key: str
-    secret_key: str
-    token: str | None
-
-    def __repr__(self) -> str:
-        return f"Keys({self.access_key!r})"
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
     """An assumed role: credentials, and their end in seconds since the epoch."""
 
-    keys: Keys = field(repr=False)
+    keys: AWSKeys = field(repr=False)
     expires: float
 
     def remaining(self) -> float:
@@ -64,67 +63,71 @@ class RoleSource:
             ConfigError: a profile that does not exist, no region.
             StorageUnreachable: STS did not answer.
         """
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        duration = max(SHORTEST, min(LONGEST, self.duration))
         try:
-            config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 4, "mode": "standard"})
-            client = boto3.Session(profile_name=self.profile, region_name=self.region).client(
-                "sts", endpoint_url=self.endpoint_url, config=config
-            )
-            answer: dict[str, Any] = client.assume_role(
-                RoleArn=self.role, RoleSessionName=_session_name(), Policy=self.policy, DurationSeconds=duration
-            )
-        except ClientError as error:
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            code = error.response.get("Error", {}).get("Code") or str(status)
-            if code in _EXPIRED:
-                raise SessionExpired(f"your own AWS credentials were refused ({code}); sign in again") from error
-            if status >= 500 or code == "Throttling":
-                raise StorageUnreachable(f"STS answered {code}; try again later") from error
+            answer = ask(self._answer)
+        except Refused as refused:
+            said = refused.said
+            if refused.expired:
+                raise SessionExpired(f"your own AWS credentials were refused ({said}); sign in again") from refused
+            if refused.status >= 500 or refused.code in THROTTLED:
+                raise StorageUnreachable(f"STS answered {said}; try again later") from refused
             raise AccessDenied(
-                f"the role {self.role} may not be assumed ({code}): check its trust policy and your credentials"
-            ) from error
-        except BotoCoreError as error:
-            raise _failed(error, f"the role {self.role} was not assumed") from error
+                f"the role {self.role} may not be assumed ({said}): check its trust policy and your credentials"
+            ) from refused
+        except Failed as failed:
+            raise _error(failed, f"the role {self.role} was not assumed") from failed
         found = answer["Credentials"]
-        keys = Keys(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+        keys = AWSKeys(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
         return Session(keys, found["Expiration"].timestamp())
 
+    def _answer(self) -> dict[str, Any]:
+        from botocore.config import Config
 
-def profile_keys(profile: str) -> Keys:
+        config = Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 4, "mode": "standard"})
+        client = new_client(
+            new_session(self.profile, self.region), "sts", endpoint_url=self.endpoint_url, config=config
+        )
+        duration = max(SHORTEST, min(LONGEST, self.duration))
+        answer: dict[str, Any] = client.assume_role(
+            RoleArn=self.role, RoleSessionName=_session_name(), Policy=self.policy, DurationSeconds=duration
+        )
+        return answer
+
+
+def profile_keys(profile: str) -> AWSKeys:
     """The keys of a profile, whatever way its configuration names to get them.
 
     Raises:
         AccessDenied, SessionExpired, ConfigError, StorageUnreachable
     """
-    import boto3
-    from botocore.exceptions import BotoCoreError
-
     where = f"the AWS profile {profile!r} gives no credentials"
     try:
-        found = boto3.Session(profile_name=profile).get_credentials()
-        frozen = found.get_frozen_credentials() if found is not None else None
-    except BotoCoreError as error:
-        raise _failed(error, where) from error
-    if frozen is None:
+        keys = ask(lambda: session_keys(new_session(profile)))
+    except Refused as refused:
+        raise AccessDenied(f"{where} (refused: {refused.said}): check what it names") from refused
+    except Failed as failed:
+        raise _error(failed, where) from failed
+    if keys is None:
         raise AccessDenied(f"{where}: set them up as boto3 takes them")
-    return Keys(frozen.access_key, frozen.secret_key, frozen.token)
+    return keys
 
 
-def _failed(error: Exception, what: str) -> SecuredataError:
-    """The error for one of botocore's own: no request was answered."""
-    from botocore import exceptions as known
+def _error(failed: Failed, what: str) -> SecuredataError:
+    """The error for a call that was not answered."""
+    kind, advice = _CAUSES[failed.cause]
+    return kind(f"{what}: {failed}; {advice}")
 
-    if isinstance(error, (known.NoCredentialsError, known.PartialCredentialsError)):
-        return AccessDenied(f"{what}: {error}: set a profile or the environment as boto3 takes them")
-    if isinstance(error, (known.SSOError, known.TokenRetrievalError)):
-        return SessionExpired(f"{what}: {error}; sign in again")
-    if isinstance(error, (known.ProfileNotFound, known.NoRegionError, known.ConfigParseError)):
-        return ConfigError(f"{what}: {error}; set profile and region in the config entry or in AWS's own configuration")
-    return StorageUnreachable(f"{what}: {error}; check endpoint and network")
+
+_CAUSES: dict[Cause, tuple[type[SecuredataError], str]] = {
+    Cause.CREDENTIALS: (AccessDenied, "set a profile or the environment as boto3 takes them"),
+    Cause.PROFILE: (ConfigError, "set profile and region in the config entry or in AWS's own configuration"),
+    Cause.SIGN_IN: (SessionExpired, "sign in again"),
+    Cause.SETUP: (ConfigError, "set profile and region in the config entry or in AWS's own configuration"),
+    Cause.ARGUMENT: (ConfigError, "check the role in the config entry"),
+    Cause.ANSWER: (StorageUnreachable, "no STS answers like this: check the endpoint"),
+    Cause.CERTIFICATE: (StorageUnreachable, "check AWS_CA_BUNDLE and the endpoint"),
+    Cause.NETWORK: (StorageUnreachable, "check endpoint and network"),
+}
 
 
 def _session_name() -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from securedata.cli.common import add_command, add_corpus_options, add_target, print_json, reference
 from securedata.errors import InvalidArgument
+from securedata.foreign.describe import ANOTHER_PROFILE
 
 if TYPE_CHECKING:
     from securedata.access.session import Session
@@ -64,7 +65,7 @@ def session(args: Namespace) -> int:
     if os.environ.get(_ASKING) == found.root:
         raise InvalidArgument(
             f"the AWS profile that is to assume {found.options['role']} asks this command for its own credentials: "
-            "name another one as profile in the config entry"
+            f"{ANOTHER_PROFILE}"
         )
     os.environ[_ASKING] = found.root  # whatever botocore runs inherits it
     try:

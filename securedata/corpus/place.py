@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from securedata.access.policy import policy_text, session_policy
-from securedata.access.session import Keys, RoleSource, Session, profile_keys
+from securedata.access.session import RoleSource, Session, profile_keys
 from securedata.corpus.config import Reference
+from securedata.foreign.aws import AWSKeys
 from securedata.keys.kms import KMS, open_all
 from securedata.storage.base import Storage
 from securedata.storage.registry import open_storage
@@ -33,7 +34,7 @@ class RoleCredentials:
     def _fresh_process(self) -> None:
         self._lock = threading.Lock()
 
-    def __call__(self, renew: bool) -> Keys:
+    def __call__(self, renew: bool) -> AWSKeys:
         """The keys to sign with; new ones if the session is over, or was refused (`renew`).
 
         Raises:

@@ -9,16 +9,29 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from securedata.errors import InvalidKMSURI, KeysError, KMSDenied, KMSThrottled, KMSUnreachable
-from securedata.keys.kms import KMS, Context, Credentials
+from securedata.errors import InvalidKMSURI, KeysError, KMSDenied, KMSMisconfigured, KMSThrottled, KMSUnreachable
+from securedata.foreign.aws import (
+    EXPIRED,
+    THROTTLED,
+    AWSKeys,
+    Cause,
+    Credentials,
+    Failed,
+    Refused,
+    ask,
+    new_client,
+    new_session,
+)
+from securedata.foreign.describe import without_secrets
+from securedata.keys.kms import KMS, Context
 
 SCHEME = "aws-kms://"
 _CONNECT_SECONDS, _READ_SECONDS = 5, 10
 _ARN = re.compile(r"arn:(aws[a-z-]*):kms:([a-z0-9-]+):(\d{12}):key/([A-Za-z0-9-]+)")
-_EXPIRED = frozenset({"ExpiredTokenException", "ExpiredToken", "UnrecognizedClientException", "InvalidClientTokenId"})
-_THROTTLED = frozenset({"ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException"})
 _PASSING = frozenset({"DependencyTimeoutException", "KMSInternalException", "InternalFailure", "ServiceUnavailable"})
 
 
@@ -29,7 +42,7 @@ class AWSKMS(KMS):
         match = _ARN.fullmatch(uri.removeprefix(SCHEME))
         if not uri.startswith(SCHEME) or match is None:
             raise InvalidKMSURI(
-                f"{uri!r}: an AWS KMS URI is aws-kms:// and a key ARN, as aws-kms://arn:aws:kms:eu-west-1:"
+                f"{without_secrets(uri)!r}: an AWS KMS URI is aws-kms:// and a key ARN, as aws-kms://arn:aws:kms:eu-west-1:"
                 "111122223333:key/1234abcd-...; aliases are refused, for whoever may move one would choose the key"
             )
         self.uri = uri
@@ -63,60 +76,56 @@ class AWSKMS(KMS):
         return bytes(answer["Plaintext"])
 
     def _call(self, operation: str, **arguments: Any) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         for renew in (False, True):
             try:
-                return getattr(self._client(renew), operation)(**arguments)
-            except ClientError as error:
-                code = error.response.get("Error", {}).get("Code", "")
-                if code in _EXPIRED and not renew and self._credentials is not None:
+                return ask(partial(self._asked, operation, renew, arguments))
+            except Refused as refused:
+                if refused.expired and not renew and self._credentials is not None:
                     continue
-                raise self._error(operation, code, error) from error
-            except BotoCoreError as error:
-                raise self._failed(error) from error
+                raise self._error(operation, refused) from refused
+            except Failed as failed:
+                kind, advice = _CAUSES[failed.cause]
+                raise kind(f"{self.uri}: {failed}; {advice}") from failed
         raise AssertionError("unreachable")
 
-    def _error(self, operation: str, code: str, error: Any) -> KeysError:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        said = f"{self.uri}: {operation} was answered {code or status}"
-        if code in _THROTTLED or status == 429:
+    def _asked(self, operation: str, renew: bool, arguments: Mapping[str, Any]) -> Any:
+        return getattr(self._client(renew), operation)(**arguments)
+
+    def _error(self, operation: str, refused: Refused) -> KeysError:
+        code, status = refused.code, refused.status
+        said = f"{self.uri}: {operation} was answered {refused.said}"
+        if code in THROTTLED or status == 429:
             return KMSThrottled(f"{said}: too many calls; try again later, or raise its quota")
         if code in _PASSING or status >= 500:
             return KMSUnreachable(f"{said}; try again later")
-        if code in _EXPIRED:
+        if code in EXPIRED:
             return KMSDenied(f"{said}: the session expired or was revoked; sign in again")
         return KMSDenied(
             f"{said}: check that you may use kms:{operation.capitalize()} with this key under the corpus's "
             "encryption context, and that the key is enabled"
         )
 
-    def _failed(self, error: Exception) -> KeysError:
-        """The error for one of botocore's own: no request was answered."""
-        from botocore import exceptions as known
-
-        said = f"{self.uri}: {' '.join(str(error).split())}"
-        if isinstance(error, (known.SSOError, known.TokenRetrievalError)):
-            return KMSDenied(f"{said}; sign in again")
-        setup = (known.NoCredentialsError, known.PartialCredentialsError, known.ProfileNotFound, known.ConfigParseError)
-        if isinstance(error, setup):
-            return KMSDenied(f"{said}; set a profile, a role or the environment as boto3 takes them")
-        return KMSUnreachable(f"{said}; check endpoint and network")
-
     def _client(self, renew: bool) -> Any:
-        import boto3
         from botocore.config import Config
 
-        frozen = self._credentials(renew) if self._credentials is not None else None
+        keys = AWSKeys(*self._credentials(renew)) if self._credentials is not None else None
         known = getattr(self._local, "client", None)
-        if known is None or known[0] != os.getpid() or known[1] != frozen:
-            keys: dict[str, str | None] = {}
-            if frozen is not None:
-                names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
-                keys = dict(zip(names, frozen, strict=True))
+        if known is None or known[0] != os.getpid() or known[1] != keys:
             config = Config(
                 connect_timeout=_CONNECT_SECONDS, read_timeout=_READ_SECONDS, retries={"total_max_attempts": 2}
             )
-            client = boto3.Session(**keys).client("kms", region_name=self._parts[1], config=config)
-            known = self._local.client = (os.getpid(), frozen, client)
+            client = new_client(new_session(), "kms", keys, region_name=self._parts[1], config=config)
+            known = self._local.client = (os.getpid(), keys, client)
         return known[2]
+
+
+_CAUSES: dict[Cause, tuple[type[KeysError], str]] = {
+    Cause.CREDENTIALS: (KMSDenied, "set a profile, a role or the environment as boto3 takes them"),
+    Cause.PROFILE: (KMSDenied, "set a profile, a role or the environment as boto3 takes them"),
+    Cause.SIGN_IN: (KMSDenied, "sign in again"),
+    Cause.SETUP: (KMSMisconfigured, "set a profile, endpoint and files in the environment as boto3 takes them"),
+    Cause.ARGUMENT: (KMSMisconfigured, "check the environment and AWS's own configuration"),
+    Cause.ANSWER: (KMSUnreachable, "no KMS answers like this: check the endpoint"),
+    Cause.CERTIFICATE: (KMSUnreachable, "check AWS_CA_BUNDLE and the endpoint"),
+    Cause.NETWORK: (KMSUnreachable, "check endpoint and network"),
+}

@@ -2,7 +2,8 @@
 
 The key has to be made with `derived=true`: only then does the service bind the encryption context. TLS
 is a must; `hcvault+http://` is for a server on this machine. The token is VAULT_TOKEN, BAO_TOKEN or
-~/.vault-token; the address is the URI's alone, and VAULT_ADDR overrides nothing.
+~/.vault-token; the address is the URI's alone: VAULT_ADDR overrides nothing, and no redirect is followed,
+for it would take token and key along.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from securedata.errors import InvalidKMSURI, KMSDenied, KMSThrottled, KMSUnreachable
+from securedata.errors import InvalidKMSURI, KeysError, KMSDenied, KMSMisconfigured, KMSThrottled, KMSUnreachable
+from securedata.foreign.aws import Cause, cause_of
+from securedata.foreign.describe import describe, http_status, type_name, without_secrets
+from securedata.foreign.quiet import quiet
 from securedata.keys.kms import KMS, Context, context_bytes
+from securedata.printable import printable
 
 _SCHEMES = {"hcvault": "https", "hcvault+http": "http"}
 _TIMEOUT = 10
@@ -29,7 +34,9 @@ class VaultKMS(KMS):
         self.uri = uri
         self._key = _parse(uri)
         if self._key[0] == "hcvault+http" and not _loopback(self._key[1]):
-            raise InvalidKMSURI(f"{uri!r}: hcvault+http:// sends keys in clear; only a server on this machine may")
+            raise InvalidKMSURI(
+                f"{without_secrets(uri)!r}: hcvault+http:// sends keys in clear; only a server on this machine may"
+            )
 
     @property
     def wrap_uri(self) -> str:
@@ -50,42 +57,100 @@ class VaultKMS(KMS):
         return self._call("decrypt_data", lambda data: base64.b64decode(data["plaintext"]), context, ciphertext=text)
 
     def _call(self, operation: str, read: Callable[[Any], bytes], context: Context, **arguments: str) -> bytes:
+        if context:
+            arguments["context"] = base64.b64encode(context_bytes(context)).decode()
+        failure: KeysError
+        try:
+            with quiet():
+                return self._asked(operation, read, arguments)
+        except KeysError:
+            raise
+        except Exception as error:  # noqa: BLE001 - of hvac, requests or what they use; raised below as ours
+            failure = self._failure(error)
+        # raised here and not in the handler: no traceback then holds the library's error, which quotes token and key
+        raise failure
+
+    def _asked(self, operation: str, read: Callable[[Any], bytes], arguments: dict[str, str]) -> bytes:
         hvac = _hvac()
         import requests
 
         scheme, host, mount, name = self._key
         session = requests.Session()
-        session.verify = os.environ.get("VAULT_CACERT") or True
+        session.verify = _ca_bundle(self.uri)
         # a proxy would see what is in clear, and this server is on this machine
         session.trust_env = scheme == "hcvault"
         client = hvac.Client(
             url=f"{_SCHEMES[scheme]}://{host}",
             token=_token(self.uri),
-            namespace=os.environ.get("VAULT_NAMESPACE"),
+            namespace=os.environ.get("VAULT_NAMESPACE", "").strip() or None,
             timeout=_TIMEOUT,
             session=session,
+            allow_redirects=False,
         )
-        if context:
-            arguments["context"] = base64.b64encode(context_bytes(context)).decode()
-        errors = hvac.exceptions
         try:
+            # the answer as it came: hvac takes a redirect for an answer, and its own body for what it leads to
             answer = getattr(client.secrets.transit, operation)(name=name, mount_point=mount, **arguments)
+            status = getattr(answer, "status_code", 200)
+            if not isinstance(answer, dict) and 300 <= status < 400:
+                raise KMSUnreachable(self._redirected(answer))
             return read(answer["data"])
-        except (errors.Forbidden, errors.Unauthorized) as error:
-            raise KMSDenied(
-                f"{self.uri}: {_said(error)}; the token expired, was revoked, or its policy does not allow "
-                "this key under the corpus's context: sign in again, or have the policy changed"
-            ) from error
-        except (errors.InvalidRequest, errors.InvalidPath) as error:
-            raise KMSDenied(f"{self.uri}: {_said(error)}; not a wrap of this key under the corpus's context") from error
-        except errors.RateLimitExceeded as error:
-            raise KMSThrottled(f"{self.uri}: too many calls; try again later, or raise its limit") from error
-        except (errors.VaultError, requests.RequestException) as error:
-            raise KMSUnreachable(f"{self.uri}: {_said(error)}; check address and network") from error
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise KMSUnreachable(f"{self.uri}: no transit engine answers like this; check the address") from error
         finally:
             client.adapter.close()
+
+    def _redirected(self, answer: Any) -> str:
+        target = without_secrets(str(answer.headers.get("Location", "")))
+        return (
+            f"{self.uri}: redirected{f' to {target}' if target else ''}, which is not followed: token and key would "
+            "go along: name the address of the server that answers"
+        )
+
+    def _failure(self, error: Exception) -> KeysError:
+        """Ours for an error of hvac, or of what it uses."""
+        kind = type(error).__name__
+        hvac = type(error).__module__.partition(".")[0] == "hvac"
+        status = _STATUS.get(kind, http_status(error)) if hvac else 0
+        if status in (401, 403):
+            return KMSDenied(
+                f"{self.uri}: {_REASONS[status]}; the token expired, was revoked, or its policy does not allow "
+                "this key under the corpus's context: sign in again, or have the policy changed"
+            )
+        if status in (400, 404):
+            return KMSDenied(f"{self.uri}: {_REASONS[status]}; not a wrap of this key under the corpus's context")
+        if status == 429:
+            return KMSThrottled(f"{self.uri}: too many calls; try again later, or raise its limit")
+        if hvac:
+            return KMSUnreachable(f"{self.uri}: {_REASONS.get(status, type_name(error))}; check address and network")
+        if isinstance(error, (AttributeError, KeyError, TypeError)) or kind in ("JSONDecodeError", "Error"):
+            return KMSUnreachable(f"{self.uri}: no transit engine answers like this; check the address")
+        cause = cause_of(error)
+        if cause is Cause.CERTIFICATE:
+            return KMSUnreachable(f"{self.uri}: {describe(error)}; check VAULT_CACERT and the address")
+        if cause is Cause.NETWORK:
+            return KMSUnreachable(f"{self.uri}: {describe(error)}; check address and network{self._elsewhere()}")
+        advice = "check VAULT_CACERT, REQUESTS_CA_BUNDLE, the token and the proxy that the environment sets"
+        return KMSMisconfigured(f"{self.uri}: {describe(error)}; {advice}")
+
+    def _elsewhere(self) -> str:
+        """A hint where the environment names another server than the URI."""
+        for name in ("VAULT_ADDR", "BAO_ADDR"):
+            named = os.environ.get(name, "").partition("://")[2].strip("/ ").lower()
+            if named and named != self._key[1]:
+                return f"; the address is the URI's alone, {name} is not used"
+        return ""
+
+
+_STATUS = {"InvalidRequest": 400, "Unauthorized": 401, "Forbidden": 403, "InvalidPath": 404, "RateLimitExceeded": 429}
+_STATUS |= {"InternalServerError": 500, "VaultNotInitialized": 501, "BadGateway": 502, "VaultDown": 503}
+_REASONS = {
+    400: "invalid request",
+    401: "permission denied",
+    403: "permission denied",
+    404: "no such key or mount",
+    500: "internal error of the server",
+    501: "the server is not initialised",
+    502: "a server between answered 502",
+    503: "the server is sealed or in maintenance",
+}
 
 
 def _parse(uri: str) -> tuple[str, str, str, str]:
@@ -97,7 +162,9 @@ def _parse(uri: str) -> tuple[str, str, str, str]:
     mount, separator, name = parts.path.strip("/").rpartition("/keys/")
     plain = parts.username is None and not parts.query and not parts.fragment
     if parts.scheme not in _SCHEMES or not parts.netloc or not separator or not mount or not name or not plain:
-        raise InvalidKMSURI(f"{uri!r}: a Vault URI is hcvault://HOST:PORT/MOUNT/keys/NAME, without user or query")
+        raise InvalidKMSURI(
+            f"{without_secrets(uri)!r}: a Vault URI is hcvault://HOST:PORT/MOUNT/keys/NAME, without user or query"
+        )
     return parts.scheme, parts.netloc.lower(), mount, name
 
 
@@ -110,23 +177,26 @@ def _loopback(netloc: str) -> bool:
 
 
 def _token(uri: str) -> str:
-    for name in ("VAULT_TOKEN", "BAO_TOKEN"):
-        if os.environ.get(name):
-            return os.environ[name]
-    try:
-        token = (Path.home() / ".vault-token").read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        token = ""
+    found = ((name, os.environ.get(name, "").strip()) for name in ("VAULT_TOKEN", "BAO_TOKEN"))
+    source, token = next(((name, token) for name, token in found if token), ("", ""))
+    if not token:
+        source = "~/.vault-token"
+        try:
+            token = (Path.home() / ".vault-token").read_bytes().decode("latin-1").strip()
+        except (OSError, RuntimeError):  # RuntimeError: nobody's home
+            token = ""
     if not token:
         raise KMSDenied(f"{uri}: no token: set VAULT_TOKEN, or sign in with 'vault login' or 'bao login'")
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise KMSMisconfigured(f"{uri}: {source} holds a line end, a blank or another character that no token has")
     return token
 
 
-def _said(error: Exception) -> str:
-    # of a connection that failed requests tells the URL at length before it says why
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    text = " ".join(str(reason or error).split())
-    return text[:200] or type(error).__name__
+def _ca_bundle(uri: str) -> str | bool:
+    named = os.environ.get("VAULT_CACERT", "").strip()
+    if named and not os.path.exists(named):
+        raise KMSMisconfigured(printable(f"{uri}: the file that VAULT_CACERT names does not exist: {named}"))
+    return named or True
 
 
 def _hvac() -> Any:
@@ -134,5 +204,6 @@ def _hvac() -> Any:
         import hvac
         import hvac.exceptions
     except ImportError as error:
-        raise KMSUnreachable("Vault and OpenBao need hvac: pip install 'securedata-torch[vault]'") from error
+        text = "Vault and OpenBao need hvac: pip install 'securedata-torch[vault]'"
+        raise KMSMisconfigured(text) from error
     return hvac

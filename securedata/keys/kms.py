@@ -16,6 +16,8 @@ from importlib.metadata import entry_points
 from typing import TypeVar
 
 from securedata.errors import InvalidKMSURI, KMSThrottled
+from securedata.foreign.aws import Credentials
+from securedata.foreign.describe import without_secrets
 
 Context = Mapping[str, str]
 Provider = Callable[[str], "KMS"]
@@ -27,13 +29,6 @@ _BUILT_IN = {
     "hcvault": "securedata.keys.hcvault:VaultKMS",
     "hcvault+http": "securedata.keys.hcvault:VaultKMS",
 }
-
-
-AWSKeys = tuple[str, str, str | None]
-"""Access key, secret key and session token."""
-
-Credentials = Callable[[bool], AWSKeys]
-"""Gives current credentials; called with True it makes new ones, since the old ones were refused."""
 
 
 class KMS(ABC):
@@ -122,7 +117,7 @@ def open_kms(uri: str) -> KMS:
     """
     scheme, separator, _ = uri.partition("://")
     if not separator or not scheme:
-        raise InvalidKMSURI(f"{uri!r} is no KMS URI: write for example local:///home/me/voice.kek")
+        raise InvalidKMSURI(f"{without_secrets(uri)!r} is no KMS URI: write for example local:///home/me/voice.kek")
     if scheme in _BUILT_IN:
         module, _, name = _BUILT_IN[scheme].partition(":")
         built_in: Provider = getattr(import_module(module), name)

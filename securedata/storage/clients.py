@@ -11,19 +11,25 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from securedata.foreign.aws import (
+    AWSKeys,
+    Cause,
+    Credentials,
+    Failed,
+    ask,
+    check_url,
+    new_client,
+    new_session,
+    session_keys,
+)
+from securedata.printable import printable
 from securedata.storage.curl import Engine, Signer, engine
 
-AWSKeys = tuple[str, str, str | None]
-"""Access key, secret key and session token."""
-
-Credentials = Callable[[bool], AWSKeys]
-"""Gives current credentials; called with True it makes new ones, since the old ones were refused."""
-
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
-_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+_PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
 class Place(NamedTuple):
@@ -33,6 +39,9 @@ class Place(NamedTuple):
     region: str
     ca_bundle: str
     proxy: str
+
+    def __repr__(self) -> str:  # a proxy's URL may hold a password
+        return f"Place({self.url!r}, {self.region!r})"
 
 
 class Clients:
@@ -58,7 +67,7 @@ class Clients:
         """A client for S3. `once`: one that tries a call once. `renew`: its last credentials were refused.
 
         Raises:
-            botocore.exceptions.BotoCoreError: a profile that does not exist, for example.
+            what `foreign.aws.ask` takes and makes ours: a profile that does not exist, for example.
         """
         from botocore.config import Config
 
@@ -67,8 +76,10 @@ class Clients:
             session = self._open(keys)
             if once not in self._made:
                 retries = {"total_max_attempts": 1} if once else {"total_max_attempts": 6, "mode": "standard"}
-                self._made[once] = session.create_client(
+                self._made[once] = new_client(
+                    session,
                     "s3",
+                    keys,
                     region_name=self._moved or self._options.get("region"),
                     endpoint_url=self._options.get("endpoint_url"),
                     config=Config(
@@ -77,14 +88,13 @@ class Clients:
                         read_timeout=_READ_SECONDS,
                         signature_version="s3v4",
                     ),
-                    **(dict(zip(_KEYS, keys, strict=True)) if keys is not None else {}),
                 )
             return self._made[once]
 
     def _open(self, keys: AWSKeys | None) -> Any:
         if self._session is None or self._keys != keys:
             # the profile also where a session signs: it may set region and endpoint
-            self._session = _new_session(self._options.get("profile"))
+            self._session = new_session(self._options.get("profile"))
             self._keys = keys
             self._made = {}
         return self._session
@@ -121,11 +131,8 @@ class Clients:
         if self.credentials is not None:
             return Signer(*self.credentials(renew), region)
         with self._lock:
-            found = self._open(None).get_credentials()
-        if found is None:
-            return None
-        frozen = found.get_frozen_credentials()
-        return Signer(frozen.access_key, frozen.secret_key, frozen.token, region)
+            keys = session_keys(self._open(None))
+        return Signer(*keys, region) if keys is not None else None
 
     def engine(self) -> Engine:
         """This thread's libcurl engine. Raises as `get`."""
@@ -133,25 +140,13 @@ class Clients:
         return engine(place.ca_bundle, place.proxy)
 
 
-def _new_session(profile: str | None) -> Any:
-    """A session of botocore; all of a process share the models of the API, 15 MB and 0.1 s each time otherwise."""
-    global _models
-    from botocore.session import Session
-
-    session = Session(profile=profile)
-    if _models is None:
-        _models = session.get_component("data_loader")
-    else:
-        session.register_component("data_loader", _models)
-    return session
-
-
-_models: Any = None
-
-
 def way_to(url: str) -> tuple[str, str]:
-    """CA bundle and proxy for any other server, found as they are for S3; the proxy is "" for none."""
-    return _ca_bundle(_new_session(None)), _proxy(url)
+    """CA bundle and proxy for any other server, found as they are for S3; the proxy is "" for none.
+
+    Raises:
+        Failed: settings that cannot be right.
+    """
+    return ask(lambda: (_ca_bundle(new_session()), _proxy(url)))
 
 
 def _ca_bundle(session: Any) -> str:
@@ -159,6 +154,9 @@ def _ca_bundle(session: Any) -> str:
     from botocore.httpsession import where
 
     named = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    if named and not os.path.exists(named):
+        text = f"the file with CA certificates (AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, ca_bundle) does not exist: {named}"
+        raise Failed(Cause.SETUP, printable(text))
     return str(named or where())
 
 
@@ -166,7 +164,10 @@ def _proxy(url: str) -> str:
     """The proxy that botocore would use for a URL; "" for none."""
     from botocore.utils import get_environ_proxies
 
-    return str(get_environ_proxies(url).get(url.partition(":")[0], ""))
+    found = str(get_environ_proxies(url).get(url.partition(":")[0], ""))
+    if found:
+        check_url(found if "://" in found else f"http://{found}", "the proxy", _PROXIES)
+    return found
 
 
 _all: weakref.WeakSet[Clients] = weakref.WeakSet()

@@ -52,6 +52,9 @@ class Signer(NamedTuple):
     token: str | None
     region: str
 
+    def __repr__(self) -> str:
+        return f"Signer({self.access_key!r}, region={self.region!r})"
+
 
 class Answer(NamedTuple):
     """What came back.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from securedata.foreign.aws import Credentials
 from securedata.storage.base import Storage
-from securedata.storage.clients import Credentials
 from securedata.storage.local import LocalStorage
 from securedata.storage.s3 import S3Storage
 from securedata.storage.web import WebStorage

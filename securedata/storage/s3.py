@@ -17,8 +17,9 @@ from securedata.errors import (
     SecuredataError,
     StorageUnreachable,
 )
+from securedata.foreign.aws import Credentials
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
-from securedata.storage.clients import Clients, Credentials
+from securedata.storage.clients import Clients
 from securedata.storage.curl import Answer, Get, waited
 from securedata.storage.honest import probe
 from securedata.storage.multipart import put_parts

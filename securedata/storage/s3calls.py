@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from securedata.errors import SecuredataError
+from securedata.foreign.aws import Failed, Refused, ask
 from securedata.storage.clients import Clients
 from securedata.storage.curl import Engine, Signer
 from securedata.storage.s3errors import Said, failed, refused, said_to
@@ -24,30 +26,29 @@ class Calls:
 
     def call(self, operation: str, key: str | None, once: bool = False, **arguments: Any) -> Any:
         """One boto3 call, its errors mapped. `once`: no retries by the client, for conditional puts of the head."""
-        from botocore.exceptions import BotoCoreError, ClientError
-
         if key is not None:
             arguments["Key"] = self.prefix + key
         began = time.monotonic()
         for renew in (False, True):
             try:
-                return getattr(self.clients.get(once, renew), operation)(Bucket=self.bucket, **arguments)
-            except ClientError as error:
+                return ask(partial(self._asked, operation, once, renew, arguments))
+            except Refused as error:
                 said = said_to(error)
                 if not renew and self.may_renew(said, began):
                     continue
                 raise self.refused(said, key, writing="list" not in operation) from error
-            except BotoCoreError as error:
+            except Failed as error:
                 raise failed(error, f"{key} of {self.url}" if key else self.url, self.url) from error
         raise AssertionError("unreachable")
 
+    def _asked(self, operation: str, once: bool, renew: bool, arguments: Mapping[str, Any]) -> Any:
+        return getattr(self.clients.get(once, renew), operation)(Bucket=self.bucket, **arguments)
+
     def ready(self, renew: bool) -> tuple[str, Signer | None, Engine]:
         """The bucket's URL, and what libcurl needs to fetch from it."""
-        from botocore.exceptions import BotoCoreError
-
         try:
-            return self.clients.place().url, self.clients.signer(renew), self.clients.engine()
-        except BotoCoreError as error:
+            return ask(lambda: (self.clients.place().url, self.clients.signer(renew), self.clients.engine()))
+        except Failed as error:
             raise failed(error, self.url, self.url) from error
 
     def refused(self, said: Said, key: str | None, writing: bool = False) -> SecuredataError:

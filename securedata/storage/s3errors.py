@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from securedata.errors import (
@@ -15,26 +15,25 @@ from securedata.errors import (
     SessionExpired,
     StorageUnreachable,
 )
+from securedata.foreign.aws import EXPIRED, Cause, Failed, Refused
+from securedata.foreign.describe import code_text
+from securedata.printable import printable
 
-_EXPIRED = frozenset(
-    {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired"}
-)
 _MOVED = frozenset({"PermanentRedirect", "AuthorizationHeaderMalformed"})
 
 
 class Said(NamedTuple):
-    """What a server answered with an error status."""
+    """What a server answered with an error status. Its own text is not kept: it can quote what it was sent."""
 
     status: int
     code: str = ""
-    text: str = ""
     region: str = ""
     date: str = ""
 
     @property
     def expired(self) -> bool:
         """Are the credentials over, or unknown? For a session's both codes occur."""
-        return self.code in _EXPIRED
+        return self.code in EXPIRED
 
     @property
     def denied(self) -> bool:
@@ -48,23 +47,20 @@ class Said(NamedTuple):
 
 
 def said_by(body: memoryview, status: int, region: str, date: str) -> Said:
-    """Code, message and region from the body of an answer of S3; empty where it is none."""
+    """Code and region from the body of an answer of S3; empty where it is none."""
     try:
         root = ElementTree.fromstring(bytes(body))  # noqa: S314 - expat expands no external entity; the body is capped
     except ElementTree.ParseError:
         return Said(status, region=region, date=date)
-    found = [root.findtext(name) or "" for name in ("Code", "Message", "Region")]
-    return Said(status, found[0], found[1], region or found[2], date)
+    code, moved = (root.findtext(name) or "" for name in ("Code", "Region"))
+    return Said(status, code_text(code), printable(region or moved), date)
 
 
-def said_to(error: Any) -> Said:
-    """What a ClientError of botocore holds."""
-    details = error.response.get("Error", {})
-    meta = error.response.get("ResponseMetadata", {})
-    headers = meta.get("HTTPHeaders", {})
-    region = headers.get("x-amz-bucket-region", "") or details.get("Region", "")
-    status = meta.get("HTTPStatusCode", 0)
-    return Said(status, details.get("Code", ""), details.get("Message", ""), region, headers.get("date", ""))
+def said_to(error: Refused) -> Said:
+    """What an answer to a call of botocore holds."""
+    headers = error.response["ResponseMetadata"]["HTTPHeaders"]
+    region = headers.get("x-amz-bucket-region", "") or error.response["Error"]["Region"]
+    return Said(error.status, error.code, region, headers.get("date", ""))
 
 
 def refused(said: Said, what: str, root: str, bucket: str, *, session: bool, writing: bool) -> SecuredataError:
@@ -76,7 +72,7 @@ def refused(said: Said, what: str, root: str, bucket: str, *, session: bool, wri
         writing: it was no read.
     """
     where = f"{what} of {root}" if what else root
-    quoted = f"{said.code or said.status}{': ' + said.text if said.text else ''}"
+    quoted = said.code or str(said.status)
     if said.code == "NoSuchBucket":
         return NotFound(f"{where}: there is no bucket {bucket}", root=root)
     if said.status == 404:
@@ -104,17 +100,19 @@ def refused(said: Said, what: str, root: str, bucket: str, *, session: bool, wri
     return StorageUnreachable(f"{where}: {quoted}; try again later, or look after the server", root=root)
 
 
-def failed(error: Exception, where: str, root: str) -> SecuredataError:
-    """The error for one of botocore's own: no request was answered."""
-    from botocore import exceptions as known
+def failed(error: Failed, where: str, root: str) -> SecuredataError:
+    """The error for a call that was not answered."""
+    kind, advice = _CAUSES[error.cause]
+    return kind(f"{where}: {error}; {advice}", root=root)
 
-    if isinstance(error, (known.NoCredentialsError, known.PartialCredentialsError)):
-        text = f"{where}: {error}: set a profile, a role or the environment as boto3 takes them"
-        return AccessDenied(text, root=root)
-    if isinstance(error, (known.SSOError, known.TokenRetrievalError)):
-        return SessionExpired(f"{where}: {error}; sign in again", root=root)
-    if isinstance(error, (known.ProfileNotFound, known.NoRegionError, known.ConfigParseError)):
-        return ConfigError(f"{where}: {error}; check the config entry and AWS's own configuration", root=root)
-    if isinstance(error, known.ParamValidationError):
-        return InvalidArgument(f"{where}: {' '.join(str(error).split())}", root=root)
-    return StorageUnreachable(f"{where}: {error}; check endpoint and network", root=root)
+
+_CAUSES: dict[Cause, tuple[type[SecuredataError], str]] = {
+    Cause.CREDENTIALS: (AccessDenied, "set a profile, a role or the environment as boto3 takes them"),
+    Cause.PROFILE: (ConfigError, "check the config entry and AWS's own configuration"),
+    Cause.SIGN_IN: (SessionExpired, "sign in again"),
+    Cause.SETUP: (ConfigError, "check the config entry, the environment and AWS's own configuration"),
+    Cause.ARGUMENT: (InvalidArgument, "check the root and the config entry"),
+    Cause.ANSWER: (StorageUnreachable, "no S3 server answers like this: check the endpoint"),
+    Cause.CERTIFICATE: (StorageUnreachable, "check AWS_CA_BUNDLE and the endpoint"),
+    Cause.NETWORK: (StorageUnreachable, "check endpoint and network"),
+}

@@ -8,12 +8,14 @@ from urllib.parse import quote
 
 from securedata.errors import (
     AccessDenied,
+    ConfigError,
     InvalidArgument,
     LimitExceeded,
     NotFound,
     SecuredataError,
     StorageUnreachable,
 )
+from securedata.foreign.aws import Failed
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
 from securedata.storage.clients import way_to
 from securedata.storage.curl import Answer, Get, engine, waited
@@ -98,7 +100,10 @@ class WebStorage(Storage):
         self, gets: Sequence[Get], keys: Sequence[str], in_flight: int
     ) -> Iterator[list[tuple[int, Answer | SecuredataError]]]:
         if self._way is None:
-            self._way = way_to(self.url)
+            try:
+                self._way = way_to(self.url)
+            except Failed as error:
+                raise ConfigError(f"{self.url}: {error}", root=self.url) from error
         for group in engine(*self._way).fetch(gets, lambda: None, in_flight=in_flight):
             yield [(at, self._outcome(f"{keys[at]} of {self.url}", outcome)) for at, outcome in group]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from securedata.access.session import Keys, Session
+from securedata.access.session import Session
 from securedata.corpus.commit import Writer
 from securedata.corpus.head import KEY, peek, seal_head
 from securedata.corpus.opening import open_corpus
@@ -26,6 +26,7 @@ from securedata.errors import (
     StorageUnreachable,
     SupersededKey,
 )
+from securedata.foreign.aws import AWSKeys
 from securedata.format.header import WRAP
 from securedata.keys.kms import context_for, open_kms
 from securedata.keys.wraps import Wrap
@@ -173,7 +174,7 @@ def test_a_session_that_is_refused_is_renewed_once(cloud: Cloud, become: Become)
     with forward(cloud.weed.endpoint) as sts:
         options = {"role": ROLE, "sts_endpoint_url": f"http://127.0.0.1:{sts.port}"}
         reference = replace(root.reference, options=options)
-        over = Session(Keys("GONE", "gone", "gone"), time.time() + 3600)
+        over = Session(AWSKeys("GONE", "gone", "gone"), time.time() + 3600)
         place = enter(reference, session=over)
         names = [one.partition("objects/")[2] for one in keys_in(cloud.weed, f"{root}/objects")]
         keys = [f"objects/{name}" for name in names]

@@ -1,0 +1,314 @@
+"""What is asked of AWS, or of what speaks like it: credentials, clients, and one map from botocore's errors to causes.
+
+Each caller has its own classes of errors; which cause it was is decided here alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from securedata.errors import SecuredataError
+from securedata.foreign.describe import chain, code_text, describe
+from securedata.foreign.quiet import quiet
+from securedata.printable import printable
+
+EXPIRED = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidToken",
+        "TokenRefreshRequired",
+        "UnrecognizedClientException",
+    }
+)
+"""Codes for credentials that are over, or unknown: of a session that ended any of them occurs."""
+
+THROTTLED = frozenset(
+    {"ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException", "SlowDown"}
+)
+"""Codes that ask to slow down."""
+
+
+class AWSKeys(NamedTuple):
+    """AWS credentials at one moment."""
+
+    access_key: str
+    secret_key: str
+    token: str | None
+
+    def __repr__(self) -> str:
+        return f"AWSKeys({self.access_key!r})"
+
+
+Credentials = Callable[[bool], AWSKeys]
+"""Gives current credentials; called with True it makes new ones, since the old ones were refused."""
+
+
+class Cause(Enum):
+    """Why there was no answer."""
+
+    CREDENTIALS = "none, or not complete"
+    PROFILE = "a profile that does not exist, or a file of profiles that cannot be read"
+    SIGN_IN = "what the user signed in with is over"
+    SETUP = "settings: a profile, a URL, a file, a proxy"
+    ARGUMENT = "a name or value that the service cannot take"
+    ANSWER = "not an answer of this service"
+    CERTIFICATE = "the server's certificate does not hold"
+    NETWORK = "no connection, or no answer in time"
+
+
+class Failed(Exception):
+    """A call that was not answered. The text holds no secret, and no error of botocore is chained."""
+
+    def __init__(self, cause: Cause, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+class Refused(Exception):
+    """An answer that is an error.
+
+    Attributes:
+        response: as ClientError of botocore has it, with what may be passed on: code, status, tries, date and region.
+    """
+
+    def __init__(self, response: Mapping[str, Any]) -> None:
+        super().__init__(str(response["Error"]["Code"] or response["ResponseMetadata"]["HTTPStatusCode"]))
+        self.response = response
+
+    @property
+    def code(self) -> str:
+        """The server's code, '' where it gave none."""
+        return str(self.response["Error"]["Code"])
+
+    @property
+    def status(self) -> int:
+        """The HTTP status, 0 where there is none."""
+        return int(self.response["ResponseMetadata"]["HTTPStatusCode"])
+
+    @property
+    def said(self) -> str:
+        """Code or status, for a text."""
+        return self.code or str(self.status)
+
+    @property
+    def expired(self) -> bool:
+        """Are the credentials over, or unknown?"""
+        return self.code in EXPIRED
+
+
+_T = TypeVar("_T")
+
+
+def ask(call: Callable[[], _T]) -> _T:
+    """What `call` of botocore returns. It logs nothing meanwhile, and no error of a library leaves.
+
+    Raises:
+        Refused, Failed
+        SecuredataError: what `call` raises of ours.
+    """
+    failure: Exception
+    try:
+        with quiet():
+            return call()
+    except (SecuredataError, Refused, Failed):
+        raise
+    except Exception as error:  # noqa: BLE001 - of any library's class; raised below as ours
+        failure = _failure(error)
+    # raised here and not in the handler: no traceback, and nobody who walks one, then meets the library's error
+    raise failure
+
+
+def _failure(error: Exception) -> Exception:
+    response = getattr(error, "response", None)
+    if isinstance(response, Mapping) and ("Error" in response or "ResponseMetadata" in response):
+        return Refused(_kept(response))
+    return Failed(cause_of(error), _text(error))
+
+
+def _kept(response: Mapping[str, Any]) -> dict[str, Any]:
+    meta = response.get("ResponseMetadata") or {}
+    headers = meta.get("HTTPHeaders") or {}
+    details = response.get("Error") or {}
+    kept = {name: printable(str(headers[name])) for name in ("date", "x-amz-bucket-region") if name in headers}
+    region = re.sub(r"[^A-Za-z0-9-]", "", str(details.get("Region", "")))[:64]
+    return {
+        "Error": {"Code": code_text(str(details.get("Code", ""))), "Region": region},
+        "ResponseMetadata": {
+            "HTTPStatusCode": int(meta.get("HTTPStatusCode") or 0),
+            "RetryAttempts": int(meta.get("RetryAttempts") or 0),
+            "HTTPHeaders": kept,
+        },
+    }
+
+
+def _text(error: Exception) -> str:
+    """As `describe`, with the file that AWS's own configuration names."""
+    said = describe(error)
+    for one in chain(error):
+        name = getattr(one, "filename", None)
+        if isinstance(one, OSError) and isinstance(name, str) and "://" not in name:
+            return f"{said}: {printable(name)[:200]}"
+    return said
+
+
+_CAUSES = {
+    "NoCredentialsError": Cause.CREDENTIALS,
+    "PartialCredentialsError": Cause.CREDENTIALS,
+    "NoAuthTokenError": Cause.CREDENTIALS,
+    "CredentialRetrievalError": Cause.CREDENTIALS,
+    "MetadataRetrievalError": Cause.CREDENTIALS,
+    "ProfileNotFound": Cause.PROFILE,
+    "ConfigParseError": Cause.PROFILE,
+    "SSOError": Cause.SIGN_IN,
+    "LoginError": Cause.SIGN_IN,
+    "TokenRetrievalError": Cause.SIGN_IN,
+    "RefreshWithMFAUnsupportedError": Cause.SIGN_IN,
+    "ParamValidationError": Cause.ARGUMENT,
+    "ResponseParserError": Cause.ANSWER,
+    "ParseError": Cause.ANSWER,
+    "ChecksumError": Cause.ANSWER,
+    "FlexibleChecksumError": Cause.ANSWER,
+    # what nothing but a setting brings about, also where a class of the network's wraps it
+    "SSLCertVerificationError": Cause.CERTIFICATE,
+    "LocationValueError": Cause.SETUP,
+    "InvalidURL": Cause.SETUP,
+    "InvalidSchema": Cause.SETUP,
+    "MissingSchema": Cause.SETUP,
+    "InvalidHeader": Cause.SETUP,
+    "InvalidProxyURL": Cause.SETUP,
+    "URLSchemeUnknown": Cause.SETUP,
+    "ProxySchemeUnknown": Cause.SETUP,
+    "UnicodeError": Cause.SETUP,
+}
+_OF_NETWORK = frozenset(
+    {
+        *("HTTPClientError", "IncompleteReadError", "HTTPError", "HTTPException"),  # botocore, urllib3, http.client
+        *("ConnectionError", "Timeout", "TimeoutError", "ChunkedEncodingError", "ContentDecodingError", "gaierror"),
+    }
+)
+_BAD_PEM = ("NO_CERTIFICATE_OR_CRL_FOUND", "NO_START_LINE", "BAD_BASE64_DECODE", "BAD_END_LINE")
+_OF_FILES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Why a call was not answered: the most telling of an error and those that it wraps."""
+    network = False
+    for one in chain(error):
+        names = {kind.__name__ for kind in type(one).__mro__}
+        for name, cause in _CAUSES.items():
+            if name in names:
+                return cause
+        if isinstance(one, _OF_FILES) or getattr(one, "reason", None) in _BAD_PEM:
+            return Cause.SETUP
+        if isinstance(one, ValueError) and not names & _OF_NETWORK:
+            return Cause.SETUP  # a URL, a header: refused while a request was made ready
+        if names & _OF_NETWORK or (isinstance(one, OSError) and isinstance(one.errno, int)):
+            network = True
+        elif isinstance(one, OSError):
+            return Cause.SETUP  # requests says so of a CA bundle
+    if network:
+        return Cause.NETWORK
+    return Cause.ANSWER if isinstance(error, (AttributeError, KeyError, TypeError)) else Cause.SETUP
+
+
+# ------------------------------------------------------------ keys and clients
+
+
+def clean_keys(access_key: str, secret_key: str, token: str | None) -> AWSKeys:
+    """Credentials without the blanks and line ends that a file or a secret's mount leaves around them.
+
+    Raises:
+        Failed: one holds a character that no header may.
+    """
+    keys = AWSKeys(access_key.strip(), secret_key.strip(), token.strip() if token else token)
+    if any(one and not (one.isascii() and one.isprintable()) for one in keys):
+        raise Failed(
+            Cause.SETUP, "an AWS access key, secret key or session token holds a line end or another odd character"
+        )
+    return keys
+
+
+def session_keys(session: Any) -> AWSKeys | None:
+    """The credentials of a session of botocore; None: it finds none. To be called through `ask`."""
+    found = session.get_credentials()
+    if found is None:
+        return None
+    frozen = found.get_frozen_credentials()
+    return clean_keys(frozen.access_key, frozen.secret_key, frozen.token)
+
+
+_models: Any = None
+
+
+def new_session(profile: str | None = None, region: str | None = None) -> Any:
+    """A session of botocore; all of a process share the models of the API, 15 MB and 0.1 s each time otherwise.
+
+    To be called through `ask`.
+    """
+    global _models
+    from botocore.session import Session
+
+    session = Session(profile=profile)
+    if region:
+        session.set_config_variable("region", region)
+    if _models is None:
+        _models = session.get_component("data_loader")
+    else:
+        session.register_component("data_loader", _models)
+    return session
+
+
+def new_client(session: Any, service: str, keys: AWSKeys | None = None, **options: Any) -> Any:
+    """A client of botocore. To be called through `ask`.
+
+    Args:
+        keys: those of a role's session; None: the session's own.
+        options: as `create_client` takes them.
+
+    Raises:
+        Failed: an endpoint that holds a user, a password or a query: it is kept and shown.
+    """
+    if keys is None:
+        _clean_static_keys(session)
+    else:
+        options |= {"aws_access_key_id": keys[0], "aws_secret_access_key": keys[1], "aws_session_token": keys[2]}
+    client = session.create_client(service, **options)
+    check_url(client.meta.endpoint_url, "the endpoint")
+    return client
+
+
+def _clean_static_keys(session: Any) -> None:
+    """botocore sends keys of the environment and of files as they are, with a line end that no header may hold."""
+    from botocore.credentials import Credentials as Static
+
+    found = session.get_credentials()
+    if type(found) is Static:
+        frozen = found.get_frozen_credentials()
+        was = AWSKeys(frozen.access_key, frozen.secret_key, frozen.token)
+        if (keys := clean_keys(*was)) != was:
+            session.set_credentials(*keys)
+
+
+def check_url(url: str, what: str, schemes: tuple[str, ...] = ("http", "https")) -> None:
+    """Refuse an endpoint or proxy of which nothing good can come.
+
+    Raises:
+        Failed: no URL, a port that is none, or a user, password or query where one may not be.
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in schemes and bool(parts.hostname)
+        good = good and (parts.port is None or parts.port > 0)
+    except ValueError:  # a port that is no number, brackets that hold no address
+        good = False
+    if not good:
+        raise Failed(Cause.SETUP, f"{what} is no URL; write {schemes[0]}://HOST:PORT")
+    if what != "the proxy" and ("@" in parts.netloc or parts.query or parts.fragment):
+        raise Failed(Cause.SETUP, f"{what} must not hold a user, a password or a query, for it is shown")
