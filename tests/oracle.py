@@ -12,8 +12,9 @@ from securedata.corpus.config import Reference
 from securedata.corpus.head import Head, TableRef, open_with
 from securedata.corpus.leaving import DELAY, listed, object_key
 from securedata.corpus.parts import read_table
+from securedata.corpus.prune import prune
 from securedata.corpus.seen import forget
-from securedata.corpus.verify import prune, verify
+from securedata.corpus.verify import verify
 from securedata.keys.tags import Tagger
 from securedata.storage.base import Buffer
 from securedata.testing.memory import MemoryStorage

@@ -12,7 +12,7 @@ from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.corpus.leaving import object_key
 from securedata.corpus.plan import Outcome
-from securedata.corpus.verify import prune
+from securedata.corpus.prune import prune
 from securedata.errors import ObjectMissing, RowReplaced
 from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage

@@ -14,7 +14,8 @@ import pytest
 
 from securedata.corpus.config import Reference
 from securedata.corpus.leaving import listed
-from securedata.corpus.verify import prune, verify
+from securedata.corpus.prune import prune
+from securedata.corpus.verify import verify
 from securedata.storage.local import LOCK, LocalStorage
 from tests.little import content, current, files_of, fill, keys_of, look, make, named_keys, open_quietly, writer_of
 from tests.tree import ROOT

@@ -10,8 +10,9 @@ import pytest
 
 from securedata.corpus.commit import Writer
 from securedata.corpus.leaving import object_key
+from securedata.corpus.prune import prune
 from securedata.corpus.schema import rows_table
-from securedata.corpus.verify import prune, verify
+from securedata.corpus.verify import verify
 from securedata.errors import (
     PartMissing,
     UnknownVersion,

@@ -11,8 +11,9 @@ import pytest
 
 from securedata.corpus.head import KEY, Tombstone
 from securedata.corpus.leaving import listed, object_key
+from securedata.corpus.prune import prune
 from securedata.corpus.seen import remember
-from securedata.corpus.verify import prune, verify
+from securedata.corpus.verify import verify
 from securedata.errors import (
     CorpusGone,
     KMSDenied,

@@ -99,7 +99,7 @@ def verify(args: Namespace) -> int:
 
 def _pruned(args: Namespace, found: Reference) -> tuple[PruneReport | None, SecuredataError | None]:
     from securedata.corpus.commit import Writer
-    from securedata.corpus.verify import prune
+    from securedata.corpus.prune import prune
 
     try:
         writer = Writer(found, single_writer=args.single_writer, accept_generation=args.accept_generation)

@@ -1,4 +1,4 @@
-"""Accounts for every row, object and orphan of a corpus, and deletes what nobody needs.
+"""Accounts for every row, object and orphan of a corpus.
 
 verify goes on after a failure, to the end: each is a finding with the error class that a reader would get. What a
 commit or an ingest in flight has written is not one, for a day.
@@ -18,15 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.census import Listing, Named, What, named_now
-from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
-from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, TableRef
+from securedata.corpus.head import KEY, MAX_SEALED, OpenedHead, TableRef
 from securedata.corpus.index import Location, place_of
 from securedata.corpus.lease import HeadLease, or_no_corpus
 from securedata.corpus.leaving import DELAY, due, listed, object_key
 from securedata.corpus.parts import read_table
 from securedata.corpus.place import enter
-from securedata.corpus.report import Finding, PruneReport, Report
+from securedata.corpus.report import Finding, Report
 from securedata.corpus.rules import COLUMNS, Rules
 from securedata.errors import (
     AccessDenied,
@@ -38,7 +37,6 @@ from securedata.errors import (
     SecuredataError,
     StorageError,
     SupersededKey,
-    UnknownVersion,
 )
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind
@@ -340,45 +338,3 @@ def _by_object(table: pa.Table) -> Iterable[list[int]]:
     for row, id in enumerate(table.column("object_id").to_pylist()):
         rows.setdefault(id, []).append(row)
     return rows.values()
-
-
-# ---------------------------------------------------------------- prune
-
-
-def prune(writer: Writer, progress: Progress | None = None) -> PruneReport:
-    """Delete what the head names nowhere and was stored before a horizon that is committed first.
-
-    A writer whose objects are older than the horizon of the head that it replaces seals them anew: so nothing that is
-    deleted here can be committed afterwards. What is on a leaving list counts as named until its day is over.
-
-    Raises:
-        PartMissing, FormatError, ...: a part or a leaving list cannot be read; nothing was deleted, for what it names
-            is not known.
-        UnknownVersion: a newer securedata wrote the head.
-        CommitRace, StorageError, ...
-    """
-    before = {one.table.storage_key for one in writer.refresh().leaving}
-    _refuse_unknown(writer.head)
-    head = writer.commit_horizon()
-    report = PruneReport(writer.root, head.generation, head.horizon)
-    report.cleared = sorted(before - {one.table.storage_key for one in head.leaving})
-    listing = Listing(writer.storage, before=head.horizon)
-    head, named = named_now(writer.refresh, writer.storage)
-    _refuse_unknown(head)
-    unnamed = [entry for _, entry in listing.unnamed(named)]
-    total = sum(entry.size for entry in unnamed)
-    for entry in unnamed:
-        writer.storage.delete(entry.key)
-        report.deleted.add(entry.key)
-        report.deleted_bytes += entry.size
-        if progress:
-            progress(len(report.deleted), len(unnamed), report.deleted_bytes, total)
-    return report
-
-
-def _refuse_unknown(head: Head) -> None:
-    if head.unknown:
-        raise UnknownVersion(
-            f"the head holds {', '.join(sorted(head.unknown))}, which this securedata does not know, and "
-            "what they name must not be deleted: update securedata, then prune"
-        )
