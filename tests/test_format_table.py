@@ -21,7 +21,7 @@ TABLE = (ROOT / "docs" / "format-rules.md").read_text(encoding="utf-8")
 
 ID = re.compile(r"F-[A-Z]+-\d+")
 TAG = re.compile(r"\[(F-[A-Z]+-\d+)\]")
-NORMATIVE = re.compile(r"\b(?:MUST|SHALL|must|shall|refuse[sd]?|never|may not)\b")
+NORMATIVE = re.compile(r"\b(?:MUST|SHALL|must|shall|refuse[sd]?|never|nobody|counts? as|may not)\b")
 """What makes a sentence a rule. In lower case it may repeat a rule, in a sentence that has an id."""
 EXPLAINED = ("Words in capitals", "as in [F-HDR-1]", "To *refuse* is to end with an error")
 """Sentences of the introduction, which tell how rules are written."""
