@@ -234,11 +234,11 @@ def test_transform_runs_last(root: Root) -> None:
     [
         ({"crop": "end"}, "crop= is 'random' or 'start'"),
         ({"sample_rate": 0}, "sample_rate= is between 1"),
-        ({"sample_rate": 16_000.5}, "whole number, not float"),
+        ({"sample_rate": 16_000.5}, "whole number, not 1"),
         ({"sample_rate": 10**9}, "sample_rate= is between"),
         ({"sample_rate": 7}, "which cannot become 7 Hz"),
         ({"num_frames": 0}, "num_frames= is between"),
-        ({"num_frames": "many"}, "whole number, not str"),
+        ({"num_frames": "many"}, "whole number, not .many"),
         ({"duration": 3}, "shortest, longest"),
         ({"duration": (1, "x")}, "shortest, longest"),
         ({"duration": (1, 2, 3)}, "shortest, longest"),

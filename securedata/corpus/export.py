@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from securedata.corpus.config import Reference
 from securedata.corpus.ingest.segments import recording_path
 from securedata.corpus.opening import open_corpus
+from securedata.corpus.option_values import as_flag
 from securedata.corpus.outside import Destination, DestinationFailed
 from securedata.corpus.reader import Corpus
 from securedata.corpus.restored import MANIFEST, manifest_lines
@@ -98,12 +99,13 @@ def export(
         StorageUnreachable: the destination is full or failed.
         KeysError, CorpusError, ...: the corpus cannot be opened, or its keys ended.
     """
-    if not allow_plaintext_export:
+    if not as_flag("allow_plaintext_export", allow_plaintext_export):
         raise PlaintextRefused(
             f"export writes the plaintext of {reference.root} to a disk: say so with --allow-plaintext-export "
             "(in Python: allow_plaintext_export=True)",
             root=reference.root,
         )
+    overwrite = as_flag("overwrite", overwrite)
     started = time.monotonic()
     with open_corpus(reference, columns=ALL, storage=storage, accept_generation=accept_generation) as corpus:
         report = ExportReport(reference.root, os.path.abspath(os.fspath(destination)))

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.lease import HeadLease
 from securedata.corpus.loading import Look, Options, load
+from securedata.corpus.option_values import as_flag, as_seconds, as_whole
 from securedata.corpus.place import enter
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import TRAINING
@@ -55,9 +56,14 @@ def open_corpus(
         look: is shown the rows of every manifest part before the filter, without keys, while the corpus is opened.
 
     Raises:
+        InvalidArgument: options that make no sense.
         OlderGeneration, SupersededKey: an old head was put back, as far as this machine knows.
         ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
     """
+    ttl, kms_wait = as_seconds("ttl", ttl), as_seconds("kms_wait", kms_wait)
+    refresh = as_flag("refresh", refresh)
+    if accept_generation is not None:
+        accept_generation = as_whole("accept_generation", accept_generation, 0, 2**63 - 1)
     reference = resolve(target, kms, pin)
     # path to find rows by, subjects to tell an erased person's object from a lost one
     kept = TRAINING if columns is None else tuple(dict.fromkeys(("path", "subjects", *columns)))

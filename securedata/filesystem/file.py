@@ -8,6 +8,7 @@ from typing import Any
 from fsspec.spec import AbstractBufferedFile
 
 from securedata.corpus.objectfile import READ_AHEAD
+from securedata.corpus.option_values import as_whole
 from securedata.errors import InvalidArgument, PlaintextRefused, RowReplaced
 
 IN_MEMORY = ("readahead", "none", "bytes", "first", "all", "adaptive", "blockcache", "background", "parts")
@@ -55,6 +56,8 @@ class SecuredataFile(AbstractBufferedFile):
             PlaintextRefused, InvalidArgument
         """
         self._export: bool = fs.allow_plaintext_export
+        if block_size is not None:
+            block_size = as_whole("block_size", block_size, 1, 2**40)
         self._read_range = read_range
         self._cache: Any = None
         self._cache_options = dict(cache_options or {})

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.config import apply_config
 
+from securedata.corpus.option_values import as_flag
 from securedata.errors import InvalidArgument, PlaintextRefused
 from securedata.filesystem.file import SecuredataFile
 from securedata.filesystem.listing import Listing
@@ -53,6 +54,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
             kms: KMS URIs that are trusted to unwrap its key; by default those of the config or SECUREDATA_KMS.
             pin: which corpus is meant; by default that of the config or SECUREDATA_PIN.
             allow_plaintext_export: let `get`, `cache_type="mmap"` and the caching filesystems write plaintext to disk.
+                As text, from a URL or the environment: true, false, yes, no, on, off, 1, 0.
             options: role, profile, region and endpoint_url of the root.
 
         Raises:
@@ -61,7 +63,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         references = check_options(options)
         check_urls([root or "", *((kms.split() if isinstance(kms, str) else kms) or ())])
         super().__init__(root, kms, pin, references)
-        self.allow_plaintext_export = allow_plaintext_export
+        self.allow_plaintext_export = as_flag("allow_plaintext_export", allow_plaintext_export)
 
     @classmethod
     def clear_instance_cache(cls) -> None:
@@ -122,7 +124,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
     # ------------------------------------------------------------ what is refused
 
     def _check_export(self, what: str, allowed: bool = False) -> None:
-        if not (allowed or self.allow_plaintext_export):
+        if not (as_flag("allow_plaintext_export", allowed) or self.allow_plaintext_export):
             raise PlaintextRefused(
                 f"{what} would write plaintext to a local disk: read with open() or cat_file(), which keep it in "
                 "memory, or say allow_plaintext_export=True"

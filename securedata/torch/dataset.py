@@ -19,6 +19,7 @@ from torch.utils.data import Dataset, get_worker_info
 from securedata.corpus.batch import Piece
 from securedata.corpus.config import Reference
 from securedata.corpus.opening import open_corpus
+from securedata.corpus.option_values import as_whole
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
 from securedata.errors import InvalidArgument, SecuredataError
@@ -362,13 +363,7 @@ def _workers() -> int:
 def _natural(name: str, value: int | None, most: int) -> int | None:
     if value is None:
         return None
-    try:
-        number = operator.index(value)
-    except TypeError as error:
-        raise InvalidArgument(f"{name}= is a whole number, not {type(value).__name__}") from error
-    if not 1 <= number <= most:
-        raise InvalidArgument(f"{name}= is between 1 and {most}, not {number}")
-    return number
+    return as_whole(name, value, 1, most)
 
 
 def _frames(table: pa.Table, sample_rate: int | None) -> Integers:

@@ -1,0 +1,71 @@
+"""Options that may arrive as text, from URLs, configuration files and FSSPEC_SECUREDATA_... in the environment.
+
+A text such as "false" is true to Python, so each option is read here, and what cannot be read is an error.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from securedata.errors import InvalidArgument
+
+_FLAGS = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off", ""), False),
+}
+
+
+def as_flag(name: str, value: Any) -> bool:
+    """A boolean option. None is false.
+
+    Raises:
+        InvalidArgument: neither a boolean, 0 or 1, nor one of the words for them.
+    """
+    if value is None:
+        return False
+    if isinstance(value, str) and value.strip().lower() in _FLAGS:
+        return _FLAGS[value.strip().lower()]
+    if isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1):
+        return bool(value)
+    raise InvalidArgument(f"{name}= is true or false (also 1 or 0, yes or no, on or off), not {_shown(value)}")
+
+
+def as_whole(name: str, value: Any, least: int, most: int) -> int:
+    """A whole number from `least` to `most`.
+
+    Raises:
+        InvalidArgument
+    """
+    try:
+        number = int(value) if isinstance(value, str) else operator.index(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidArgument(f"{name}= is a whole number, not {_shown(value)}") from error
+    if isinstance(value, (bool, np.bool_)):
+        raise InvalidArgument(f"{name}= is a whole number, not {_shown(value)}")
+    if not least <= number <= most:
+        raise InvalidArgument(f"{name}= is between {least} and {most}, not {number}")
+    return number
+
+
+def as_seconds(name: str, value: Any) -> float:
+    """A time span in seconds, zero or more.
+
+    Raises:
+        InvalidArgument
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidArgument(f"{name}= is a number of seconds, not {_shown(value)}") from error
+    if isinstance(value, (bool, np.bool_)) or math.isnan(number) or number < 0:
+        raise InvalidArgument(f"{name}= is a number of seconds, zero or more, not {_shown(value)}")
+    return number
+
+
+def _shown(value: Any) -> str:
+    """Text as it was written, if it is short; of anything else its type, for it could hold anything."""
+    return repr(value) if isinstance(value, (str, int, float)) and len(str(value)) <= 20 else type(value).__name__
