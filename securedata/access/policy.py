@@ -8,10 +8,14 @@ may put and delete besides; nobody gets kms:Encrypt.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from securedata.errors import InvalidArgument
+from securedata.roots import split_s3
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 LIMIT = 2048
 """Characters that STS accepts."""
@@ -28,13 +32,17 @@ def session_policy(
         key_arns: AWS KMS keys that may be used to decrypt.
 
     Raises:
-        InvalidArgument: no S3 root, or one so long that STS would refuse the policy.
+        InvalidArgument: no S3 root, one that would match others, or one so long that STS would refuse the policy.
     """
-    bucket, _, prefix = root.removeprefix("s3://").strip("/").partition("/")
-    if not root.startswith("s3://") or not bucket:
-        raise InvalidArgument(f"{root}: a role can be cut to an S3 root only", root=root)
+    bucket, prefix = split_s3(root)
+    # In a policy '*' and '?' match others, and '$' begins a variable. No bucket can have one, nor a colon, which would
+    # begin another part of the ARN; of AWS's escapes ('${*}') other servers know nothing.
+    if not _BUCKET.fullmatch(bucket):
+        raise InvalidArgument(f"{root!r}: no bucket of this name can be meant in a policy", root=root)
     if any(char in prefix for char in "*?$"):
-        raise InvalidArgument(f"{root}: a prefix with '*', '?' or '$' cannot be told apart in a policy", root=root)
+        raise InvalidArgument(f"{root!r}: a prefix with '*', '?' or '$' would match others in a policy", root=root)
+    if any(char in text for text in (*key_arns, partition) for char in "*?$"):
+        raise InvalidArgument(f"{root!r}: the ARNs of its KMS keys and role must name one each", root=root)
     # with the slash: contractor-a/* does not cover contractor-abc/
     resource = f"arn:{partition}:s3:::{bucket}/{prefix + '/' if prefix else ''}*"
     actions = ["s3:GetObject"]

@@ -29,6 +29,7 @@ from securedata.errors import (
     StorageUnreachable,
     UnsafeStorage,
 )
+from securedata.roots import check_segments
 from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
 
 CLOCK = ".clock"
@@ -46,7 +47,7 @@ class FsspecStorage(Storage):
 
         Raises:
             InvalidArgument: a scheme that fsspec does not know or whose package is missing; a URL with a password, a
-                query or a chain.
+                query or a chain, or with dot segments.
         """
         scheme, separator, rest = url.partition("://")
         where = f"{scheme}://..."  # what is wrong with the rest may be a secret in it
@@ -62,6 +63,7 @@ class FsspecStorage(Storage):
                 f"FSSPEC_{scheme.upper()}_... in the environment, or as the tools of {scheme} are configured",
                 root=where,
             )
+        check_segments(url, rest.lstrip("/"))
         try:
             self._backend = fsspec.get_filesystem_class(scheme).__name__
         except ValueError as error:

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 from securedata.errors import (
     AlreadyExists,
-    InvalidArgument,
     LimitExceeded,
     NotFound,
     PreconditionFailed,
@@ -18,6 +17,7 @@ from securedata.errors import (
     StorageUnreachable,
 )
 from securedata.foreign.aws import Credentials
+from securedata.roots import split_s3
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
 from securedata.storage.clients import Clients
 from securedata.storage.curl import Answer, Get, waited
@@ -61,12 +61,10 @@ class S3Storage(Storage):
         self, url: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
     ) -> None:
         """`options`: profile, region and endpoint_url, as boto3 takes them. `credentials`: of a role's session."""
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        if not url.startswith("s3://") or not bucket or "?" in bucket:
-            raise InvalidArgument(f"{url!r} is no S3 root: write s3://bucket/prefix", root=url)
+        bucket, prefix = split_s3(url)
         self.url = url.rstrip("/")
         self.bucket = bucket
-        self.prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
+        self.prefix = prefix + "/" if prefix else ""
         self._clients = Clients(bucket, options or {}, credentials)
         self._calls = Calls(self.url, bucket, self.prefix, self._clients)
 

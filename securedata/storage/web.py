@@ -16,6 +16,7 @@ from securedata.errors import (
     StorageUnreachable,
 )
 from securedata.foreign.aws import Failed
+from securedata.roots import check_segments
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
 from securedata.storage.clients import way_to
 from securedata.storage.curl import Answer, Get, engine, waited
@@ -31,7 +32,7 @@ class WebStorage(Storage):
         """Contacts nobody.
 
         Raises:
-            InvalidArgument: a URL without a host, or with a user, a password or a query.
+            InvalidArgument: a URL without a host, with a user, a password or a query, or with dot segments.
         """
         scheme, _, rest = url.partition("://")
         host = rest.partition("/")[0]
@@ -39,6 +40,7 @@ class WebStorage(Storage):
             where = f"{scheme}://..."  # what is wrong with the rest may be a secret in it
             text = "a root on a web server is https://HOST/FOLDER, without user, password or query"
             raise InvalidArgument(f"{where} is no root: {text}", root=where)
+        check_segments(url, rest)
         self.url = url.rstrip("/")
         self._base = quote(self.url, safe=_AS_IT_STANDS)  # as people write it, or escaped already
         self._way: tuple[str, str] | None = None

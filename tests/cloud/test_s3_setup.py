@@ -83,7 +83,7 @@ def test_a_profile_gives_endpoint_region_and_keys(
     raised(ConfigError, lambda: S3Storage(url, {"profile": "third"}).get(OBJECT))
 
 
-@pytest.mark.parametrize("url", ["s3://", "s3:///x", "http://voice/x", "s3://voice?versionId=1/x"])
+@pytest.mark.parametrize("url", ["s3://", "s3:///", "s3:///x", "s3:///voice/x", "http://voice/x", "s3://voice?v=1/x"])
 def test_what_is_no_root(url: str) -> None:
     with pytest.raises(InvalidArgument, match="no S3 root"):
         S3Storage(url)

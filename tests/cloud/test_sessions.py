@@ -101,7 +101,7 @@ def test_a_session_reaches_its_corpus_and_nothing_beside_it(cloud: Cloud, become
     assert set(untouched.values()) == {len(a.clips)}
 
 
-@pytest.mark.parametrize("name", ["a b", "a+b=c", "Zoë", "it's(1)!~"])
+@pytest.mark.parametrize("name", ["a b", "a+b=c", "Zoë", "it's(1)!~", 'a"b', "a:b", "a#b&c", "{a}"])
 def test_a_session_for_a_root_with_an_odd_name(cloud: Cloud, become: Become, name: str) -> None:
     storage = S3Storage(f"s3://voice/{cloud.prefix}/{name}")
     beside = S3Storage(f"s3://voice/{cloud.prefix}/{name}x")

@@ -1,0 +1,58 @@
+"""Roots that are URLs: one spelling for each, so that everybody on the way to a key means the same one.
+
+libcurl, browsers, proxies and web servers resolve dot segments and merge slashes, each in its own way, and a policy is
+compared with the text as it is: a root that any of them could take for another one is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from securedata.errors import InvalidArgument
+
+_S3 = "s3://"
+_BACKSLASHES = re.compile(r"[/\\]")
+_DECODED = 4  # times that a proxy or two might decode a path
+
+
+def split_s3(root: str) -> tuple[str, str]:
+    """Bucket and prefix of an S3 root, the prefix without a slash at either end.
+
+    Raises:
+        InvalidArgument: it is none, or could be taken for another one.
+    """
+    bucket, _, prefix = root.removeprefix(_S3).partition("/")
+    if not root.startswith(_S3) or not bucket or "?" in bucket:
+        raise InvalidArgument(f"{root!r} is no S3 root: write s3://bucket/prefix", root=root)
+    check_segments(root, f"{bucket}/{prefix}")
+    return bucket, prefix.strip("/")
+
+
+def check_segments(root: str, path: str) -> None:
+    """Refuse a path that names its place by dot segments, empty segments or control characters, encoded or not.
+
+    Args:
+        root: for the error, and so without a secret.
+        path: what follows `scheme://`; a slash at its end is fine.
+
+    Raises:
+        InvalidArgument
+    """
+    plain = path[:-1] if path.endswith("/") else path
+    for _ in range(_DECODED):
+        if any(part in ("", ".", "..") for part in _BACKSLASHES.split(plain)):
+            problem = "'.', '..' or nothing between two slashes"
+        elif any(ord(char) < 32 or ord(char) == 127 for char in plain):
+            problem = "a control character"
+        else:
+            plain, before = unquote(plain, errors="replace"), plain
+            if plain == before:
+                return
+            continue
+        raise InvalidArgument(
+            f"{root!r} has {problem} in it, which others on the way to storage would take for another place: "
+            "write the path that it leads to",
+            root=root,
+        )
+    raise InvalidArgument(f"{root!r} is encoded more than once: write it as it is", root=root)
