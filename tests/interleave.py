@@ -2,7 +2,7 @@
 
 Each actor is a thread that blocks before every call to storage until the scheduler lets it go on, so one schedule is
 one order of storage calls. A schedule may also kill an actor before or after the effect of a write (it then begins
-anew, as a person would run it again), or lose the answer to a write.
+anew, as a person would run it again), lose the answer to a write, or answer no to a conditional one that landed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,21 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from securedata.errors import SecuredataError, StorageUnreachable
+from securedata.errors import (
+    AlreadyExists,
+    PreconditionFailed,
+    SecuredataError,
+    StorageError,
+    StorageUnreachable,
+)
 from securedata.storage.base import Storage
 from tests.hooked import Hooked
 
 WRITES = frozenset(("put_new", "replace", "delete"))
+CONDITIONAL = frozenset(("put_new", "replace"))
 FATES = ("crash before", "crash after", "lost answer")
+REPLAYED = "landed, and answered no"
+"""An intermediary sent a conditional write twice: the first one landed, and the answer is that to the second."""
 RERUNS = 3
 MOST = 10_000
 """Schedules of one exploration: five minutes of one core, and `make test-full` makes 16 of them besides drawn ones."""
@@ -128,7 +137,9 @@ class Run:
             able += [actor for actor in waiting if actor is not first]
         options = [(actor, "") for actor in able]
         if self.faults > 0:
-            options += [(a, fate) for a in able if a.mortal and a.at and a.at[0] in WRITES for fate in FATES]
+            writes = [(one, one.at[0]) for one in able if one.mortal and one.at and one.at[0] in WRITES]
+            options += [(one, fate) for one, _ in writes for fate in FATES]
+            options += [(one, REPLAYED) for one, call in writes if call in CONDITIONAL]
         actor, fate = options[self.choose(len(options))]
         if actor is not first:
             self.preemptions -= 1
@@ -209,8 +220,17 @@ class Run:
                 raise Crash
             if fate == "lost answer":
                 raise StorageUnreachable("the line is cut")
+            if fate == REPLAYED:
+                raise replayed(call, key)
 
         return Hooked(self.storage, before, done)
+
+
+def replayed(call: str, key: str) -> StorageError:
+    """What a storage says to a conditional write that it took a moment ago."""
+    if call == "replace":
+        return PreconditionFailed(f"{key} changed since it was read")
+    return AlreadyExists(f"{key} exists already")
 
 
 def pause(storage: Storage, what: str) -> None:

@@ -10,7 +10,15 @@ import pytest
 
 from securedata.corpus.config import config_path, load, resolve
 from securedata.corpus.create import create_corpus
-from securedata.errors import CorpusExists, StorageUnreachable
+from securedata.errors import (
+    AccessDenied,
+    CorpusExists,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+    StorageError,
+    StorageUnreachable,
+)
 from securedata.testing.memory import MemoryStorage
 from tests.hooked import Faults, Hooked
 from tests.little import ROOT, fill, make, open_quietly, writer_of
@@ -92,15 +100,64 @@ def test_a_corpus_that_another_machine_makes_meanwhile(before: bool) -> None:
         assert config_path().read_text().strip() == config.strip()
 
 
-def test_a_lost_answer_leaves_a_corpus_that_the_config_names() -> None:
+LANDED = [StorageUnreachable, PreconditionFailed, AccessDenied, NotFound]
+"""What may be answered to a put of the head that landed: nothing, or what an intermediary heard to its second try."""
+
+
+@pytest.mark.parametrize("answer", LANDED)
+@pytest.mark.parametrize("used", [False, True])
+def test_a_head_that_landed_is_ours_whatever_was_answered(answer: type[StorageError], used: bool) -> None:
     place = MemoryStorage()
     storage = Hooked(place)
-    storage.after = Faults("replace")
-    with pytest.raises(StorageUnreachable):
-        make(storage)
-    reference = load()["corpus"]
+
+    def replayed(call: str, key: str) -> None:
+        if call == "replace":
+            storage.after = lambda call, key: None
+            if used:  # and by the time we look, somebody who has our config has used it
+                fill(writer_of(load()["corpus"], place), "b")
+            raise answer("no")
+
+    storage.after = replayed
+    reference = make(storage)
+    assert load()["corpus"].pins == reference.pins
     fill(writer_of(reference, place), "a")
-    assert len(open_quietly(reference, place)) == 1
+    assert len(open_quietly(reference, place)) == 1 + used
+
+
+def test_a_head_that_cannot_be_looked_for_leaves_the_config_entry() -> None:
+    place = MemoryStorage()
+    storage = Hooked(place)
+
+    def away(call: str, key: str) -> None:
+        if call == "get_versioned":
+            raise StorageUnreachable("the line is cut")
+
+    storage.before, storage.after = away, Faults("replace", error=PreconditionFailed)
+    with pytest.raises(OutcomeUnknown, match="securedata info"):
+        make(storage)
+    fill(writer_of(load()["corpus"], place), "a")
+
+
+@pytest.mark.parametrize("times", [1, 4, 5])
+def test_a_first_head_that_is_refused_where_there_is_none_is_put_again(
+    times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("securedata.corpus.create._sleep", lambda seconds: None)
+    place = MemoryStorage()
+    storage = Hooked(place, before=Faults("replace", times, error=PreconditionFailed))
+    if times < 5:
+        fill(writer_of(make(storage), place), "a")
+        return
+    with pytest.raises(PreconditionFailed):
+        make(storage)
+    fill(writer_of(make(place), place), "a")  # nothing was made: it may begin again
+
+
+def test_a_first_head_that_was_not_taken_is_an_error() -> None:
+    place = MemoryStorage()
+    with pytest.raises(AccessDenied):
+        make(Hooked(place, before=Faults("replace", error=AccessDenied)))
+    assert not place.objects
 
 
 @pytest.mark.parametrize("left", ["head.tmp", "head.tmp-0123456789abcdef", ".tmp-probe-0123456789abcdef"])

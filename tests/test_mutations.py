@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,20 +18,22 @@ from securedata.corpus import verify as verify_module
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.corpus.head import Head
+from securedata.corpus.live import LiveParts
 from securedata.corpus.plan import Changes
 from securedata.corpus.schema import SCHEMA
 from securedata.corpus.transaction import Transaction
-from securedata.errors import ConfigError, CorpusGone, SecuredataError
+from securedata.errors import ConfigError, CorpusGone, SecuredataError, StorageUnreachable
 from securedata.format import cobblestone, sealed
 from securedata.format.cobblestone import CHUNK, PREFIX, SEALED_CHUNK
 from securedata.format.header import FIXED
 from securedata.keys import wraps
 from securedata.testing.memory import MemoryStorage
-from tests import test_bad_corpus, test_bad_input, test_commit, test_commit_doubt, test_kms
+from tests import test_bad_corpus, test_bad_input, test_commit, test_commit_replayed, test_kms
 from tests.little import fill, make
 from tests.scenarios import Role, act_out, begin, clock, erase, explore, ingest, remove, sweep
 from tests.tampered import two_corpora
 
+AWAY = StorageUnreachable
 FAILS = (AssertionError, SecuredataError, pytest.fail.Exception)
 Patch = Callable[[pytest.MonkeyPatch], object]
 Check = Callable[[], object]
@@ -130,6 +133,27 @@ def doubt_forgotten(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Transaction, "in_doubt", property(lambda self: False, lambda self, value: None), raising=False)
 
 
+def a_refusal_believed(patch: pytest.MonkeyPatch) -> None:
+    real = Transaction._replace
+
+    def replaced(self: Transaction[Any], *given: Any) -> bool:
+        done = real(self, *given)
+        if not done and self._failure is None:
+            self._replacing, self.in_doubt = None, False
+        return done
+
+    patch.setattr(Transaction, "_replace", replaced)
+    what_a_head_names_discarded(patch)
+
+
+def what_a_head_names_discarded(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LiveParts, "named", lambda self, head, object_ids: set())
+
+
+def a_new_id_taken_by_others(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(transaction_module, "put_once", lambda storage, key, pieces: (storage.put_new(key, pieces), None))
+
+
 # ----------------------------------------------------------------------------------------------- and what notices it
 
 
@@ -148,8 +172,8 @@ def scripted(roles: Callable[[], list[Role]], *script: tuple[str, str]) -> Check
     return lambda: act_out(begin(), roles(), script)
 
 
-def explored(scenario: str, preemptions: int) -> Check:
-    return lambda: explore(begin(), scenario, preemptions, 0)
+def explored(scenario: str, preemptions: int, faults: int = 0) -> Check:
+    return lambda: explore(begin(), scenario, preemptions, faults)
 
 
 A, B, T, P = ("A", ""), ("B", ""), ("T", ""), ("P", "")
@@ -192,7 +216,17 @@ MUTANTS: list[tuple[Patch, Check]] = [
     ),
     (
         doubt_forgotten,
-        in_memory(test_commit_doubt.test_the_same_rows_again_never_delete_what_was_committed, "kept/1", "kept/2"),
+        in_memory(
+            partial(test_commit_replayed.test_what_nobody_could_look_for_is_neither_deleted_nor_committed_again, AWAY),
+            "kept/1",
+            "kept/2",
+        ),
+    ),
+    (a_refusal_believed, explored("two ingests", 0, 1)),
+    (a_new_id_taken_by_others, explored("two ingests", 0, 1)),
+    (
+        what_a_head_names_discarded,
+        in_memory(test_commit_replayed.test_no_way_to_a_discard_deletes_what_the_head_names, "kept/1", "kept/2"),
     ),
 ]
 

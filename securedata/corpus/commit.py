@@ -93,8 +93,17 @@ class Writer:
             yield at, put
 
     def discard(self, object_ids: Iterable[bytes]) -> None:
-        """Delete objects that this writer put and that no commit took, nor may have taken; others are left alone."""
-        for object_id in self._uncommitted.among(object_ids):
+        """Delete objects that this writer put and that no commit took, nor may have taken; others are left alone.
+
+        What the current head names is never deleted, however it came to be here.
+
+        Raises:
+            StorageError, KeysError, CorpusError: the head cannot be read, or an object cannot be deleted.
+        """
+        mine = self._uncommitted.among(object_ids)
+        if not mine:
+            return
+        for object_id in sorted(set(mine) - self._live.named(self.refresh(), mine)):
             self.storage.delete(object_key(object_id))
             self._uncommitted.forget([object_id])
 
@@ -128,8 +137,9 @@ class Writer:
             InvalidArgument: rows that do not fit the schema or those that are there, a path twice, an object whose
                 rows name other people.
             CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
-                Where the answer of storage was lost, the same rows are stale from then on: a head may name their
-                objects or have named them, and no object is committed twice. So are those whose objects a disk lost.
+                Where no look at the head could tell whether it landed, the same rows are stale from then on: a head
+                may name their objects or have named them, and no object is committed twice. So are those whose
+                objects a disk lost.
         """
         tables = [fit(table) for table in (add, update) if table is not None] or [SCHEMA.empty_table()]
         check_types(tables[0].schema, tables[-1].schema)
@@ -150,7 +160,6 @@ class Writer:
             return Next(plan.outcome, members)
 
         outcome = self.transact(change)
-        self._uncommitted.forget(outcome.committed)
         with orphans():
             self.discard(set(table.column("object_id").to_pylist()) - outcome.committed)
         return outcome
@@ -172,11 +181,13 @@ class Writer:
         """
         transaction = Transaction(self.storage, self._heads, self._live, change)
         try:
-            return transaction.run()
-        except BaseException:  # raised again: what a lost answer may have committed is never deleted as an orphan
-            if transaction.in_doubt:
+            outcome = transaction.run()
+            self._uncommitted.forget(transaction.committed)
+            transaction.in_doubt = False  # only now: Ctrl-C may come between any two lines
+        finally:
+            if transaction.in_doubt:  # what a head may name is never deleted as an orphan, nor committed again
                 self._uncommitted.doubt(transaction.objects)
-            raise
+        return outcome
 
     def commit_horizon(self) -> Head:
         """Move the horizon to storage's time less a day, never backwards; deletes and clears what is due.

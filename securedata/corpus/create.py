@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +22,29 @@ from securedata.corpus.config import (
     normal_root,
     write_entry,
 )
-from securedata.corpus.head import KEY, Head, open_with, seal_head
+from securedata.corpus.head import KEY, MAX_SEALED, Head, open_with, peek, seal_head
 from securedata.corpus.place import enter
 from securedata.corpus.seen import recall, remember
-from securedata.errors import ConfigError, CorpusExists, CorpusGone, MalformedManifest, PreconditionFailed
+from securedata.errors import (
+    ConfigError,
+    CorpusExists,
+    CorpusGone,
+    FormatError,
+    MalformedManifest,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+    StorageError,
+)
+from securedata.format.cobblestone import Buffer
 from securedata.keys.local import SCHEME, LocalKMS, create_key_file, refuse_inside, uri_for
 from securedata.keys.pin import make_pin
 from securedata.keys.wraps import CORPUS_KEY, wrap_key
 from securedata.storage.base import Storage
+
+_TRIES = 5
+
+_sleep = time.sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +112,60 @@ def _create(root: str, kms: Sequence[str], name: str | None, single_writer: bool
     remember(dataclasses.replace(head, generation=0))
     config = write_entry(name, reference)
     try:
-        place.storage.replace(KEY, sealed, None)
-    except PreconditionFailed as error:  # on another machine: this one's entry would name a corpus that never was
+        _put_head(place.storage, sealed, key, head)
+    except CorpusExists:  # made on another machine: this one's entry would name a corpus that never was
         if known:
             write_entry(name, known)
         else:
             drop_entry(name)
-        raise CorpusExists(f"somebody made a corpus at {root} meanwhile: ask for its pin", root=root) from error
+        raise
     remember(head)
     return Created(reference, config, made)
+
+
+def _put_head(storage: Storage, sealed: Buffer, key: bytes, head: Head) -> None:
+    """Put the first head, and look for it whatever was answered: an intermediary may send a put twice.
+
+    Raises:
+        CorpusExists: another head is there.
+        OutcomeUnknown: it cannot be told whose head is there.
+        StorageError
+    """
+    for tries in range(_TRIES):
+        try:
+            storage.replace(KEY, sealed, None)
+        except StorageError as error:
+            landed = _landed(storage, key, head, error)
+            if landed is False:
+                raise CorpusExists(
+                    f"somebody made a corpus at {storage.url} meanwhile: ask for its pin", root=storage.url
+                ) from error
+            if landed is None and (tries + 1 == _TRIES or not isinstance(error, PreconditionFailed)):
+                raise
+            if landed is None:  # refused, and there is none: two conditional puts at once
+                _sleep(random.uniform(0, 0.1 * 2**tries))  # noqa: S311 - jitter, no secret
+                continue
+        return
+
+
+def _landed(storage: Storage, key: bytes, head: Head, refused: StorageError) -> bool | None:
+    """Is the head on storage ours? None: there is none."""
+    root = storage.url
+    try:
+        data = storage.get_versioned(KEY, MAX_SEALED)[0]
+    except NotFound:
+        return None
+    except StorageError as error:
+        raise OutcomeUnknown(
+            f"a corpus at {root} may or may not have been made ({refused}), and its head cannot be read: {error}; "
+            "see with 'securedata info', and run it again if there is none",
+            root=root,
+        ) from error
+    try:
+        theirs = peek(data, root)[0].corpus_id != head.corpus_id
+    except FormatError:
+        theirs = True
+    return not theirs and head.write_id in open_with(data, key, root).writes
 
 
 def interrupted(reference: Reference) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.corpus.head import Head, TableRef
 from securedata.corpus.parts import part_missing, read_table
@@ -12,6 +13,7 @@ from securedata.errors import NotFound
 from securedata.storage.base import Storage
 
 _FEW = 8
+_IDS = ("object_id",)
 
 
 class LiveParts:
@@ -34,6 +36,19 @@ class LiveParts:
         if tuple(columns) not in kept:
             kept[tuple(columns)] = self._fetch(part, columns)
         return kept[tuple(columns)]
+
+    def keep(self, part: TableRef, table: pa.Table) -> None:
+        """Know which objects a part names that was just written, without reading it again."""
+        self._kept.setdefault(part.id, {})[_IDS] = table.select(_IDS)
+
+    def named(self, head: Head, object_ids: Iterable[bytes]) -> set[bytes]:
+        """Those of `object_ids` that a part of this head names. Raises as `load`."""
+        wanted, found = pa.array(object_ids, pa.binary(16)), set()
+        for part in head.parts:
+            known = (one for one in self._kept.get(part.id, {}).values() if "object_id" in one.schema.names)
+            column = (next(known, None) or self.load(part, _IDS)).column("object_id")
+            found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())
+        return found
 
     def forget_all_but(self, head: Head) -> None:
         """Keep nothing of parts that this head does not name."""

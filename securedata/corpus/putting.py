@@ -2,6 +2,9 @@
 
 Storage that compares a checksum with what it received holds just what it was given: that is opened again in memory,
 piece by piece, before it is put. What any other storage took is read back.
+
+Ids are random and never used twice. Storage that says no to a new one has therefore been asked twice: an intermediary
+sent the put again, and its first one landed. What is read back and is the same counts as put.
 """
 
 from __future__ import annotations
@@ -9,17 +12,21 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from securedata.corpus.leaving import object_key
-from securedata.errors import AuthenticationFailed
+from securedata.errors import AlreadyExists, AuthenticationFailed, NotFound, PreconditionFailed, StorageError
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Header, Kind
 from securedata.format.sealed import Expect, compare, open_stream, open_whole, seal, seal_stream
 from securedata.storage.base import Storage
 
 _PIECE = 4 * 1024 * 1024
+_CLOCK_SLACK = 60.0  # seconds by which clocks of one storage may differ
+_NO = (AlreadyExists, PreconditionFailed, NotFound)
+"""Answers to a put of a new key that it may have landed under: 412, 409, and 404 for an upload that is completed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +84,9 @@ def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> 
         AuthenticationFailed: what was sealed, or what was read back, does not open to the plaintext.
         StorageError
     """
-    put = _put_pieces(storage, corpus_id, pieces)
-    if not storage.checksums:
-        _read_back(storage, corpus_id, put)
+    put, refused = _put_pieces(storage, corpus_id, pieces)
+    if refused or not storage.checksums:
+        _read_back(storage, corpus_id, put, refused)
     return put
 
 
@@ -89,6 +96,7 @@ def put_objects(storage: Storage, corpus_id: bytes, plains: Iterable[bytes]) -> 
     The next is taken and sealed while others are under way. Raises as `put_object`; others may then have been stored.
     """
     made: dict[int, Put] = {}
+    begun = time.monotonic()
 
     def sealed() -> Iterator[tuple[str, Buffer]]:
         for at, plain in enumerate(plains):
@@ -102,15 +110,18 @@ def put_objects(storage: Storage, corpus_id: bytes, plains: Iterable[bytes]) -> 
             yield object_key(object_id), message
 
     for at, outcome in storage.put_many(sealed()):
+        refused = outcome if isinstance(outcome, _NO) else None
+        if refused:
+            outcome = _not_before(storage, begun)
         if not isinstance(outcome, float):
             raise outcome
         put = replace(made.pop(at), time=outcome)
-        if not storage.checksums:
-            _read_back(storage, corpus_id, put)
+        if refused or not storage.checksums:
+            _read_back(storage, corpus_id, put, refused)
         yield at, put
 
 
-def _put_pieces(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> Put:
+def _put_pieces(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> tuple[Put, StorageError | None]:
     object_id, key = os.urandom(16), os.urandom(32)
     digest, size, sealed = hashlib.sha256(), 0, 0
 
@@ -128,11 +139,40 @@ def _put_pieces(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) ->
             sealed += len(piece)
             yield piece
 
-    when = storage.put_new(object_key(object_id), counted())
-    return Put(object_id, key, sealed, size, digest.digest(), when)
+    when, refused = put_once(storage, object_key(object_id), counted())
+    return Put(object_id, key, sealed, size, digest.digest(), when), refused
 
 
-def _read_back(storage: Storage, corpus_id: bytes, put: Put) -> None:
+def put_once(storage: Storage, key: str, pieces: Iterable[Buffer]) -> tuple[float, StorageError | None]:
+    """`Storage.put_new` under a random id, which nobody else can have taken.
+
+    Returns:
+        Storage's time of it in seconds, or one before it; and what was answered instead of yes. Then the object counts
+        as stored only once it was read back, and that error is to be raised if it is not there.
+
+    Raises:
+        AccessDenied, StorageUnreachable
+    """
+    begun = time.monotonic()
+    try:
+        return storage.put_new(key, pieces), None
+    except _NO as error:
+        return _not_before(storage, begun), error
+
+
+def _not_before(storage: Storage, begun: float) -> float:
+    """A time by storage's clock that is no later than a put since `begun`."""
+    return storage.now() - (time.monotonic() - begun) - _CLOCK_SLACK
+
+
+def _read_back(storage: Storage, corpus_id: bytes, put: Put, refused: StorageError | None) -> None:
+    try:
+        _compare(storage, corpus_id, put)
+    except NotFound as error:
+        raise refused or error from error
+
+
+def _compare(storage: Storage, corpus_id: bytes, put: Put) -> None:
     expect = Expect(Kind.DATA, corpus_id, put.object_id, storage.url, put.sealed_size, put.size)
     check = hashlib.sha256()
     for piece in open_stream(put.data_key, _read_pieces(storage, object_key(put.object_id), put.sealed_size), expect):
@@ -146,5 +186,6 @@ def _read_back(storage: Storage, corpus_id: bytes, put: Put) -> None:
 
 
 def _read_pieces(storage: Storage, key: str, size: int) -> Iterator[Buffer]:
-    for at in range(0, size, _PIECE):
-        yield storage.get_ranges(key, [(at, min(_PIECE, size - at))])[0]
+    end = size + 1  # one more: what is longer is another object
+    for at in range(0, end, _PIECE):
+        yield storage.get_ranges(key, [(at, min(_PIECE, end - at))])[0]

@@ -23,13 +23,17 @@ from securedata.corpus.leaving import delete_due, due, leaving_table
 from securedata.corpus.live import LiveParts
 from securedata.corpus.parts import LEAVING_SCHEMA, read_table, seal_table
 from securedata.corpus.plan import Changes, Plan, Slot, build, make_plan
+from securedata.corpus.putting import put_once
 from securedata.corpus.schema import SCHEMA
 from securedata.errors import (
     CommitRace,
+    CorpusError,
     MalformedManifest,
+    NotFound,
     OutcomeUnknown,
     PartMissing,
     PreconditionFailed,
+    SecuredataError,
     StorageError,
     StorageUnreachable,
 )
@@ -89,14 +93,25 @@ class Try:
         return self._transaction.write(self.head, plan, changes)
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent(Generic[T]):
+    """A head that was sent to storage: its outcome, and the new objects that it names."""
+
+    outcome: T
+    objects: frozenset[bytes]
+
+
 class Transaction(Generic[T]):
     """One logical commit.
 
     Attributes:
         write_id: names it, over all tries.
-        tries: how many times the head was read to be replaced.
-        in_doubt: may a try have landed without our knowing?
+        tries: how many times the head was to be replaced.
+        in_doubt: may a head name objects of this commit without our knowing? From before a try is sent until a later
+            look at the head proves that it did not land, whatever was answered: an intermediary may send a conditional
+            put twice, and the answer is that to the second one.
         objects: ids of new objects that a try has named, or was about to.
+        committed: those that the try that landed has named.
     """
 
     def __init__(self, storage: Storage, heads: Heads, live: LiveParts, change: Callable[[Try], Next[T]]) -> None:
@@ -105,46 +120,51 @@ class Transaction(Generic[T]):
         self.tries = 0
         self.in_doubt = False
         self.objects: set[bytes] = set()
+        self.committed: frozenset[bytes] = frozenset()
         self._storage, self._heads, self._change = storage, heads, change
-        self._outcomes: dict[int, T] = {}  # by the generation that a try makes: one that was sent may be found there
-        self._doubted: int | None = None  # the generation that the first try without an answer was to replace
+        self._sent: dict[int, _Sent[T]] = {}  # by the generation that a try makes, where it would be found
+        self._replacing: int | None = None  # the generation that the last try was to replace, while that is in doubt
         self._silent = 0
-        self._failure: StorageUnreachable | None = None
+        self._failure: StorageError | None = None
+        self._naming: set[bytes] = set()
         self._lost = storage.lost
         self._scratch: list[TableRef] = []
         self._made: dict[Slot, tuple[TableRef, float]] = {}
         self._made_for: Changes | None = None
 
     def run(self) -> T:
-        """Replace the head by what the change makes of it. Raises as `Writer.transact`."""
-        while self.tries < _TRIES:
-            self.tries += 1
-            if (
-                not self.in_doubt
-            ):  # the tries of a commit can take minutes; what became of one that was sent comes first
+        """Replace the head by what the change makes of it. Raises as `Writer.transact`.
+
+        `in_doubt` still holds when this returns: the caller settles what was committed first, and then the doubt.
+        """
+        while True:
+            unsettled = self.in_doubt
+            if not unsettled:  # tries can take minutes; but what became of one that was sent comes first
                 self._heads.check()
             opened = self._look()
             if opened is None:
                 continue
-            if self._doubted is not None:
-                landed = self._landed(opened.head, self._doubted)
-                if landed is not None:
-                    return self._outcomes[landed]
-                if self._failure and self._silent >= _UNREACHABLE_TRIES:
-                    raise self._failure
+            landed = self._landed(opened.head)
+            if landed is not None:
+                return self._done(landed)
+            if self._failure and (self._silent >= _UNREACHABLE_TRIES or not _may_pass(self._failure)):
+                raise self._failure
+            if self.tries == _TRIES:
+                raise self._race()
+            self.tries += 1
+            if unsettled:
+                self._heads.check()
+            self._naming = set()
             try:
                 after = self._change(Try(opened, self))
             except PartMissing as gone:
                 if any(part.id == gone.object_id for part in self._read().head.parts):
                     raise
                 continue  # the head was replaced while we read: start over
-            if after.members is None or self._replace(opened, after, after.members):
+            if after.members is None:
                 return after.outcome
-        raise CommitRace(
-            f"{_TRIES} tries to commit to {self._heads.root} lost against other writers; nothing was committed, "
-            "try again",
-            root=self._heads.root,
-        )
+            if self._replace(opened, after, after.members):
+                return self._done(opened.head.generation + 1)
 
     # ------------------------------------------------------------ the head
 
@@ -153,7 +173,7 @@ class Transaction(Generic[T]):
         try:
             return self._read()
         except StorageUnreachable as error:
-            if self._doubted is None:
+            if self._replacing is None:
                 raise
             if self._silent >= _UNREACHABLE_TRIES:
                 raise self._unknown("it does not answer") from error
@@ -165,40 +185,62 @@ class Transaction(Generic[T]):
         self.live.forget_all_but(opened.head)
         return opened
 
-    def _landed(self, head: Head, doubted: int) -> int | None:
-        """The generation at which our write landed, if a head shows it."""
+    def _landed(self, head: Head) -> int | None:
+        """The generation at which a try landed, if a head shows it. A newer head that does not ends the doubt.
+
+        A try that was sent lands in the place of one version only: once another head is there, it never will.
+        """
+        if self._replacing is None:
+            return None
         if self.write_id in head.writes:
             self._heads.remember(head)
             return head.generation - (len(head.writes) - 1 - head.writes.index(self.write_id))
-        if head.generation - doubted > len(head.writes):
-            raise self._unknown(f"{head.generation - doubted} generations passed since its answer was lost")
+        passed = head.generation - self._replacing
+        if passed > len(head.writes):
+            raise self._unknown(f"{passed} generations passed since its last try")
+        if passed > 0:
+            self._replacing = None
+            self.in_doubt = False
         return None
 
     def _replace(self, opened: OpenedHead, after: Next[T], members: Mapping[str, Any]) -> bool:
-        """Put the next head in the place of the one that was read; was that answered with yes?"""
+        """Put the next head in the place of the one that was read. No: the next look at it tells what happened."""
         members, cleared = self._clear_due(opened.head, members)
         head, key = opened.head.next(self.write_id, **members), after.key or opened.key
         sealed = seal_head(head, key)
         if open_with(sealed, key, self._heads.root) != head:
             raise MalformedManifest(f"the new head of {self._heads.root} does not read back; nothing was committed")
-        self._outcomes[head.generation] = after.outcome
+        self._sent[head.generation] = _Sent(after.outcome, frozenset(self._naming))
+        self._replacing = opened.head.generation
         self.in_doubt = True
         try:
             self._storage.replace(KEY, sealed, opened.version)
         except PreconditionFailed:
-            self.in_doubt = self._doubted is not None
             _sleep(random.uniform(0, min(2.0, 0.02 * 2 ** min(self.tries - 1, 7))))  # noqa: S311 - jitter, no secret
             return False
-        except StorageUnreachable as error:
-            # the answer may be lost and the head replaced: the next look at it tells
-            self._doubted = opened.head.generation if self._doubted is None else self._doubted
+        except StorageError as error:
             self._failure = error
-            self._wait_for_storage()
+            if _may_pass(error):
+                self._wait_for_storage()
             return False
         self._heads.committed(OpenedHead(opened.head, key, opened.version), head)
         with orphans():
             self._delete_tables(head, cleared)
         return True
+
+    def _done(self, generation: int) -> T:
+        sent = self._sent[generation]
+        self.committed = sent.objects
+        return sent.outcome
+
+    def _race(self) -> CorpusError:
+        root = self._heads.root
+        if self.in_doubt:
+            return self._unknown(f"storage refused {_TRIES} tries, and shows no other commit")
+        return CommitRace(
+            f"{_TRIES} tries to commit to {root} lost against other writers; nothing was committed, try again",
+            root=root,
+        )
 
     def _wait_for_storage(self) -> None:
         self._silent += 1
@@ -218,6 +260,7 @@ class Transaction(Generic[T]):
         if changes is not self._made_for:  # equal slots hold equal rows for the same changes only
             self._made, self._made_for = {}, changes
         self.objects |= plan.outcome.committed
+        self._naming |= plan.outcome.committed
         parts = []
         for slot in plan.slots:
             ref = slot.kept
@@ -246,9 +289,12 @@ class Transaction(Generic[T]):
         """Parts are as precious as the head, for they hold the only keys: each is read back and opened."""
         corpus_id = self._heads.opened.head.corpus_id
         ref, sealed = seal_table(table, corpus_id)
-        when = self._storage.put_new(ref.storage_key, [sealed])
+        when, refused = put_once(self._storage, ref.storage_key, [sealed])
         self._scratch.append(ref)
-        back = read_table(self._storage, corpus_id, ref, None, schema)
+        try:
+            back = read_table(self._storage, corpus_id, ref, None, schema)
+        except NotFound as error:
+            raise refused or error from error
         if not back.equals(table):
             raise MalformedManifest(
                 f"table {ref.id.hex()} of {self._heads.root} reads back differently than it was written; "
@@ -256,6 +302,8 @@ class Transaction(Generic[T]):
                 root=self._heads.root,
                 object_id=ref.id,
             )
+        if schema is SCHEMA:
+            self.live.keep(ref, back)
         return ref, when
 
     def _delete_tables(self, head: Head, cleared: Sequence[Leaving]) -> None:
@@ -280,10 +328,14 @@ class Transaction(Generic[T]):
         return {**members, "leaving": tuple(one for one in leaving if one not in cleared)}, cleared
 
 
+def _may_pass(error: StorageError) -> bool:
+    return isinstance(error, StorageUnreachable)
+
+
 @contextlib.contextmanager
 def orphans() -> Iterator[None]:
     """Deleting what a commit no longer needs: what that fails to delete are orphans, which prune finds."""
     try:
         yield
-    except StorageError as error:
+    except SecuredataError as error:
         _log.warning("committed, but not everything was deleted that is no longer needed: %s", error)

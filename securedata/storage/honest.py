@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from securedata.errors import PreconditionFailed, UnsafeStorage
+from securedata.errors import NotFound, PreconditionFailed, UnsafeStorage
 
 
 def probe(call: Callable[..., Any], delete: Callable[[str], None], url: str) -> None:
@@ -20,7 +20,13 @@ def probe(call: Callable[..., Any], delete: Callable[[str], None], url: str) -> 
         UnsafeStorage: one of them was taken for true.
     """
     key = f".tmp-probe-{os.urandom(8).hex()}"
-    call("put_object", key, Body=b"1", IfNoneMatch="*")
+    try:
+        call("put_object", key, Body=b"1", IfNoneMatch="*")
+    except PreconditionFailed as error:  # nobody else has this key: an intermediary sent it twice, and the first landed
+        try:
+            call("head_object", key)
+        except NotFound:
+            raise error from None
     try:
         for condition, value in (("IfNoneMatch", "*"), ("IfMatch", '"0"')):
             try:

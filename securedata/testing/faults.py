@@ -101,6 +101,23 @@ def lost_answer(exchange: Exchange) -> None:
     exchange.reset()
 
 
+def replayed(exchange: Exchange) -> None:
+    """The server is asked twice, and the client hears its second answer, as from a proxy that loses the first one."""
+    exchange.forward()
+    passed(exchange)
+
+
+def answered(code: int, reason: str = "") -> Fault:
+    """The server does what was asked, and the client hears an error of S3 instead."""
+    told = status(code, reason)
+
+    def fault(exchange: Exchange) -> None:
+        exchange.forward()
+        told(exchange)
+
+    return fault
+
+
 def lost_request(exchange: Exchange) -> None:
     """The connection is reset before the server hears of it."""
     exchange.read()

@@ -188,6 +188,7 @@ MIDDLE = 4_000
 SLOW_DOWN = faults.status(503, "SlowDown")
 ERROR_500 = faults.status(500, "InternalError")
 EXPIRED_403 = faults.status(403, "ExpiredToken")
+CONFLICT = faults.answered(409, "ConditionalRequestConflict")
 MISSING = faults.status(404, "NoSuchKey")
 THROTTLED = _vault(429, "rate limit quota exceeded")
 DENIED = _vault(403, "permission denied")
@@ -347,6 +348,14 @@ COMMITTING = [
     Case("put of the head: 503 SlowDown, always", commit(SLOW_DOWN, None), AWAY, ("head of s3://", "SlowDown", LATER)),
     Case("answer to the put of the head lost, and then it cannot be read", lost_and_down, errors.OutcomeUnknown,
          ("a commit to s3://", "may or may not have happened: it does not answer", "run it again"), within=60),
+    Case("put of the head is sent twice", commit(faults.replayed), daily=True),
+    Case("put of the head lands, and 409 is answered", commit(CONFLICT)),
+    Case("put of the head lands, and 404 is answered", commit(faults.answered(404, "NoSuchKey"))),
+    Case("put of the head lands, and 403 is answered", commit(faults.answered(403, "AccessDenied"))),
+    Case("put of a part is sent twice", put_part(faults.replayed), daily=True),
+    Case("put of a part lands, and 409 is answered", put_part(CONFLICT)),
+    Case("put of an object is sent twice", put(faults.replayed), daily=True),
+    Case("put of an object lands, and 409 is answered", put(CONFLICT)),
     Case("put of a part: 503 SlowDown", put_part(SLOW_DOWN, 2)),
     Case("answer to the put of a part lost", put_part(faults.lost_answer)),
     Case("part read back: one bit flipped", part(faults.flipped(-1)), BAD, ("table", "changed after", VERIFY)),
@@ -366,6 +375,11 @@ UPLOADING = [
     Case("a piece: connection reset in its middle", put(faults.cut_request(3_000_000), 2)),
     Case("answer to a piece lost", put(faults.lost_answer), daily=True),
     Case("answer to the end of the upload lost", post(faults.lost_answer, 1)),
+    Case("begin of the upload is sent twice", post(faults.replayed, 0)),
+    Case("a piece is sent twice", put(faults.replayed)),
+    Case("end of the upload is sent twice", post(faults.replayed, 1), daily=True),
+    Case("end of the upload lands, and 412 is answered", post(faults.answered(412, "PreconditionFailed"), 1)),
+    Case("end of the upload lands, and 404 is answered", post(faults.answered(404, "NoSuchUpload"), 1)),
     Case("the second piece: 503 SlowDown, always", put(SLOW_DOWN, None, 1), AWAY, (OBJECT, "SlowDown", LATER),
          within=90),
 ]  # fmt: skip
@@ -374,6 +388,7 @@ INGESTING = [
     Case("every third put: 503 SlowDown", every_third(SLOW_DOWN), daily=True),
     Case("every third put: connection reset in the middle of the body", every_third(faults.cut_request(500))),
     Case("answer to every third put lost", every_third(faults.lost_answer)),
+    Case("every third put is sent twice", every_third(faults.replayed), daily=True),
     Case("connections refused for 1.5 s", s3_down(1.5)),
     Case("every put of an object: 503 SlowDown", put(SLOW_DOWN, None), AWAY, (OBJECT, "SlowDown", LATER), within=90),
 ]

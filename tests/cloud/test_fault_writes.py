@@ -9,7 +9,10 @@ import pytest
 
 from securedata.corpus.opening import open_corpus
 from securedata.errors import OutcomeUnknown
+from securedata.storage import s3
 from securedata.storage.s3 import PART
+from securedata.testing import faults
+from securedata.testing.proxy import Fault
 from tests.cloud.corpora import Cloud, many_clips
 from tests.cloud.faultcases import COMMITTING, INGESTING, UPLOADING, Between, Case
 from tests.cloud.faulty import cases, check_met, check_text, ends, shortened, through
@@ -84,3 +87,25 @@ def test_ingesting(case: Case, between: Between, root: Root, run: Run, tmp_path:
         for one in clips:
             assert bytes(corpus.read(one.path)) == one.data
     assert run("verify", root.name).code == 0
+
+
+@pytest.mark.parametrize("fault", [faults.replayed, faults.lost_answer, faults.answered(409, "Conflict")])
+def test_making_a_corpus(
+    fault: Fault, between: Between, cloud: Cloud, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first head that landed is ours, whatever was answered, and so is its config entry."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", between.s3.endpoint)
+    rule = between.s3.plan(fault, method="PUT", path="/head")
+    made = run("init", f"s3://voice/{cloud.prefix}/made", "--name", "made")
+    assert (made.code, rule.hits) == (0, 1), made.err
+    (tmp_path / "new.wav").write_bytes(clip("new.wav", 0.1).data)
+    assert run("encrypt", tmp_path, "made", "--one-subject", "ann").code == 0
+    assert run("verify", "made").code == 0
+
+
+def test_a_probe_that_is_sent_twice(between: Between, cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", between.s3.endpoint)
+    monkeypatch.setattr(s3, "_PROBED", set())
+    rule = between.s3.plan(faults.replayed, method="PUT", path=".tmp-probe-")
+    made = run("init", f"s3://voice/{cloud.prefix}/made", "--name", "made")
+    assert (made.code, rule.hits) == (0, 1), made.err
