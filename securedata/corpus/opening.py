@@ -44,7 +44,8 @@ def open_corpus(
         target: a name from the config, `securedata://NAME`, a path or a URL.
         kms: KMS URIs that are trusted to unwrap the corpus key, in the order to try.
         pin: which corpus is meant, as `securedata info` prints it. Without one a warning shows it.
-        columns: manifest columns to keep in memory besides path and subjects; None: what training needs.
+        columns: manifest columns to keep in memory besides path, subjects, format and subtype; None: what
+            training needs.
         filter: a pyarrow expression over the manifest's columns; only rows that pass are kept, with their keys.
         role: ARN of a role to assume, under a policy cut to this corpus; needs the pin.
         ttl: seconds that the keys may be used before the KMS is asked again.
@@ -66,7 +67,7 @@ def open_corpus(
         accept_generation = as_whole("accept_generation", accept_generation, 0, 2**63 - 1)
     reference = resolve(target, kms, pin)
     # path to find rows by, subjects to tell an erased person's object from a lost one
-    kept = TRAINING if columns is None else tuple(dict.fromkeys(("path", "subjects", *columns)))
+    kept = TRAINING if columns is None else tuple(dict.fromkeys(("path", "subjects", "format", "subtype", *columns)))
     options = Options(kept, filter, ttl, kms_wait, refresh, accept_generation)
     if role is not None:
         reference = replace(reference, options={**reference.options, "role": role})

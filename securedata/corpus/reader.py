@@ -19,7 +19,7 @@ from securedata.corpus.index import Index, Location, place_of
 from securedata.corpus.lease import HeadLease
 from securedata.corpus.loading import Options, load
 from securedata.corpus.missing import Missing
-from securedata.corpus.objectfile import ObjectFile
+from securedata.corpus.objectfile import ObjectFile, is_read_whole
 from securedata.corpus.place import Place, enter
 from securedata.corpus.shared import spawning
 from securedata.errors import AccessDenied, GenerationChanged, NotFound, SecuredataError
@@ -220,10 +220,15 @@ class Corpus:
         return better
 
     def open(self, where: str | int) -> ObjectFile:
-        """A row's object as a seekable binary file with a read-ahead of 256 kB; stays that object after `refresh`."""
+        """A row's object as a seekable binary file with a read-ahead of 256 kB; stays that object after `refresh`.
+
+        What fails once fails for good: see `FailsForGood`. Lossy and block-coded audio of up to 32 MiB is fetched
+        whole at the first read.
+        """
         index = self.index
         i = self._row(index, where)
-        return ObjectFile(self.ranges(index, i), index.value("size", i))
+        format, subtype, size = index.values(("format", "subtype", "size"), i)
+        return ObjectFile(self.ranges(index, i), size, is_read_whole(format, subtype, size))
 
     def ranges(self, index: Index, i: int) -> Callable[[int, int], bytearray]:
         """`read_range` for one row of an index that this corpus has or had: `refresh` may give rows other numbers."""

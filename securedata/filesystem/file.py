@@ -7,7 +7,7 @@ from typing import Any
 
 from fsspec.spec import AbstractBufferedFile
 
-from securedata.corpus.objectfile import READ_AHEAD
+from securedata.corpus.objectfile import READ_AHEAD, FailsForGood
 from securedata.corpus.option_values import as_whole
 from securedata.errors import InvalidArgument, PlaintextRefused, RowReplaced
 
@@ -30,8 +30,10 @@ def check_cache_type(cache_type: str | None, export: bool) -> str:
     return name
 
 
-class SecuredataFile(AbstractBufferedFile):
+class SecuredataFile(FailsForGood, AbstractBufferedFile):
     """An object, read-only and seekable: decrypts what its cache asks for, and keeps it in memory only.
+
+    What fails once fails for good: the first error comes again from every later call, `close` included.
 
     It stays the object that it was when opened, whatever `invalidate_cache` finds. A pickle of it
     carries references, and the receiver opens the path for itself.
@@ -46,11 +48,13 @@ class SecuredataFile(AbstractBufferedFile):
         read_range: Callable[[int, int], bytearray],
         details: Mapping[str, Any],
         ukey: str,
+        whole: bool = False,
         block_size: int | None = None,
         cache_type: str | None = "readahead",
         cache_options: Mapping[str, Any] | None = None,
     ) -> None:
-        """`details` is what `info` says of the path; `ukey` identifies the object.
+        """`details` is what `info` says of the path; `ukey` identifies the object. With `whole` the first read
+        fetches all of it.
 
         Raises:
             PlaintextRefused, InvalidArgument
@@ -59,6 +63,8 @@ class SecuredataFile(AbstractBufferedFile):
         if block_size is not None:
             block_size = as_whole("block_size", block_size, 1, 2**40)
         self._read_range = read_range
+        self._whole = whole
+        self._all: bytearray | None = None
         self._cache: Any = None
         self._cache_options = dict(cache_options or {})
         self._details = details
@@ -86,7 +92,37 @@ class SecuredataFile(AbstractBufferedFile):
         self._cache = cache
 
     def _fetch_range(self, start: int, end: int) -> bytes:
-        return bytes(self._read_range(start, end - start))
+        if self._failure is not None:
+            self._raise_failure()
+        try:
+            if not self._whole:
+                return bytes(self._read_range(start, end - start))
+            if self._all is None:
+                self._all = self._read_range(0, self.size)
+        except BaseException as error:
+            self._fails(error)
+            raise
+        return bytes(memoryview(self._all)[start:end])
+
+    def read(self, length: int | None = -1) -> bytes:
+        if self._failure is not None:
+            self._raise_failure()
+        found: bytes = super().read(length)
+        return found
+
+    def seek(self, loc: int, whence: int = 0) -> int:
+        if self._failure is not None:
+            self._raise_failure()
+        return int(super().seek(loc, whence))
+
+    def tell(self) -> int:
+        if self._failure is not None:
+            self._raise_failure()
+        return int(super().tell())
+
+    def close(self) -> None:
+        self._all = None
+        super().close()
 
     def __hash__(self) -> int:
         return int(self.ukey, 16)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from securedata.corpus.index import Index
+from securedata.corpus.objectfile import is_read_whole
 from securedata.corpus.reader import Corpus
 from securedata.filesystem.opened import COLUMNS
 from securedata.filesystem.tree import Rows, cells
@@ -50,6 +51,10 @@ class Place:
         if self.row is None:
             return folder_info(self.name)
         return file_info(self.name, *self.index.values(_COLUMNS, self.row))
+
+    def is_read_whole(self) -> bool:
+        format, subtype, size = self.index.values(("format", "subtype", "size"), self.row or 0)
+        return is_read_whole(format, subtype, size)
 
     def ukey(self) -> str:
         """Identifies the bytes, for an object's id is never sealed twice; no digest, on which to test a guess."""

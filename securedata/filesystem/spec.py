@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.config import apply_config
+from fsspec.utils import read_block
 
 from securedata.corpus.option_values import as_flag
 from securedata.errors import InvalidArgument, PlaintextRefused
@@ -99,6 +100,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         cache_options: dict[str, Any] | None = None,
         cache_type: str | None = "readahead",
         asked_by_open: bool = False,
+        in_ranges: bool = False,
         **_: Any,
     ) -> SecuredataFile:
         if set(mode) - set("rbt"):
@@ -108,7 +110,10 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
             self._check_export("a caching filesystem (blockcache::, filecache::, simplecache::)")
         place = self._file(path)
         read_range = place.corpus.ranges(place.index, place.row or 0)
-        return SecuredataFile(self, path, read_range, place.info(), place.ukey(), block_size, cache_type, cache_options)
+        whole = not in_ranges and place.is_read_whole()
+        return SecuredataFile(
+            self, path, read_range, place.info(), place.ukey(), whole, block_size, cache_type, cache_options
+        )
 
     def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         """The bytes of a file, or of a part of it; start and end as in a slice.
@@ -120,6 +125,20 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         size = place.index.value("size", place.row or 0)
         first, last, _ = slice(start, end).indices(size)
         return bytes(place.corpus.ranges(place.index, place.row or 0)(first, max(0, last - first)))
+
+    def head(self, path: Any, size: int = 1024) -> bytes:
+        """The first bytes of a file, and no others are read. Raises as `cat_file`."""
+        return self.cat_file(path, 0, size)
+
+    def tail(self, path: Any, size: int = 1024) -> bytes:
+        """The last bytes of a file, and no others are read. Raises as `cat_file`."""
+        return self.cat_file(path, -size) if size else b""
+
+    def read_block(self, fn: Any, offset: int, length: int | None, delimiter: bytes | None = None) -> bytes:
+        """A block of a file, as fsspec cuts it; little else is read. Raises as `cat_file`."""
+        with self.open(fn, "rb", in_ranges=True) as file:
+            left = file.size - offset
+            return bytes(read_block(file, offset, left if length is None else min(length, left), delimiter))
 
     # ------------------------------------------------------------ what is refused
 

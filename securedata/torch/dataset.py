@@ -25,7 +25,7 @@ from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
 from securedata.errors import InvalidArgument, SecuredataError
 from securedata.media.audio.resample import Integers, resampled_lengths
 from securedata.torch.crop import Cut, cut_of, sample_of
-from securedata.torch.decode import Row, decode_object, decode_piece, fetch_piece, piece_of, read_row
+from securedata.torch.decode import Row, decode_object, decode_piece, fetch_piece, open_object, piece_of, read_row
 from securedata.torch.replace import Outcome, Replacing, Source
 from securedata.torch.sample import Metadata, Sample
 from securedata.torch.select import Check, Duration, for_each, rows_where
@@ -239,7 +239,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
         piece = piece_of(corpus, i, cut.row, cut.start, cut.frames)
         if piece is not None:
             return self._decode(corpus, piece, fetch_piece(corpus, cut.row, piece), cut)
-        with corpus.open(i) as file:
+        with open_object(corpus, i, cut.row) as file:
             begun = time.perf_counter()
             sample = sample_of(cut, decode_object(corpus, i, cut.row, file, cut.start, cut.frames))
             self._tally.seconds_decode += time.perf_counter() - begun - file.seconds

@@ -101,6 +101,11 @@ def decode_piece(corpus: Corpus, row: Row, piece: Piece, data: memoryview, start
         raise _error(UndecodableMedia, corpus, piece.i, str(reason)) from None
 
 
+def open_object(corpus: Corpus, i: int, row: Row) -> ObjectFile:
+    """The object as a file that is read in parts: `decode_object` loses no error of it."""
+    return ObjectFile(corpus.ranges(corpus.index, i), row.size)
+
+
 def decode_object(corpus: Corpus, i: int, row: Row, file: ObjectFile, start: int, frames: int) -> Floats:
     """Like `decode_piece`, out of a large compressed file, of which the decoder reads what it needs.
 

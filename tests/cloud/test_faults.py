@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 import securedata as sd
+from securedata.corpus.opening import open_corpus
+from securedata.errors import StorageUnreachable
+from securedata.storage import curl
+from securedata.testing import faults
 from tests.cloud.corpora import Cloud
 from tests.cloud.faultcases import (
     AWS,
@@ -26,6 +34,7 @@ from tests.cloud.faultcases import (
 )
 from tests.cloud.faulty import aimed, cases, check_met, ends, epoch, shortened, slowly, through
 from tests.kit import Root, clip, make_corpus, some_clips
+from tests.test_file_faults import SOUNDFILE
 
 pytestmark = pytest.mark.xdist_group("servers")
 
@@ -78,6 +87,28 @@ def test_cropping(case: Case, between: Between, cloud: Cloud, monkeypatch: pytes
         planned = case.plan(between)
         ends(case, lambda: epoch(ds, long, frames=1_000))
         check_met(case, planned)
+
+
+@pytest.mark.parametrize("way", ["read", "blocks", "loop"])
+def test_a_connection_that_is_cut_within_a_file_is_an_error_for_soundfile(
+    between: Between, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # soundfile prints what its callbacks raise
+    for name, value in (("PATIENCE", 1.0), ("_local", threading.local())):
+        monkeypatch.setattr(curl, name, value)
+    clips = [clip("ann/long.wav", 30), clip("ann/long.flac", 30)]
+    long = through(cloud, between).make("long", clips, endpoint=between.s3.endpoint)
+    with open_corpus(long.reference) as corpus:
+        for i in range(len(corpus)):
+            between.s3.clear()
+            whole = soundfile.read(corpus.open(i))[0]
+            assert np.array_equal(SOUNDFILE[way](corpus.open(i)), whole)
+            between.s3.plan(faults.reset(1_000), method="GET", path=OBJECT, skip=3, times=None)
+            file = corpus.open(i)
+            with pytest.raises((soundfile.LibsndfileError, StorageUnreachable)):
+                SOUNDFILE[way](file)
+            with pytest.raises(StorageUnreachable):
+                file.close()
 
 
 # -------------------------------------------------------------------------------------------------------------- opening

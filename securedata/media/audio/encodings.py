@@ -11,3 +11,15 @@ Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 
 SAMPLE_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
 """Those in which every frame has the same number of bytes, with their bytes per sample."""
+
+_TELLS = ("AIFF", "AU", "CAF", "FLAC", "NIST", "RF64", "W64", "WAV", "WAVEX", "")  # '' is of what is no audio
+_SAMPLE_BY_SAMPLE = (*SAMPLE_BYTES, "PCM_S8", "")
+
+
+def hides_errors(format: str, subtype: str) -> bool:
+    """Whether libsndfile may give fewer or other frames, without an error, where reading such a file fails.
+
+    It tells of PCM and of G.711 in the usual files, and of FLAC, which it calls PCM: there it seeks after each read,
+    and notices. Lossy and block-coded files it decodes as if they ended there (tests/test_file_faults.py tries them).
+    """
+    return format not in _TELLS or subtype not in _SAMPLE_BY_SAMPLE
