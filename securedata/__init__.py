@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from securedata.corpus.reader import Corpus
     from securedata.torch.collate import pad_collate
     from securedata.torch.dataset import EncryptedAudioDataset
+    from securedata.torch.load import load
     from securedata.torch.sample import Batch, Sample
 
 __version__ = "0.1.0"
@@ -23,6 +24,7 @@ _HOME = {
     "EncryptedAudioDataset": "securedata.torch.dataset",
     "Sample": "securedata.torch.sample",
     "UnpinnedWarning": "securedata.corpus.opening",
+    "load": "securedata.torch.load",
     "open_corpus": "securedata.corpus.opening",
     "pad_collate": "securedata.torch.collate",
 }
@@ -33,6 +35,7 @@ __all__ = [
     "EncryptedAudioDataset",
     "Sample",
     "UnpinnedWarning",
+    "load",
     "open_corpus",
     "pad_collate",
 ]

@@ -26,6 +26,7 @@ PUBLIC = [
     "EncryptedAudioDataset",
     "Sample",
     "UnpinnedWarning",
+    "load",
     "open_corpus",
     "pad_collate",
 ]

@@ -19,6 +19,24 @@ from securedata.media.audio.plan import WHOLE, plan
 from securedata.media.reason import Undecodable
 
 
+class AudioRow(NamedTuple):
+    """The cells of a manifest row that make its audio."""
+
+    size: int
+    subtype: str
+    sample_rate: int
+    channels: int
+    frames: int
+    data_offset: int | None
+    start: int | None
+    frames_in_segment: int | None
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """First frame and number of frames: of the segment, or of the whole recording."""
+        return _span(self)
+
+
 class Row(NamedTuple):
     """The cells of a manifest row that make a sample."""
 
@@ -38,9 +56,16 @@ class Row(NamedTuple):
     @property
     def span(self) -> tuple[int, int]:
         """First frame and number of frames: of the segment, or of the whole recording."""
-        if self.frames_in_segment is None:
-            return 0, self.frames
-        return self.start or 0, self.frames_in_segment
+        return _span(self)
+
+
+AnyRow = AudioRow | Row
+
+
+def _span(row: AnyRow) -> tuple[int, int]:
+    if row.frames_in_segment is None:
+        return 0, row.frames
+    return row.start or 0, row.frames_in_segment
 
 
 def read_row(corpus: Corpus, i: int) -> Row:
@@ -50,6 +75,18 @@ def read_row(corpus: Corpus, i: int) -> Row:
         MalformedManifest
     """
     row = Row._make(corpus.index.values(Row._fields, i))
+    _check(corpus, i, row)
+    return row
+
+
+def read_audio(corpus: Corpus, i: int) -> AudioRow:
+    """The same without the words. Raises as `read_row`."""
+    row = AudioRow._make(corpus.index.values(AudioRow._fields, i))
+    _check(corpus, i, row)
+    return row
+
+
+def _check(corpus: Corpus, i: int, row: AnyRow) -> None:
     start, frames = row.span
     if row.channels < 1 or row.sample_rate < 1 or start < 0 or frames < 1 or start + frames > row.frames:
         raise _error(
@@ -59,10 +96,9 @@ def read_row(corpus: Corpus, i: int) -> Row:
             f"its row has {row.channels} channels, {row.sample_rate} Hz and frames {start} to {start + frames} "
             f"of {row.frames}; it is no recording, or was written by a broken writer",
         )
-    return row
 
 
-def piece_of(corpus: Corpus, i: int, row: Row, start: int, frames: int) -> Piece | None:
+def piece_of(corpus: Corpus, i: int, row: AnyRow, start: int, frames: int) -> Piece | None:
     """What of the object these frames need; None for a part of a large compressed file, which the decoder asks for.
 
     Raises:
@@ -75,7 +111,7 @@ def piece_of(corpus: Corpus, i: int, row: Row, start: int, frames: int) -> Piece
     return None if span is None else Piece(i, *span)
 
 
-def fetch_piece(corpus: Corpus, row: Row, piece: Piece) -> memoryview:
+def fetch_piece(corpus: Corpus, row: AnyRow, piece: Piece) -> memoryview:
     """The plaintext of a piece; of a whole object, in memory that this thread's next call reuses.
 
     Raises:
@@ -86,7 +122,7 @@ def fetch_piece(corpus: Corpus, row: Row, piece: Piece) -> memoryview:
     return memoryview(corpus.read_range(piece.i, piece.offset, piece.length))
 
 
-def decode_piece(corpus: Corpus, row: Row, piece: Piece, data: memoryview, start: int, frames: int) -> Floats:
+def decode_piece(corpus: Corpus, row: AnyRow, piece: Piece, data: memoryview, start: int, frames: int) -> Floats:
     """Frames [start, start + frames) of the recording, out of what was fetched as `piece_of` says.
 
     Returns:
@@ -101,12 +137,12 @@ def decode_piece(corpus: Corpus, row: Row, piece: Piece, data: memoryview, start
         raise _error(UndecodableMedia, corpus, piece.i, str(reason)) from None
 
 
-def open_object(corpus: Corpus, i: int, row: Row) -> ObjectFile:
+def open_object(corpus: Corpus, i: int, row: AnyRow) -> ObjectFile:
     """The object as a file that is read in parts: `decode_object` loses no error of it."""
     return ObjectFile(corpus.ranges(corpus.index, i), row.size)
 
 
-def decode_object(corpus: Corpus, i: int, row: Row, file: ObjectFile, start: int, frames: int) -> Floats:
+def decode_object(corpus: Corpus, i: int, row: AnyRow, file: ObjectFile, start: int, frames: int) -> Floats:
     """Like `decode_piece`, out of a large compressed file, of which the decoder reads what it needs.
 
     Raises:

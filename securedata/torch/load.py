@@ -1,0 +1,137 @@
+"""`securedata.load`: one recording by its URL, as torchaudio's load reads a file."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import unicodedata
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from securedata.corpus.config import SCHEME, Reference, resolve
+from securedata.corpus.opening import open_corpus
+from securedata.corpus.reader import Corpus
+from securedata.errors import InvalidArgument, NoSuchPath, RowReplaced
+from securedata.torch.decode import (
+    AudioRow,
+    decode_object,
+    decode_piece,
+    fetch_piece,
+    open_object,
+    piece_of,
+    read_audio,
+)
+
+_LOOK_AGAIN = 10.0
+"""Seconds after which a path that is not there, or is not what it was, makes us look for a newer head."""
+
+
+def load(
+    uri: str | os.PathLike[str],
+    frame_offset: int = 0,
+    num_frames: int = -1,
+    normalize: bool = True,
+    channels_first: bool = True,
+    format: str | None = None,
+    buffer_size: int = 4096,
+    backend: str | None = None,
+) -> tuple[Tensor, int]:
+    """Read a recording, or a part of it: a stand-in for `torchaudio.load`, whose arguments these are.
+
+    Whatever fails is raised; there is never less audio than there should be. Only what the part needs is fetched and
+    decrypted, where the format allows it. A corpus is opened at its first use in a process, and again where a path is
+    not in what was opened.
+
+    Args:
+        uri: `securedata://NAME/PATH`, with a name from the config. The path of a segment gives the segment.
+        frame_offset: frames to leave out at the beginning.
+        num_frames: frames to read, at most; -1 for all.
+        normalize: samples are always float32 in [-1, 1]; False is ignored with a warning, as by torchaudio.
+        channels_first: [channels, frames] instead of [frames, channels].
+        format, buffer_size, backend: ignored, as by torchaudio.
+
+    Returns:
+        float32 [channels, frames], and the sample rate in Hz. An offset beyond the end gives no frames.
+
+    Raises:
+        InvalidArgument: no such URL; a negative offset.
+        NoSuchPath, UndecodableMedia, and as `Corpus.read` and `open_corpus`.
+    """
+    if not normalize:
+        warnings.warn("normalize=False is ignored: samples are always float32 in [-1, 1]", UserWarning, stacklevel=2)
+    if frame_offset < 0 or num_frames < -1:
+        raise InvalidArgument(f"frame_offset={frame_offset}, num_frames={num_frames}: from 0 on, and from -1 on")
+    reference, path = _parse(os.fspath(uri))
+    opened = _opened(reference)
+    try:
+        return _load(opened.corpus, path, frame_offset, num_frames, channels_first)
+    except (NoSuchPath, RowReplaced):
+        newer = _opened(reference, than=opened)
+        if newer is opened:
+            raise
+    return _load(newer.corpus, path, frame_offset, num_frames, channels_first)
+
+
+def _parse(uri: str) -> tuple[Reference, str]:
+    name, _, path = uri.removeprefix(SCHEME).partition("/")
+    if not uri.startswith(SCHEME) or not name or not path:
+        raise InvalidArgument("load takes securedata://NAME/PATH with a name from the config; other files are not ours")
+    return resolve(SCHEME + name), unicodedata.normalize("NFC", path)
+
+
+def _load(corpus: Corpus, path: str, offset: int, count: int, channels_first: bool) -> tuple[Tensor, int]:
+    i = corpus.find(path)
+    row = read_audio(corpus, i)
+    first, frames = row.span
+    start = first + min(offset, frames)
+    frames = first + frames - start
+    if count >= 0:
+        frames = min(frames, count)
+    if frames == 0:
+        audio = np.zeros((0, row.channels), np.float32)
+    elif (piece := piece_of(corpus, i, row, start, frames)) is not None:
+        audio = decode_piece(corpus, row, piece, fetch_piece(corpus, row, piece), start, frames)
+    else:
+        with open_object(corpus, i, row) as file:
+            audio = decode_object(corpus, i, row, file, start, frames)
+    return torch.from_numpy(np.ascontiguousarray(audio.T) if channels_first else audio), row.sample_rate
+
+
+# ---------------------------------------------------------------- opened corpora
+
+
+class _Opened(NamedTuple):
+    """A corpus that is never refreshed, so that its rows keep their numbers, and when it was opened."""
+
+    corpus: Corpus
+    at: float
+
+
+_corpora: dict[object, _Opened] = {}
+_lock = threading.Lock()
+
+
+def _opened(reference: Reference, than: _Opened | None = None) -> _Opened:
+    """The corpus as this process has it open, or a newer opening `than` that one, if that is not of just now."""
+    key = (reference.root, reference.kms, reference.pins, tuple(sorted(reference.options.items())))
+    found = _corpora.get(key)
+    if found is not None and (found is not than or time.monotonic() - found.at < _LOOK_AGAIN):
+        return found
+    with _lock:
+        if _corpora.get(key) is not found:  # another thread has just opened it
+            return _corpora[key]
+        _corpora[key] = _Opened(open_corpus(reference, columns=AudioRow._fields), time.monotonic())
+        return _corpora[key]
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)
