@@ -321,6 +321,9 @@ def test_a_header_that_breaks_the_format(data: bytes, error: type[Exception]) ->
 def test_a_header_has_a_limit_when_it_is_written_too() -> None:
     with pytest.raises(LimitExceeded, match="4096"):
         header_of(((1, bytes(4096)),)).encode()
+    for kind in Kind:
+        with pytest.raises(LimitExceeded, match="65608"):
+            Header(kind, CORPUS, OBJECT, tlvs=((1, bytes(65536)),)).encode()
 
 
 def test_every_header_byte_is_bound() -> None:

@@ -144,6 +144,50 @@ def test_error_text_never_shows_the_logical_path(error: type[errors.SecuredataEr
     assert "ann-of-cork" not in str(shown) + repr(shown)
 
 
+# ------------------------------------------------------------------------------------------------ what no repr shows
+
+SPEAKING = {"transcript", "speaker", "utterance", "subject", "subjects", "extra", "remove", "path", "paths"}
+SECRET = {"key", "data_key", "secret", "plain", "token", "password"}
+
+
+def _shown(tree: ast.Module) -> list[str]:
+    """Fields of dataclasses and named tuples that their repr would show: keys, tables of rows, words and names."""
+    found = []
+    for one in [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]:
+        made = [ast.unparse(part) for part in (*one.decorator_list, *one.bases)]
+        own = any(isinstance(node, ast.FunctionDef) and node.name == "__repr__" for node in one.body)
+        if (
+            own
+            or "repr=False" in " ".join(made)
+            or not any("dataclass" in part or part == "NamedTuple" for part in made)
+        ):
+            continue
+        for node in [node for node in one.body if isinstance(node, ast.AnnAssign)]:
+            name, kind = ast.unparse(node.target), ast.unparse(node.annotation)
+            is_key = name in SECRET and ("bytes" in kind or "Buffer" in kind or name not in ("key", "data_key"))
+            telling = is_key or (name in SPEAKING and "str" in kind) or kind.startswith(("pa.Table", "pa.RecordBatch"))
+            if telling and "repr=False" not in (ast.unparse(node.value) if node.value else ""):
+                found.append(f"{one.name}.{name}")
+    return found
+
+
+def test_no_repr_shows_a_key_or_a_word() -> None:
+    code = [path for path in python_files() if path.is_relative_to(ROOT / "securedata")]
+    fakes = ROOT / "securedata" / "testing"
+    shown = {
+        str(path.relative_to(ROOT)): found
+        for path in code
+        if not path.is_relative_to(fakes) and (found := _shown(ast.parse(path.read_bytes())))
+    }
+    assert shown == {}, "hide it: field(repr=False), repr=False for the class, or a __repr__ that shows counts"
+
+
+def test_what_a_repr_would_show_is_found() -> None:
+    text = "@dataclass(slots=True)\nclass A:\n    key: bytes\n    id: bytes\n    table: pa.Table = field()\n"
+    text += "    secret: bytes = field(repr=False)\n\nclass B(NamedTuple):\n    speaker: str\n    key: str\n"
+    assert _shown(ast.parse(text)) == ["A.key", "A.table", "B.speaker"]
+
+
 # ------------------------------------------------------------------------------------------------ what no file holds
 
 # Put together from halves, so that this file does not hold them itself.

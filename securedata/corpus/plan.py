@@ -42,9 +42,9 @@ class Changes:
         put_times: storage's time of each new object, by object id.
     """
 
-    add: pa.Table
+    add: pa.Table = field(repr=False)
     updates: int = 0
-    remove: tuple[str, ...] = ()
+    remove: tuple[str, ...] = field(default=(), repr=False)
     replace: bool = False
     reseal: bool = False
     put_times: Mapping[bytes, float] = field(default_factory=dict)

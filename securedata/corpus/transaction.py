@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
@@ -61,7 +61,7 @@ class Next(Generic[T]):
 
     outcome: T
     members: Mapping[str, Any] | None
-    key: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
 
 
 class Try:

@@ -66,11 +66,11 @@ class Header:
         Raises:
             LimitExceeded: the TLVs do not fit.
         """
-        tail = b"".join(_TLV.pack(kind, len(value)) + value + bytes(-(4 + len(value)) % 8) for kind, value in self.tlvs)
-        size = FIXED + len(tail)
+        size = FIXED + sum((4 + len(value) + 7) // 8 * 8 for _, value in self.tlvs)
         limit = MAX_HEAD_HEADER if self.kind is Kind.HEAD else MAX_HEADER
-        if size > limit:
+        if size > limit:  # before a length is written that 16 bits do not hold
             raise LimitExceeded(f"a header of {size} bytes is above the limit of {limit}")
+        tail = b"".join(_TLV.pack(kind, len(value)) + value + bytes(-(4 + len(value)) % 8) for kind, value in self.tlvs)
         fixed = _FIXED.pack(
             MAGIC, VERSION, SUITE, size, self.kind, b"\0\0\0", self.corpus_id, self.key_id, self.object_id
         )

@@ -53,6 +53,9 @@ class Row(NamedTuple):
     utterance: str
     extra: str
 
+    def __repr__(self) -> str:  # what was said and by whom is for whoever asks for it
+        return f"Row({self.frames} frames, {self.sample_rate} Hz, {self.channels} channels)"
+
     @property
     def span(self) -> tuple[int, int]:
         """First frame and number of frames: of the segment, or of the whole recording."""

@@ -43,6 +43,9 @@ class _Found(NamedTuple):
     name: str
     stamp: Stamp
 
+    def __repr__(self) -> str:  # a name is often a person's
+        return f"_Found({self.stamp})"
+
 
 class RemoteOrigin(Origin):
     """A URL that can be listed and read by range."""

@@ -244,6 +244,9 @@ class _Row(NamedTuple):
     duration: float | None = None
     extra: str = ""
 
+    def __repr__(self) -> str:  # what was said and by whom is for those who ask for it
+        return "_Row()"
+
 
 def _row(taken: dict[str, Any], others: dict[str, Any]) -> _Row:
     people = tuple(dict.fromkeys(_names(taken.get("subjects"))))

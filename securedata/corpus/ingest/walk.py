@@ -42,6 +42,9 @@ class Problem(NamedTuple):
     reason: str
     taken: bool = False
 
+    def __repr__(self) -> str:  # the path is a person's name more often than not
+        return f"Problem({self.reason!r}, taken={self.taken})"
+
 
 @dataclass(slots=True, repr=False)  # no repr of paths: they are names of people more often than not
 class Tree:
