@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import pyarrow as pa
 from pyarrow import ipc
 
+from securedata.corpus.arrow_file import MAX_DECLARED, Refused, check_file
 from securedata.corpus.head import TableRef
 from securedata.corpus.schema import MAX_ROWS, SCHEMA
-from securedata.errors import MalformedManifest, PartMissing
+from securedata.errors import InvalidArgument, MalformedManifest, PartMissing
 from securedata.format.header import Header, Kind
 from securedata.format.sealed import Expect, open_whole, seal
 from securedata.storage.base import Storage
@@ -21,7 +22,16 @@ LEAVING_SCHEMA = pa.schema(
 
 
 def seal_table(table: pa.Table, corpus_id: bytes) -> tuple[TableRef, bytearray]:
-    """Seal a table under a fresh id and a fresh key."""
+    """Seal a table under a fresh id and a fresh key.
+
+    Raises:
+        InvalidArgument: it is too large for one part.
+    """
+    if table.nbytes > MAX_DECLARED:
+        raise InvalidArgument(
+            f"{table.num_rows} rows that are committed together have {table.nbytes} bytes, a part holds "
+            f"{MAX_DECLARED}: commit fewer at once, or give them shorter texts"
+        )
     sink = pa.BufferOutputStream()
     # no threads: an Arrow pool that is alive during a fork is one more thing that can hang
     options = ipc.IpcWriteOptions(compression="zstd", use_threads=False)
@@ -70,8 +80,11 @@ def open_table(
     expect = Expect(Kind.TABLE, corpus_id, ref.id, root, ref.size)
     plain = open_whole(ref.key, sealed, expect)
     try:
-        table = _parse(pa.py_buffer(plain), columns)
-        problem = _problem(table, ref, columns, schema)
+        check_file(memoryview(plain), ref.rows)
+        table, problem = _parse(pa.py_buffer(plain), columns, schema)
+        problem = problem or _problem(table, ref, columns, schema)
+    except Refused as error:
+        problem = str(error)
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         problem = f"it is no Arrow file ({type(error).__name__})"
     if problem:
@@ -89,18 +102,33 @@ def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(table.columns, schema=pa.schema(fields))
 
 
-def _parse(buffer: pa.Buffer, columns: Sequence[str] | None) -> pa.Table:
+def _parse(buffer: pa.Buffer, columns: Sequence[str] | None, schema: pa.Schema) -> tuple[pa.Table, str | None]:
+    """The table; or, before anything of it is built, what is wrong with its columns."""
     options = ipc.IpcReadOptions(use_threads=False)
-    names = ipc.open_file(buffer, options=options).schema.names
+    found = ipc.open_file(buffer, options=options).schema
+    names = found.names
     if len(set(names)) != len(names):
-        raise ValueError("a column stands there twice")
+        return SCHEMA.empty_table(), "it has a column twice"
+    if problem := _wrong_type(found, columns, schema):
+        return SCHEMA.empty_table(), problem
     if columns is not None:
         wanted = [names.index(name) for name in columns if name in names]
         options = ipc.IpcReadOptions(use_threads=False, included_fields=wanted)
     table = ipc.open_file(buffer, options=options).read_all()
     # In full, 10 ms for 100,000 rows: offsets that point outside a buffer would be read, and bring the process down.
     table.validate(full=True)
-    return table
+    return table, None
+
+
+def _wrong_type(found: pa.Schema, columns: Sequence[str] | None, schema: pa.Schema) -> str | None:
+    for field in schema:
+        if columns is not None and field.name not in columns:
+            continue
+        if field.name not in found.names:
+            return f"column {field.name} is missing"
+        if (kind := found.field(field.name).type) != field.type:
+            return f"column {field.name} is {kind}, not {field.type}"
+    return None
 
 
 def _problem(table: pa.Table, ref: TableRef, columns: Sequence[str] | None, schema: pa.Schema) -> str | None:
@@ -109,11 +137,6 @@ def _problem(table: pa.Table, ref: TableRef, columns: Sequence[str] | None, sche
     for field in schema:
         if columns is not None and field.name not in columns:
             continue
-        if field.name not in table.schema.names:
-            return f"column {field.name} is missing"
-        column = table.column(field.name)
-        if column.type != field.type:
-            return f"column {field.name} is {column.type}, not {field.type}"
-        if column.null_count and not field.nullable:
+        if table.column(field.name).null_count and not field.nullable:
             return f"column {field.name} has nulls"
     return None

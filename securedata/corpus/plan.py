@@ -23,6 +23,7 @@ from securedata.keys.tags import Tagger
 CHECK = ("path", "object_id", "pack", "source_sha256", "start", "frames_in_segment", "subjects")
 _IDENTITY = ("source_sha256", "start", "frames_in_segment", "subjects")
 SMALL = MAX_ROWS // 2
+MERGED_BYTES = 64 * 1024 * 1024  # sealed, of parts that are joined: far from what a part may be in memory
 MERGE_AT = 8
 
 Load = Callable[[TableRef, Sequence[str] | None], pa.Table]
@@ -108,6 +109,11 @@ class Slot:
     @property
     def rows(self) -> int:
         return sum(edit.rows for edit in self.edits) + len(self.fresh)
+
+    @property
+    def size(self) -> int:
+        """Sealed bytes of the parts that it is made of."""
+        return sum(edit.part.size for edit in self.edits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +324,8 @@ def _merged(slots: list[Slot]) -> list[Slot]:
     joined: list[Slot] = []
     for slot in slots:
         last = joined[-1] if joined else None
-        if last and min(last.rows, slot.rows) < SMALL and last.rows + slot.rows <= MAX_ROWS and not last.fresh:
+        fits = last and last.rows + slot.rows <= MAX_ROWS and last.size + slot.size <= MERGED_BYTES
+        if last and fits and min(last.rows, slot.rows) < SMALL and not last.fresh:
             joined[-1] = Slot(last.edits + slot.edits, last.fresh + slot.fresh)
         else:
             joined.append(slot)

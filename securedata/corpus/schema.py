@@ -136,8 +136,25 @@ def fit(table: pa.Table) -> pa.Table:
             raise InvalidArgument(f"column {field.name} must have a value in every row")
         columns.append(column)
     others = unknown(table.schema)
+    for field in others:
+        if not _is_plain(field.type):
+            raise InvalidArgument(
+                f"column {field.name} is {field.type}: a manifest takes numbers, text, bytes, times and lists of them; "
+                "write others as JSON text into extra"
+            )
     columns += [table.column(field.name) for field in others]
     return pa.table(columns, schema=pa.schema([*SCHEMA, *(field.remove_metadata() for field in others)]))
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """A type that readers take; see `arrow_file`."""
+    types = pa.types
+    if types.is_list(kind) or types.is_large_list(kind):
+        kind = kind.value_type
+    if types.is_fixed_size_binary(kind):
+        return bool(kind.byte_width > 0)
+    plain = (types.is_primitive, types.is_decimal, types.is_null, types.is_string, types.is_large_string)
+    return any(one(kind) for one in (*plain, types.is_binary, types.is_large_binary))
 
 
 def unknown(schema: pa.Schema) -> list[pa.Field]:
