@@ -115,7 +115,7 @@ def test_whatever_arrow_writes_is_read_as_it_is(
 def test_no_flipped_byte_is_another_error() -> None:
     data = bytearray(written(with_column(pa.array(["a", "b"]))))
     chosen = np.random.default_rng(5)
-    for _ in range(4000):
+    for _ in range(2000):
         bent = bytearray(data)
         at = int(chosen.integers(len(bent)))
         bent[at : at + 4] = chosen.bytes(4) if chosen.integers(2) else b"\xff\xff\xff\xff"
@@ -170,7 +170,7 @@ BOMBS: list[tuple[str, Callable[[], bytes], str]] = [
     ("one buffer that says 3 GB", lambda: declared(3 * 10**9), "buffers declare 30"),
     ("one that says 2**62", lambda: declared(2**62), "buffers declare"),
     ("one that says less than nothing", lambda: declared(-2), "negative length"),
-    ("one text, 900 times", lambda: one_text_many_times(900), "names and metadata have more than"),
+    ("one text, 100 times", lambda: one_text_many_times(100), "names and metadata have more than"),
 ]
 
 OPENED = """
