@@ -33,6 +33,7 @@ SecuredataError
 │   ├── PartMissing             the head names a manifest part that storage does not have
 │   ├── OlderGeneration         an older head than one already seen
 │   ├── SupersededKey           a head under a corpus key that a rotation replaced
+│   ├── UnconfirmedGeneration   is the head the newest? What it does not name would be deleted
 │   ├── SubjectErased           the person was erased
 │   ├── RowReplaced             the row changed or went away since the corpus was opened
 │   ├── ObjectMissing           the head names an object that storage does not have
@@ -213,6 +214,10 @@ class PartMissing(CorpusError):
 
 class OlderGeneration(CorpusError):
     """The head is older than one that was already seen."""
+
+
+class UnconfirmedGeneration(CorpusError):
+    """This machine has not seen the corpus: an old head that was put back would go unnoticed, and a prune obey it."""
 
 
 class SupersededKey(CorpusError):

@@ -13,7 +13,7 @@ from securedata.corpus.head import Head, TableRef, open_with
 from securedata.corpus.leaving import DELAY, listed, object_key
 from securedata.corpus.parts import read_table
 from securedata.corpus.prune import prune
-from securedata.corpus.seen import forget
+from securedata.corpus.seen import remember
 from securedata.corpus.verify import verify
 from securedata.keys.tags import Tagger
 from securedata.storage.base import Buffer
@@ -74,7 +74,7 @@ class World(MemoryStorage):
         self.now_named = self._moment()
         self.history[self.now_named.head.generation] = self.now_named
         self.ever |= self._lasting(self.now_named)
-        forget(opened.head.corpus_id)
+        remember(opened.head, reset=True)  # a schedule before this one has seen more, and a prune needs to have seen it
 
     # ------------------------------------------------------------ the steps
 

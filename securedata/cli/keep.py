@@ -98,11 +98,10 @@ def verify(args: Namespace) -> int:
 
 
 def _pruned(args: Namespace, found: Reference) -> tuple[PruneReport | None, SecuredataError | None]:
-    from securedata.corpus.commit import Writer
-    from securedata.corpus.prune import prune
+    from securedata.corpus.prune import open_for_pruning, prune
 
     try:
-        writer = Writer(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
+        writer = open_for_pruning(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
         with Progress(args, "pruning") as progress:
             return prune(writer, progress), None
     except SecuredataError as error:

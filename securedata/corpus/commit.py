@@ -76,6 +76,17 @@ class Writer:
         """How often the KMS was asked."""
         return self._heads.unwraps
 
+    def require_newest(self) -> None:
+        """Called before anything is deleted because the head does not name it.
+
+        Raises:
+            UnconfirmedGeneration: this machine had not seen the corpus before this writer was opened, and the caller
+                named no generation.
+            OlderGeneration: storage still has a head that this one does not follow from, as one of a later generation:
+                `head.prev`, or an older version.
+        """
+        self._heads.require_newest()
+
     # ------------------------------------------------------------ objects
 
     def put_object(self, pieces: Iterable[Buffer]) -> Put:

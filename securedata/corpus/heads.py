@@ -10,10 +10,18 @@ from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open
 from securedata.corpus.lease import HeadLease
 from securedata.corpus.place import Place
 from securedata.corpus.seen import recall, remember
-from securedata.errors import ConfigError, CorpusGone, NotFound
+from securedata.errors import (
+    ConfigError,
+    CorpusGone,
+    FormatError,
+    NotFound,
+    OlderGeneration,
+    UnconfirmedGeneration,
+)
 from securedata.format.cobblestone import Buffer
 from securedata.keys.grant import Grant
 from securedata.keys.kms import patiently
+from securedata.keys.wraps import unwrap_key
 
 _log = logging.getLogger("securedata")
 
@@ -26,6 +34,7 @@ class Heads(HeadLease):
     ) -> None:
         """Open the head. Raises as `Writer` does."""
         super().__init__(reference, place, ttl, kms_wait, accept_generation=accept_generation)
+        self._confirmed: bool | None = True if accept_generation is not None else None
         self.opened = patiently(self.open)
         self.begin(self.opened)
 
@@ -54,6 +63,36 @@ class Heads(HeadLease):
         self.opened = self.open()  # under a new key, or an older one, which it refuses
         return self.opened
 
+    def require_newest(self) -> None:
+        """As `Writer.require_newest`."""
+        head = self.opened.head
+        if not self._confirmed:
+            raise unconfirmed(self.root, head.generation)
+        for name, data in self.storage.older(KEY, MAX_SEALED):
+            former = self._former(data)
+            if former is not None and not _follows(head, former):
+                raise OlderGeneration(
+                    f"the head of {self.root} has generation {head.generation} and does not follow from {name}, of "
+                    f"generation {former.generation}: an old head was put back, or the corpus was restored from a "
+                    f"backup; nothing was deleted. Restore the newest head; or, if you mean this one, delete {name} "
+                    "first: what only that names is then lost",
+                    root=self.root,
+                )
+
+    def _former(self, data: Buffer) -> Head | None:
+        """A former head; None if it is none of this corpus, or does not open."""
+        head, key = self.opened.head, self.opened.key
+        try:
+            header, wraps = peek(data, self.root)
+            if header.corpus_id != head.corpus_id or header.key_id in head.superseded:
+                return None  # what a past reader can forge says nothing
+            if header.key_id != head.key_id:  # a later one, which the head knows nothing of
+                key = unwrap_key(wraps, self.place.trusted, header.corpus_id, self.root)
+            return open_with(data, key, self.root)
+        except FormatError as error:  # a crash while it was written, or a storage that damaged it
+            _log.warning("a former head of %s does not open, and was not compared: %s", self.root, error)
+            return None
+
     def committed(self, opened: OpenedHead, head: Head) -> None:
         """A head of ours was put in the place of `opened`. Nothing that fails here undoes that."""
         self.opened = replace(opened, head=head)
@@ -68,7 +107,10 @@ class Heads(HeadLease):
             _log.warning("%s; an old head of %s that is put back may go unnoticed", error, self.root)
 
     def _recall(self, corpus_id: bytes) -> Seen | None:
-        return recall(corpus_id)
+        seen = recall(corpus_id)
+        if self._confirmed is None:  # the first look, before this opening itself is noted
+            self._confirmed = seen is not None
+        return seen
 
     def _opened(self, head: Head) -> None:
         remember(head, reset=self.by_hand)
@@ -90,3 +132,20 @@ class Heads(HeadLease):
         self.place.renew()
         self.opened = self.open()
         return self._grant(self.opened.head)
+
+
+def _follows(head: Head, former: Head) -> bool:
+    """Can this head have been made by commits to a former one? Of those that are 64 generations old nobody knows."""
+    back = head.generation - former.generation
+    return back >= len(head.writes) or (back >= 0 and head.writes[-1 - back] == former.write_id)
+
+
+def unconfirmed(root: str, generation: int) -> UnconfirmedGeneration:
+    """What a machine that has not seen a corpus says before it would delete."""
+    return UnconfirmedGeneration(
+        f"this machine has not seen {root} before, so an old head that was put back would go unnoticed, and what the "
+        f"head does not name would be deleted; nothing was deleted. If {generation} is the newest generation, as "
+        f"'securedata info' shows where the corpus is written, confirm it with --accept-generation {generation} "
+        f"(accept_generation={generation}); keep $XDG_STATE_HOME between the runs of a container or a cron job",
+        root=root,
+    )

@@ -4,10 +4,37 @@ from __future__ import annotations
 
 from securedata.corpus.census import Listing, named_now
 from securedata.corpus.commit import Writer
+from securedata.corpus.config import Reference
 from securedata.corpus.head import Head
+from securedata.corpus.heads import unconfirmed
+from securedata.corpus.lease import HeadLease
+from securedata.corpus.place import enter
 from securedata.corpus.report import PruneReport
+from securedata.corpus.seen import recall
 from securedata.corpus.verify import Progress
 from securedata.errors import UnknownVersion
+from securedata.storage.base import Storage
+
+
+def open_for_pruning(
+    reference: Reference,
+    *,
+    single_writer: bool = False,
+    accept_generation: int | None = None,
+    storage: Storage | None = None,
+) -> Writer:
+    """A writer that may prune. Where this machine has not seen the corpus, nothing is noted that would tell otherwise.
+
+    Raises:
+        PinRequired: before any call.
+        UnconfirmedGeneration: this machine has not seen the corpus, and no generation was named.
+        as `Writer`
+    """
+    pin = reference.require_pin()
+    if accept_generation is None and recall(pin.corpus_id) is None:
+        lease = HeadLease(reference, enter(reference, storage=storage), 0.0, 0.0)
+        raise unconfirmed(reference.root, lease.open().head.generation)
+    return Writer(reference, single_writer=single_writer, accept_generation=accept_generation, storage=storage)
 
 
 def prune(writer: Writer, progress: Progress | None = None) -> PruneReport:
@@ -19,10 +46,13 @@ def prune(writer: Writer, progress: Progress | None = None) -> PruneReport:
     Raises:
         PartMissing, FormatError, ...: a part or a leaving list cannot be read; nothing was deleted, for what it names
             is not known.
+        UnconfirmedGeneration: this machine had not seen the corpus before `writer` was opened; see `open_for_pruning`.
+        OlderGeneration: storage still has a head that this one does not follow from.
         UnknownVersion: a newer securedata wrote the head.
         CommitRace, StorageError, ...
     """
     before = {one.table.storage_key for one in writer.refresh().leaving}
+    writer.require_newest()
     _refuse_unknown(writer.head)
     head = writer.commit_horizon()
     report = PruneReport(writer.root, head.generation, head.horizon)

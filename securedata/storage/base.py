@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from securedata.errors import SecuredataError
+from securedata.errors import NotFound, SecuredataError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -171,6 +171,20 @@ class Storage(ABC):
     def hidden(self) -> Iterator[str]:
         """Keys of which only older versions and delete markers are left; none where storage keeps no versions."""
         return iter(())
+
+    def older(self, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
+        """What was stored under a key before, as far as storage shows it: a name for people, and the whole content.
+
+        Here that is what `replace` leaves beside a key, where it does; storage that keeps versions has those as well.
+
+        Raises:
+            AccessDenied, StorageUnreachable
+            LimitExceeded: one is larger than `limit` bytes.
+        """
+        try:
+            yield f"{key}.prev", self.get(f"{key}.prev", limit)
+        except NotFound:
+            return
 
     @abstractmethod
     def delete(self, key: str) -> None:

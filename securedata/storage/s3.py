@@ -26,7 +26,7 @@ from securedata.storage.multipart import put_parts
 from securedata.storage.parts import cut
 from securedata.storage.s3calls import Calls
 from securedata.storage.s3errors import Said, said_by
-from securedata.storage.s3listing import bare, delete, entries, hidden
+from securedata.storage.s3listing import bare, delete, entries, hidden, older
 from securedata.storage.upload import Sent, uploader
 
 PART = 16 * 1024 * 1024
@@ -244,6 +244,10 @@ class S3Storage(Storage):
 
     def hidden(self) -> Iterator[str]:
         return hidden(self._calls)
+
+    def older(self, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
+        yield from super().older(key, limit)
+        yield from older(self._calls, key, limit)
 
     def delete(self, key: str) -> None:
         delete(self._calls, key)

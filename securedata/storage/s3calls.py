@@ -36,13 +36,23 @@ class Calls:
                 said = said_to(error)
                 if not renew and self.may_renew(said, began):
                     continue
-                raise self.refused(said, key, writing="list" not in operation) from error
+                raise self.refused(said, key, writing=not operation.startswith(("list", "get"))) from error
             except Failed as error:
                 raise failed(error, f"{key} of {self.url}" if key else self.url, self.url) from error
         raise AssertionError("unreachable")
 
     def _asked(self, operation: str, once: bool, renew: bool, arguments: Mapping[str, Any]) -> Any:
         return getattr(self.clients.get(once, renew), operation)(Bucket=self.bucket, **arguments)
+
+    def read(self, key: str, **arguments: Any) -> bytes:
+        """A whole object by boto3, for one that libcurl does not fetch: a version."""
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            with self.call("get_object", key, **arguments)["Body"] as body:
+                return bytes(body.read())
+        except BotoCoreError as error:  # in the middle of the body
+            raise failed(error, f"{key} of {self.url}", self.url) from error
 
     def ready(self, renew: bool) -> tuple[str, Signer | None, Engine]:
         """The bucket's URL, and what libcurl needs to fetch from it."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from securedata.errors import AccessDenied, StorageUnreachable
-from securedata.storage.base import Entry
+from securedata.errors import AccessDenied, LimitExceeded, NotFound, StorageUnreachable
+from securedata.storage.base import Buffer, Entry
 from securedata.storage.s3calls import Calls, response
+
+VERSIONS = 64
+"""Older versions of one key that are looked at."""
 
 
 def entries(calls: Calls, prefix: str) -> Iterator[Entry]:
@@ -34,6 +37,31 @@ def delete(calls: Calls, key: str) -> None:
             deleted = True
     if not deleted:
         calls.call("delete_object", key)
+
+
+def older(calls: Calls, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
+    """The last versions of a key before the current one, as `Storage.older` gives them.
+
+    None are found by whoever may not list or read them.
+    """
+    found = 0
+    for one in _versions(calls, key):
+        if one["Key"] != calls.prefix + key or one["IsLatest"] or "Size" not in one:
+            continue
+        found += 1
+        if found > VERSIONS:
+            return
+        name = f"version {one['VersionId']} of {key}"
+        if one["Size"] > limit:
+            raise LimitExceeded(
+                f"{name} of {calls.url} has {one['Size']} bytes, above the limit of {limit}", root=calls.url
+            )
+        try:
+            yield name, calls.read(key, VersionId=one["VersionId"])
+        except AccessDenied:
+            return
+        except NotFound:  # deleted while we looked
+            continue
 
 
 def bare(etag: str) -> str:
