@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.readme import all_blocks, blocks, prepare, run_python, script
-from tests.test_format_table import held
+from tests.test_format_table import TABLE, TEXT, held, problems, rules
 from tests.tree import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -25,10 +25,12 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
     run_python(page, tmp_path)
 
 
-def test_each_test_that_a_rule_of_the_format_names_is_there() -> None:
-    """By its name; that it runs by default is compared in test_format_table.py, which takes seconds."""
+def test_rules_of_the_format_have_ids_and_tests() -> None:
+    """Tests by their names; that they run by default is compared in test_format_table.py, which takes seconds."""
+    assert problems(TEXT) == [], "an id behind each MUST: see CONTRIBUTING.md"
+    assert [*held(TABLE)] == rules(TEXT)
     missing = []
-    for rule, tests in held((ROOT / "docs" / "format-rules.md").read_text(encoding="utf-8")).items():
+    for rule, tests in held(TABLE).items():
         for test in tests:
             file, *names = test.partition("[")[0].split("::")
             text = (ROOT / "tests" / file).read_text(encoding="utf-8")
