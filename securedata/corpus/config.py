@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from typing import Any
 import tomlkit
 
 from securedata.errors import ConfigError, PinRequired
+from securedata.files import replace_file
 from securedata.keys.pin import Pin, parse_pin
 
 SCHEME = "securedata://"
@@ -273,12 +275,8 @@ def _edit(change: Callable[[Any], object]) -> Path:
             text = path.read_text(encoding="utf-8") if path.exists() else ""
             document = tomlkit.parse(text)
             change(document.setdefault("corpora", tomlkit.table(is_super_table=True)))
-            temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-            with open(temporary, "w", encoding="utf-8") as file:
-                file.write(tomlkit.dumps(document))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+            mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666
+            replace_file(path, tomlkit.dumps(document).encode(), mode)
     except (OSError, tomlkit.exceptions.TOMLKitError) as error:
         raise ConfigError(f"the config file {path} cannot be written: {error}") from error
     return path

@@ -6,16 +6,14 @@ superseded corpus keys. It holds no secret.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import os
-import threading
 from pathlib import Path
 
 from securedata.corpus.config import alone, state_dir
 from securedata.corpus.head import Head, Seen
 from securedata.errors import ConfigError
+from securedata.files import replace_file
 
 _log = logging.getLogger("securedata")
 
@@ -69,7 +67,6 @@ def remember(head: Head, reset: bool = False) -> None:
         ConfigError: the state folder cannot be written.
     """
     path, seen = _path(head.corpus_id), Seen.of(head)
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}-{threading.get_ident()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with alone("seen.lock"):  # between looking and writing nobody writes who has seen less
@@ -77,11 +74,8 @@ def remember(head: Head, reset: bool = False) -> None:
             if before and (before.generation > seen.generation or before == seen):
                 return
             content = {"generation": seen.generation, "superseded": sorted(one.hex() for one in seen.superseded)}
-            temporary.write_text(json.dumps(content), encoding="utf-8")
-            os.replace(temporary, path)
+            replace_file(path, json.dumps(content).encode())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}; {_ADVICE}") from error
 
 

@@ -20,15 +20,17 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from securedata.errors import ConfigError, InvalidKMSURI, KMSDenied, KMSUnreachable
+from securedata.files import temporary_name, write_durable
 from securedata.keys.kms import KMS, Context, context_bytes
 
 SCHEME = "local://"
 _MAGIC = "securedata-kek-v1"
 _NONCE = 12
+_LONGEST = 4096
 
 
 class LocalKMS(KMS):
-    """A key file. It is read anew for every call, so that taking the file away takes access away."""
+    """A key file. It is read again for every call, so that taking the file away takes access away."""
 
     def __init__(self, uri: str) -> None:
         path = unquote(uri.removeprefix(SCHEME))
@@ -59,10 +61,13 @@ class LocalKMS(KMS):
 
     def _load(self) -> tuple[bytes, bytes]:
         try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+            # Links are followed (Kubernetes makes secrets of links), and a FIFO is not waited for. The opened file is
+            # looked at, since its name may be another file's by now.
+            fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
             try:
                 status = os.fstat(fd)
-                text = os.read(fd, 4096).decode("ascii", "replace")
+                self._check(status)
+                text = os.read(fd, _LONGEST).decode("ascii", "replace")
             finally:
                 os.close(fd)
         except PermissionError:
@@ -70,8 +75,6 @@ class LocalKMS(KMS):
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise KMSUnreachable(f"{self.uri}: {reason}; restore the key file from its backup") from error
-        if stat.S_IMODE(status.st_mode) & 0o077 or not stat.S_ISREG(status.st_mode):
-            raise KMSDenied(f"{self.uri}: others can read the key file; make it yours alone: chmod 600 {self.path}")
         words = text.split()
         try:
             magic, key_id, key = words
@@ -81,6 +84,17 @@ class LocalKMS(KMS):
         if magic != _MAGIC or len(parsed[0]) != 16 or len(parsed[1]) != 32:
             raise KMSDenied(f"{self.uri} is not a {_MAGIC} key file; restore it from its backup")
         return parsed
+
+    def _check(self, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            raise KMSDenied(f"{self.uri} is no regular file; restore the key file from its backup")
+        if status.st_uid not in (os.geteuid(), 0):
+            raise KMSDenied(
+                f"{self.uri}: the key file belongs to another user (uid {status.st_uid}), who knows its key and can "
+                "change it; if it is your key nevertheless, make the file yours: chown"
+            )
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            raise KMSDenied(f"{self.uri}: others can read the key file; make it yours alone: chmod 600 {self.path}")
 
 
 def uri_for(path: Path) -> str:
@@ -94,33 +108,43 @@ def create_key_file(path: Path) -> bool:
     The file appears whole or not at all, and an existing one is never touched.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or others can write there, too.
     """
-    temporary = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
         if path.exists():
             return False
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.write(fd, f"{_MAGIC} {os.urandom(16).hex()} {os.urandom(32).hex()}\n".encode())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        finally:
-            os.unlink(temporary)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-        try:
+            _check_folder(path, os.fstat(folder))
+            temporary = temporary_name(path.name)
+            line = f"{_MAGIC} {os.urandom(16).hex()} {os.urandom(32).hex()}\n"
+            write_durable(temporary, line.encode(), 0o600, folder)
+            try:
+                os.link(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+            except FileExistsError:
+                return False
+            finally:
+                os.unlink(temporary, dir_fd=folder)
             os.fsync(folder)
         finally:
             os.close(folder)
     except OSError as error:
         raise ConfigError(f"the key file {path} cannot be made: {error.strerror or error}") from error
     return True
+
+
+def _check_folder(path: Path, status: os.stat_result) -> None:
+    """Refuse a folder in which others can take the key file away, for the corpus would be lost with it.
+
+    The group of this process is no other: where the umask is 002 each user has one of their own.
+    """
+    others = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != os.getegid())
+    if others and not status.st_mode & stat.S_ISVTX:
+        raise ConfigError(
+            f"the key file {path} is not made where others can take it away: choose a folder that only you can write, "
+            f"or chmod go-w {path.parent}"
+        )
 
 
 def refuse_inside(root: str, uris: Iterable[str]) -> None:
