@@ -59,6 +59,22 @@ def fsync_folder(path: str | Path, folder: int | None = None) -> None:
         os.close(fd)
 
 
+def make_folders(path: str, mode: int) -> None:
+    """Make a folder and those that lead there, each where it is missing, with this mode less the umask.
+
+    Raises:
+        OSError: FileExistsError, if a file has the path.
+    """
+    parent = os.path.dirname(path.rstrip(os.sep))
+    if parent and not os.path.isdir(parent):
+        make_folders(parent, mode)
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+
+
 def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Make a small file, or replace it whole; it survives a power cut once this returns.
 

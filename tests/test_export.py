@@ -260,12 +260,15 @@ def test_a_destination_that_cannot_be_one(root: Root, dest: Path) -> None:
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_a_full_disk_ends_it_at_once(root: Root, dest: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     calls: list[int] = []
+    write = os.write
 
     def full(fd: int, data: Any) -> int:
+        if os.readlink(f"/proc/self/fd/{fd}").startswith("/memfd:"):  # the index is in no file
+            return write(fd, data)
         calls.append(fd)
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr("securedata.corpus.outside.os.write", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(StorageUnreachable, match=os.strerror(code)):
         run(root, dest, threads=1)
     monkeypatch.undo()

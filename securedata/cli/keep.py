@@ -62,7 +62,8 @@ def add_parser(subparsers: Any) -> None:
         about=(
             "Restore the source files byte for byte, checked against the digests of their ingest, and a manifest\n"
             "(manifest.jsonl) with speakers and words, which 'securedata encrypt --manifest' reads.\n"
-            "This writes plaintext to a disk. A run that was killed is run again; files that are right are left."
+            "This writes plaintext to a disk, into files that only you can read, unless you say --mode-from-umask.\n"
+            "A run that was killed is run again; files that are right are left."
         ),
         example="  securedata export voice-a ./restored --allow-plaintext-export",
     )
@@ -71,6 +72,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--path", metavar="PATH", default="", help="only this recording, or what lies in this folder")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there with other content")
     parser.add_argument("--allow-plaintext-export", action="store_true", help="has to be said")
+    parser.add_argument(
+        "--mode-from-umask", action="store_true", help="for a shared place: give what is made the umask's mode"
+    )
     add_threads(parser, "one per core, at most 8")
     add_corpus_options(parser, reads=True)
     add_output_options(parser)
@@ -158,6 +162,7 @@ def export(args: Namespace) -> int:
             allow_plaintext_export=args.allow_plaintext_export,
             prefix=args.path,
             overwrite=args.overwrite,
+            mode_from_umask=args.mode_from_umask,
             threads=args.threads,
             progress=progress,
             accept_generation=args.accept_generation,

@@ -182,6 +182,7 @@ def _line(one: dict[str, Any], skip: int) -> tuple[str, str, str, str]:
 def cat(args: Namespace) -> int:
     """Run `securedata cat`."""
     from securedata.corpus.opening import open_corpus
+    from securedata.files import write_all
 
     target, path = split_target(args.target, args.path)
     if not path:
@@ -197,9 +198,8 @@ def cat(args: Namespace) -> int:
         i = corpus.find(path)
         size = corpus.value("size", i)
         if size <= _PIECE:
-            output.write(corpus.read(i))
+            write_all(output.fileno(), corpus.read(i))
         else:
             for at in range(0, size, _PIECE):
-                output.write(corpus.read_range(i, at, _PIECE))
-    output.flush()
+                write_all(output.fileno(), corpus.read_range(i, at, _PIECE))
     return 0

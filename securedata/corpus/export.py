@@ -74,6 +74,7 @@ def export(
     allow_plaintext_export: bool = False,
     prefix: str = "",
     overwrite: bool = False,
+    mode_from_umask: bool = False,
     threads: int | None = None,
     progress: Progress | None = None,
     storage: Storage | None = None,
@@ -89,6 +90,8 @@ def export(
         allow_plaintext_export: has to be said, for this writes plaintext to a disk.
         prefix: a logical path, of a file or a folder; '' for all.
         overwrite: replace files that are there and differ.
+        mode_from_umask: for a shared place, make files and folders with the mode that the umask leaves; otherwise they
+            are this user's alone, 0600 and 0700. Folders that are there keep theirs.
         threads: files under way at once; None: one for each CPU, at most 8.
         accept_generation: as `open_corpus` takes it.
 
@@ -110,7 +113,7 @@ def export(
     with open_corpus(reference, columns=ALL, storage=storage, accept_generation=accept_generation) as corpus:
         report = ExportReport(reference.root, os.path.abspath(os.fspath(destination)))
         files, rows = _plan(corpus, prefix.strip("/"), report)
-        with Destination(report.destination, reference.root) as out:
+        with Destination(report.destination, reference.root, mode_from_umask) as out:
             _write_all(corpus, out, files, overwrite, threads or min(8, os.cpu_count() or 1), progress, report)
             _write_manifest(corpus, out, rows, overwrite, report)
             out.make_durable()

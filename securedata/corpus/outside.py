@@ -22,11 +22,11 @@ from securedata.errors import (
     StorageError,
     StorageUnreachable,
 )
+from securedata.files import NEW, make_folders, write_all
 from securedata.format.cobblestone import Buffer
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 4 * 1024 * 1024
 
 
@@ -37,8 +37,10 @@ class DestinationFailed(StorageUnreachable):
 class Destination:
     """An open folder to write plaintext into. Files appear whole or not at all; threads may share it."""
 
-    def __init__(self, path: str, root: str) -> None:
+    def __init__(self, path: str, root: str, mode_from_umask: bool = False) -> None:
         """Make the folder where it is missing; `root`: a corpus that it must not lie in.
+
+        What is made is this user's alone, unless `mode_from_umask`; what is there keeps its mode.
 
         Raises:
             InvalidArgument, StorageError
@@ -48,9 +50,10 @@ class Destination:
         if "://" not in root and (real == corpus or real.startswith(corpus + os.sep)):
             raise InvalidArgument(f"{path} lies inside the corpus {root}: choose a folder outside of it")
         self._stopped = False
-        self._changed: set[str] = set()
+        self._file_mode, self._folder_mode = (0o666, 0o777) if mode_from_umask else (0o600, 0o700)
+        self._folders: set[str] = set()
         try:
-            os.makedirs(path, exist_ok=True)
+            make_folders(path, self._folder_mode)
             self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileExistsError:
             raise InvalidArgument(f"{path} is a file: name a folder to export to") from None
@@ -99,6 +102,7 @@ class Destination:
             with self._open(folder) as fd:
                 there = self._look(fd, name, sha256, size, mtime_ns)
                 if there == "right":
+                    self._folders.add(folder)  # an export that was killed may have written it
                     return False
                 if there == "other" and not overwrite:
                     raise AlreadyExists(
@@ -111,13 +115,13 @@ class Destination:
             if isinstance(error, SecuredataError):
                 raise
             raise self._error(error, path) from error
-        self._changed.add(folder)
+        self._folders.add(folder)
         return True
 
     def make_durable(self) -> None:
-        """What was written survives a power cut once this returns; the files' own content does before."""
+        """What is there survives a power cut once this returns; the files' own content does before."""
         folders = {""}
-        for folder in self._changed:
+        for folder in self._folders:
             parts = folder.split("/")
             folders.update("/".join(parts[:n]) for n in range(1, len(parts) + 1))
         for folder in sorted(folders):
@@ -134,7 +138,7 @@ class Destination:
         try:
             for name in folder.split("/") if folder else ():
                 with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=fd)
+                    os.mkdir(name, self._folder_mode, dir_fd=fd)
                 below = os.open(name, _FOLDER, dir_fd=fd)
                 os.close(fd)
                 fd = below
@@ -176,11 +180,12 @@ class Destination:
         mtime_ns: int | None,
         path: str,
     ) -> None:
-        # a name of its own length, since NAME.part may be too long, or the name of another file of the corpus
+        # A name of its own length, since NAME.part may be too long, or the name of another file of the corpus. It is
+        # always the same, so plaintext that a killed export left is taken away. What has the name is never written to.
         part = f".{hashlib.sha256(name.encode()).hexdigest()[:24]}.part"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(part, dir_fd=folder)  # of an export that was killed
-        fd = os.open(part, _NEW, 0o666, dir_fd=folder)
+        fd = os.open(part, NEW, self._file_mode, dir_fd=folder)
         try:
             try:
                 digest, written = hashlib.sha256(), 0
@@ -188,10 +193,8 @@ class Destination:
                     if self._stopped:
                         raise DestinationFailed("the export was stopped; run it again to go on", path=path)
                     digest.update(piece)
-                    view = memoryview(piece)
-                    written += len(view)
-                    while len(view):
-                        view = view[os.write(fd, view) :]
+                    write_all(fd, piece)
+                    written += len(piece)
                 if written != size or digest.digest() != sha256:
                     raise MalformedManifest(
                         "an object is authentic and not what its row says of the source file; nothing was written "

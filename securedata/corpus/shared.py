@@ -15,6 +15,8 @@ from multiprocessing.context import get_spawning_popen
 from multiprocessing.reduction import DupFd
 from typing import Any
 
+from securedata.files import write_all
+
 HAVE_MEMFD = hasattr(os, "memfd_create")
 _POPULATE_READ = 22  # MADV_POPULATE_READ, Linux 5.14
 
@@ -22,6 +24,20 @@ _POPULATE_READ = 22  # MADV_POPULATE_READ, Linux 5.14
 def spawning() -> bool:
     """Is multiprocessing pickling for a process that it is about to start?"""
     return get_spawning_popen() is not None
+
+
+class _Whole(io.RawIOBase):
+    """Writes to a descriptor, always all: Python's own raw files write up to 2 GiB at once, and say so in a number."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        write_all(self._fd, data)
+        return memoryview(data).nbytes
 
 
 class SharedBytes:
@@ -48,8 +64,7 @@ class SharedBytes:
             return cls(None, memory.tell(), memory.getvalue())
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            with open(fd, "wb", buffering=0, closefd=False) as file:
-                fill(file)
+            fill(_Whole(fd))
             fcntl.fcntl(
                 fd,
                 fcntl.F_ADD_SEALS,

@@ -7,7 +7,9 @@ corpus, and paths (and what follows `securedata://`) are relative to that root.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -17,6 +19,7 @@ from fsspec.utils import read_block
 
 from securedata.corpus.option_values import as_flag
 from securedata.errors import InvalidArgument, PlaintextRefused
+from securedata.files import NEW, make_folders
 from securedata.filesystem.file import SecuredataFile
 from securedata.filesystem.listing import Listing
 from securedata.filesystem.opened import forget_corpora
@@ -160,18 +163,31 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
     ) -> None:
         """Write a file's plaintext to a local path; only into a BytesIO without `allow_plaintext_export`.
 
+        A file that this makes is this user's alone (0600), and so are folders (0700).
+
         Raises:
             PlaintextRefused, and as `open`
         """
         target = lpath if outfile is None else outfile
         if not isinstance(target, io.BytesIO):
             self._check_export("get()", allow_plaintext_export)
+            if outfile is None and isinstance(lpath, (str, os.PathLike)):
+                self._make_private(rpath, os.path.abspath(lpath))
             super().get_file(rpath, lpath, callback, outfile, **kwargs)
             return
         with self.open(rpath, **kwargs) as file:  # by ourselves: fsspec before 2026.9 takes the BytesIO for a path
             callback.set_size(file.size)
             while piece := file.read(self.blocksize):
                 callback.relative_update(target.write(piece))
+
+    def _make_private(self, rpath: Any, lpath: str) -> None:
+        """Make a local file or folder that is missing, for this user alone; what is there keeps its mode."""
+        if self.isdir(rpath):
+            make_folders(lpath, 0o700)
+        elif self.isfile(rpath):
+            make_folders(os.path.dirname(lpath), 0o700)
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(lpath, NEW, 0o600))
 
     def get(
         self,
