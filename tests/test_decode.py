@@ -74,11 +74,15 @@ def test_every_format_is_bit_exact(kinds: Root) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 1, 777, 7_000])
-def test_every_crop_is_what_soundfile_reads_there(kinds: Root, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_crop_is_that_part_of_the_whole(kinds: Root, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "randint", lambda high, size: torch.tensor(min(at, high - 1)))
     with sd.EncryptedAudioDataset(kinds, num_frames=1_000) as ds:
         for i, (one, kind) in enumerate(zip(kinds.clips, KINDS, strict=True)):
-            assert np.array_equal(ds[i].waveform.numpy(), read(one.data, at, 1_000)), kind
+            expected = one.audio[:, at : at + 1_000]
+            if kind[0] == "MP3":  # the last bits of MPEG-2 depend on where decoding began
+                assert np.abs(ds[i].waveform.numpy() - expected).max() < 1.2e-7
+            else:
+                assert np.array_equal(ds[i].waveform.numpy(), expected), kind
 
 
 def test_segments_are_parts_of_their_recording(tmp_path: Path) -> None:

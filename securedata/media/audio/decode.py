@@ -15,6 +15,8 @@ from securedata.media.reason import Undecodable
 # Those that NumPy makes the same floats of as libsndfile, ten times faster: scaled by a power of two.
 _NUMPY = {"PCM_16": ("<i2", 2.0**-15), "PCM_32": ("<i4", 2.0**-31), "FLOAT": ("<f4", 1.0), "DOUBLE": ("<f8", 1.0)}
 
+_DROPPED = 65_536  # frames at once
+
 
 def decode(recording: Recording, data: memoryview, whole: bool, start: int, frames: int) -> Floats:
     """Frames [start, start + frames) of the recording, out of what `plan` says that they need.
@@ -62,6 +64,74 @@ def _pcm(recording: Recording, data: memoryview, frames: int) -> Floats:
     return _decode(recording, KeptError.over(data), 0, frames, raw)
 
 
+def _part(recording: Recording, audio: soundfile.SoundFile, start: int, frames: int) -> Floats:
+    """These frames as they are in the whole recording, wherever a decoder that begins elsewhere gives others."""
+    if not audio.seekable():
+        return _onward(audio, start, frames, recording.channels)
+    if recording.subtype == "MPEG_LAYER_III":
+        # mpg123 gives other last bits after a seek, so whole recordings are read after one as well
+        lead = mp3_lead(recording.sample_rate, start)
+        audio.seek(start - lead)
+        return _read(audio, lead + frames, recording.channels)[lead:]
+    if recording.subtype == "VORBIS" and start:
+        return _vorbis(recording, audio, start, frames)
+    if start:
+        audio.seek(start)
+    return _read(audio, frames, recording.channels)
+
+
+def mp3_lead(rate: int, start: int) -> int:
+    """Frames before `start` at which decoding an MP3 has to begin: all that the bit reservoir may hold, and more.
+
+    A frame of Layer III takes bits from up to 511 bytes before it, in MPEG-2 from 255, which are no more than 29 of the
+    smallest frames. As the filter bank goes around in 8 frames, a multiple of them gives the same last bits as well, if the encoder's delay
+    does not shift it; else they differ by float32's rounding.
+    """
+    length = 1152 if rate >= 32_000 else 576
+    return start - max(0, (start - 29 * length) // (8 * length) * 8 * length)
+
+
+_FROM_START = 600
+"""Seconds up to which Vorbis is decoded from its beginning: 15 ms a minute."""
+_APART = 20
+"""Seconds between two seeks in longer ones: more than a page of Ogg holds at any usual bit rate."""
+
+
+def _vorbis(recording: Recording, audio: soundfile.SoundFile, start: int, frames: int) -> Floats:
+    """libsndfile's seek in Vorbis misses by some hundred frames now and then, depending on where its pages begin.
+
+    Short recordings are decoded from the beginning. In long ones two seeks to different pages have to give the same
+    frames; where they do not, those are decoded from the beginning as well.
+    """
+    rate = recording.sample_rate
+    if start > _FROM_START * rate:
+        audio.seek(start - rate)
+        near = _onward(audio, rate, frames, recording.channels)
+        audio.seek(start - _APART * rate)
+        far = _onward(audio, _APART * rate, frames, recording.channels)
+        if np.array_equal(near, far):
+            return near
+        audio.seek(0)
+    return _onward(audio, start, frames, recording.channels)
+
+
+def _onward(audio: soundfile.SoundFile, skip: int, frames: int, channels: int) -> Floats:
+    """What comes after the next `skip` frames, which are decoded and dropped."""
+    dropped: Floats = np.empty((min(skip, _DROPPED), channels), np.float32)
+    while skip > 0:
+        done = len(audio.read(out=dropped[:skip]))
+        if done == 0:
+            return dropped[:0]
+        skip -= done
+    return _read(audio, frames, channels)
+
+
+def _read(audio: soundfile.SoundFile, frames: int, channels: int) -> Floats:
+    out: Floats = np.empty((frames, channels), np.float32)
+    found: Floats = audio.read(out=out)
+    return found
+
+
 def _decode(
     recording: Recording, file: KeptError, start: int, frames: int, raw: dict[str, Any] | None = None
 ) -> Floats:
@@ -71,11 +141,8 @@ def _decode(
             if found != (recording.channels, recording.sample_rate) or audio.frames < start + frames:
                 reason = f"it has {found[0]} channels, {found[1]} Hz and {audio.frames} frames"
             else:
-                # mpg123 gives other last bits after a seek, and soundfile.read always seeks; else a seek is lost time
-                if start or audio.format == "MP3":
-                    audio.seek(start)
-                out: Floats = np.empty((frames, recording.channels), np.float32)
-                done = len(audio.read(out=out))
+                out = _part(recording, audio, start, frames)
+                done = len(out)
                 if done == frames:
                     return out
                 reason = f"only {done} frames from {start} on can be read"
