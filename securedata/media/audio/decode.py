@@ -84,8 +84,8 @@ def mp3_lead(rate: int, start: int) -> int:
     """Frames before `start` at which decoding an MP3 has to begin: all that the bit reservoir may hold, and more.
 
     A frame of Layer III takes bits from up to 511 bytes before it, in MPEG-2 from 255, which are no more than 29 of the
-    smallest frames. As the filter bank goes around in 8 frames, a multiple of them gives the same last bits as well, if the encoder's delay
-    does not shift it; else they differ by float32's rounding.
+    smallest frames. As the filter bank goes around in 8 frames, a multiple of them gives the same last bits as well, if
+    the encoder's delay does not shift it; else they differ by float32's rounding.
     """
     length = 1152 if rate >= 32_000 else 576
     return start - max(0, (start - 29 * length) // (8 * length) * 8 * length)
