@@ -39,6 +39,10 @@ class Place(NamedTuple):
     region: str
     ca_bundle: str
     proxy: str
+    checksums: bool
+    """May requests carry a checksum that the server compares? Of some stores users say that none may."""
+    sign_payload: bool
+    """Does a signature cover a digest of the body?"""
 
     def __repr__(self) -> str:  # a proxy's URL may hold a password
         return f"Place({self.url!r}, {self.region!r})"
@@ -103,11 +107,21 @@ class Clients:
         """Where the bucket is; found once. Raises as `get`."""
         if self._place is None:
             client = self.get()
-            url: str = client.generate_presigned_url("get_object", Params={"Bucket": self._bucket, "Key": "k"})
-            url = url.partition("?")[0][: -len("k")]
+            url = _bucket_url(client, self._bucket)
             with self._lock:
+                if self.credentials is None and session_keys(self._session) is None:
+                    raise Failed(Cause.CREDENTIALS, "Unable to locate credentials")
                 bundle = _ca_bundle(self._session)
-            self._place = Place(url, client.meta.region_name or "us-east-1", bundle, _proxy(url))
+            config = client.meta.config
+            self._place = Place(
+                url,
+                client.meta.region_name or "us-east-1",
+                bundle,
+                _proxy(url),
+                # botocore before 1.36 does not know the setting
+                getattr(config, "request_checksum_calculation", None) != "when_required",
+                bool((config.s3 or {}).get("payload_signing_enabled")),
+            )
         return self._place
 
     def move(self, region: str, began: float) -> bool:
@@ -127,17 +141,39 @@ class Clients:
 
     def signer(self, renew: bool) -> Signer | None:
         """What libcurl signs with; None: there are no credentials. Raises as `get`."""
-        region = self.place().region
+        place = self.place()
         if self.credentials is not None:
-            return Signer(*self.credentials(renew), region)
+            return Signer(*self.credentials(renew), place.region, place.sign_payload)
         with self._lock:
             keys = session_keys(self._open(None))
-        return Signer(*keys, region) if keys is not None else None
+        return Signer(*keys, place.region, place.sign_payload) if keys is not None else None
 
     def engine(self) -> Engine:
         """This thread's libcurl engine. Raises as `get`."""
         place = self.place()
         return engine(place.ca_bundle, place.proxy)
+
+
+def _bucket_url(client: Any, bucket: str) -> str:
+    """Where a client would send a request for a bucket's objects.
+
+    It is asked for an object's tags and stopped before it signs or sends: a presigned URL names another endpoint at times.
+    """
+    found: list[str] = []
+
+    def stop(params: Mapping[str, Any], **_: Any) -> tuple[Any, Any]:
+        found.append(params["url"])
+        return AWSResponse(params["url"], 200, {}, None), {}
+
+    from botocore.awsrequest import AWSResponse
+
+    # nobody else makes this call, of those that name an object
+    client.meta.events.register("before-call.s3.GetObjectTagging", stop)
+    try:
+        client.get_object_tagging(Bucket=bucket, Key="k")
+    finally:
+        client.meta.events.unregister("before-call.s3.GetObjectTagging", stop)
+    return found[-1].partition("?")[0][: -len("k")]
 
 
 def way_to(url: str) -> tuple[str, str]:

@@ -7,6 +7,7 @@ one thread of one process; `engine()` makes it at its first use there.
 from __future__ import annotations
 
 import collections
+import hashlib
 import os
 import random
 import threading
@@ -19,7 +20,7 @@ from typing import NamedTuple
 import pycurl
 
 from securedata.errors import StorageUnreachable
-from securedata.storage.base import LANDED
+from securedata.storage.base import LANDED, Buffer
 
 CONNECTIONS = 32
 PATIENCE = 60.0
@@ -45,12 +46,13 @@ FINAL = frozenset(
 
 
 class Signer(NamedTuple):
-    """Credentials and where they count, as libcurl's AWS_SIGV4 takes them."""
+    """Credentials and where they count, as libcurl's AWS_SIGV4 takes them. `payload`: the body is signed as well."""
 
     access_key: str
     secret_key: str
     token: str | None
     region: str
+    payload: bool = False
 
     def __repr__(self) -> str:
         return f"Signer({self.access_key!r}, region={self.region!r})"
@@ -311,14 +313,15 @@ class Engine:
             curl.close()
 
 
-def signed(curl: pycurl.Curl, signer: Signer | None) -> list[str]:
+def signed(curl: pycurl.Curl, signer: Signer | None, body: Buffer = b"") -> list[str]:
     """Have a request signed; returns the headers that this takes."""
     if signer is None:
         return []
     curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{signer.region}:s3")
     curl.setopt(pycurl.USERPWD, f"{signer.access_key}:{signer.secret_key}")
     token = [f"x-amz-security-token: {signer.token}"] if signer.token else []
-    return ["x-amz-content-sha256: UNSIGNED-PAYLOAD", *token]
+    digest = hashlib.sha256(body).hexdigest() if signer.payload else "UNSIGNED-PAYLOAD"
+    return [f"x-amz-content-sha256: {digest}", *token]
 
 
 def backoff(tries: int) -> float:

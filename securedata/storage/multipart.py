@@ -25,7 +25,7 @@ def put_parts(
     Raises:
         AlreadyExists, AccessDenied, StorageUnreachable
     """
-    begun = calls.call("create_multipart_upload", key, ChecksumAlgorithm="CRC32")
+    begun = calls.call("create_multipart_upload", key, **_checksum(calls))
     upload = begun["UploadId"]
     try:
         sent = side_by_side(lambda number, part: _put_part(calls, key, upload, number, part), parts, at_once)
@@ -37,8 +37,12 @@ def put_parts(
     return _date(begun)
 
 
+def _checksum(calls: Calls) -> dict[str, Any]:
+    return {"ChecksumAlgorithm": "CRC32"} if calls.place().checksums else {}
+
+
 def _put_part(calls: Calls, key: str, upload: str, number: int, data: mmap.mmap) -> dict[str, Any]:
-    sent = calls.call("upload_part", key, UploadId=upload, PartNumber=number, Body=data, ChecksumAlgorithm="CRC32")
+    sent = calls.call("upload_part", key, UploadId=upload, PartNumber=number, Body=data, **_checksum(calls))
     return {"PartNumber": number} | {name: sent[name] for name in ("ETag", "ChecksumCRC32") if name in sent}
 
 

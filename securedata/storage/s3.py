@@ -53,7 +53,6 @@ class _Asked(NamedTuple):
 class S3Storage(Storage):
     """A prefix of a bucket."""
 
-    checksums = True
     held = (PARTS_UNDER_WAY + 2) * PART
     together = 8
 
@@ -67,6 +66,15 @@ class S3Storage(Storage):
         self.prefix = prefix + "/" if prefix else ""
         self._clients = Clients(bucket, options or {}, credentials)
         self._calls = Calls(self.url, bucket, self.prefix, self._clients)
+
+    @property
+    def checksums(self) -> bool:  # type: ignore[override]  # what is a constant of others depends on the user's settings
+        """As `Storage.checksums`: not where AWS's settings say that none is sent unless a call requires it.
+
+        Raises:
+            ConfigError, InvalidArgument, ...: settings from which no client can be made.
+        """
+        return self._calls.place().checksums
 
     def __repr__(self) -> str:
         return f"S3Storage({self.url!r})"
@@ -214,9 +222,9 @@ class S3Storage(Storage):
         self, wanted: Iterable[tuple[str, Buffer]], renew: bool
     ) -> Iterator[tuple[int, Sent | StorageUnreachable]]:
         url, signer, _ = self._calls.ready(renew)
-        place = self._clients.place()
+        place = self._calls.place()
         puts = ((url + quote(self.prefix + key, safe="/~"), body) for key, body in wanted)
-        return uploader(place.ca_bundle, place.proxy).put(puts, signer, self.together)
+        return uploader(place.ca_bundle, place.proxy).put(puts, signer, self.together, place.checksums)
 
     def _put_outcome(self, key: str, outcome: Sent | StorageUnreachable, begun: float) -> float | SecuredataError:
         if isinstance(outcome, StorageUnreachable):

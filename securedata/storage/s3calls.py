@@ -10,7 +10,7 @@ from typing import Any
 
 from securedata.errors import SecuredataError
 from securedata.foreign.aws import Failed, Refused, ask
-from securedata.storage.clients import Clients
+from securedata.storage.clients import Clients, Place
 from securedata.storage.curl import Engine, Signer
 from securedata.storage.s3errors import Said, failed, refused, said_to
 
@@ -44,15 +44,20 @@ class Calls:
     def _asked(self, operation: str, once: bool, renew: bool, arguments: Mapping[str, Any]) -> Any:
         return getattr(self.clients.get(once, renew), operation)(Bucket=self.bucket, **arguments)
 
-    def read(self, key: str, **arguments: Any) -> bytes:
-        """A whole object by boto3, for one that libcurl does not fetch: a version."""
-        from botocore.exceptions import BotoCoreError
-
+    def read(self, key: str, limit: int, **arguments: Any) -> bytes:
+        """A whole object by boto3, for one that libcurl does not fetch: a version. At most `limit` bytes, and one."""
+        got = self.call("get_object", key, **arguments)
         try:
-            with self.call("get_object", key, **arguments)["Body"] as body:
-                return bytes(body.read())
-        except BotoCoreError as error:  # in the middle of the body
+            return ask(partial(_body, got["Body"], limit))
+        except Failed as error:  # in the middle of the body
             raise failed(error, f"{key} of {self.url}", self.url) from error
+
+    def place(self) -> Place:
+        """Where the bucket is, and how it is to be spoken to."""
+        try:
+            return ask(self.clients.place)
+        except Failed as error:
+            raise failed(error, self.url, self.url) from error
 
     def ready(self, renew: bool) -> tuple[str, Signer | None, Engine]:
         """The bucket's URL, and what libcurl needs to fetch from it."""
@@ -76,6 +81,11 @@ class Calls:
             return False
         self._denied = time.monotonic()
         return True
+
+
+def _body(stream: Any, limit: int) -> bytes:
+    with stream:
+        return bytes(stream.read(limit + 1))
 
 
 def response(error: SecuredataError) -> Mapping[str, Any]:

@@ -53,6 +53,7 @@ class _Put:
     at: int
     url: str
     body: Buffer = field(repr=False)
+    checksum: bool
     # of the try under way
     said: bytearray = field(default_factory=bytearray, repr=False)
     date: str = ""
@@ -87,7 +88,7 @@ class Uploader:
         self._ca_bundle, self._proxy = ca_bundle, proxy
 
     def put(
-        self, puts: Iterable[tuple[str, Buffer]], signer: Signer | None, side_by_side: int
+        self, puts: Iterable[tuple[str, Buffer]], signer: Signer | None, side_by_side: int, checksums: bool = True
     ) -> Iterator[tuple[int, Sent | StorageUnreachable]]:
         """Put objects under keys that must not exist; yields what became of each as it is known, with its position.
 
@@ -97,6 +98,7 @@ class Uploader:
         Args:
             puts: URLs and bodies; the next is taken when there is room for it, while the others are under way.
             side_by_side: how many are under way at once.
+            checksums: send one with each.
         """
         source = enumerate(puts)
         more = True
@@ -109,7 +111,7 @@ class Uploader:
                     taken = next(source, None)
                     more = taken is not None
                     if taken is not None:
-                        waiting.append(_Put(taken[0], *taken[1]))
+                        waiting.append(_Put(taken[0], *taken[1], checksums))
                 now = time.monotonic()
                 for put in [put for put in waiting if put.not_before <= now]:
                     waiting.remove(put)
@@ -203,10 +205,11 @@ class Uploader:
         return curl
 
     def _prepare(self, curl: pycurl.Curl, put: _Put, signer: Signer | None) -> None:
-        checksum = base64.b64encode(zlib.crc32(put.body).to_bytes(4, "big")).decode()
         headers = ["Expect:", "Content-Type: application/octet-stream", "If-None-Match: *"]
-        headers += [f"x-amz-checksum-crc32: {checksum}", "x-amz-sdk-checksum-algorithm: CRC32"]
-        headers += signed(curl, signer)
+        if put.checksum:
+            checksum = base64.b64encode(zlib.crc32(put.body).to_bytes(4, "big")).decode()
+            headers += [f"x-amz-checksum-crc32: {checksum}", "x-amz-sdk-checksum-algorithm: CRC32"]
+        headers += signed(curl, signer, put.body)
         curl.setopt(pycurl.URL, put.url)
         curl.setopt(pycurl.HTTPHEADER, headers)
         curl.setopt(pycurl.INFILESIZE_LARGE, len(put.body))
