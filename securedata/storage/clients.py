@@ -157,7 +157,7 @@ class Clients:
 def _bucket_url(client: Any, bucket: str) -> str:
     """Where a client would send a request for a bucket's objects.
 
-    It is asked for an object's tags and stopped before it signs or sends: a presigned URL names another endpoint at times.
+    It is asked for an object's tags, and stopped before it signs or sends: a presigned URL can name another endpoint.
     """
     found: list[str] = []
 

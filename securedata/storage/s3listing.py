@@ -57,7 +57,7 @@ def older(calls: Calls, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
                 f"{name} of {calls.url} has {one['Size']} bytes, above the limit of {limit}", root=calls.url
             )
         try:
-            yield name, calls.read(key, MAX_REPLACED, VersionId=one["VersionId"])
+            yield name, calls.read(key, limit, VersionId=one["VersionId"])
         except AccessDenied:
             return
         except NotFound:  # deleted while we looked
