@@ -42,6 +42,7 @@ SecuredataError
 │   ├── CommitRace              other writers kept winning
 │   ├── CorpusBusy              another process kept the lock of a local root
 │   ├── OutcomeUnknown          a lost answer that can no longer be resolved
+│   ├── HorizonInFuture         a prune ran under a wrong clock: nothing new can be committed
 │   ├── NoSuchPath              no such row (also a FileNotFoundError)
 │   ├── IsAFolder               a folder where a file was wanted (also an IsADirectoryError)
 │   └── SubjectUnknown          whose voice it is was not said, and is never guessed
@@ -254,6 +255,10 @@ class CorpusBusy(CorpusError):
 
 class OutcomeUnknown(CorpusError):
     """A lost answer that can no longer be resolved: the commit may or may not have happened, or may not last."""
+
+
+class HorizonInFuture(CorpusError):
+    """The head's horizon is later than storage's time: what is sealed now would count as left over."""
 
 
 class NoSuchPath(CorpusError, FileNotFoundError):

@@ -21,6 +21,8 @@ from securedata.testing.memory import MemoryStorage
 from tests.little import look
 
 HOUR = 3600.0
+RESETS = "Z"
+"""The actor that may set a horizon back."""
 
 
 class Row(NamedTuple):
@@ -58,8 +60,12 @@ class World(MemoryStorage):
     key: bytes
     rules: dict[str, Rule] = field(default_factory=dict)
 
-    def __init__(self, reference: Reference, start: MemoryStorage, rules: dict[str, Rule]) -> None:
+    def __init__(
+        self, reference: Reference, start: MemoryStorage, rules: dict[str, Rule], pruning: frozenset[str] = frozenset()
+    ) -> None:
+        """`pruning`: actors that prune; of them, those named 'Z' may set the horizon back."""
         super().__init__(start.url, start.clock)
+        self.pruning = pruning
         self.objects = dict(start.objects)
         self.reference = reference
         self.rules = rules
@@ -84,7 +90,12 @@ class World(MemoryStorage):
         assert after.head.generation == before.head.generation + 1
         missing = after.named - set(self.objects)
         assert not missing, f"DANGLING: the new head names {sorted(missing)}"
-        rule = self.rules.get(threading.current_thread().name, nothing)
+        name = threading.current_thread().name
+        rule = self.rules.get(name, nothing)
+        assert name == RESETS or after.head.horizon >= before.head.horizon, f"BACKWARDS: the horizon, by {name}"
+        assert after.head.horizon <= max(before.head.horizon, self.clock - DELAY), f"AHEAD: the horizon, by {name}"
+        old = {key for key in after.named - before.named if self.objects[key][1] < before.head.horizon}
+        assert not old - {"head"}, f"STALE: {old} are older than the horizon"
         for path in sorted(before.rows.keys() | after.rows.keys()):
             old, new = before.rows.get(path), after.rows.get(path)
             if old != new:
@@ -119,6 +130,9 @@ class World(MemoryStorage):
             when = self.left_at.get(key)
             assert when is not None, f"DELETED {key}, which left nowhere"
             assert self.clock >= when + DELAY, f"DELETED {key} {self.clock - when} s after it left, under readers"
+        elif threading.current_thread().name in self.pruning and key in self.objects:
+            age = self.clock - self.objects[key][1]
+            assert age >= DELAY, f"DELETED {key}, which was {age} s old and in flight"
         super().delete(key)
 
     # ------------------------------------------------------------ looking
@@ -161,9 +175,9 @@ class World(MemoryStorage):
         """
         if thorough:
             report = verify(self.reference, storage=self, threads=1)
-            assert {one.error for one in report.findings} <= {"Orphan", "LeavingDue"}, report.findings
-        for _ in range(2):
-            self.clock += 25 * HOUR
+            assert {one.error for one in report.findings} <= {"Orphan", "LeavingDue", "StoredInFuture"}, report.findings
+        for _ in range(2):  # from the time on at which storage's clock has reached what was stored under a wrong one
+            self.clock = max(self.clock, *(time for _, time in self.objects.values())) + 25 * HOUR
             prune(Writer(self.reference, storage=self))
         assert not self.now_named.head.leaving
         assert set(self.objects) == self.now_named.named, "what is there and what is named is the same"

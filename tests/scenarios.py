@@ -5,21 +5,21 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
-from securedata.corpus.leaving import object_key
+from securedata.corpus.leaving import DELAY, object_key
 from securedata.corpus.plan import Outcome
 from securedata.corpus.prune import prune
-from securedata.errors import ObjectMissing, RowReplaced
+from securedata.errors import HorizonInFuture, ObjectMissing, RowReplaced
 from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage
 from tests.erasing import without
 from tests.interleave import Actor, Explorer, Run, Scripted, pause
 from tests.little import content, fill, make, open_quietly, row, rows_of, table
-from tests.oracle import HOUR, Row, Rule, World, nothing
+from tests.oracle import HOUR, RESETS, Row, Rule, World, nothing
 
 READS = frozenset(("get", "get_ranges", "get_versioned", "pause"))
 
@@ -34,6 +34,7 @@ class Role:
     after: Callable[[World, Sequence[Any]], None] = lambda world, results: None
     mortal: bool = True
     points: frozenset[str] | None = None
+    prunes: bool = False
 
 
 def digest(path: str, version: int = 0) -> bytes:
@@ -119,7 +120,34 @@ def erase(name: str, person: str) -> Role:
 
 def sweep(name: str) -> Role:
     """A prune."""
-    return Role(name, lambda world, storage: prune(writer_of(world, storage)))
+    return Role(name, lambda world, storage: prune(writer_of(world, storage)), prunes=True)
+
+
+def reset() -> Role:
+    """A prune that sets times in the future back."""
+
+    def after(world: World, results: Sequence[Any]) -> None:
+        assert world.now_named.head.horizon <= world.clock - DELAY
+
+    return Role(
+        RESETS, lambda world, storage: prune(writer_of(world, storage), reset_horizon=True), after=after, prunes=True
+    )
+
+
+def unless_ahead(role: Role) -> Role:
+    """The role of somebody who goes away when the horizon lies in the future."""
+
+    def act(world: World, storage: Storage) -> object:
+        try:
+            return role.act(world, storage)
+        except HorizonInFuture:
+            return None
+
+    def after(world: World, results: Sequence[Any]) -> None:
+        if results and results[-1] is not None:
+            role.after(world, results)
+
+    return replace(role, act=act, after=after)
 
 
 def clock(hours: float = 13, times: int = 3) -> Role:
@@ -207,6 +235,33 @@ def begin() -> tuple[Reference, MemoryStorage]:
     return reference, place
 
 
+AHEAD: dict[str, Callable[[], list[Role]]] = {
+    "ingests and a reset": lambda: [
+        unless_ahead(ingest("A", "new/a")),
+        unless_ahead(remove("D", "old/1")),
+        unless_ahead(sweep("P")),
+        reset(),
+    ],
+    "a reset while time passes": lambda: [
+        reset(),
+        clock(hours=25, times=2),
+        unless_ahead(ingest("A", "old/1", version=1, replace=True)),
+    ],
+}
+"""With a horizon, and a list of what leaves, that a prune and a removal under a wrong clock have left in the future."""
+
+
+def ahead(start: tuple[Reference, MemoryStorage]) -> tuple[Reference, MemoryStorage]:
+    """The same corpus after a while in which the clock was wrong by four days."""
+    reference, place = start
+    writer = Writer(reference, storage=place)
+    place.clock += 96 * HOUR
+    writer.commit(remove=["old/3"])
+    writer.commit_horizon()
+    place.clock -= 96 * HOUR
+    return reference, place
+
+
 def play(
     start: tuple[Reference, MemoryStorage],
     scenario: str,
@@ -216,7 +271,7 @@ def play(
     thorough: bool = False,
 ) -> World:
     """One schedule of a scenario, from the same start."""
-    roles, world, actors = cast(start, SCENARIOS[scenario]())
+    roles, world, actors = cast(start, {**SCENARIOS, **AHEAD}[scenario]())
     return see(Run(world, actors, choose, preemptions, faults, lambda: None), world, roles, thorough)
 
 
@@ -228,7 +283,8 @@ def act_out(start: tuple[Reference, MemoryStorage], roles: list[Role], script: S
 
 def cast(start: tuple[Reference, MemoryStorage], roles: list[Role]) -> tuple[list[Role], World, list[Actor]]:
     reference, place = start
-    world = World(reference, place, {role.name: role.rule for role in roles})
+    pruning = frozenset(role.name for role in roles if role.prunes)
+    world = World(reference, place, {role.name: role.rule for role in roles}, pruning)
     actors = []
     for role in roles:
         actor = Actor(role.name, functools.partial(role.act, world), role.mortal)

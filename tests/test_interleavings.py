@@ -21,7 +21,7 @@ from securedata.corpus.config import Reference
 from securedata.testing.memory import MemoryStorage
 from tests.conftest import FULL, Note
 from tests.interleave import Explorer, TooManySchedules, listed
-from tests.scenarios import SCENARIOS, begin, explore, play
+from tests.scenarios import AHEAD, SCENARIOS, ahead, begin, explore, play
 
 SCHEDULES = 5_000
 """Drawn of those with two switches and a fault. A scenario has 50,000 to 220,000 of them, by estimate, 12 hours of one
@@ -65,6 +65,25 @@ def test_drawn_schedules(
     scenario: str, start: tuple[Reference, MemoryStorage], choices: list[int], faults: int
 ) -> None:
     play(start, scenario, listed(choices), preemptions=6, faults=faults)
+
+
+@pytest.mark.parametrize("scenario", AHEAD)
+@pytest.mark.parametrize(("preemptions", "faults"), [(0, 1), (1, 0)])
+def test_a_horizon_in_the_future(
+    scenario: str, preemptions: int, faults: int, start: tuple[Reference, MemoryStorage]
+) -> None:
+    assert explore(ahead(start), scenario, preemptions, faults) > 10
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("preemptions", "faults"), [(1, 1), (2, 0)])
+@pytest.mark.parametrize("scenario", AHEAD)
+def test_every_schedule_under_a_horizon_in_the_future(
+    scenario: str, preemptions: int, faults: int, start: tuple[Reference, MemoryStorage], note: Note
+) -> None:
+    runs = explore(ahead(start), scenario, preemptions, faults)
+    note(f"{runs} schedules, all that need at most {preemptions} switches and {faults} faults")
+    assert runs > 100
 
 
 @pytest.mark.full

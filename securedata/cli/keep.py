@@ -25,7 +25,7 @@ from securedata.cli.common import (
     show,
     size,
 )
-from securedata.errors import SecuredataError
+from securedata.errors import InvalidArgument, SecuredataError
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
@@ -50,6 +50,11 @@ def add_parser(subparsers: Any) -> None:
     )
     add_target(parser)
     parser.add_argument("--prune", action="store_true", help="delete what is left over; needs the pin")
+    parser.add_argument(
+        "--reset-horizon",
+        action="store_true",
+        help="with --prune: set times of the head that are later than storage's clock back; no other prune may run",
+    )
     add_threads(parser, "one per core, at most 8")
     add_corpus_options(parser)
     add_writer_options(parser)
@@ -84,6 +89,8 @@ def verify(args: Namespace) -> int:
     """Run `securedata verify`."""
     from securedata.corpus.verify import verify as check
 
+    if args.reset_horizon and not args.prune:
+        raise InvalidArgument("--reset-horizon goes with --prune")
     found = reference(args, args.target)
     if args.prune:
         found.require_pin()
@@ -107,7 +114,7 @@ def _pruned(args: Namespace, found: Reference) -> tuple[PruneReport | None, Secu
     try:
         writer = open_for_pruning(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
         with Progress(args, "pruning") as progress:
-            return prune(writer, progress), None
+            return prune(writer, progress, reset_horizon=args.reset_horizon), None
     except SecuredataError as error:
         return None, error
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 from securedata.corpus.config import Reference
 from securedata.corpus.head import Head, OpenedHead, TableRef
 from securedata.corpus.heads import Heads
-from securedata.corpus.leaving import object_key
+from securedata.corpus.horizon import check_horizon, times_reset
+from securedata.corpus.leaving import DELAY, object_key
 from securedata.corpus.live import LiveParts
 from securedata.corpus.place import enter
 from securedata.corpus.plan import Changes, Outcome, check_objects, join
@@ -147,6 +148,7 @@ class Writer:
         Raises:
             InvalidArgument: rows that do not fit the schema or those that are there, a path twice, an object whose
                 rows name other people.
+            HorizonInFuture: what is put now can never be committed.
             CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
                 Where no look at the head could tell whether it landed, the same rows are stale from then on: a head
                 may name their objects or have named them, and no object is committed twice. So are those whose
@@ -200,19 +202,38 @@ class Writer:
                 self._uncommitted.doubt(transaction.objects)
         return outcome
 
-    def commit_horizon(self) -> Head:
+    def commit_horizon(self, reset: bool = False) -> Head:
         """Move the horizon to storage's time less a day, never backwards; deletes and clears what is due.
+
+        Args:
+            reset: a horizon that is later than storage's time is set back, and so are times of what leaves. No prune
+                may run meanwhile: one that began under the old horizon would delete what is committed under the new.
 
         Returns:
             The head that was committed. What it names nowhere and was stored before its horizon may be deleted.
+
+        Raises:
+            HorizonInFuture: it is later than storage's time, and not to be reset; nothing was committed.
+            as `transact`
         """
         now = self.storage.now()
 
         def change(attempt: Try) -> Next[None]:
-            return Next(None, {"horizon": max(attempt.head.horizon, now - 24 * 3600.0)})
+            if reset:
+                return Next(None, times_reset(attempt.head, now))
+            check_horizon(attempt.head, now, self.root)
+            return Next(None, {"horizon": max(attempt.head.horizon, now - DELAY)})
 
         self.transact(change)
         return self.head
+
+    def check_horizon(self) -> None:
+        """See that what is put now can be committed: one request to storage.
+
+        Raises:
+            HorizonInFuture
+        """
+        check_horizon(self.head, self.storage.now(), self.root)
 
     def commit_wraps(self, change: Callable[[OpenedHead], tuple[Wrap, ...] | None]) -> Head:
         """Replace the wraps of the corpus key by what `change` makes of each head that is tried; None: leave them.

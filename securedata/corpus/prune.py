@@ -37,13 +37,18 @@ def open_for_pruning(
     return Writer(reference, single_writer=single_writer, accept_generation=accept_generation, storage=storage)
 
 
-def prune(writer: Writer, progress: Progress | None = None) -> PruneReport:
+def prune(writer: Writer, progress: Progress | None = None, *, reset_horizon: bool = False) -> PruneReport:
     """Delete what the head names nowhere and was stored before a horizon that is committed first.
 
     A writer whose objects are older than the horizon of the head that it replaces seals them anew: so nothing that is
     deleted here can be committed afterwards. What is on a leaving list counts as named until its day is over.
 
+    Args:
+        reset_horizon: set a horizon that is later than storage's time back to a day before it, and times of what leaves
+            to now. The caller has seen that storage's clock is right and that no other prune is running.
+
     Raises:
+        HorizonInFuture: it is later than storage's time, and not to be reset; nothing was moved or deleted.
         PartMissing, FormatError, ...: a part or a leaving list cannot be read; nothing was deleted, for what it names
             is not known.
         UnconfirmedGeneration: this machine had not seen the corpus before `writer` was opened; see `open_for_pruning`.
@@ -54,8 +59,8 @@ def prune(writer: Writer, progress: Progress | None = None) -> PruneReport:
     before = {one.table.storage_key for one in writer.refresh().leaving}
     writer.require_newest()
     _refuse_unknown(writer.head)
-    head = writer.commit_horizon()
-    report = PruneReport(writer.root, head.generation, head.horizon)
+    head = writer.commit_horizon(reset_horizon)
+    report = PruneReport(writer.root, head.generation, head.horizon, reset=reset_horizon)
     report.cleared = sorted(before - {one.table.storage_key for one in head.leaving})
     listing = Listing(writer.storage, before=head.horizon)
     head, named = named_now(writer.refresh, writer.storage)

@@ -11,7 +11,8 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        error: the class of the error that a reader would get, or Orphan, OldTemporary, LeavingDue, ForeignFile.
+        error: the class of the error that a reader would get, or Orphan, OldTemporary, StoredInFuture, LeavingDue,
+            LeavingInFuture, ForeignFile.
         text: what, where, and what to do; never a logical path.
         object_id: of the object, part or list, where one is concerned.
         key: its storage key, where it has one.
@@ -61,7 +62,8 @@ class Report:
 class PruneReport:
     """What prune deleted: the keys, their bytes on storage, and the lists of leaving objects that it cleared.
 
-    `horizon` is storage's time, in seconds: what was stored before it and is named nowhere is gone.
+    `horizon` is storage's time, in seconds: what was stored before it and is named nowhere is gone. `reset`: times in
+    the future were set back first.
     """
 
     root: str
@@ -70,7 +72,9 @@ class PruneReport:
     deleted: set[str] = field(default_factory=set, repr=False)
     deleted_bytes: int = 0
     cleared: list[str] = field(default_factory=list)
+    reset: bool = False
 
     def done_with(self, finding: Finding) -> bool:
         """Has this prune settled what verify found before it?"""
-        return finding.key in self.deleted or finding.key in self.cleared
+        times = self.reset and finding.error in ("HorizonInFuture", "LeavingInFuture")
+        return times or finding.key in self.deleted or finding.key in self.cleared

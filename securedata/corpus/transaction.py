@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from securedata.corpus.head import KEY, Head, Leaving, OpenedHead, TableRef, open_with, seal_head
 from securedata.corpus.heads import Heads
+from securedata.corpus.horizon import check_horizon
 from securedata.corpus.leaving import delete_due, due, leaving_table
 from securedata.corpus.live import LiveParts
 from securedata.corpus.parts import LEAVING_SCHEMA, read_table, seal_table
@@ -81,14 +82,24 @@ class Try:
         return self._transaction.live.load(part, columns)
 
     def plan(self, changes: Changes) -> Plan:
-        """What these changes of rows would do to this head; writes nothing."""
-        return make_plan(self.head, changes, self.load)
+        """What these changes of rows would do to this head; writes nothing.
+
+        Raises:
+            HorizonInFuture: new objects are older than the horizon, and so would be those of another try.
+        """
+        plan = make_plan(self.head, changes, self.load)
+        if plan.outcome.stale:
+            self._transaction.check_horizon(self.head)
+        return plan
 
     def write(self, plan: Plan, changes: Changes) -> dict[str, Any]:
         """Write the parts of a plan that are not there yet, and the list of what leaves.
 
         Returns:
             `parts` and `leaving` of the next head.
+
+        Raises:
+            HorizonInFuture: what is written is older than the horizon at once.
         """
         return self._transaction.write(self.head, plan, changes)
 
@@ -255,6 +266,10 @@ class Transaction(Generic[T]):
 
     # ------------------------------------------------------------ tables
 
+    def check_horizon(self, head: Head) -> None:
+        """Of a head under which something new turned out to be old. Raises HorizonInFuture."""
+        check_horizon(head, self._storage.now(), self._heads.root)
+
     def write(self, head: Head, plan: Plan, changes: Changes) -> dict[str, Any]:
         """As `Try.write`."""
         if changes is not self._made_for:  # equal slots hold equal rows for the same changes only
@@ -267,13 +282,13 @@ class Transaction(Generic[T]):
             if ref is None:
                 known = self._made.get(slot)
                 if known is None or known[1] < head.horizon:
-                    known = self._made[slot] = self._put_table(build(slot, changes, self.live.load), SCHEMA)
+                    known = self._made[slot] = self._put_table(build(slot, changes, self.live.load), SCHEMA, head)
                 ref = known[0]
             parts.append(ref)
         members: dict[str, Any] = {"parts": tuple(parts)}
         if plan.leaving_parts or plan.leaving_objects:
             table = leaving_table(plan.leaving_parts, plan.leaving_objects)
-            ref, when = self._put_table(table, LEAVING_SCHEMA)
+            ref, when = self._put_table(table, LEAVING_SCHEMA, head)
             members["leaving"] = (*head.leaving, Leaving(ref, when))
         self._storage.make_durable()
         if (
@@ -285,14 +300,15 @@ class Transaction(Generic[T]):
             )
         return members
 
-    def _put_table(self, table: pa.Table, schema: pa.Schema) -> tuple[TableRef, float]:
+    def _put_table(self, table: pa.Table, schema: pa.Schema, head: Head) -> tuple[TableRef, float]:
         """Parts are as precious as the head, for they hold the only keys: each is read back and opened."""
-        corpus_id = self._heads.opened.head.corpus_id
-        ref, sealed = seal_table(table, corpus_id)
+        ref, sealed = seal_table(table, head.corpus_id)
         when, refused = put_once(self._storage, ref.storage_key, [sealed])
         self._scratch.append(ref)
+        if when < head.horizon:
+            self.check_horizon(head)
         try:
-            back = read_table(self._storage, corpus_id, ref, None, schema)
+            back = read_table(self._storage, head.corpus_id, ref, None, schema)
         except NotFound as error:
             raise refused or error from error
         if not back.equals(table):

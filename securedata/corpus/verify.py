@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from securedata.corpus.census import Listing, Named, What, named_now
 from securedata.corpus.config import Reference
 from securedata.corpus.head import KEY, MAX_SEALED, OpenedHead, TableRef
+from securedata.corpus.horizon import TOLERANCE, horizon_text, shown
 from securedata.corpus.index import Location, place_of
 from securedata.corpus.lease import HeadLease, or_no_corpus
 from securedata.corpus.leaving import DELAY, due, listed, object_key
@@ -281,8 +282,15 @@ class _Verification:
         self.report.stored, self.report.stored_bytes = listing.objects + len(listing.others), listing.bytes
         now = self._now()
         self._settle()
+        self._times(now)
         for what, entry in listing.unnamed(self.named):
-            if entry.time > now - DELAY:
+            if entry.time > now + TOLERANCE:
+                text = (
+                    f"{entry.key}: stored at {shown(entry.time)}, after storage's time, and nothing names it: written "
+                )
+                text += "under a wrong clock; no prune deletes it before a day after that time"
+                self._find("StoredInFuture", text, key=entry.key)
+            elif entry.time > now - DELAY:
                 self.report.in_flight += 1
                 self.report.in_flight_bytes += entry.size
             elif what is What.TEMPORARY:
@@ -298,6 +306,18 @@ class _Verification:
         for entry in listing.of(What.FOREIGN):
             text = f"{entry.key}: no file of a corpus; whoever put it there should take it away"
             self._find("ForeignFile", text, key=entry.key)
+
+    def _times(self, now: float) -> None:
+        """Times of the head that storage's clock has not reached: until then nothing is committed, or deleted."""
+        if self.head.horizon > now + TOLERANCE:
+            self._find("HorizonInFuture", horizon_text(self.head, now, self.root), key=KEY)
+        for one in self.head.leaving:
+            if one.time > now + TOLERANCE:
+                text = (
+                    f"what a commit took out is to be deleted a day after {shown(one.time)}, which storage's time has "
+                )
+                text += "not reached: a wrong clock; see --reset-horizon"
+                self._find("LeavingInFuture", text, one.table.id, one.table.storage_key)
 
     def _now(self) -> float:
         try:

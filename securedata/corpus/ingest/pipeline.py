@@ -102,6 +102,8 @@ class _Ingest:
         known = self._classify(self.table)
         todo = self._items(known, range(self.table.num_rows))
         self._settle(known, range(self.table.num_rows))
+        if todo or self.updates:
+            self.writer.check_horizon()
         with ThreadPoolExecutor(self.sealing.tasks, thread_name_prefix="securedata-ingest") as pool:
             running: deque[Future[list[Done]]] = deque()
             try:
