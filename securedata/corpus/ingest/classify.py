@@ -31,9 +31,18 @@ class Todo(IntEnum):
 
 
 class Known:
-    """For each source row: what to do, and where its row stands in the corpus (part -1: nowhere)."""
+    """For each source row: what to do, and where its row stands in the corpus.
 
-    def __init__(self, rows: int) -> None:
+    Attributes:
+        todo: a `Todo` each.
+        part: the place of its part in `parts`; -1: it has no row.
+        row: its place in that part.
+        parts: those of the head that was looked at. The writer's may be another one a moment later: a thread that
+            renews the keys reads it again, and places in its parts are other rows.
+    """
+
+    def __init__(self, rows: int, parts: tuple[TableRef, ...]) -> None:
+        self.parts = parts
         self.todo = np.zeros(rows, dtype=np.int8)
         self.part = np.full(rows, -1, dtype=np.int32)
         self.row = np.zeros(rows, dtype=np.int64)
@@ -51,7 +60,7 @@ def classify(
         checksum: size and mtime are not enough, digests are compared.
         reseal: what is there already is sealed anew.
     """
-    known = Known(sources.num_rows)
+    known = Known(sources.num_rows, head.parts)
     paths = sources.column("path").combine_chunks()
     for number, part in enumerate(head.parts):
         table = load(part, _COLUMNS)

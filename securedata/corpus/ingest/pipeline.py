@@ -92,7 +92,7 @@ class _Ingest:
         self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace)
         # what the next commit takes
         self.rows: list[dict[str, object]] = []
-        self.updates: list[int] = []
+        self.updates: dict[int, bytes] = {}  # to correct the words of: digests of the recordings that they are of
         self.pending_bytes = 0
         self.last_commit = time.monotonic()
 
@@ -152,9 +152,10 @@ class _Ingest:
         )
 
     def _items(self, known: Known, rows: range | list[int]) -> deque[Item]:
-        """Files to read, in the order of their rows; rows of one file stand together."""
+        """Files to read, in the order of their rows; rows of one file stand together. Notes whose words changed."""
         items: deque[Item] = deque()
         digests = self._digests(known)
+        self.updates.update((rows[at], digests[at]) for at in np.flatnonzero(known.todo == Todo.UPDATE).tolist())
         for at, (i, todo) in enumerate(zip(rows, known.todo.tolist(), strict=True)):
             if todo == Todo.HASH:
                 items.append(Item(self.files[i], (i,), digests[at]))
@@ -167,21 +168,21 @@ class _Ingest:
         return items
 
     def _digests(self, known: Known) -> dict[int, bytes]:
+        """Of the rows that a source may be the recording of, by its place."""
         found: dict[int, bytes] = {}
-        wanted = known.todo == Todo.HASH
+        wanted = (known.todo == Todo.HASH) | (known.todo == Todo.UPDATE)
         for number in np.unique(known.part[wanted]):
             at = np.flatnonzero(wanted & (known.part == number))
-            column = self.writer.load(self.writer.head.parts[number], ("source_sha256",)).column("source_sha256")
+            column = self.writer.load(known.parts[number], ("source_sha256",)).column("source_sha256")
             found.update(zip(at.tolist(), column.take(pa.array(known.row[at])).to_pylist(), strict=True))
         return found
 
     def _settle(self, known: Known, rows: range | list[int]) -> None:
-        """Count what needs no file to be read, and note the rows whose words changed."""
+        """Count what needs no file to be read."""
         index = np.asarray(rows)
         skip = index[known.todo == Todo.SKIP]
         self.report.unchanged += len(skip)
         update, conflict = index[known.todo == Todo.UPDATE], index[known.todo == Todo.CONFLICT]
-        self.updates += update.tolist()
         paths = self.table.column("path")
         self.report.conflicts += [paths[i].as_py() for i in conflict.tolist()]
         if self.progress:
@@ -203,7 +204,8 @@ class _Ingest:
         if done.conflict:
             self.report.conflicts.append(self.cells["path"](done.item.rows[0]))
         if done.same:
-            self.updates += done.item.rows
+            assert done.item.digest is not None
+            self.updates.update(dict.fromkeys(done.item.rows, done.item.digest))
         if done.put is None or done.info is None:
             return
         put, info = done.put, done.info
@@ -245,7 +247,7 @@ class _Ingest:
         """Commit what is sealed; returns what is left to do."""
         before = self.writer.head.generation
         rows, updates = self.rows, self.updates
-        table = self._update_table(updates)
+        table, changed = self._update_table(updates)
         outcome = self.writer.commit(
             rows_table(rows),
             replace=self.replace,
@@ -253,10 +255,10 @@ class _Ingest:
             update=table,
             reseal=self.reseal,
         )
-        self.rows, self.updates, self.pending_bytes = [], [], 0
+        self.rows, self.updates, self.pending_bytes = [], {}, 0
         self.last_commit = time.monotonic()
         self._count(outcome)
-        redo = self._stale(outcome, rows, updates)
+        redo = self._stale(outcome, changed)
         after = self.writer.head.generation
         if after > before + 1 and todo:
             todo = self._without_others(todo)
@@ -272,12 +274,13 @@ class _Ingest:
         report.conflicts += outcome.conflicts
         report.erased += outcome.erased
 
-    def _stale(self, outcome: Outcome, rows: list[dict[str, object]], updates: list[int]) -> list[Item]:
-        """Files to seal anew: a prune may have deleted what lay uncommitted for a day."""
-        if not outcome.stale:
+    def _stale(self, outcome: Outcome, changed: list[int]) -> list[Item]:
+        """Files to seal: a prune may have deleted what lay uncommitted for a day, or a row is another one by now."""
+        if not outcome.stale and not changed:
             return []
         stale = set(outcome.stale)
         paths = self.table.column("path")
+        stale.update(paths[i].as_py() for i in changed)
         again = [i for i in range(self.table.num_rows) if paths[i].as_py() in stale]
         return [Item(self.files[i], (i,)) for i in again]
 
@@ -290,17 +293,23 @@ class _Ingest:
         left.rotate(random.randrange(len(left)) if left else 0)  # noqa: S311 - no secret
         return left
 
-    def _update_table(self, updates: list[int]) -> pa.Table | None:
-        """The rows as they stand in the corpus, with the words and mtimes of their sources."""
+    def _update_table(self, updates: dict[int, bytes]) -> tuple[pa.Table | None, list[int]]:
+        """The rows as the corpus has them, with the words and mtimes of their sources.
+
+        Also the sources whose row went away or holds another recording by now: their words are not that one's.
+        """
         if not updates:
-            return None
-        sources = self.table.take(pa.array(updates))
+            return None, []
+        rows, digests = list(updates), pa.array(updates.values(), pa.binary(32))
+        sources = self.table.take(pa.array(rows))
         known = classify(sources, self.writer.refresh(), self.writer.load, replace=False, checksum=True)
-        pieces = []
+        pieces, same = [], np.zeros(len(rows), dtype=bool)
         for number in np.unique(known.part[known.part >= 0]):
             at = np.flatnonzero(known.part == number)
-            piece = self.writer.load(self.writer.head.parts[number], None).take(pa.array(known.row[at]))
-            new = sources.take(pa.array(at))
+            piece = self.writer.load(known.parts[number], None).take(pa.array(known.row[at]))
+            right = pc.equal(piece.column("source_sha256"), digests.take(pa.array(at)))
+            same[at] = right.to_numpy(zero_copy_only=False)
+            piece, new = piece.filter(right), sources.take(pa.array(at)).filter(right)
             for name, source in [*((name, name) for name in FROM_SOURCE), ("source_mtime_ns", "mtime_ns")]:
                 position = piece.schema.get_field_index(name)
                 given = new.column(source)
@@ -308,4 +317,5 @@ class _Ingest:
                     given = pc.if_else(pc.equal(given, ""), piece.column(name), given)
                 piece = piece.set_column(position, piece.schema.field(position), given)
             pieces.append(piece)
-        return pa.concat_tables(pieces, promote_options="default") if pieces else None
+        changed = [rows[at] for at in np.flatnonzero(~same).tolist()]
+        return pa.concat_tables(pieces, promote_options="default") if pieces else None, changed
