@@ -68,6 +68,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from securedata.printable import printable_lines
+
 
 class SecuredataError(Exception):
     """Base of all errors.
@@ -81,7 +83,8 @@ class SecuredataError(Exception):
     def __init__(
         self, text: str = "", *, root: str | None = None, object_id: bytes | None = None, path: str | None = None
     ) -> None:
-        super().__init__(text)
+        # also for whoever prints a traceback: names of others are in it, of keys on storage or of a server's codes
+        super().__init__(printable_lines(text))
         self.root = root
         self.object_id = object_id
         self.path = path
@@ -302,7 +305,7 @@ class SessionExpired(StorageError):
 
 
 class StorageUnreachable(StorageError):
-    """Storage did not answer or failed underneath; the cause is chained."""
+    """Storage did not answer or failed underneath; the text says how, as far as it can without another library's."""
 
 
 class UnsafeStorage(StorageError):

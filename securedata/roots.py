@@ -23,8 +23,10 @@ def split_s3(root: str) -> tuple[str, str]:
         InvalidArgument: it is none, or could be taken for another one.
     """
     bucket, _, prefix = root.removeprefix(_S3).partition("/")
-    if not root.startswith(_S3) or not bucket or "?" in bucket:
-        raise InvalidArgument(f"{root!r} is no S3 root: write s3://bucket/prefix", root=root)
+    if not root.startswith(_S3) or not bucket or "?" in root or "@" in bucket or "#" in bucket:
+        # what is wrong with the rest may be a secret in it
+        text = "s3://... is no S3 root: write s3://bucket/prefix, without user, password or query"
+        raise InvalidArgument(text, root="s3://...")
     check_segments(root, f"{bucket}/{prefix}")
     return bucket, prefix.strip("/")
 

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from securedata.cli.common import clean, duration, size
+from securedata.cli.common import duration, size
 from securedata.corpus.config import config_path
 from securedata.corpus.seen import recall, remember
 from securedata.errors import SecuredataError
+from securedata.printable import printable
 from tests.clidocs import BLOCK, PAGE, commands, examples, help_text, with_help
 from tests.commandline import PATTERN, Run, runner, some_wavs
 from tests.kit import Root, clip, make_corpus
@@ -282,7 +283,7 @@ def test_sizes(count: float, shown: str) -> None:
 
 
 def test_ordinary_text_stays_as_it_is() -> None:
-    assert clean("ann ä 安 'x' (1).wav") == "ann ä 安 'x' (1).wav"
+    assert printable("ann ä 安 'x' (1).wav") == "ann ä 安 'x' (1).wav"
 
 
 def test_a_seen_file_of_generation_0_hides_nothing(root: Root) -> None:

@@ -185,12 +185,12 @@ def faulty() -> Iterator[type[Faulty]]:
 @pytest.mark.parametrize(
     ("fault", "kind", "said"),
     [
-        (Refusing(403), AccessDenied, "the server said 403"),
+        (Refusing(403), AccessDenied, "refused (Refusing, HTTP status 403);"),
         (Refusing(404), NotFound, "does not exist"),
         (PermissionError(13, "no"), AccessDenied, "fsspec is configured"),
         (NotImplementedError(), AccessDenied, "Faulty can only be read"),
-        (Refusing(500), StorageUnreachable, "Refusing: the server said 500"),
-        (ValueError("two\nlines"), StorageUnreachable, "ValueError: two lines"),
+        (Refusing(500), StorageUnreachable, ": Refusing, HTTP status 500;"),
+        (ValueError("two\nlines"), StorageUnreachable, ": ValueError;"),
     ],
 )
 def test_errors_of_a_backend_are_ours(
@@ -208,7 +208,8 @@ def test_errors_of_a_backend_are_ours(
         error = raised(kind, call)
         assert said in str(error)
         assert storage.url in str(error)
-        assert error.__cause__ is fault
+        assert error.__cause__ is None
+        assert error.__suppress_context__, "a backend's text can hold what it was configured with"
     assert [type(got) for _, got in storage.get_many([Wanted(OBJECT, 0, 2)] * 2, 100)] == [kind] * 2
     faulty.fault = None
     assert [entry.key for entry in storage.list()] == [OBJECT], "half an object is taken away again"

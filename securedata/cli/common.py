@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from securedata.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
@@ -16,7 +17,6 @@ SHOWN = 20
 """Lines of a list that people get to see; --json has them all."""
 
 _SCHEME = "securedata://"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Help(RawDescriptionHelpFormatter):
@@ -36,6 +36,9 @@ class Parser(ArgumentParser):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "formatter_class": Help, "allow_abbrev": False})
         self.color = False  # of Python 3.14
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        super()._print_message(printable_lines(message) if message else message, file)
 
 
 def add_command(
@@ -129,15 +132,25 @@ def reference(args: Namespace, target: str) -> Reference:
     return resolve(target, args.kms, args.pin)
 
 
+def out(text: str) -> None:
+    """The command's answer, on standard output. Names in it, which others made, cannot steer a terminal."""
+    print(printable_lines(text))
+
+
+def err(text: str) -> None:
+    """Whatever else is said, on standard error, as `out` writes."""
+    print(printable_lines(text), file=sys.stderr)
+
+
 def say(args: Namespace, text: str) -> None:
     """A remark for people, on standard error."""
     if not args.quiet and not args.json:
-        print(text, file=sys.stderr)
+        err(text)
 
 
 def warn(text: str) -> None:
     """What people must hear of, also with --quiet and --json."""
-    print(f"securedata: {text}", file=sys.stderr)
+    err(f"securedata: {text}")
 
 
 def fail(text: str) -> int:
@@ -146,30 +159,25 @@ def fail(text: str) -> int:
     return 1
 
 
-def clean(text: str) -> str:
-    """Text for a terminal, without characters that could steer it or change the order of others."""
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
 def show(args: Namespace, title: str, lines: Sequence[str]) -> None:
     """A list for people on standard error, cut where it is long; --json has it as a whole."""
     if args.json or not lines:
         return
-    print(f"{title} ({len(lines):,}):", file=sys.stderr)
+    err(f"{title} ({len(lines):,}):")
     for line in lines[:SHOWN]:
-        print(f"  {clean(line)}", file=sys.stderr)
+        err(f"  {printable(line)}")
     if len(lines) > SHOWN:
-        print(f"  and {len(lines) - SHOWN:,} more (--json lists them all)", file=sys.stderr)
+        err(f"  and {len(lines) - SHOWN:,} more (--json lists them all)")
 
 
 def print_json(document: object) -> None:
-    """The document of `--json`."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    """The document of `--json`. What could steer a terminal is escaped as JSON escapes it."""
+    out(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 def table(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
     """Rows of text in columns; those in `right` are set flush right."""
-    listed = [[clean(cell) for cell in row] for row in rows]
+    listed = [[printable(cell) for cell in row] for row in rows]
     if not listed:
         return ""
     widths = [max(len(row[i]) for row in listed) for i in range(len(listed[0]))]

@@ -15,6 +15,7 @@ from securedata.cli.common import (
     add_threads,
     add_writer_options,
     fail,
+    out,
     plural,
     print_json,
     reference,
@@ -214,7 +215,7 @@ def _tell(args: Namespace, target: Reference, report: IngestReport, sources: Sou
         (report.unchanged, "unchanged"),
     ]
     speed = f", {report.bytes / report.seconds / 1e6:.0f} MB/s" if report.bytes and report.seconds else ""
-    print(
+    out(
         f"{', '.join(f'{count:,} {what}' for count, what in counts if count) or 'nothing to do'}: "
         f"{size(report.bytes)} sealed in {report.seconds:.1f} s{speed}; "
         f"{target.name or target.root} has generation {report.generation}"

@@ -10,15 +10,16 @@ from securedata.cli.common import (
     add_corpus_options,
     add_output_options,
     add_target,
-    clean,
     duration,
     fail,
+    out,
     print_json,
     reference,
     size,
     table,
 )
 from securedata.errors import InvalidArgument, KeysError, NoSuchPath, PinMismatch
+from securedata.printable import printable
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
@@ -85,9 +86,9 @@ def info(args: Namespace) -> int:
         print_json(known)
         return code
     if not known["opened"]:
-        print("not opened, so the following is what storage says, and unproved:")
+        out("not opened, so the following is what storage says, and unproved:")
     known.pop("opened")
-    print(table([_line(key, value) for key, value in known.items() if value is not None]))
+    out(table([_line(key, value) for key, value in known.items() if value is not None]))
     return code
 
 
@@ -140,9 +141,9 @@ def _config(args: Namespace) -> int:
     with _opened(args, reference(args, args.target), ["path"]) as corpus:
         found = corpus.reference
     name = found.name or found.root.rstrip("/").rpartition("/")[2] or "corpus"
-    print(entry_text(name, found), end="")
+    out(entry_text(name, found).removesuffix("\n"))
     if any(uri.startswith(SCHEME) for uri in found.kms):
-        print("# local:// is a key file: give your colleague a copy of it, by a safe way, and change its path here")
+        out("# local:// is a key file: give your colleague a copy of it, by a safe way, and change its path here")
     return 0
 
 
@@ -164,5 +165,5 @@ def _object(args: Namespace) -> int:
     if args.json:
         print_json({"object": args.object, "paths": paths.to_pylist()})
     else:
-        print("\n".join(clean(path) for path in paths.to_pylist()))
+        out("\n".join(printable(path) for path in paths.to_pylist()))
     return 0

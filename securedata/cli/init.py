@@ -6,7 +6,14 @@ import os
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from securedata.cli.common import add_command, add_output_options, print_json, say, warn
+from securedata.cli.common import (
+    add_command,
+    add_output_options,
+    out,
+    print_json,
+    say,
+    warn,
+)
 
 if TYPE_CHECKING:
     from securedata.corpus.create import Created
@@ -49,7 +56,7 @@ def init(args: Namespace) -> int:
         print_json(described(created))
     else:
         announce(args, created)
-        print(created.reference.pins[0])
+        out(str(created.reference.pins[0]))
     return 0
 
 

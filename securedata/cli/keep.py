@@ -16,8 +16,8 @@ from securedata.cli.common import (
     add_target,
     add_threads,
     add_writer_options,
-    clean,
     fail,
+    out,
     plural,
     print_json,
     reference,
@@ -26,6 +26,7 @@ from securedata.cli.common import (
     size,
 )
 from securedata.errors import InvalidArgument, SecuredataError
+from securedata.printable import printable
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
@@ -130,7 +131,7 @@ def _described(report: Report, left: list[Finding], pruned: PruneReport | None) 
 
 
 def _tell(args: Namespace, report: Report, left: list[Finding], pruned: PruneReport | None) -> None:
-    print(
+    out(
         f"{plural(report.rows, 'row')} in {plural(report.parts, 'part')}, generation {report.generation}; "
         f"{plural(report.objects_opened, 'object')} opened, {size(report.bytes)} in {report.seconds:.1f} s"
     )
@@ -141,17 +142,17 @@ def _tell(args: Namespace, report: Report, left: list[Finding], pruned: PruneRep
             f"{report.leaving:,} on their way out",
         )
     if pruned is not None:
-        print(f"pruned: {plural(len(pruned.deleted), 'key')}, {size(pruned.deleted_bytes)}")
+        out(f"pruned: {plural(len(pruned.deleted), 'key')}, {size(pruned.deleted_bytes)}")
     for one in left[:SHOWN]:
         rows = f" [{', '.join(one.paths[:3])}{', ...' if len(one.paths) > 3 else ''}]" if one.paths else ""
-        print(clean(f"{one.error}: {one.text}{rows}"))
+        out(printable(f"{one.error}: {one.text}{rows}"))
     if len(left) > SHOWN:
-        print(f"and {len(left) - SHOWN:,} more findings (--json lists them all)")
+        out(f"and {len(left) - SHOWN:,} more findings (--json lists them all)")
     if any(one.error in _PRUNED for one in left) and pruned is None:
-        print("'securedata verify --prune' deletes what nobody named or needs any more")
+        out("'securedata verify --prune' deletes what nobody named or needs any more")
     if report.changed_to is not None:
-        print(f"the corpus has generation {report.changed_to} by now: what came with it was not verified")
-    print("all is well" if not left else f"{plural(len(left), 'finding')}: {_counted(left)}")
+        out(f"the corpus has generation {report.changed_to} by now: what came with it was not verified")
+    out("all is well" if not left else f"{plural(len(left), 'finding')}: {_counted(left)}")
 
 
 def _counted(findings: list[Finding]) -> str:
@@ -178,7 +179,7 @@ def export(args: Namespace) -> int:
     if args.json:
         print_json({**asdict(replace(report, failed=[])), "failed": failed, "complete": report.complete})
     else:
-        print(
+        out(
             f"{plural(report.written, 'file')} written ({size(report.bytes)}), {report.right_already:,} right already, "
             f"in {report.destination}: this is plaintext now"
         )

@@ -14,6 +14,7 @@ from securedata.cli.common import (
     add_output_options,
     add_target,
     duration,
+    out,
     plural,
     print_json,
     reference,
@@ -114,7 +115,7 @@ def ls(args: Namespace) -> int:
     if args.json:
         print_json(found)
     elif found:
-        print(table([_line(one, len(here)) for one in found], frozenset({0, 1})))
+        out(table([_line(one, len(here)) for one in found], frozenset({0, 1})))
     return 0
 
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TextIO
 
-from securedata.cli.common import Parser, clean, fail, warn
+from securedata.cli.common import Parser, err, fail, out, warn
 from securedata.errors import InvalidArgument, SecuredataError, SubjectUnknown
+from securedata.printable import printable, printable_lines
 
 _ABOUT = """\
 Speech corpora that lie encrypted on storage and are plaintext only in the memory of the process that trains on them.
@@ -64,7 +65,7 @@ class _Version(Action):
     def __call__(self, parser: ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        print(f"securedata {version(DISTRIBUTION)}")
+        out(f"securedata {version(DISTRIBUTION)}")
         parser.exit()
 
 
@@ -85,7 +86,7 @@ def _run(args: Namespace) -> int:
         sys.stdout.flush()
         return code
     except (InvalidArgument, SubjectUnknown) as error:
-        print(f"securedata {args.command}: error: {_text(error)}", file=sys.stderr)
+        err(f"securedata {args.command}: error: {_text(error)}")
         return 2
     except SecuredataError as error:
         return fail(" ".join(_text(error).splitlines()))
@@ -104,7 +105,7 @@ def _run(args: Namespace) -> int:
 def _text(error: SecuredataError) -> str:
     """The error's text, and the logical path, which is never in it: here only the user sees it."""
     path = error.path if error.path and error.path not in str(error) else ""
-    return str(error) + (f" [{clean(path)}]" if path else "")
+    return str(error) + (f" [{printable(path)}]" if path else "")
 
 
 def _show_warning(
@@ -118,7 +119,11 @@ def _show_warning(
     if issubclass(category, UserWarning):
         warn(f"warning: {message}")
     else:
-        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
+        print(
+            printable_lines(warnings.formatwarning(message, category, filename, lineno, line)),
+            end="",
+            file=file or sys.stderr,
+        )
 
 
 if __name__ == "__main__":

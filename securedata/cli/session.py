@@ -9,7 +9,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from securedata.cli.common import add_command, add_corpus_options, add_target, print_json, reference
+from securedata.cli.common import (
+    add_command,
+    add_corpus_options,
+    add_target,
+    out,
+    print_json,
+    reference,
+)
 from securedata.errors import InvalidArgument
 from securedata.foreign.describe import ANOTHER_PROFILE
 
@@ -73,7 +80,7 @@ def session(args: Namespace) -> int:
     finally:
         del os.environ[_ASKING]
     if args.format == "env":
-        print(_lines(assumed))
+        out(_lines(assumed))
     elif args.format == "json":
         print_json({"root": found.root, "role": found.options["role"], "write": args.write, **_document(assumed)})
     else:

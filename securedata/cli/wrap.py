@@ -10,6 +10,7 @@ from securedata.cli.common import (
     add_output_options,
     add_target,
     add_writer_options,
+    out,
     print_json,
     say,
     table,
@@ -119,7 +120,7 @@ def _show(args: Namespace, found: Reference, wraps: Sequence[Wrap]) -> None:
     if args.json:
         print_json({"root": found.root, "wraps": listed})
     else:
-        print(table([(str(one["uri"]), "yours" if one["trusted"] else "") for one in listed]))
+        out(table([(str(one["uri"]), "yours" if one["trusted"] else "") for one in listed]))
 
 
 def _trusts(found: Reference, one: Wrap) -> bool:

@@ -42,8 +42,8 @@ def check_file(data: memoryview, rows: int) -> None:
     """
     try:
         _check(data, rows)
-    except (struct.error, IndexError, OverflowError) as error:
-        raise Refused("it is no Arrow file (its metadata leads out of it)") from error
+    except (struct.error, IndexError, OverflowError):
+        raise Refused("it is no Arrow file (its metadata leads out of it)") from None
 
 
 def _check(data: memoryview, rows: int) -> None:

@@ -25,6 +25,7 @@ import tomlkit
 
 from securedata.errors import ConfigError, PinRequired
 from securedata.files import replace_file
+from securedata.foreign.describe import describe
 from securedata.keys.pin import Pin, parse_pin
 
 SCHEME = "securedata://"
@@ -179,7 +180,7 @@ def load() -> dict[str, Reference]:
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ConfigError(f"the config file {path} cannot be read: {error}") from error
+            raise ConfigError(f"the config file {path} cannot be read: {describe(error)}") from None
         corpora = content.get("corpora", {})
         if not isinstance(corpora, dict):
             raise ConfigError(f"{path}: corpora must be tables, as [corpora.voice-a]")
@@ -242,7 +243,7 @@ def alone(lock: str) -> Iterator[None]:
         file = path.open("a")
     except OSError as error:
         advice = "set XDG_STATE_HOME to a folder of yours that can be written"
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}; {advice}") from error
+        raise ConfigError(f"{path} cannot be written: {describe(error)}; {advice}") from None
     with file:
         with contextlib.suppress(OSError):  # some network file systems have no locks: there two may race
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -278,5 +279,5 @@ def _edit(change: Callable[[Any], object]) -> Path:
             mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666
             replace_file(path, tomlkit.dumps(document).encode(), mode)
     except (OSError, tomlkit.exceptions.TOMLKitError) as error:
-        raise ConfigError(f"the config file {path} cannot be written: {error}") from error
+        raise ConfigError(f"the config file {path} cannot be written: {describe(error)}") from None
     return path

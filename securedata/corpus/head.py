@@ -154,7 +154,7 @@ def seal_head(head: Head, key: bytes) -> bytearray:
     try:
         text = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidArgument(f"settings that are no JSON: {type(error).__name__}; nothing was committed") from error
+        raise InvalidArgument(f"settings that are no JSON: {type(error).__name__}; nothing was committed") from None
     if len(text) > MAX_BODY:
         raise LimitExceeded(
             f"a head of corpus {head.corpus_id.hex()} would have {len(text)} bytes, above the limit of {MAX_BODY}; "
@@ -232,7 +232,7 @@ def open_with(data: Buffer, key: bytes, root: str) -> Head:
             f"the head of {root} is authentic and breaks the format ({type(error).__name__}); "
             "it was written by a broken writer: restore head.prev or an older version",
             root=root,
-        ) from error
+        ) from None
 
 
 def _parse(body: dict[str, Any], header: Header, wraps: tuple[Wrap, ...]) -> Head:

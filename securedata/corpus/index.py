@@ -17,6 +17,7 @@ from securedata.corpus.leaving import storage_key
 from securedata.corpus.schema import SCHEMA, STORAGE_COLUMNS
 from securedata.corpus.shared import SharedBytes
 from securedata.errors import InvalidArgument, NoSuchPath
+from securedata.foreign.describe import describe
 from securedata.format.sealed import LEAST, Expect, refuse_length
 
 _KEY = 32
@@ -215,7 +216,9 @@ def _alike(tables: Sequence[pa.Table], names: Sequence[str]) -> list[pa.Table]:
         schema = pa.schema([schema.field(name) for name in names])
         return [pa.concat_tables([schema.empty_table(), one], promote_options="permissive") for one in tables]
     except pa.ArrowException as error:
-        raise InvalidArgument(f"a column has types in the manifest's parts that no type holds: {error}") from error
+        raise InvalidArgument(
+            f"a column has types in the manifest's parts that no type holds: {describe(error)}"
+        ) from None
 
 
 class _Places:
@@ -262,9 +265,10 @@ def _filtered(table: pa.Table, filter: pc.Expression | None) -> tuple[pa.Table, 
         try:
             numbered = numbered.filter(filter)
         except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            names = ", ".join(table.schema.names)
             raise InvalidArgument(
-                f"filter= does not fit the manifest: {error}; its columns are: {', '.join(table.schema.names)}"
-            ) from error
+                f"filter= does not fit the manifest: {describe(error)}; its columns are: {names}"
+            ) from None
         keys = keys.take(numbered.column("\0row"))
         table = numbered.drop_columns("\0row")
     array = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys

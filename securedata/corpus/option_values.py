@@ -42,8 +42,8 @@ def as_whole(name: str, value: Any, least: int, most: int) -> int:
     """
     try:
         number = int(value) if isinstance(value, str) else operator.index(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgument(f"{name}= is a whole number, not {_shown(value)}") from error
+    except (TypeError, ValueError):
+        raise InvalidArgument(f"{name}= is a whole number, not {_shown(value)}") from None
     if isinstance(value, (bool, np.bool_)):
         raise InvalidArgument(f"{name}= is a whole number, not {_shown(value)}")
     if not least <= number <= most:
@@ -59,8 +59,8 @@ def as_seconds(name: str, value: Any) -> float:
     """
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidArgument(f"{name}= is a number of seconds, not {_shown(value)}") from error
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidArgument(f"{name}= is a number of seconds, not {_shown(value)}") from None
     if isinstance(value, (bool, np.bool_)) or math.isnan(number) or number < 0:
         raise InvalidArgument(f"{name}= is a number of seconds, zero or more, not {_shown(value)}")
     return number

@@ -58,7 +58,7 @@ class Destination:
         except FileExistsError:
             raise InvalidArgument(f"{path} is a file: name a folder to export to") from None
         except OSError as error:
-            raise self._error(error, path) from error
+            raise self._error(error, path) from None
 
     def __enter__(self) -> Destination:
         return self
@@ -114,7 +114,7 @@ class Destination:
         except OSError as error:
             if isinstance(error, SecuredataError):
                 raise
-            raise self._error(error, path) from error
+            raise self._error(error, path) from None
         self._folders.add(folder)
         return True
 
@@ -129,7 +129,7 @@ class Destination:
                 with self._open(folder) as fd:
                     os.fsync(fd)
             except OSError as error:
-                raise self._error(error, folder) from error
+                raise self._error(error, folder) from None
 
     @contextlib.contextmanager
     def _open(self, folder: str) -> Iterator[int]:

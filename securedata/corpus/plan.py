@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from securedata.corpus.head import Head, TableRef
 from securedata.corpus.schema import DESCRIPTIVE, MAX_ROWS, check_types, unknown
 from securedata.errors import InvalidArgument, MalformedManifest
+from securedata.foreign.describe import describe
 from securedata.keys.tags import Tagger
 
 CHECK = ("path", "object_id", "pack", "source_sha256", "start", "frames_in_segment", "subjects")
@@ -193,8 +194,8 @@ def join(tables: Sequence[pa.Table]) -> pa.Table:
         return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
     except pa.ArrowException as error:
         raise MalformedManifest(
-            f"rows cannot stand in one part, a newer securedata could join them: {error}"
-        ) from error
+            f"rows cannot stand in one part, a newer securedata could join them: {describe(error)}"
+        ) from None
 
 
 def build(slot: Slot, changes: Changes, load: Load) -> pa.Table:

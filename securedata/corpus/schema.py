@@ -106,8 +106,8 @@ def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
         default = None if field.nullable else defaults.get(field.type)
         try:
             columns.append(pa.array([row.get(field.name, default) for row in listed], field.type))
-        except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-            raise InvalidArgument(f"a value of column {field.name} does not fit {field.type}") from error
+        except (pa.ArrowException, OverflowError, TypeError, ValueError):
+            raise InvalidArgument(f"a value of column {field.name} does not fit {field.type}") from None
         if not field.nullable and columns[-1].null_count:
             raise InvalidArgument(f"column {field.name} must have a value in every row")
     return pa.table(columns, schema=SCHEMA)
@@ -130,8 +130,8 @@ def fit(table: pa.Table) -> pa.Table:
         if column.type != field.type:
             try:
                 column = column.cast(field.type)
-            except pa.ArrowException as error:
-                raise InvalidArgument(f"column {field.name} is {column.type}, which is no {field.type}") from error
+            except pa.ArrowException:
+                raise InvalidArgument(f"column {field.name} is {column.type}, which is no {field.type}") from None
         if column.null_count and not field.nullable:
             raise InvalidArgument(f"column {field.name} must have a value in every row")
         columns.append(column)

@@ -14,6 +14,7 @@ from securedata.corpus.config import alone, state_dir
 from securedata.corpus.head import Head, Seen
 from securedata.errors import ConfigError
 from securedata.files import replace_file
+from securedata.foreign.describe import describe
 
 _log = logging.getLogger("securedata")
 
@@ -37,10 +38,10 @@ def recall(corpus_id: bytes) -> Seen | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror or error}; {_ADVICE}") from error
+        raise ConfigError(f"{path} cannot be read: {describe(error)}; {_ADVICE}") from None
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         text = f"{path} is damaged ({type(error).__name__}); delete it to forget what was seen of corpus {path.stem}"
-        raise ConfigError(text) from error
+        raise ConfigError(text) from None
 
 
 _warned: set[Path] = set()
@@ -76,7 +77,7 @@ def remember(head: Head, reset: bool = False) -> None:
             content = {"generation": seen.generation, "superseded": sorted(one.hex() for one in seen.superseded)}
             replace_file(path, json.dumps(content).encode())
     except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}; {_ADVICE}") from error
+        raise ConfigError(f"{path} cannot be written: {describe(error)}; {_ADVICE}") from None
 
 
 def forget(corpus_id: bytes) -> None:

@@ -10,6 +10,7 @@ from fsspec.spec import AbstractBufferedFile
 from securedata.corpus.objectfile import READ_AHEAD, FailsForGood
 from securedata.corpus.option_values import as_whole
 from securedata.errors import InvalidArgument, PlaintextRefused, RowReplaced
+from securedata.foreign.describe import describe
 
 IN_MEMORY = ("readahead", "none", "bytes", "first", "all", "adaptive", "blockcache", "background", "parts")
 """fsspec's caches that keep what they read in memory. Its "mmap" keeps it in a file."""
@@ -75,7 +76,7 @@ class SecuredataFile(FailsForGood, AbstractBufferedFile):
                 fs, path, "rb", block_size, True, name, cache_options=dict(self._cache_options), size=details["size"]
             )
         except (KeyError, TypeError) as error:
-            raise InvalidArgument(f"cache_type={name!r} does not take these cache_options: {error}") from error
+            raise InvalidArgument(f"cache_type={name!r} does not take these cache_options: {describe(error)}") from None
 
     @property
     def cache(self) -> Any:

@@ -153,8 +153,8 @@ def _text(error: Exception) -> str:
     said = describe(error)
     for one in chain(error):
         name = getattr(one, "filename", None)
-        if isinstance(one, OSError) and isinstance(name, str) and "://" not in name:
-            return f"{said}: {printable(name)[:200]}"
+        if isinstance(one, _OF_FILES) and isinstance(name, str) and "://" not in name:
+            return f"{printable(name)[:200]} cannot be read ({said})"
     return said
 
 

@@ -172,8 +172,8 @@ def without_secrets(url: str) -> str:
     scheme, separator, rest = url.rpartition("://") if url.count("://") == 1 else url.partition("://")
     if not separator:
         scheme, rest = "", url
-    kept = re.split(r"[?#]", rest, maxsplit=1)[0]
-    cut = "?..." if len(kept) < len(rest) else ""
+    kept, *more = re.split(r"[?#]", rest, maxsplit=1)
+    cut = "?..." if more else ""
     if "@" in kept:  # also behind a slash: what is written wrongly may be a password with one in it
         kept = "...@" + kept.rpartition("@")[2]
     return printable(scheme + separator + kept + cut)[:LONGEST]
@@ -246,13 +246,13 @@ def _of_botocore(error: BaseException) -> str:
         said = form.format(**{name: _value(name, value) for name, value in kwargs.items()})
     except (KeyError, IndexError, ValueError):  # a text with places that the error does not fill
         return ""
-    return " ".join(said.split()).removesuffix("...").rstrip(" :.")
+    return " ".join(said.split()).rstrip(" :")
 
 
 def _value(name: str, value: object) -> str:
     if name in _PLACES:
         return without_secrets(str(value))
-    return str(value) if name in _NAMES else "..."
+    return str(value) if name in _NAMES else ""
 
 
 def code_of(error: BaseException) -> str:

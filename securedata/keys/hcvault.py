@@ -203,7 +203,7 @@ def _hvac() -> Any:
     try:
         import hvac
         import hvac.exceptions
-    except ImportError as error:
+    except ImportError:
         text = "Vault and OpenBao need hvac: pip install 'securedata-torch[vault]'"
-        raise KMSMisconfigured(text) from error
+        raise KMSMisconfigured(text) from None
     return hvac

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from securedata.errors import ConfigError, InvalidKMSURI, KMSDenied, KMSUnreachable
 from securedata.files import temporary_name, write_durable
+from securedata.foreign.describe import describe
 from securedata.keys.kms import KMS, Context, context_bytes
 
 SCHEME = "local://"
@@ -73,8 +74,8 @@ class LocalKMS(KMS):
         except PermissionError:
             raise KMSDenied(f"{self.uri}: this user may not read the key file") from None
         except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise KMSUnreachable(f"{self.uri}: {reason}; restore the key file from its backup") from error
+            reason = describe(error)
+            raise KMSUnreachable(f"{self.uri}: {reason}; restore the key file from its backup") from None
         words = text.split()
         try:
             magic, key_id, key = words
@@ -130,7 +131,7 @@ def create_key_file(path: Path) -> bool:
         finally:
             os.close(folder)
     except OSError as error:
-        raise ConfigError(f"the key file {path} cannot be made: {error.strerror or error}") from error
+        raise ConfigError(f"the key file {path} cannot be made: {describe(error)}") from None
     return True
 
 

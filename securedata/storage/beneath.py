@@ -100,7 +100,7 @@ class Root:
             if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.EMLINK):
                 self._explain(key, bool(flags & os.O_DIRECTORY))
             if error.errno == errno.ELOOP:
-                raise NotRegular(errno.ELOOP, f"there was a link in {key} a moment ago") from error
+                raise NotRegular(errno.ELOOP, f"there was a link in {key} a moment ago") from None
             raise
 
     def _open(self, key: str, flags: int, mode: int) -> int:

@@ -29,6 +29,8 @@ from securedata.errors import (
     StorageUnreachable,
     UnsafeStorage,
 )
+from securedata.foreign.describe import describe, type_name
+from securedata.foreign.quiet import quiet
 from securedata.roots import check_segments
 from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
 
@@ -66,12 +68,14 @@ class FsspecStorage(Storage):
         check_segments(url, rest.lstrip("/"))
         try:
             self._backend = fsspec.get_filesystem_class(scheme).__name__
-        except ValueError as error:
+        except ValueError:
             raise InvalidArgument(
                 f"no storage serves {scheme}://: use a local path, s3://, https:// or what fsspec knows", root=url
-            ) from error
+            ) from None
         except ImportError as error:
-            raise InvalidArgument(f"{scheme}:// needs a package that is not installed: {error}", root=url) from error
+            raise InvalidArgument(
+                f"{scheme}:// needs a package that is not installed: {describe(error)}", root=url
+            ) from None
         self.url = url.rstrip("/")
         self._process = 0
         self._made: set[str] = set()
@@ -118,7 +122,8 @@ class FsspecStorage(Storage):
         starts, ends = [one.offset for one in wanted], [one.offset + one.length for one in wanted]
         try:
             paths = [self._at(one.key)[1] for one in wanted]
-            got: Sequence[Any] = self._at("")[0].cat_ranges(paths, starts, ends, on_error="return")
+            with quiet():
+                got: Sequence[Any] = self._at("")[0].cat_ranges(paths, starts, ends, on_error="return")
         except Exception:  # noqa: BLE001 - each says so when it is fetched by itself
             return [None] * len(wanted)
         return got
@@ -253,17 +258,19 @@ class FsspecStorage(Storage):
     @contextlib.contextmanager
     def _mapped(self, key: str) -> Iterator[None]:
         try:
-            yield
+            with quiet():
+                yield
         except SecuredataError:
             raise
-        except Exception as error:  # each backend raises errors of its own library
-            raise self._error(key, error) from error
+        except Exception as error:  # noqa: BLE001 - each backend raises errors of its own library
+            raise self._error(key, error) from None
 
     def _error(self, key: str, error: Exception) -> SecuredataError:
         where = f"{key} of {self.url}"
         told = [getattr(error, name, None) for name in ("status", "status_code", "code")]
         status = next((int(one) for one in map(str, told) if one.isdecimal()), 0)
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        words = describe(error)
+        said = words if words.startswith(type_name(error)) else f"{type_name(error)}: {words}"
         if isinstance(error, (FileNotFoundError, NotADirectoryError)) or status == 404:
             return NotFound(f"{where} does not exist", root=self.url)
         if isinstance(error, NotImplementedError):

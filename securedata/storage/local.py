@@ -32,6 +32,7 @@ from securedata.errors import (
     UnsafeStorage,
 )
 from securedata.files import NEW, fsync_folder, temporary_name, write_all, write_durable
+from securedata.foreign.describe import describe
 from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
 from securedata.storage.batch import Batch
 from securedata.storage.beneath import NotRegular, Root
@@ -85,7 +86,7 @@ class LocalStorage(Storage):
             finally:
                 os.close(fd)
         except OSError as error:
-            raise self._error(key, error) from error
+            raise self._error(key, error) from None
 
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
         """As `Storage.get_many`."""
@@ -193,7 +194,7 @@ class LocalStorage(Storage):
                         f"({os.strerror(error.errno or 0)}): check the disk and run it again, what was committed is "
                         "recognised",
                         root=self.url,
-                    ) from error
+                    ) from None
 
     def _current(self, root: Root, key: str) -> bytes | None:
         try:
@@ -257,7 +258,7 @@ class LocalStorage(Storage):
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            raise self._error("the root", error) from error
+            raise self._error("the root", error) from None
         todo = [prefix.rpartition("/")[0]]
         while todo:
             folder = todo.pop()
@@ -276,7 +277,7 @@ class LocalStorage(Storage):
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
-                raise self._error(folder or "the root", error) from error
+                raise self._error(folder or "the root", error) from None
             yield from found
 
     def now(self) -> float:
@@ -317,7 +318,7 @@ class LocalStorage(Storage):
         except OSError as error:
             if isinstance(error, SecuredataError):
                 raise
-            raise self._error(key, error) from error
+            raise self._error(key, error) from None
 
     def _error(self, key: str, error: OSError) -> SecuredataError:
         where = f"{key} of {self.url}"
@@ -331,7 +332,7 @@ class LocalStorage(Storage):
             return AlreadyExists(f"{where} exists already", root=self.url)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             return AccessDenied(f"{where}: {os.strerror(error.errno)}; check the folder's permissions", root=self.url)
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        reason = describe(error)
         return StorageUnreachable(f"{where}: {reason}; nothing that was committed is lost, run it again", root=self.url)
 
 

@@ -57,8 +57,8 @@ def _within(duration: Duration | None) -> list[pc.Expression]:
         return []
     try:
         shortest, longest = (None if end is None else float(end) for end in duration)
-    except (TypeError, ValueError) as error:
-        raise InvalidArgument("duration= is (shortest, longest) in seconds, either of which may be None") from error
+    except (TypeError, ValueError):
+        raise InvalidArgument("duration= is (shortest, longest) in seconds, either of which may be None") from None
     frames = pc.coalesce(pc.field("frames_in_segment"), pc.field("frames")).cast(pa.float64())
     seconds = frames / pc.field("sample_rate").cast(pa.float64())
     bounds = []

@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from securedata.cli.bench import units
-from securedata.cli.common import add_corpus_options, add_output_options, print_json, reference
+from securedata.cli.common import (
+    add_corpus_options,
+    add_output_options,
+    out,
+    print_json,
+    reference,
+)
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -138,7 +144,7 @@ def _memory(args: Namespace) -> None:
     if args.json:
         print_json({"benchmark": "memory", "host": described, **measured.json()})
     else:
-        print(report.throughput_report(measured, described))
+        out(report.throughput_report(measured, described))
     if args.png is not None:
         from securedata.cli.bench import plot
 
@@ -174,7 +180,7 @@ def _corpus(args: Namespace) -> None:
             }
         )
     else:
-        print(report.loading_report(measured, described, corpus))
+        out(report.loading_report(measured, described, corpus))
     if args.png is not None:
         from securedata.cli.bench import plot
 

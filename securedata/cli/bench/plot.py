@@ -34,10 +34,10 @@ def check(path: Path) -> None:
     """
     try:
         import matplotlib.figure  # noqa: F401  (whether it is there is the question)
-    except ImportError as error:
+    except ImportError:
         raise ConfigError(
             "--png needs matplotlib, which is not installed: install the extra securedata-torch[plot]"
-        ) from error
+        ) from None
     if not path.parent.is_dir():
         raise InvalidArgument(f"--png: there is no folder {path.parent}")
 

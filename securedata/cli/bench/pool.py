@@ -57,15 +57,15 @@ class Pool:
         for number in range(workers):
             try:
                 self._workers[number][1].send((case, method, start, start + seconds))
-            except OSError as error:
-                raise self._ended(number) from error
+            except OSError:
+                raise self._ended(number) from None
         return [self._receive(number) for number in range(workers)]
 
     def _receive(self, number: int) -> Run:
         try:
             run: Run = self._workers[number][1].recv()
-        except (EOFError, OSError) as error:
-            raise self._ended(number) from error
+        except (EOFError, OSError):
+            raise self._ended(number) from None
         return run
 
     def _ended(self, number: int) -> SecuredataError:

@@ -13,6 +13,7 @@ from securedata.corpus.ingest.remote import is_url, origin_of
 from securedata.corpus.ingest.tables import Rows, read_rows
 from securedata.corpus.ingest.walk import Problem, Tree, printable
 from securedata.errors import InvalidArgument
+from securedata.foreign.describe import without_secrets
 
 
 class Manifest:
@@ -53,7 +54,7 @@ class Manifest:
             of_s3 = self._where.startswith("s3://")
             return origin_of(folder, options if of_s3 else {}).content(name)
         except SourceProblem as problem:
-            raise InvalidArgument(f"{self.name}: the manifest {self._where}: {problem}") from problem
+            raise InvalidArgument(f"{self.name}: the manifest {without_secrets(self._where)}: {problem}") from problem
 
     def locate(self, problems: list[Problem]) -> list[int]:
         """For each row the index of its file in the tree, or -1, which is a problem.

@@ -98,7 +98,7 @@ class LocalOrigin(Origin):
                     yield piece
             _check(os.stat(file), stamp)  # by its name: another file may stand there now
         except OSError as error:
-            raise SourceProblem(f"the file cannot be read: {error.strerror}") from error
+            raise SourceProblem(f"the file cannot be read: {error.strerror}") from None
 
     def probe(self, file: str, stamp: Stamp) -> AudioInfo:
         return probe(file)
@@ -108,7 +108,7 @@ class LocalOrigin(Origin):
             with open(self.file(name), "rb") as source:
                 return source.read()
         except OSError as error:
-            raise SourceProblem(f"cannot be read: {error.strerror}") from error
+            raise SourceProblem(f"cannot be read: {error.strerror}") from None
 
 
 def _open(file: str, flags: int) -> int:

@@ -26,6 +26,8 @@ from securedata.corpus.ingest.walk import (
     wrong_name,
 )
 from securedata.errors import AccessDenied, InvalidArgument, NotFound, StorageUnreachable
+from securedata.foreign.describe import describe, without_secrets
+from securedata.foreign.quiet import quiet
 from securedata.format.cobblestone import Buffer
 from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 from securedata.storage.s3 import S3Storage
@@ -129,23 +131,28 @@ class FsspecOrigin(RemoteOrigin):
         from fsspec.core import url_to_fs
 
         _refuse_caches(url)
+        self._shown = without_secrets(url)
         try:
-            self._fs, self._base = url_to_fs(url)
+            with quiet():
+                self._fs, self._base = url_to_fs(url)
         except ImportError as error:
-            raise InvalidArgument(f"{url}: {error}", root=url) from error
-        except Exception as error:  # every file system has errors of its own
-            raise StorageUnreachable(f"{url} cannot be opened: {_said(error)}", root=url) from error
+            raise InvalidArgument(f"{self._shown}: {describe(error)}", root=self._shown) from None
+        except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+            text = f"{self._shown} cannot be opened: {describe(error)}"
+            raise StorageUnreachable(text, root=self._shown) from None
 
     def listing(self) -> Iterator[_Found]:
         self._fs.invalidate_cache()
+        where = self._shown
         try:
-            found = self._fs.find(self._base, detail=True)
-        except FileNotFoundError as error:
-            raise NotFound(f"{self.root} does not exist", root=self.root) from error
+            with quiet():
+                found = self._fs.find(self._base, detail=True)
+        except FileNotFoundError:
+            raise NotFound(f"{where} does not exist", root=where) from None
         except PermissionError as error:
-            raise AccessDenied(f"{self.root} cannot be listed: {_said(error)}", root=self.root) from error
-        except Exception as error:  # every file system has errors of its own
-            raise StorageUnreachable(f"{self.root} cannot be listed: {_said(error)}", root=self.root) from error
+            raise AccessDenied(f"{where} cannot be listed: {describe(error)}", root=where) from None
+        except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+            raise StorageUnreachable(f"{where} cannot be listed: {describe(error)}", root=where) from None
         for path, info in found.items():
             yield _Found(path[len(self._base) :].lstrip("/"), _stamp(info))
 
@@ -169,19 +176,21 @@ class FsspecOrigin(RemoteOrigin):
 
     def _read(self, name: str, start: int | None, end: int | None) -> bytes:
         try:
-            return bytes(self._fs.cat_file(self._path(name), start=start, end=end))
-        except FileNotFoundError as error:
-            raise SourceProblem("the file went away while it was ingested") from error
-        except Exception as error:  # every file system has errors of its own
-            raise SourceProblem(f"the file cannot be read: {_said(error)}") from error
+            with quiet():
+                return bytes(self._fs.cat_file(self._path(name), start=start, end=end))
+        except FileNotFoundError:
+            raise SourceProblem("the file went away while it was ingested") from None
+        except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+            raise SourceProblem(f"the file cannot be read: {describe(error)}") from None
 
     def _check(self, file: str, stamp: Stamp) -> None:
         path = self._path(self._name(file))
         try:
-            self._fs.invalidate_cache(path)
-            now = _stamp(self._fs.info(path))
-        except Exception as error:  # every file system has errors of its own
-            raise SourceProblem(f"the file cannot be looked at: {_said(error)}") from error
+            with quiet():
+                self._fs.invalidate_cache(path)
+                now = _stamp(self._fs.info(path))
+        except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+            raise SourceProblem(f"the file cannot be looked at: {describe(error)}") from None
         if now != stamp:
             raise SourceProblem(CHANGED)
 
@@ -252,14 +261,15 @@ def _refuse_caches(url: str) -> None:
     from fsspec import get_filesystem_class
     from fsspec.implementations.cached import CachingFileSystem
 
+    shown = without_secrets(url)
     for hop in url.split("::"):
         scheme = hop.partition("://")[0]
         try:
             kind = get_filesystem_class(scheme)
         except (ValueError, ImportError) as error:
-            raise InvalidArgument(f"{url}: fsspec cannot serve {scheme}://: {error}", root=url) from error
+            raise InvalidArgument(f"{shown}: fsspec cannot serve {scheme}://: {describe(error)}", root=shown) from None
         if issubclass(kind, CachingFileSystem):
-            raise InvalidArgument(f"{url}: {scheme} would put the recordings on this machine's disk; leave it out")
+            raise InvalidArgument(f"{shown}: {scheme} would put the recordings on this machine's disk; leave it out")
 
 
 def _stamp(info: Mapping[str, Any]) -> Stamp:
@@ -277,8 +287,3 @@ def _ns(value: Any) -> int:
     if isinstance(value, datetime.datetime):
         value = value.timestamp()
     return round(value * 1e6) * 1000 if isinstance(value, (int, float)) else 0
-
-
-def _said(error: Exception) -> str:
-    """What a library says, without the name of a recording, which stands in quotes behind an errno."""
-    return getattr(error, "strerror", None) or f"{type(error).__name__}"

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from securedata.corpus.ingest.walk import CONTROL, is_utf8
 from securedata.errors import InvalidArgument
+from securedata.foreign.describe import describe
 
 # What a column is called elsewhere; compared without case.
 KNOWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -37,7 +38,11 @@ _TARGETS = {name: target for target, names in KNOWN_COLUMNS.items() for name in 
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise _NoNumber(f"{name} is no JSON")
+
+
+class _NoNumber(ValueError):
+    """NaN or an infinity, which JSON has no words for."""
 
 
 # Made once: json.loads() and dumps() with options make a new one at every call.
@@ -111,9 +116,9 @@ def read_rows(
             for line, values in readers[suffix](text, suffix, where):
                 _append(rows, line, values, roles)
     except OSError as error:
-        raise InvalidArgument(f"{where}: the manifest cannot be read: {error.strerror}") from error
+        raise InvalidArgument(f"{where}: the manifest cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise InvalidArgument(f"{where}: the manifest is not UTF-8 text: {error.reason}") from error
+        raise InvalidArgument(f"{where}: the manifest is not UTF-8 text: {error.reason}") from None
     if not len(rows):
         raise InvalidArgument(f"{where} has no rows")
     roles.check_all_found()
@@ -133,8 +138,10 @@ def _json_rows(text: Iterator[str], suffix: str, where: str) -> Iterator[tuple[i
             continue
         try:
             values = _DECODER.decode(content)
-        except (ValueError, RecursionError) as error:
+        except _NoNumber as error:
             raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {describe(error)}") from None
         if not isinstance(values, dict):
             raise InvalidArgument(f"{where}, line {line}: not one JSON object a line, but a {type(values).__name__}")
         yield line, values
@@ -159,7 +166,7 @@ def _csv_rows(text: Iterator[str], suffix: str, where: str) -> Iterator[tuple[in
             elif fields:
                 yield reader.line_num, dict(zip(header, fields, strict=True))
     except csv.Error as error:
-        raise InvalidArgument(f"{where}, line {reader.line_num}: {error}") from error
+        raise InvalidArgument(f"{where}, line {reader.line_num}: {describe(error)}") from None
 
 
 class _Roles:
@@ -311,7 +318,7 @@ def _extra(values: dict[str, Any]) -> str:
     try:
         text = _ENCODER.encode(kept)
     except (ValueError, RecursionError) as error:  # 1e999 reads as infinity, which JSON cannot write
-        raise _BadValue(f"what else it says is no JSON: {error}") from error
+        raise _BadValue(f"what else it says is no JSON: {describe(error)}") from None
     if not is_utf8(text):
         raise _BadValue("half of a surrogate pair is no text")
     return text
