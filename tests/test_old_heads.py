@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from torch.utils.data import DataLoader
 
@@ -113,12 +114,29 @@ def test_a_dataset_and_export_refuse_it_and_accept_it(root: Root, tmp_path: Path
     assert export(root.reference, tmp_path / "out", allow_plaintext_export=True, accept_generation=2).written == 1
 
 
+def test_a_filesystem_refuses_it_and_accepts_it(root: Root) -> None:
+    put_back(root)
+    with pytest.raises(OlderGeneration):
+        fsspec.filesystem("securedata", root=str(root)).ls("")
+    with pytest.raises(OlderGeneration):
+        fsspec.filesystem("securedata").cat_file(f"{root.name}/ann/0.wav")
+    for number in (2, "2"):  # text, where it comes from the environment
+        accepting = fsspec.filesystem("securedata", root=str(root), accept_generation=number)
+        assert accepting.cat_file("ann/0.wav") == root.clips[0].data
+        assert pickle.loads(pickle.dumps(accepting)).cat_file("ann/0.wav") == root.clips[0].data
+        accepting.invalidate_cache()
+    with pytest.raises(OlderGeneration):
+        fsspec.filesystem("securedata", root=str(root)).ls("")
+    with pytest.raises(InvalidArgument, match="of one corpus"):
+        fsspec.filesystem("securedata", accept_generation=2)
+
+
 def test_a_dataset_of_several_corpora_accepts_each_by_itself(root: Root, tmp_path: Path) -> None:
     other = make_corpus(tmp_path, [clip("bob/0.wav", 0.1)], "voice-b")
     put_back(root)
     with sd.EncryptedAudioDataset([other, root], accept_generation=[None, 2]) as ds:
         assert len(ds) == 2
-    for wrong in (2, [2], [2, None]):
+    for wrong in (2, "12", [2], [2, None]):
         with pytest.raises(SecuredataError):
             sd.EncryptedAudioDataset([other, root], accept_generation=wrong)
 

@@ -35,9 +35,11 @@ class Listing(AbstractFileSystem):
         kms: str | Sequence[str] | None,
         pin: str | Sequence[str] | None,
         options: dict[str, str],
+        accept_generation: int | None = None,
     ) -> None:
         super().__init__()
         self._root, self._kms, self._pin, self._options = root, kms, pin, options
+        self._accept = accept_generation
         self._references: dict[str, Reference] = {}
         if root is not None:
             self._reference(root)
@@ -70,7 +72,7 @@ class Listing(AbstractFileSystem):
 
     def _find(self, path: str) -> Place | None:
         reference, prefix, inner = self._split(path)
-        corpus = corpus_of(reference)
+        corpus = corpus_of(reference, self._accept)
         index = corpus.index
         try:
             row = index.find(inner)
@@ -83,7 +85,7 @@ class Listing(AbstractFileSystem):
     def _there(self, path: str) -> Place:
         place = self._find(path)
         if place is None:
-            corpus = corpus_of(self._split(path)[0])
+            corpus = corpus_of(self._split(path)[0], self._accept)
             raise NoSuchPath(
                 f"no such file or folder in generation {corpus.generation} of {corpus.root}; "
                 "invalidate_cache() opens the current one",
@@ -253,4 +255,4 @@ class Listing(AbstractFileSystem):
             targets = list(self._references)
         for target in targets:
             self._references.pop(target, None)
-            refresh_corpus(self._reference(target))
+            refresh_corpus(self._reference(target), self._accept)

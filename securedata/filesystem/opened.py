@@ -29,32 +29,33 @@ class _Slot:
 _slots: dict[_Key, _Slot] = {}
 
 
-def _slot(reference: Reference) -> _Slot:
-    key = (reference.root, reference.kms, reference.pins, tuple(sorted(reference.options.items())))
+def _slot(reference: Reference, accept_generation: int | None = None) -> _Slot:
+    options = tuple(sorted(reference.options.items()))
+    key = (reference.root, reference.kms, reference.pins, options, accept_generation)
     return _slots.setdefault(key, _Slot())
 
 
-def corpus_of(reference: Reference) -> Corpus:
+def corpus_of(reference: Reference, accept_generation: int | None = None) -> Corpus:
     """The corpus, opened at the first use in this process or in the one that forked it.
 
     Raises:
         as `open_corpus`
     """
-    slot = _slot(reference)
+    slot = _slot(reference, accept_generation)
     if slot.corpus is None:
         with slot.lock:
             if slot.corpus is None:
-                slot.corpus = open_corpus(reference, columns=COLUMNS)
+                slot.corpus = open_corpus(reference, columns=COLUMNS, accept_generation=accept_generation)
     return slot.corpus
 
 
-def refresh_corpus(reference: Reference) -> None:
+def refresh_corpus(reference: Reference, accept_generation: int | None = None) -> None:
     """Open the current head of a corpus, if the corpus was opened at all.
 
     Raises:
         as `open_corpus`
     """
-    slot = _slot(reference)
+    slot = _slot(reference, accept_generation)
     with slot.lock:
         if slot.corpus is not None:
             slot.corpus.refresh()

@@ -42,7 +42,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, str]:
         if name in FSSPEC:
             continue
         if name not in REFERENCES:
-            known = ("root", "kms", "pin", "allow_plaintext_export", *REFERENCES)
+            known = ("root", "kms", "pin", "allow_plaintext_export", "accept_generation", *REFERENCES)
             raise InvalidArgument(f"unknown option {name}; known are {', '.join(known)}")
         if not isinstance(value, str):
             raise InvalidArgument(f"option {name} must be text, not {type(value).__name__}")

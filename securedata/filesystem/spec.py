@@ -49,6 +49,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         kms: str | Sequence[str] | None = None,
         pin: str | Sequence[str] | None = None,
         allow_plaintext_export: bool = False,
+        accept_generation: int | None = None,
         **options: Any,
     ) -> None:
         """
@@ -59,6 +60,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
             pin: which corpus is meant; by default that of the config or SECUREDATA_PIN.
             allow_plaintext_export: let `get`, `cache_type="mmap"` and the caching filesystems write plaintext to disk.
                 As text, from a URL or the environment: true, false, yes, no, on, off, 1, 0.
+            accept_generation: of the corpus at `root`, as `open_corpus` takes it.
             options: role, profile, region and endpoint_url of the root.
 
         Raises:
@@ -66,7 +68,9 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         """
         references = check_options(options)
         check_urls([root or "", *((kms.split() if isinstance(kms, str) else kms) or ())])
-        super().__init__(root, kms, pin, references)
+        if accept_generation is not None and root is None:
+            raise InvalidArgument("accept_generation= is of one corpus: name it, as root='voice-a'")
+        super().__init__(root, kms, pin, references, accept_generation)
         self.allow_plaintext_export = as_flag("allow_plaintext_export", allow_plaintext_export)
 
     @classmethod

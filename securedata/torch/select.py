@@ -6,6 +6,7 @@ import difflib
 import unicodedata
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -120,7 +121,7 @@ def _speakers(value: str, known: set[str]) -> str:
     return f"no recording there is of that speaker; {hint}{len(known)} are known, and ds.speakers lists them"
 
 
-def for_each(corpora: int, accept_generation: int | Sequence[int | None] | None) -> Sequence[int | None]:
+def for_each(corpora: int, accept_generation: Any) -> Sequence[int | None]:
     """The generation to accept of each corpus.
 
     Raises:
@@ -128,7 +129,8 @@ def for_each(corpora: int, accept_generation: int | Sequence[int | None] | None)
     """
     if accept_generation is None:
         return [None] * corpora
-    listed = [accept_generation] if isinstance(accept_generation, int) else list(accept_generation)
+    # a tuple or list, and nothing else that has a length: a number may arrive as text
+    listed = list(accept_generation) if isinstance(accept_generation, (tuple, list)) else [accept_generation]
     if len(listed) != corpora:
         raise InvalidArgument(
             f"accept_generation= has {len(listed)} generations for {corpora} corpora: give a list in their order, "
