@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -156,6 +157,17 @@ def test_a_copy_on_the_same_machine_is_asked_about(root: Root, tmp_path: Path) -
     assert len(open_quietly(root.reference)) == 3
 
 
+def test_a_job_on_a_copy_renews_its_keys_while_the_original_goes_on(root: Root, tmp_path: Path) -> None:
+    shutil.copytree(root, tmp_path / "clone")
+    with open_quietly(replace(root.reference, root=str(tmp_path / "clone")), ttl=0.01, kms_wait=0.0) as corpus:
+        add_clips(root, [clip("ann/2.wav", 0.1, seed=2)])
+        time.sleep(0.02)
+        assert corpus.read("ann/1.wav")
+        assert corpus.counters.unwraps == 2
+        with pytest.raises(OlderGeneration):
+            corpus.refresh()
+
+
 def test_verify_reports_it_to_the_end_unless_it_is_accepted(root: Root) -> None:
     put_back(root)
     report = verify(root.reference)
@@ -224,6 +236,21 @@ def test_a_state_that_cannot_be_read_is_one_warning_for_a_reader(root: Root, cap
             assert len(open_quietly(root.reference)) == 2
     [record] = caplog.records
     assert "cannot be read" in record.getMessage()
+
+
+def test_without_a_home_there_is_one_warning_for_a_reader(
+    root: Root, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr(Path, "home", none)
+    with caplog.at_level(logging.WARNING, "securedata"):
+        for _ in range(2):
+            assert len(open_quietly(root.reference)) == 2
+    [record] = caplog.records
+    assert "without a home folder; set XDG_STATE_HOME" in record.getMessage()
 
 
 class _Looked:

@@ -49,7 +49,7 @@ class Heads(HeadLease):
         Raises:
             CorpusGone, OlderGeneration, SupersededKey, PinMismatch, FormatError, KeysError, StorageError, ...
         """
-        seen = self._so_far()
+        seen = self._so_far(machine=not self.by_hand)
         data, version = self._get()
         header = peek(data, self.root)[0]
         known, newest = self.opened, seen.get(header.corpus_id, Seen())

@@ -77,20 +77,25 @@ class HeadLease:
     def open(self) -> OpenedHead:
         """Fetch and open the current head: one GET and one unwrap.
 
+        It is not older than what this opening has seen, nor than what this machine has.
+
         Raises:
             CorpusGone, NotACorpus: there is none.
             OlderGeneration, SupersededKey: a newer one was seen.
             InvalidArgument: it is not of the generation that was to be accepted.
             as `open_head`
         """
-        seen = self._so_far()
+        return self._open(not self.by_hand)
+
+    def _open(self, machine: bool) -> OpenedHead:
+        seen = self._so_far(machine)
         while True:
             data, version = self._get()
             corpus_id = peek(data, self.root)[0].corpus_id
             check_corpus(self.reference.pins, corpus_id, self.root)
             late = corpus_id not in seen
             if late:
-                seen[corpus_id] = self._newest(corpus_id)
+                seen[corpus_id] = self._newest(corpus_id, machine)
             self.counters.unwraps += 1
             try:
                 opened = open_head(data, version, self.root, self.place.trusted, self.reference.pins, seen[corpus_id])
@@ -113,7 +118,7 @@ class HeadLease:
         """From here on only what this opening itself has seen counts: for verify, which reports and goes on."""
         self.by_hand = True
 
-    def _so_far(self) -> dict[bytes, Seen]:
+    def _so_far(self, machine: bool) -> dict[bytes, Seen]:
         """What was seen of the pinned corpus, by its id.
 
         Looked up before a head is read: one that is committed and noted in between is not newer than the one that
@@ -122,12 +127,12 @@ class HeadLease:
         if len(self.reference.pins) != 1:
             return {}
         corpus_id = self.reference.pins[0].corpus_id
-        return {corpus_id: self._newest(corpus_id)}
+        return {corpus_id: self._newest(corpus_id, machine)}
 
-    def _newest(self, corpus_id: bytes) -> Seen:
+    def _newest(self, corpus_id: bytes, machine: bool) -> Seen:
         own = self._seen.get(corpus_id, Seen())
-        machine = None if self.by_hand else self._recall(corpus_id)
-        return own.newest(machine) if machine else own
+        others = self._recall(corpus_id) if machine else None
+        return own.newest(others) if others else own
 
     def _recall(self, corpus_id: bytes) -> Seen | None:
         return recall_or_warn(corpus_id)
@@ -177,8 +182,10 @@ class HeadLease:
         self._lease.hand_over()
 
     def _renew(self, _: Grant) -> Grant:
+        # The rows stay those that were opened, so what others have seen since is no reason to end a job: it may read a
+        # copy, whose original goes on on this machine.
         self.place.renew()
-        return self._grant(self.open().head)
+        return self._grant(self._open(machine=False).head)
 
     def _grant(self, head: Head) -> Grant:
         return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), self.place.ttl(self._ttl))

@@ -22,14 +22,18 @@ _ADVICE = "set XDG_STATE_HOME to a folder of yours that can be written"
 
 
 def _path(corpus_id: bytes) -> Path:
-    return state_dir() / "seen" / f"{corpus_id.hex()}.json"
+    try:
+        folder = state_dir()
+    except RuntimeError:  # neither HOME nor a passwd entry, as in some containers
+        raise ConfigError(f"what was seen of a corpus cannot be looked up without a home folder; {_ADVICE}") from None
+    return folder / "seen" / f"{corpus_id.hex()}.json"
 
 
 def recall(corpus_id: bytes) -> Seen | None:
     """The newest that was seen; None if this machine has not written to the corpus.
 
     Raises:
-        ConfigError: the file is damaged, or cannot be read.
+        ConfigError: the file is damaged, or cannot be read; there is no home folder.
     """
     path = _path(corpus_id)
     try:
@@ -44,19 +48,18 @@ def recall(corpus_id: bytes) -> Seen | None:
         raise ConfigError(text) from None
 
 
-_warned: set[Path] = set()
+_warned: set[bytes] = set()
 
 
 def recall_or_warn(corpus_id: bytes) -> Seen | None:
-    """`recall` for readers, whom a file that cannot be read does not stop: one warning for each, then as if none was
-    there. Nothing is written.
+    """`recall` for readers, whom a file that cannot be read does not stop: one warning for each corpus, then as if none
+    was there. Nothing is written.
     """
     try:
         return recall(corpus_id)
     except ConfigError as error:
-        path = _path(corpus_id)
-        if path not in _warned:
-            _warned.add(path)
+        if corpus_id not in _warned:
+            _warned.add(corpus_id)
             _log.warning("%s; an old head of this corpus that was put back may go unnoticed", error)
         return None
 
