@@ -1,25 +1,146 @@
-"""The headers of an MP3."""
+"""The frames of an MP3: how many there are, and what its header says of that.
+
+libsndfile believes a Xing or Info header, and guesses from the file's size where there is none, tags included. So where
+no such header speaks of the whole file, its frames are counted here, one by one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
-_MAX_FRAME = 1441  # bytes: Layer III at 320 kbit/s and 32 kHz, padded
+ReadAt = Callable[[int, int], bytes]
+"""Bytes by (offset, length), fewer where the file ends."""
+
+MAX_FRAME = 1441
+"""Bytes of a frame, at most: Layer III at 320 kbit/s and 32 kHz, padded."""
+
+_PIECE = 1024 * 1024
+_MAX_TAGS = 20
+_SYNC_WITHIN = 65_536  # bytes before the first frame that are no tag
+_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # by version bits
+_KBITS = {
+    1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    2: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
 
 
-def missing_bytes(read_at: Callable[[int, int], bytes], size: int) -> int:
-    """Bytes that the Xing or Info header of an MP3 counts beyond the end of the file, if more than a frame; else 0."""
+class Mp3(NamedTuple):
+    """Where the audio is, and what the header of the encoder says of it.
+
+    Attributes:
+        start: position of the first frame that holds audio.
+        frame_bytes: the 4 bytes that a frame begins with.
+        is_headed: whether there is a Xing or Info header.
+        counted: the frames that it counts; None without.
+        counted_end: where the audio ends, as that header says; None where it does not.
+    """
+
+    start: int
+    frame_bytes: bytes
+    is_headed: bool
+    counted: int | None
+    counted_end: int | None
+
+    @property
+    def samples(self) -> int:
+        """Samples of one frame, per channel."""
+        return 1152 if self.frame_bytes[1] >> 3 & 3 == 3 else 576
+
+
+def _length_table() -> list[int]:
+    """The length of a frame by byte 1 and 2 of its header; 0 where those begin no frame of Layer III."""
+    table = [0] * (1 << 16)
+    for two in range(1 << 16):
+        second, third = two >> 8, two & 0xFF
+        version, layer = second >> 3 & 3, second >> 1 & 3
+        bits, rate = third >> 4, third >> 2 & 3
+        if second >> 5 != 7 or version == 1 or layer != 1 or not 0 < bits < 15 or rate == 3:
+            continue
+        factor, kbits = (144, _KBITS[1]) if version == 3 else (72, _KBITS[2])
+        table[two] = factor * kbits[bits - 1] * 1000 // _RATES[version][rate] + (third >> 1 & 1)
+    return table
+
+
+_LENGTHS = _length_table()
+
+
+def find(read_at: ReadAt, size: int) -> Mp3 | None:
+    """The first frame of an MP3 and its header; None for what is none, or of a free bit rate."""
     start = 0
-    tag = read_at(0, 10)
-    if tag[:3] == b"ID3" and len(tag) == 10:
-        start = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
-    frame = read_at(start, 64)
-    if len(frame) < 64 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
-        return 0
+    for _ in range(_MAX_TAGS):
+        tag = read_at(start, 10)
+        if tag[:3] != b"ID3" or len(tag) < 10:
+            break
+        start += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+        start += 10 if tag[5] & 0x10 else 0  # a footer
+    head = read_at(start, _SYNC_WITHIN if start or tag[:1] == b"\xff" else 0)
+    at = -1
+    while True:
+        at = head.find(b"\xff", at + 1)
+        if at < 0 or at + 4 > len(head):
+            return None
+        length = _length(head, at)
+        if length and (start + at + length >= size or _alike(read_at(start + at + length, 4), head[at : at + 4])):
+            break
+    frame = head[at : at + 64]
     # The header follows the side information, whose length depends on version, channels and CRC: 9 to 34 bytes.
-    at = max(frame.find(b"Xing", 4, 48), frame.find(b"Info", 4, 48))
-    if at < 0 or not frame[at + 7] & 2:  # flag 2: a byte count, after the frame count if flag 1
-        return 0
-    counted_at = at + 8 + (4 if frame[at + 7] & 1 else 0)
-    missing = start + int.from_bytes(frame[counted_at : counted_at + 4], "big") - size
-    return missing if missing > _MAX_FRAME else 0
+    xing = max(frame.find(b"Xing", 4, 48), frame.find(b"Info", 4, 48))
+    if xing < 0:
+        return Mp3(start + at, frame[:4], False, None, None)
+    flags, field = frame[xing + 7], xing + 8
+    counted = end = None
+    if flags & 1:
+        counted = int.from_bytes(frame[field : field + 4], "big")
+        field += 4
+    if flags & 2:
+        end = start + at + int.from_bytes(frame[field : field + 4], "big")
+    return Mp3(start + at + length, frame[:4], True, counted, end)
+
+
+def missing_bytes(found: Mp3, size: int) -> int:
+    """Bytes that the header counts beyond the end of the file, if more than a frame; else 0."""
+    missing = (found.counted_end or 0) - size
+    return missing if missing > MAX_FRAME else 0
+
+
+def is_counted(found: Mp3, read_at: ReadAt, size: int) -> bool:
+    """Whether the header of the encoder speaks of the whole file, tags at its end apart."""
+    if found.counted is None or found.counted_end is None:
+        return False
+    left = read_at(found.counted_end, 4)
+    return len(left) < 4 or size - found.counted_end <= MAX_FRAME or not _alike(left, found.frame_bytes)
+
+
+def count(found: Mp3, read_at: ReadAt) -> tuple[int, bool]:
+    """Whole frames from the first on, and whether they follow each other up to the end or to a tag."""
+    frames, position, piece, at = 0, found.start, b"", 0
+    table = _LENGTHS
+    while True:
+        if at + 4 > len(piece) or at < 0:
+            piece, at = read_at(position, _PIECE), 0
+            if len(piece) < 4:
+                return frames, True
+        length = table[piece[at + 1] << 8 | piece[at + 2]] if piece[at] == 0xFF else 0
+        if not length:
+            return frames, piece[at : at + 3] in (b"TAG", b"APE", b"LYR", b"ID3") or not any(piece[at : at + 4])
+        if at + length > len(piece):
+            if len(piece) < _PIECE:  # the file ends in this frame
+                return frames, True
+            piece, at = read_at(position, _PIECE), 0
+            if length > len(piece):
+                return frames, True
+        frames += 1
+        at += length
+        position += length
+
+
+def _length(data: bytes, at: int) -> int:
+    return _LENGTHS[data[at + 1] << 8 | data[at + 2]] if data[at] == 0xFF else 0
+
+
+def _alike(header: bytes, first: bytes) -> bool:
+    """Whether both begin frames of one stream: of the same version and sample rate."""
+    if len(header) < 4 or not _length(header, 0):
+        return False
+    return header[1] & 0xFE == first[1] & 0xFE and header[2] & 0x0C == first[2] & 0x0C

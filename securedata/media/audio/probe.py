@@ -11,8 +11,11 @@ A file that ends before its header says it does is refused where that can be see
 - MP3 with a Xing or Info header: that header counts more bytes than there are, by more than one frame.
 
 It cannot be seen for Ogg (Vorbis, Opus) or for an MP3 without such a header: cut off, they are valid files of a shorter
-recording. Damage in the middle of a file shows at decoding only. libsndfile estimates the length of a VBR MP3 without a
-Xing header, and reads no further than that estimate.
+recording. Damage in the middle of a file shows at decoding only.
+
+The frames are those that libsndfile decodes. Of an MP3 without a header that speaks of all of it, libsndfile guesses
+their number, and reads no further: its frames are counted, and where libsndfile would leave some out it is refused, as
+are several Ogg recordings one behind the other (chained), of which libsndfile reads the first.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import soundfile
 
+from securedata.media.audio import mp3, ogg
 from securedata.media.audio.encodings import SAMPLE_BYTES
-from securedata.media.audio.mp3 import missing_bytes
 from securedata.media.audio.wav import WavData, wav_data
 from securedata.media.blocks import Blocks, Bytes
 from securedata.media.kept import KeptError
@@ -112,7 +116,8 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
     if size == 0:
         raise Undecodable("the file is empty")
     wav = wav_data(read_at, size)
-    missing = missing_bytes(read_at, size) if wav is None else max(0, wav.offset + wav.length - size)
+    mpeg = mp3.find(read_at, size) if wav is None else None
+    missing = max(0, wav.offset + wav.length - size) if wav else mp3.missing_bytes(mpeg, size) if mpeg else 0
     if missing:
         raise Undecodable(f"cut off: {missing} bytes that its header counts are missing; copy it again")
     try:
@@ -123,16 +128,66 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
                     "its header does not say how long it is (written into a pipe?), so libsndfile cannot decode it; "
                     "encode it anew"
                 )
+            if frames == 0 and wav is not None and audio.subtype in SAMPLE_BYTES:
+                # the writer was killed and left 0 for the length; PCM is read by position, whatever libsndfile says
+                frames = wav.length // (SAMPLE_BYTES[audio.subtype] * audio.channels)
             if frames <= 0 or audio.samplerate <= 0 or audio.channels <= 0:
                 raise Undecodable("the recording has no frames")
             if audio.format == "FLAC" and not _last_frame_reads(audio):
                 raise Undecodable(f"cut off: the last of its {frames} frames cannot be read; copy it again")
+            if audio.format == "MP3":
+                frames = _mp3_frames(audio, mpeg, read_at, size)
+            elif audio.format == "OGG" and ogg.is_chained(read_at, size):
+                raise Undecodable(
+                    "several recordings one behind the other (chained Ogg), of which libsndfile reads the first only: "
+                    "split it, or join them with 'ffmpeg -i IN OUT.flac'"
+                )
             info = AudioInfo(audio.format, audio.subtype, audio.samplerate, audio.channels, frames, None)
     except soundfile.LibsndfileError as error:
         # error_string alone: str(error) names the file.
         reason = error.error_string.strip().rstrip(".")
         raise Undecodable(f"no audio that libsndfile can decode ({reason})") from None
     return info._replace(data_offset=_data_offset(info, wav))
+
+
+def _mp3_frames(audio: soundfile.SoundFile, found: mp3.Mp3 | None, read_at: _ReadAt, size: int) -> int:
+    """How many there are, by the header of the encoder, else by a walk over them, else by decoding them.
+
+    Raises:
+        Undecodable: there are more than libsndfile reads.
+    """
+    if found is not None and mp3.is_counted(found, read_at, size):
+        return int(audio.frames)
+    if found is None:
+        return _decoded(audio)
+    count, to_the_end = mp3.count(found, read_at)
+    if not to_the_end or found.is_headed:
+        decoded = _decoded(audio)
+        if to_the_end and count * found.samples > decoded + 4 * found.samples:
+            raise _left_out(decoded, count * found.samples, audio.samplerate)
+        return decoded
+    frames = count * found.samples
+    if audio.frames < frames:
+        raise _left_out(int(audio.frames), frames, audio.samplerate)
+    return frames
+
+
+def _left_out(read: int, frames: int, rate: int) -> Undecodable:
+    return Undecodable(
+        f"libsndfile reads {read / rate:.1f} s of it, and there are {frames / rate:.1f} s (no header with its length, "
+        "or files that were joined): 'ffmpeg -i IN -c copy OUT.mp3' writes a right one"
+    )
+
+
+def _decoded(audio: soundfile.SoundFile) -> int:
+    """What decoding gives; nothing is kept."""
+    part = np.empty((65_536, audio.channels), np.float32)
+    total = 0
+    while done := len(audio.read(out=part)):
+        total += done
+    if total == 0:
+        raise Undecodable("none of its frames can be decoded")
+    return total
 
 
 def _last_frame_reads(audio: soundfile.SoundFile) -> bool:
