@@ -8,7 +8,7 @@ lists and then clears it. Deleting again what is gone is fine, so a crash at any
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
@@ -55,30 +55,42 @@ def listed(storage: Storage, head: Head, one: Leaving) -> list[str]:
     Raises:
         NotFound, FormatError, MalformedManifest
     """
+    return [storage_key(what, id) for id, what in _entries(storage, head, one)]
+
+
+def _entries(storage: Storage, head: Head, one: Leaving) -> list[tuple[bytes, str]]:
     table = read_table(storage, head.corpus_id, one.table, None, LEAVING_SCHEMA)
-    ids, whats = table.column("id").to_pylist(), table.column("what").to_pylist()
-    return [storage_key(what, id) for id, what in zip(ids, whats, strict=True)]
+    return list(zip(table.column("id").to_pylist(), table.column("what").to_pylist(), strict=True))
 
 
-def delete_due(storage: Storage, head: Head, now: float) -> tuple[Leaving, ...]:
+def delete_due(
+    storage: Storage, head: Head, now: float, named: Callable[[list[bytes]], set[bytes]]
+) -> tuple[Leaving, ...]:
     """Delete what due lists name; returns the lists that a head without them may now clear.
 
     A list that is gone was cleared by a commit that came between, or it is lost. One that cannot be opened is as good
     as lost. Their day is over, so what they name is an orphan once they are cleared, which prune deletes.
 
+    Args:
+        named: those of some ids that a head names again. They stay: what a head names is never deleted.
+
     Raises:
-        StorageError
+        StorageError, what `named` raises
     """
     done = []
     for one in due(head, now):
         try:
-            keys = listed(storage, head, one)
+            entries = _entries(storage, head, one)
         except NotFound:
-            keys = []
+            entries = []
         except (FormatError, MalformedManifest) as error:
             _log.warning("dropped from the head: %s", error)
-            keys = []
-        for key in keys:
-            storage.delete(key)
+            entries = []
+        again = named([id for id, _ in entries])
+        for id, what in entries:
+            if id in again:
+                _log.warning("%s of %s is on a list of what leaves, and named: it stays", id.hex(), storage.url)
+            else:
+                storage.delete(storage_key(what, id))
         done.append(one)
     return tuple(done)

@@ -13,7 +13,7 @@ from securedata.errors import NotFound
 from securedata.storage.base import Storage
 
 _FEW = 8
-_IDS = ("object_id",)
+_IDS = ("object_id", "pack")
 
 
 class LiveParts:
@@ -41,13 +41,16 @@ class LiveParts:
         """Know which objects a part names that was just written, without reading it again."""
         self._kept.setdefault(part.id, {})[_IDS] = table.select(_IDS)
 
-    def named(self, head: Head, object_ids: Iterable[bytes]) -> set[bytes]:
-        """Those of `object_ids` that a part of this head names. Raises as `load`."""
-        wanted, found = pa.array(object_ids, pa.binary(16)), set()
-        for part in head.parts:
-            known = (one for one in self._kept.get(part.id, {}).values() if "object_id" in one.schema.names)
-            column = (next(known, None) or self.load(part, _IDS)).column("object_id")
-            found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())
+    def named(self, head: Head, ids: Iterable[bytes]) -> set[bytes]:
+        """Those of some ids of objects, packs and parts that this head names. Raises as `load`."""
+        wanted = pa.array(ids, pa.binary(16))
+        found = {part.id for part in head.parts} & set(wanted.to_pylist())
+        for part in head.parts if len(wanted) else ():
+            known = (one for one in self._kept.get(part.id, {}).values() if set(_IDS) <= set(one.schema.names))
+            view = next(known, None) or self.load(part, _IDS)
+            for name in _IDS:
+                column = view.column(name)
+                found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())
         return found
 
     def forget_all_but(self, head: Head) -> None:

@@ -147,6 +147,7 @@ def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> P
     gone: set[str] = set()
     edits: list[Edit] = []
     leaving: list[bytes] = []
+    views: list[tuple[pa.Table, frozenset[int]]] = []
     for part in head.parts:
         edit = Edit(part)
         if fresh or len(removed):
@@ -157,6 +158,7 @@ def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> P
             outcome.removed += len(drop)
             update = _match(view, changes, fresh, drop, outcome, partial(load, part, ("path", *DESCRIPTIVE)))
             edit = Edit(part, frozenset(drop), tuple(update))
+            views.append((view, edit.drop))
             leaving += _objects_leaving(view, edit.drop)
         edits.append(edit)
     outcome.missing = [path for path in changes.remove if path not in gone]
@@ -165,6 +167,7 @@ def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> P
         del fresh[i]
     outcome.committed = {ids[i] for i in fresh}
     outcome.added = len(fresh)
+    leaving = _unneeded(leaving, views, outcome.committed)
     slots = [Slot((edit,)) for edit in edits if edit.rows] + _fresh_slots(fresh, ids)
     if merge and outcome.changes:
         slots = _merged(slots)
@@ -301,6 +304,20 @@ def _objects_leaving(view: pa.Table, drop: frozenset[int]) -> list[bytes]:
     packs = view.column("pack")
     needed = {id for i, id in enumerate(ids) if i not in drop}
     return list(dict.fromkeys(ids[i] for i in sorted(drop) if ids[i] not in needed and packs[i].as_py() is None))
+
+
+def _unneeded(
+    leaving: list[bytes], views: list[tuple[pa.Table, frozenset[int]]], committed: Iterable[bytes]
+) -> list[bytes]:
+    """Without what the next head names: whoever renames a row adds it with the object that it has already."""
+    if not leaving:
+        return leaving
+    wanted, needed = pa.array(leaving, pa.binary(16)), set(committed)
+    for view, drop in views:
+        column = view.column("object_id")
+        found = np.flatnonzero(pc.is_in(column, value_set=wanted).to_numpy(zero_copy_only=False)).tolist()
+        needed.update(column.take(pa.array([row for row in found if row not in drop], pa.int64())).to_pylist())
+    return [id for id in leaving if id not in needed]
 
 
 def _fresh_slots(fresh: Iterable[int], ids: Sequence[bytes]) -> list[Slot]:

@@ -25,6 +25,8 @@ from securedata.storage.base import Storage
 
 _PIECE = 4 * 1024 * 1024
 _CLOCK_SLACK = 60.0  # seconds by which clocks of one storage may differ
+_LOOKS = (0.1, 0.5, 2.0)
+_sleep = time.sleep
 _NO = (AlreadyExists, PreconditionFailed, NotFound)
 """Answers to a put of a new key that it may have landed under: 412, 409, and 404 for an upload that is completed."""
 
@@ -166,6 +168,12 @@ def _not_before(storage: Storage, begun: float) -> float:
 
 
 def _read_back(storage: Storage, corpus_id: bytes, put: Put, refused: StorageError | None) -> None:
+    for seconds in _LOOKS if refused else ():
+        try:
+            storage.get_ranges(object_key(put.object_id), [(0, 1)])
+            break
+        except NotFound:  # two puts at once: the one that is not refused may not have landed yet
+            _sleep(seconds)
     try:
         _compare(storage, corpus_id, put)
     except NotFound as error:

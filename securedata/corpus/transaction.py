@@ -336,8 +336,8 @@ class Transaction(Generic[T]):
         if not due(head, now):
             return members, ()
         try:
-            cleared = delete_due(self._storage, head, now)
-        except StorageError as error:
+            cleared = delete_due(self._storage, head, now, lambda ids: self.live.named(head, ids) | self._naming)
+        except SecuredataError as error:  # a part that cannot be read, too: then what it names is not known
             _log.warning("what is due to be deleted from %s stays for a later commit: %s", self._heads.root, error)
             return members, ()
         leaving = members.get("leaving", head.leaving)
