@@ -92,8 +92,8 @@ def no_staleness(patch: pytest.MonkeyPatch) -> None:
 def old_parts(patch: pytest.MonkeyPatch) -> None:
     real = Transaction._put_table
 
-    def put(self: Transaction[Any], table: Any, schema: Any) -> Any:
-        ref, when = real(self, table, schema)
+    def put(self: Transaction[Any], table: Any, schema: Any, head: Head) -> Any:
+        ref, when = real(self, table, schema, head)
         return ref, float("inf") if schema is SCHEMA else when
 
     patch.setattr(Transaction, "_put_table", put)
