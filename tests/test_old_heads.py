@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import pickle
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +36,7 @@ from securedata.keys.wraps import wrap_key
 from securedata.storage.base import Buffer
 from securedata.storage.local import LocalStorage
 from securedata.testing.memory import MemoryStorage
+from tests.commandline import runner
 from tests.hooked import Hooked
 from tests.kit import Root, add_clips, clip, make_corpus
 from tests.little import fill, look, make, open_quietly, writer_of
@@ -113,6 +116,40 @@ def test_a_dataset_and_export_refuse_it_and_accept_it(root: Root, tmp_path: Path
     with sd.EncryptedAudioDataset(root, accept_generation=2) as ds:
         assert len(ds) == 1
     assert export(root.reference, tmp_path / "out", allow_plaintext_export=True, accept_generation=2).written == 1
+
+
+@pytest.mark.parametrize(
+    "command", ["ls", "info", "info --config", "info --object 00000000000000000000000000000000", "export", "verify"]
+)
+def test_each_command_that_reads_refuses_it_and_accepts_it(
+    root: Root, command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    put_back(root)
+    before = state_file(root).read_bytes()
+    name, *options = command.split()
+    more = [str(tmp_path / "out"), "--allow-plaintext-export"] if name == "export" else []
+    run = runner(capsys)
+    refused = run(name, root, *more, *options)
+    assert refused.code == 1
+    assert "--accept-generation 2" in refused.err + refused.out
+    accepted = run(name, root, *more, *options, "--accept-generation", 2)
+    if "--object" in options:
+        assert "no row" in accepted.error, "it was opened"
+    else:
+        assert accepted.code == 0, accepted.err
+    assert run(name, root, *more, *options, "--accept-generation", 3).code == 2
+    assert run(name, root, *more, *options).code == 1, "for that opening only"
+    assert state_file(root).read_bytes() == before
+
+
+def test_cat_refuses_it_and_accepts_it(root: Root) -> None:
+    put_back(root)
+    cat = [sys.executable, "-m", "securedata", "cat", str(root), "ann/0.wav"]
+    refused = subprocess.run(cat, capture_output=True, check=False)
+    assert refused.returncode == 1
+    assert refused.stdout == b""
+    accepted = subprocess.run([*cat, "--accept-generation", "2"], capture_output=True, check=True)
+    assert accepted.stdout == root.clips[0].data
 
 
 def test_a_filesystem_refuses_it_and_accepts_it(root: Root) -> None:
@@ -392,8 +429,8 @@ def test_workers_of_an_accepted_corpus_renew(root: Root, start: str) -> None:
     put_back(root)
     with sd.EncryptedAudioDataset(root, ttl=0.05, kms_wait=0.0, accept_generation=2) as ds:
         loader = DataLoader(ds, batch_size=1, num_workers=1, multiprocessing_context=start)
-        for _ in range(2):
-            assert len(list(loader)) == 1
+        time.sleep(0.1)
+        assert len(list(loader)) == 1
 
 
 def test_the_state_of_another_corpus_does_not_matter(root: Root, tmp_path: Path) -> None:
