@@ -5,7 +5,9 @@ Each caller has its own classes of errors; which cause it was is decided here al
 
 from __future__ import annotations
 
+import os
 import re
+import traceback
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple, TypeVar
@@ -152,8 +154,7 @@ def _text(error: Exception) -> str:
     """As `describe`, with the file that AWS's own configuration names."""
     said = describe(error)
     for one in chain(error):
-        name = getattr(one, "filename", None)
-        if isinstance(one, _OF_FILES) and isinstance(name, str) and "://" not in name:
+        if isinstance(one, _OF_FILES) and isinstance(name := one.filename, str) and "://" not in name:
             return f"{printable(name)[:200]} cannot be read ({said})"
     return said
 
@@ -215,7 +216,14 @@ def cause_of(error: BaseException) -> Cause:
             return Cause.SETUP  # requests says so of a CA bundle
     if network:
         return Cause.NETWORK
-    return Cause.ANSWER if isinstance(error, (AttributeError, KeyError, TypeError)) else Cause.SETUP
+    odd = isinstance(error, (AttributeError, KeyError, TypeError)) and not _of_credentials(error)
+    return Cause.ANSWER if odd else Cause.SETUP
+
+
+def _of_credentials(error: BaseException) -> bool:
+    """Was it raised while botocore looked for credentials, and so of what a file or a process gave?"""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    return any(os.path.basename(file) in ("credentials.py", "configloader.py", "tokens.py") for file in files)
 
 
 # ------------------------------------------------------------ keys and clients
@@ -275,6 +283,7 @@ def new_client(session: Any, service: str, keys: AWSKeys | None = None, **option
     Raises:
         Failed: an endpoint that holds a user, a password or a query: it is kept and shown.
     """
+    ca_bundle(session)
     if keys is None:
         _clean_static_keys(session)
     else:
@@ -282,6 +291,21 @@ def new_client(session: Any, service: str, keys: AWSKeys | None = None, **option
     client = session.create_client(service, **options)
     check_url(client.meta.endpoint_url, "the endpoint")
     return client
+
+
+def ca_bundle(session: Any) -> str:
+    """The file that botocore verifies servers with. To be called through `ask`.
+
+    Raises:
+        Failed: it does not exist, which botocore would find out only when a server answers.
+    """
+    from botocore.httpsession import where
+
+    named = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    if named and not os.path.exists(named):
+        text = f"the file with CA certificates (AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, ca_bundle) does not exist: {named}"
+        raise Failed(Cause.SETUP, printable(text))
+    return str(named or where())
 
 
 def _clean_static_keys(session: Any) -> None:

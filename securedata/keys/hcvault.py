@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import os
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -196,6 +197,12 @@ def _ca_bundle(uri: str) -> str | bool:
     named = os.environ.get("VAULT_CACERT", "").strip()
     if named and not os.path.exists(named):
         raise KMSMisconfigured(printable(f"{uri}: the file that VAULT_CACERT names does not exist: {named}"))
+    if named and os.path.isfile(named):
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(named)
+        except OSError:
+            text = f"{uri}: the file that VAULT_CACERT names holds no certificate in PEM: {named}"
+            raise KMSMisconfigured(printable(text)) from None
     return named or True
 
 

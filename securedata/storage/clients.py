@@ -20,12 +20,12 @@ from securedata.foreign.aws import (
     Credentials,
     Failed,
     ask,
+    ca_bundle,
     check_url,
     new_client,
     new_session,
     session_keys,
 )
-from securedata.printable import printable
 from securedata.storage.curl import Engine, Signer, engine
 
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
@@ -111,7 +111,7 @@ class Clients:
             with self._lock:
                 if self.credentials is None and session_keys(self._session) is None:
                     raise Failed(Cause.CREDENTIALS, "Unable to locate credentials")
-                bundle = _ca_bundle(self._session)
+                bundle = ca_bundle(self._session)
             config = client.meta.config
             self._place = Place(
                 url,
@@ -182,18 +182,7 @@ def way_to(url: str) -> tuple[str, str]:
     Raises:
         Failed: settings that cannot be right.
     """
-    return ask(lambda: (_ca_bundle(new_session()), _proxy(url)))
-
-
-def _ca_bundle(session: Any) -> str:
-    """The file that botocore would verify servers with."""
-    from botocore.httpsession import where
-
-    named = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
-    if named and not os.path.exists(named):
-        text = f"the file with CA certificates (AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, ca_bundle) does not exist: {named}"
-        raise Failed(Cause.SETUP, printable(text))
-    return str(named or where())
+    return ask(lambda: (ca_bundle(new_session()), _proxy(url)))
 
 
 def _proxy(url: str) -> str:
