@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from securedata.corpus.ingest.layouts import Described
 from securedata.corpus.ingest.origin import SourceProblem
-from securedata.corpus.ingest.segments import segment_path, to_frames
+from securedata.corpus.ingest.segments import seconds_past, segment_path, to_frames
 from securedata.corpus.ingest.tables import Rows
 from securedata.corpus.ingest.walk import Problem, Tree, stem
 from securedata.errors import InvalidArgument
@@ -134,6 +134,10 @@ class Draft:
                 except ValueError as error:
                     self.problems.append(Problem(self.tree.paths[i], f"line {rows.lines[k]} of the manifest: {error}"))
                     continue
+                if past := seconds_past(rows.offset[k] or 0.0, rows.duration[k], info):
+                    line = f"line {rows.lines[k]} of the manifest"
+                    reason = f"{line} ends {past:.2f} s after the recording, and is taken up to its end"
+                    self.problems.append(Problem(self.tree.paths[i], reason, taken=True))
             if segment in seen:
                 reason = (
                     f"line {rows.lines[k]} of the manifest is left out: line {seen[segment]} names the same recording"

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from securedata.corpus.commit import Writer
 from securedata.corpus.ingest.origin import PIECE, LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.corpus.ingest.room import TOTAL, Room, needed
+from securedata.corpus.ingest.segments import TOLERANCE
 from securedata.corpus.ingest.walk import Problem
 from securedata.corpus.putting import Put
 from securedata.format.cobblestone import Buffer
@@ -23,8 +24,6 @@ from securedata.media.reason import Undecodable
 
 _ROUNDS = 4
 """Small files of one task, as a multiple of those under way at once: at its end there are fewer and fewer of them."""
-
-_DURATION_SLACK = 0.5  # seconds by which a manifest may round
 
 _Outcome = TypeVar("_Outcome")
 
@@ -168,6 +167,6 @@ class Sealing:
     def _duration_problem(self, i: int, path: str, info: AudioInfo) -> Problem | None:
         said = self._cells["duration"](i)
         seconds = info.frames / info.sample_rate
-        if said is None or abs(said - seconds) <= _DURATION_SLACK:
+        if said is None or abs(said - seconds) <= TOLERANCE:
             return None
         return Problem(path, f"the manifest says {said:g} s, the recording has {seconds:.2f} s", taken=True)

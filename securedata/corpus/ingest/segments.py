@@ -10,6 +10,11 @@ from __future__ import annotations
 from securedata.corpus.ingest.walk import without_suffix
 from securedata.media.audio.probe import AudioInfo
 
+TOLERANCE = 0.5
+"""Seconds by which a source may be wrong about where a recording ends, whether it gives segments or only durations."""
+ROUNDING = 0.01
+"""Seconds to which sources round: a difference that is not worth a word."""
+
 
 def segment_path(path: str, start: int, frames: int) -> str:
     """The logical path of a segment of the recording at `path`."""
@@ -32,17 +37,23 @@ def _mark(start: int, frames: int) -> str:
 def to_frames(offset: float, duration: float | None, info: AudioInfo) -> tuple[int, int] | None:
     """(start, frames) of a segment given in seconds; None if it is the whole recording.
 
-    Manifests round to milliseconds or hundredths, so an end up to 10 ms beyond the recording's is its end.
+    An end up to `TOLERANCE` beyond the recording's is its end; `seconds_past` says by how much it was.
 
     Raises:
         ValueError: the segment is empty, or not inside the recording.
     """
-    slack = info.sample_rate // 100
+    slack, rounding = round(TOLERANCE * info.sample_rate), round(ROUNDING * info.sample_rate)
     start = round(offset * info.sample_rate)
     end = info.frames if duration is None else round((offset + duration) * info.sample_rate)
-    if start == 0 and abs(end - info.frames) <= slack:
+    if start == 0 and info.frames - rounding <= end <= info.frames + slack:
         return None
     if start >= min(end, info.frames) or end > info.frames + slack:
         length = info.frames / info.sample_rate
         raise ValueError(f"from {offset} s for {duration} s is not inside a recording of {length:.3f} s")
     return start, min(end, info.frames) - start
+
+
+def seconds_past(offset: float, duration: float | None, info: AudioInfo) -> float:
+    """Seconds by which a segment ends after its recording; 0 where it does not, but for rounding."""
+    past = 0.0 if duration is None else offset + duration - info.frames / info.sample_rate
+    return past if past > ROUNDING + 0.5 / info.sample_rate else 0.0
