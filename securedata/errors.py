@@ -40,7 +40,7 @@ SecuredataError
 │   ├── GenerationChanged       a pickle from another generation of the corpus
 │   ├── Conflict                other content under a path that is taken
 │   ├── CommitRace              other writers kept winning
-│   ├── CorpusBusy              another process kept the lock of a local root
+│   ├── CorpusBusy              another process kept a lock on this machine
 │   ├── OutcomeUnknown          a lost answer that can no longer be resolved
 │   ├── HorizonInFuture         a prune ran under a wrong clock: nothing new can be committed
 │   ├── NoSuchPath              no such row (also a FileNotFoundError)
@@ -253,7 +253,7 @@ class CommitRace(CorpusError):
 
 
 class CorpusBusy(CorpusError):
-    """Another process kept the lock of a local root for too long; nothing was committed."""
+    """Another process kept a lock on this machine for too long; what was to be done under it was not done."""
 
 
 class OutcomeUnknown(CorpusError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import threading
@@ -12,14 +13,16 @@ import pytest
 
 from securedata import files
 from securedata.cli.main import main
-from securedata.corpus.config import Reference, config_path, load, write_entry
+from securedata.corpus.config import Reference, alone, config_path, load, write_entry
 from securedata.corpus.head import Head
 from securedata.corpus.seen import recall, remember
-from securedata.errors import ConfigError, KMSDenied, KMSUnreachable
+from securedata.errors import ConfigError, CorpusBusy, KMSDenied, KMSUnreachable
 from securedata.files import replace_file, write_all
 from securedata.keys import local
 from securedata.keys.kms import context_for
 from securedata.keys.local import LocalKMS, create_key_file, uri_for
+from securedata.storage import lock
+from tests.little import content, make, row, table, writer_of
 
 STRANGER = 4243
 
@@ -139,7 +142,7 @@ def test_a_key_file_that_cannot_be_flushed_is_not_made(path: Path, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fail)
-        with pytest.raises(ConfigError, match="the disk failed"):
+        with pytest.raises(ConfigError, match="cannot be made"):
             create_key_file(path)
     assert list(path.parent.iterdir()) == []
     opens(made(path))
@@ -262,6 +265,41 @@ def test_a_config_that_cannot_be_flushed_stays_as_it_was(monkeypatch: pytest.Mon
     write_entry("w", Reference("/data/w", "w"))
     assert {"v", "w"} <= set(load())
     assert stat.S_IMODE(config_path().stat().st_mode) == 0o600, "as its owner had made it"
+
+
+def test_a_lock_of_the_state_folder_is_waited_for_in_bounds(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lock, "SAID", 0.1)
+    monkeypatch.setattr(lock, "BUSY", 0.3)
+    with alone("config.lock"):
+        with pytest.raises(CorpusBusy, match=r"config\.lock"):
+            write_entry("v", Reference("/data/v", "v"))
+        assert "waiting for another process that holds the lock" in caplog.text
+    write_entry("v", Reference("/data/v", "v"))
+
+
+def test_a_committed_head_counts_although_the_state_folder_is_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lock, "BUSY", 0.2)
+    writer = writer_of(make(root=str(tmp_path / "sealed")))
+    with alone("seen.lock"):
+        assert writer.commit(table(row(writer, "a", content("a")))).added == 1
+    assert "may go unnoticed" in caplog.text
+
+
+def test_a_lock_that_is_kept_ends_a_commit_and_leaves_nothing_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "BUSY", 0.2)
+    writer = writer_of(make(root=str(tmp_path / "sealed")))
+    rows = table(row(writer, "a", content("a")))
+    with (tmp_path / "sealed" / lock.LOCK).open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(CorpusBusy):
+            writer.commit(rows)
+    assert writer.commit(rows).added == 1, "the same rows, without sealing them again"
 
 
 def test_threads_that_replace_one_file_leave_a_whole_one(tmp_path: Path) -> None:

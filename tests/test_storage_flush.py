@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from securedata.cli.main import main
 from securedata.corpus.config import Reference
 from securedata.corpus.leaving import object_key
 from securedata.errors import NotFound, OutcomeUnknown, SecuredataError, StorageUnreachable
 from securedata.storage import batch
 from securedata.storage.local import LocalStorage
+from tests.commandline import PATTERN, some_wavs
 from tests.little import content, current, keys_of, look, make, named_keys, row, table, writer_of
 
 KEY = "objects/3f/3f0000000000000000000000000000{:02x}"
@@ -80,7 +82,7 @@ def test_of_a_batch_that_failed_nothing_is_there(
         storage.put_new(key, [b"x"])
     together = files > batch.MANY
     disk.fail(0 if which == "first" or together else files - 1 if which == "last" else files, error)
-    with pytest.raises(StorageUnreachable, match=r"nothing that was put .* counts as stored") as caught:
+    with pytest.raises(StorageUnreachable, match="nothing of it counts as stored") as caught:
         storage.make_durable()
     assert os.strerror(error) in str(caught.value)
     assert storage.lost == 1
@@ -320,3 +322,26 @@ def test_a_head_whose_name_cannot_be_flushed_may_not_last(corpus: Reference, dis
     assert corpus.root in disk.calls, "who builds on that head flushes its name first"
     assert again.commit(table(row(again, "a", content("a")))).unchanged == 1
     whole(corpus, "a")
+
+
+@pytest.mark.parametrize("what", ["/objects", "/manifest", "head.tmp-", "syncfs"])
+def test_an_ingest_on_a_disk_that_fails_is_run_again(
+    what: str, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wavs, sealed = some_wavs(tmp_path / "wavs"), str(tmp_path / "sealed")
+    if what == "syncfs":
+        monkeypatch.setattr(batch, "MANY", 1)
+    encrypt = ["encrypt", str(wavs), sealed, *PATTERN]
+    assert main(["init", sealed]) == 0
+    disk.fail(0, what=what)
+    code = main(encrypt)
+    said = capsys.readouterr().err
+    if what == "head.tmp-":  # a new temporary is written and flushed, so nothing is lost
+        assert code == 0
+    else:
+        assert code == 1
+        assert "nothing of it counts as stored" in said
+    disk.fail(10**9)
+    assert main(encrypt) == 0
+    assert main(["verify", sealed]) == 0
+    assert "all is well" in capsys.readouterr().out

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -231,7 +233,7 @@ def test_what_was_put_into_a_folder_that_was_moved_away_is_lost(storage: LocalSt
         (tmp_path / "root").mkdir()
         later()
         if storage.lost == lost:
-            with pytest.raises(SecuredataError, match="nothing that was put since the last commit counts"):
+            with pytest.raises(SecuredataError, match="nothing of it counts as stored"):
                 storage.make_durable()
         assert storage.lost == lost + 1
         storage.put_new(OBJECT + "again", [b"x"])
@@ -322,6 +324,24 @@ def test_a_file_that_grows_or_shrinks_while_it_is_read(
     assert storage.get(OBJECT, 100) in (b"x" * 100, b"x" * 50)
 
 
+def test_a_lease_on_a_file_is_waited_for(storage: LocalStorage, tmp_path: Path) -> None:
+    storage.make_durable()
+    before = signal.signal(signal.SIGIO, signal.SIG_IGN)  # what the kernel sends to who holds a lease
+    try:
+        fd = os.open(tmp_path / "root" / OBJECT, os.O_RDWR)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+        timer = threading.Timer(0.3, lambda: fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK))
+        timer.start()
+        began, used = time.monotonic(), time.process_time()
+        assert storage.get(OBJECT) == OBJECT.encode()
+        assert 0.2 < time.monotonic() - began < 10
+        assert time.process_time() - used < 0.2, "not by trying all the time"
+        timer.join()
+        os.close(fd)
+    finally:
+        signal.signal(signal.SIGIO, before)
+
+
 # ----------------------------------------------------------------------------------------------------------- the lock
 
 
@@ -383,7 +403,7 @@ def test_waiting_for_the_lock_is_said_and_has_an_end(
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         began = time.monotonic()
-        with pytest.raises(CorpusBusy, match="nothing was committed"):
+        with pytest.raises(CorpusBusy, match=r"the lock of .* 1 s: see which one has .lock open"):
             storage.replace("head", b"two", version)
         assert 0.6 <= time.monotonic() - began < 10
         assert [record.levelname for record in caplog.records] == ["WARNING"]

@@ -27,6 +27,7 @@ from securedata.errors import ConfigError, PinRequired
 from securedata.files import replace_file
 from securedata.foreign.describe import describe
 from securedata.keys.pin import Pin, parse_pin
+from securedata.storage.lock import wait_for
 
 SCHEME = "securedata://"
 _OPTIONS = ("role", "profile", "region", "endpoint_url", "sts_endpoint_url")
@@ -236,6 +237,7 @@ def alone(lock: str) -> Iterator[None]:
 
     Raises:
         ConfigError: the state folder cannot be written.
+        CorpusBusy: another process kept the lock for two minutes.
     """
     path = state_dir() / lock
     try:
@@ -246,8 +248,12 @@ def alone(lock: str) -> Iterator[None]:
         raise ConfigError(f"{path} cannot be written: {describe(error)}; {advice}") from None
     with file:
         with contextlib.suppress(OSError):  # some network file systems have no locks: there two may race
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            wait_for(file.fileno(), f"the lock {path}", str(path))
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # as above; a child that was forked meanwhile would keep it
+                fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def write_entry(name: str, reference: Reference) -> Path:

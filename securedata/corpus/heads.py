@@ -12,6 +12,7 @@ from securedata.corpus.place import Place
 from securedata.corpus.seen import recall, remember
 from securedata.errors import (
     ConfigError,
+    CorpusBusy,
     CorpusGone,
     FormatError,
     NotFound,
@@ -103,7 +104,7 @@ class Heads(HeadLease):
         self._note(head)
         try:
             remember(head)
-        except ConfigError as error:
+        except (ConfigError, CorpusBusy) as error:
             _log.warning("%s; an old head of %s that is put back may go unnoticed", error, self.root)
 
     def _recall(self, corpus_id: bytes) -> Seen | None:

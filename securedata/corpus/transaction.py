@@ -28,6 +28,7 @@ from securedata.corpus.putting import put_once
 from securedata.corpus.schema import SCHEMA
 from securedata.errors import (
     CommitRace,
+    CorpusBusy,
     CorpusError,
     MalformedManifest,
     NotFound,
@@ -223,9 +224,12 @@ class Transaction(Generic[T]):
             raise MalformedManifest(f"the new head of {self._heads.root} does not read back; nothing was committed")
         self._sent[head.generation] = _Sent(after.outcome, frozenset(self._naming))
         self._replacing = opened.head.generation
-        self.in_doubt = True
+        before, self.in_doubt = self.in_doubt, True
         try:
             self._storage.replace(KEY, sealed, opened.version)
+        except CorpusBusy:  # this try was not even begun
+            self.in_doubt = before
+            raise
         except PreconditionFailed:
             _sleep(random.uniform(0, min(2.0, 0.02 * 2 ** min(self.tries - 1, 7))))  # noqa: S311 - jitter, no secret
             return False

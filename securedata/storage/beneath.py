@@ -13,10 +13,12 @@ import errno
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterator
 
 _OPENAT2 = 437  # on all of Linux's architectures but alpha
 _RESOLVE = 0x04 | 0x08  # RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
+_LEASE = 60.0  # seconds; Linux gives who holds a lease 45 to let go, /proc/sys/fs/lease-break-time
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # needs no right to list
@@ -104,16 +106,24 @@ class Root:
             raise
 
     def _open(self, key: str, flags: int, mode: int) -> int:
-        if not self._openat2:
-            return self._step_by_step(key, flags, mode)
-        how = _How(flags, mode & 0o7777 if flags & os.O_CREAT else 0, _RESOLVE)
+        until = time.monotonic() + _LEASE
         while True:
-            fd: int = _syscall(_OPENAT2, self.fd, os.fsencode(key), ctypes.addressof(how), _HOW_SIZE)
-            if fd >= 0:
-                return fd
+            try:
+                return self._once(key, flags, mode) if self._openat2 else self._step_by_step(key, flags, mode)
+            except InterruptedError:
+                continue
+            except BlockingIOError:  # somebody has a lease on the file, which the kernel takes away in a while
+                if time.monotonic() > until:
+                    raise
+            time.sleep(0.01)
+
+    def _once(self, key: str, flags: int, mode: int) -> int:
+        how = _How(flags, mode & 0o7777 if flags & os.O_CREAT else 0, _RESOLVE)
+        fd: int = _syscall(_OPENAT2, self.fd, os.fsencode(key), ctypes.addressof(how), _HOW_SIZE)
+        if fd < 0:
             code = ctypes.get_errno()
-            if code not in (errno.EINTR, errno.EAGAIN):
-                raise OSError(code, os.strerror(code))
+            raise OSError(code, os.strerror(code))
+        return fd
 
     def _step_by_step(self, key: str, flags: int, mode: int) -> int:
         *folders, name = key.split("/")

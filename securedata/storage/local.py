@@ -214,19 +214,19 @@ class LocalStorage(Storage):
         if batch is None:
             return
         try:
-            with self._mapped("what was put"):
-                if self._at() is not batch.root:
-                    raise OSError(errno.ESTALE, "the root was replaced")
-                batch.flush()
-        except SecuredataError as error:
+            if self._at() is not batch.root:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            batch.flush()
+        except OSError as error:
             with self._lock:
                 self.lost += 1
             for key in batch.keys:
                 with contextlib.suppress(OSError):  # it is an orphan then, which prune finds
                     self._unlink(batch.root, key)
             raise StorageUnreachable(
-                f"{error}; nothing that was put since the last commit counts as stored, for a disk tells it only once: "
-                "check the disk and run it again, it is sealed again",
+                f"what was put to {self.url} since the last commit was not flushed to the disk "
+                f"({os.strerror(error.errno or 0)}), and nothing of it counts as stored, for a disk says this once; "
+                "check the disk and run it again: it is sealed again, and nothing that was committed is lost",
                 root=self.url,
             ) from error
 

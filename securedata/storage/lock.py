@@ -73,7 +73,7 @@ def locked(root: Root, where: str) -> Iterator[None]:
     # child shares, so an inherited one would be granted twice.
     fd = open_lock(root)
     try:
-        _wait(fd, where)
+        wait_for(fd, f"the lock of {where}", LOCK, where)
         try:
             yield
         finally:
@@ -82,7 +82,16 @@ def locked(root: Root, where: str) -> Iterator[None]:
         os.close(fd)
 
 
-def _wait(fd: int, where: str) -> None:
+def wait_for(fd: int, what: str, file: str, root: str | None = None) -> None:
+    """Take a lock, and say so if that takes long.
+
+    Args:
+        what, file: what errors call the lock, and the file.
+
+    Raises:
+        CorpusBusy: another process kept it for `BUSY` seconds.
+        OSError
+    """
     began, said = time.monotonic(), False
     while True:
         try:
@@ -92,11 +101,11 @@ def _wait(fd: int, where: str) -> None:
             waited = time.monotonic() - began
         if waited >= BUSY:
             raise CorpusBusy(
-                f"another process has held the lock of {where} for {BUSY:.0f} s, and nothing was committed: see which "
-                f"one has {LOCK} open there (fuser, lsof), then run it again",
-                root=where,
+                f"another process has held {what} for {BUSY:.0f} s: see which one has {file} open (fuser, lsof), then "
+                "run it again; nothing was lost",
+                root=root,
             )
         if waited >= SAID and not said:
-            _log.warning("waiting for another process that holds the lock of %s, up to %.0f s", where, BUSY)
+            _log.warning("waiting for another process that holds %s, up to %.0f s", what, BUSY)
             said = True
         time.sleep(random.uniform(0.002, 0.05))  # noqa: S311 - jitter, no secret
