@@ -236,7 +236,7 @@ def test_a_disk_s_errors_are_ours(
 
     with monkeypatch.context() as patch:
         patch.setattr(beneath.Root, "_open", fail)
-        patch.setattr(beneath, "_syscall", lambda *_: -1)
+        patch.setattr(beneath, "_fast_syscall", lambda *_: -1)
         for call in (
             lambda: storage.get(OBJECT),
             lambda: storage.get_ranges(OBJECT, [(0, 1)]),

@@ -127,20 +127,26 @@ class LocalStorage(Storage):
 
     def put_new(self, key: str, pieces: Iterable[Buffer]) -> float:
         folder, _, name = key.rpartition("/")
-        temporary = temporary_name(name)
-        with contextlib.ExitStack() as stack:
-            with self._mapped(key):
-                root = self._made()
-                at = stack.enter_context(root.folder(folder, make=True))
+        with self._mapped(key):
+            root = self._made()
+            at = root.open_folder(folder, make=True)
+            try:
                 with self._lock:
                     batch = self._batch_of(root)
                     batch.watch(at)
+                temporary = temporary_name(name)
                 fd = os.open(temporary, NEW, 0o666, dir_fd=at)
+            except BaseException:  # raised again: the descriptor has no owner yet
+                os.close(at)
+                raise
+        try:
             try:
                 try:
                     for piece in pieces:  # not mapped: a source may fail, and storage has not
-                        with self._mapped(key):
+                        try:
                             write_all(fd, piece)
+                        except OSError as error:
+                            raise self._error(key, error) from error
                     with self._mapped(key):
                         stored = os.fstat(fd).st_mtime_ns / 1e9
                         os.link(temporary, name, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
@@ -150,8 +156,10 @@ class LocalStorage(Storage):
                 with self._mapped(key):
                     self._add(root, batch, key, fd)
             finally:
-                with self._mapped(key):
+                with self._mapped(key):  # some file systems tell here that a write failed
                     os.close(fd)
+        finally:
+            os.close(at)
         return stored
 
     def _batch_of(self, root: Root) -> Batch:
