@@ -77,6 +77,7 @@ class World(MemoryStorage):
         self.left_at: dict[str, float] = {}
         self.ever: set[str] = set()
         self.gone: set[bytes] = set()
+        self.lists: set[str] = set()
         self.now_named = self._moment()
         self.history[self.now_named.head.generation] = self.now_named
         self.ever |= self._lasting(self.now_named)
@@ -130,7 +131,7 @@ class World(MemoryStorage):
             when = self.left_at.get(key)
             assert when is not None, f"DELETED {key}, which left nowhere"
             assert self.clock >= when + DELAY, f"DELETED {key} {self.clock - when} s after it left, under readers"
-        elif threading.current_thread().name in self.pruning and key in self.objects:
+        elif threading.current_thread().name in self.pruning and key in self.objects and key not in self.lists:
             age = self.clock - self.objects[key][1]
             assert age >= DELAY, f"DELETED {key}, which was {age} s old and in flight"
         super().delete(key)
@@ -140,7 +141,9 @@ class World(MemoryStorage):
     def _moment(self) -> Moment:
         head = open_with(self.objects["head"][0], self.key, self.url)
         rows: Rows = {}
-        named = {"head"} | {one.table.storage_key for one in head.leaving}
+        lists = {one.table.storage_key for one in head.leaving}
+        self.lists |= lists
+        named = {"head"} | lists
         for part in head.parts:
             assert part.storage_key in self.objects, f"DANGLING: part {part.storage_key}"
             named.add(part.storage_key)

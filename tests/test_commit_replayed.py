@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from securedata.errors import (
     UnsafeStorage,
 )
 from securedata.storage.honest import probe
+from securedata.storage.local import LocalStorage
 from securedata.testing.memory import MemoryStorage
 from tests.hooked import Faults, Hooked
 from tests.little import content, current, fill, look, make, named_keys, open_quietly, row, table, writer_of
@@ -305,6 +308,27 @@ def test_the_parts_that_a_discard_looks_into_are_not_fetched_again(corpus: Refer
         "the live part by its columns, its descriptions, and the new one that is read back"
     )
     assert sum(call == "get_versioned" for call, _ in storage.calls) == 2
+
+
+def test_a_file_that_was_linked_twice_is_there_and_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server of files answers a repeated request to make a link with 'it exists'."""
+    storage = LocalStorage(str(tmp_path))
+    real, flushed = os.link, os.fsync
+
+    def link(*given: Any, **more: Any) -> None:
+        real(*given, **more)
+        real(*given, **more)
+
+    inodes: list[int] = []
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(os, "fsync", lambda fd: (inodes.append(os.fstat(fd).st_ino), flushed(fd)))
+    storage.put_new("objects/00/one", [b"one"])
+    storage.make_durable()
+    assert os.stat(tmp_path / "objects/00/one").st_ino in inodes
+    assert storage.get("objects/00/one") == b"one"
+    monkeypatch.undo()
+    with pytest.raises(AlreadyExists):
+        storage.put_new("objects/00/one", [b"one"])
 
 
 # ---------------------------------------------------------------------------------------------------------- the probe

@@ -149,7 +149,12 @@ class LocalStorage(Storage):
                             raise self._error(key, error) from error
                     with self._mapped(key):
                         stored = os.fstat(fd).st_mtime_ns / 1e9
-                        os.link(temporary, name, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+                        try:
+                            os.link(temporary, name, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
+                        except FileExistsError:
+                            # a network file system may be asked twice, and the answer is that to the second time
+                            if not os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=at, follow_symlinks=False)):
+                                raise
                 finally:
                     with self._mapped(key), contextlib.suppress(FileNotFoundError):
                         os.unlink(temporary, dir_fd=at)
