@@ -21,6 +21,7 @@ import pycurl
 
 from securedata.errors import StorageUnreachable
 from securedata.storage.base import LANDED, Buffer
+from securedata.storage.request import Answer, Get, header_reader
 
 CONNECTIONS = 32
 PATIENCE = 60.0
@@ -29,6 +30,8 @@ PATIENCE = 60.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _CONNECT_SECONDS, _STALL_SECONDS, _LEAST_SECONDS, _SLOWEST = 10, 10, 30, 50_000
 _ERROR_BODY = 16 * 1024
+_AT_FIRST = 64 * 1024 * 1024  # bytes that a length alone takes, before anything has come
+_DROPS = 16 * 1024  # bytes that come at once; with more there is no need to look at the clock
 _NAP, _TRICKLE = 0.0005, 64 * 1024
 """Seconds for which answers gather where fewer bytes came at once: packet by packet costs up to twice the CPU."""
 _SHORT_TRIES = 3
@@ -56,56 +59,6 @@ class Signer(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Signer({self.access_key!r}, region={self.region!r})"
-
-
-class Answer(NamedTuple):
-    """What came back.
-
-    Attributes:
-        body: as long as it is; empty where the status is 413, which says that more came than was asked for.
-        size: bytes of the body, as the server told; 0 where it did not.
-        region: where the server says that the bucket is.
-    """
-
-    status: int
-    body: memoryview
-    etag: str
-    date: str
-    size: int
-    region: str
-
-
-@dataclass(slots=True, eq=False)
-class Get:
-    """One GET: `length` bytes from `offset`, or fewer where the object ends; None: all of at most `limit` bytes.
-
-    `least`: bytes without which the answer counts as cut short, which may pass.
-    """
-
-    url: str
-    offset: int = 0
-    length: int | None = None
-    limit: int = 64 * 1024 * 1024
-    least: int = 0
-    # of the try under way
-    buffer: bytearray = field(default_factory=bytearray, repr=False)
-    got: int = 0
-    status: int = 0
-    etag: str = ""
-    date: str = ""
-    region: str = ""
-    overflow: bool = False
-    size: int = 0
-    # of all tries
-    tries: int = 0
-    failed_at: float = 0.0
-    not_before: float = 0.0
-    failure: str = ""
-
-    @property
-    def most(self) -> int:
-        """Bytes that may come."""
-        return self.limit if self.length is None else self.length
 
 
 @dataclass(slots=True, eq=False)
@@ -184,7 +137,8 @@ class Engine:
                 continue
             get.buffer = bytearray()
             get.got = get.status = 0
-            get.overflow = False
+            get.overflow = get.slow = False
+            get.first, get.begun = None, now
             get.etag = get.date = get.region = ""
             # a handle cannot be told to sign no longer
             curl = self._idle.pop() if self._idle and flight.signer is not None else self._new()
@@ -241,11 +195,14 @@ class Engine:
         short = get.status in (200, 206) and get.got < get.least and get.tries < _SHORT_TRIES
         if not failed and get.status not in _RETRIED and not short:
             body = memoryview(get.buffer)[: get.got]
-            return Answer(get.status, body, get.etag, get.date, get.size, get.region)
+            as_asked = get.status != 206 or get.first in (None, get.offset)
+            return Answer(get.status, body, get.etag, get.date, get.size, get.region, as_asked)
         if failed and get.overflow:
             return Answer(413, memoryview(b""), get.etag, get.date, get.size, get.region)
         if code in FINAL:
             return StorageUnreachable(failed)
+        if get.slow:
+            failed = f"it sends less than {_SLOWEST} bytes a second, {get.got} so far"
         now = time.monotonic()
         get.tries += 1
         get.failed_at = get.failed_at or now
@@ -283,22 +240,26 @@ class Engine:
         curl.setopt(pycurl.HTTPHEADER, signed(curl, signer))
         curl.setopt(pycurl.TIMEOUT, _LEAST_SECONDS + min(get.most, 2**32) // _SLOWEST)
         curl.setopt(pycurl.WRITEFUNCTION, self._writer(get))
-        curl.setopt(pycurl.HEADERFUNCTION, _header_reader(get))
+        curl.setopt(pycurl.HEADERFUNCTION, header_reader(get))
 
     def _writer(self, get: Get) -> Callable[[bytes], int]:
         def write(data: bytes) -> int:
             self._came += len(data)
             # the buffer is made when the server has said how much comes, and never larger than what was asked for
             if not get.got:
-                get.buffer = bytearray(min(get.size, get.most if get.status in (200, 206) else _ERROR_BODY))
+                most = get.most if get.status in (200, 206) else _ERROR_BODY
+                get.buffer = bytearray(min(get.size, most, _AT_FIRST))
             end = get.got + len(data)
+            if len(data) < _DROPS and time.monotonic() - get.begun > _LEAST_SECONDS + end // _SLOWEST:
+                get.slow = True  # the time of the whole request is that of the most that may come
+                return 0
             if end > len(get.buffer):
                 if get.status not in (200, 206):
                     return len(data)  # the rest of a long error text
                 if end > get.most:
                     get.overflow = True
                     return 0
-                get.buffer.extend(bytes(end - len(get.buffer)))  # chunked: no length was told
+                get.buffer.extend(bytes(end - len(get.buffer)))  # no length was told, or a very large one
             get.buffer[get.got : end] = data
             get.got = end
             return len(data)
@@ -328,22 +289,6 @@ def backoff(tries: int) -> float:
     """Seconds to wait after so many tries, with jitter."""
     longest: float = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(tries - 1, 10))
     return longest * (0.5 + random.random())  # noqa: S311 - jitter, no secret
-
-
-def _header_reader(get: Get) -> Callable[[bytes], None]:
-    def read(line: bytes) -> None:
-        if line[:5] == b"HTTP/":
-            get.status, get.size = int(line.split(b" ", 2)[1]), 0
-        elif line[:15].lower() == b"content-length:":
-            get.size = int(line[15:])
-        elif line[:5].lower() == b"etag:":
-            get.etag = line[5:].strip().decode("latin-1")
-        elif line[:5].lower() == b"date:":
-            get.date = line[5:].strip().decode("latin-1")
-        elif line[:20].lower() == b"x-amz-bucket-region:":
-            get.region = line[20:].strip().decode("latin-1")
-
-    return read
 
 
 _local = threading.local()

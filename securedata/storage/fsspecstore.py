@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import math
 import os
 import shutil
 import tempfile
@@ -212,11 +213,11 @@ class FsspecStorage(Storage):
                 found = fs.find(path, detail=True)
             except (FileNotFoundError, NotADirectoryError):
                 return
-        root = self._at("")[1].rstrip("/") + "/"
-        for name, info in found.items():
-            key = name.removeprefix(root)
-            if key.startswith(prefix) and key != CLOCK:
-                yield Entry(key, info["size"], _time(info))
+            root = self._at("")[1].rstrip("/") + "/"
+            entries = [Entry(name.removeprefix(root), int(info["size"]), _time(info)) for name, info in found.items()]
+        for entry in entries:
+            if entry.key.startswith(prefix) and entry.key != CLOCK:
+                yield entry
 
     def now(self) -> float:
         """The time of a file that is written for this."""
@@ -306,7 +307,7 @@ def _time(info: Mapping[str, Any]) -> float:
     """When a file was stored, in seconds, as its backend calls it; now, where it does not tell: too young to prune."""
     for name in _TIMES:
         value = info.get(name)
-        if isinstance(value, (int, float)):
+        if isinstance(value, (int, float)) and math.isfinite(value):
             return float(value)
         with contextlib.suppress(ValueError):
             if isinstance(value, str):

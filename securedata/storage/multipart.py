@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-from collections.abc import Callable, Iterator, Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from securedata.errors import AlreadyExists, NotFound, PreconditionFailed, SecuredataError, StorageError
+from securedata.errors import (
+    AlreadyExists,
+    NotFound,
+    PreconditionFailed,
+    SecuredataError,
+    StorageError,
+    StorageUnreachable,
+)
 from securedata.storage.parts import side_by_side
 from securedata.storage.s3calls import Calls, response
+from securedata.storage.s3errors import time_of
 
 
 def put_parts(
@@ -26,7 +33,10 @@ def put_parts(
         AlreadyExists, AccessDenied, StorageUnreachable
     """
     begun = calls.call("create_multipart_upload", key, **_checksum(calls))
-    upload = begun["UploadId"]
+    upload = begun.get("UploadId")
+    if not upload:
+        raise StorageUnreachable(f"{key} of {calls.url}: an upload was begun and has no id; check the endpoint")
+    when = time_of(begun["ResponseMetadata"]["HTTPHeaders"].get("date", ""), f"{key} of {calls.url}", calls.url)
     try:
         sent = side_by_side(lambda number, part: _put_part(calls, key, upload, number, part), parts, at_once)
         _complete(calls, key, upload, sent, check_there)
@@ -34,7 +44,7 @@ def put_parts(
         with contextlib.suppress(StorageError):  # what went wrong before says more; the bucket's rules may clean up
             calls.call("abort_multipart_upload", key, UploadId=upload)
         raise
-    return _date(begun)
+    return when
 
 
 def _checksum(calls: Calls) -> dict[str, Any]:
@@ -59,10 +69,6 @@ def _complete(
         if not _retried(error):
             raise
         check_there()
-
-
-def _date(said: Mapping[str, Any]) -> float:
-    return parsedate_to_datetime(said["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
 
 
 def _retried(error: SecuredataError) -> bool:

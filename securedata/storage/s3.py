@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -15,17 +14,19 @@ from securedata.errors import (
     PreconditionFailed,
     SecuredataError,
     StorageUnreachable,
+    UnsafeStorage,
 )
 from securedata.foreign.aws import Credentials
 from securedata.roots import split_s3
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
 from securedata.storage.clients import Clients
-from securedata.storage.curl import Answer, Get, waited
+from securedata.storage.curl import waited
 from securedata.storage.honest import probe
 from securedata.storage.multipart import put_parts
 from securedata.storage.parts import cut
+from securedata.storage.request import Answer, Get
 from securedata.storage.s3calls import Calls
-from securedata.storage.s3errors import Said, said_by
+from securedata.storage.s3errors import Said, said_by, time_of
 from securedata.storage.s3listing import bare, delete, entries, hidden, older
 from securedata.storage.upload import Sent, uploader
 
@@ -167,6 +168,9 @@ class S3Storage(Storage):
             return said_by(outcome.body, outcome.status, outcome.region, outcome.date)
         if outcome.status == 416:  # the range begins behind the end: nothing is there
             return outcome._replace(body=memoryview(b""))
+        if not outcome.as_asked:
+            text = f"{asked.key} of {self.url}: the server answered with another range than it was asked for"
+            return StorageUnreachable(f"{text}; check the endpoint, and proxies on the way", root=self.url)
         if asked.length is not None and (outcome.status == 413 or (outcome.status == 200 and asked.offset)):
             return StorageUnreachable(f"{asked.key} of {self.url}: the server ignores ranges", root=self.url)
         return outcome
@@ -235,9 +239,19 @@ class S3Storage(Storage):
             said = said_by(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
             return self._calls.refused(said, key, writing=True)
         # 412: taken by an earlier try, whose answer was lost; the time is then that of a later answer
-        return parsedate_to_datetime(outcome.date).timestamp() - (time.monotonic() - begun) - _CLOCK_SLACK
+        try:
+            when = time_of(outcome.date, f"{key} of {self.url}", self.url)
+        except StorageUnreachable as error:
+            return error
+        return when - (time.monotonic() - begun) - _CLOCK_SLACK
 
     def replace(self, key: str, data: Buffer, version: str | None) -> None:
+        if version is not None and (not version or version.startswith("W/")):
+            raise UnsafeStorage(
+                f"{key} of {self.url}: the server gives {'a weak' if version else 'no'} ETag, so a change cannot be "
+                "made on condition that nobody else makes one: check the endpoint, and proxies on the way",
+                root=self.url,
+            )
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
         try:
             self._calls.call("put_object", key, once=True, Body=bytes(data), **condition)
@@ -264,7 +278,7 @@ class S3Storage(Storage):
         [[(_, outcome)]] = self._run([_Asked("head", 0, 1)], [0], 1, renew=False)
         if isinstance(outcome, SecuredataError):
             raise outcome
-        return parsedate_to_datetime(outcome.date).timestamp()  # a refusal has a date as well
+        return time_of(outcome.date, self.url, self.url)  # a refusal has a date as well
 
     def check_writable(self, single_writer: bool = False) -> None:
         place = self._calls.ready(False)[0]

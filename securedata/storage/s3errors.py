@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -46,11 +48,28 @@ class Said(NamedTuple):
         return self.status in (301, 307) or (self.status == 400 and self.code in _MOVED)
 
 
+def time_of(date: str, where: str, root: str) -> float:
+    """Seconds since the epoch of a Date header.
+
+    Raises:
+        StorageUnreachable: there is none, or nobody can read it.
+    """
+    try:
+        found = parsedate_to_datetime(date)
+        return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError) as error:
+        raise StorageUnreachable(
+            f"{where}: the answer has no Date header that can be read, and the time of storage is needed; "
+            "check the endpoint, and proxies on the way",
+            root=root,
+        ) from error
+
+
 def said_by(body: memoryview, status: int, region: str, date: str) -> Said:
     """Code and region from the body of an answer of S3; empty where it is none."""
     try:
         root = ElementTree.fromstring(bytes(body))  # noqa: S314 - expat expands no external entity; the body is capped
-    except ElementTree.ParseError:
+    except (ElementTree.ParseError, LookupError, ValueError):  # the latter: encodings that expat does not know
         return Said(status, region=region, date=date)
     code, moved = (root.findtext(name) or "" for name in ("Code", "Region"))
     return Said(status, code_text(code), printable(region or moved), date)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from securedata.errors import AccessDenied, LimitExceeded, NotFound, StorageUnreachable
@@ -12,11 +12,15 @@ from securedata.storage.s3calls import Calls, response
 VERSIONS = 64
 """Older versions of one key that are looked at."""
 
+_LISTED = ("Contents", "Versions", "DeleteMarkers")
+_IDLE = 100  # pages in a row that may bring nothing new
+
 
 def entries(calls: Calls, prefix: str) -> Iterator[Entry]:
     """As `Storage.list`."""
     for page in _pages(calls, "list_objects_v2", prefix, "NextContinuationToken", "ContinuationToken"):
         for one in page.get("Contents", ()):
+            _check(calls, one, "Key", "Size", "LastModified")
             time, version = one["LastModified"].timestamp(), bare(one.get("ETag", ""))
             yield Entry(one["Key"][len(calls.prefix) :], one["Size"], time, version)
 
@@ -73,7 +77,9 @@ def _versions(calls: Calls, prefix: str) -> Iterator[Any]:
     """Versions and delete markers; none where storage has none, or does not show them."""
     try:
         for page in _pages(calls, "list_object_versions", prefix, "NextKeyMarker", "KeyMarker"):
-            yield from [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
+            for one in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
+                _check(calls, one, "Key", "VersionId", "IsLatest")
+                yield one
     except AccessDenied:
         return
     except StorageUnreachable as error:
@@ -81,13 +87,40 @@ def _versions(calls: Calls, prefix: str) -> Iterator[Any]:
             raise
 
 
+def _check(calls: Calls, one: Mapping[str, Any], *needed: str) -> None:
+    """Has an entry what every listing of S3 has, and does it lie under the root?"""
+    for name in needed:
+        if one.get(name) is None:
+            raise _odd(calls, f"an entry without {name}")
+    if not one["Key"].startswith(calls.prefix) or ("Size" in one and one["Size"] < 0):
+        raise _odd(calls, "a key that is not under the root, or of no size")
+
+
+def _odd(calls: Calls, what: str) -> StorageUnreachable:
+    text = f"{calls.url}: a listing of it has {what}; no S3 server lists like this: check the endpoint"
+    return StorageUnreachable(text, root=calls.url)
+
+
 def _pages(calls: Calls, operation: str, prefix: str, told: str, asked: str) -> Iterator[Any]:
     token: dict[str, Any] = {}
+    tokens: set[tuple[str, ...]] = set()
+    before, idle = None, 0
     while True:
         page = calls.call(operation, None, Prefix=calls.prefix + prefix, **token)
+        if page.get("IsTruncated") is None:  # also of what is no listing at all, as an empty page
+            raise _odd(calls, "no word on whether there is more")
         yield page
-        if not page.get("IsTruncated"):
+        if not page["IsTruncated"]:
             return
+        if not page.get(told):
+            raise _odd(calls, "more pages, and no word on how to ask for them")
         token = {asked: page[told]}
         if page.get("NextVersionIdMarker"):
             token["VersionIdMarker"] = page["NextVersionIdMarker"]
+        # a token that came before, or new ones for ever for the same page: it would have no end
+        first = [(one.get("Key"), one.get("VersionId")) for name in _LISTED for one in page.get(name, ())[:1]]
+        idle = idle + 1 if first == before or not first else 0
+        before, known = first, tuple(token.values())
+        if known in tokens or idle > _IDLE:
+            raise _odd(calls, "no end")
+        tokens.add(known)

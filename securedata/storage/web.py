@@ -19,7 +19,8 @@ from securedata.foreign.aws import Failed
 from securedata.roots import check_segments
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
 from securedata.storage.clients import way_to
-from securedata.storage.curl import Answer, Get, engine, waited
+from securedata.storage.curl import engine, waited
+from securedata.storage.request import Answer, Get
 
 _IN_FLIGHT = 256 * 1024 * 1024
 _AS_IT_STANDS = "%/:[]~!$&'()*+,;=@"
@@ -90,6 +91,9 @@ class WebStorage(Storage):
     def _body(self, one: Wanted, got: Answer | SecuredataError) -> Buffer | SecuredataError:
         if isinstance(got, SecuredataError):
             return got
+        if not got.as_asked:
+            text = f"{one.key} of {self.url}: the server answered with another range than it was asked for"
+            return StorageUnreachable(f"{text}; check the address, and proxies on the way", root=self.url)
         if got.status == 413 or (got.status == 200 and one.offset):
             text = f"{one.key} of {self.url}: the server ignores ranges, which reading a part needs: use another one"
             return StorageUnreachable(text, root=self.url)

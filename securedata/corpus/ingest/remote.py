@@ -7,6 +7,7 @@ finds them. Any other scheme is served by fsspec, which takes its options from i
 from __future__ import annotations
 
 import datetime
+import math
 import os
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from securedata.corpus.ingest.walk import (
     take,
     wrong_name,
 )
-from securedata.errors import AccessDenied, InvalidArgument, NotFound, StorageUnreachable
+from securedata.errors import AccessDenied, InvalidArgument, LimitExceeded, NotFound, StorageUnreachable
 from securedata.foreign.describe import describe, without_secrets
 from securedata.foreign.quiet import quiet
 from securedata.format.cobblestone import Buffer
@@ -34,6 +35,9 @@ from securedata.storage.s3 import S3Storage
 
 OPTIONS = ("profile", "region", "endpoint_url")
 """Of a source on S3; credentials are not among them."""
+
+MAX_CONTENT = 2**30
+"""Bytes of a list, transcript or manifest, at most."""
 
 _MTIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation")
@@ -118,7 +122,9 @@ class S3Origin(RemoteOrigin):
 
     def content(self, name: str) -> bytes:
         try:
-            return bytes(self._storage.get(name))
+            return bytes(self._storage.get(name, MAX_CONTENT))
+        except LimitExceeded as error:
+            raise SourceProblem(f"is larger than {MAX_CONTENT} bytes") from error
         except (NotFound, AccessDenied) as error:
             raise SourceProblem("cannot be read: it is missing, or your credentials are refused") from error
 
@@ -147,14 +153,14 @@ class FsspecOrigin(RemoteOrigin):
         try:
             with quiet():
                 found = self._fs.find(self._base, detail=True)
+            listed = [_Found(path[len(self._base) :].lstrip("/"), _stamp(info)) for path, info in found.items()]
         except FileNotFoundError:
             raise NotFound(f"{where} does not exist", root=where) from None
         except PermissionError as error:
             raise AccessDenied(f"{where} cannot be listed: {describe(error)}", root=where) from None
         except Exception as error:  # noqa: BLE001 - every file system has errors of its own
             raise StorageUnreachable(f"{where} cannot be listed: {describe(error)}", root=where) from None
-        for path, info in found.items():
-            yield _Found(path[len(self._base) :].lstrip("/"), _stamp(info))
+        yield from listed
 
     def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
         body: bytes = self._read(self._name(file), offset, offset + length)
@@ -172,7 +178,10 @@ class FsspecOrigin(RemoteOrigin):
         self._check(file, stamp)
 
     def content(self, name: str) -> bytes:
-        return self._read(name, None, None)
+        body = self._read(name, 0, MAX_CONTENT + 1)
+        if len(body) > MAX_CONTENT:
+            raise SourceProblem(f"is larger than {MAX_CONTENT} bytes")
+        return body
 
     def _read(self, name: str, start: int | None, end: int | None) -> bytes:
         try:
@@ -274,7 +283,10 @@ def _refuse_caches(url: str) -> None:
 
 def _stamp(info: Mapping[str, Any]) -> Stamp:
     version = next((str(info[name]) for name in _VERSIONS if info.get(name)), "")
-    return Stamp(int(info.get("size") or 0), next((_ns(info[name]) for name in _MTIMES if info.get(name)), 0), version)
+    size = int(info.get("size") or 0)
+    if size < 0:
+        raise ValueError("a negative size")
+    return Stamp(size, next((_ns(info[name]) for name in _MTIMES if info.get(name)), 0), version)
 
 
 def _ns(value: Any) -> int:
@@ -286,4 +298,5 @@ def _ns(value: Any) -> int:
             return 0
     if isinstance(value, datetime.datetime):
         value = value.timestamp()
-    return round(value * 1e6) * 1000 if isinstance(value, (int, float)) else 0
+    known = isinstance(value, (int, float)) and math.isfinite(value)
+    return round(value * 1e6) * 1000 if known else 0
