@@ -26,7 +26,7 @@ BIG = LANDED + 1
 
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
-    told = {"format": "wav", "frames": 1}
+    told = {"format": "WAV", "subtype": "PCM_16", "frames": 1}  # read by ranges
     return make_corpus(tmp_path, [Clip(f"ann/{i}.raw", bytes([i]) * BIG, columns=told) for i in range(4)])
 
 
