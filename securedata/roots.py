@@ -23,12 +23,33 @@ def split_s3(root: str) -> tuple[str, str]:
         InvalidArgument: it is none, or could be taken for another one.
     """
     bucket, _, prefix = root.removeprefix(_S3).partition("/")
-    if not root.startswith(_S3) or not bucket or "?" in root or "@" in bucket or "#" in bucket:
+    if not root.startswith(_S3) or not bucket or "?" in bucket or "@" in bucket or "#" in bucket:
         # what is wrong with the rest may be a secret in it
         text = "s3://... is no S3 root: write s3://bucket/prefix, without user, password or query"
         raise InvalidArgument(text, root="s3://...")
     check_segments(root, f"{bucket}/{prefix}")
     return bucket, prefix.strip("/")
+
+
+def check_plain(root: str) -> None:
+    """Refuse a URL that holds a secret, before anything else can show it: roots are kept, printed and pickled.
+
+    Raises:
+        InvalidArgument: a user with a password, a query; on S3 and the web a user, too.
+    """
+    scheme, separator, rest = root.partition("://")
+    if not separator or scheme in ("file", "local"):
+        return
+    host = rest.partition("/")[0]
+    user = host.rpartition("@")[0]
+    query = "?" in (host if scheme == "s3" else rest)  # in a key of S3 it is a character like others
+    if query or ":" in user or (user and scheme in ("s3", "http", "https")):
+        where = f"{scheme}://..."
+        raise InvalidArgument(
+            f"{where}: the URL of a corpus must not hold a user, a password or a query, for it is kept and shown: "
+            "set credentials as the tools of this storage are configured",
+            root=where,
+        )
 
 
 def check_segments(root: str, path: str) -> None:

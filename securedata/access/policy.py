@@ -34,6 +34,8 @@ def session_policy(
     Raises:
         InvalidArgument: no S3 root, one that would match others, or one so long that STS would refuse the policy.
     """
+    if not root.startswith("s3://"):
+        raise InvalidArgument(f"{root}: a role can be cut to an S3 root only", root=root)
     bucket, prefix = split_s3(root)
     # In a policy '*' and '?' match others, and '$' begins a variable. No bucket can have one, nor a colon, which would
     # begin another part of the ARN; of AWS's escapes ('${*}') other servers know nothing.

@@ -52,7 +52,7 @@ class RoleSource:
     duration: int = LONGEST
     profile: str | None = None
     region: str | None = None
-    endpoint_url: str | None = None
+    endpoint_url: str | None = field(default=None, repr=False)  # refused with a password, but not before it is used
 
     def assume(self) -> Session:
         """A new session.

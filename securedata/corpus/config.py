@@ -25,8 +25,9 @@ import tomlkit
 
 from securedata.errors import ConfigError, PinRequired
 from securedata.files import replace_file
-from securedata.foreign.describe import describe
+from securedata.foreign.describe import describe, without_secrets
 from securedata.keys.pin import Pin, parse_pin
+from securedata.roots import check_plain
 from securedata.storage.lock import wait_for
 
 SCHEME = "securedata://"
@@ -44,6 +45,14 @@ class Reference:
     kms: tuple[str, ...] = ()
     pins: tuple[Pin, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_plain(self.root)
+
+    def __repr__(self) -> str:
+        kms = tuple(without_secrets(uri) for uri in self.kms)
+        options = {name: without_secrets(str(value)) for name, value in self.options.items()}
+        return f"Reference({without_secrets(self.root)!r}, {self.name!r}, kms={kms}, options={options})"
 
     def as_oneself(self) -> Reference:
         """The same corpus without the role: for what a session cut to reading or writing may not do, as listing."""

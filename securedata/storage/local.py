@@ -146,7 +146,7 @@ class LocalStorage(Storage):
                         try:
                             write_all(fd, piece)
                         except OSError as error:
-                            raise self._error(key, error) from error
+                            raise self._error(key, error) from None
                     with self._mapped(key):
                         stored = os.fstat(fd).st_mtime_ns / 1e9
                         try:
@@ -241,7 +241,7 @@ class LocalStorage(Storage):
                 f"({os.strerror(error.errno or 0)}), and nothing of it counts as stored, for a disk says this once; "
                 "check the disk and run it again: it is sealed again, and nothing that was committed is lost",
                 root=self.url,
-            ) from error
+            ) from None
 
     def delete(self, key: str) -> None:
         with self._mapped(key), contextlib.suppress(FileNotFoundError):

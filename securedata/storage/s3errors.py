@@ -57,12 +57,12 @@ def time_of(date: str, where: str, root: str) -> float:
     try:
         found = parsedate_to_datetime(date)
         return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError) as error:
+    except (ValueError, TypeError, OverflowError, IndexError):
         raise StorageUnreachable(
             f"{where}: the answer has no Date header that can be read, and the time of storage is needed; "
             "check the endpoint, and proxies on the way",
             root=root,
-        ) from error
+        ) from None
 
 
 def said_by(body: memoryview, status: int, region: str, date: str) -> Said:

@@ -16,6 +16,7 @@ from typing import ClassVar
 import pytest
 
 from securedata.access.session import RoleSource, profile_keys
+from securedata.corpus.config import Reference
 from securedata.corpus.create import create_corpus
 from securedata.corpus.opening import open_corpus
 from securedata.errors import AccessDenied, ConfigError, KMSDenied, KMSUnreachable, SecuredataError, StorageUnreachable
@@ -343,12 +344,21 @@ def test_vault_addr_is_named_where_it_is_not_used(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "root", ["s3://key:ZECR3T@bucket/p", "s3://bucket/p?t=ZECR3T", "https://me:ZECR3T@h/p", "https://h/p?t=ZECR3T"]
+    "root", ["s3://key:ZECR3T@bucket/p", "s3://bucket?t=ZECR3T", "https://me:ZECR3T@h/p", "https://h/p?t=ZECR3T"]
 )
 def test_a_root_with_a_secret_is_refused_and_not_shown(root: str, own_home: Path) -> None:
-    with pytest.raises(SecuredataError) as caught:
-        open_storage(root)
-    assert not held(told(caught.value), ["ZECR3T"])
+    for call in (lambda: open_storage(root), lambda: open_corpus(root), lambda: create_corpus(root, ["local:///k"])):
+        with pytest.raises(SecuredataError) as caught:
+            call()
+        assert not held(told(caught.value), ["ZECR3T"])
+
+
+def test_a_reference_shows_no_secret_of_its_settings() -> None:
+    options = {"endpoint_url": "https://me:ZECR3T@h", "sts_endpoint_url": "https://h/?ZECR3T"}
+    shown = repr(Reference("s3://bucket/p", kms=("hcvault://me:ZECR3T@h/transit/keys/k",), options=options))
+    assert not held(shown, ["ZECR3T"])
+    assert "s3://bucket/p" in shown
+    assert not held(repr(RoleSource(ROLE, "{}", endpoint_url="https://me:ZECR3T@h")), ["ZECR3T"])
 
 
 @pytest.mark.parametrize(
