@@ -10,6 +10,7 @@ import soundfile
 from securedata.media.audio.encodings import Floats
 from securedata.media.audio.plan import Recording, block_bytes
 from securedata.media.kept import KeptError, ReadInto
+from securedata.media.quiet import c_quiet
 from securedata.media.reason import Undecodable
 
 # Those that NumPy makes the same floats of as libsndfile, ten times faster: scaled by a power of two.
@@ -33,7 +34,7 @@ def decode(recording: Recording, data: memoryview, whole: bool, start: int, fram
     """
     block = block_bytes(recording)
     if block is None:
-        return _decode(recording, KeptError.over(data), start, frames)
+        return _compressed(recording, KeptError.over(data), start, frames)
     if whole:
         at = (recording.data_offset or 0) + start * block
         data = data[at : at + frames * block]
@@ -46,7 +47,14 @@ def decode_file(recording: Recording, read_into: ReadInto, start: int, frames: i
     Raises:
         Undecodable, and what `read_into` raises.
     """
-    return _decode(recording, KeptError(read_into, recording.size), start, frames)
+    return _compressed(recording, KeptError(read_into, recording.size), start, frames)
+
+
+def _compressed(recording: Recording, file: KeptError, start: int, frames: int) -> Floats:
+    if recording.subtype != "MPEG_LAYER_III":
+        return _decode(recording, file, start, frames)
+    with c_quiet:  # mpg123 complains of the first frames after a seek, which are dropped
+        return _decode(recording, file, start, frames)
 
 
 def _pcm(recording: Recording, data: memoryview, frames: int) -> Floats:

@@ -24,6 +24,7 @@ import io
 import os
 import stat
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +35,7 @@ from securedata.media.audio.encodings import SAMPLE_BYTES
 from securedata.media.audio.wav import WavData, wav_data
 from securedata.media.blocks import Blocks, Bytes
 from securedata.media.kept import KeptError
+from securedata.media.quiet import c_quiet
 from securedata.media.reason import Undecodable
 
 _WAV_FORMATS = ("WAV", "WAVEX", "RF64")
@@ -121,7 +123,8 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
     if missing:
         raise Undecodable(f"cut off: {missing} bytes that its header counts are missing; copy it again")
     try:
-        with soundfile.SoundFile(file, closefd=False) as audio:
+        # mpg123 complains to stderr; what is wrong with a file is in our reason
+        with c_quiet if mpeg else nullcontext(), soundfile.SoundFile(file, closefd=False) as audio:
             frames = int(audio.frames)
             if frames >= _UNKNOWN_FRAMES:
                 raise Undecodable(
