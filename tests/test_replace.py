@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from securedata.errors import (
     AuthenticationFailed,
     InvalidArgument,
     KeysExpired,
+    NotAFile,
     ObjectMissing,
     RowReplaced,
     SecuredataError,
@@ -125,17 +128,22 @@ def test_other_losses_end_a_run(root: Root) -> None:
 # -------------------------------------------------------------------------------------------------------- what counts
 
 
-def _unreadable(root: Root, ds: sd.EncryptedAudioDataset) -> None:
-    path = at(ds, 4)
-    path.unlink()
-    path.mkdir()  # reading it fails underneath, as a disk would
+def _unreadable(root: Root, ds: sd.EncryptedAudioDataset, patch: pytest.MonkeyPatch) -> None:
+    inode, pread = at(ds, 4).stat().st_ino, os.pread
+
+    def fail(fd: int, length: int, offset: int) -> bytes:
+        if os.fstat(fd).st_ino == inode:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(fd, length, offset)
+
+    patch.setattr(os, "pread", fail)
 
 
-def _lost(root: Root, ds: sd.EncryptedAudioDataset) -> None:
+def _lost(root: Root, ds: sd.EncryptedAudioDataset, patch: pytest.MonkeyPatch) -> None:
     lose(root, "a004.wav")
 
 
-def _moved_on(root: Root, ds: sd.EncryptedAudioDataset) -> None:
+def _moved_on(root: Root, ds: sd.EncryptedAudioDataset, patch: pytest.MonkeyPatch) -> None:
     path = at(ds, 4)
     add_clips(root, [clip("a004.wav", 0.1, seed=77, speaker="bob")], replace=True)
     path.unlink()
@@ -145,10 +153,13 @@ def _moved_on(root: Root, ds: sd.EncryptedAudioDataset) -> None:
     ("happens", "kind"), [(_unreadable, StorageUnreachable), (_lost, ObjectMissing), (_moved_on, RowReplaced)]
 )
 def test_losses_are_replaced_if_that_is_wanted(
-    root: Root, happens: Callable[[Root, sd.EncryptedAudioDataset], None], kind: type[SecuredataError]
+    root: Root,
+    happens: Callable[[Root, sd.EncryptedAudioDataset, pytest.MonkeyPatch], None],
+    kind: type[SecuredataError],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with sd.EncryptedAudioDataset(root, on_error="replace") as ds:
-        happens(root, ds)
+        happens(root, ds, monkeypatch)
         with pytest.raises(kind):
             _ = ds[4]
         got = ds.__getitems__([4, 0, 5])
@@ -181,8 +192,15 @@ def _swapped(ds: sd.EncryptedAudioDataset) -> None:
     at(ds, 4).write_bytes(at(ds, 5).read_bytes())
 
 
+def _linked(ds: sd.EncryptedAudioDataset) -> None:
+    path = at(ds, 4)
+    path.rename(path.parent.parent / "elsewhere")
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
 @pytest.mark.parametrize(
-    ("happens", "kind"), [(_flipped, AuthenticationFailed), (_cut, Truncated), (_swapped, WrongObject)]
+    ("happens", "kind"),
+    [(_flipped, AuthenticationFailed), (_cut, Truncated), (_swapped, WrongObject), (_linked, NotAFile)],
 )
 def test_what_fails_authentication_is_never_replaced(
     root: Root, happens: Callable[[sd.EncryptedAudioDataset], None], kind: type[SecuredataError]
