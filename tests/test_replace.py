@@ -128,15 +128,20 @@ def test_other_losses_end_a_run(root: Root) -> None:
 # -------------------------------------------------------------------------------------------------------- what counts
 
 
-def _unreadable(root: Root, ds: sd.EncryptedAudioDataset, patch: pytest.MonkeyPatch) -> None:
-    inode, pread = at(ds, 4).stat().st_ino, os.pread
+def break_reads(patch: pytest.MonkeyPatch, *paths: Path) -> None:
+    """Let a disk fail where it reads these files."""
+    inodes, pread = {path.stat().st_ino for path in paths}, os.pread
 
     def fail(fd: int, length: int, offset: int) -> bytes:
-        if os.fstat(fd).st_ino == inode:
+        if os.fstat(fd).st_ino in inodes:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return pread(fd, length, offset)
 
     patch.setattr(os, "pread", fail)
+
+
+def _unreadable(root: Root, ds: sd.EncryptedAudioDataset, patch: pytest.MonkeyPatch) -> None:
+    break_reads(patch, at(ds, 4))
 
 
 def _lost(root: Root, ds: sd.EncryptedAudioDataset, patch: pytest.MonkeyPatch) -> None:
@@ -238,12 +243,9 @@ def test_keys_that_ended_are_never_replaced(tmp_path: Path, monkeypatch: pytest.
             ds.__getitems__([0, 1])
 
 
-def test_storage_that_is_down_is_not_one_object(root: Root, generous: None) -> None:
+def test_storage_that_is_down_is_not_one_object(root: Root, generous: None, monkeypatch: pytest.MonkeyPatch) -> None:
     with sd.EncryptedAudioDataset(root, on_error="replace") as ds:
-        for i in (4, 5):
-            path = at(ds, i)
-            path.unlink()
-            path.mkdir()
+        break_reads(monkeypatch, *(at(ds, i) for i in (4, 5)))
         with pytest.raises(StorageUnreachable):
             ds.__getitems__([4, 0])
         assert rows(ds.__getitems__([5, 0])) == [6, 0]  # this one's next row can be read
@@ -251,12 +253,11 @@ def test_storage_that_is_down_is_not_one_object(root: Root, generous: None) -> N
             ds.__getitems__([5, 5])  # nothing of a batch
 
 
-def test_a_whole_batch_that_storage_fails_for_is_not_too_many_replaced(root: Root) -> None:
+def test_a_whole_batch_that_storage_fails_for_is_not_too_many_replaced(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with sd.EncryptedAudioDataset(root, on_error="replace") as ds:
-        for i in (4, 5, 6):
-            path = at(ds, i)
-            path.unlink()
-            path.mkdir()
+        break_reads(monkeypatch, *(at(ds, i) for i in (4, 5, 6)))
         with pytest.raises(StorageUnreachable):
             ds.__getitems__([4, 5, 6])
         assert ds.stats().replaced == 0
