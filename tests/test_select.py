@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import pickle
 import re
+from multiprocessing import context as multiprocessing_context
+from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 import pytest
+from torch.utils.data import DataLoader
 
 import securedata as sd
 from securedata.errors import InvalidArgument
-from tests.kit import Root, clip, make_corpus, remove_paths
-from tests.test_dataset import _memfds
+from tests.kit import Root, add_clips, clip, make_corpus, remove_paths
+from tests.test_dataset import _memfds, _Spawning
 
 
 @pytest.fixture
@@ -87,3 +93,76 @@ def test_what_went_away_since_is_no_slip(root: Root) -> None:
         remove_paths(root, [one.path for one in root.clips if one.speaker == "ann"])
         assert ds.refresh()
         assert len(ds) == 0
+
+
+_NAMES = ("Zoë Quillfeather", "Bartholomew", "Zoe\u0308 Quillfeather")  # the third is the first as a Mac writes it
+
+
+def _forms(name: str) -> list[bytes]:
+    """A name as a pickle, a dump or a log could hold it."""
+    raw = [name.encode(), name.encode("utf-16-le"), name.encode("utf-16-be"), name.encode("utf-32-le")]
+    raw += [ascii(name)[1:-1].encode(), name.split()[-1].encode()]
+    # base64 of the same bytes at any of its three offsets
+    coded = [base64.b64encode(b"x" * at + one)[4:-4] for one in raw for at in range(3)]
+    return [*raw, *coded, *(one.hex().encode() for one in raw)]
+
+
+def _for_a_worker(ds: Any) -> bytes:
+    data = io.BytesIO()
+    multiprocessing_context.set_spawning_popen(_Spawning())
+    try:
+        reduction.dump(ds, data)
+    finally:
+        multiprocessing_context.set_spawning_popen(None)
+    return data.getvalue()
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> list[Root]:
+    first = [clip(f"a/{i}.wav", 0.1, speaker=name, seed=i) for i, name in enumerate([_NAMES[0], "eve", _NAMES[1]])]
+    return [make_corpus(tmp_path, first), make_corpus(tmp_path, [clip("b/0.wav", 0.2, speaker=_NAMES[1])], "voice-b")]
+
+
+@pytest.mark.parametrize("wanted", [_NAMES[1], [_NAMES[2], _NAMES[1]]])
+def test_no_pickle_and_no_repr_names_a_speaker(people: list[Root], wanted: Any, tmp_path: Path) -> None:
+    names = [wanted] if isinstance(wanted, str) else wanted
+    forms = {form for name in (*names, *_NAMES[:2]) for form in _forms(name)}
+    with sd.EncryptedAudioDataset(people, speaker=wanted, duration=(0.0, 9.0)) as ds:
+        pickles = [_for_a_worker(ds), *(pickle.dumps(ds, one) for one in range(2, pickle.HIGHEST_PROTOCOL + 1))]
+        shown = repr([ds, ds.corpora, [corpus._options for corpus in ds.corpora]]).encode()
+        for data in (*pickles, shown):
+            assert not [form for form in forms if form in data]
+        assert any(form in pickle.dumps(names) for form in forms), "the search can find one"
+        with pickle.loads(pickles[-1]) as again:
+            assert again.metadata.equals(ds.metadata)
+            assert not [form for form in forms if form in pickle.dumps(again)]
+            assert len(again[len(again) - 1].waveform[0]) == 3200
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.full)])
+def test_workers_have_the_rows_of_the_speakers(people: list[Root], method: str) -> None:
+    with sd.EncryptedAudioDataset(people, speaker=[_NAMES[2], _NAMES[1]]) as ds:
+        loader = DataLoader(ds, batch_size=None, num_workers=1, multiprocessing_context=method)
+        assert [one.speaker for one in loader] == [_NAMES[0], _NAMES[1], _NAMES[1]]
+
+
+def test_refresh_and_pickles_take_new_rows_of_the_speakers(people: list[Root]) -> None:
+    with sd.EncryptedAudioDataset(people, speaker=[_NAMES[0], _NAMES[1]], refresh=True) as ds:
+        data = pickle.dumps(ds)
+        add_clips(people[1], [clip(f"b/{i}.wav", 0.1, speaker=name) for i, name in enumerate(("eve", _NAMES[0]), 1)])
+        assert ds.refresh()
+        assert [ds.get_metadata(i).path for i in range(len(ds))] == ["a/0.wav", "a/2.wav", "b/0.wav", "b/2.wav"]
+        with pickle.loads(data) as again:
+            assert again.metadata.equals(ds.metadata)
+
+
+def test_a_filter_is_pickled_as_it_is(people: list[Root]) -> None:
+    with sd.EncryptedAudioDataset(people[0], filter=pc.field("speaker") == _NAMES[1]) as ds:
+        assert _NAMES[1].encode() in pickle.dumps(ds), "as docs/security.md says"
+
+
+def test_a_surrogate_is_no_name(root: Root) -> None:
+    with pytest.raises(InvalidArgument, match="surrogate") as caught:
+        sd.EncryptedAudioDataset(root, speaker="Bartholomew\udc80")
+    assert "Bartholomew" not in str(caught.value)
+    assert caught.value.__cause__ is None

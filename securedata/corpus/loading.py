@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,8 +13,9 @@ from securedata.corpus.index import Index
 from securedata.corpus.lease import HeadLease
 from securedata.corpus.parts import read_table
 from securedata.corpus.schema import SCHEMA, TRAINING
-from securedata.errors import NotFound, PartMissing
+from securedata.errors import InvalidArgument, NotFound, PartMissing
 from securedata.keys.kms import patiently
+from securedata.keys.tags import Tagger
 from securedata.storage.base import Storage
 
 Look = Callable[[pa.Table], None]
@@ -24,7 +25,11 @@ _TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a corpus was opened; a receiver of its pickle opens it the same way."""
+    """How a corpus was opened; a receiver of its pickle opens it the same way.
+
+    Attributes:
+        speakers: tags of the only speakers that are kept. Tags, because a pickle of these options names nobody.
+    """
 
     columns: tuple[str, ...]
     filter: pc.Expression | None
@@ -32,12 +37,16 @@ class Options:
     kms_wait: float
     refresh: bool
     accept_generation: int | None = None
+    speakers: frozenset[bytes] | None = field(default=None, repr=False)
 
 
-def load(lease: HeadLease, options: Options, look: Look | None = None) -> tuple[OpenedHead, Index]:
+def load(
+    lease: HeadLease, options: Options, look: Look | None = None, speakers: Iterable[str] | None = None
+) -> tuple[OpenedHead, Index]:
     """Open the current head and index its rows.
 
     Args:
+        speakers: the names of the only speakers to keep, where the options have no tags of them yet.
         look: is shown the rows of every part before the filter; of some twice, where the head is replaced meanwhile.
 
     Raises:
@@ -52,7 +61,7 @@ def load(lease: HeadLease, options: Options, look: Look | None = None) -> tuple[
         if missing and any(part.id == named for part in head.parts):
             break
         try:
-            return opened, _index(lease.storage, head, options, look)
+            return opened, _index(lease.storage, head, options, look, speakers)
         except _Gone as gone:  # the head was replaced while we read: start over
             missing, named = gone.error, gone.part
     raise PartMissing(
@@ -69,9 +78,29 @@ class _Gone(Exception):
         self.part, self.error = part, error
 
 
-def _index(storage: Storage, head: Head, options: Options, look: Look | None) -> Index:
+def speaker_tags(head: Head, speakers: Iterable[str]) -> frozenset[bytes]:
+    """The tags of names under the secret of a corpus.
+
+    Raises:
+        InvalidArgument
+    """
+    tagger = Tagger(head.secret)
+    try:
+        return frozenset(map(tagger.tag, speakers))
+    except UnicodeEncodeError:  # not chained: it holds the name
+        raise InvalidArgument("a speaker's name holds a surrogate, which is no character") from None
+
+
+def _spoken_by(table: pa.Table, wanted: frozenset[bytes], tagger: Tagger) -> pa.Table:
+    column = table.column("speaker")
+    names = [name for name in pc.unique(column).to_pylist() if name is not None and tagger.tag(name) in wanted]
+    return table.filter(pc.is_in(column, pa.array(names, column.type)))
+
+
+def _index(storage: Storage, head: Head, options: Options, look: Look | None, speakers: Iterable[str] | None) -> Index:
     wanted = None if options.filter is not None else (*options.columns, "data_key", *TRAINING)
     columns = None if wanted is None or any(name not in SCHEMA.names for name in wanted) else wanted
+    tags = options.speakers if speakers is None else speaker_tags(head, speakers)
 
     def loader(number: int) -> Callable[[], pa.Table]:
         def load() -> pa.Table:
@@ -82,7 +111,7 @@ def _index(storage: Storage, head: Head, options: Options, look: Look | None) ->
                 raise _Gone(part.id, error) from error
             if look is not None:
                 look(table.drop_columns("data_key"))
-            return table
+            return table if tags is None else _spoken_by(table, tags, Tagger(head.secret))
 
         return load
 

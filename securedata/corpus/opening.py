@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.lease import HeadLease
-from securedata.corpus.loading import Look, Options, load
+from securedata.corpus.loading import Look, Options, load, speaker_tags
 from securedata.corpus.option_values import as_flag, as_seconds, as_whole
 from securedata.corpus.place import enter
 from securedata.corpus.reader import Corpus
@@ -30,6 +30,7 @@ def open_corpus(
     pin: str | Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     filter: pc.Expression | None = None,
+    speakers: Sequence[str] | None = None,
     role: str | None = None,
     ttl: float = 3600.0,
     kms_wait: float = 600.0,
@@ -47,6 +48,8 @@ def open_corpus(
         columns: manifest columns to keep in memory besides path, subjects, format and subtype; None: what
             training needs.
         filter: a pyarrow expression over the manifest's columns; only rows that pass are kept, with their keys.
+        speakers: only rows of these speakers are kept. A pickle holds tags of them under the corpus's secret, while
+            names in `filter` are pickled as they are.
         role: ARN of a role to assume, under a policy cut to this corpus; needs the pin.
         ttl: seconds that the keys may be used before the KMS is asked again.
         kms_wait: seconds that a read waits, after the deadline, for a KMS that is away.
@@ -72,7 +75,9 @@ def open_corpus(
     if role is not None:
         reference = replace(reference, options={**reference.options, "role": role})
     lease = HeadLease(reference, enter(reference, storage=storage), ttl, kms_wait, accept_generation=accept_generation)
-    opened, index = load(lease, options, look)
+    opened, index = load(lease, options, look, speakers)
+    if speakers is not None:
+        options = replace(options, speakers=speaker_tags(opened.head, speakers))
     if not reference.pins:
         warnings.warn(
             f"{reference.root} was opened without a pin; if it is the corpus you mean, pin it: {opened.head.pin}",

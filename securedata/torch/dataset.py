@@ -77,8 +77,9 @@ class EncryptedAudioDataset(Dataset[Sample]):
             kms: KMS URIs that are trusted to unwrap the corpus keys. None: from the config.
             pin: the corpora that are meant, as `securedata info` prints it. None: from the config.
             role: ARN of a role to assume for reading, under a policy cut to the corpus. None: from the config.
-            filter: a pyarrow expression over the manifest's columns. Rows that it leaves out cannot be decrypted.
-            speaker: only these speakers, each of whom one of the corpora must have.
+            filter: a pyarrow expression over the manifest's columns. Rows that it leaves out cannot be decrypted. A
+                pickle holds it as it is, names of people too.
+            speaker: only these speakers, each of whom one of the corpora must have. No pickle holds their names.
             split: only these splits, likewise.
             duration: (shortest, longest) in seconds, both included; None for no limit.
             sample_rate: resample to this rate in Hz, by soxr. None: each recording has its own.
@@ -111,7 +112,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
         if not targets:
             raise InvalidArgument("a dataset needs at least one corpus")
         accepted = for_each(len(targets), accept_generation)
-        where = rows_where(filter, speaker, split, duration)
+        where = rows_where(filter, split, duration)
         check = Check(speaker, split)
         opened: list[Corpus] = []
         try:
@@ -123,11 +124,12 @@ class EncryptedAudioDataset(Dataset[Sample]):
                         pin=pin,
                         role=role,
                         filter=where,
+                        speakers=check.speakers,
                         ttl=ttl,
                         kms_wait=kms_wait,
                         refresh=refresh,
                         accept_generation=accept,
-                        look=check.look if where is not None else None,
+                        look=None if where is None and check.speakers is None else check.look,
                     )
                 )
             self.corpora = tuple(opened)

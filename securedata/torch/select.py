@@ -19,11 +19,10 @@ Duration = tuple[float | None, float | None]
 
 def rows_where(
     filter: pc.Expression | None,
-    speaker: str | Sequence[str] | None,
     split: str | Sequence[str] | None,
     duration: Duration | None,
 ) -> pc.Expression | None:
-    """All wishes together; None if there are none.
+    """All wishes together but those for people, whom no expression names; None if there are none.
 
     Raises:
         InvalidArgument
@@ -32,7 +31,7 @@ def rows_where(
         raise InvalidArgument(
             f"filter= is a pyarrow expression, such as pyarrow.compute.field('frames') > 16000, not {type(filter)}"
         )
-    wishes = [filter, _one_of("speaker", speaker), _one_of("split", split), *_within(duration)]
+    wishes = [filter, _one_of("split", split), *_within(duration)]
     combined: pc.Expression | None = None
     for wish in wishes:
         if wish is not None:
@@ -78,6 +77,11 @@ class Check:
         self._asked = {column: _texts(column, one) for column, one in asked.items() if one is not None}
         self._known: dict[str, set[str]] = {column: set() for column in self._asked}
         self._rows = 0
+
+    @property
+    def speakers(self) -> list[str] | None:
+        """The speakers that were asked for; None for all."""
+        return self._asked.get("speaker")
 
     def look(self, rows: pa.Table) -> None:
         """Some rows, before any are left out."""
