@@ -16,7 +16,7 @@ import pyarrow as pa
 from securedata.cli.main import main
 from securedata.corpus.commit import Writer
 from securedata.corpus.ingest import pipeline
-from securedata.corpus.plan import Outcome
+from securedata.corpus.outcome import Outcome
 
 
 def stop_before(end: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.corpus.leaving import DELAY, object_key
-from securedata.corpus.plan import Outcome
+from securedata.corpus.outcome import Outcome
 from securedata.corpus.prune import prune
 from securedata.errors import HorizonInFuture, ObjectMissing, RowReplaced
 from securedata.storage.base import Storage

@@ -8,7 +8,7 @@ from typing import Any
 from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.corpus.create import create_corpus
-from securedata.corpus.plan import Outcome
+from securedata.corpus.outcome import Outcome
 from securedata.corpus.schema import rows_table
 from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage

@@ -42,6 +42,8 @@ def test_the_table(tmp_path: Path) -> None:
             "frames_in_segment": None,
             "duration": None,
             "extra": "",
+            "described": True,
+            "utterance_given": False,
         }
     ]
     assert column(sources, "path") == ["anna/1.flac", "ben/2.wav"]

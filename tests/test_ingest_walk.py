@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from securedata.corpus.ingest.walk import Tree, scan, stem, without_suffix
+from securedata.corpus.ingest.walk import Tree, scan, without_suffix
+from securedata.corpus.inherit import stem
 from securedata.errors import InvalidArgument
 
 

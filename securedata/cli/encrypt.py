@@ -90,6 +90,14 @@ def add_parser(subparsers: Any) -> None:
     work.add_argument(
         "--reseal", action="store_true", help="seal what is there already anew, too: mends lost or damaged objects"
     )
+    work.add_argument(
+        "--clear",
+        metavar="COLUMN",
+        action="append",
+        default=[],
+        help="empty this column (speaker, utterance, transcript, split, language, extra, consent_id, purposes or "
+        "expires) of recordings that are there, where this run describes them without it; may be given again",
+    )
     work.add_argument("--checksum", action="store_true", help="compare digests rather than sizes and times")
     add_threads(work, "two per core, 16 at least over a network")
     work.add_argument("--name", help="name of a corpus that is made (default: after its folder)")
@@ -122,7 +130,9 @@ def encrypt(args: Namespace) -> int:
     from securedata.corpus.commit import Writer
     from securedata.corpus.ingest.pipeline import ingest
     from securedata.corpus.ingest.sources import list_sources
+    from securedata.corpus.inherit import check_clearable
 
+    check_clearable(args.clear)
     sources = list_sources(
         args.src,
         manifest=args.manifest,
@@ -146,6 +156,7 @@ def encrypt(args: Namespace) -> int:
             replace=args.replace,
             checksum=args.checksum,
             reseal=args.reseal,
+            clear=args.clear,
             progress=bar,
         )
     if args.json:
@@ -220,6 +231,8 @@ def _tell(args: Namespace, target: Reference, report: IngestReport, sources: Sou
         f"{size(report.bytes)} sealed in {report.seconds:.1f} s{speed}; "
         f"{target.name or target.root} has generation {report.generation}"
     )
+    if report.columns:
+        print(f"changed, by column: {', '.join(f'{name} {count:,}' for name, count in report.columns.items())}")
     if sources.ignored:
         say(args, f"{plural(sources.ignored, 'file')} without an audio suffix left alone")
     for group in sources.near_duplicates:

@@ -7,7 +7,7 @@ id names a logical commit over all its tries, so that a lost answer can be resol
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -18,8 +18,9 @@ from securedata.corpus.heads import Heads
 from securedata.corpus.horizon import check_horizon, times_reset
 from securedata.corpus.leaving import DELAY, object_key
 from securedata.corpus.live import LiveParts
+from securedata.corpus.outcome import Outcome
 from securedata.corpus.place import enter
-from securedata.corpus.plan import Changes, Outcome, check_objects, join
+from securedata.corpus.plan import Changes, check_objects, join
 from securedata.corpus.putting import Put, Uncommitted, put_object, put_objects
 from securedata.corpus.schema import SCHEMA, check_types, fit
 from securedata.corpus.transaction import Next, T, Transaction, Try, orphans
@@ -129,17 +130,19 @@ class Writer:
         settings: dict[str, Any] | None = None,
         update: pa.Table | None = None,
         reseal: bool = False,
+        clear: Mapping[str, Collection[str]] | None = None,
     ) -> Outcome:
         """Add, remove and replace rows in one atomic step.
 
         Args:
             add: rows of the manifest's schema, whose objects were put before. A row that is there
-                already (same path, content, segment and people) is left, or its descriptive columns updated.
+                already keeps its object (if path, content, segment and people are equal), and what `add` leaves empty.
             remove: logical paths.
             replace: other content or people under a path that is taken replace the row; otherwise a conflict.
             settings: settings of the corpus to change.
             update: rows that are there and whose descriptive columns are to be updated; never added.
             reseal: rows to add replace those of the same recording, too, and their objects.
+            clear: by logical path, columns that are emptied where `add` and `update` leave them empty.
 
         Returns:
             What became of the rows. Conflicts, erased, stale and missing rows were not committed; stale ones
@@ -159,7 +162,7 @@ class Writer:
         table = join(tables)
         check_objects(table)
         updates_only = 0 if update is None else update.num_rows
-        changes = Changes(table, updates_only, tuple(remove), replace, reseal, self._uncommitted.times)
+        changes = Changes(table, updates_only, tuple(remove), replace, reseal, self._uncommitted.times, clear or {})
 
         def change(attempt: Try) -> Next[Outcome]:
             self._uncommitted.look()

@@ -16,12 +16,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.head import Head, TableRef
+from securedata.corpus.inherit import Clear, changed_columns, inherit, with_defaults
+from securedata.corpus.outcome import Outcome
 from securedata.corpus.schema import DESCRIPTIVE, MAX_ROWS, check_types, unknown
 from securedata.errors import InvalidArgument, MalformedManifest
 from securedata.foreign.describe import describe
 from securedata.keys.tags import Tagger
 
 CHECK = ("path", "object_id", "pack", "source_sha256", "start", "frames_in_segment", "subjects")
+DESCRIBED = ("path", "subjects", *DESCRIPTIVE)
 _IDENTITY = ("source_sha256", "start", "frames_in_segment", "subjects")
 SMALL = MAX_ROWS // 2
 MERGED_BYTES = 64 * 1024 * 1024  # sealed, of parts that are joined: far from what a part may be in memory
@@ -42,6 +45,7 @@ class Changes:
         replace: other content or people replace a row.
         reseal: the same recording in a new object replaces a row, too.
         put_times: storage's time of each new object, by object id.
+        clear: what is emptied, rather than kept, in rows that are there and of which `add` says nothing.
     """
 
     add: pa.Table = field(repr=False)
@@ -50,30 +54,11 @@ class Changes:
     replace: bool = False
     reseal: bool = False
     put_times: Mapping[bytes, float] = field(default_factory=dict)
+    clear: Clear = field(default_factory=dict, repr=False)
 
     def only_updates(self, i: int) -> bool:
         """May this row of `add` only update one that is there? It has no object of its own to bring."""
         return i >= int(self.add.num_rows) - self.updates
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What became of the rows: counts of rows, logical paths of those that need the caller."""
-
-    added: int = 0
-    replaced: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    erased: list[str] = field(default_factory=list, repr=False)
-    conflicts: list[str] = field(default_factory=list, repr=False)
-    stale: list[str] = field(default_factory=list, repr=False)
-    missing: list[str] = field(default_factory=list, repr=False)
-    committed: set[bytes] = field(default_factory=set, repr=False)
-
-    @property
-    def changes(self) -> bool:
-        return bool(self.added or self.updated or self.removed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +79,15 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Fresh:
+    """A row of `add` that gets an object of its own; it inherits from row `row` of the live part `part`, if any."""
+
+    i: int
+    part: TableRef | None = None
+    row: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """One part of the next head: a live part kept as it is, or a new one made of edits and added rows.
 
@@ -101,7 +95,7 @@ class Slot:
     """
 
     edits: tuple[Edit, ...]
-    fresh: tuple[int, ...] = ()
+    fresh: tuple[Fresh, ...] = ()
 
     @property
     def kept(self) -> TableRef | None:
@@ -133,7 +127,7 @@ def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> P
     paths = add.column("path").to_pylist()
     if len(set(paths)) != len(paths):
         raise InvalidArgument("a commit adds the same path twice")
-    fresh = dict.fromkeys(range(len(paths)))
+    fresh = {i: Fresh(i) for i in range(len(paths))}
     for i in _tombstoned(head, add):
         outcome.erased.append(paths[i])
         del fresh[i]
@@ -156,7 +150,7 @@ def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> P
             drop = set(_hits(view, removed))
             gone.update(view.column("path").take(pa.array(sorted(drop), pa.int64())).to_pylist())
             outcome.removed += len(drop)
-            update = _match(view, changes, fresh, drop, outcome, partial(load, part, ("path", *DESCRIPTIVE)))
+            update = _match(part, view, changes, fresh, drop, outcome, partial(load, part, DESCRIBED))
             edit = Edit(part, frozenset(drop), tuple(update))
             views.append((view, edit.drop))
             leaving += _objects_leaving(view, edit.drop)
@@ -207,9 +201,9 @@ def build(slot: Slot, changes: Changes, load: Load) -> pa.Table:
     Raises:
         MalformedManifest: it would not account for every row of the parts that it replaces.
     """
-    pieces = [_edited(edit, changes.add, load) for edit in slot.edits]
+    pieces = [_edited(edit, changes, load) for edit in slot.edits]
     if slot.fresh:
-        pieces.append(changes.add.take(pa.array(slot.fresh, pa.int64())))
+        pieces += _fresh_rows(slot, changes, load)
     table = join(pieces)
     have = set(table.column("path").to_pylist())
     for edit in slot.edits:
@@ -243,14 +237,18 @@ def _hits(view: pa.Table, paths: pa.Array) -> list[int]:
 
 
 def _match(
+    part: TableRef,
     view: pa.Table,
     changes: Changes,
-    fresh: dict[int, None],
+    fresh: dict[int, Fresh],
     drop: set[int],
     outcome: Outcome,
     describe: Callable[[], pa.Table],
 ) -> list[tuple[int, int]]:
-    """Rows of a part whose path is to be added: same recording, or a conflict. Takes the added ones out of `fresh`."""
+    """Rows of a part whose path is to be added: same recording, replaced, or a conflict.
+
+    Only what is to be added or replaces a row stays in `fresh`.
+    """
     if not fresh:
         return []
     add = changes.add
@@ -258,7 +256,7 @@ def _match(
     found = pc.index_in(view.column("path"), value_set=wanted).to_numpy(zero_copy_only=False)
     hits = [(int(row), int(found[row])) for row in np.flatnonzero(~np.isnan(found.astype(float)))]
     hits = [(row, i) for row, i in hits if row not in drop and i in fresh]
-    same = []
+    same, replaced = [], []
     for row, i in hits:
         identical = all(_same(_cell(view, column, row), _cell(add, column, i)) for column in _IDENTITY)
         if identical and not (changes.reseal and not changes.only_updates(i)):
@@ -267,17 +265,21 @@ def _match(
             outcome.stale.append(_cell(add, "path", i))
         elif changes.replace or changes.reseal:
             drop.add(row)
-            outcome.replaced += 1
+            replaced.append((row, i))
+            fresh[i] = Fresh(i, part, row)
             continue
         else:
             outcome.conflicts.append(_cell(add, "path", i))
         del fresh[i]
-    if not same:
+    outcome.replaced += len(replaced)
+    if not same and not replaced:
         return []
-    old = describe().take(pa.array([row for row, _ in same], pa.int64()))
-    new = add.take(pa.array([i for _, i in same], pa.int64()))
-    columns = [(old.column(name).to_pylist(), new.column(name).to_pylist()) for name in DESCRIPTIVE]
-    update = [pair for at, pair in enumerate(same) if any(before[at] != after[at] for before, after in columns)]
+    both = [*same, *replaced]
+    old = describe().take(pa.array([row for row, _ in both], pa.int64()))
+    new = add.take(pa.array([i for _, i in both], pa.int64()))
+    differs, counts = changed_columns(old, inherit(old, new, changes.clear))
+    outcome.columns += counts
+    update = [pair for pair, differs_here in zip(same, differs, strict=False) if differs_here]  # the first are `same`
     outcome.updated += len(update)
     outcome.unchanged += len(same) - len(update)
     return update
@@ -320,12 +322,12 @@ def _unneeded(
     return [id for id in leaving if id not in needed]
 
 
-def _fresh_slots(fresh: Iterable[int], ids: Sequence[bytes]) -> list[Slot]:
+def _fresh_slots(fresh: Mapping[int, Fresh], ids: Sequence[bytes]) -> list[Slot]:
     """Added rows as parts. Rows of one object stay together: see `_objects_leaving`."""
-    objects: dict[bytes, list[int]] = {}
-    for i in fresh:
-        objects.setdefault(ids[i], []).append(i)
-    slots: list[list[int]] = []
+    objects: dict[bytes, list[Fresh]] = {}
+    for i, one in fresh.items():
+        objects.setdefault(ids[i], []).append(one)
+    slots: list[list[Fresh]] = []
     for object_id, rows in objects.items():
         if len(rows) > MAX_ROWS:
             raise InvalidArgument(f"object {object_id.hex()} has {len(rows)} rows, at most {MAX_ROWS} are possible")
@@ -350,16 +352,34 @@ def _merged(slots: list[Slot]) -> list[Slot]:
     return joined
 
 
-def _edited(edit: Edit, add: pa.Table, load: Load) -> pa.Table:
+def _fresh_rows(slot: Slot, changes: Changes, load: Load) -> list[pa.Table]:
+    """The added rows of a part, with what they inherit of the rows that they replace."""
+    groups: dict[TableRef | None, list[Fresh]] = {}
+    for one in slot.fresh:
+        groups.setdefault(one.part, []).append(one)
+    tables = []
+    for part, group in groups.items():
+        new = changes.add.take(pa.array([one.i for one in group], pa.int64()))
+        if part is None:
+            tables.append(with_defaults(new))
+        else:
+            old = load(part, None).take(pa.array([one.row for one in group], pa.int64()))
+            tables.append(inherit(old, new, changes.clear))
+    return tables
+
+
+def _edited(edit: Edit, changes: Changes, load: Load) -> pa.Table:
     table = load(edit.part, None)
-    rows = np.arange(table.num_rows)
     if edit.update:
+        old = table.take(pa.array([row for row, _ in edit.update], pa.int64()))
+        new = changes.add.take(pa.array([i for _, i in edit.update], pa.int64()))
+        updated = inherit(old, new, changes.clear)
+        take = np.arange(table.num_rows)
+        take[[row for row, _ in edit.update]] = table.num_rows + np.arange(len(edit.update))
         for name in DESCRIPTIVE:
             if name in table.schema.names:
-                take = rows.copy()
-                for row, i in edit.update:
-                    take[row] = table.num_rows + i
-                both = pa.chunked_array([*table.column(name).chunks, *add.column(name).chunks], table.column(name).type)
+                column = table.column(name)
+                both = pa.chunked_array([*column.chunks, *updated.column(name).chunks], column.type)
                 at = table.schema.get_field_index(name)
                 table = table.set_column(at, table.schema.field(at), both.take(pa.array(take)))
     if edit.drop:

@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.head import Head, TableRef
+from securedata.corpus.inherit import CLEARABLE, Clear, changed_columns, inherit
+from securedata.corpus.schema import SCHEMA
 
 FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra")
 """Columns that a source list knows, and that are corrected without sealing anything. Empty ones say nothing."""
 
-_COLUMNS = ("path", "size", "source_mtime_ns", "subjects", *FROM_SOURCE)
+_COLUMNS = ("path", "size", "source_mtime_ns", "subjects")
 
 Load = Callable[[TableRef, Sequence[str] | None], pa.Table]
 
@@ -49,7 +51,14 @@ class Known:
 
 
 def classify(
-    sources: pa.Table, head: Head, load: Load, *, replace: bool, checksum: bool, reseal: bool = False
+    sources: pa.Table,
+    head: Head,
+    load: Load,
+    *,
+    replace: bool,
+    checksum: bool,
+    reseal: bool = False,
+    clear: Clear | None = None,
 ) -> Known:
     """Compare source rows with a corpus.
 
@@ -59,11 +68,13 @@ def classify(
         replace: what differs is sealed anew instead of being a conflict.
         checksum: size and mtime are not enough, digests are compared.
         reseal: what is there already is sealed anew.
+        clear: columns that are emptied where the sources mention nothing.
     """
+    columns = (*_COLUMNS, *(CLEARABLE if clear else FROM_SOURCE))
     known = Known(sources.num_rows, head.parts)
     paths = sources.column("path").combine_chunks()
     for number, part in enumerate(head.parts):
-        table = load(part, _COLUMNS)
+        table = load(part, columns)
         found = pc.index_in(table.column("path"), value_set=paths)
         rows = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
         if not len(rows):
@@ -71,18 +82,31 @@ def classify(
         at = found.drop_null().to_numpy(zero_copy_only=False).astype(np.int64)
         old, new = table.take(pa.array(rows)), sources.take(pa.array(at))
         known.part[at], known.row[at] = number, rows
-        known.todo[at] = Todo.SEAL if reseal else _compare(old, new, replace, checksum)
+        known.todo[at] = Todo.SEAL if reseal else _compare(old, new, replace, checksum, clear)
     return known
 
 
-def _compare(old: pa.Table, new: pa.Table, replace: bool, checksum: bool) -> np.ndarray[Any, np.dtype[np.int8]]:
+def mentioned_by(sources: pa.Table) -> pa.Table:
+    """What source rows say in the corpus's own columns; null where they cannot say anything."""
+    others = [SCHEMA.field(name) for name in CLEARABLE if name not in sources.schema.names]
+    table = sources.select(["path", "subjects", *FROM_SOURCE])
+    at = table.schema.get_field_index("utterance")
+    given = pc.if_else(sources.column("utterance_given"), table.column("utterance"), "")
+    table = table.set_column(at, table.schema.field(at), given)
+    for field in others:
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.append_column(SCHEMA.field("source_mtime_ns"), sources.column("mtime_ns"))
+
+
+def _compare(
+    old: pa.Table, new: pa.Table, replace: bool, checksum: bool, clear: Clear | None
+) -> np.ndarray[Any, np.dtype[np.int8]]:
     same_size = _equal(old["size"], new["size"])
     same_time = _equal(old["source_mtime_ns"], new["mtime_ns"])
     same_people = _equal(_joined(old["subjects"]), _joined(new["subjects"]))
-    # '' takes no word away: a run without the manifest of an earlier one knows less, and not better
-    same_words = np.logical_and.reduce(
-        [_equal(old[name], new[name]) | _equal(new[name], pa.scalar("", pa.large_string())) for name in FROM_SOURCE]
-    )
+    before = old.drop_columns(["source_mtime_ns"])  # which is compared by itself
+    kept = inherit(before, mentioned_by(new), clear)
+    same_words = ~changed_columns(before.drop_columns(["subjects"]), kept)[0]
     differs = Todo.SEAL if replace else Todo.CONFLICT
     todo = np.where(same_words, Todo.SKIP, Todo.UPDATE)
     told = ~_equal(new["mtime_ns"], pa.scalar(0, pa.int64()))  # a place may not tell when a file was written

@@ -12,7 +12,8 @@ from securedata.corpus.ingest.layouts import Described
 from securedata.corpus.ingest.origin import SourceProblem
 from securedata.corpus.ingest.segments import seconds_past, segment_path, to_frames
 from securedata.corpus.ingest.tables import Rows
-from securedata.corpus.ingest.walk import Problem, Tree, stem
+from securedata.corpus.ingest.walk import Problem, Tree
+from securedata.corpus.inherit import stem
 from securedata.errors import InvalidArgument
 from securedata.media.audio.probe import AudioInfo
 from securedata.media.reason import Undecodable
@@ -34,6 +35,8 @@ SCHEMA = pa.schema(
         pa.field("frames_in_segment", pa.int64()),
         pa.field("duration", pa.float64()),
         pa.field("extra", pa.large_string(), nullable=False),
+        pa.field("described", pa.bool_(), nullable=False),
+        pa.field("utterance_given", pa.bool_(), nullable=False),
     ]
 )
 
@@ -56,11 +59,13 @@ class Draft:
         self.frames: list[int | None] = []
         self.duration: list[float | None] = []
         self.extra: list[str] = []
+        self.described_rows: list[bool] = []
+        self.utterance_given: list[bool] = []
 
     def add_files(self) -> None:
         """All recordings, as names and folders describe them."""
         for i in range(len(self.tree)):
-            self._add_file(i)
+            self._add_file(i, described=True)
         self.problems += self.described.problems
 
     def add_rows(self, rows: Rows, located: list[int], manifest: str, only_listed: bool) -> None:
@@ -78,10 +83,10 @@ class Draft:
         self.problems += [problem for problem in self.described.problems if problem.path not in passed_over]
         self._check_unique()
 
-    def _add_file(self, i: int) -> None:
+    def _add_file(self, i: int, described: bool) -> None:
         subject = self.described.subject[i]
         if subject:  # else it is among the problems
-            self._add(i, None, (subject,), ("", "", "", "", ""), None, "")
+            self._add(i, None, (subject,), ("", "", "", "", ""), None, "", described)
 
     def _add_unlisted(self, i: int, manifest_names_people: bool) -> None:
         path = self.tree.paths[i]
@@ -89,7 +94,7 @@ class Draft:
             self.problems.append(Problem(path, "no row of the manifest names it, so nobody says whose voice it is"))
         elif self.described.subject[i]:
             self.problems.append(Problem(path, "no row of the manifest names it", taken=True))
-            self._add_file(i)
+            self._add_file(i, described=False)
 
     def _add_group(self, i: int, group: list[int], rows: Rows, manifest: str) -> None:
         """The rows of one file: all of them or none, for they share one object, with the same people."""
@@ -146,7 +151,7 @@ class Draft:
                 continue
             seen[segment] = rows.lines[k]
             texts = (rows.speaker[k], rows.utterance[k], rows.transcript[k], rows.split[k], rows.language[k])
-            self._add(i, segment, people, texts, rows.duration[k] if segment is None else None, rows.extra[k])
+            self._add(i, segment, people, texts, rows.duration[k] if segment is None else None, rows.extra[k], True)
 
     def _add(
         self,
@@ -156,6 +161,7 @@ class Draft:
         texts: tuple[str, str, str, str, str],
         duration: float | None,
         extra: str,
+        described: bool,
     ) -> None:
         known = self.described
         path = self.tree.paths[i] if segment is None else segment_path(self.tree.paths[i], *segment)
@@ -163,8 +169,11 @@ class Draft:
         self.files.append(i)
         self.paths.append(path)
         self.subjects.append(people)
+        named = known.utterance[i] if segment is None else ""
+        # a row that is there keeps its own utterance where a run knows only the file's stem, by a pattern too
+        self.utterance_given.append(bool(utterance) or (bool(named) and named != stem(path)))
         self.texts["speaker"].append(speaker or (people[0] if len(people) == 1 else ""))
-        self.texts["utterance"].append(utterance or (segment is None and known.utterance[i]) or stem(path))
+        self.texts["utterance"].append(utterance or named or stem(path))
         self.texts["transcript"].append(transcript or known.transcript[i])
         self.texts["split"].append(split or known.split[i])
         self.texts["language"].append(language or known.language[i])
@@ -173,6 +182,7 @@ class Draft:
         self.frames.append(frames)
         self.duration.append(duration)
         self.extra.append(_merge(known.extra[i], extra))
+        self.described_rows.append(described)
 
     def _check_unique(self) -> None:
         """A file may have the name that a segment of another gets."""
@@ -198,6 +208,8 @@ class Draft:
             "frames_in_segment": self.frames,
             "duration": self.duration,
             "extra": self.extra,
+            "described": self.described_rows,
+            "utterance_given": self.utterance_given,
         }
         return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 import numpy as np
@@ -19,13 +19,14 @@ import pyarrow.compute as pc
 
 from securedata.corpus.cells import cells
 from securedata.corpus.commit import Writer
-from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify
+from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify, mentioned_by
 from securedata.corpus.ingest.origin import LocalOrigin
 from securedata.corpus.ingest.report import IngestReport
 from securedata.corpus.ingest.sealing import Done, Item, Sealing
 from securedata.corpus.ingest.sources import SourceList
-from securedata.corpus.plan import Outcome
-from securedata.corpus.schema import rows_table
+from securedata.corpus.inherit import check_clearable
+from securedata.corpus.outcome import Outcome
+from securedata.corpus.schema import DESCRIPTIVE, rows_table
 from securedata.storage.local import LocalStorage
 
 COMMIT_SECONDS = 30.0
@@ -48,6 +49,7 @@ def ingest(
     replace: bool = False,
     checksum: bool = False,
     reseal: bool = False,
+    clear: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> IngestReport:
     """Seal what the corpus does not hold yet.
@@ -59,15 +61,19 @@ def ingest(
         replace: recordings that changed replace their rows; otherwise they are conflicts.
         checksum: read files of which size and mtime are the row's, too, and compare digests.
         reseal: seal what is there already anew, too, in place of its rows: mends objects that are lost or damaged.
+        clear: columns that are emptied where a recording is described without them: by its row of the manifest or, if
+            there is no manifest, by the run. All else that a run does not mention stays: see `inherit`.
         progress: told of files and bytes as they are done, what needs no work included.
 
     Raises:
+        InvalidArgument: a column that cannot be cleared.
         StorageError, KeysError, CorpusError: what was committed stays; run it again for the rest.
     """
+    check_clearable(clear)
     if threads is None:
         here = isinstance(sources.origin, LocalOrigin) and isinstance(writer.storage, LocalStorage)
         threads = max(2 * (os.cpu_count() or 1), 1 if here else NETWORK_THREADS)
-    return _Ingest(sources, writer, threads, replace, checksum, reseal, progress).run()
+    return _Ingest(sources, writer, threads, replace, checksum, reseal, clear, progress).run()
 
 
 class _Ingest:
@@ -79,10 +85,13 @@ class _Ingest:
         replace: bool,
         checksum: bool,
         reseal: bool,
+        clear: Sequence[str],
         progress: Progress | None,
     ) -> None:
         self.sources, self.table, self.writer = sources, sources.table, writer
         self.replace, self.checksum, self.reseal = replace or reseal, checksum, reseal
+        described = sources.table.column("path").filter(sources.table.column("described")).to_pylist() if clear else []
+        self.clear = dict.fromkeys(described, frozenset(clear))
         self.progress = progress
         self.report = IngestReport(problems=list(sources.problems))
         self.started = time.monotonic()
@@ -149,6 +158,7 @@ class _Ingest:
             replace=self.replace,
             checksum=self.checksum,
             reseal=self.reseal,
+            clear=self.clear,
         )
 
     def _items(self, known: Known, rows: range | list[int]) -> deque[Item]:
@@ -217,6 +227,7 @@ class _Ingest:
             self.rows.append(
                 {
                     **{name: source[name] for name in (*FROM_SOURCE, "path", "subjects", "start", "frames_in_segment")},
+                    "utterance": source["utterance"] if source["utterance_given"] else "",
                     "object_id": put.object_id,
                     "data_key": put.data_key,
                     "sealed_size": put.sealed_size,
@@ -254,6 +265,7 @@ class _Ingest:
             settings=self.sources.settings,
             update=table,
             reseal=self.reseal,
+            clear=self.clear,
         )
         self.rows, self.updates, self.pending_bytes = [], {}, 0
         self.last_commit = time.monotonic()
@@ -270,6 +282,7 @@ class _Ingest:
         report.added += outcome.added - outcome.replaced
         report.replaced += outcome.replaced
         report.updated += outcome.updated
+        report.columns = dict(sorted((Counter(report.columns) + outcome.columns).items()))
         report.unchanged += outcome.unchanged
         report.conflicts += outcome.conflicts
         report.erased += outcome.erased
@@ -294,7 +307,7 @@ class _Ingest:
         return left
 
     def _update_table(self, updates: dict[int, bytes]) -> tuple[pa.Table | None, list[int]]:
-        """The rows as the corpus has them, with the words and mtimes of their sources.
+        """The rows as the corpus has them, with what their sources mention in place of what describes them.
 
         Also the sources whose row went away or holds another recording by now: their words are not that one's.
         """
@@ -309,13 +322,10 @@ class _Ingest:
             piece = self.writer.load(known.parts[number], None).take(pa.array(known.row[at]))
             right = pc.equal(piece.column("source_sha256"), digests.take(pa.array(at)))
             same[at] = right.to_numpy(zero_copy_only=False)
-            piece, new = piece.filter(right), sources.take(pa.array(at)).filter(right)
-            for name, source in [*((name, name) for name in FROM_SOURCE), ("source_mtime_ns", "mtime_ns")]:
+            piece, new = piece.filter(right), mentioned_by(sources.take(pa.array(at)).filter(right))
+            for name in DESCRIPTIVE:
                 position = piece.schema.get_field_index(name)
-                given = new.column(source)
-                if name in FROM_SOURCE:
-                    given = pc.if_else(pc.equal(given, ""), piece.column(name), given)
-                piece = piece.set_column(position, piece.schema.field(position), given)
+                piece = piece.set_column(position, piece.schema.field(position), new.column(name))
             pieces.append(piece)
         changed = [rows[at] for at in np.flatnonzero(~same).tolist()]
         return pa.concat_tables(pieces, promote_options="default") if pieces else None, changed

@@ -9,12 +9,17 @@ from securedata.corpus.ingest.walk import Problem
 
 @dataclass(slots=True)
 class IngestReport:
-    """What became of the sources. Counts are of rows; `bytes` of plaintext that were sealed."""
+    """What became of the sources.
+
+    Counts are of rows; `bytes` of plaintext that were sealed. `columns` counts, for rows that were updated or replaced,
+    in how many of them a column changed.
+    """
 
     added: int = 0
     replaced: int = 0
     updated: int = 0
     unchanged: int = 0
+    columns: dict[str, int] = field(default_factory=dict)
     files: int = 0
     bytes: int = 0
     sealed_bytes: int = 0

@@ -31,7 +31,9 @@ class SourceList:
         table: one row a recording or segment, with the columns of `draft.SCHEMA`. `path` is the unique logical path,
             `file` the absolute path or the URL, `version` what the place calls its content ('' for nothing), `duration`
             the seconds that a manifest gives a whole recording, to be compared with its header (null: nothing said);
-            the others are the manifest columns of their names.
+            `described` is True for what a row of the manifest names, or for all if there is no manifest,
+            `utterance_given` where the utterance is not the default, the file's stem; the others are the manifest
+            columns of their names.
         problems: what is not taken, and what is taken but deserves a look (`taken`).
         ignored: files without an audio suffix.
         hidden: files and folders that begin with a dot.

@@ -207,14 +207,9 @@ def suffix_of(name: str) -> str:
 
 
 def without_suffix(path: str) -> str:
-    """The path less the suffix of its last part: what speaker patterns match, and what utterances are named by."""
+    """The path less the suffix of its last part: what speaker patterns match."""
     dot = path.rfind(".")
     return path[:dot] if dot > path.rfind("/") + 1 else path
-
-
-def stem(path: str) -> str:
-    """The last part of the path, less its suffix."""
-    return without_suffix(path[path.rfind("/") + 1 :])
 
 
 def is_utf8(text: str) -> bool:

@@ -1,0 +1,182 @@
+"""What a row keeps when a run meets it again: what the run does not mention stays.
+
+The rule holds for every path that meets a row: update, replacement, resealing. A cell mentions something if it is not
+empty: text other than '', a list with an entry, a number other than 0, anything but null. `extra` is looked at key by
+key. An empty cell leaves what is there, unless the caller asks to clear it.
+
+Speaker and consent are about people: where a replacement names other people, they are not inherited.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.schema import DESCRIPTIVE, SCHEMA
+from securedata.errors import InvalidArgument
+
+CLEARABLE = tuple(name for name in DESCRIPTIVE if name != "source_mtime_ns")
+"""Columns that a run may empty."""
+
+_CONSENT = ("consent_id", "purposes", "expires")
+_OF_PEOPLE = ("speaker", *_CONSENT)
+
+Clear = Mapping[str, Collection[str]]
+"""For a logical path the columns to empty where the run mentions nothing."""
+
+_Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+def inherit(old: pa.Table, new: pa.Table, clear: Clear | None = None) -> pa.Table:
+    """Rows as they are to be: `new`, with what it does not mention from `old`.
+
+    Args:
+        old: the rows that are there: descriptive columns, `subjects`, and any that this version does not know.
+        new: as many rows for the same paths, in the same order.
+        clear: what is emptied rather than kept.
+
+    Returns:
+        The columns of `new`, and those of `old` that this version does not know.
+    """
+    same_people = ~_differs(old.column("subjects"), new.column("subjects"))
+    result = new
+    for name in (*DESCRIPTIVE, *(field.name for field in old.schema if field.name not in SCHEMA.names)):
+        if name not in old.schema.names or (name in SCHEMA.names and name not in new.schema.names):
+            continue
+        keep = ~_mentioned(new, name) & ~_to_clear(new, name, clear)
+        if name in _OF_PEOPLE:
+            keep &= same_people if name in _CONSENT else _speaker_stays(old, new, same_people)
+        column = _extra(old, new, _to_clear(new, name, clear)) if name == "extra" else _chosen(old, new, name, keep)
+        at = new.schema.get_field_index(name)
+        field = pa.field(name, column.type) if at < 0 else new.schema.field(at).with_type(column.type)
+        result = result.append_column(field, column) if at < 0 else result.set_column(at, field, column)
+    return with_defaults(result)
+
+
+def check_clearable(names: Collection[str]) -> None:
+    """Raises InvalidArgument if one of the columns cannot be emptied."""
+    for name in names:
+        if name not in CLEARABLE:
+            raise InvalidArgument(f"{name!r} cannot be cleared: choose among {', '.join(CLEARABLE)}")
+
+
+def with_defaults(table: pa.Table) -> pa.Table:
+    """The same rows; the speaker is the only subject and the utterance the file's stem where nothing else says it."""
+    people = lambda: [names[0] if len(names) == 1 else "" for names in _list(table, "subjects")]  # noqa: E731 - only if wanted
+    table = _filled(table, "speaker", people)
+    return _filled(table, "utterance", lambda: [stem(path) for path in _list(table, "path")])
+
+
+def _filled(table: pa.Table, name: str, defaults: Callable[[], list[str]]) -> pa.Table:
+    if name not in table.schema.names or _mentioned(table, name).all():
+        return table
+    values = [value or default for value, default in zip(_list(table, name), defaults(), strict=True)]
+    at = table.schema.get_field_index(name)
+    return table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
+
+
+def _list(table: pa.Table, name: str) -> list[Any]:
+    values: list[Any] = table.column(name).to_pylist()
+    return values
+
+
+def changed_columns(before: pa.Table, after: pa.Table) -> tuple[_Mask, Counter[str]]:
+    """Which rows differ in a descriptive column or in their people, and in how many rows each column does."""
+    differs = np.zeros(before.num_rows, dtype=bool)
+    counts: Counter[str] = Counter()
+    for name in ("subjects", *DESCRIPTIVE):
+        if name in before.schema.names and name in after.schema.names:
+            at = _differs(before.column(name), after.column(name))
+            differs |= at
+            counts[name] += int(at.sum())
+    return differs, +counts
+
+
+def _differs(one: pa.ChunkedArray, other: pa.ChunkedArray) -> _Mask:
+    """By columns; lists in any order. The few that look different are looked at one by one."""
+    if pa.types.is_list(one.type):
+        left, right = (pc.binary_join(column.cast(pa.list_(pa.string())), "\0") for column in (one, other))
+    else:
+        left, right = one, other
+    equal = pc.fill_null(pc.equal(left, right), False).to_numpy(zero_copy_only=False)
+    mask: _Mask = ~equal
+    for i in np.flatnonzero(mask).tolist():
+        a, b = one[i].as_py(), other[i].as_py()
+        mask[i] = sorted(a) != sorted(b) if isinstance(a, list) and isinstance(b, list) else a != b
+    return mask
+
+
+def _mentioned(table: pa.Table, name: str) -> _Mask:
+    if name not in table.schema.names:
+        return np.zeros(table.num_rows, dtype=bool)
+    column = table.column(name)
+    if pa.types.is_large_string(column.type) and name in SCHEMA.names:
+        found = pc.not_equal(column, pa.scalar("", column.type))
+    elif pa.types.is_list(column.type) and name in SCHEMA.names:
+        found = pc.greater(pc.list_value_length(column), 0)
+    elif name == "source_mtime_ns":
+        found = pc.not_equal(column, 0)
+    else:
+        found = pc.is_valid(column)
+    mask: _Mask = pc.fill_null(found, False).to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _to_clear(new: pa.Table, name: str, clear: Clear | None) -> _Mask:
+    if not clear or name not in CLEARABLE:
+        return np.zeros(new.num_rows, dtype=bool)
+    paths = new.column("path").to_pylist()
+    return np.fromiter((name in clear.get(path, ()) for path in paths), bool, len(paths))
+
+
+def _chosen(old: pa.Table, new: pa.Table, name: str, keep: _Mask) -> pa.ChunkedArray:
+    if name not in new.schema.names:
+        return old.column(name)
+    both = pa.concat_tables([old.select([name]), new.select([name])], promote_options="permissive").column(0)
+    rows = np.arange(old.num_rows)
+    return both.take(pa.array(np.where(keep, rows, rows + old.num_rows)))
+
+
+def _speaker_stays(old: pa.Table, new: pa.Table, same_people: _Mask) -> _Mask:
+    mask = same_people.copy()
+    for i in np.flatnonzero(~mask).tolist():
+        mask[i] = old.column("speaker")[i].as_py() in new.column("subjects")[i].as_py()
+    return mask
+
+
+def _extra(old: pa.Table, new: pa.Table, to_clear: _Mask) -> pa.ChunkedArray:
+    keep = ~_mentioned(new, "extra") & ~to_clear
+    column = _chosen(old, new, "extra", keep)
+    both = _mentioned(new, "extra") & _mentioned(old, "extra") & ~to_clear
+    both &= _differs(old.column("extra"), new.column("extra"))
+    if not both.any():
+        return column
+    texts = column.to_pylist()
+    for i in np.flatnonzero(both).tolist():
+        texts[i] = _merged(old.column("extra")[i].as_py(), texts[i])
+    return pa.chunked_array([pa.array(texts, column.type)])
+
+
+def _merged(before: str, after: str) -> str:
+    """Two texts of `extra` as one; the later one counts where both have a key."""
+    try:
+        one, other = json.loads(before), json.loads(after)
+    except (ValueError, RecursionError):  # a writer may put any text there: it is replaced as a whole
+        return after
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return after
+    both = {**one, **other}
+    return before if both == one else json.dumps(both, ensure_ascii=False, separators=(",", ":"))
+
+
+def stem(path: str) -> str:
+    """The last part of a logical path, less its suffix."""
+    name = path[path.rfind("/") + 1 :]
+    dot = name.rfind(".")
+    return name[:dot] if dot > 0 else name
