@@ -212,7 +212,9 @@ def test_a_flac_that_does_not_know_its_length_is_refused() -> None:
     [b"R", b"RIFF", b"RIFF\0\0\0\0WAVE", b"hello " * 20, b"OggS" + bytes(80), b"fLaC" + bytes(60), bytes(1000)],
 )
 def test_not_audio(content: bytes) -> None:
-    with pytest.raises(Undecodable, match=r"^no audio that libsndfile can decode") as caught:
+    with pytest.raises(
+        Undecodable, match=r"^no audio (that libsndfile can decode|that is known|by its first bytes)"
+    ) as caught:
         probe(content)
     assert "Error opening" not in str(caught.value)
 

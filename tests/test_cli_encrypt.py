@@ -67,13 +67,16 @@ def test_the_key_file_is_spoken_of_with_quiet_too(run: Run, here: Path, wavs: Pa
     assert "back up this file" in done.err
 
 
+COUNTS = {"files": 8, "taken": 6, "companions": 1, "not_taken": 1}
+
+
 def test_encrypt_as_json(run: Run, here: Path, wavs: Path) -> None:
     (wavs / "ann" / "notes.txt").write_text("x")
     (wavs / "ann" / "broken.wav").write_bytes(b"no audio")
     done = run("encrypt", wavs, "./sealed", *PATTERN, "--json")
     assert done.code == 1
     assert done.json["added"] == 6
-    assert done.json["ignored"] == 1
+    assert done.json["sources"] == {**dict.fromkeys(done.json["sources"], 0), **COUNTS}
     assert [one["path"] for one in done.json["problems"]] == ["ann/broken.wav"]
     assert done.json["complete"] is False
     assert done.json["root"] == str(here / "sealed")

@@ -31,7 +31,7 @@ def test_librispeech(tmp_path: Path) -> None:
     assert column(sources, "extra")[0] == '{"chapter":"12"}'
     path = "LibriSpeech/train-clean-100/19/198/19-198-0001.flac"
     assert sources.problems == [Problem(path, "no line of a .trans.txt beside it has its words", True)]
-    assert sources.ignored == 1
+    assert sources.companions == 3
     assert sources.settings == {"subject": {"layout": "librispeech"}}
 
 
@@ -109,7 +109,7 @@ def test_speech_commands(tmp_path: Path, above: str) -> None:
     assert column(sources, "split") == ["", "training", "validation", "testing"]
     assert column(sources, "language") == ["", "en", "en", "en"]
     assert column(sources, "utterance")[3] == "ff63ab0b_nohash_12"
-    assert (sources.problems, sources.ignored) == ([], 1)
+    assert (sources.problems, sources.companions) == ([], 3)
     assert sources.settings == {"subject": {"layout": "speechcommands"}}
 
 

@@ -47,7 +47,7 @@ def test_the_table(tmp_path: Path) -> None:
         }
     ]
     assert column(sources, "path") == ["anna/1.flac", "ben/2.wav"]
-    assert (len(sources), sources.ignored, sources.hidden, sources.unlisted, sources.problems) == (2, 1, 1, 0, [])
+    assert (len(sources), sources.companions, sources.hidden, sources.unlisted, sources.problems) == (2, 1, 1, 0, [])
     assert sources.settings == {"subject": {"pattern": "{speaker}/{utterance}"}}
 
 

@@ -74,7 +74,7 @@ def speech(folder: Path) -> Path:
 def described(sources: SourceList) -> tuple[object, ...]:
     """All that a list says, less where it stands and when it was written."""
     table = sources.table.drop_columns(["file", "mtime_ns", "version"])
-    kept = (sources.ignored, sources.hidden, sources.unlisted, sources.settings)
+    kept = (sources.companions, sources.hidden, sources.unlisted, sources.settings)
     return (table.to_pylist(), [problem.path for problem in sources.problems], *kept)
 
 

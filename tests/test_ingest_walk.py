@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from securedata.corpus.ingest.walk import Tree, scan, without_suffix
+from securedata.corpus.ingest.kinds import without_suffix
+from securedata.corpus.ingest.walk import Tree, scan
 from securedata.corpus.inherit import stem
 from securedata.errors import InvalidArgument
 
@@ -31,7 +32,7 @@ def test_audio_by_suffix_sorted_with_size_and_time(tmp_path: Path) -> None:
     assert tree.names == tree.paths
     assert list(tree.sizes) == [len(name.encode()) for name in tree.paths]
     assert list(tree.mtimes) == [seconds * 10**9 + 123_456_789 for seconds in (2, 3, 0, 1, 4, 5)]
-    assert (tree.root, len(tree), tree.ignored, tree.hidden, tree.problems) == (str(tmp_path), 6, 0, 0, [])
+    assert (tree.root, len(tree), tree.companions, tree.hidden, tree.problems) == (str(tmp_path), 6, 0, 0, [])
 
 
 def test_others_are_counted(tmp_path: Path) -> None:
@@ -39,7 +40,8 @@ def test_others_are_counted(tmp_path: Path) -> None:
     touch(tmp_path, "testing_list.txt")
     tree = scan(tmp_path)
     assert tree.paths == ["a.wav"]
-    assert (tree.ignored, tree.hidden) == (3, 3)
+    assert (tree.companions, tree.hidden, tree.files) == (5, 3, 9)
+    assert tree.hidden_names == [".git", ".hidden.wav", "s/._a.wav"]
     assert tree.sidecars == ["s/1-2.trans.txt", "testing_list.txt"]
 
 
@@ -86,7 +88,7 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     os.mkdir(os.path.join(raw, b"d\xfe"))
     tree = scan(tmp_path)
     assert tree.paths == ["a.wav"]
-    assert tree.ignored == 1
+    assert tree.companions == 1
     wrong = "its name is not valid UTF-8; rename it"
     assert reasons(tree) == {"b\\xff.wav": wrong, "d\\xfe": wrong}
 
@@ -96,7 +98,7 @@ def test_names_that_no_logical_path_can_hold(tmp_path: Path) -> None:
     tree = scan(tmp_path)
     assert tree.paths == ["a.wav"]
     assert set(reasons(tree)) == {"b\\c.wav", "d\\x0ae.wav", "f\\x7fg"}
-    assert tree.ignored == 1
+    assert tree.companions == 1
 
 
 def test_nfc(tmp_path: Path) -> None:

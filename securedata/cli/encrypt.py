@@ -27,7 +27,7 @@ from securedata.cli.init import announce
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
-    from securedata.corpus.ingest.report import IngestReport
+    from securedata.corpus.ingest.report import IngestReport, Sources
     from securedata.corpus.ingest.sources import SourceList
 
 
@@ -39,7 +39,9 @@ def add_parser(subparsers: Any) -> None:
         encrypt,
         help="seal a folder or bucket of recordings into a corpus",
         about=(
-            "Seal the wav, flac, ogg, mp3 and opus files under SRC into a corpus, which is made if there is none.\n\n"
+            "Seal the recordings under SRC into a corpus, which is made if there is none: whatever libsndfile reads\n"
+            "(wav, flac, ogg, mp3, opus, aiff and more) and, with the extra 'media', m4a, mp4, aac, webm, wma and\n"
+            "more. A file is what its first bytes say, whatever its suffix; texts, tables, images are companions.\n\n"
             "SRC is a folder or a URL: s3://BUCKET/PREFIX, or any other that fsspec can list and read (gs://, sftp://\n"
             "and more, once fsspec's package for it is installed). What is behind a URL passes through memory only;\n"
             "nothing of it is written to this machine's disk.\n\n"
@@ -85,6 +87,13 @@ def add_parser(subparsers: Any) -> None:
     words.add_argument("--column", dest="columns", action="append", type=_column, help=SUPPRESS)
     words.add_argument("--split", metavar="NAME", help="the split of recordings for which nothing else names one")
     words.add_argument("--only-listed", action="store_true", help="take only the files that the manifest names")
+    words.add_argument(
+        "--leave-out",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="leave out what matches, as 'old/*'; '*' is any text, '/' included; may be given again",
+    )
     work = parser.add_argument_group("work")
     work.add_argument("--replace", action="store_true", help="recordings that changed replace those in the corpus")
     work.add_argument(
@@ -142,6 +151,7 @@ def encrypt(args: Namespace) -> int:
         subject_per_file=args.subject_per_file,
         layout=args.layout,
         only_listed=args.only_listed,
+        leave_out=args.leave_out,
         options=_source_options(args),
     )
     if args.split:
@@ -212,10 +222,28 @@ def _described(report: IngestReport, sources: SourceList) -> dict[str, Any]:
         **asdict(report),
         "problems": problems,
         "complete": report.complete,
-        "ignored": sources.ignored,
         "hidden": sources.hidden,
+        "hidden_names": sources.hidden_names,
         "near_duplicates": [list(group) for group in sources.near_duplicates],
     }
+
+
+def _accounted(sources: Sources) -> str:
+    counts = [
+        (sources.taken, "taken"),
+        (sources.unchanged, "unchanged"),
+        (sources.companions, "companions (texts, tables, images)"),
+        (sources.hidden, "hidden"),
+        (sources.left_out, "left out on request"),
+        (sources.not_taken, "not taken"),
+    ]
+    return f"{plural(sources.files, 'file')}: {', '.join(f'{count:,} {what}' for count, what in counts if count)}"
+
+
+def some(names: list[str], count: int = 10) -> str:
+    """The first names, and how many there are more."""
+    more = len(names) - count
+    return ", ".join(names[:count]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _tell(args: Namespace, target: Reference, report: IngestReport, sources: SourceList) -> None:
@@ -233,8 +261,10 @@ def _tell(args: Namespace, target: Reference, report: IngestReport, sources: Sou
     )
     if report.columns:
         print(f"changed, by column: {', '.join(f'{name} {count:,}' for name, count in report.columns.items())}")
-    if sources.ignored:
-        say(args, f"{plural(sources.ignored, 'file')} without an audio suffix left alone")
+    if report.sources.files > report.sources.taken + report.sources.unchanged:
+        say(args, _accounted(report.sources))
+    if sources.hidden_names:
+        say(args, f"hidden, so left out: {some(sources.hidden_names)}")
     for group in sources.near_duplicates:
         say(args, f"taken for different people, are they? {', '.join(repr(name) for name in group)}")
     show(args, "not taken", [f"{one.path}: {one.reason}" for one in report.problems if not one.taken])

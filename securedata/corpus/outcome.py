@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 class Outcome:
     """What became of the rows: counts of rows, logical paths of those that need the caller.
 
-    `columns` counts, for rows that were updated or replaced, in how many of them a column changed.
+    `columns` counts, for rows that were updated or replaced, in how many of them a column changed. `same` are the paths
+    of those that are unchanged.
     """
 
     added: int = 0
@@ -19,6 +20,7 @@ class Outcome:
     unchanged: int = 0
     removed: int = 0
     columns: Counter[str] = field(default_factory=Counter)
+    same: list[str] = field(default_factory=list, repr=False)
     erased: list[str] = field(default_factory=list, repr=False)
     conflicts: list[str] = field(default_factory=list, repr=False)
     stale: list[str] = field(default_factory=list, repr=False)

@@ -280,6 +280,8 @@ def _match(
     differs, counts = changed_columns(old, inherit(old, new, changes.clear))
     outcome.columns += counts
     update = [pair for pair, differs_here in zip(same, differs, strict=False) if differs_here]  # the first are `same`
+    left = set(same).difference(update)
+    outcome.same += [_cell(add, "path", i) for _, i in left]
     outcome.updated += len(update)
     outcome.unchanged += len(same) - len(update)
     return update

@@ -37,6 +37,17 @@ class KeptError:
 
         return cls(read_into, len(data))
 
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Bytes from `offset`, fewer where the file ends; what reading raises is raised."""
+        buffer = bytearray(max(0, min(length, self._size - offset)))
+        done = 0
+        while done < len(buffer):
+            count = self._read_into(offset + done, memoryview(buffer)[done:])
+            if not count:
+                break
+            done += count
+        return bytes(buffer[:done])
+
     def tell(self) -> int:
         return self._at
 

@@ -49,6 +49,7 @@ class Draft:
         self.described = described
         self.problems = list(tree.problems)
         self.unlisted = 0
+        self.left_out = 0
         self.files: list[int] = []  # index into the tree
         self.paths: list[str] = []
         self.subjects: list[tuple[str, ...]] = []
@@ -79,6 +80,7 @@ class Draft:
             elif not only_listed:
                 self._add_unlisted(i, rows.names_people)
         self.unlisted = len(self.tree) - len(groups)
+        self.left_out = self.unlisted if only_listed else 0
         passed_over = {path for i, path in enumerate(self.tree.paths) if i not in groups} if only_listed else set()
         self.problems += [problem for problem in self.described.problems if problem.path not in passed_over]
         self._check_unique()

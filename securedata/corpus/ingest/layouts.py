@@ -13,8 +13,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from securedata.corpus.ingest.kinds import without_suffix
 from securedata.corpus.ingest.origin import SourceProblem
-from securedata.corpus.ingest.walk import Problem, Tree, without_suffix
+from securedata.corpus.ingest.walk import Problem, Tree
 from securedata.errors import InvalidArgument
 
 LIBRISPEECH = "librispeech"

@@ -73,6 +73,10 @@ class Origin(ABC):
         """
 
     @abstractmethod
+    def peek(self, file: str, stamp: Stamp, offset: int, length: int) -> bytes:
+        """Bytes from `offset`, fewer where the file ends. Raises as `whole`."""
+
+    @abstractmethod
     def content(self, name: str) -> bytes:
         """All of a text file under the root, such as a list of transcripts. Raises as `whole`."""
 
@@ -102,6 +106,13 @@ class LocalOrigin(Origin):
 
     def probe(self, file: str, stamp: Stamp) -> AudioInfo:
         return probe(file)
+
+    def peek(self, file: str, stamp: Stamp, offset: int, length: int) -> bytes:
+        try:
+            with open(file, "rb", buffering=0, opener=_open) as source:
+                return os.pread(source.fileno(), length, offset)
+        except OSError as error:
+            raise SourceProblem(f"the file cannot be read: {error.strerror}") from error
 
     def content(self, name: str) -> bytes:
         try:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from securedata.corpus.ingest.walk import AUDIO_SUFFIXES
+from securedata.corpus.ingest.kinds import AUDIO_SUFFIXES
 from securedata.errors import InvalidArgument
 
 # A name, `*`, an escaped brace, or a brace that is none of these (an error); the rest is literal text.

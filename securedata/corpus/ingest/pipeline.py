@@ -37,6 +37,8 @@ NETWORK_THREADS = 16
 
 _TICK = 0.2
 
+_UNCHANGED, _TAKEN = 1, 2  # what became of a row; 0: not taken
+
 Progress = Callable[[int, int], None]
 """Called from one thread with the files and bytes that were done since the last call."""
 
@@ -94,6 +96,7 @@ class _Ingest:
         self.clear = dict.fromkeys(described, frozenset(clear))
         self.progress = progress
         self.report = IngestReport(problems=list(sources.problems))
+        self.fates = np.zeros(self.table.num_rows, dtype=np.int8)
         self.started = time.monotonic()
         self.told_bytes = 0
         # one batch: a list of sources is made in one piece
@@ -101,6 +104,7 @@ class _Ingest:
         self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace)
         # what the next commit takes
         self.rows: list[dict[str, object]] = []
+        self.indices: list[int] = []  # of those rows in the table
         self.updates: dict[int, bytes] = {}  # to correct the words of: digests of the recordings that they are of
         self.pending_bytes = 0
         self.last_commit = time.monotonic()
@@ -122,6 +126,7 @@ class _Ingest:
                 for future in running:
                     future.cancel()
                 raise
+        self._account()
         self.report.seconds = time.monotonic() - self.started
         self.report.generation = self.writer.head.generation
         return self.report
@@ -192,6 +197,7 @@ class _Ingest:
         index = np.asarray(rows)
         skip = index[known.todo == Todo.SKIP]
         self.report.unchanged += len(skip)
+        self.fates[skip] = _UNCHANGED
         update, conflict = index[known.todo == Todo.UPDATE], index[known.todo == Todo.CONFLICT]
         paths = self.table.column("path")
         self.report.conflicts += [paths[i].as_py() for i in conflict.tolist()]
@@ -224,6 +230,7 @@ class _Ingest:
         self.pending_bytes += put.size
         for i in done.item.rows:
             source = {name: read(i) for name, read in self.cells.items()}
+            self.indices.append(i)
             self.rows.append(
                 {
                     **{name: source[name] for name in (*FROM_SOURCE, "path", "subjects", "start", "frames_in_segment")},
@@ -257,7 +264,7 @@ class _Ingest:
     def _commit(self, todo: deque[Item]) -> deque[Item]:
         """Commit what is sealed; returns what is left to do."""
         before = self.writer.head.generation
-        rows, updates = self.rows, self.updates
+        rows, indices, updates = self.rows, self.indices, self.updates
         table, changed = self._update_table(updates)
         outcome = self.writer.commit(
             rows_table(rows),
@@ -267,9 +274,10 @@ class _Ingest:
             reseal=self.reseal,
             clear=self.clear,
         )
-        self.rows, self.updates, self.pending_bytes = [], {}, 0
+        self.rows, self.indices, self.updates, self.pending_bytes = [], [], {}, 0
         self.last_commit = time.monotonic()
         self._count(outcome)
+        self._note_fates(outcome, [*indices, *updates], changed)
         redo = self._stale(outcome, changed)
         after = self.writer.head.generation
         if after > before + 1 and todo:
@@ -286,6 +294,25 @@ class _Ingest:
         report.unchanged += outcome.unchanged
         report.conflicts += outcome.conflicts
         report.erased += outcome.erased
+
+    def _note_fates(self, outcome: Outcome, rows: list[int], changed: list[int]) -> None:
+        not_there = {*outcome.conflicts, *outcome.erased, *outcome.stale}
+        same = set(outcome.same)
+        for i in set(rows).difference(changed):
+            path = self.cells["path"](i)
+            self.fates[i] = 0 if path in not_there else _UNCHANGED if path in same else _TAKEN
+
+    def _account(self) -> None:
+        """What became of every file: rows of one file stand together."""
+        listed, sources = self.sources, self.report.sources
+        best: dict[str, int] = {}
+        for file, fate in zip(self.files, self.fates.tolist(), strict=True):
+            best[file] = max(fate, best.get(file, 0))
+        fates = list(best.values())
+        sources.files, sources.companions, sources.hidden = listed.files, listed.companions, listed.hidden
+        sources.taken, sources.unchanged = fates.count(_TAKEN), fates.count(_UNCHANGED)
+        sources.left_out = listed.left_out
+        sources.not_taken = listed.not_taken + fates.count(0)
 
     def _stale(self, outcome: Outcome, changed: list[int]) -> list[Item]:
         """Files to seal: a prune may have deleted what lay uncommitted for a day, or a row is another one by now."""

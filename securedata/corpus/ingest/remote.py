@@ -10,22 +10,12 @@ import datetime
 import math
 import os
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from securedata.corpus.ingest.origin import CHANGED, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
-from securedata.corpus.ingest.walk import (
-    AUDIO_SUFFIXES,
-    Problem,
-    Tree,
-    is_sidecar,
-    printable,
-    scan,
-    suffix_of,
-    take,
-    wrong_name,
-)
+from securedata.corpus.ingest.walk import Tree, by_name, look_into, printable, refuse, scan, take, wrong_name
 from securedata.errors import AccessDenied, InvalidArgument, LimitExceeded, NotFound, StorageUnreachable
 from securedata.foreign.describe import describe, without_secrets
 from securedata.foreign.quiet import quiet
@@ -67,11 +57,12 @@ class RemoteOrigin(Origin):
     def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
         """`length` bytes from `offset`, which the recording has; raises as `whole`."""
 
-    def scan(self) -> Tree:
-        """The audio files under the root, as `walk.scan` lists those of a folder."""
-        tree = Tree(self)
+    def scan(self, leave_out: Sequence[str] = ()) -> Tree:
+        """The recordings under the root, as `walk.scan` lists those of a folder."""
+        tree = Tree(self, patterns=tuple(leave_out))
         for found in self.listing():
             _take(tree, found)
+        look_into(tree)
         tree.sort()
         return tree
 
@@ -86,6 +77,10 @@ class RemoteOrigin(Origin):
         if stamp.size <= PIECE:
             return probe(self.whole(file, stamp))
         return probe_ranges(lambda at, length: self.read_at(file, at, length, stamp), stamp.size)
+
+    def peek(self, file: str, stamp: Stamp, offset: int, length: int) -> bytes:
+        length = min(length, stamp.size - offset)
+        return bytes(self.read_at(file, offset, length, stamp)) if length > 0 else b""
 
     def _name(self, file: str) -> str:
         return file[len(self.root) + 1 :]
@@ -207,10 +202,13 @@ class FsspecOrigin(RemoteOrigin):
         return f"{self._base.rstrip('/')}/{name}" if self._base else name
 
 
-def tree_of(src: str | os.PathLike[str], options: Mapping[str, str] | None = None) -> Tree:
-    """List the audio files under a folder or a URL.
+def tree_of(
+    src: str | os.PathLike[str], options: Mapping[str, str] | None = None, leave_out: Sequence[str] = ()
+) -> Tree:
+    """List the recordings under a folder or a URL.
 
     Args:
+        leave_out: as `walk.scan` takes it.
         options: `OPTIONS` of a source on S3.
 
     Raises:
@@ -218,7 +216,7 @@ def tree_of(src: str | os.PathLike[str], options: Mapping[str, str] | None = Non
         NotFound, AccessDenied, StorageUnreachable: of a URL.
     """
     origin = origin_of(src, options or {})
-    return scan(origin.root) if isinstance(origin, LocalOrigin) else origin.scan()
+    return scan(origin.root, leave_out) if isinstance(origin, LocalOrigin) else origin.scan(leave_out)
 
 
 def origin_of(src: str | os.PathLike[str], options: Mapping[str, str]) -> LocalOrigin | RemoteOrigin:
@@ -250,19 +248,18 @@ def _take(tree: Tree, found: _Found) -> None:
     parts = name.split("/")
     if not name or name.endswith("/"):  # the mark that some tools leave for a folder
         return
-    if any(part.startswith(".") for part in parts):
+    hidden = next((i for i, part in enumerate(parts[:-1]) if part.startswith(".")), None)
+    if hidden is not None:
+        tree.files += 1
         tree.hidden += 1
-    elif wrong := "one of its folders has no name" if "" in parts else wrong_name(name):
-        if suffix_of(parts[-1]) in AUDIO_SUFFIXES:
-            tree.problems.append(Problem(printable(name), f"{wrong}; rename it"))
+        above = printable("/".join(parts[: hidden + 1]))
+        if above not in tree.hidden_names[-1:]:  # listings are in the order of names
+            tree.hidden_names.append(above)
+    elif by_name(tree, name, parts[-1]):
+        if wrong := "one of its folders has no name" if "" in parts else wrong_name(name):
+            refuse(tree, printable(name), f"{wrong}; rename it")
         else:
-            tree.ignored += 1
-    elif suffix_of(parts[-1]) in AUDIO_SUFFIXES:
-        take(tree, name, found.stamp)
-    elif is_sidecar(parts[-1]):
-        tree.sidecars.append(name)
-    else:
-        tree.ignored += 1
+            take(tree, name, found.stamp)
 
 
 def _refuse_caches(url: str) -> None:

@@ -7,7 +7,7 @@ frames it covers: `talk.wav` from frame 16000 up to 48000 is `talk@16000-48000.w
 
 from __future__ import annotations
 
-from securedata.corpus.ingest.walk import without_suffix
+from securedata.corpus.ingest.kinds import without_suffix
 from securedata.media.audio.probe import AudioInfo
 
 TOLERANCE = 0.5

@@ -7,7 +7,7 @@ frames.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from securedata.corpus.ingest.manifest import Manifest
 from securedata.corpus.ingest.origin import Origin
 from securedata.corpus.ingest.remote import tree_of
 from securedata.corpus.ingest.subjects import describe_files, near_duplicates
-from securedata.corpus.ingest.walk import AUDIO_SUFFIXES, Problem
+from securedata.corpus.ingest.walk import Problem
 from securedata.errors import InvalidArgument
 
 
@@ -35,8 +35,11 @@ class SourceList:
             `utterance_given` where the utterance is not the default, the file's stem; the others are the manifest
             columns of their names.
         problems: what is not taken, and what is taken but deserves a look (`taken`).
-        ignored: files without an audio suffix.
-        hidden: files and folders that begin with a dot.
+        files: all files under SRC: those of the table, and the four counts that follow.
+        companions, hidden: as `Tree` counts them.
+        hidden_names: files and folders that begin with a dot.
+        left_out: files that the caller asked to leave out, by pattern or because the manifest does not name them.
+        not_taken: files of which no row is in the table, though nobody asked for that.
         unlisted: recordings that no row of the manifest names.
         near_duplicates: groups of subjects that differ only in case, blanks or punctuation.
         settings: the rule that names the subject, for the head of the corpus.
@@ -46,8 +49,12 @@ class SourceList:
     # No names, no words in a repr: notebooks save them.
     table: pa.Table = field(repr=False)
     problems: list[Problem] = field(repr=False)
-    ignored: int
+    files: int
+    companions: int
     hidden: int
+    hidden_names: list[str] = field(repr=False)
+    left_out: int
+    not_taken: int
     unlisted: int
     near_duplicates: list[tuple[str, ...]] = field(repr=False)
     settings: dict[str, Any]
@@ -76,6 +83,7 @@ def list_sources(
     subject_per_file: bool = False,
     layout: str = "auto",
     only_listed: bool = False,
+    leave_out: Sequence[str] = (),
     options: Mapping[str, str] | None = None,
 ) -> SourceList:
     """List the recordings under `src`, with what is known of them.
@@ -95,6 +103,7 @@ def list_sources(
         subject_per_file: each recording is another person, named by its path without extension.
         layout: 'auto', 'none', 'librispeech' or 'speechcommands'.
         only_listed: take only what the manifest names, as for one split of a corpus.
+        leave_out: patterns of paths under `src` that are not taken; '*' stands for any text, '/' included.
         options: profile, region and endpoint_url of a source on S3; None: as boto3 finds them.
 
     Raises:
@@ -105,11 +114,11 @@ def list_sources(
     if manifest is None and (columns or only_listed):
         option = "--columns" if columns else "--only-listed"
         raise InvalidArgument(f"{option} is about a manifest: name one by --manifest")
-    tree = tree_of(src, options)
+    tree = tree_of(src, options, leave_out)
     if not len(tree):
         raise InvalidArgument(
-            f"{tree.root} holds no recordings ({', '.join(AUDIO_SUFFIXES)}): {tree.ignored} other files, "
-            f"{tree.hidden} hidden, {len(tree.problems)} that cannot be taken"
+            f"{tree.root} holds no recordings: {tree.companions} other files, {tree.hidden} hidden, "
+            f"{tree.left_out} left out, {len(tree.problems)} that cannot be taken"
             + "".join(f"; {problem.path}: {problem.reason}" for problem in tree.problems[:3])
         )
     listed = Manifest(manifest, tree, columns, options or {}) if manifest is not None else None
@@ -131,8 +140,12 @@ def list_sources(
         origin=tree.origin,
         table=draft.table(),
         problems=sorted(draft.problems),
-        ignored=tree.ignored + (0 if "layout" in settings["subject"] else len(tree.sidecars)),
+        files=tree.files,
+        companions=tree.companions,
         hidden=tree.hidden,
+        hidden_names=tree.hidden_names,
+        left_out=tree.left_out + draft.left_out,
+        not_taken=tree.not_taken + len(tree) - len(set(draft.files)) - draft.left_out,
         unlisted=draft.unlisted,
         near_duplicates=near_duplicates(names),
         settings=settings,

@@ -8,9 +8,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from securedata.corpus.ingest.kinds import without_suffix
 from securedata.corpus.ingest.layouts import Described, describe, recognise
 from securedata.corpus.ingest.pattern import PathPattern
-from securedata.corpus.ingest.walk import CONTROL, Problem, Tree, is_utf8, without_suffix
+from securedata.corpus.ingest.walk import CONTROL, Problem, Tree, is_utf8
 from securedata.errors import InvalidArgument, SubjectUnknown
 
 _SPOKEN_OF = ("speaker", "utterance", "split", "language")  # names in a pattern that have a column; others go to extra

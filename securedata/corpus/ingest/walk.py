@@ -1,7 +1,8 @@
-"""What lies under SRC: every audio file with its size and time, from directory entries alone.
+"""What lies under SRC: every recording with its size and time, and every other file counted.
 
-Nothing is opened, so a hundred thousand files take about a second. What is found is kept as columns: one object per
-file would cost more memory than the names do.
+What has the suffix of a recording or of its companions is not opened, so a hundred thousand files take about a second;
+of the rest the first bytes are read. What is found is kept as columns: one object per file would cost more memory than
+the names do.
 
 Symbolic links to files are followed. A link to a folder is followed too, after all real folders, and a folder that was
 seen before is not entered again: loops end there, and the real place of a recording names it, whatever links to it.
@@ -9,22 +10,21 @@ seen before is not entered again: loops end there, and the real place of a recor
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import re
 import stat
 import unicodedata
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from securedata.corpus.ingest.origin import LocalOrigin, Origin, Stamp
+from securedata.corpus.ingest.kinds import is_audio, is_companion, is_sidecar
+from securedata.corpus.ingest.origin import LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.errors import InvalidArgument
-
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus")
-
-# Files that no one seals but a known layout reads; layouts.py says how.
-SIDECAR_SUFFIX = ".trans.txt"
-SIDECAR_NAMES = frozenset(("validation_list.txt", "testing_list.txt"))
+from securedata.media.audio.probe import not_media
+from securedata.media.audio.sniff import By, sniff
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # neither in a logical path (corpus.schema.check_path) nor in a name
 
@@ -48,7 +48,9 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True, repr=False)  # no repr of paths: they are names of people more often than not
 class Tree:
-    """The audio files under one folder or URL, in the order of their logical paths.
+    """The recordings under one folder or URL, in the order of their logical paths, and how many files are what else.
+
+    `files` is the number of recordings, `companions`, `hidden`, `left_out` and `not_taken`.
 
     Attributes:
         origin: where they are read.
@@ -57,9 +59,13 @@ class Tree:
         sizes, mtimes: bytes and nanoseconds, int64.
         versions: what the place calls their content; '' for files of a disk.
         sidecars: names of files that a known layout may read.
-        ignored: other files, by their suffix.
-        hidden: files and folders whose name starts with a dot.
-        problems: what could not be listed.
+        files: all that are no folders. A link to a file is one; what is behind a link to a folder counts there.
+        companions: what goes along with recordings by its name, or is no audio by its first bytes; sidecars, too.
+        hidden: files whose name, or a folder's above them, starts with a dot.
+        hidden_names: those files and folders; what is in a folder is not named.
+        left_out: files that match a pattern of the caller.
+        not_taken: files that cannot be taken; `problems` says why, for all files of a badly named folder at once.
+        problems: that, folders that could not be listed, and links to folders that are there already.
     """
 
     origin: Origin
@@ -69,9 +75,15 @@ class Tree:
     mtimes: array[int] = field(default_factory=lambda: array("q"))
     versions: list[str] = field(default_factory=list)
     sidecars: list[str] = field(default_factory=list)
-    ignored: int = 0
+    files: int = 0
+    companions: int = 0
     hidden: int = 0
+    hidden_names: list[str] = field(default_factory=list)
+    left_out: int = 0
+    not_taken: int = 0
     problems: list[Problem] = field(default_factory=list)
+    patterns: Sequence[str] = ()
+    unknown: list[tuple[str, Stamp]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -108,8 +120,11 @@ class Tree:
                 )
 
 
-def scan(src: str | os.PathLike[str]) -> Tree:
-    """List the audio files under `src`.
+def scan(src: str | os.PathLike[str], leave_out: Sequence[str] = ()) -> Tree:
+    """List the recordings under `src`.
+
+    Args:
+        leave_out: patterns of paths under `src`; '*' stands for any text, '/' included.
 
     Raises:
         InvalidArgument: `src` is no folder, or two of its files have one logical path.
@@ -120,7 +135,7 @@ def scan(src: str | os.PathLike[str]) -> Tree:
     if not os.path.isdir(root):
         what = "is a file, not a folder" if os.path.exists(root) else "does not exist"
         raise InvalidArgument(f"{root} {what}: name the folder that holds the recordings")
-    tree = Tree(LocalOrigin(root))
+    tree = Tree(LocalOrigin(root), patterns=tuple(leave_out))
     seen: dict[tuple[int, int], str] = {}
     folders, links = [""], list[str]()
     while folders or links:
@@ -140,54 +155,85 @@ def scan(src: str | os.PathLike[str]) -> Tree:
                     _take(tree, entry, f"{folder}/{entry.name}" if folder else entry.name, folders, links)
         except OSError as error:
             tree.problems.append(Problem(folder or root, f"folder cannot be listed: {error.strerror}"))
+    look_into(tree)
     tree.sort()
     return tree
 
 
 def _take(tree: Tree, entry: os.DirEntry[str], name: str, folders: list[str], links: list[str]) -> None:
+    # unlike entry.is_dir(), os.path.isdir() is False where links go in a circle
+    link = entry.is_symlink() and os.path.isdir(entry.path)
+    if not link and not entry.is_dir(follow_symlinks=False):
+        if by_name(tree, name, entry.name):
+            _look_at(tree, entry, name)
+        return
+    below = 0 if link else _count_files(entry.path)
     if entry.name.startswith("."):
-        tree.hidden += 1
-        return
-    if wrong := wrong_name(entry.name):
-        if os.path.isdir(entry.path) or suffix_of(entry.name) in AUDIO_SUFFIXES:
-            tree.problems.append(Problem(printable(name), f"{wrong}; rename it"))
-        else:
-            tree.ignored += 1
-        return
-    if entry.is_dir(follow_symlinks=False):
-        folders.append(name)
-    elif entry.is_symlink() and os.path.isdir(entry.path):  # unlike entry.is_dir(), False where links go in a circle
-        links.append(name)
-    elif suffix_of(entry.name) in AUDIO_SUFFIXES:
-        _take_audio(tree, entry, name)
-    elif is_sidecar(entry.name):
-        tree.sidecars.append(name)
+        tree.hidden_names.append(printable(name))
+        tree.files += below
+        tree.hidden += below
+    elif wrong := wrong_name(entry.name):
+        tree.problems.append(Problem(printable(name), f"{wrong}; rename it"))
+        tree.files += below
+        tree.not_taken += below
     else:
-        tree.ignored += 1
+        (links if link else folders).append(name)
 
 
-def wrong_name(name: str) -> str:
-    """Why the name cannot be part of a logical path; '' if it can."""
-    if "\\" in name or CONTROL.search(name):
-        return "its name holds a backslash or a control character"
-    return "" if is_utf8(name) else "its name is not valid UTF-8"
+def _count_files(folder: str) -> int:
+    return sum(len(files) for _, _, files in os.walk(folder))
 
 
-def _take_audio(tree: Tree, entry: os.DirEntry[str], name: str) -> None:
+def by_name(tree: Tree, name: str, last: str) -> bool:
+    """Count a file of a listing; whether it is a recording, or may be one, for all that its name says.
+
+    Args:
+        last: the last part of its name.
+    """
+    tree.files += 1
+    if last.startswith("."):
+        tree.hidden += 1
+        tree.hidden_names.append(printable(name))
+    elif any(fnmatch.fnmatchcase(name, pattern) for pattern in tree.patterns):
+        tree.left_out += 1
+    elif is_companion(last):
+        tree.companions += 1
+        if is_sidecar(last) and not wrong_name(name):
+            tree.sidecars.append(name)
+    elif wrong := wrong_name(last):
+        refuse(tree, printable(name), f"{wrong}; rename it")
+    else:
+        return True
+    return False
+
+
+def refuse(tree: Tree, name: str, reason: str) -> None:
+    """A file that was counted and cannot be taken."""
+    tree.not_taken += 1
+    tree.problems.append(Problem(name, reason))
+
+
+def _look_at(tree: Tree, entry: os.DirEntry[str], name: str) -> None:
     try:
         status = entry.stat()
     except OSError as error:
-        reason = "link leads nowhere" if entry.is_symlink() else f"cannot be looked at: {error.strerror}"
-        tree.problems.append(Problem(name, reason))
+        refuse(tree, name, "link leads nowhere" if entry.is_symlink() else f"cannot be looked at: {error.strerror}")
         return
     if not stat.S_ISREG(status.st_mode):
-        tree.problems.append(Problem(name, "not a regular file"))
+        refuse(tree, name, "not a regular file")
         return
     take(tree, name, Stamp(status.st_size, status.st_mtime_ns))
 
 
 def take(tree: Tree, name: str, stamp: Stamp) -> None:
-    """Add an audio file to the tree."""
+    """Add a recording to the tree, or a file of which `look_into` is to say whether it is one."""
+    if not is_audio(name[name.rfind("/") + 1 :]):
+        tree.unknown.append((name, stamp))
+        return
+    _add(tree, name, stamp)
+
+
+def _add(tree: Tree, name: str, stamp: Stamp) -> None:
     tree.paths.append(name if name.isascii() else unicodedata.normalize("NFC", name))
     tree.names.append(name)
     tree.sizes.append(stamp.size)
@@ -195,21 +241,33 @@ def take(tree: Tree, name: str, stamp: Stamp) -> None:
     tree.versions.append(stamp.version)
 
 
-def is_sidecar(name: str) -> bool:
-    """May a known layout read a file of this name?"""
-    return name in SIDECAR_NAMES or name.endswith(SIDECAR_SUFFIX)
+def look_into(tree: Tree) -> None:
+    """Sort out, by their first bytes, the files whose names say nothing.
+
+    Raises:
+        StorageError: their place cannot be read.
+    """
+    for name, stamp in tree.unknown:
+        file = tree.origin.file(name)
+        try:
+            kind = sniff(lambda offset, length: tree.origin.peek(file, stamp, offset, length))  # noqa: B023 - at once
+        except SourceProblem as problem:
+            refuse(tree, name, str(problem))
+            continue
+        if kind is not None and kind.by is By.OTHER:
+            tree.companions += 1
+        elif kind is None or kind.by is By.NOTHING:
+            refuse(tree, name, not_media(kind) if stamp.size else "the file is empty")
+        else:
+            _add(tree, name, stamp)
+    tree.unknown = []
 
 
-def suffix_of(name: str) -> str:
-    """The suffix of a file's name, in lower case, with its dot."""
-    dot = name.rfind(".")
-    return name[dot:].lower() if dot > 0 else ""
-
-
-def without_suffix(path: str) -> str:
-    """The path less the suffix of its last part: what speaker patterns match."""
-    dot = path.rfind(".")
-    return path[:dot] if dot > path.rfind("/") + 1 else path
+def wrong_name(name: str) -> str:
+    """Why the name cannot be part of a logical path; '' if it can."""
+    if "\\" in name or CONTROL.search(name):
+        return "its name holds a backslash or a control character"
+    return "" if is_utf8(name) else "its name is not valid UTF-8"
 
 
 def is_utf8(text: str) -> bool:

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from securedata.media.audio import ffmpeg
 from securedata.media.audio.encodings import Floats
 from securedata.media.audio.plan import Recording, block_bytes
+from securedata.media.audio.sniff import By, Kind, sniff
 from securedata.media.kept import KeptError, ReadInto
 from securedata.media.quiet import c_quiet
 from securedata.media.reason import Undecodable
@@ -51,10 +53,28 @@ def decode_file(recording: Recording, read_into: ReadInto, start: int, frames: i
 
 
 def _compressed(recording: Recording, file: KeptError, start: int, frames: int) -> Floats:
+    kind = sniff(file.read_at)  # not the row's format: what decodes a file is what its bytes say, as at ingest
+    if kind is not None and kind.by is By.FFMPEG:
+        return _by_ffmpeg(kind, recording, file, start, frames)
     if recording.subtype != "MPEG_LAYER_III":
         return _decode(recording, file, start, frames)
     with c_quiet:  # mpg123 complains of the first frames after a seek, which are dropped
         return _decode(recording, file, start, frames)
+
+
+def _by_ffmpeg(kind: Kind, recording: Recording, file: KeptError, start: int, frames: int) -> Floats:
+    rate, channels = recording.sample_rate, recording.channels
+    try:
+        return ffmpeg.decode(kind, file.read_at, recording.size, start, frames, rate, channels)
+    except Undecodable as error:
+        raise Undecodable(
+            f"{error}, where its row says {_wanted(recording)}; the file was damaged before it was sealed, or this "
+            "FFmpeg cannot read it"
+        ) from None
+
+
+def _wanted(recording: Recording) -> str:
+    return f"{recording.channels} channels, {recording.sample_rate} Hz and {recording.frames} frames"
 
 
 def _pcm(recording: Recording, data: memoryview, frames: int) -> Floats:
@@ -161,8 +181,7 @@ def _decode(
         reason = f"{frames} frames do not fit into memory"
     if file.error is not None:
         raise file.error
-    wanted = f"{recording.channels} channels, {recording.sample_rate} Hz and {recording.frames} frames"
     raise Undecodable(
-        f"{reason}, where its row says {wanted}; the file was damaged before it was sealed, or this libsndfile "
-        f"({soundfile.__libsndfile_version__}) cannot read it"
+        f"{reason}, where its row says {_wanted(recording)}; the file was damaged before it was sealed, or this "
+        f"libsndfile ({soundfile.__libsndfile_version__}) cannot read it"
     )

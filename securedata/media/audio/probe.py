@@ -30,8 +30,9 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from securedata.media.audio import mp3, ogg
+from securedata.media.audio import ffmpeg, mp3, ogg
 from securedata.media.audio.encodings import SAMPLE_BYTES
+from securedata.media.audio.sniff import By, Kind, sniff
 from securedata.media.audio.wav import WavData, wav_data
 from securedata.media.blocks import Blocks, Bytes
 from securedata.media.kept import KeptError
@@ -48,7 +49,8 @@ class AudioInfo(NamedTuple):
     """What the header says.
 
     Attributes:
-        format, subtype: libsndfile's names, such as 'WAV' and 'PCM_16', 'OGG' and 'OPUS'.
+        format, subtype: libsndfile's names, such as 'WAV' and 'PCM_16', 'OGG' and 'OPUS'; of what FFmpeg decodes, the
+            name of its container in `sniff` and FFmpeg's of the codec, such as 'MP4' and 'AAC'.
         sample_rate: Hz.
         channels, frames: at least 1 each.
         data_offset: position of the first PCM byte, so that a crop of a WAV is one range: frame i stands at
@@ -117,6 +119,12 @@ def probe_ranges(read_at: Callable[[int, int], Bytes], size: int) -> AudioInfo:
 def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> AudioInfo:
     if size == 0:
         raise Undecodable("the file is empty")
+    kind = sniff(read_at)
+    if kind is None or kind.by in (By.NOTHING, By.OTHER):
+        raise Undecodable(not_media(kind))
+    if kind.by is By.FFMPEG:
+        codec, rate, channels, frames = ffmpeg.describe(kind, read_at, size)
+        return AudioInfo(kind.name, codec, rate, channels, frames, None)
     wav = wav_data(read_at, size)
     mpeg = mp3.find(read_at, size) if wav is None else None
     missing = max(0, wav.offset + wav.length - size) if wav else mp3.missing_bytes(mpeg, size) if mpeg else 0
@@ -149,7 +157,8 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
     except soundfile.LibsndfileError as error:
         # error_string alone: str(error) names the file.
         reason = error.error_string.strip().rstrip(".")
-        raise Undecodable(f"no audio that libsndfile can decode ({reason})") from None
+        text = f"no audio that libsndfile can decode ({reason}); if another program plays it: {ffmpeg.WAY}"
+        raise Undecodable(text) from None
     return info._replace(data_offset=_data_offset(info, wav))
 
 
@@ -191,6 +200,20 @@ def _decoded(audio: soundfile.SoundFile) -> int:
     if total == 0:
         raise Undecodable("none of its frames can be decoded")
     return total
+
+
+def not_media(kind: Kind | None) -> str:
+    """Why a file is not taken that libsndfile and FFmpeg are not asked about, and what to do."""
+    if kind is None:
+        return (
+            "no audio that is known by its first bytes; if it is samples without a header, say what they are: "
+            "ffmpeg -f s16le -ar 16000 -ac 1 -i IN OUT.flac"
+        )
+    if kind.by is By.OTHER:
+        return f"no audio by its first bytes: {kind.name}"
+    if kind.name.endswith("archive"):
+        return f"a {kind.name}: unpack it"
+    return f"{kind.name} is not decoded here; convert it: {ffmpeg.WAY}"
 
 
 def _last_frame_reads(audio: soundfile.SoundFile) -> bool:

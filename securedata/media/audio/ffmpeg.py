@@ -1,0 +1,157 @@
+"""What libsndfile does not read, by FFmpeg out of PyAV's wheel: MP4, Matroska, AAC and others of `sniff`.
+
+FFmpeg is told the container, so that it takes nothing for a playlist, and gets bytes only, never a name. A recording is
+always decoded from its start, and its frames are counted by decoding: a seek lands beside the frame that was meant, and
+headers give a length that includes what encoders put before the first sample.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from securedata.media.audio.encodings import Floats
+from securedata.media.audio.sniff import Kind, ReadAt
+from securedata.media.reason import Undecodable
+
+if TYPE_CHECKING:
+    from av.audio.frame import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+WAY = "ffmpeg -i IN -map 0:a:0 -c:a flac OUT.flac"
+"""The command that makes a file which libsndfile reads."""
+
+_SLACK = 0.25  # seconds that a header counts besides what decodes: encoders' priming and padding
+_NO_LENGTH = ("AAC", "AMR", "AC3")  # streams without a header: FFmpeg guesses their length
+_SCALES = {"u1": (128.0, 2.0**-7), "i2": (0.0, 2.0**-15), "i4": (0.0, 2.0**-31), "f4": (0.0, 1.0), "f8": (0.0, 1.0)}
+
+
+def describe(kind: Kind, read_at: ReadAt, size: int) -> tuple[str, int, int, int]:
+    """Codec, sample rate in Hz, channels and frames of the audio track.
+
+    Raises:
+        Undecodable, and what `read_at` raises.
+    """
+    with _opened(kind, read_at, size) as (container, stream):
+        rate, channels, frames = 0, 0, 0
+        for frame in container.decode(stream):
+            found = (frame.sample_rate, frame.layout.nb_channels)
+            if frames and found != (rate, channels):
+                raise Undecodable(f"its sample rate or channels change on the way; convert it: {WAY}")
+            rate, channels = found
+            frames += frame.samples
+        if not frames:
+            raise Undecodable("the recording has no frames")
+        said = _said_seconds(kind, container, stream)
+        if said is not None and frames / rate < said - _SLACK:
+            raise Undecodable(f"cut off: {frames / rate:.2f} s of {said:.2f} s can be decoded; copy it again")
+        return stream.codec_context.name.upper(), rate, channels, frames
+
+
+def decode(kind: Kind, read_at: ReadAt, size: int, start: int, frames: int, rate: int, channels: int) -> Floats:
+    """Frames [start, start + frames), which are to have this rate and these channels.
+
+    Returns:
+        float32 [frames, channels], its own memory.
+
+    Raises:
+        Undecodable, and what `read_at` raises.
+    """
+    out: Floats = np.empty((frames, channels), np.float32)
+    at = 0
+    with _opened(kind, read_at, size) as (container, stream):
+        for frame in container.decode(stream):
+            if (frame.sample_rate, frame.layout.nb_channels) != (rate, channels):
+                raise Undecodable(f"it has {frame.layout.nb_channels} channels and {frame.sample_rate} Hz")
+            first, last = max(start, at), min(start + frames, at + frame.samples)
+            if first < last:
+                out[first - start : last - start] = _samples(frame)[first - at : last - at]
+            at += frame.samples
+            if at >= start + frames:
+                return out
+    raise Undecodable(f"it has {at} frames")
+
+
+@contextmanager
+def _opened(kind: Kind, read_at: ReadAt, size: int) -> Iterator[tuple[InputContainer, AudioStream]]:
+    """The container and its only audio track; errors of FFmpeg in between are `Undecodable`."""
+    try:
+        import av
+    except ImportError:
+        raise Undecodable(
+            f"{kind.name} needs FFmpeg: pip install 'securedata-torch[media]', or convert it: {WAY}"
+        ) from None
+    file = _File(read_at, size)
+    try:
+        with av.open(file, "r", format=kind.demuxer, metadata_errors="replace") as container:
+            streams = container.streams.audio
+            if len(streams) != 1:
+                tracks = f"{len(streams)} audio tracks: take one" if streams else "no audio track"
+                raise Undecodable(tracks + (f": {WAY} (0:a:1 for the second)" if streams else ""))
+            streams[0].codec_context.thread_count = 1  # workers are many already
+            yield container, streams[0]
+    except (av.error.FFmpegError, ValueError, OverflowError) as error:
+        if file.error is not None:
+            raise file.error from None
+        # strerror alone: the whole text names the file
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        text = f"no {kind.name} that FFmpeg can decode ({reason}); if another program plays it: {WAY}"
+        raise Undecodable(text) from None
+    if file.error is not None:
+        raise file.error
+
+
+def _said_seconds(kind: Kind, container: InputContainer, stream: AudioStream) -> float | None:
+    if kind.name in _NO_LENGTH:
+        return None
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    others = len(container.streams) > 1  # the container is as long as its longest track
+    return None if container.duration is None or others else container.duration / 1e6
+
+
+def _samples(frame: AudioFrame) -> Floats:
+    """float32 [frames, channels] in [-1, 1]."""
+    array: np.ndarray[Any, Any] = frame.to_ndarray()
+    zero, scale = _SCALES[array.dtype.str[1:]]
+    wide: np.ndarray[Any, np.dtype[np.float64]] = array.astype(np.float64)
+    floats = (wide - zero) * scale
+    planar = floats.T if frame.format.is_planar else floats.reshape(-1, frame.layout.nb_channels)
+    return np.ascontiguousarray(planar, np.float32)
+
+
+class _File:
+    """What PyAV reads from; keeps what reading raises, which FFmpeg would turn into an error of its own."""
+
+    def __init__(self, read_at: ReadAt, size: int) -> None:
+        self._read_at, self._size, self._at = read_at, size, 0
+        self.error: BaseException | None = None
+
+    def read(self, length: int) -> bytes:
+        if self.error is not None:
+            return b""
+        try:
+            found = bytes(self._read_at(self._at, min(length, max(0, self._size - self._at))))
+        except BaseException as error:  # raised again by `_opened`, once FFmpeg has returned
+            self.error = error
+            raise
+        self._at += len(found)
+        return found
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        self._at = max(0, offset + (0, self._at, self._size)[whence])
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True

@@ -1,0 +1,204 @@
+"""What a file is by its first bytes, whatever its name says.
+
+Libraries that guess take text, images and playlists for media, and playlists name other files: only what is listed
+here is handed to one, and FFmpeg is told which container it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+HEAD = 4096
+"""Bytes that are looked at, besides what is behind an ID3 tag."""
+
+ReadAt = Callable[[int, int], bytes]
+"""(offset, at most this many bytes)."""
+
+
+class By(Enum):
+    """What decodes a kind of file."""
+
+    SNDFILE = "libsndfile"
+    FFMPEG = "FFmpeg"
+    NOTHING = ""
+    OTHER = "no recording"
+
+
+class Kind(NamedTuple):
+    """A kind of file.
+
+    Attributes:
+        name: of its container: what the manifest's `format` says where FFmpeg decodes it; else for people.
+        by: what decodes it.
+        demuxer: FFmpeg's name of the container.
+    """
+
+    name: str
+    by: By
+    demuxer: str = ""
+
+
+MP3 = Kind("MP3", By.SNDFILE)
+AAC = Kind("AAC", By.FFMPEG, "aac")
+
+_LISTED: tuple[tuple[int, bytes, Kind], ...] = (
+    (0, b"fLaC", Kind("FLAC", By.SNDFILE)),
+    (0, b"OggS", Kind("OGG", By.SNDFILE)),
+    (0, b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb", Kind("W64", By.SNDFILE)),
+    (0, b".snd", Kind("AU", By.SNDFILE)),
+    (0, b"dns.", Kind("AU", By.SNDFILE)),
+    (0, b"caff\x00\x01", Kind("CAF", By.SNDFILE)),
+    (0, b"NIST_1A\n", Kind("NIST", By.SNDFILE)),
+    (0, b"Creative Voice File\x1a", Kind("VOC", By.SNDFILE)),
+    (0, b"\x64\xa3", Kind("IRCAM", By.SNDFILE)),
+    (2, b"\xa3\x64", Kind("IRCAM", By.SNDFILE)),
+    (0, b" paf", Kind("PAF", By.SNDFILE)),
+    (0, b"fap ", Kind("PAF", By.SNDFILE)),
+    (0, b"PVF1\n", Kind("PVF", By.SNDFILE)),
+    (0, b"2BIT", Kind("AVR", By.SNDFILE)),
+    (0, b"ALawSoundFile**\x00", Kind("WVE", By.SNDFILE)),
+    (0, b"Extended Instrument: ", Kind("XI", By.SNDFILE)),
+    (0, b"MATLAB 5.0 MAT-file", Kind("MAT5", By.SNDFILE)),
+    (0, b"\xf0\x7e", Kind("SDS", By.SNDFILE)),
+    (0, b"\x01\x04", Kind("MPC2K", By.SNDFILE)),
+    (4, b"ftyp", Kind("MP4", By.FFMPEG, "mov")),
+    (4, b"moov", Kind("MP4", By.FFMPEG, "mov")),
+    (4, b"mdat", Kind("MP4", By.FFMPEG, "mov")),
+    (4, b"wide", Kind("MP4", By.FFMPEG, "mov")),
+    (0, b"\x1a\x45\xdf\xa3", Kind("MATROSKA", By.FFMPEG, "matroska")),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", Kind("ASF", By.FFMPEG, "asf")),
+    (0, b"#!AMR", Kind("AMR", By.FFMPEG, "amr")),
+    (0, b"wvpk", Kind("WAVPACK", By.FFMPEG, "wv")),
+    (0, b"TTA1", Kind("TTA", By.FFMPEG, "tta")),
+    (0, b"\x0b\x77", Kind("AC3", By.FFMPEG, "ac3")),
+    (0, b"MAC ", Kind("Monkey's Audio", By.NOTHING)),
+    (0, b"MPCK", Kind("Musepack", By.NOTHING)),
+    (0, b"MP+", Kind("Musepack", By.NOTHING)),
+    (0, b"ajkg", Kind("Shorten", By.NOTHING)),
+    (0, b"DSD ", Kind("DSF", By.NOTHING)),
+    (0, b"FRM8", Kind("DSDIFF", By.NOTHING)),
+    (0, b".RMF", Kind("RealMedia", By.NOTHING)),
+    (0, b"FLV\x01", Kind("FLV", By.NOTHING)),
+    (0, b"\x00\x00\x01\xba", Kind("MPEG", By.NOTHING)),
+    (0, b"PK\x03\x04", Kind("zip archive", By.NOTHING)),
+    (0, b"\x1f\x8b", Kind("gzip archive", By.NOTHING)),
+    (0, b"BZh", Kind("bzip2 archive", By.NOTHING)),
+    (0, b"\xfd7zXZ\x00", Kind("xz archive", By.NOTHING)),
+    (0, b"7z\xbc\xaf\x27\x1c", Kind("7z archive", By.NOTHING)),
+    (0, b"\x28\xb5\x2f\xfd", Kind("zstd archive", By.NOTHING)),
+    (0, b"Rar!\x1a\x07", Kind("rar archive", By.NOTHING)),
+    (257, b"ustar", Kind("tar archive", By.NOTHING)),
+    (0, b"\x89PNG\r\n", Kind("image", By.OTHER)),
+    (0, b"\xff\xd8\xff", Kind("image", By.OTHER)),
+    (0, b"GIF8", Kind("image", By.OTHER)),
+    (0, b"%PDF-", Kind("document", By.OTHER)),
+    (0, b"\x93NUMPY", Kind("array", By.OTHER)),
+    (0, b"\x89HDF\r\n", Kind("array", By.OTHER)),
+    (0, b"PAR1", Kind("table", By.OTHER)),
+    (0, b"ARROW1", Kind("table", By.OTHER)),
+    (0, b"SQLite format 3\x00", Kind("table", By.OTHER)),
+)
+
+_CHUNKED = {  # by the container's name, then by what stands behind its length
+    b"RIFF": {b"WAVE": Kind("WAV", By.SNDFILE), b"AVI ": Kind("AVI", By.NOTHING), b"WEBP": Kind("image", By.OTHER)},
+    b"RIFX": {b"WAVE": Kind("WAV", By.SNDFILE)},
+    b"RF64": {b"WAVE": Kind("RF64", By.SNDFILE)},
+    b"BW64": {b"WAVE": Kind("RF64", By.SNDFILE)},
+    b"FORM": dict.fromkeys((b"AIFF", b"AIFC"), Kind("AIFF", By.SNDFILE))
+    | dict.fromkeys((b"8SVX", b"16SV"), Kind("SVX", By.SNDFILE)),
+}
+
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_TEXT = Kind("text", By.OTHER)
+_BITRATES = 15  # the index that no MPEG audio frame has
+
+
+def sniff(read_at: ReadAt) -> Kind | None:
+    """What the file is; None where its first bytes are of nothing that is listed."""
+    head = read_at(0, 16)  # enough for nearly all
+    if found := _CHUNKED.get(head[:4], {}).get(head[8:12]):
+        return found
+    head = read_at(0, HEAD)
+    for offset, magic, kind in _LISTED:
+        if head.startswith(magic, offset):
+            return kind
+    if head.startswith(b"ID3") and len(head) >= 10:
+        tag = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+        behind = read_at(tag, HEAD)
+        if behind.startswith(b"fLaC"):
+            return Kind("FLAC", By.SNDFILE)
+        return AAC if _adts(behind, 0) else MP3
+    if _adts(head, 0):
+        return AAC
+    if head.startswith(_UTF16) and _is_text(head):  # a byte order mark looks like the beginning of a frame
+        return _TEXT
+    if any(_mpeg(head, at) for at in _syncs(head)):
+        return MP3
+    return _TEXT if _is_text(head) else None
+
+
+def _syncs(head: bytes) -> list[int]:
+    return [at for at in range(len(head) - 3) if head[at] == 0xFF and head[at + 1] & 0xE0 == 0xE0]
+
+
+def _adts(data: bytes, at: int) -> bool:
+    """An AAC frame, with another behind it if that is in sight."""
+    if len(data) < at + 7 or data[at] != 0xFF or data[at + 1] & 0xF6 != 0xF0:
+        return False
+    length = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
+    after = data[at + length : at + length + 2]
+    return length >= 7 and (len(after) < 2 or (after[0] == 0xFF and after[1] & 0xF6 == 0xF0))
+
+
+def _mpeg(data: bytes, at: int) -> bool:
+    """A frame of MPEG audio, with another of the same kind behind it if that is in sight."""
+    length = _mpeg_length(data[at : at + 4])
+    if not length:
+        return False
+    after = data[at + length : at + length + 4]
+    if len(after) < 4:
+        return at == 0
+    return (
+        bool(_mpeg_length(after)) and after[1] & 0xFE == data[at + 1] & 0xFE and (after[2] ^ data[at + 2]) & 0x0C == 0
+    )
+
+
+def _mpeg_length(header: bytes) -> int:
+    """Bytes of the frame, by ISO 11172-3 and 13818-3; 0 where these are no header of one. Free format is not known."""
+    version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3  # 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5; 3: layer I, 1: III
+    bitrate, rate = header[2] >> 4, header[2] >> 2 & 3
+    if version == 1 or layer == 0 or bitrate in (0, _BITRATES) or rate == 3:
+        return 0
+    kilobits = _KILOBITS[(version == 3, layer)][bitrate - 1]
+    hertz = (44100, 48000, 32000)[rate] // (1 if version == 3 else 2 if version == 2 else 4)
+    padding = header[2] >> 1 & 1
+    if layer == 3:
+        return (12000 * kilobits // hertz + padding) * 4
+    return (72000 if layer == 1 and version != 3 else 144000) * kilobits // hertz + padding
+
+
+_KILOBITS = {
+    (True, 3): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 1): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 3): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 1): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+
+
+def _is_text(head: bytes) -> bool:
+    """Printable UTF-8, or UTF-16 that says so: no encoder of audio writes that."""
+    if head.startswith(_UTF16):
+        text = head[: len(head) & ~1].decode("utf-16", "replace")
+    else:
+        cut = head[:-3] if len(head) == HEAD else head  # a character may go on behind it
+        try:
+            text = cut.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if len(head) < HEAD or error.start < len(cut) - 3:
+                return False
+            text = cut[: error.start].decode("utf-8")
+    return bool(text) and all(char.isprintable() or char in "\t\n\r\ufeff" for char in text)
