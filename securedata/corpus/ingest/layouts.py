@@ -7,15 +7,16 @@ the corpus, a folder above it, or a part of it: the names of the folders above S
 
 from __future__ import annotations
 
-import io
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from securedata.corpus.ingest.kinds import without_suffix
 from securedata.corpus.ingest.origin import SourceProblem
-from securedata.corpus.ingest.walk import Problem, Tree
+from securedata.corpus.ingest.texts import NoText, lines_of, spellings
+from securedata.corpus.ingest.walk import Problem, Tree, printable
 from securedata.errors import InvalidArgument
 
 LIBRISPEECH = "librispeech"
@@ -90,19 +91,27 @@ def _context(tree: Tree) -> str:
 
 def _librispeech(tree: Tree, described: Described) -> None:
     words: dict[str, str] = {}
+    recordings = {without_suffix(path) for path in tree.paths}
     for sidecar in tree.sidecars:
         if sidecar.endswith(".trans.txt"):
-            folder = sidecar[: sidecar.rfind("/") + 1]
-            for line in _lines(tree, sidecar, described):
-                utterance, _, text = line.partition(" ")
-                words[folder + utterance] = text
+            lost = _Lost(sidecar)
+            for number, line in _lines(tree, sidecar, described):
+                utterance, *text = line.split(None, 1)
+                path = _meant(sidecar, utterance, recordings)
+                if path is None:
+                    lost.add(number, utterance)
+                    continue
+                if words.setdefault(path, text[0] if text else "") != (text[0] if text else ""):
+                    reason = f"line {number} gives other words to a recording than a line before it"
+                    described.problems.append(Problem(sidecar, reason, taken=True))
+            lost.tell(described)
     context = _context(tree)
     for i, path in enumerate(tree.paths):
         found = _LIBRISPEECH.fullmatch(context + without_suffix(path))
         if found is None:
             described.problems.append(Problem(path, "not named as in LibriSpeech, SPEAKER/CHAPTER/SPEAKER-CHAPTER-N"))
             continue
-        utterance = without_suffix(tree.names[i])
+        utterance = without_suffix(path)
         if utterance not in words:
             described.problems.append(Problem(path, "no line of a .trans.txt beside it has its words", taken=True))
         described.subject[i] = found["speaker"]
@@ -121,38 +130,70 @@ def _speech_commands(tree: Tree, described: Described) -> None:
     """
     splits: dict[str, str] = {}
     listed = set[str]()  # folders that have a list
+    recordings = set(tree.paths)
     for sidecar in tree.sidecars:
         name = os.path.basename(sidecar)
         if not name.endswith("_list.txt"):
             continue
-        folder = sidecar[: sidecar.rfind("/") + 1]
-        listed.add(folder)
-        for line in _lines(tree, sidecar, described):
-            splits[folder + line] = "validation" if name.startswith("validation") else "testing"
+        listed.add(_folder(sidecar))
+        lost = _Lost(sidecar)
+        for number, line in _lines(tree, sidecar, described):
+            path = _meant(sidecar, line, recordings)
+            if path is None:
+                lost.add(number, line)
+                continue
+            split = "validation" if name.startswith("validation") else "testing"
+            if splits.setdefault(path, split) != split:
+                reason = f"line {number} names a recording of the {splits[path]} list, where it stays"
+                described.problems.append(Problem(sidecar, reason, taken=True))
+        lost.tell(described)
     context = _context(tree)
     for i, path in enumerate(tree.paths):
         full = context + without_suffix(path)
-        name = tree.names[i]
-        corpus = name[: name.rfind("/", 0, max(0, name.rfind("/"))) + 1]
+        corpus = path[: path.rfind("/", 0, max(0, path.rfind("/"))) + 1]
         found = _SPEECH_COMMANDS.fullmatch(full)
         if found is not None:
             described.subject[i] = found["speaker"]
             described.transcript[i] = found["label"]
             described.language[i] = "en"
-            described.split[i] = splits.get(name, "training" if corpus in listed else "")
+            described.split[i] = splits.get(path, "training" if corpus in listed else "")
         elif full.split("/")[-2] == BACKGROUND_NOISE:
             described.subject[i] = BACKGROUND_NOISE
         else:
             described.problems.append(Problem(path, "not named as in Speech Commands, LABEL/HASH_nohash_N"))
 
 
-def _lines(tree: Tree, sidecar: str, described: Described) -> list[str]:
+class _Lost:
+    """The lines of one text that name no recording: together one problem, for there can be thousands."""
+
+    def __init__(self, sidecar: str) -> None:
+        self._sidecar, self._count, self._first = sidecar, 0, ""
+
+    def add(self, number: int, name: str) -> None:
+        self._count += 1
+        self._first = self._first or f"line {number}, {printable(name)!r}"
+
+    def tell(self, described: Described) -> None:
+        if self._count:
+            what = "1 line names" if self._count == 1 else f"{self._count} lines name"
+            reason = f"{what} no recording that is taken from SRC, the first is {self._first}"
+            described.problems.append(Problem(self._sidecar, reason))
+
+
+def _folder(sidecar: str) -> str:
+    return unicodedata.normalize("NFC", sidecar[: sidecar.rfind("/") + 1])
+
+
+def _meant(sidecar: str, name: str, recordings: set[str]) -> str | None:
+    """The recording that a name in a text beside it means."""
+    folder = _folder(sidecar)
+    return next((folder + one for one in spellings(name) if folder + one in recordings), None)
+
+
+def _lines(tree: Tree, sidecar: str, described: Described) -> list[tuple[int, str]]:
     """The lines of a small text file beside the recordings; what keeps it from being read is a problem of its own."""
     try:
-        text = io.StringIO(tree.origin.content(sidecar).decode(), newline=None)
-        return [line.rstrip("\n") for line in text if line.strip()]
-    except SourceProblem as problem:
+        return list(lines_of(tree.origin.content(sidecar)))
+    except (SourceProblem, NoText) as problem:
         described.problems.append(Problem(sidecar, str(problem)))
-    except UnicodeDecodeError as error:
-        described.problems.append(Problem(sidecar, f"not UTF-8 text: {error.reason}"))
     return []

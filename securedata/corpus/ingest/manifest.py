@@ -11,6 +11,7 @@ from pathlib import Path
 from securedata.corpus.ingest.origin import LocalOrigin, SourceProblem
 from securedata.corpus.ingest.remote import is_url, origin_of
 from securedata.corpus.ingest.tables import Rows, read_rows
+from securedata.corpus.ingest.texts import spellings
 from securedata.corpus.ingest.walk import Problem, Tree, printable
 from securedata.errors import InvalidArgument
 from securedata.foreign.describe import without_secrets
@@ -65,13 +66,12 @@ class Manifest:
         rows, tree = self.rows, self._tree
         index = {path: i for i, path in enumerate(tree.paths)}
         bases = self._bases()
-        roots = tuple(dict.fromkeys(f"{root.rstrip('/')}/" for root in self._roots()))
+        roots = tuple(dict.fromkeys(f"{unicodedata.normalize('NFC', root).rstrip('/')}/" for root in self._roots()))
         located = []
         for name, line in zip(rows.names, rows.lines, strict=True):
-            whole = (_join(base, name, base == tree.root) for base in bases)
+            whole = (_join(base, one, base == tree.root) for one in spellings(name) for base in bases)
             inside = (path[len(root) :] for path in whole for root in roots if path.startswith(root))
-            found = (index.get(path if path.isascii() else unicodedata.normalize("NFC", path), -1) for path in inside)
-            i = next((i for i in found if i >= 0), -1)
+            i = next((i for i in (index.get(path, -1) for path in inside) if i >= 0), -1)
             located.append(i)
             if i < 0:
                 there = any(os.path.exists(os.path.join(base, name)) for base in bases if not is_url(base))
@@ -112,8 +112,9 @@ def _join(base: str, name: str, is_root: bool) -> str:
         scheme, _, rest = name.partition("://")
         return f"{scheme}://{posixpath.normpath(rest)}"
     if not is_url(base):
-        return posixpath.normpath(posixpath.join(base, name))  # which drops the base where the name is absolute
+        whole = posixpath.normpath(posixpath.join(base, name))  # which drops the base where the name is absolute
+        return unicodedata.normalize("NFC", whole)
     if is_root:  # taken as it is: a chain of URLs cannot be walked up
-        return f"{base}/{posixpath.normpath(name)}"
+        return unicodedata.normalize("NFC", f"{base}/{posixpath.normpath(name)}")
     scheme, _, rest = base.partition("://")
-    return f"{scheme}://{posixpath.normpath(posixpath.join(rest, name))}"
+    return unicodedata.normalize("NFC", f"{scheme}://{posixpath.normpath(posixpath.join(rest, name))}")

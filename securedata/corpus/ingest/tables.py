@@ -3,7 +3,8 @@
 A line that is no JSON object, has too few fields or names no audio file stops the reading: a manifest that is broken in
 one place is not trusted in others. A row of the right form with an impossible value is the fault of one recording.
 
-CSV follows RFC 4180 (quotes). TSV has no quotes, as in Common Voice, whose sentences begin with quotation marks.
+CSV follows RFC 4180 (quotes). TSV has none as a rule, as in Common Voice, whose sentences begin with quotation marks;
+what pandas quotes, because a field holds a quotation mark, a tab or a line end, is read as it was meant.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from securedata.corpus.ingest.texts import NoText, strip, text_of
 from securedata.corpus.ingest.walk import CONTROL, is_utf8
 from securedata.errors import InvalidArgument
 from securedata.foreign.describe import describe
@@ -111,14 +114,13 @@ def read_rows(
         raise InvalidArgument(f"{where}: a manifest is one of {', '.join(readers)}; this is none by its suffix")
     rows, roles = Rows(), _Roles(where, chosen)
     try:
-        # newline='': a CSV field may hold line ends. utf-8-sig: Excel writes a byte order mark.
-        with _opened(manifest, content) as text:
-            for line, values in readers[suffix](text, suffix, where):
-                _append(rows, line, values, roles)
+        text = text_of(Path(manifest).read_bytes() if content is None else content)
     except OSError as error:
         raise InvalidArgument(f"{where}: the manifest cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise InvalidArgument(f"{where}: the manifest is not UTF-8 text: {error.reason}") from None
+    except NoText as error:
+        raise InvalidArgument(f"{where}: the manifest is {error}") from None
+    for line, values in readers[suffix](text, suffix, where):
+        _append(rows, line, values, roles)
     if not len(rows):
         raise InvalidArgument(f"{where} has no rows")
     roles.check_all_found()
@@ -126,14 +128,8 @@ def read_rows(
     return rows
 
 
-def _opened(manifest: str | os.PathLike[str], content: bytes | None) -> io.TextIOBase:
-    if content is None:
-        return open(manifest, encoding="utf-8-sig", newline="")
-    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", newline="")
-
-
-def _json_rows(text: Iterator[str], suffix: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for line, content in enumerate(text, 1):
+def _json_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, content in enumerate(io.StringIO(text, newline=None), 1):
         if not content.strip():
             continue
         try:
@@ -147,26 +143,58 @@ def _json_rows(text: Iterator[str], suffix: str, where: str) -> Iterator[tuple[i
         yield line, values
 
 
-def _csv_rows(text: Iterator[str], suffix: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    if suffix == ".tsv":
-        reader = csv.reader(text, delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(text, strict=True)
+def _csv_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    tsv = suffix == ".tsv"
+    quoted = not tsv or _is_quoted(text)
     header: list[str] | None = None
+    reader = _reader(text, tsv, quoted)
     try:
-        for fields in reader:
+        for raw in reader:
+            fields = [strip(_unquoted(field) if tsv and not quoted else field) for field in raw]
             if header is None:
-                header = [name.strip() for name in fields]
+                if not any(fields):
+                    continue
+                header = fields
                 if twice := {name for name in header if header.count(name) > 1}:
                     raise InvalidArgument(f"{where}: the header has two columns {min(twice)!r}")
-            elif fields and len(fields) != len(header):
+            elif any(fields) and len(fields) != len(header):
                 raise InvalidArgument(
                     f"{where}, line {reader.line_num}: {len(fields)} fields under a header of {len(header)}"
                 )
-            elif fields:
+            elif any(fields):
                 yield reader.line_num, dict(zip(header, fields, strict=True))
     except csv.Error as error:
         raise InvalidArgument(f"{where}, line {reader.line_num}: {describe(error)}") from None
+
+
+def _reader(text: str, tsv: bool, quoted: bool) -> Any:
+    lines = io.StringIO(text, newline="")  # a quoted field may hold line ends
+    if not quoted:
+        return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter="\t" if tsv else ",", strict=True, skipinitialspace=not tsv)
+
+
+def _is_quoted(text: str) -> bool:
+    """Whether a TSV has quotes throughout: all names of its header are quoted, or only so do the fields add up."""
+    plain = _reader(text, True, False)
+    try:
+        header: list[str] = next((fields for fields in plain if any(fields)), [])
+        if header and all(len(name) > 1 and name[0] == name[-1] == '"' for name in header):
+            return True
+        if all(len(fields) in (0, len(header)) for fields in plain):
+            return False
+        quoted = list(_reader(text, True, True))
+    except csv.Error:
+        return False
+    return all(len(fields) in (0, len(header)) for fields in quoted)
+
+
+def _unquoted(field: str) -> str:
+    """A field of a TSV that was quoted for the quotation marks in it, each of them doubled; any other as it is."""
+    inner = field[1:-1]
+    if len(field) < 4 or field[0] != '"' or field[-1] != '"' or '""' not in inner or '"' in inner.replace('""', ""):
+        return field
+    return inner.replace('""', '"')
 
 
 class _Roles:

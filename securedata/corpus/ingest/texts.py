@@ -1,0 +1,78 @@
+"""How every text beside recordings is read: manifests, split lists, transcripts.
+
+Editors, spreadsheets and other systems leave marks that nobody sees: a byte order mark, other line ends, blanks,
+quotes, backslashes. None of them may make a line mean another file, or none.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import unicodedata
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+_BLANK = "\ufeff\u200b\u200e\u200f"  # seen as nothing, and no white space to Python
+
+
+class NoText(Exception):
+    """The bytes are no text that is read here; one clause says why and what to do."""
+
+
+def text_of(data: bytes) -> str:
+    """UTF-8 text, without its byte order mark; line ends as they are.
+
+    Raises:
+        NoText
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
+        raise NoText("UTF-16 or UTF-32 text, not UTF-8: iconv -f UTF-16 -t UTF-8 makes it so")
+    if b"\0" in data[:4096]:
+        raise NoText("no UTF-8 text, for it holds NUL bytes: if it is UTF-16, iconv -f UTF-16LE -t UTF-8 mends it")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NoText(f"not UTF-8 text: {error.reason}") from None
+
+
+def lines_of(data: bytes) -> Iterator[tuple[int, str]]:
+    """Number, from 1, and text of each line that is not blank, without blanks at its ends; LF, CRLF or CR ends a line.
+
+    Raises:
+        NoText
+    """
+    for number, line in enumerate(io.StringIO(text_of(data), newline=None), 1):
+        if stripped := strip(line):
+            yield number, stripped
+
+
+def strip(text: str) -> str:
+    """Without what cannot be seen at either end."""
+    before = None
+    while text != before:
+        before, text = text, text.strip().strip(_BLANK)
+    return text
+
+
+def spellings(name: str) -> Iterator[str]:
+    """What the name of a file in a text may mean: as it is written, and as it was meant, in NFC.
+
+    A name on disk that holds a backslash is no logical path, so that a backslash is the '/' of another system.
+    """
+    yield name if name.isascii() else unicodedata.normalize("NFC", name)
+    meant = strip(name)
+    if len(meant) > 1 and meant[0] == meant[-1] and meant[0] in "\"'":
+        meant = strip(meant[1:-1])
+    if meant.lower().startswith("file://"):
+        path = meant[len("file://") :].removeprefix("localhost")
+        yield from (_tidy(path), _tidy(unquote(path)))
+    else:
+        yield _tidy(meant)
+
+
+def _tidy(name: str) -> str:
+    scheme, separator, rest = name.partition("://")
+    if not separator:
+        scheme, rest = "", name
+    tidy = posixpath.normpath(rest.replace("\\", "/")) if rest else rest
+    return unicodedata.normalize("NFC", scheme + separator + tidy)
