@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -18,12 +17,12 @@ from securedata.cli.common import (
     out,
     plural,
     print_json,
-    reference,
     say,
     show,
     size,
+    warn,
 )
-from securedata.cli.init import announce
+from securedata.cli.target import find, make
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
@@ -139,9 +138,11 @@ def encrypt(args: Namespace) -> int:
     from securedata.corpus.commit import Writer
     from securedata.corpus.ingest.pipeline import ingest
     from securedata.corpus.ingest.sources import list_sources
+    from securedata.corpus.ingest.trial import refused
     from securedata.corpus.inherit import check_clearable
 
     check_clearable(args.clear)
+    found, there = find(args)
     sources = list_sources(
         args.src,
         manifest=args.manifest,
@@ -156,26 +157,44 @@ def encrypt(args: Namespace) -> int:
     )
     if args.split:
         sources = with_split(sources, args.split)
-    target = _made(args)
-    writer = Writer(target, single_writer=args.single_writer, accept_generation=args.accept_generation)
-    with Bar(args, "sealing", len(sources), sources.bytes) as bar:
-        report = ingest(
-            sources,
-            writer,
-            threads=args.threads,
-            replace=args.replace,
-            checksum=args.checksum,
-            reseal=args.reseal,
-            clear=args.clear,
-            progress=bar,
-        )
+    if not there:
+        report = refused(sources)
+        if report is not None:
+            return _finish(args, None, report, sources)
+        found = make(args, found)
+    try:
+        writer = Writer(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
+        with Bar(args, "sealing", len(sources), sources.bytes) as bar:
+            report = ingest(
+                sources,
+                writer,
+                threads=args.threads,
+                replace=args.replace,
+                checksum=args.checksum,
+                reseal=args.reseal,
+                clear=args.clear,
+                progress=bar,
+            )
+    except BaseException:  # raised again, Ctrl-C too: a corpus that was made for this run is not forgotten
+        if not there:
+            warn(f"the new corpus {found.name!r} at {found.root} stays, with its key; run it again for the rest")
+        raise
+    return _finish(args, found, report, sources)
+
+
+def _finish(args: Namespace, target: Reference | None, report: IngestReport, sources: SourceList) -> int:
+    """Say what became of the sources. `target` is None if no corpus was made, because there was nothing to take."""
     if args.json:
-        print_json({"root": target.root, "name": target.name, **_described(report, sources)})
+        place = {"root": target.root if target else None, "name": target.name if target else None}
+        print_json({**place, **_described(report, sources)})
     else:
         _tell(args, target, report, sources)
     left = sum(not one.taken for one in report.problems) + len(report.conflicts) + len(report.erased)
     why = "" if args.json else ", for the reasons above"
-    return fail(f"{plural(left, 'recording')} of {args.src} not taken{why}") if left else 0
+    what = f"{plural(left, 'recording')} of {args.src} not taken{why}"
+    if target is None:
+        return fail(f"nothing to take, so no corpus was made: {what}")
+    return fail(what) if left else 0
 
 
 def _source_options(args: Namespace) -> dict[str, str]:
@@ -193,27 +212,6 @@ def with_split(sources: SourceList, split: str) -> SourceList:
     column = pc.if_else(pc.equal(column, ""), pa.scalar(split, column.type), column)
     at = sources.table.schema.get_field_index("split")
     return replace(sources, table=sources.table.set_column(at, sources.table.schema.field(at), column))
-
-
-def _made(args: Namespace) -> Reference:
-    """The corpus to write to; made if the place for it is new or empty.
-
-    A name that the config does not hold is an error, not a new folder: it may be a slip of the pen.
-    """
-    from securedata.corpus.config import normal_root
-    from securedata.corpus.create import create_corpus, interrupted
-
-    found = reference(args, args.target)
-    if "://" in found.root or found.options:
-        return found
-    files = set(os.listdir(found.root)) if os.path.isdir(found.root) else set()
-    if "head" in files or (found.pins and not interrupted(found)):
-        return found
-    created = create_corpus(
-        normal_root(found.root), found.kms, args.name or found.name, single_writer=args.single_writer
-    )
-    announce(args, created)
-    return created.reference
 
 
 def _described(report: IngestReport, sources: SourceList) -> dict[str, Any]:
@@ -246,7 +244,7 @@ def some(names: list[str], count: int = 10) -> str:
     return ", ".join(names[:count]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _tell(args: Namespace, target: Reference, report: IngestReport, sources: SourceList) -> None:
+def _tell(args: Namespace, target: Reference | None, report: IngestReport, sources: SourceList) -> None:
     counts = [
         (report.added, "added"),
         (report.replaced, "replaced"),
@@ -254,13 +252,14 @@ def _tell(args: Namespace, target: Reference, report: IngestReport, sources: Sou
         (report.unchanged, "unchanged"),
     ]
     speed = f", {report.bytes / report.seconds / 1e6:.0f} MB/s" if report.bytes and report.seconds else ""
-    out(
-        f"{', '.join(f'{count:,} {what}' for count, what in counts if count) or 'nothing to do'}: "
-        f"{size(report.bytes)} sealed in {report.seconds:.1f} s{speed}; "
-        f"{target.name or target.root} has generation {report.generation}"
-    )
+    if target is not None:
+        out(
+            f"{', '.join(f'{count:,} {what}' for count, what in counts if count) or 'nothing to do'}: "
+            f"{size(report.bytes)} sealed in {report.seconds:.1f} s{speed}; "
+            f"{target.name or target.root} has generation {report.generation}"
+        )
     if report.columns:
-        print(f"changed, by column: {', '.join(f'{name} {count:,}' for name, count in report.columns.items())}")
+        out(f"changed, by column: {', '.join(f'{name} {count:,}' for name, count in report.columns.items())}")
     if report.sources.files > report.sources.taken + report.sources.unchanged:
         say(args, _accounted(report.sources))
     if sources.hidden_names:

@@ -26,6 +26,7 @@ from securedata.corpus.head import KEY, MAX_SEALED, Head, open_with, peek, seal_
 from securedata.corpus.place import enter
 from securedata.corpus.seen import recall, remember
 from securedata.errors import (
+    AccessDenied,
     ConfigError,
     CorpusExists,
     CorpusGone,
@@ -175,6 +176,18 @@ def interrupted(reference: Reference) -> bool:
     """
     seen = [recall(pin.corpus_id) for pin in reference.pins]
     return bool(seen) and all(one is not None and one.generation == 0 for one in seen)
+
+
+def is_empty(reference: Reference) -> bool:
+    """Is there nothing at the root? False, too, where that may not be listed: a writer then says what is wrong.
+
+    Raises:
+        StorageError
+    """
+    try:
+        return next(iter(enter(reference.as_oneself()).storage.list()), None) is None
+    except AccessDenied:
+        return False
 
 
 def _refuse_full(storage: Storage, root: str) -> None:

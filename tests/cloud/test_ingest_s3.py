@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from securedata.corpus.commit import Writer
-from securedata.corpus.config import load, resolve, write_entry
+from securedata.corpus.config import config_path, load, resolve, write_entry
 from securedata.corpus.ingest.pipeline import ingest
 from securedata.corpus.ingest.sources import list_sources
 from securedata.corpus.opening import open_corpus
 from securedata.errors import AccessDenied, InvalidArgument, NotFound
 from tests.cloud.corpora import Cloud, keys_in, many_clips
 from tests.cloud.forward import forward
-from tests.commandline import PATTERN, Run, runner
+from tests.commandline import PATTERN, Run, runner, some_wavs
 from tests.kit import Clip, Root, clip, some_clips
 from tests.servers import ADMIN, TRAINER
 from tests.tree import ROOT
@@ -268,3 +268,33 @@ def test_killed_and_run_again(cloud: Cloud, run: Run, tmp_path: Path, place: str
     checked = run("verify", root.name, "--json").json
     assert (checked["ok"], checked["objects_opened"]) == (True, 80)
     assert resolve(root.name).root == root
+
+
+# ------------------------------------------------------------------------------------------------ a corpus that is made
+
+
+def test_an_empty_place_in_a_bucket_becomes_a_corpus(cloud: Cloud, tmp_path: Path, run: Run) -> None:
+    wavs, url = some_wavs(tmp_path / "wavs"), f"s3://voice/{cloud.prefix}/made"
+    kms = cloud.bao.make_key(f"{cloud.prefix}-made")
+    done = run("encrypt", wavs, url, *PATTERN, "--name", cloud.prefix, "--kms", kms)
+    assert done.code == 0
+    assert f"new corpus {cloud.prefix!r} at {url}" in done.err
+    assert "6 unchanged" in run("encrypt", wavs, url, *PATTERN).out
+    assert run("verify", cloud.prefix).code == 0
+    config_path().unlink()
+    keys = keys_in(cloud.weed, url)
+    stranger = run("encrypt", wavs, url, *PATTERN, "--name", "other", "--kms", kms)
+    assert stranger.code == 2
+    assert "is there already" in stranger.err
+    assert keys_in(cloud.weed, url) == keys
+
+
+def test_nothing_is_made_in_a_bucket_for_nothing(cloud: Cloud, tmp_path: Path, run: Run) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.wav").write_bytes(b"no audio")
+    url = f"s3://voice/{cloud.prefix}/made"
+    done = run("encrypt", tmp_path / "src", url, "--one-subject", "x", "--name", cloud.prefix)
+    assert done.code == 1
+    assert "no corpus was made" in done.error
+    assert not keys_in(cloud.weed, url)
+    assert not config_path().exists()

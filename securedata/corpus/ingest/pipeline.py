@@ -100,7 +100,7 @@ class _Ingest:
         self.started = time.monotonic()
         self.told_bytes = 0
         # one batch: a list of sources is made in one piece
-        self.cells = {name: cells(self.table.column(name).combine_chunks()) for name in self.table.schema.names}
+        self.cells = {name: cells(_one_chunk(self.table.column(name))) for name in self.table.schema.names}
         self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace)
         # what the next commit takes
         self.rows: list[dict[str, object]] = []
@@ -110,6 +110,7 @@ class _Ingest:
         self.last_commit = time.monotonic()
 
     def run(self) -> IngestReport:
+        """Do it; a list without a single row ends at once."""
         self.files = self.table.column("file").to_pylist()
         self.sizes = self.table.column("size").to_numpy()
         known = self._classify(self.table)
@@ -194,7 +195,7 @@ class _Ingest:
 
     def _settle(self, known: Known, rows: range | list[int]) -> None:
         """Count what needs no file to be read."""
-        index = np.asarray(rows)
+        index = np.asarray(rows, np.int64)  # which an empty list alone would not be
         skip = index[known.todo == Todo.SKIP]
         self.report.unchanged += len(skip)
         self.fates[skip] = _UNCHANGED
@@ -356,3 +357,8 @@ class _Ingest:
             pieces.append(piece)
         changed = [rows[at] for at in np.flatnonzero(~same).tolist()]
         return pa.concat_tables(pieces, promote_options="default") if pieces else None, changed
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """The column in one piece, which a column without rows may have none of."""
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
