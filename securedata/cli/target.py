@@ -49,8 +49,9 @@ def _is_there(found: Reference) -> bool:
     """Whether there is a corpus, or a writer is to find out why not: one that is gone is no place for another."""
     from securedata.corpus.create import interrupted, is_empty
 
-    if found.pins:
-        return not interrupted(found)
+    if found.pins and not interrupted(found):
+        return True
+    # a run that was killed right behind its head has left a corpus, too
     if "://" in found.root or found.options:
         return not is_empty(found)
     return os.path.isdir(found.root) and "head" in os.listdir(found.root)
