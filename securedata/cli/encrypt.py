@@ -84,6 +84,11 @@ def add_parser(subparsers: Any) -> None:
         help="which column of the manifest is meant, as speaker=client_id; may be given again",
     )
     words.add_argument("--column", dest="columns", action="append", type=_column, help=SUPPRESS)
+    words.add_argument(
+        "--segment-unit",
+        choices=["s", "ms", "samples"],
+        help="of start, end and duration in the manifest, where names do not say it, as start_ms does (default: s)",
+    )
     words.add_argument("--split", metavar="NAME", help="the split of recordings for which nothing else names one")
     words.add_argument("--only-listed", action="store_true", help="take only the files that the manifest names")
     words.add_argument(
@@ -153,6 +158,7 @@ def encrypt(args: Namespace) -> int:
         layout=args.layout,
         only_listed=args.only_listed,
         leave_out=args.leave_out,
+        segment_unit=args.segment_unit,
         options=_source_options(args),
     )
     if args.split:

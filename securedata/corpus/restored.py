@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from securedata.corpus.ingest.columns import KNOWN_COLUMNS
 from securedata.corpus.ingest.segments import recording_path
-from securedata.corpus.ingest.tables import KNOWN_COLUMNS
 from securedata.corpus.reader import Corpus
 
 MANIFEST = "manifest.jsonl"

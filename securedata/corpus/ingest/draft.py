@@ -137,7 +137,10 @@ class Draft:
             segment = None
             if info is not None:
                 try:
-                    segment = to_frames(rows.offset[k] or 0.0, rows.duration[k], info)
+                    rate = info.sample_rate if rows.in_samples else 1
+                    duration = rows.duration[k]
+                    length = None if duration is None else duration / rate
+                    segment = to_frames((rows.offset[k] or 0.0) / rate, length, info)
                 except ValueError as error:
                     self.problems.append(Problem(self.tree.paths[i], f"line {rows.lines[k]} of the manifest: {error}"))
                     continue
@@ -153,7 +156,8 @@ class Draft:
                 continue
             seen[segment] = rows.lines[k]
             texts = (rows.speaker[k], rows.utterance[k], rows.transcript[k], rows.split[k], rows.language[k])
-            self._add(i, segment, people, texts, rows.duration[k] if segment is None else None, rows.extra[k], True)
+            said = rows.duration[k] if segment is None and not rows.in_samples else None
+            self._add(i, segment, people, texts, said, rows.extra[k], True)
 
     def _add(
         self,

@@ -31,6 +31,7 @@ class Manifest:
         tree: Tree,
         columns: Mapping[str, str | None] | None,
         options: Mapping[str, str],
+        segment_unit: str | None = None,
     ) -> None:
         """Read the file or URL `where`, or, if there is no such file, the one of that name under SRC.
 
@@ -44,7 +45,7 @@ class Manifest:
         content = None
         if is_url(self._where):
             content = self._fetch(options)
-        self.rows: Rows = read_rows(self._where, columns, content)
+        self.rows: Rows = read_rows(self._where, columns, content, segment_unit)
 
     def _fetch(self, options: Mapping[str, str]) -> bytes:
         root = self._tree.root

@@ -84,6 +84,7 @@ def list_sources(
     layout: str = "auto",
     only_listed: bool = False,
     leave_out: Sequence[str] = (),
+    segment_unit: str | None = None,
     options: Mapping[str, str] | None = None,
 ) -> SourceList:
     """List the recordings under `src`, with what is known of them.
@@ -104,6 +105,7 @@ def list_sources(
         layout: 'auto', 'none', 'librispeech' or 'speechcommands'.
         only_listed: take only what the manifest names, as for one split of a corpus.
         leave_out: patterns of paths under `src` that are not taken; '*' stands for any text, '/' included.
+        segment_unit: 's', 'ms' or 'samples': of the times in the manifest, where names of columns do not say it.
         options: profile, region and endpoint_url of a source on S3; None: as boto3 finds them.
 
     Raises:
@@ -111,8 +113,8 @@ def list_sources(
         SubjectUnknown: nothing says whose voices these are.
         InvalidArgument: rules that exclude each other, a manifest that is none, no recordings at all.
     """
-    if manifest is None and (columns or only_listed):
-        option = "--columns" if columns else "--only-listed"
+    if manifest is None and (columns or only_listed or segment_unit):
+        option = "--columns" if columns else "--only-listed" if only_listed else "--segment-unit"
         raise InvalidArgument(f"{option} is about a manifest: name one by --manifest")
     tree = tree_of(src, options, leave_out)
     if not len(tree):
@@ -121,7 +123,7 @@ def list_sources(
             f"{tree.left_out} left out, {len(tree.problems)} that cannot be taken"
             + "".join(f"; {problem.path}: {problem.reason}" for problem in tree.problems[:3])
         )
-    listed = Manifest(manifest, tree, columns, options or {}) if manifest is not None else None
+    listed = Manifest(manifest, tree, columns, options or {}, segment_unit) if manifest is not None else None
     described, settings = describe_files(
         tree,
         speaker_pattern=speaker_pattern,

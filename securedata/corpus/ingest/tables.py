@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -20,24 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from securedata.corpus.ingest.columns import KNOWN_COLUMNS, TARGETS, BadValue, Times
 from securedata.corpus.ingest.texts import NoText, strip, text_of
 from securedata.corpus.ingest.walk import CONTROL, is_utf8
 from securedata.errors import InvalidArgument
 from securedata.foreign.describe import describe
-
-# What a column is called elsewhere; compared without case.
-KNOWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "path": ("path", "file", "filename", "file_name", "audio", "audio_filepath", "wav"),
-    "transcript": ("transcript", "text", "sentence", "transcription"),
-    "speaker": ("speaker", "speaker_id", "client_id", "spk_id"),
-    "subjects": ("subjects",),
-    "split": ("split", "subset"),
-    "language": ("language", "lang", "locale"),
-    "utterance": ("utterance", "id"),
-    "offset": ("offset",),
-    "duration": ("duration",),
-}
-_TARGETS = {name: target for target, names in KNOWN_COLUMNS.items() for name in names}
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -62,7 +48,7 @@ class Rows:
         lines: where the row stands, from 1, for messages.
         transcript, speaker, utterance, split, language: '' where the row has none.
         subjects: the people recorded: those in `subjects`, else the speaker; () where the row names nobody.
-        offset, duration: seconds, or None.
+        offset, duration: of a segment, or None; in seconds, or in frames of the recording if `in_samples`.
         extra: every other column, as one JSON object; '' if there is none.
         fault: what is wrong with the row, '' if nothing.
         names_people: whether the manifest has a speaker or subjects column at all.
@@ -81,17 +67,17 @@ class Rows:
     extra: list[str] = field(default_factory=list)
     fault: list[str] = field(default_factory=list)
     names_people: bool = False
+    in_samples: bool = False
 
     def __len__(self) -> int:
         return len(self.names)
 
 
-class _BadValue(Exception):
-    """A value that its column cannot hold; becomes the fault of its row."""
-
-
 def read_rows(
-    manifest: str | os.PathLike[str], columns: Mapping[str, str | None] | None = None, content: bytes | None = None
+    manifest: str | os.PathLike[str],
+    columns: Mapping[str, str | None] | None = None,
+    content: bytes | None = None,
+    segment_unit: str | None = None,
 ) -> Rows:
     """Read a manifest: `.json`, `.jsonl`, `.ndjson` as JSON lines, `.csv`, `.tsv` as a table with a header.
 
@@ -100,6 +86,7 @@ def read_rows(
         content: its bytes, if it is elsewhere and was fetched.
         columns: which of its columns is meant, as in `{"speaker": "client_id"}`; None or '' takes none for that
             purpose, so the column goes to extra. Without an entry the usual names are recognised (`KNOWN_COLUMNS`).
+        segment_unit: of `UNITS`, for times in columns whose names do not say it; None: seconds.
 
     Raises:
         InvalidArgument: not readable, or not a manifest in one of these forms.
@@ -112,7 +99,7 @@ def read_rows(
     readers = {".json": _json_rows, ".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows, ".tsv": _csv_rows}
     if suffix not in readers:
         raise InvalidArgument(f"{where}: a manifest is one of {', '.join(readers)}; this is none by its suffix")
-    rows, roles = Rows(), _Roles(where, chosen)
+    rows, roles, times = Rows(), _Roles(where, chosen), Times(where, segment_unit)
     try:
         text = text_of(Path(manifest).read_bytes() if content is None else content)
     except OSError as error:
@@ -120,10 +107,12 @@ def read_rows(
     except NoText as error:
         raise InvalidArgument(f"{where}: the manifest is {error}") from None
     for line, values in readers[suffix](text, suffix, where):
-        _append(rows, line, values, roles)
+        _append(rows, line, values, roles, times)
     if not len(rows):
         raise InvalidArgument(f"{where} has no rows")
     roles.check_all_found()
+    times.check()
+    rows.in_samples = times.in_samples
     rows.names_people = "speaker" in roles.found or "subjects" in roles.found
     return rows
 
@@ -238,12 +227,13 @@ class _Roles:
     def _target(self, name: str) -> str | None:
         if name in self._mapped:
             return self._mapped[name]
-        target = _TARGETS.get(name.strip().casefold())
+        target = TARGETS.get(name.strip().casefold())
         return None if target in self.chosen else target
 
 
-def _append(rows: Rows, line: int, values: dict[str, Any], roles: _Roles) -> None:
+def _append(rows: Rows, line: int, values: dict[str, Any], roles: _Roles, times: Times) -> None:
     role = roles.of(values, line)
+    times.note(role)
     name = values.pop(role.pop("path"))
     if not isinstance(name, str) or not name or not is_utf8(name):
         raise InvalidArgument(f"{roles.where}, line {line}: the audio file's name is empty or no text")
@@ -251,8 +241,8 @@ def _append(rows: Rows, line: int, values: dict[str, Any], roles: _Roles) -> Non
     row = _Row()
     fault = ""
     try:
-        row = _row(taken, values)
-    except _BadValue as error:
+        row = _row(taken, values, *times.span(taken, role))
+    except BadValue as error:
         fault = str(error)
     rows.names.append(name)
     rows.lines.append(line)
@@ -283,11 +273,11 @@ class _Row(NamedTuple):
         return "_Row()"
 
 
-def _row(taken: dict[str, Any], others: dict[str, Any]) -> _Row:
+def _row(taken: dict[str, Any], others: dict[str, Any], offset: float | None, duration: float | None) -> _Row:
     people = tuple(dict.fromkeys(_names(taken.get("subjects"))))
     speaker = _name(taken.get("speaker"))
     if people and speaker and speaker not in people:
-        raise _BadValue("its speaker is not among its subjects")
+        raise BadValue("its speaker is not among its subjects")
     return _Row(
         transcript=_text(taken.get("transcript")),
         speaker=speaker,
@@ -295,8 +285,8 @@ def _row(taken: dict[str, Any], others: dict[str, Any]) -> _Row:
         split=_text(taken.get("split")),
         language=_text(taken.get("language")),
         subjects=people or ((speaker,) if speaker else ()),
-        offset=_seconds(taken.get("offset"), "offset"),
-        duration=_seconds(taken.get("duration"), "duration"),
+        offset=offset,
+        duration=duration,
         extra=_extra(others),
     )
 
@@ -306,18 +296,18 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, str):
         if not is_utf8(value):
-            raise _BadValue("half of a surrogate pair is no text")
+            raise BadValue("half of a surrogate pair is no text")
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    raise _BadValue(f"a {type(value).__name__} where text belongs")
+    raise BadValue(f"a {type(value).__name__} where text belongs")
 
 
 def _name(value: Any) -> str:
     """A person's name: NFC, otherwise as it is written, for two spellings are two people. Blank is nobody."""
     name = unicodedata.normalize("NFC", _text(value))
     if CONTROL.search(name):
-        raise _BadValue("a control character in the name of a person")
+        raise BadValue("a control character in the name of a person")
     return name if name.strip() else ""
 
 
@@ -327,18 +317,6 @@ def _names(value: Any) -> list[str]:
     return [name for name in map(_name, values) if name]
 
 
-def _seconds(value: Any, what: str) -> float | None:
-    if value is None or value == "":
-        return None
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if isinstance(value, bool) or not 0 <= seconds < math.inf:
-        raise _BadValue(f"its {what} is not a number of seconds from 0")
-    return seconds
-
-
 def _extra(values: dict[str, Any]) -> str:
     kept = {name: value for name, value in values.items() if value is not None and value != ""}
     if not kept:
@@ -346,7 +324,7 @@ def _extra(values: dict[str, Any]) -> str:
     try:
         text = _ENCODER.encode(kept)
     except (ValueError, RecursionError) as error:  # 1e999 reads as infinity, which JSON cannot write
-        raise _BadValue(f"what else it says is no JSON: {describe(error)}") from None
+        raise BadValue(f"what else it says is no JSON: {describe(error)}") from None
     if not is_utf8(text):
-        raise _BadValue("half of a surrogate pair is no text")
+        raise BadValue("half of a surrogate pair is no text")
     return text
