@@ -51,7 +51,9 @@ def number(value: float, factor: int) -> float | int:
 )
 def test_start_and_end(tmp_path: Path, start: str, end: str, suffix: str, kind: str) -> None:
     factor = FACTORS[suffix]
-    rows = [{start + suffix: number(a, factor), end + suffix: number(b, factor)} for a, b in SECONDS]
+    rows: list[dict[str, Any]] = [
+        {start + suffix: number(a, factor), end + suffix: number(b, factor)} for a, b in SECONDS
+    ]
     assert segments(sources_of(tmp_path, rows, kind)) == FRAMES
 
 
@@ -79,7 +81,11 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
 
 
 def test_rows_may_name_their_times_differently(tmp_path: Path) -> None:
-    rows = [{"start": 0.0, "end": 1.0}, {"start_ms": 1000, "end_ms": 2500}, {"begin_time": 2.5, "duration": 0.25}]
+    rows: list[dict[str, Any]] = [
+        {"start": 0.0, "end": 1.0},
+        {"start_ms": 1000, "end_ms": 2500},
+        {"begin_time": 2.5, "duration": 0.25},
+    ]
     assert segments(sources_of(tmp_path, rows)) == FRAMES
 
 
