@@ -22,11 +22,12 @@ from securedata.cli.common import (
     size,
     warn,
 )
+from securedata.cli.rehearse import accounted, rehearse, some
 from securedata.cli.target import find, make
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
-    from securedata.corpus.ingest.report import IngestReport, Sources
+    from securedata.corpus.ingest.report import IngestReport
     from securedata.corpus.ingest.sources import SourceList
 
 
@@ -99,6 +100,11 @@ def add_parser(subparsers: Any) -> None:
         help="leave out what matches, as 'old/*'; '*' is any text, '/' included; may be given again",
     )
     work = parser.add_argument_group("work")
+    work.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="write nothing; show who would be whom, what would be sealed or left out and why, and duplicates",
+    )
     work.add_argument("--replace", action="store_true", help="recordings that changed replace those in the corpus")
     work.add_argument(
         "--reseal", action="store_true", help="seal what is there already anew, too: mends lost or damaged objects"
@@ -163,6 +169,8 @@ def encrypt(args: Namespace) -> int:
     )
     if args.split:
         sources = with_split(sources, args.split)
+    if args.dry_run:
+        return rehearse(args, found if there else None, sources)
     if not there:
         report = refused(sources)
         if report is not None:
@@ -232,24 +240,6 @@ def _described(report: IngestReport, sources: SourceList) -> dict[str, Any]:
     }
 
 
-def _accounted(sources: Sources) -> str:
-    counts = [
-        (sources.taken, "taken"),
-        (sources.unchanged, "unchanged"),
-        (sources.companions, "companions (texts, tables, images)"),
-        (sources.hidden, "hidden"),
-        (sources.left_out, "left out on request"),
-        (sources.not_taken, "not taken"),
-    ]
-    return f"{plural(sources.files, 'file')}: {', '.join(f'{count:,} {what}' for count, what in counts if count)}"
-
-
-def some(names: list[str], count: int = 10) -> str:
-    """The first names, and how many there are more."""
-    more = len(names) - count
-    return ", ".join(names[:count]) + (f" and {more:,} more" if more > 0 else "")
-
-
 def _tell(args: Namespace, target: Reference | None, report: IngestReport, sources: SourceList) -> None:
     counts = [
         (report.added, "added"),
@@ -267,7 +257,7 @@ def _tell(args: Namespace, target: Reference | None, report: IngestReport, sourc
     if report.columns:
         out(f"changed, by column: {', '.join(f'{name} {count:,}' for name, count in report.columns.items())}")
     if report.sources.files > report.sources.taken + report.sources.unchanged:
-        say(args, _accounted(report.sources))
+        say(args, accounted(report.sources))
     if sources.hidden_names:
         say(args, f"hidden, so left out: {some(sources.hidden_names)}")
     for group in sources.near_duplicates:

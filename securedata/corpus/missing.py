@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -81,6 +81,11 @@ class Missing:
                 return because(ObjectMissing, what)
         what = f"is gone: its row was replaced or removed since generation {generation}; refresh() the dataset"
         return because(RowReplaced, what)
+
+    def erased(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of the names whose person was erased, by the current head."""
+        _, tagger, tombstones = self._current()
+        return frozenset(name for name in names if tombstones and tagger.tag(name) in tombstones)
 
     def _current(self) -> tuple[Head | None, Tagger, frozenset[bytes]]:
         """The current head, None unless it had to be opened; and its tombstones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -257,6 +257,10 @@ class Corpus:
         return fetched
 
     # ------------------------------------------------------------ keep
+
+    def erased(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of the names whose person was erased here, by the current head."""
+        return self._missing.erased(names)
 
     def refresh(self) -> bool:
         """Open the current head; returns whether there was a newer one. Rows may have other numbers afterwards.

@@ -72,18 +72,32 @@ def classify(
     """
     columns = (*_COLUMNS, *(CLEARABLE if clear else FROM_SOURCE))
     known = Known(sources.num_rows, head.parts)
-    paths = sources.column("path").combine_chunks()
     for number, part in enumerate(head.parts):
         table = load(part, columns)
-        found = pc.index_in(table.column("path"), value_set=paths)
-        rows = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
-        if not len(rows):
-            continue
-        at = found.drop_null().to_numpy(zero_copy_only=False).astype(np.int64)
-        old, new = table.take(pa.array(rows)), sources.take(pa.array(at))
-        known.part[at], known.row[at] = number, rows
-        known.todo[at] = Todo.SEAL if reseal else _compare(old, new, replace, checksum, clear)
+        classify_part(known, number, table, sources, replace=replace, checksum=checksum, reseal=reseal, clear=clear)
     return known
+
+
+def classify_part(
+    known: Known,
+    number: int,
+    table: pa.Table,
+    sources: pa.Table,
+    *,
+    replace: bool,
+    checksum: bool,
+    reseal: bool = False,
+    clear: Clear | None = None,
+) -> None:
+    """The same for the rows of one part, or of a corpus that is open for reading."""
+    found = pc.index_in(table.column("path"), value_set=sources.column("path").combine_chunks())
+    rows = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
+    if not len(rows):
+        return
+    at = pc.drop_null(found).to_numpy().astype(np.int64)
+    old, new = table.take(pa.array(rows)), sources.take(pa.array(at))
+    known.part[at], known.row[at] = number, rows
+    known.todo[at] = Todo.SEAL if reseal else _compare(old, new, replace, checksum, clear)
 
 
 def mentioned_by(sources: pa.Table) -> pa.Table:
