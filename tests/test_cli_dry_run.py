@@ -12,7 +12,8 @@ import pytest
 from securedata.corpus.config import data_dir
 from securedata.corpus.ingest import origin
 from tests.commandline import PATTERN, Run, runner, some_wavs
-from tests.kit import encode, noise
+from tests.erasing import erase
+from tests.kit import encode, make_corpus, noise
 
 
 @pytest.fixture
@@ -125,3 +126,11 @@ def test_for_people(run: Run, tmp_path: Path, wavs: Path) -> None:
 def test_a_name_that_is_not_known_and_a_rule_that_is_missing(run: Run, tmp_path: Path, wavs: Path) -> None:
     assert run("encrypt", wavs, tmp_path / "sealed", "--dry-run").code == 2
     assert run("encrypt", wavs, "nobody", *PATTERN, "--dry-run").code == 1
+
+
+def test_people_who_were_erased(run: Run, tmp_path: Path, wavs: Path) -> None:
+    root = make_corpus(tmp_path)
+    erase(root, "bob")
+    said, done = check(run, tmp_path, wavs, root, *PATTERN, "--replace")
+    assert sorted(said["erased"]) == sorted(done["erased"]) == ["bob/utt0.wav", "bob/utt1.flac", "bob/utt2.wav"]
+    assert set(said["people"]) == {"ann"}
