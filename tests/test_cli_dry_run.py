@@ -44,7 +44,8 @@ def check(run: Run, folder: Path, *arguments: str | Path) -> tuple[dict[str, Any
     done = run("encrypt", *arguments, "--json")
     assert said.code == done.code
     assert {name: said.json[name] for name in SHARED} == {name: done.json[name] for name in SHARED}
-    assert said.json["bytes"] == done.json["bytes"]
+    if not done.json["erased"]:  # whose recordings a run may seal before it sees that nobody may have them
+        assert said.json["bytes"] == done.json["bytes"]
     return said.json, done.json
 
 

@@ -136,15 +136,16 @@ class Draft:
         for k in group:
             segment = None
             if info is not None:
+                offset, duration = rows.offset[k] or 0.0, rows.duration[k]
+                if rows.in_samples:
+                    offset /= info.sample_rate
+                    duration = None if duration is None else duration / info.sample_rate
                 try:
-                    rate = info.sample_rate if rows.in_samples else 1
-                    duration = rows.duration[k]
-                    length = None if duration is None else duration / rate
-                    segment = to_frames((rows.offset[k] or 0.0) / rate, length, info)
+                    segment = to_frames(offset, duration, info)
                 except ValueError as error:
                     self.problems.append(Problem(self.tree.paths[i], f"line {rows.lines[k]} of the manifest: {error}"))
                     continue
-                if past := seconds_past(rows.offset[k] or 0.0, rows.duration[k], info):
+                if past := seconds_past(offset, duration, info):
                     line = f"line {rows.lines[k]} of the manifest"
                     reason = f"{line} ends {past:.2f} s after the recording, and is taken up to its end"
                     self.problems.append(Problem(self.tree.paths[i], reason, taken=True))
