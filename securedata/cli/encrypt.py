@@ -117,6 +117,12 @@ def add_parser(subparsers: Any) -> None:
         help="empty this column (speaker, utterance, transcript, split, language, extra, consent_id, purposes or "
         "expires) of recordings that are there, where this run describes them without it; may be given again",
     )
+    work.add_argument(
+        "--if-duplicate",
+        choices=["take", "skip", "fail"],
+        default="take",
+        help="what becomes of a new recording whose content is there under another path (default: take, and say so)",
+    )
     work.add_argument("--checksum", action="store_true", help="compare digests rather than sizes and times")
     add_threads(work, "two per core, 16 at least over a network")
     work.add_argument("--name", help="name of a corpus that is made (default: after its folder)")
@@ -187,6 +193,7 @@ def encrypt(args: Namespace) -> int:
                 checksum=args.checksum,
                 reseal=args.reseal,
                 clear=args.clear,
+                if_duplicate=args.if_duplicate,
                 progress=bar,
             )
     except BaseException:  # raised again, Ctrl-C too: a corpus that was made for this run is not forgotten
@@ -233,6 +240,7 @@ def _described(report: IngestReport, sources: SourceList) -> dict[str, Any]:
     return {
         **asdict(report),
         "problems": problems,
+        "duplicates": [{"path": path, "same_as": other} for path, other in report.duplicates],
         "complete": report.complete,
         "hidden": sources.hidden,
         "hidden_names": sources.hidden_names,
@@ -264,5 +272,8 @@ def _tell(args: Namespace, target: Reference | None, report: IngestReport, sourc
         say(args, f"taken for different people, are they? {', '.join(repr(name) for name in group)}")
     show(args, "not taken", [f"{one.path}: {one.reason}" for one in report.problems if not one.taken])
     show(args, "taken, but look", [f"{one.path}: {one.reason}" for one in report.problems if one.taken])
+    verb = "left out" if args.if_duplicate == "skip" else "taken"
+    lines = [f"{path}: as {other}" for path, other in report.duplicates]
+    show(args, f"{verb}, and the content is there under another path (--if-duplicate)", lines)
     show(args, "other content or people under a path that is taken (--replace to replace it)", report.conflicts)
     show(args, "of people who were erased, not taken", report.erased)

@@ -36,6 +36,7 @@ def rehearse(args: Namespace, target: Reference | None, sources: SourceList) -> 
             checksum=args.checksum,
             reseal=args.reseal,
             clear=tuple(args.clear),
+            if_duplicate=args.if_duplicate,
             progress=bar,
         )
     if args.json:

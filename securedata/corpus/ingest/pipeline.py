@@ -12,6 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,12 +21,16 @@ import pyarrow.compute as pc
 from securedata.corpus.cells import cells
 from securedata.corpus.commit import Writer
 from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify, mentioned_by
+from securedata.corpus.ingest.duplicates import Duplicates
 from securedata.corpus.ingest.origin import LocalOrigin
 from securedata.corpus.ingest.report import IngestReport
 from securedata.corpus.ingest.sealing import Done, Item, Sealing
+from securedata.corpus.ingest.segments import recording_path
 from securedata.corpus.ingest.sources import SourceList
+from securedata.corpus.ingest.walk import Problem
 from securedata.corpus.inherit import check_clearable
 from securedata.corpus.outcome import Outcome
+from securedata.corpus.plan import CHECK
 from securedata.corpus.schema import DESCRIPTIVE, rows_table
 from securedata.storage.local import LocalStorage
 
@@ -37,7 +42,7 @@ NETWORK_THREADS = 16
 
 _TICK = 0.2
 
-_UNCHANGED, _TAKEN = 1, 2  # what became of a row; 0: not taken
+_UNCHANGED, _TAKEN, _LEFT_OUT = 1, 2, 3  # what became of a row; 0: not taken
 
 Progress = Callable[[int, int], None]
 """Called from one thread with the files and bytes that were done since the last call."""
@@ -52,6 +57,7 @@ def ingest(
     checksum: bool = False,
     reseal: bool = False,
     clear: Sequence[str] = (),
+    if_duplicate: str = "take",
     progress: Progress | None = None,
 ) -> IngestReport:
     """Seal what the corpus does not hold yet.
@@ -65,6 +71,7 @@ def ingest(
         reseal: seal what is there already anew, too, in place of its rows: mends objects that are lost or damaged.
         clear: columns that are emptied where a recording is described without them: by its row of the manifest or, if
             there is no manifest, by the run. All else that a run does not mention stays: see `inherit`.
+        if_duplicate: 'take', 'skip' or 'fail' what is new and has the content of another path, there or in the run.
         progress: told of files and bytes as they are done, what needs no work included.
 
     Raises:
@@ -75,7 +82,7 @@ def ingest(
     if threads is None:
         here = isinstance(sources.origin, LocalOrigin) and isinstance(writer.storage, LocalStorage)
         threads = max(2 * (os.cpu_count() or 1), 1 if here else NETWORK_THREADS)
-    return _Ingest(sources, writer, threads, replace, checksum, reseal, clear, progress).run()
+    return _Ingest(sources, writer, threads, replace, checksum, reseal, clear, if_duplicate, progress).run()
 
 
 class _Ingest:
@@ -88,12 +95,14 @@ class _Ingest:
         checksum: bool,
         reseal: bool,
         clear: Sequence[str],
+        if_duplicate: str,
         progress: Progress | None,
     ) -> None:
         self.sources, self.table, self.writer = sources, sources.table, writer
         self.replace, self.checksum, self.reseal = replace or reseal, checksum, reseal
         described = sources.table.column("path").filter(sources.table.column("described")).to_pylist() if clear else []
         self.clear = dict.fromkeys(described, frozenset(clear))
+        self.if_duplicate, self.duplicates = if_duplicate, Duplicates()
         self.progress = progress
         self.report = IngestReport(problems=list(sources.problems))
         self.fates = np.zeros(self.table.num_rows, dtype=np.int8)
@@ -103,7 +112,7 @@ class _Ingest:
         self.cells = {name: cells(_one_chunk(self.table.column(name))) for name in self.table.schema.names}
         self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace)
         # what the next commit takes
-        self.rows: list[dict[str, object]] = []
+        self.rows: list[dict[str, Any]] = []
         self.indices: list[int] = []  # of those rows in the table
         self.updates: dict[int, bytes] = {}  # to correct the words of: digests of the recordings that they are of
         self.pending_bytes = 0
@@ -114,6 +123,7 @@ class _Ingest:
         self.files = self.table.column("file").to_pylist()
         self.sizes = self.table.column("size").to_numpy()
         known = self._classify(self.table)
+        self.there = known.part >= 0
         todo = self._items(known, range(self.table.num_rows))
         self._settle(known, range(self.table.num_rows))
         if todo or self.updates:
@@ -265,6 +275,7 @@ class _Ingest:
     def _commit(self, todo: deque[Item]) -> deque[Item]:
         """Commit what is sealed; returns what is left to do."""
         before = self.writer.head.generation
+        self._compare_contents()
         rows, indices, updates = self.rows, self.indices, self.updates
         table, changed = self._update_table(updates)
         outcome = self.writer.commit(
@@ -284,6 +295,31 @@ class _Ingest:
         if after > before + 1 and todo:
             todo = self._without_others(todo)
         return deque([*todo, *redo])
+
+    def _compare_contents(self) -> None:
+        """Take out of the next commit what is there under another path, if the caller wants that."""
+        if not self.rows:
+            return
+        twins = self.duplicates
+        tables = (self.writer.load(part, CHECK) for part in self.writer.refresh().parts)
+        twins.look((row["source_sha256"] for row in self.rows), tables)
+        kept, dropped = [], set()
+        for i, row in sorted(zip(self.indices, self.rows, strict=True), key=lambda pair: pair[0]):
+            digest, path = row["source_sha256"], recording_path(row["path"], row["start"], row["frames_in_segment"])
+            other = None if self.there[i] else twins.other(digest, path)
+            if other is not None and self.if_duplicate == "fail":
+                self.report.problems.append(Problem(row["path"], f"has the content of {other}, which is taken"))
+            elif other is not None:
+                self.report.duplicates.append((row["path"], other))
+            if other is None or self.if_duplicate == "take":
+                twins.take(digest, path)
+                kept.append((i, row))
+            else:
+                dropped.add(row["object_id"])
+                self.fates[i] = _LEFT_OUT if self.if_duplicate == "skip" else 0
+        self.indices, self.rows = [i for i, _ in kept], [row for _, row in kept]
+        if dropped:
+            self.writer.discard(dropped)
 
     def _count(self, outcome: Outcome) -> None:
         report = self.report
@@ -312,7 +348,7 @@ class _Ingest:
         fates = list(best.values())
         sources.files, sources.companions, sources.hidden = listed.files, listed.companions, listed.hidden
         sources.taken, sources.unchanged = fates.count(_TAKEN), fates.count(_UNCHANGED)
-        sources.left_out = listed.left_out
+        sources.left_out = listed.left_out + fates.count(_LEFT_OUT)
         sources.not_taken = listed.not_taken + fates.count(0)
 
     def _stale(self, outcome: Outcome, changed: list[int]) -> list[Item]:

@@ -16,8 +16,10 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from securedata.corpus.ingest.classify import Known, Todo, classify_part
+from securedata.corpus.ingest.duplicates import Duplicates
 from securedata.corpus.ingest.origin import PIECE, SourceProblem, Stamp
 from securedata.corpus.ingest.report import Sources
+from securedata.corpus.ingest.segments import recording_path
 from securedata.corpus.ingest.sources import SourceList
 from securedata.corpus.ingest.walk import Problem
 from securedata.corpus.inherit import CLEARABLE
@@ -25,7 +27,8 @@ from securedata.corpus.reader import Corpus
 from securedata.media.audio.probe import AudioInfo, probe
 from securedata.media.reason import Undecodable
 
-COLUMNS = ("path", "size", "source_mtime_ns", "source_sha256", "subjects", *CLEARABLE, "sample_rate", "frames", "start")
+_ABOUT_FILE = ("path", "size", "source_mtime_ns", "source_sha256", "subjects")
+COLUMNS = (*_ABOUT_FILE, *CLEARABLE, "sample_rate", "frames", "start", "frames_in_segment")
 """What has to be known of a corpus."""
 
 
@@ -86,6 +89,7 @@ def preview(
     checksum: bool = False,
     reseal: bool = False,
     clear: tuple[str, ...] = (),
+    if_duplicate: str = "take",
     progress: Callable[[int, int], None] | None = None,
 ) -> Preview:
     """Look at everything that `ingest` would.
@@ -118,6 +122,8 @@ def preview(
     wanted = [group for group in files if any(todo[i] in (Todo.SEAL, Todo.HASH, Todo.CONFLICT) for i in group)]
     looked = dict(zip((group[0] for group in wanted), _look(sources, entries, wanted, threads, progress), strict=True))
     counts = result.sources
+    twins, skipped = Duplicates(), 0
+    twins.look((one.digest for one in looked.values() if one.digest), [] if there is None else [there])
     for group in files:
         first = entries[group[0]]
         if erased.intersection(first["subjects"]):
@@ -131,14 +137,24 @@ def preview(
         if not digest and there is not None:
             digest = there.column("source_sha256")[at[group[0]]].as_py()
         digests.setdefault(digest, []).append(first["path"])
+        recording = recording_path(first["path"], first["start"], first["frames_in_segment"])
+        other = twins.other(digest, recording) if max(at[i] for i in group) < 0 else None
+        if other is not None and if_duplicate == "fail":
+            reason = f"has the content of {other}, which is taken"
+            result.problems += [Problem(entries[i]["path"], reason) for i in group]
+            continue
+        if other is not None and if_duplicate == "skip":
+            skipped += 1
+            continue
+        twins.take(digest, recording)
         done = [_settle(result, entries[i], todo[i], at[i], there, found, replace or reseal) for i in group]
         counts.taken += not {"add", "replace", "update"}.isdisjoint(done)
         counts.unchanged += set(done) <= {"leave", ""} and "leave" in done
         if not {"add", "replace"}.isdisjoint(done):
             result.bytes += first["size"]
     counts.files, counts.companions, counts.hidden = sources.files, sources.companions, sources.hidden
-    counts.left_out = sources.left_out
-    counts.not_taken = sources.not_taken + len(files) - counts.taken - counts.unchanged
+    counts.left_out = sources.left_out + skipped
+    counts.not_taken = sources.not_taken + len(files) - counts.taken - counts.unchanged - skipped
     result.duplicates = _duplicates(digests, there, {entry["path"] for entry in entries})
     return result
 

@@ -35,6 +35,7 @@ class IngestReport:
 
     Counts are of rows; `bytes` of plaintext that were sealed. `columns` counts, for rows that were updated or replaced,
     in how many of them a column changed. `sources` says what became of each file under SRC.
+    `duplicates` are recordings that were added or skipped, each with another path of the same content.
     """
 
     added: int = 0
@@ -52,6 +53,7 @@ class IngestReport:
     problems: list[Problem] = field(default_factory=list, repr=False)
     conflicts: list[str] = field(default_factory=list, repr=False)
     erased: list[str] = field(default_factory=list, repr=False)
+    duplicates: list[tuple[str, str]] = field(default_factory=list, repr=False)
 
     @property
     def complete(self) -> bool:

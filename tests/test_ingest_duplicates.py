@@ -1,0 +1,118 @@
+"""The same recordings under another path: taken and said, skipped, or not taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from securedata.corpus.config import resolve
+from securedata.corpus.ingest import pipeline
+from securedata.corpus.opening import open_corpus
+from tests.commandline import Ran, Run, runner, some_wavs
+from tests.recordings import jsonl, record
+
+SAME = {f"ann/{name}": name for name in ("utt0.wav", "utt1.flac", "utt2.ogg")}
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(capsys)
+
+
+@pytest.fixture
+def wavs(tmp_path: Path, run: Run) -> Path:
+    """Six recordings, which are sealed."""
+    wavs = some_wavs(tmp_path / "wavs")
+    assert encrypt(run, wavs, "--speaker-pattern", "{speaker}/{utterance}").json["duplicates"] == []
+    return wavs
+
+
+def encrypt(run: Run, src: Path, *more: str) -> Ran:
+    root = src.parent / "sealed" if src.parent.name != "wavs" else src.parent.parent / "sealed"
+    return run("encrypt", src, root, "--json", *more)
+
+
+def again(run: Run, wavs: Path, *more: str) -> dict[str, Any]:
+    """The same recordings from one folder below, and what a dry run said of it before."""
+    said = encrypt(run, wavs / "ann", "--one-subject", "ann", "--dry-run", *more)
+    done = encrypt(run, wavs / "ann", "--one-subject", "ann", *more)
+    assert (said.code, said.json["sources"]) == (done.code, done.json["sources"])
+    assert [one["path"] for one in said.json["problems"]] == [one["path"] for one in done.json["problems"]]
+    return {**done.json, "code": done.code}
+
+
+def stored(wavs: Path) -> tuple[set[str], int]:
+    """Paths of the corpus, and how many objects are on storage."""
+    with open_corpus(wavs.parent / "sealed") as corpus:
+        paths = set(corpus.table["path"].to_pylist())
+    objects = (wavs.parent / "sealed" / "objects").rglob("*")
+    return paths, sum(path.is_file() for path in objects)
+
+
+def test_taken_and_said(run: Run, wavs: Path) -> None:
+    done = again(run, wavs)
+    assert (done["code"], done["added"], done["sources"]["taken"]) == (0, 3, 3)
+    assert {one["same_as"]: one["path"] for one in done["duplicates"]} == SAME
+    assert again(run, wavs)["duplicates"] == [], "what is there is not new"
+
+
+def test_skipped(run: Run, wavs: Path) -> None:
+    before = stored(wavs)
+    for _ in range(2):
+        done = again(run, wavs, "--if-duplicate", "skip")
+        assert (done["code"], done["complete"], done["added"]) == (0, True, 0)
+        assert (done["sources"]["left_out"], done["sources"]["files"]) == (3, 3)
+        assert {one["same_as"]: one["path"] for one in done["duplicates"]} == SAME
+        assert stored(wavs) == before, "and no object stays behind"
+    assert run("verify", wavs.parent / "sealed", "-q").code == 0
+
+
+def test_not_taken(run: Run, wavs: Path) -> None:
+    before = stored(wavs)
+    record(wavs / "ann", "new.wav", 0.3)
+    done = again(run, wavs, "--if-duplicate", "fail")
+    assert (done["code"], done["added"], done["sources"]["not_taken"]) == (1, 1, 3)
+    assert {one["path"]: one["reason"] for one in done["problems"]} == {
+        path: f"has the content of {other}, which is taken" for other, path in SAME.items()
+    }
+    assert stored(wavs) == (before[0] | {"new.wav"}, before[1] + 1)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 100])
+def test_within_one_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    monkeypatch.setattr(pipeline, "COMMIT_ROWS", rows)
+    for name in ("a.wav", "b.wav", "c.wav"):
+        record(tmp_path / "src", name, 0.3)
+    record(tmp_path / "src", "d.wav", 0.4)
+    done = encrypt(run, tmp_path / "src", "--one-subject", "x", "--if-duplicate", "skip", "--threads", "1")
+    assert (done.code, done.json["added"], done.json["sources"]["left_out"]) == (0, 2, 2)
+    with open_corpus(tmp_path / "sealed") as corpus:
+        assert set(corpus.table["path"].to_pylist()) == {"a.wav", "d.wav"}
+
+
+def test_what_is_there_is_resealed_and_replaced_whatever_else_has_its_content(run: Run, wavs: Path) -> None:
+    again(run, wavs)
+    done = again(run, wavs, "--if-duplicate", "skip", "--reseal")
+    assert (done["replaced"], done["duplicates"]) == (3, [])
+    (wavs / "ann" / "utt0.wav").write_bytes((wavs / "bob" / "utt0.wav").read_bytes())
+    done = again(run, wavs, "--if-duplicate", "fail", "--replace")
+    assert (done["code"], done["replaced"]) == (0, 1)
+
+
+def test_segments_of_one_recording_are_no_duplicates(run: Run, tmp_path: Path) -> None:
+    record(tmp_path / "src", "talk.wav", 2)
+    row = {"audio_filepath": "talk.wav", "speaker": "ann"}
+    for offsets in ((0.0, 0.5), (1.0, 1.5)):
+        rows = [{**row, "offset": offset, "duration": 0.5} for offset in offsets]
+        manifest = str(jsonl(tmp_path / "m.jsonl", *rows))
+        done = encrypt(run, tmp_path / "src", "--manifest", manifest, "--if-duplicate", "fail")
+        assert (done.code, done.json["added"], done.json["duplicates"]) == (0, 2, [])
+
+
+def test_the_summary_for_people(run: Run, wavs: Path) -> None:
+    root = resolve(str(wavs.parent / "sealed")).root
+    done = run("encrypt", wavs / "ann", root, "--one-subject", "ann")
+    assert "taken, and the content is there under another path (--if-duplicate) (3):" in done.err
+    assert "  utt0.wav: as ann/utt0.wav" in done.err
