@@ -6,6 +6,7 @@ from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from securedata.cli.bad import Bad, bad_of, news, read_known, write_bad
 from securedata.cli.common import (
     Bar,
     add_command,
@@ -24,6 +25,7 @@ from securedata.cli.common import (
 )
 from securedata.cli.rehearse import accounted, rehearse, some
 from securedata.cli.target import find, make
+from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
@@ -124,6 +126,12 @@ def add_parser(subparsers: Any) -> None:
         help="what becomes of a new recording whose content is there under another path (default: take, and say so)",
     )
     work.add_argument("--checksum", action="store_true", help="compare digests rather than sizes and times")
+    work.add_argument(
+        "--known-bad",
+        metavar="FILE",
+        help="exit code 0 although what this file lists is not taken, if for the same reasons: for cron",
+    )
+    work.add_argument("--write-bad", metavar="FILE", help="write what was not taken, and why, into such a file")
     add_threads(work, "two per core, 16 at least over a network")
     work.add_argument("--name", help="name of a corpus that is made (default: after its folder)")
     add_corpus_options(parser)
@@ -159,6 +167,9 @@ def encrypt(args: Namespace) -> int:
     from securedata.corpus.inherit import check_clearable
 
     check_clearable(args.clear)
+    if args.dry_run and args.write_bad:
+        raise InvalidArgument("--dry-run writes nothing: leave --write-bad out")
+    known = read_known(args.known_bad)
     found, there = find(args)
     sources = list_sources(
         args.src,
@@ -176,11 +187,11 @@ def encrypt(args: Namespace) -> int:
     if args.split:
         sources = with_split(sources, args.split)
     if args.dry_run:
-        return rehearse(args, found if there else None, sources)
+        return rehearse(args, found if there else None, sources, known)
     if not there:
         report = refused(sources)
         if report is not None:
-            return _finish(args, None, report, sources)
+            return _finish(args, None, report, sources, known)
         found = make(args, found)
     try:
         writer = Writer(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
@@ -200,22 +211,33 @@ def encrypt(args: Namespace) -> int:
         if not there:
             warn(f"the new corpus {found.name!r} at {found.root} stays, with its key; run it again for the rest")
         raise
-    return _finish(args, found, report, sources)
+    return _finish(args, found, report, sources, known)
 
 
-def _finish(args: Namespace, target: Reference | None, report: IngestReport, sources: SourceList) -> int:
+def _finish(
+    args: Namespace,
+    target: Reference | None,
+    report: IngestReport,
+    sources: SourceList,
+    known: frozenset[Bad],
+) -> int:
     """Say what became of the sources. `target` is None if no corpus was made, because there was nothing to take."""
+    bad = bad_of(report)
     if args.json:
         place = {"root": target.root if target else None, "name": target.name if target else None}
-        print_json({**place, **_described(report, sources)})
+        print_json({**place, **_described(report, sources), "new": [one._asdict() for one in news(bad, known)]})
     else:
         _tell(args, target, report, sources)
-    left = sum(not one.taken for one in report.problems) + len(report.conflicts) + len(report.erased)
+    if args.write_bad:
+        write_bad(args.write_bad, bad)
+    new = news(bad, known)
+    if known and len(new) < len(bad):
+        say(args, f"{plural(len(bad) - len(new), 'recording')} not taken as before ({args.known_bad})")
     why = "" if args.json else ", for the reasons above"
-    what = f"{plural(left, 'recording')} of {args.src} not taken{why}"
+    what = f"{plural(len(new or bad), 'recording')} of {args.src} not taken{why}"
     if target is None:
         return fail(f"nothing to take, so no corpus was made: {what}")
-    return fail(what) if left else 0
+    return fail(what) if new else 0
 
 
 def _source_options(args: Namespace) -> dict[str, str]:

@@ -6,6 +6,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from securedata.cli.bad import Bad, bad_of, news
 from securedata.cli.common import Bar, duration, fail, out, plural, print_json, say, show, size
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from securedata.corpus.ingest.sources import SourceList
 
 
-def rehearse(args: Namespace, target: Reference | None, sources: SourceList) -> int:
+def rehearse(args: Namespace, target: Reference | None, sources: SourceList, known: frozenset[Bad]) -> int:
     """Show what `encrypt` would do; nothing is written. `target` is None if a corpus would be made.
 
     Returns:
@@ -39,19 +40,21 @@ def rehearse(args: Namespace, target: Reference | None, sources: SourceList) -> 
             if_duplicate=args.if_duplicate,
             progress=bar,
         )
+    bad = bad_of(found)
     if args.json:
         place = {"dry_run": True, "root": target.root if target else None, "name": target.name if target else None}
         others = {
             "problems": [one._asdict() for one in found.problems],
             "complete": found.complete,
+            "new": [one._asdict() for one in news(bad, known)],
             "hidden_names": sources.hidden_names,
             "near_duplicates": [list(group) for group in sources.near_duplicates],
         }
         print_json({**place, **asdict(found), **others})
     else:
         _tell(args, found, sources)
-    left = sum(not one.taken for one in found.problems) + len(found.conflicts) + len(found.erased)
-    return fail(f"{plural(left, 'recording')} of {args.src} would not be taken") if left else 0
+    new = news(bad, known)
+    return fail(f"{plural(len(new), 'recording')} of {args.src} would not be taken") if new else 0
 
 
 def _tell(args: Namespace, found: Preview, sources: SourceList) -> None:

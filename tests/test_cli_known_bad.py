@@ -1,0 +1,83 @@
+"""`encrypt --known-bad` and `--write-bad`: a file that can never be taken is news once."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.commandline import PATTERN, Ran, Run, runner, some_wavs
+from tests.kit import encode, noise
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(capsys)
+
+
+@pytest.fixture
+def wavs(tmp_path: Path) -> Path:
+    wavs = some_wavs(tmp_path / "wavs")
+    (wavs / "ann" / "broken.wav").write_bytes(b"no audio")
+    return wavs
+
+
+def encrypt(run: Run, wavs: Path, *more: str) -> Ran:
+    return run("encrypt", wavs, wavs.parent / "sealed", *PATTERN, *more)
+
+
+def test_what_is_known_is_no_news(run: Run, wavs: Path) -> None:
+    bad = wavs.parent / "bad.jsonl"
+    first = encrypt(run, wavs, "--write-bad", str(bad))
+    assert first.code == 1
+    assert stat.S_IMODE(bad.stat().st_mode) == 0o600
+    for more in ((), ("--dry-run",), ("-q",), ("--json",)):
+        again = encrypt(run, wavs, "--known-bad", str(bad), *more)
+        assert again.code == 0, again.err
+    assert (again.json["complete"], again.json["new"]) == (False, [])
+    assert [one["path"] for one in again.json["problems"]] == ["ann/broken.wav"], "and still named"
+    assert "1 recording not taken as before" in encrypt(run, wavs, "--known-bad", str(bad)).err
+    assert encrypt(run, wavs).code == 1
+
+
+def test_news_of_every_kind(run: Run, wavs: Path) -> None:
+    bad = wavs.parent / "bad.jsonl"
+    encrypt(run, wavs, "--write-bad", str(bad))
+    (wavs / "bob" / "cut.wav").write_bytes(encode(noise(0.5), 16_000)[:-50])
+    (wavs / "ann" / "utt0.wav").write_bytes(encode(noise(0.5), 16_000))  # a conflict
+    done = encrypt(run, wavs, "--known-bad", str(bad), "--json")
+    assert (done.code, [one["path"] for one in done.json["new"]]) == (1, ["bob/cut.wav", "ann/utt0.wav"])
+    assert "2 recordings of" in done.error
+    encrypt(run, wavs, "--known-bad", str(bad), "--write-bad", str(bad))
+    assert encrypt(run, wavs, "--known-bad", str(bad)).code == 0
+    (wavs / "ann" / "broken.wav").write_bytes(b"")  # the same file, for another reason
+    done = encrypt(run, wavs, "--known-bad", str(bad), "--json")
+    assert (done.code, [one["path"] for one in done.json["new"]]) == (1, ["ann/broken.wav"])
+
+
+def test_a_manifest_that_grew_gives_other_lines(run: Run, wavs: Path) -> None:
+    manifest, bad = wavs.parent / "m.csv", wavs.parent / "bad.jsonl"
+    options = ("--manifest", str(manifest), "--only-listed")
+    rows = ["path,text,duration", "ann/utt0.wav,hello,0.5", "ann/gone.wav,x,1", "bob/utt0.wav,x,long"]
+    manifest.write_text("\n".join(rows))
+    assert encrypt(run, wavs, *options, "--write-bad", str(bad)).code == 1
+    manifest.write_text("\n".join([*rows[:2], "ann/utt1.flac,more,0.7", *rows[2:]]))
+    assert encrypt(run, wavs, *options, "--known-bad", str(bad)).code == 0
+
+
+@pytest.mark.parametrize("content", [None, b"no JSON\n", b"[1]\n", b'{"path": "x"}\n', b"\xff\n"])
+def test_a_file_that_is_none_stops_before_anything(run: Run, wavs: Path, content: bytes | None) -> None:
+    bad = wavs.parent / "bad.jsonl"
+    if content is not None:
+        bad.write_bytes(content)
+    done = encrypt(run, wavs, "--known-bad", str(bad))
+    assert done.code == 2
+    assert "--write-bad" in done.err
+    assert not (wavs.parent / "sealed").exists()
+
+
+def test_what_cannot_be_written(run: Run, wavs: Path) -> None:
+    done = encrypt(run, wavs, "--write-bad", str(wavs.parent / "none" / "bad.jsonl"))
+    assert (done.code, "cannot be written" in done.err) == (2, True)
+    assert encrypt(run, wavs, "--dry-run", "--write-bad", str(wavs.parent / "bad.jsonl")).code == 2
