@@ -7,7 +7,8 @@ import os
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import asdict, dataclass
+from typing import Protocol
 
 from securedata.errors import InvalidArgument
 
@@ -15,7 +16,8 @@ CONFLICT = "other content or people under a path that is taken"
 ERASED = "of a person who was erased"
 
 
-class Bad(NamedTuple):
+@dataclass(frozen=True, slots=True, order=True, repr=False)  # paths are often names of people
+class Bad:
     """One recording that is not taken, and why."""
 
     path: str
@@ -82,7 +84,7 @@ def write_bad(file: str, found: Iterable[Bad]) -> None:
     Raises:
         InvalidArgument: it cannot be written.
     """
-    text = "".join(json.dumps(one._asdict(), ensure_ascii=False) + "\n" for one in sorted(set(found)))
+    text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in sorted(set(found)))
     folder, name = os.path.split(os.path.abspath(file))
     try:
         descriptor, scratch = tempfile.mkstemp(prefix=f".{name}.", dir=folder)  # made 0600

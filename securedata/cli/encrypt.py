@@ -225,7 +225,7 @@ def _finish(
     bad = bad_of(report)
     if args.json:
         place = {"root": target.root if target else None, "name": target.name if target else None}
-        print_json({**place, **_described(report, sources), "new": [one._asdict() for one in news(bad, known)]})
+        print_json({**place, **_described(report, sources), "new": [asdict(one) for one in news(bad, known)]})
     else:
         _tell(args, target, report, sources)
     if args.write_bad:

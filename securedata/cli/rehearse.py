@@ -46,7 +46,7 @@ def rehearse(args: Namespace, target: Reference | None, sources: SourceList, kno
         others = {
             "problems": [one._asdict() for one in found.problems],
             "complete": found.complete,
-            "new": [one._asdict() for one in news(bad, known)],
+            "new": [asdict(one) for one in news(bad, known)],
             "hidden_names": sources.hidden_names,
             "near_duplicates": [list(group) for group in sources.near_duplicates],
         }
