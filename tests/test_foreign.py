@@ -301,7 +301,8 @@ OURS |= {
     "SourceProblem",
     "Undecodable",
     "ChunkInvalid",
-    "_BadValue",
+    "BadValue",
+    "NoText",
     "DestinationFailed",
     "NotRegular",
 }

@@ -112,7 +112,7 @@ class LocalOrigin(Origin):
             with open(file, "rb", buffering=0, opener=_open) as source:
                 return os.pread(source.fileno(), length, offset)
         except OSError as error:
-            raise SourceProblem(f"the file cannot be read: {error.strerror}") from error
+            raise SourceProblem(f"the file cannot be read: {error.strerror}") from None
 
     def content(self, name: str) -> bytes:
         try:
