@@ -8,18 +8,22 @@ from typing import Any
 
 import pytest
 
-from securedata.corpus import transaction
+from securedata.corpus import putting, transaction
 from securedata.corpus.config import Reference
 from securedata.corpus.heads import Heads
 from securedata.corpus.leaving import object_key
+from securedata.corpus.transaction import Next
 from securedata.errors import (
     AccessDenied,
     AlreadyExists,
     AuthenticationFailed,
     FormatError,
+    HorizonInFuture,
+    InvalidArgument,
     NotFound,
     OutcomeUnknown,
     PreconditionFailed,
+    SecuredataError,
     SessionExpired,
     StorageError,
     StorageUnreachable,
@@ -31,7 +35,7 @@ from securedata.testing.memory import MemoryStorage
 from tests.hooked import Faults, Hooked
 from tests.little import content, current, fill, look, make, named_keys, open_quietly, row, table, writer_of
 
-NO = [PreconditionFailed, NotFound, AccessDenied, SessionExpired]
+NO = [PreconditionFailed, NotFound, AccessDenied, SessionExpired, InvalidArgument]  # the last: of a redirect
 TAKEN = [AlreadyExists, PreconditionFailed, NotFound]
 
 
@@ -67,7 +71,7 @@ def whole(corpus: Reference, place: MemoryStorage, *paths: str) -> None:
 @pytest.mark.parametrize("answer", NO)
 @pytest.mark.parametrize("others", [0, 1, 63])
 def test_a_head_that_landed_is_ours_whatever_was_answered(
-    answer: type[StorageError], others: int, corpus: Reference, place: MemoryStorage
+    answer: type[SecuredataError], others: int, corpus: Reference, place: MemoryStorage
 ) -> None:
     storage = Hooked(place)
     writer, other = writer_of(corpus, storage), writer_of(corpus, place)
@@ -98,9 +102,9 @@ def test_a_head_that_landed_at_the_last_try_is_found(
     whole(corpus, place, "kept/1", "kept/2", "new")
 
 
-@pytest.mark.parametrize("answer", [AccessDenied, UnsafeStorage])
+@pytest.mark.parametrize("answer", [AccessDenied, UnsafeStorage, InvalidArgument])
 def test_a_head_that_was_refused_and_did_not_land_is_the_refusal(
-    answer: type[StorageError], corpus: Reference, place: MemoryStorage
+    answer: type[SecuredataError], corpus: Reference, place: MemoryStorage
 ) -> None:
     storage = Hooked(place, before=Faults("replace", error=answer))
     writer = writer_of(corpus, storage)
@@ -110,9 +114,9 @@ def test_a_head_that_was_refused_and_did_not_land_is_the_refusal(
     whole(corpus, place, "kept/1", "kept/2")
 
 
-@pytest.mark.parametrize("answer", [PreconditionFailed, StorageUnreachable, AccessDenied])
+@pytest.mark.parametrize("answer", [PreconditionFailed, StorageUnreachable, AccessDenied, InvalidArgument])
 def test_what_nobody_could_look_for_is_neither_deleted_nor_committed_again(
-    answer: type[StorageError], corpus: Reference, place: MemoryStorage
+    answer: type[SecuredataError], corpus: Reference, place: MemoryStorage
 ) -> None:
     storage = Hooked(place)
     writer = writer_of(corpus, storage)
@@ -275,6 +279,48 @@ def test_a_table_that_landed_counts_whatever_was_answered(
     whole(corpus, place, "kept/2")
 
 
+@pytest.mark.parametrize("what", ["objects/", "manifest/"])
+def test_of_two_puts_at_once_the_other_may_land_a_moment_later(
+    what: str, corpus: Reference, place: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Hooked(place)
+    under_way: dict[str, Any] = {}
+
+    def refused(call: str, key: str) -> None:
+        if call == "put_new" and key.startswith(what) and not under_way:
+            under_way[key] = place.objects.pop(key)
+            raise NotFound("the upload is over")
+
+    storage.after = refused
+    monkeypatch.setattr(putting, "_sleep", lambda seconds: place.objects.update(under_way))
+    fill(writer_of(corpus, storage), "new")
+    assert under_way
+    whole(corpus, place, "kept/1", "kept/2", "new")
+
+
+class Late(MemoryStorage):
+    """Says of a put that it may have been a minute before now, as S3 does."""
+
+    def put_new(self, key: str, pieces: Any) -> float:
+        return super().put_new(key, pieces) - 60
+
+
+@pytest.mark.parametrize("deed", ["part", "list"])
+def test_a_table_that_a_prune_may_take_for_older_than_the_horizon_is_not_named(deed: str) -> None:
+    """The prune that left this horizon under a clock a day ahead may have listed this table before the horizon."""
+    place = Late()
+    corpus = make(place)
+    writer = writer_of(corpus, place)
+    fill(writer, "kept/1", "kept/2")
+    words = {**current(corpus, place)["kept/1"], "transcript": "words"}
+    writer.transact(lambda attempt: Next(None, {"horizon": place.clock - 30}))
+    with pytest.raises(HorizonInFuture):
+        writer.commit(update=table(words)) if deed == "part" else writer.commit(remove=["kept/1", "kept/2"])
+    place.clock += 31
+    writer.commit(remove=["kept/1"])
+    whole(corpus, place, "kept/2")
+
+
 def test_another_table_under_a_new_id_is_an_error(corpus: Reference, place: MemoryStorage) -> None:
     storage = Hooked(place)
 
@@ -335,40 +381,64 @@ def test_a_file_that_was_linked_twice_is_there_and_flushed(tmp_path: Path, monke
 
 
 class Server:
-    """As much of one as the probe asks."""
+    """As much of one as the probe asks: the first so many answers are refusals, of puts that landed or not."""
 
-    def __init__(self, refuse_first: bool, landed: bool, honest: bool = True) -> None:
+    def __init__(self, no: type[StorageError], times: int, landed: bool, honest: bool = True, at: int = 0) -> None:
         self.keys: set[str] = set()
-        self.refuse_first, self.landed, self.honest = refuse_first, landed, honest
+        self.no, self.refused, self.landed, self.honest = no, range(at, at + times), landed, honest
+        self.puts = 0
 
     def call(self, operation: str, key: str, **given: Any) -> None:
         if operation == "head_object":
             if key not in self.keys:
                 raise NotFound(key)
             return
+        self.puts += 1
         false = "IfMatch" in given or key in self.keys
-        if self.refuse_first:
-            self.refuse_first = False
-            if self.landed:
+        if self.puts - 1 in self.refused:
+            if self.landed and not false:
                 self.keys.add(key)
-            raise PreconditionFailed(key)
+            raise self.no(key)
         if false and self.honest:
             raise PreconditionFailed(key)
         self.keys.add(key)
 
 
+@pytest.mark.parametrize("no", [PreconditionFailed, NotFound])
 @pytest.mark.parametrize(
-    ("server", "error"),
+    ("times", "landed", "honest", "at", "error"),
     [
-        (Server(False, False), None),
-        (Server(True, True), None),
-        (Server(True, True, honest=False), UnsafeStorage),
-        (Server(True, False), PreconditionFailed),
+        (0, False, True, 0, None),
+        (1, True, True, 0, None),
+        (1, True, False, 0, UnsafeStorage),
+        (1, False, True, 0, None),
+        (1, False, False, 0, UnsafeStorage),
+        (3, False, True, 0, "as answered"),
+        (1, False, True, 1, None),
+        (1, False, True, 2, None),
     ],
 )
-def test_a_probe_that_landed_and_was_answered_no(server: Server, error: type[StorageError] | None) -> None:
+def test_a_probe_that_was_answered_no(
+    times: int,
+    landed: bool,
+    honest: bool,
+    at: int,
+    error: type[StorageError] | str | None,
+    no: type[StorageError],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("securedata.storage.honest._sleep", lambda seconds: None)
+    server = Server(no, times, landed, honest, at)
     if error is None:
         probe(server.call, server.keys.discard, "s3://voice")
     else:
-        with pytest.raises(error):
+        with pytest.raises(no if isinstance(error, str) else error):
             probe(server.call, server.keys.discard, "s3://voice")
+    assert not server.keys, "nothing is left of it"
+
+
+def test_a_probe_that_fails_leaves_nothing() -> None:
+    server = Server(StorageUnreachable, 1, landed=True)
+    with pytest.raises(StorageUnreachable):
+        probe(server.call, server.keys.discard, "s3://voice")
+    assert not server.keys

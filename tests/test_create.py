@@ -13,9 +13,11 @@ from securedata.corpus.create import create_corpus
 from securedata.errors import (
     AccessDenied,
     CorpusExists,
+    InvalidArgument,
     NotFound,
     OutcomeUnknown,
     PreconditionFailed,
+    SecuredataError,
     StorageError,
     StorageUnreachable,
 )
@@ -100,13 +102,13 @@ def test_a_corpus_that_another_machine_makes_meanwhile(before: bool) -> None:
         assert config_path().read_text().strip() == config.strip()
 
 
-LANDED = [StorageUnreachable, PreconditionFailed, AccessDenied, NotFound]
+LANDED = [StorageUnreachable, PreconditionFailed, AccessDenied, NotFound, InvalidArgument]
 """What may be answered to a put of the head that landed: nothing, or what an intermediary heard to its second try."""
 
 
 @pytest.mark.parametrize("answer", LANDED)
 @pytest.mark.parametrize("used", [False, True])
-def test_a_head_that_landed_is_ours_whatever_was_answered(answer: type[StorageError], used: bool) -> None:
+def test_a_head_that_landed_is_ours_whatever_was_answered(answer: type[SecuredataError], used: bool) -> None:
     place = MemoryStorage()
     storage = Hooked(place)
 
@@ -138,17 +140,18 @@ def test_a_head_that_cannot_be_looked_for_leaves_the_config_entry() -> None:
     fill(writer_of(load()["corpus"], place), "a")
 
 
+@pytest.mark.parametrize("error", [PreconditionFailed, StorageUnreachable])
 @pytest.mark.parametrize("times", [1, 4, 5])
 def test_a_first_head_that_is_refused_where_there_is_none_is_put_again(
-    times: int, monkeypatch: pytest.MonkeyPatch
+    times: int, error: type[StorageError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("securedata.corpus.create._sleep", lambda seconds: None)
     place = MemoryStorage()
-    storage = Hooked(place, before=Faults("replace", times, error=PreconditionFailed))
+    storage = Hooked(place, before=Faults("replace", times, error=error))
     if times < 5:
         fill(writer_of(make(storage), place), "a")
         return
-    with pytest.raises(PreconditionFailed):
+    with pytest.raises(error):
         make(storage)
     fill(writer_of(make(place), place), "a")  # nothing was made: it may begin again
 

@@ -35,7 +35,8 @@ from securedata.errors import (
     NotFound,
     OutcomeUnknown,
     PreconditionFailed,
-    StorageError,
+    SecuredataError,
+    StorageUnreachable,
 )
 from securedata.format.cobblestone import Buffer
 from securedata.keys.local import SCHEME, LocalKMS, create_key_file, refuse_inside, uri_for
@@ -44,6 +45,7 @@ from securedata.keys.wraps import CORPUS_KEY, wrap_key
 from securedata.storage.base import Storage
 
 _TRIES = 5
+_MAY_PASS = (PreconditionFailed, StorageUnreachable)
 
 _sleep = time.sleep
 
@@ -135,28 +137,30 @@ def _put_head(storage: Storage, sealed: Buffer, key: bytes, head: Head) -> None:
     for tries in range(_TRIES):
         try:
             storage.replace(KEY, sealed, None)
-        except StorageError as error:
+        except OutcomeUnknown:  # it is there, and might not last
+            raise
+        except SecuredataError as error:  # whatever was answered, a redirect too
             landed = _landed(storage, key, head, error)
             if landed is False:
                 raise CorpusExists(
                     f"somebody made a corpus at {storage.url} meanwhile: ask for its pin", root=storage.url
                 ) from error
-            if landed is None and (tries + 1 == _TRIES or not isinstance(error, PreconditionFailed)):
+            if landed is None and (tries + 1 == _TRIES or not isinstance(error, _MAY_PASS)):
                 raise
-            if landed is None:  # refused, and there is none: two conditional puts at once
+            if landed is None:  # not answered; or refused, and there is none: two conditional puts at once
                 _sleep(random.uniform(0, 0.1 * 2**tries))  # noqa: S311 - jitter, no secret
                 continue
         return
 
 
-def _landed(storage: Storage, key: bytes, head: Head, refused: StorageError) -> bool | None:
+def _landed(storage: Storage, key: bytes, head: Head, refused: SecuredataError) -> bool | None:
     """Is the head on storage ours? None: there is none."""
     root = storage.url
     try:
         data = storage.get_versioned(KEY, MAX_SEALED)[0]
     except NotFound:
         return None
-    except StorageError as error:
+    except SecuredataError as error:
         raise OutcomeUnknown(
             f"a corpus at {root} may or may not have been made ({refused}), and its head cannot be read: {error}; "
             "see with 'securedata info', and run it again if there is none",

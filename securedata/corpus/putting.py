@@ -114,7 +114,7 @@ def put_objects(storage: Storage, corpus_id: bytes, plains: Iterable[bytes]) -> 
     for at, outcome in storage.put_many(sealed()):
         refused = outcome if isinstance(outcome, _NO) else None
         if refused:
-            outcome = _not_before(storage, begun)
+            outcome = _look_for(storage, object_key(made[at].object_id), begun)
         if not isinstance(outcome, float):
             raise outcome
         put = replace(made.pop(at), time=outcome)
@@ -159,21 +159,25 @@ def put_once(storage: Storage, key: str, pieces: Iterable[Buffer]) -> tuple[floa
     try:
         return storage.put_new(key, pieces), None
     except _NO as error:
-        return _not_before(storage, begun), error
+        return _look_for(storage, key, begun), error
 
 
-def _not_before(storage: Storage, begun: float) -> float:
-    """A time by storage's clock that is no later than a put since `begun`."""
-    return storage.now() - (time.monotonic() - begun) - _CLOCK_SLACK
+def _look_for(storage: Storage, key: str, begun: float) -> float:
+    """Wait for what may be there although it was refused; a time by storage's clock no later than a put since `begun`.
+
+    Of two puts at once the one that is not refused may not have landed yet.
+    """
+    when = storage.now() - (time.monotonic() - begun) - _CLOCK_SLACK
+    for seconds in _LOOKS:
+        try:
+            storage.get_ranges(key, [(0, 1)])
+            break
+        except NotFound:
+            _sleep(seconds)
+    return when
 
 
 def _read_back(storage: Storage, corpus_id: bytes, put: Put, refused: StorageError | None) -> None:
-    for seconds in _LOOKS if refused else ():
-        try:
-            storage.get_ranges(object_key(put.object_id), [(0, 1)])
-            break
-        except NotFound:  # two puts at once: the one that is not refused may not have landed yet
-            _sleep(seconds)
     try:
         _compare(storage, corpus_id, put)
     except NotFound as error:

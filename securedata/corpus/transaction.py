@@ -36,7 +36,6 @@ from securedata.errors import (
     PartMissing,
     PreconditionFailed,
     SecuredataError,
-    StorageError,
     StorageUnreachable,
 )
 from securedata.storage.base import Storage
@@ -137,7 +136,7 @@ class Transaction(Generic[T]):
         self._sent: dict[int, _Sent[T]] = {}  # by the generation that a try makes, where it would be found
         self._replacing: int | None = None  # the generation that the last try was to replace, while that is in doubt
         self._silent = 0
-        self._failure: StorageError | None = None
+        self._failure: SecuredataError | None = None
         self._naming: set[bytes] = set()
         self._lost = storage.lost
         self._scratch: list[TableRef] = []
@@ -230,10 +229,12 @@ class Transaction(Generic[T]):
         except CorpusBusy:  # this try was not even begun
             self.in_doubt = before
             raise
+        except OutcomeUnknown:  # it is there, and might not last: to find it there would say nothing
+            raise
         except PreconditionFailed:
             _sleep(random.uniform(0, min(2.0, 0.02 * 2 ** min(self.tries - 1, 7))))  # noqa: S311 - jitter, no secret
             return False
-        except StorageError as error:
+        except SecuredataError as error:  # whatever was answered, a redirect too
             self._failure = error
             if _may_pass(error):
                 self._wait_for_storage()
@@ -309,8 +310,7 @@ class Transaction(Generic[T]):
         ref, sealed = seal_table(table, head.corpus_id)
         when, refused = put_once(self._storage, ref.storage_key, [sealed])
         self._scratch.append(ref)
-        if when < head.horizon:
-            self.check_horizon(head)
+        check_horizon(head, when, self._heads.root)  # not now(): a prune compares what a listing shows of this put
         try:
             back = read_table(self._storage, head.corpus_id, ref, None, schema)
         except NotFound as error:
@@ -348,7 +348,7 @@ class Transaction(Generic[T]):
         return {**members, "leaving": tuple(one for one in leaving if one not in cleared)}, cleared
 
 
-def _may_pass(error: StorageError) -> bool:
+def _may_pass(error: SecuredataError) -> bool:
     return isinstance(error, StorageUnreachable)
 
 
