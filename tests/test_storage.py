@@ -282,6 +282,7 @@ MOUNTS = """\
 31 30 0:41 / /mnt/nfs rw,relatime master:3 - nfs4 server:/export rw
 32 30 0:42 / /mnt/with\\040blank rw - fuse.sshfs host: rw
 33 31 0:43 / /mnt/nfs/scratch rw - xfs /dev/sdb rw
+34 22 0:44 / /mnt/\u0141\u00f3d\u017a\u2028x rw - cifs //server/share rw
 """
 
 
@@ -295,6 +296,7 @@ MOUNTS = """\
         ("/mnt/nfsx", "tmpfs"),
         ("/mnt/with blank/voice", "fuse.sshfs"),
         ("/mnt/nfs/scratch/voice", "xfs"),
+        ("/mnt/\u0141\u00f3d\u017a\u2028x/voice", "cifs"),
     ],
 )
 def test_network_file_systems_are_refused_for_writing(
@@ -305,7 +307,7 @@ def test_network_file_systems_are_refused_for_writing(
     monkeypatch.setattr(mounts, "Path", lambda _: table)
     assert mounts.file_system(path) == kind
     storage = LocalStorage(path)
-    if kind.startswith(("nfs", "fuse")):
+    if kind.startswith(("nfs", "fuse", "cifs")):
         with pytest.raises(UnsafeStorage, match="--single-writer"):
             storage.check_writable()
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,6 +127,30 @@ def test_a_file_is_flushed_by_the_descriptor_that_wrote_it(
     storage.replace("head", b"one", None)
     storage.replace("head", b"two", storage.get_versioned("head")[1])
     assert not descriptions
+
+
+def test_what_fails_to_close_behind_a_flush_says_nothing(
+    storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.put_new(KEY.format(1), [b"x"])
+    batch_, close, closed = storage._batch, os.close, []
+    assert batch_ is not None
+    ours = {*batch_._files, *batch_._disks.values(), batch_.root.fd}
+    storage.make_durable()
+
+    def fail(fd: int) -> None:
+        close(fd)
+        if fd in ours:
+            closed.append(fd)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "close", fail)
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
+    storage._root = None
+    del batch_
+    assert sorted(closed) == sorted(ours), "each of them"
+    assert not unraisable
 
 
 def test_many_files_are_flushed_by_a_descriptor_from_before_they_were_written(

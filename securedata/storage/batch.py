@@ -45,7 +45,8 @@ class Batch:
 
     def __del__(self) -> None:
         for fd in (*self._files, *self._disks.values()):
-            os.close(fd)
+            with contextlib.suppress(OSError):  # flushed, or lost and said so
+                os.close(fd)
 
     def watch(self, folder: int) -> None:
         """Hear of writes that fail from now on, on the disk of a folder: called before a file is written there."""

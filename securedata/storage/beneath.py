@@ -63,7 +63,8 @@ class Root:
 
     def __del__(self) -> None:
         if (fd := getattr(self, "fd", -1)) >= 0:
-            os.close(fd)
+            with contextlib.suppress(OSError):  # nothing was written by it
+                os.close(fd)
 
     def is_at(self, path: str) -> bool:
         """Is it still this folder that has the path? Another may have been moved or mounted there."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def file_system(path: str) -> str:
     """The type of the file system under `path`, as /proc/self/mountinfo names it; '' where there is none."""
     try:
-        table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+        table = Path("/proc/self/mountinfo").read_bytes()
     except FileNotFoundError:
         return ""
-    real = os.path.realpath(path)
-    best, kind = "", ""
-    for line in table.splitlines():
-        left, _, right = line.partition(" - ")
-        mount = left.split(" ")[4].encode("latin-1", "surrogateescape").decode("unicode_escape", "surrogateescape")
-        inside = real == mount or real.startswith(mount.rstrip("/") + "/")
+    real = os.fsencode(os.path.realpath(path))
+    best, kind = b"", b""
+    for line in table.split(b"\n")[:-1]:  # names of mounts are bytes, and only a newline ends a line
+        left, _, right = line.partition(b" - ")
+        mount = _ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), left.split(b" ")[4])
+        inside = real == mount or real.startswith(mount.rstrip(b"/") + b"/")
         if inside and len(mount) >= len(best):
-            best, kind = mount, right.split(" ")[0]
-    return kind
+            best, kind = mount, right.split(b" ")[0]
+    return os.fsdecode(kind)

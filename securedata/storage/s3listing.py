@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -37,10 +38,15 @@ def delete(calls: Calls, key: str) -> None:
     deleted = False
     for one in _versions(calls, key):
         if one["Key"] == calls.prefix + key:
-            calls.call("delete_object", key, VersionId=one["VersionId"])
+            _delete(calls, key, VersionId=one["VersionId"])
             deleted = True
     if not deleted:
-        calls.call("delete_object", key)
+        _delete(calls, key)
+
+
+def _delete(calls: Calls, key: str, **version: str) -> None:
+    with contextlib.suppress(NotFound):  # some servers say so, and all do where an intermediary asked them twice
+        calls.call("delete_object", key, **version)
 
 
 def older(calls: Calls, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:

@@ -164,7 +164,7 @@ class Uploader:
         """What became of it; None to try again."""
         answer: Sent | StorageUnreachable
         if failed is None:
-            status = curl.getinfo(pycurl.RESPONSE_CODE)
+            status = _status(curl.getinfo(pycurl.RESPONSE_CODE), put.said)
             answer = Sent(status, bytes(put.said), put.date, put.region, put.tries)
             put.bad_digests += status == 400
             if not _may_pass(answer) or put.bad_digests >= _DIGEST_TRIES:
@@ -229,6 +229,11 @@ class Uploader:
 
 def _may_pass(answer: Sent) -> bool:
     return answer.status in _RETRIED or (answer.status == 400 and any(code in answer.body for code in _RETRIED_CODES))
+
+
+def _status(status: int, body: Buffer) -> int:
+    """A yes with an error as its body is none: the server had begun to answer before it failed. So botocore does it."""
+    return 500 if status == 200 and b"<Error>" in body else status
 
 
 def _reader(body: Buffer) -> Callable[[int], bytes]:

@@ -89,7 +89,16 @@ def test_ingesting(case: Case, between: Between, root: Root, run: Run, tmp_path:
     assert run("verify", root.name).code == 0
 
 
-@pytest.mark.parametrize("fault", [faults.replayed, faults.lost_answer, faults.answered(409, "Conflict")])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        faults.replayed,
+        faults.lost_answer,
+        faults.answered(409, "Conflict"),
+        faults.answered(307, "TemporaryRedirect"),
+        faults.status(503, "SlowDown"),
+    ],
+)
 def test_making_a_corpus(
     fault: Fault, between: Between, cloud: Cloud, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,9 +112,42 @@ def test_making_a_corpus(
     assert run("verify", "made").code == 0
 
 
-def test_a_probe_that_is_sent_twice(between: Between, cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", [faults.replayed, faults.lost_answer, faults.answered(404, "NoSuchKey")])
+@pytest.mark.parametrize("put", [0, 1, 2, "DELETE"])
+def test_a_probe_that_is_sent_twice(
+    put: int | str, fault: Fault, between: Between, cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", between.s3.endpoint)
     monkeypatch.setattr(s3, "_PROBED", set())
-    rule = between.s3.plan(faults.replayed, method="PUT", path=".tmp-probe-")
+    skip, method = (put, "PUT") if isinstance(put, int) else (0, put)
+    rule = between.s3.plan(fault, method=method, path=".tmp-probe-", skip=skip)
     made = run("init", f"s3://voice/{cloud.prefix}/made", "--name", "made")
     assert (made.code, rule.hits) == (0, 1), made.err
+    assert run("verify", "made", "--json").json["in_flight"] == 0, "its key is deleted"
+
+
+@pytest.fixture
+def made(between: Between, cloud: Cloud) -> Root:
+    """A corpus of one recording, reached through the proxies."""
+    return through(cloud, between).make("written", [clip("ann/old.wav", 0.1)], endpoint=between.s3.endpoint)
+
+
+def test_a_commit_that_was_answered_with_a_redirect(between: Between, made: Root) -> None:
+    rule = between.s3.plan(faults.answered(307, "TemporaryRedirect"), method="PUT", path="/head")
+    add_clips(made, [clip("ann/new.wav", 0.1, seed=5)])
+    assert rule.hits == 1
+    between.s3.clear()
+    with open_corpus(made.reference) as corpus:
+        assert sorted(corpus.table.column("path").to_pylist()) == ["ann/new.wav", "ann/old.wav"]
+
+
+@pytest.mark.parametrize("path", ["/objects/", "/manifest/"])
+def test_a_yes_with_an_error_in_it_is_none(path: str, between: Between, made: Root) -> None:
+    """The server had begun to answer before it failed, and nothing was stored."""
+    new = clip("ann/new.wav", 0.1, seed=5)
+    rule = between.s3.plan(faults.status(200, "InternalError"), method="PUT", path=path)
+    add_clips(made, [new])
+    assert rule.hits == 1
+    between.s3.clear()
+    with open_corpus(made.reference) as corpus:
+        assert bytes(corpus.read("ann/new.wav")) == new.data
