@@ -44,7 +44,7 @@ def delete(calls: Calls, key: str) -> None:
         _delete(calls, key)
 
 
-def _delete(calls: Calls, key: str, **version: str) -> None:
+def _delete(calls: Calls, key: str, **version: Any) -> None:
     with contextlib.suppress(NotFound):  # some servers say so, and all do where an intermediary asked them twice
         calls.call("delete_object", key, **version)
 
