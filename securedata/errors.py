@@ -38,7 +38,6 @@ SecuredataError
 │   ├── RowReplaced             the row changed or went away since the corpus was opened
 │   ├── ObjectMissing           the head names an object that storage does not have
 │   ├── GenerationChanged       a pickle from another generation of the corpus
-│   ├── Conflict                other content under a path that is taken
 │   ├── CommitRace              other writers kept winning
 │   ├── CorpusBusy              another process kept a lock on this machine
 │   ├── OutcomeUnknown          a lost answer that can no longer be resolved
@@ -217,7 +216,7 @@ class PartMissing(CorpusError):
 
 
 class OlderGeneration(CorpusError):
-    """The head is older than one that was already seen."""
+    """The head is older than one that was already seen, or was not made from it."""
 
 
 class UnconfirmedGeneration(CorpusError):
@@ -242,10 +241,6 @@ class ObjectMissing(CorpusError):
 
 class GenerationChanged(CorpusError):
     """A pickle was made from another generation of the corpus than the current one."""
-
-
-class Conflict(CorpusError):
-    """Another recording, or other people, under a path that is taken."""
 
 
 class CommitRace(CorpusError):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -16,6 +18,25 @@ NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 def temporary_name(name: str) -> str:
     """A name beside a file that nobody can foresee."""
     return f"{name}{TEMPORARY}{os.urandom(8).hex()}"
+
+
+def read_small(path: str | Path, limit: int) -> bytes:
+    """A regular file, or what a link leads to; a FIFO is not waited for, and no device is read.
+
+    Raises:
+        OSError: FileNotFoundError; EFBIG above `limit` bytes; EINVAL if it is no regular file.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        with open(fd, "rb", closefd=False) as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(fd)
+    if len(content) > limit:
+        raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
+    return content
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:

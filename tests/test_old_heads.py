@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import pickle
 import shutil
 import subprocess
@@ -20,7 +22,7 @@ from torch.utils.data import DataLoader
 import securedata as sd
 from securedata.corpus.config import Reference, state_dir
 from securedata.corpus.export import export
-from securedata.corpus.head import seal_head
+from securedata.corpus.head import WRITES_KEPT, seal_head
 from securedata.corpus.seen import recall, remember
 from securedata.corpus.verify import verify
 from securedata.errors import (
@@ -94,14 +96,29 @@ def test_what_this_machine_has_seen_is_refused_and_can_be_accepted_once(root: Ro
     assert state_file(root).read_bytes() == before, "a reader writes nothing"
 
 
-def test_a_machine_that_wrote_nothing_reads_on_and_notes_nothing(
-    root: Root, reference: Reference, elsewhere: Callable[[], None]
+def test_a_machine_that_wrote_nothing_reads_on_with_one_warning_and_notes_nothing(
+    root: Root, reference: Reference, elsewhere: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     put_back(root)
     elsewhere()
-    with open_quietly(reference) as corpus:
-        assert corpus.generation == 2
+    with caplog.at_level(logging.WARNING, "securedata"):
+        for _ in range(2):
+            with open_quietly(reference) as corpus:
+                assert corpus.generation == 2
     assert not state_dir().exists()
+    [record] = caplog.records
+    assert f"this machine has seen no head of {root} before" in record.getMessage()
+
+
+def test_a_pickle_says_what_a_machine_has_not_seen(
+    root: Root, elsewhere: Callable[[], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_quietly(root.reference) as corpus:
+        pickled = pickle.dumps(corpus)
+    elsewhere()
+    with caplog.at_level(logging.WARNING, "securedata"):
+        pickle.loads(pickled).refresh()
+    assert caplog.records == []
 
 
 def test_a_dataset_and_export_refuse_it_and_accept_it(root: Root, tmp_path: Path) -> None:
@@ -214,6 +231,103 @@ def test_verify_reports_it_to_the_end_unless_it_is_accepted(root: Root) -> None:
     assert verify(root.reference, accept_generation=2).ok
 
 
+# ---------------------------------------------------------------------------------------------------- another line
+
+
+@pytest.fixture(params=[1, 2])
+def forked(
+    root: Root, tmp_path: Path, request: pytest.FixtureRequest, elsewhere: Callable[[], None]
+) -> Callable[[], int]:
+    """On another machine the head of generation 2 is restored, and so many commits follow; returns the generation."""
+    backup = (Path(root) / "head.prev").read_bytes()
+
+    def fork() -> int:
+        (Path(root) / "head").write_bytes(backup)
+        (Path(root) / "head.prev").unlink()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("XDG_STATE_HOME", str(tmp_path / "theirs"))
+            for number in range(request.param):
+                add_clips(root, [clip(f"eve/{number}.wav", 0.1, seed=7 + number, speaker="eve")])
+        return 2 + int(request.param)
+
+    return fork
+
+
+def test_a_head_of_another_line_is_refused_though_it_is_no_older(
+    root: Root, reference: Reference, forked: Callable[[], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise what was committed on the line that this machine knows would be gone, and nobody would notice."""
+    generation = forked()
+    text = f"has generation {generation} and does not follow from that of generation 3, .*-generation {generation} "
+    for act in (lambda: open_quietly(reference), lambda: writer_of(root.reference)):
+        with pytest.raises(OlderGeneration, match=text):
+            act()
+    assert [one.error for one in verify(reference).findings] == ["OlderGeneration"]
+    before = state_file(root).read_bytes()
+    with open_quietly(reference, accept_generation=generation) as corpus:
+        assert len(corpus) == generation - 1
+        assert not corpus.refresh()
+    assert state_file(root).read_bytes() == before
+    done = runner(capsys)("verify", root, "--prune")
+    assert done.code == 1
+    assert "does not follow" in done.error
+    assert writer_of(root.reference, accept_generation=generation).head.generation == generation
+    assert len(open_quietly(reference)) == generation - 1, "a writer that accepts it resets what the machine knows"
+
+
+@pytest.mark.parametrize("refresh", [True, False])
+def test_a_pickle_and_an_opening_refuse_another_line_by_what_they_have_seen(
+    root: Root, forked: Callable[[], int], refresh: bool, elsewhere: Callable[[], None]
+) -> None:
+    """Of the same generation, with other rows: the numbers of a sampler would mean other recordings, in silence."""
+    elsewhere()
+    with open_quietly(root.reference, refresh=refresh) as corpus:
+        pickled = pickle.dumps(corpus)
+        forked()
+        with pytest.raises(OlderGeneration, match="does not follow"):
+            corpus.refresh()
+        assert corpus.table.column("path").to_pylist() == ["ann/0.wav", "ann/1.wav"]
+        with pytest.raises(OlderGeneration, match="does not follow"):
+            pickle.loads(pickled)
+
+
+def test_a_writer_refuses_another_line_while_it_is_open(root: Root, forked: Callable[[], int]) -> None:
+    writer = writer_of(root.reference)
+    forked()
+    head = (Path(root) / "head").read_bytes()
+    for act in (writer.refresh, lambda: writer.commit(settings={"x": 1})):
+        with pytest.raises(OlderGeneration, match="does not follow"):
+            act()
+    assert (Path(root) / "head").read_bytes() == head
+
+
+def test_a_commit_so_old_that_no_head_tells_of_it_is_no_other_line(root: Root, elsewhere: Callable[[], None]) -> None:
+    with open_quietly(root.reference) as corpus:
+        elsewhere()
+        writer = writer_of(root.reference)
+        for number in range(WRITES_KEPT + 2):
+            writer.commit(settings={"number": number})
+        assert corpus.refresh()
+
+
+def test_what_an_earlier_version_noted_is_known(root: Root, forked: Callable[[], int]) -> None:
+    """Without a write id: an older head is refused, and the id is noted with the next writing."""
+    file = state_file(root)
+    noted = json.loads(file.read_bytes())
+    assert len(bytes.fromhex(noted.pop("write_id"))) == 16
+    file.write_text(json.dumps(noted))
+    writer_of(root.reference)
+    forked()
+    with pytest.raises(OlderGeneration, match="does not follow"):
+        open_quietly(root.reference)
+    file.write_text(json.dumps(noted))
+    assert open_quietly(root.reference).generation >= 3
+    put_back(root)
+    file.write_text(json.dumps({**noted, "generation": 4}))
+    with pytest.raises(OlderGeneration, match="4 was seen before"):
+        open_quietly(root.reference)
+
+
 def rotate(corpus: Reference, place: MemoryStorage) -> None:
     opened = look(corpus, place)
     head = opened.head.next(
@@ -245,10 +359,17 @@ def test_a_head_under_a_replaced_corpus_key_is_refused_with_its_number(opens: bo
 # ---------------------------------------------------------------------------------------------- the file that says so
 
 
-DAMAGED = ["", "{", "[]", "null", '{"generation": "x", "superseded": []}', '{"generation": Infinity, "superseded": []}']
+NUMBERS = ["x", "3", True, -3, 2.5, 1e300, 10**300, 2**45, None, float("inf"), float("nan"), [3]]
+"""What is no generation; a huge one would be newer than any head, and the advice to accept each of them by hand."""
+DAMAGED = [
+    *("", "{", "[]", "null", "[" * 100_000, "\ufeff" + json.dumps({"generation": 3, "superseded": []})),
+    *(json.dumps({"generation": number, "superseded": []}) for number in NUMBERS),
+    *(json.dumps({"generation": 3, "superseded": keys}) for keys in (None, {}, "", "ab", ["ab"], [1], [["ab" * 16]])),
+    *(json.dumps({"generation": 3, "superseded": [], "write_id": id}) for id in ("", "ab", 1, [])),
+]
 
 
-@pytest.mark.parametrize("text", DAMAGED)
+@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
 def test_a_damaged_state_is_one_warning_for_a_reader(
     text: str, root: Root, reference: Reference, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -260,14 +381,42 @@ def test_a_damaged_state_is_one_warning_for_a_reader(
             with open_quietly(reference) as corpus:
                 corpus.refresh()
     [record] = caplog.records
-    assert str(file) in record.getMessage()
+    assert f"{file} is damaged" in record.getMessage()
     assert file.read_text() == text
 
 
-def test_a_state_that_cannot_be_read_is_one_warning_for_a_reader(root: Root, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_damaged_state_stops_a_writer_until_a_generation_is_accepted(
+    text: str, root: Root, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state_file(root).write_text(text)
+    run = runner(capsys)
+    refused = run("verify", root, "--prune")
+    assert refused.code == 1
+    assert "is damaged" in refused.error
+    assert run("verify", root, "--prune", "--accept-generation", 3).code == 0
+    seen = recall(root.reference.pins[0].corpus_id)
+    assert seen
+    assert seen.generation == 4  # of the horizon
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "a folder": lambda file: file.mkdir(),
+    "a FIFO": os.mkfifo,
+    "a device": lambda file: file.symlink_to("/dev/zero"),
+    "a link to itself": lambda file: file.symlink_to(file),
+    "as large as a disk": lambda file: (file.touch(), os.truncate(file, 2**40)),
+    "in no folder": lambda file: (file.parent.rmdir(), file.parent.write_bytes(b"")),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_state_that_cannot_be_read_is_one_warning_for_a_reader(
+    root: Root, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
     file = state_file(root)
     file.unlink()
-    file.mkdir()
+    UNREADABLE[kind](file)
     with caplog.at_level(logging.WARNING, "securedata"):
         for _ in range(2):
             assert len(open_quietly(root.reference)) == 2
@@ -296,7 +445,7 @@ class _Looked:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = 0
 
-        def counted(corpus_id: bytes) -> Any:
+        def counted(corpus_id: bytes, *_: Any) -> Any:
             self.times += 1
             return recall(corpus_id)
 
@@ -439,3 +588,16 @@ def test_the_state_of_another_corpus_does_not_matter(root: Root, tmp_path: Path)
     with open_quietly(replace(root.reference, pins=(*other.reference.pins, *root.reference.pins))) as corpus:
         assert corpus.generation == 3
         assert corpus.reference.pins == root.reference.pins, "what was opened is pinned from here on"
+
+
+def test_a_relative_state_folder_is_none(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be another one in each working directory: the XDG specification says that such a path is ignored."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", "state")
+    add_clips(root, [clip("ann/2.wav", 0.1, seed=2)])
+    assert not (tmp_path / "state").exists()
+    put_back(root)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with pytest.raises(OlderGeneration, match="generation 3, 4 was seen"):
+        open_quietly(root.reference)

@@ -3,7 +3,8 @@
     ~/.config/securedata/config.toml      (XDG_CONFIG_HOME; SECUREDATA_CONFIG names another file)
     /etc/xdg/securedata/config.toml       below it (XDG_CONFIG_DIRS)
 
-Never the working directory and never the corpus: whoever can write there would choose the KMS. For
+Never the working directory and never the corpus: whoever can write there would choose the KMS; so a relative path in
+an XDG variable counts as none, as the XDG specification says. For
 kms and pin the most specific wins: the argument, then the corpus's entry, then SECUREDATA_KMS and
 SECUREDATA_PIN (lists separated by blanks).
 """
@@ -166,13 +167,13 @@ def state_dir() -> Path:
 
 def _home(variable: str, default: str) -> Path:
     base = os.environ.get(variable)
-    return (Path(base) if base else Path.home() / default) / "securedata"
+    return (Path(base) if base and os.path.isabs(base) else Path.home() / default) / "securedata"
 
 
 def _files() -> Iterator[Path]:
     if not os.environ.get("SECUREDATA_CONFIG"):
         for base in reversed(os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")):
-            if base:
+            if os.path.isabs(base):
                 yield Path(base) / "securedata" / "config.toml"
     yield config_path()
 

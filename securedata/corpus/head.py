@@ -109,19 +109,58 @@ class OpenedHead:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The newest that a reader or writer has seen of a corpus; older heads are refused."""
+    """The newest that a reader or writer has seen of a corpus; older heads are refused, and those of another line.
+
+    `write_id` is that of this generation; None: not known.
+    """
 
     generation: int = 0
     superseded: frozenset[bytes] = frozenset()
+    write_id: bytes | None = None
 
     @classmethod
     def of(cls, head: Head) -> Seen:
         """What one head shows."""
-        return cls(head.generation, frozenset(head.superseded))
+        return cls(head.generation, frozenset(head.superseded), head.write_id)
 
     def newest(self, other: Seen) -> Seen:
         """What both have seen."""
-        return Seen(max(self.generation, other.generation), self.superseded | other.superseded)
+        later = other.generation > self.generation or (other.generation == self.generation and self.write_id is None)
+        newer = other if later else self
+        return Seen(newer.generation, self.superseded | other.superseded, newer.write_id)
+
+    def admits(self, head: Head) -> bool:
+        """Is a head what was seen, or made from it by commits? Of those 64 generations ago no head tells any more."""
+        back = head.generation - self.generation
+        untold = self.write_id is None or back >= len(head.writes)
+        return back >= 0 and (untold or self.write_id in head.writes)
+
+    @classmethod
+    def parse(cls, text: bytes) -> Seen:
+        """What `json` wrote, by this version or an earlier one.
+
+        Raises:
+            ValueError, KeyError, TypeError, RecursionError: it is damaged.
+        """
+        content = _object(json.loads(text.decode()))
+        superseded, write_id = content["superseded"], content.get("write_id")
+        if not isinstance(superseded, list):
+            raise TypeError("a list was expected")
+        return cls(
+            _natural(content["generation"], MAX_GENERATION),
+            frozenset(_hex(one, 16) for one in superseded),
+            None if write_id is None else _hex(write_id, 16),
+        )
+
+    def json(self) -> bytes:
+        """For the file of `seen`; no secret."""
+        content: dict[str, Any] = {
+            "generation": self.generation,
+            "superseded": sorted(one.hex() for one in self.superseded),
+        }
+        if self.write_id is not None:
+            content["write_id"] = self.write_id.hex()
+        return json.dumps(content).encode()
 
 
 def seal_head(head: Head, key: bytes) -> bytearray:
@@ -187,11 +226,15 @@ def open_head(
     key = unwrap_key(wraps, trusted, header.corpus_id, root)
     head = open_with(data, key, root)
     check_secret(pins, head.corpus_id, head.secret, root)
-    if seen and head.generation < seen.generation:
+    if seen and not seen.admits(head):
+        older = head.generation < seen.generation
+        what = (
+            f", {seen.generation} was seen before"
+            if older
+            else f" and does not follow from that of generation {seen.generation}, which was seen before"
+        )
         raise OlderGeneration(
-            f"the head of {root} has generation {head.generation}, {seen.generation} was seen before: "
-            f"{_put_back(lambda: head)}",
-            root=root,
+            f"the head of {root} has generation {head.generation}{what}: {_put_back(lambda: head)}", root=root
         )
     return OpenedHead(head, key, version)
 

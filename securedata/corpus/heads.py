@@ -57,7 +57,7 @@ class Heads(HeadLease):
         same = (header.key_id, header.corpus_id) == (known.head.key_id, known.head.corpus_id)
         if same and header.key_id not in newest.superseded:
             head = open_with(data, known.key, self.root)
-            if head.generation >= newest.generation:
+            if newest.admits(head):
                 self.opened = OpenedHead(head, known.key, version)
                 self._note(head)
                 return self.opened
@@ -71,7 +71,7 @@ class Heads(HeadLease):
             raise unconfirmed(self.root, head.generation)
         for name, data in self.storage.older(KEY, MAX_SEALED):
             former = self._former(data)
-            if former is not None and not _follows(head, former):
+            if former is not None and not Seen.of(former).admits(head):
                 raise OlderGeneration(
                     f"the head of {self.root} has generation {head.generation} and does not follow from {name}, of "
                     f"generation {former.generation}: an old head was put back, or the corpus was restored from a "
@@ -133,12 +133,6 @@ class Heads(HeadLease):
         self.place.renew()
         self.opened = self.open()
         return self._grant(self.opened.head)
-
-
-def _follows(head: Head, former: Head) -> bool:
-    """Can this head have been made by commits to a former one? Of those that are 64 generations old nobody knows."""
-    back = head.generation - former.generation
-    return back >= len(head.writes) or (back >= 0 and head.writes[-1 - back] == former.write_id)
 
 
 def unconfirmed(root: str, generation: int) -> UnconfirmedGeneration:

@@ -135,7 +135,7 @@ class HeadLease:
         return own.newest(others) if others else own
 
     def _recall(self, corpus_id: bytes) -> Seen | None:
-        return recall_or_warn(corpus_id)
+        return recall_or_warn(corpus_id, self.root, corpus_id not in self._seen)
 
     def _note(self, head: Head) -> None:
         self._seen[head.corpus_id] = self._seen.get(head.corpus_id, Seen()).newest(Seen.of(head))

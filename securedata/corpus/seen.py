@@ -1,23 +1,24 @@
 """What writers on this machine have seen of each corpus, so that writers and readers refuse an old head put back.
 
-One small file per corpus under $XDG_STATE_HOME/securedata/seen: the generation and the ids of
+One small file per corpus under $XDG_STATE_HOME/securedata/seen: the generation, its write id and the ids of
 superseded corpus keys. It holds no secret.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
 
 from securedata.corpus.config import alone, state_dir
 from securedata.corpus.head import Head, Seen
 from securedata.errors import ConfigError
-from securedata.files import replace_file
+from securedata.files import read_small, replace_file
 from securedata.foreign.describe import describe
 
 _log = logging.getLogger("securedata")
 
+_LARGEST = 16 * 1024 * 1024
+"""Bytes of such a file: more than 400,000 superseded keys."""
 _ADVICE = "set XDG_STATE_HOME to a folder of yours that can be written"
 
 
@@ -37,13 +38,12 @@ def recall(corpus_id: bytes) -> Seen | None:
     """
     path = _path(corpus_id)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Seen(int(content["generation"]), frozenset(bytes.fromhex(one) for one in content["superseded"]))
+        return Seen.parse(read_small(path, _LARGEST))
     except FileNotFoundError:
         return None
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {describe(error)}; {_ADVICE}") from None
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         text = f"{path} is damaged ({type(error).__name__}); delete it to forget what was seen of corpus {path.stem}"
         raise ConfigError(text) from None
 
@@ -51,17 +51,21 @@ def recall(corpus_id: bytes) -> Seen | None:
 _warned: set[bytes] = set()
 
 
-def recall_or_warn(corpus_id: bytes) -> Seen | None:
-    """`recall` for readers, whom a file that cannot be read does not stop: one warning for each corpus, then as if none
-    was there. Nothing is written.
+def recall_or_warn(corpus_id: bytes, root: str, begins: bool = True) -> Seen | None:
+    """`recall` for readers, who read on without it: one warning for each corpus. Nothing is written.
+
+    Args:
+        begins: this opening has seen nothing itself yet, so that without the file any old head would do.
     """
+    why = f"this machine has seen no head of {root} before, as those that write note it in $XDG_STATE_HOME"
     try:
-        return recall(corpus_id)
+        seen = recall(corpus_id)
     except ConfigError as error:
-        if corpus_id not in _warned:
-            _warned.add(corpus_id)
-            _log.warning("%s; an old head of this corpus that was put back may go unnoticed", error)
-        return None
+        seen, why, begins = None, str(error), True
+    if seen is None and begins and corpus_id not in _warned:
+        _warned.add(corpus_id)
+        _log.warning("%s; an old head that was put back may go unnoticed", why)
+    return seen
 
 
 def remember(head: Head, reset: bool = False) -> None:
@@ -77,12 +81,6 @@ def remember(head: Head, reset: bool = False) -> None:
             before = None if reset else recall(head.corpus_id)
             if before and (before.generation > seen.generation or before == seen):
                 return
-            content = {"generation": seen.generation, "superseded": sorted(one.hex() for one in seen.superseded)}
-            replace_file(path, json.dumps(content).encode())
+            replace_file(path, seen.json())
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {describe(error)}; {_ADVICE}") from None
-
-
-def forget(corpus_id: bytes) -> None:
-    """Forget a corpus, for --accept-generation."""
-    _path(corpus_id).unlink(missing_ok=True)
