@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import pickle
 import shutil
 import subprocess
@@ -356,87 +355,7 @@ def test_a_head_under_a_replaced_corpus_key_is_refused_with_its_number(opens: bo
     assert [one.error for one in verify(corpus, storage=place).findings] == ["SupersededKey"] if opens else True
 
 
-# ---------------------------------------------------------------------------------------------- the file that says so
-
-
-NUMBERS = ["x", "3", True, -3, 2.5, 1e300, 10**300, 2**45, None, float("inf"), float("nan"), [3]]
-"""What is no generation; a huge one would be newer than any head, and the advice to accept each of them by hand."""
-DAMAGED = [
-    *("", "{", "[]", "null", "[" * 100_000, "\ufeff" + json.dumps({"generation": 3, "superseded": []})),
-    *(json.dumps({"generation": number, "superseded": []}) for number in NUMBERS),
-    *(json.dumps({"generation": 3, "superseded": keys}) for keys in (None, {}, "", "ab", ["ab"], [1], [["ab" * 16]])),
-    *(json.dumps({"generation": 3, "superseded": [], "write_id": id}) for id in ("", "ab", 1, [])),
-]
-
-
-@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_damaged_state_is_one_warning_for_a_reader(
-    text: str, root: Root, reference: Reference, caplog: pytest.LogCaptureFixture
-) -> None:
-    put_back(root)
-    file = state_file(root)
-    file.write_text(text)
-    with caplog.at_level(logging.WARNING, "securedata"):
-        for _ in range(2):
-            with open_quietly(reference) as corpus:
-                corpus.refresh()
-    [record] = caplog.records
-    assert f"{file} is damaged" in record.getMessage()
-    assert file.read_text() == text
-
-
-@pytest.mark.parametrize("text", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_damaged_state_stops_a_writer_until_a_generation_is_accepted(
-    text: str, root: Root, capsys: pytest.CaptureFixture[str]
-) -> None:
-    state_file(root).write_text(text)
-    run = runner(capsys)
-    refused = run("verify", root, "--prune")
-    assert refused.code == 1
-    assert "is damaged" in refused.error
-    assert run("verify", root, "--prune", "--accept-generation", 3).code == 0
-    seen = recall(root.reference.pins[0].corpus_id)
-    assert seen
-    assert seen.generation == 4  # of the horizon
-
-
-UNREADABLE: dict[str, Callable[[Path], object]] = {
-    "a folder": lambda file: file.mkdir(),
-    "a FIFO": os.mkfifo,
-    "a device": lambda file: file.symlink_to("/dev/zero"),
-    "a link to itself": lambda file: file.symlink_to(file),
-    "as large as a disk": lambda file: (file.touch(), os.truncate(file, 2**40)),
-    "in no folder": lambda file: (file.parent.rmdir(), file.parent.write_bytes(b"")),
-}
-
-
-@pytest.mark.parametrize("kind", UNREADABLE)
-def test_a_state_that_cannot_be_read_is_one_warning_for_a_reader(
-    root: Root, kind: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    file = state_file(root)
-    file.unlink()
-    UNREADABLE[kind](file)
-    with caplog.at_level(logging.WARNING, "securedata"):
-        for _ in range(2):
-            assert len(open_quietly(root.reference)) == 2
-    [record] = caplog.records
-    assert "cannot be read" in record.getMessage()
-
-
-def test_without_a_home_there_is_one_warning_for_a_reader(
-    root: Root, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def none() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
-    monkeypatch.delenv("XDG_STATE_HOME")
-    monkeypatch.setattr(Path, "home", none)
-    with caplog.at_level(logging.WARNING, "securedata"):
-        for _ in range(2):
-            assert len(open_quietly(root.reference)) == 2
-    [record] = caplog.records
-    assert "without a home folder; set XDG_STATE_HOME" in record.getMessage()
+# ------------------------------------------------------------------------------------------- what the machine is asked
 
 
 class _Looked:
@@ -588,16 +507,3 @@ def test_the_state_of_another_corpus_does_not_matter(root: Root, tmp_path: Path)
     with open_quietly(replace(root.reference, pins=(*other.reference.pins, *root.reference.pins))) as corpus:
         assert corpus.generation == 3
         assert corpus.reference.pins == root.reference.pins, "what was opened is pinned from here on"
-
-
-def test_a_relative_state_folder_is_none(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It would be another one in each working directory: the XDG specification says that such a path is ignored."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", "state")
-    add_clips(root, [clip("ann/2.wav", 0.1, seed=2)])
-    assert not (tmp_path / "state").exists()
-    put_back(root)
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    with pytest.raises(OlderGeneration, match="generation 3, 4 was seen"):
-        open_quietly(root.reference)
