@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from securedata.media.audio import ffmpeg
-from securedata.media.audio.encodings import Floats
+from securedata.media.audio.encodings import Floats, is_header_wrong
 from securedata.media.audio.plan import Recording, block_bytes
 from securedata.media.audio.sniff import By, Kind, sniff
 from securedata.media.kept import KeptError, ReadInto
@@ -96,6 +96,8 @@ def _part(recording: Recording, audio: soundfile.SoundFile, start: int, frames: 
     """These frames as they are in the whole recording, wherever a decoder that begins elsewhere gives others."""
     if not audio.seekable():
         return _onward(audio, start, frames, recording.channels)
+    if is_header_wrong(audio.format, audio.subtype):
+        return _read(audio, start + frames, recording.channels)[start:]  # soundfile seeks after each read
     if recording.subtype == "MPEG_LAYER_III":
         # mpg123 gives other last bits after a seek, so whole recordings are read after one as well
         lead = mp3_lead(recording.sample_rate, start)

@@ -12,6 +12,12 @@ Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 SAMPLE_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
 """Those in which every frame has the same number of bytes, with their bytes per sample."""
 
+
+def is_header_wrong(format: str, subtype: str) -> bool:
+    """Whether libsndfile may count frames in the header that it cannot read, or that it misses after a seek."""
+    return format in ("PAF", "SDS") or subtype.startswith("DWVW")
+
+
 _TELLS = ("AIFF", "AU", "CAF", "FLAC", "NIST", "RF64", "W64", "WAV", "WAVEX", "")  # '' is of what is no audio
 _SAMPLE_BY_SAMPLE = (*SAMPLE_BYTES, "PCM_S8", "")
 

@@ -13,9 +13,10 @@ A file that ends before its header says it does is refused where that can be see
 It cannot be seen for Ogg (Vorbis, Opus) or for an MP3 without such a header: cut off, they are valid files of a shorter
 recording. Damage in the middle of a file shows at decoding only.
 
-The frames are those that libsndfile decodes. Of an MP3 without a header that speaks of all of it, libsndfile guesses
-their number, and reads no further: its frames are counted, and where libsndfile would leave some out it is refused, as
-are several Ogg recordings one behind the other (chained), of which libsndfile reads the first.
+The frames are those that libsndfile decodes. It believes the header of an MP3, guesses where there is none, and reads
+no further: the frames of each MP3 are counted, decoded where the header counts others, and where libsndfile would leave
+some out it is refused, as are several Ogg recordings one behind the other (chained), of which libsndfile reads the
+first. Of formats whose headers or seeks libsndfile misreads (PAF, SDS, DWVW) the frames are decoded.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import numpy as np
 import soundfile
 
 from securedata.media.audio import ffmpeg, mp3, ogg
-from securedata.media.audio.encodings import SAMPLE_BYTES
+from securedata.media.audio.encodings import SAMPLE_BYTES, is_header_wrong
 from securedata.media.audio.sniff import By, Kind, sniff
 from securedata.media.audio.wav import WavData, wav_data
 from securedata.media.blocks import Blocks, Bytes
@@ -147,12 +148,14 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
             if audio.format == "FLAC" and not _last_frame_reads(audio):
                 raise Undecodable(f"cut off: the last of its {frames} frames cannot be read; copy it again")
             if audio.format == "MP3":
-                frames = _mp3_frames(audio, mpeg, read_at, size)
+                frames = _mp3_frames(audio, mpeg, read_at)
             elif audio.format == "OGG" and ogg.is_chained(read_at, size):
                 raise Undecodable(
                     "several recordings one behind the other (chained Ogg), of which libsndfile reads the first only: "
                     "split it, or join them with 'ffmpeg -i IN OUT.flac'"
                 )
+            elif is_header_wrong(audio.format, audio.subtype):
+                frames = _decoded(audio)
             info = AudioInfo(audio.format, audio.subtype, audio.samplerate, audio.channels, frames, None)
     except soundfile.LibsndfileError as error:
         # error_string alone: str(error) names the file.
@@ -162,40 +165,44 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
     return info._replace(data_offset=_data_offset(info, wav))
 
 
-def _mp3_frames(audio: soundfile.SoundFile, found: mp3.Mp3 | None, read_at: _ReadAt, size: int) -> int:
-    """How many there are, by the header of the encoder, else by a walk over them, else by decoding them.
+def _mp3_frames(audio: soundfile.SoundFile, found: mp3.Mp3 | None, read_at: _ReadAt) -> int:
+    """How many there are: by a walk over them, and where that is not what the encoder says, by decoding them.
 
     Raises:
         Undecodable: there are more than libsndfile reads.
     """
-    if found is not None and mp3.is_counted(found, read_at, size):
-        return int(audio.frames)
     if found is None:
         return _decoded(audio)
-    count, to_the_end = mp3.count(found, read_at)
-    if not to_the_end or found.is_headed:
-        decoded = _decoded(audio)
-        if to_the_end and count * found.samples > decoded + 4 * found.samples:
-            raise _left_out(decoded, count * found.samples, audio.samplerate)
-        return decoded
+    count, unbroken = mp3.count(found, read_at)
+    if unbroken and found.is_headed and found.counted == count:
+        return int(audio.frames)  # fewer, by the encoder's delay
     frames = count * found.samples
-    if audio.frames < frames:
-        raise _left_out(int(audio.frames), frames, audio.samplerate)
-    return frames
+    if unbroken and not found.is_headed:
+        if audio.frames < frames:
+            raise _left_out(int(audio.frames), frames, audio.samplerate)
+        return frames
+    decoded = _decoded(audio)
+    if frames > decoded + 4 * found.samples:
+        raise _left_out(decoded, frames, audio.samplerate)
+    return decoded
 
 
 def _left_out(read: int, frames: int, rate: int) -> Undecodable:
     return Undecodable(
         f"libsndfile reads {read / rate:.1f} s of it, and there are {frames / rate:.1f} s (no header with its length, "
-        "or files that were joined): 'ffmpeg -i IN -c copy OUT.mp3' writes a right one"
+        "a wrong one, damage, or files that were joined): 'ffmpeg -i IN -c copy OUT.mp3' writes a right one"
     )
 
 
 def _decoded(audio: soundfile.SoundFile) -> int:
-    """What decoding gives; nothing is kept."""
+    """What decoding gives until it stops; nothing is kept.
+
+    Another read may go on behind what stopped it, and the one read of training does not.
+    """
     part = np.empty((65_536, audio.channels), np.float32)
-    total = 0
-    while done := len(audio.read(out=part)):
+    total, done = 0, len(part)
+    while done == len(part):
+        done = len(audio.read(out=part))
         total += done
     if total == 0:
         raise Undecodable("none of its frames can be decoded")
