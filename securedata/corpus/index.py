@@ -127,11 +127,6 @@ class Index:
         """Can it go to a worker that multiprocessing starts, in memory?"""
         return self._columns.shareable and self._keys.shareable
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory that all processes share."""
-        return self._columns.size + self._keys.size
-
     def populate(self) -> None:
         """Touch all pages, before workers start."""
         self._columns.populate()

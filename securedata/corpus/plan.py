@@ -121,7 +121,7 @@ class Plan:
     outcome: Outcome
 
 
-def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> Plan:
+def make_plan(head: Head, changes: Changes, load: Load) -> Plan:
     """Plan a commit against `head`."""
     add, outcome = changes.add, Outcome()
     paths = add.column("path").to_pylist()
@@ -163,7 +163,7 @@ def make_plan(head: Head, changes: Changes, load: Load, merge: bool = True) -> P
     outcome.added = len(fresh)
     leaving = _unneeded(leaving, views, outcome.committed)
     slots = [Slot((edit,)) for edit in edits if edit.rows] + _fresh_slots(fresh, ids)
-    if merge and outcome.changes:
+    if outcome.changes:
         slots = _merged(slots)
     kept = {slot.kept.id for slot in slots if slot.kept}
     return Plan(tuple(slots), tuple(part.id for part in head.parts if part.id not in kept), tuple(leaving), outcome)

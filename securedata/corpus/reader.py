@@ -137,12 +137,6 @@ class Corpus:
         counters.bytes += size
         counters.seconds_decrypt += decrypting
 
-    def open_sealed_into(self, i: int, sealed: Buffer, out: Buffer) -> int:
-        """Open an object that was fetched already: row lookup, checks and decryption, and nothing else."""
-        self.check_access()
-        index = self.index
-        return open_into(index.key(i), sealed, out, self._expect(index.location(i)))
-
     def read_range(self, where: str | int, offset: int, length: int) -> bytearray:
         """A range of an object's plaintext, cut at its end like a slice; fetches only the chunks it needs.
 

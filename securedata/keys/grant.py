@@ -63,7 +63,6 @@ class Lease:
     def __init__(self, grant: Grant, renew: Callable[[Grant], Grant], root: str, kms_wait: float = 600.0) -> None:
         """`renew` makes a new grant from the old one, or raises; it is called by one thread at a time."""
         self.grant = grant
-        self.renewals = 0
         self._renew = renew
         self._root = root
         self._kms_wait = kms_wait
@@ -72,7 +71,6 @@ class Lease:
 
     def _fresh_process(self) -> None:
         self._lock = threading.Lock()
-        self.renewals = 0
         self._waiting_logged = False
         self._failure: SecuredataError | None = None
         self._failed_at = -math.inf
@@ -150,7 +148,6 @@ class Lease:
             self._failure, self._failed_at = error, time.monotonic()
             self._backoff = min(self._backoff * 2, _LONGEST_BACKOFF) * (0.75 + 0.5 * random.random())  # noqa: S311 - jitter
             return False
-        self.renewals += 1
         self._failure = None
         self._waiting_logged = False
         self._backoff = _FIRST_BACKOFF
