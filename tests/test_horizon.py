@@ -172,6 +172,68 @@ def test_a_reset_moves_nothing_back_that_is_not_in_the_future(corpus: Reference,
     assert prune(writer_of(corpus, place), reset_horizon=True).horizon == place.clock - DELAY
 
 
+@pytest.mark.parametrize("how", ["add", "replace", "reseal"])
+def test_what_that_prune_deleted_is_not_committed_after_a_reset(
+    how: str, corpus: Reference, place: MemoryStorage
+) -> None:
+    """Its writer never saw the horizon by which it was deleted."""
+    writer = writer_of(corpus, place)
+    path = "new" if how == "add" else "old/1"
+    data = b"other" if how == "replace" else content(path)
+    rows = table(row(writer, path, data))
+    under_a_wrong_clock(corpus, place, 96)
+    prune(writer_of(corpus, place), reset_horizon=True)
+    later = table(row(writer, "later", content("later")))
+    outcome = writer.commit(rows, replace=how == "replace", reseal=how == "reseal")
+    assert (outcome.stale, outcome.added) == ([path], 0)
+    assert writer.commit(later).added == 1, "what is there is not sealed again"
+    assert writer.commit(table(row(writer, path, data)), replace=True, reseal=how == "reseal").added == 1
+    assert open_quietly(corpus, place).read(path) == data
+    assert open_quietly(corpus, place).read("later") == content("later")
+
+
+def test_a_part_that_such_a_prune_deleted_between_two_tries_is_made_again(
+    corpus: Reference, place: MemoryStorage
+) -> None:
+    storage = Hooked(place)
+    writer = writer_of(corpus, storage)
+    words = {**current(corpus, place)["old/1"], "transcript": "words"}
+
+    def meanwhile(call: str, key: str) -> None:
+        if call == "replace":
+            storage.before = lambda call, key: None
+            other = writer_of(corpus, place)
+            place.clock += 96 * HOUR
+            prune(other)
+            place.clock -= 96 * HOUR
+            prune(writer_of(corpus, place), reset_horizon=True)
+
+    storage.before = meanwhile
+    assert writer.commit(update=table(words)).updated == 1
+    assert current(corpus, place)["old/1"]["transcript"] == "words"
+    assert open_quietly(corpus, place).read("old/1") == content("old/1")
+
+
+def test_objects_are_looked_for_only_where_the_horizon_moved(corpus: Reference, place: MemoryStorage) -> None:
+    storage = Hooked(place)
+    writer = writer_of(corpus, storage)
+    rows = [table(row(writer, path, content(path))) for path in ("new/1", "new/2")]
+
+    def looked() -> int:
+        return sum(call == "get_ranges" for call, _ in storage.calls)
+
+    before = looked()
+    writer.commit(rows[0])
+    assert looked() == before
+    prune(writer_of(corpus, place))
+    writer.commit(rows[1])
+    assert looked() == before + 1
+    fill(writer, "new/3")
+    storage.calls.clear()
+    writer.commit(table(row(writer, "new/4", content("new/4"))))
+    assert looked() == 1, "to be read back when it was put"
+
+
 # -------------------------------------------------------------------------------------------------------------- verify
 
 

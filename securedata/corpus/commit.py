@@ -93,16 +93,16 @@ class Writer:
 
     def put_object(self, pieces: Iterable[Buffer]) -> Put:
         """Seal pieces of plaintext into a new object and store it, checked; raises as `putting`, and KeysExpired."""
-        looked = self._uncommitted.look()
+        looked, horizon = self._uncommitted.look(), self.head.horizon
         put = put_object(self.storage, self.corpus_id, self._heads.guard(pieces))
-        self._uncommitted.add(put, looked)
+        self._uncommitted.add(put, looked, horizon)
         return put
 
     def put_objects(self, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
         """Seal whole plaintexts, each into a new object, and store them side by side; raises as `put_object`."""
-        looked = self._uncommitted.look()
+        looked, horizon = self._uncommitted.look(), self.head.horizon
         for at, put in put_objects(self.storage, self.corpus_id, self._heads.guard(plains)):
-            self._uncommitted.add(put, looked)
+            self._uncommitted.add(put, looked, horizon)
             yield at, put
 
     def discard(self, object_ids: Iterable[bytes]) -> None:
@@ -164,8 +164,11 @@ class Writer:
         updates_only = 0 if update is None else update.num_rows
         changes = Changes(table, updates_only, tuple(remove), replace, reseal, self._uncommitted.times, clear or {})
 
+        ids = table.column("object_id").to_pylist()
+
         def change(attempt: Try) -> Next[Outcome]:
             self._uncommitted.look()
+            self._uncommitted.look_for(ids, attempt.head.horizon)
             plan = attempt.plan(changes)
             new = settings is not None and {**attempt.head.settings, **settings} != attempt.head.settings
             if not plan.outcome.changes and not new:
@@ -177,7 +180,7 @@ class Writer:
 
         outcome = self.transact(change)
         with orphans():
-            self.discard(set(table.column("object_id").to_pylist()) - outcome.committed)
+            self.discard(set(ids) - outcome.committed)
         return outcome
 
     def transact(self, change: Callable[[Try], Next[T]]) -> T:

@@ -17,11 +17,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from securedata.corpus.leaving import object_key
-from securedata.errors import AlreadyExists, AuthenticationFailed, NotFound, PreconditionFailed, StorageError
+from securedata.errors import (
+    AlreadyExists,
+    AuthenticationFailed,
+    NotFound,
+    PreconditionFailed,
+    SecuredataError,
+    StorageError,
+)
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Header, Kind
 from securedata.format.sealed import Expect, compare, open_stream, open_whole, seal, seal_stream
-from securedata.storage.base import Storage
+from securedata.storage.base import Storage, Wanted
 
 _PIECE = 4 * 1024 * 1024
 _CLOCK_SLACK = 60.0  # seconds by which clocks of one storage may differ
@@ -52,6 +59,7 @@ class Uncommitted:
 
     def __init__(self, storage: Storage) -> None:
         self.times: dict[bytes, float] = {}
+        self._horizons: dict[bytes, float] = {}
         self._storage = storage
         self._lost = storage.lost
 
@@ -62,13 +70,38 @@ class Uncommitted:
             self.times.update(dict.fromkeys(self.times, -math.inf))
         return self._lost
 
-    def add(self, put: Put, looked: int) -> None:
-        """Note an object. `looked`: the answer of `look` before it was put; storage may have lost it since then."""
+    def add(self, put: Put, looked: int, horizon: float) -> None:
+        """Note an object.
+
+        Args:
+            looked: the answer of `look` before it was put; storage may have lost it since then.
+            horizon: that of the newest head before it was put.
+        """
+        self._horizons[put.object_id] = horizon
         self.times[put.object_id] = put.time if self._storage.lost == looked else -math.inf
 
     def forget(self, object_ids: Iterable[bytes]) -> None:
         for object_id in object_ids:
             self.times.pop(object_id, None)
+            self._horizons.pop(object_id, None)
+
+    def look_for(self, object_ids: Iterable[bytes], horizon: float) -> None:
+        """Give up those of `object_ids` that were put under another horizon than this one of a head, and are gone.
+
+        A horizon that was ahead for a while, and was set back, shows no more of the prune that deleted by it.
+
+        Raises:
+            StorageError
+        """
+        ids = [id for id in self.among(object_ids) if self._horizons.get(id, horizon) != horizon]
+        wanted = [Wanted(object_key(id), 0, 1) for id in ids]
+        for at, got in self._storage.get_many(wanted, _PIECE) if ids else ():
+            if isinstance(got, NotFound):
+                self.times[ids[at]] = -math.inf
+            elif isinstance(got, SecuredataError):
+                raise got
+            else:
+                self._horizons[ids[at]] = horizon
 
     def doubt(self, object_ids: Iterable[bytes]) -> None:
         """A head may name these, or have named them."""

@@ -140,8 +140,9 @@ class Transaction(Generic[T]):
         self._naming: set[bytes] = set()
         self._lost = storage.lost
         self._scratch: list[TableRef] = []
-        self._made: dict[Slot, tuple[TableRef, float]] = {}
+        self._made: dict[Slot, TableRef] = {}
         self._made_for: Changes | None = None
+        self._made_under = 0.0
 
     def run(self) -> T:
         """Replace the head by what the change makes of it. Raises as `Writer.transact`.
@@ -277,18 +278,20 @@ class Transaction(Generic[T]):
 
     def write(self, head: Head, plan: Plan, changes: Changes) -> dict[str, Any]:
         """As `Try.write`."""
-        if changes is not self._made_for:  # equal slots hold equal rows for the same changes only
-            self._made, self._made_for = {}, changes
+        if changes is not self._made_for or head.horizon != self._made_under:
+            # Equal slots hold equal rows for the same changes only; and a prune may have deleted what was made before
+            # it, also one whose horizon was ahead and was set back.
+            self._made, self._made_for, self._made_under = {}, changes, head.horizon
         self.objects |= plan.outcome.committed
         self._naming |= plan.outcome.committed
         parts = []
         for slot in plan.slots:
             ref = slot.kept
             if ref is None:
-                known = self._made.get(slot)
-                if known is None or known[1] < head.horizon:
-                    known = self._made[slot] = self._put_table(build(slot, changes, self.live.load), SCHEMA, head)
-                ref = known[0]
+                ref = self._made.get(slot)
+                if ref is None:
+                    ref, _ = self._put_table(build(slot, changes, self.live.load), SCHEMA, head)
+                    self._made[slot] = ref
             parts.append(ref)
         members: dict[str, Any] = {"parts": tuple(parts)}
         if plan.leaving_parts or plan.leaving_objects:
