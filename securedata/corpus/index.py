@@ -33,6 +33,9 @@ class Location(NamedTuple):
     size: int
 
 
+_ENDS = 2**63  # no storage addresses a byte from here on
+
+
 def place_of(location: Location, expect: Expect) -> tuple[str, int]:
     """The storage key under which an object lies, alone or in a pack, and its offset there.
 
@@ -41,15 +44,11 @@ def place_of(location: Location, expect: Expect) -> tuple[str, int]:
     Raises:
         Truncated: no object lies where the row says, or has its size.
     """
-    offset, end = 0, location.sealed_size
-    if location.pack is not None:
-        offset = location.offset or 0
-        end += offset
-    if offset < 0 or location.sealed_size < LEAST or end >= 2**63:
-        refuse_length(expect, f"{location.sealed_size} from {offset}, as the row says")
-    if location.pack is None:
-        return storage_key("object", location.object_id), 0
-    return storage_key("pack", location.pack), offset
+    size, pack = location.sealed_size, location.pack
+    offset = 0 if pack is None else location.offset or 0
+    if offset < 0 or size < LEAST or size + offset >= _ENDS:
+        refuse_length(expect, f"{size} from {offset}, as the row says")
+    return storage_key("object", location.object_id) if pack is None else storage_key("pack", pack), offset
 
 
 class Index:

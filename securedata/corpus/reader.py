@@ -108,28 +108,30 @@ class Corpus:
         """
         index = self.index
         i = self._row(index, where)
-        location, sealed = self._sealed(index, i)
+        expect, sealed = self._sealed(index, i)
         # opened by what has come, not into a buffer of the size that the row claims
         begun = time.perf_counter()
-        out = open_whole(index.key(i), sealed, self._expect(location))
+        out = open_whole(index.key(i), sealed, expect)
         self._count(len(out), time.perf_counter() - begun)
         return out
 
     def read_into(self, i: int, out: Buffer) -> int:
         """Like `read`, into the caller's buffer; returns the bytes of plaintext. On an error it holds none."""
         index = self.index
-        location, sealed = self._sealed(index, i)
+        expect, sealed = self._sealed(index, i)
         begun = time.perf_counter()
-        size = open_into(index.key(i), sealed, out, self._expect(location))
+        size = open_into(index.key(i), sealed, out, expect)
         self._count(size, time.perf_counter() - begun)
         return size
 
-    def _sealed(self, index: Index, i: int) -> tuple[Location, Buffer]:
-        """A whole object as it lies on storage."""
+    def _sealed(self, index: Index, i: int) -> tuple[Expect, Buffer]:
+        """A whole object as it lies on storage, and what it must be."""
         self.check_access()
         location = index.location(i)
+        expect = self._expect(location)
         # one byte more than the row says, so that an object that grew is noticed and never read whole
-        return location, self._fetch(index, i, location, [(0, location.sealed_size + (location.pack is None))])[0]
+        whole = [(0, location.sealed_size + (location.pack is None))]
+        return expect, self._fetch(index, i, location, expect, whole)[0]
 
     def _count(self, size: int, decrypting: float) -> None:
         counters = self.counters
@@ -150,17 +152,18 @@ class Corpus:
         self.check_access()
         started = time.perf_counter()
         location = index.location(i)
+        expect = self._expect(location)
         elsewhere = 0.0
 
         def fetch(ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
             nonlocal elsewhere
             begun = time.perf_counter()
             try:
-                return self._fetch(index, i, location, ranges)
+                return self._fetch(index, i, location, expect, ranges)
             finally:
                 elsewhere += time.perf_counter() - begun
 
-        out = open_range(index.key(i), fetch, offset, length, self._expect(location))
+        out = open_range(index.key(i), fetch, offset, length, expect)
         self._count(len(out), time.perf_counter() - started - elsewhere)
         return out
 
@@ -234,11 +237,15 @@ class Corpus:
     def _expect(self, location: Location) -> Expect:
         return Expect(Kind.DATA, self.corpus_id, location.object_id, self.root, location.sealed_size, location.size)
 
-    def _fetch(self, index: Index, i: int, location: Location, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
-        key, base = place_of(location, self._expect(location))
+    def _fetch(
+        self, index: Index, i: int, location: Location, expect: Expect, ranges: Sequence[tuple[int, int]]
+    ) -> Sequence[Buffer]:
+        key, base = place_of(location, expect)
+        if base:
+            ranges = [(base + offset, length) for offset, length in ranges]
         begun = time.perf_counter(), self._storage.waited()
         try:
-            fetched = self._storage.get_ranges(key, [(base + offset, length) for offset, length in ranges])
+            fetched = self._storage.get_ranges(key, ranges)
         except (NotFound, AccessDenied) as error:
             better = self._explained(index, i, error)
             if better is error:
