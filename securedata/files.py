@@ -20,20 +20,32 @@ def temporary_name(name: str) -> str:
     return f"{name}{TEMPORARY}{os.urandom(8).hex()}"
 
 
+def open_regular(path: str | Path, flags: int = os.O_RDONLY, mode: int = 0) -> int:
+    """A descriptor of a regular file, or of what a link leads to; a FIFO is not waited for, and no device is taken.
+
+    Raises:
+        OSError: EINVAL, if it is something else.
+    """
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    except BaseException:  # raised again: the descriptor has no owner yet
+        os.close(fd)
+        raise
+    return fd
+
+
 def read_small(path: str | Path, limit: int) -> bytes:
-    """A regular file, or what a link leads to; a FIFO is not waited for, and no device is read.
+    """A regular file, or what a link leads to; `os.devnull` is an empty one, for so a setting is switched off.
 
     Raises:
         OSError: FileNotFoundError; EFBIG above `limit` bytes; EINVAL if it is no regular file.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        with open(fd, "rb", closefd=False) as file:
-            content = file.read(limit + 1)
-    finally:
-        os.close(fd)
+    if os.fspath(path) == os.devnull:
+        return b""
+    with open(open_regular(path), "rb") as file:
+        content = file.read(limit + 1)
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
     return content

@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 from securedata.errors import InvalidArgument
 
+LOCAL = ("file", "local")
+"""Schemes that fsspec takes for a path of this machine: nobody may come to such a path by a way that follows links."""
 _S3 = "s3://"
 _BACKSLASHES = re.compile(r"[/\\]")
 _DECODED = 4  # times that a proxy or two might decode a path
@@ -38,7 +40,7 @@ def check_plain(root: str) -> None:
         InvalidArgument: a user with a password, a query; on S3 and the web a user, too.
     """
     scheme, separator, rest = root.partition("://")
-    if not separator or scheme in ("file", "local"):
+    if not separator or scheme in LOCAL:
         return
     host = rest.partition("/")[0]
     user = host.rpartition("@")[0]

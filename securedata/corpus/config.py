@@ -25,13 +25,14 @@ from typing import Any
 import tomlkit
 
 from securedata.errors import ConfigError, PinRequired
-from securedata.files import replace_file
+from securedata.files import open_regular, read_small, replace_file
 from securedata.foreign.describe import describe, without_secrets
 from securedata.keys.pin import Pin, parse_pin
-from securedata.roots import check_plain
+from securedata.roots import LOCAL, check_plain
 from securedata.storage.lock import wait_for
 
 SCHEME = "securedata://"
+_LARGEST = 16 * 1024 * 1024
 _OPTIONS = ("role", "profile", "region", "endpoint_url", "sts_endpoint_url")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _FORBIDDEN = ("key", "secret", "token", "password")
@@ -128,9 +129,10 @@ def _find(target: str) -> Reference:
 
 def normal_root(root: str) -> str:
     """One spelling for each root: absolute and resolved for a local path, no slash at the end."""
-    if root.startswith("file://"):
-        root = root[len("file://") :]
-    if "://" in root:
+    scheme, separator, rest = root.partition("://")
+    if separator and scheme in LOCAL:
+        root = rest
+    elif separator:
         return root.rstrip("/")
     return os.path.realpath(os.path.expanduser(root))
 
@@ -187,7 +189,7 @@ def load() -> dict[str, Reference]:
     entries: dict[str, Reference] = {}
     for path in _files():
         try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
+            content = tomllib.loads(read_small(path, _LARGEST).decode())
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -252,18 +254,18 @@ def alone(lock: str) -> Iterator[None]:
     path = state_dir() / lock
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = path.open("a")
+        fd = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         advice = "set XDG_STATE_HOME to a folder of yours that can be written"
         raise ConfigError(f"{path} cannot be written: {describe(error)}; {advice}") from None
-    with file:
+    with open(fd, "rb", buffering=0):
         with contextlib.suppress(OSError):  # some network file systems have no locks: there two may race
-            wait_for(file.fileno(), f"the lock {path}", str(path))
+            wait_for(fd, f"the lock {path}", str(path))
         try:
             yield
         finally:
             with contextlib.suppress(OSError):  # as above; a child that was forked meanwhile would keep it
-                fcntl.flock(file, fcntl.LOCK_UN)
+                fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def write_entry(name: str, reference: Reference) -> Path:
@@ -289,11 +291,11 @@ def _edit(change: Callable[[Any], object]) -> Path:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with alone("config.lock"):
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            text = read_small(path, _LARGEST).decode() if path.exists() else ""
             document = tomlkit.parse(text)
             change(document.setdefault("corpora", tomlkit.table(is_super_table=True)))
             mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666
             replace_file(path, tomlkit.dumps(document).encode(), mode)
-    except (OSError, tomlkit.exceptions.TOMLKitError) as error:
+    except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
         raise ConfigError(f"the config file {path} cannot be written: {describe(error)}") from None
     return path

@@ -31,6 +31,7 @@ from securedata.errors import (
     CorpusExists,
     CorpusGone,
     FormatError,
+    InvalidArgument,
     MalformedManifest,
     NotFound,
     OutcomeUnknown,
@@ -94,6 +95,10 @@ def _create(root: str, kms: Sequence[str], name: str | None, single_writer: bool
     # an entry may be there before its corpus, to say how its storage is reached; a role's session may not list
     reference = Reference(root, name, uris, (), known.options if known else {})
     place = enter(reference.as_oneself(), storage=storage)
+    try:
+        root.encode()
+    except UnicodeEncodeError:
+        raise InvalidArgument("the path is not UTF-8, and the config file could not hold it: choose another") from None
     place.storage.check_writable(single_writer)
     _refuse_full(place.storage, root)
     if known and known.pins and any(recall(pin.corpus_id) for pin in known.pins) and not interrupted(known):

@@ -18,7 +18,7 @@ from securedata.corpus.config import Reference, resolve
 from securedata.errors import InvalidArgument, IsAFolder, NoSuchPath
 from securedata.filesystem.opened import corpus_of, refresh_corpus
 from securedata.filesystem.place import BARE_FOLDER, Place, folder_info
-from securedata.filesystem.tree import below, span
+from securedata.filesystem.tree import below, has_below
 
 _PREFIX = "securedata://"
 
@@ -78,8 +78,7 @@ class Listing(AbstractFileSystem):
             row = index.find(inner)
         except NoSuchPath:
             row = None
-        at, end = span(index, inner)
-        is_folder = at < end or not inner
+        is_folder = not inner or has_below(index, inner)
         return Place(corpus, index, prefix, inner, row, is_folder) if is_folder or row is not None else None
 
     def _there(self, path: str) -> Place:

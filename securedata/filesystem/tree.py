@@ -34,6 +34,12 @@ def span(index: Index, folder: str) -> tuple[int, int]:
     return index.lower_bound(folder + "/"), index.lower_bound(folder + "0")
 
 
+def has_below(index: Index, folder: str) -> bool:
+    """Is there a path below a folder? Half of what `span` costs."""
+    at = index.lower_bound(folder + "/")
+    return at < len(index) and index.path(int(index.order[at])).startswith(folder + "/")
+
+
 def children(index: Index, folder: str) -> Iterator[tuple[str, int | None]]:
     """What lies directly in a folder: full path and row number, which is None for a folder.
 

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from securedata.errors import InvalidKMSURI, KeysError, KMSDenied, KMSMisconfigured, KMSThrottled, KMSUnreachable
+from securedata.files import read_small
 from securedata.foreign.aws import Cause, cause_of
 from securedata.foreign.describe import describe, http_status, type_name, without_secrets
 from securedata.foreign.quiet import quiet
@@ -26,6 +27,7 @@ from securedata.printable import printable
 
 _SCHEMES = {"hcvault": "https", "hcvault+http": "http"}
 _TIMEOUT = 10
+_LONGEST_TOKEN = 65536
 
 
 class VaultKMS(KMS):
@@ -183,7 +185,7 @@ def _token(uri: str) -> str:
     if not token:
         source = "~/.vault-token"
         try:
-            token = (Path.home() / ".vault-token").read_bytes().decode("latin-1").strip()
+            token = read_small(Path.home() / ".vault-token", _LONGEST_TOKEN).decode("latin-1").strip()
         except (OSError, RuntimeError):  # RuntimeError: nobody's home
             token = ""
     if not token:

@@ -122,7 +122,12 @@ class Root:
             except BlockingIOError:  # somebody has a lease on the file, which the kernel takes away in a while
                 if time.monotonic() > until:
                     raise
-            time.sleep(0.01)
+                time.sleep(0.01)
+            except OSError as error:
+                refused = error.errno in (errno.ENOSYS, errno.EPERM)
+                if not (refused and self._openat2) or _has_openat2(self.fd):
+                    raise
+                self._openat2 = False  # the process entered a sandbox after the root was opened
 
     def _once(self, key: str, flags: int, mode: int) -> int:
         how = _How(flags, mode & 0o7777 if flags & os.O_CREAT else 0, _RESOLVE)

@@ -36,7 +36,7 @@ from securedata.foreign.describe import describe
 from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
 from securedata.storage.batch import Batch
 from securedata.storage.beneath import NotRegular, Root
-from securedata.storage.lock import LOCK, locked, open_lock
+from securedata.storage.lock import LOCK, clock, locked
 from securedata.storage.mounts import file_system
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
@@ -298,12 +298,7 @@ class LocalStorage(Storage):
     def now(self) -> float:
         """The file system's clock: the mtime of a file written just now."""
         with self._mapped(LOCK):
-            fd = open_lock(self._made())
-            try:
-                os.utime(fd)
-                return os.fstat(fd).st_mtime_ns / 1e9
-            finally:
-                os.close(fd)
+            return clock(self._made())
 
     def check_writable(self, single_writer: bool = False) -> None:
         kind = file_system(self.path)
@@ -318,7 +313,7 @@ class LocalStorage(Storage):
 
     def _settle(self) -> None:
         """Flush the names of the root and of its head: a writer that was killed may have had no time for it."""
-        with self._mapped("the root"), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with self._mapped("the root"), contextlib.suppress(FileNotFoundError):
             with self._at().folder("") as fd:
                 os.fsync(fd)
             with contextlib.suppress(PermissionError):  # then nobody like us has made the root in it either
@@ -342,7 +337,8 @@ class LocalStorage(Storage):
             text = f"{where} was not opened: {what}; remove what does not belong there, and see who may write there"
             return NotAFile(text, root=self.url)
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return NotFound(f"{where} does not exist", root=self.url)
+            why = "" if error.errno == errno.ENOENT else ": a part of its path is no folder"
+            return NotFound(f"{where} does not exist{why}", root=self.url)
         if error.errno == errno.EEXIST:
             return AlreadyExists(f"{where} exists already", root=self.url)
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

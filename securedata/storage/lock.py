@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 
 from securedata.errors import CorpusBusy
+from securedata.files import temporary_name
 from securedata.storage.beneath import NotRegular, Root
 
 _log = logging.getLogger("securedata")
@@ -49,8 +50,7 @@ def open_lock(root: Root) -> int:
         mode = 0o660 if folder.st_mode & stat.S_IWGRP else 0o600
         # Others could keep a lock that they may read. What has a size or another name is not touched: somebody who may
         # write to the root may have given a file of ours this name.
-        ours = status.st_uid == os.geteuid() and status.st_nlink == 1 and status.st_size == 0
-        if ours and stat.S_IMODE(status.st_mode) != mode:
+        if status.st_uid == os.geteuid() and _is_lock(status) and stat.S_IMODE(status.st_mode) != mode:
             if status.st_gid != folder.st_gid:
                 with contextlib.suppress(PermissionError):  # the root's group is none of ours
                     os.fchown(fd, -1, folder.st_gid)
@@ -59,6 +59,29 @@ def open_lock(root: Root) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def _is_lock(status: os.stat_result) -> bool:
+    return status.st_nlink == 1 and status.st_size == 0
+
+
+def clock(root: Root) -> float:
+    """The file system's time in seconds: what it writes on a file that is touched now.
+
+    Raises:
+        OSError
+    """
+    fd = open_lock(root)
+    if not _is_lock(os.fstat(fd)):  # it may be a file of ours elsewhere, whose time is not ours to change
+        os.close(fd)
+        name = temporary_name(LOCK)
+        fd = root.open(name, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        os.unlink(name, dir_fd=root.fd)
+    try:
+        os.utime(fd)
+        return os.fstat(fd).st_mtime_ns / 1e9
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

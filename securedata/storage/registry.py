@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from securedata.foreign.aws import Credentials
+from securedata.roots import LOCAL
 from securedata.storage.base import Storage
 from securedata.storage.local import LocalStorage
 from securedata.storage.s3 import S3Storage
@@ -14,7 +15,7 @@ from securedata.storage.web import WebStorage
 def open_storage(
     root: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
 ) -> Storage:
-    """The storage of a root: a local path, `file://`, `s3://bucket/prefix`, `https://`, or a URL that fsspec knows.
+    """The storage of a root: a path, `file://`, `local://`, `s3://bucket/prefix`, `https://`, or what fsspec knows.
 
     Args:
         options: profile, region and endpoint_url, where the storage takes them.
@@ -26,7 +27,7 @@ def open_storage(
     scheme, separator, rest = root.partition("://")
     if not separator:
         return LocalStorage(root)
-    if scheme == "file":
+    if scheme in LOCAL:
         return LocalStorage(rest)
     if scheme == "s3":
         return S3Storage(root, options, credentials)
