@@ -34,6 +34,9 @@ class HeadLease:
     It refuses a head that is older than what it has seen itself, or others on this machine: see `seen`.
     """
 
+    holds: Callable[[], bool]
+    """Is no renewal due? There once the lease began."""
+
     def __init__(
         self,
         reference: Reference,
@@ -154,11 +157,7 @@ class HeadLease:
     def take(self, grant: Grant) -> None:
         """Begin a lease by a grant, as that of a parent process."""
         self._lease = Lease(grant, self._renew, self.root, self._kms_wait)
-
-    def holds(self) -> bool:
-        """Is no renewal due?"""
-        assert self._lease is not None
-        return self._lease.holds()
+        self.holds = self._lease.holds  # asked at every read: without a call in between
 
     def check(self) -> None:
         """Called before every fetch: renew the keys if it is time.

@@ -9,7 +9,7 @@ import torch
 
 from securedata.media.audio.encodings import Floats
 from securedata.media.audio.resample import resample, resampled_length, window
-from securedata.torch.decode import Row
+from securedata.torch.decode import Row, span_of
 from securedata.torch.sample import Sample
 
 
@@ -27,7 +27,7 @@ class Cut(NamedTuple):
 def cut_of(row: Row, sample_rate: int | None, num_frames: int | None, crop: str) -> Cut:
     """What to read of a row for the options of a dataset; draws from torch's generator where the crop is random."""
     rate = sample_rate or row.sample_rate
-    start, frames = row.span
+    start, frames = span_of(row)
     total = resampled_length(frames, row.sample_rate, rate)
     if num_frames is None or total <= num_frames:
         return Cut(row, rate, start, frames, 0, None)

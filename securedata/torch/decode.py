@@ -7,7 +7,7 @@ gets what it asks for, through a read-ahead. Bytes, names and paths never reach 
 from __future__ import annotations
 
 import threading
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from securedata.corpus.batch import Piece
 from securedata.corpus.objectfile import ObjectFile
@@ -31,11 +31,6 @@ class AudioRow(NamedTuple):
     start: int | None
     frames_in_segment: int | None
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """First frame and number of frames: of the segment, or of the whole recording."""
-        return _span(self)
-
 
 class Row(NamedTuple):
     """The cells of a manifest row that make a sample."""
@@ -56,16 +51,13 @@ class Row(NamedTuple):
     def __repr__(self) -> str:  # what was said and by whom is for whoever asks for it
         return f"Row({self.frames} frames, {self.sample_rate} Hz, {self.channels} channels)"
 
-    @property
-    def span(self) -> tuple[int, int]:
-        """First frame and number of frames: of the segment, or of the whole recording."""
-        return _span(self)
-
 
 AnyRow = AudioRow | Row
+_R = TypeVar("_R", AudioRow, Row)
 
 
-def _span(row: AnyRow) -> tuple[int, int]:
+def span_of(row: AnyRow) -> tuple[int, int]:
+    """First frame and number of frames: of the segment, or of the whole recording."""
     if row.frames_in_segment is None:
         return 0, row.frames
     return row.start or 0, row.frames_in_segment
@@ -77,20 +69,16 @@ def read_row(corpus: Corpus, i: int) -> Row:
     Raises:
         MalformedManifest
     """
-    row = Row._make(corpus.index.values(Row._fields, i))
-    _check(corpus, i, row)
-    return row
+    return _checked(corpus, i, Row._make(corpus.index.values(Row._fields, i)))
 
 
 def read_audio(corpus: Corpus, i: int) -> AudioRow:
     """The same without the words. Raises as `read_row`."""
-    row = AudioRow._make(corpus.index.values(AudioRow._fields, i))
-    _check(corpus, i, row)
-    return row
+    return _checked(corpus, i, AudioRow._make(corpus.index.values(AudioRow._fields, i)))
 
 
-def _check(corpus: Corpus, i: int, row: AnyRow) -> None:
-    start, frames = row.span
+def _checked(corpus: Corpus, i: int, row: _R) -> _R:
+    start, frames = span_of(row)
     if row.channels < 1 or row.sample_rate < 1 or start < 0 or frames < 1 or start + frames > row.frames:
         raise _error(
             MalformedManifest,
@@ -99,6 +87,7 @@ def _check(corpus: Corpus, i: int, row: AnyRow) -> None:
             f"its row has {row.channels} channels, {row.sample_rate} Hz and frames {start} to {start + frames} "
             f"of {row.frames}; it is no recording, or was written by a broken writer",
         )
+    return row
 
 
 def piece_of(corpus: Corpus, i: int, row: AnyRow, start: int, frames: int) -> Piece | None:
@@ -111,7 +100,7 @@ def piece_of(corpus: Corpus, i: int, row: AnyRow, start: int, frames: int) -> Pi
         span = plan(row, start, frames)
     except ValueError as error:
         raise _error(MalformedManifest, corpus, i, str(error)) from None
-    return None if span is None else Piece(i, *span)
+    return None if span is None else Piece(i, span[0], span[1])
 
 
 def fetch_piece(corpus: Corpus, row: AnyRow, piece: Piece) -> memoryview:

@@ -25,6 +25,7 @@ from securedata.torch.decode import (
     open_object,
     piece_of,
     read_audio,
+    span_of,
 )
 
 _LOOK_AGAIN = 10.0
@@ -87,7 +88,7 @@ def _parse(uri: str) -> tuple[Reference, str]:
 def _load(corpus: Corpus, path: str, offset: int, count: int, channels_first: bool) -> tuple[Tensor, int]:
     i = corpus.find(path)
     row = read_audio(corpus, i)
-    first, frames = row.span
+    first, frames = span_of(row)
     start = first + min(offset, frames)
     frames = first + frames - start
     if count >= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol, TypeAlias
 
 from securedata.media.audio.encodings import SAMPLE_BYTES
 
@@ -36,14 +36,10 @@ class Recording(Protocol):
         """Position of the first PCM byte; None where frames are not evenly spaced bytes."""
 
 
-class Span(NamedTuple):
-    """The whole file (`length` None), or `length` bytes from `offset`."""
+Span: TypeAlias = tuple[int, int | None]
+"""The whole file (0, None), or (offset, length) of bytes."""
 
-    offset: int
-    length: int | None
-
-
-_ALL = Span(0, None)
+_ALL: Span = (0, None)
 
 
 def plan(recording: Recording, start: int, frames: int) -> Span | None:
@@ -58,7 +54,7 @@ def plan(recording: Recording, start: int, frames: int) -> Span | None:
     at, length = (recording.data_offset or 0) + start * block, frames * block
     if at < 0 or at + length > recording.size:
         raise ValueError(f"its row puts samples at byte {at + length} of {recording.size}")
-    return _ALL if frames == recording.frames else Span(at, length)
+    return _ALL if frames == recording.frames else (at, length)
 
 
 def block_bytes(recording: Recording) -> int | None:
