@@ -14,6 +14,7 @@ from securedata.corpus.ingest import origin
 from tests.commandline import PATTERN, Run, runner, some_wavs
 from tests.erasing import erase
 from tests.kit import encode, make_corpus, noise
+from tests.recordings import jsonl, record
 
 
 @pytest.fixture
@@ -135,3 +136,11 @@ def test_people_who_were_erased(run: Run, tmp_path: Path, wavs: Path) -> None:
     said, done = check(run, tmp_path, wavs, root, *PATTERN, "--replace")
     assert sorted(said["erased"]) == sorted(done["erased"]) == ["bob/utt0.wav", "bob/utt1.flac", "bob/utt2.wav"]
     assert set(said["people"]) == {"ann"}
+
+
+def test_people_in_another_order_are_the_same_people(run: Run, tmp_path: Path) -> None:
+    record(tmp_path / "src", "a.wav", 0.3)
+    for people, more in ((["x", "y"], ()), (["y", "x"], ()), (["y", "x"], ("--replace",))):
+        manifest = jsonl(tmp_path / "m.jsonl", {"audio_filepath": "a.wav", "subjects": people})
+        _, done = check(run, tmp_path, tmp_path / "src", tmp_path / "sealed", "--manifest", manifest, *more)
+    assert (done["unchanged"], done["files"]) == (1, 0), "and nothing is sealed for it"

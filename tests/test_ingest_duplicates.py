@@ -11,6 +11,8 @@ from securedata.corpus.config import resolve
 from securedata.corpus.ingest import pipeline
 from securedata.corpus.opening import open_corpus
 from tests.commandline import Ran, Run, runner, some_wavs
+from tests.erasing import erase
+from tests.kit import make_corpus
 from tests.recordings import jsonl, record
 
 SAME = {f"ann/{name}": name for name in ("utt0.wav", "utt1.flac", "utt2.ogg")}
@@ -116,3 +118,37 @@ def test_the_summary_for_people(run: Run, wavs: Path) -> None:
     done = run("encrypt", wavs / "ann", root, "--one-subject", "ann")
     assert "taken, and the content is there under another path (--if-duplicate) (3):" in done.err
     assert "  utt0.wav: as ann/utt0.wav" in done.err
+
+
+def test_content_that_a_run_replaces_is_no_copy_of_a_file_that_was_renamed(run: Run, tmp_path: Path) -> None:
+    """As logs are rotated: what was a.wav is b.wav now, and a.wav is something new."""
+    src = tmp_path / "src"
+    record(src, "a.wav", 0.3)
+    assert encrypt(run, src, "--one-subject", "x").code == 0
+    for seconds in (0.3, 0.4):  # of the same size, too, where only the digest tells
+        (src / "a.wav").rename(src / "b.wav")
+        record(src, "a.wav", seconds)
+        data = (src / "a.wav").read_bytes()
+        (src / "a.wav").write_bytes(data[:-2] + b"\x01\x02")
+        more = ("--one-subject", "x", "--replace", "--if-duplicate", "skip")
+        said, done = encrypt(run, src, *more, "--dry-run").json, encrypt(run, src, *more).json
+        assert said["sources"] == done["sources"]
+        assert (done["sources"]["taken"], done["duplicates"]) == (2, [])
+        assert encrypt(run, src, *more).json["unchanged"] == 2, "and both are in the corpus"
+
+
+def test_what_is_not_taken_is_no_reason_to_leave_out_another(run: Run, tmp_path: Path) -> None:
+    root = make_corpus(tmp_path)
+    wavs = some_wavs(tmp_path / "wavs")
+    erase(root, "bob")
+    (wavs / "cid").mkdir()
+    (wavs / "cid" / "u.wav").write_bytes((wavs / "bob" / "utt0.wav").read_bytes())  # bob's are no longer taken
+    record(wavs, "ann/utt0.wav", 0.6)  # a conflict
+    record(wavs, "cid/v.wav", 0.6)
+    more = ("--speaker-pattern", "{speaker}/{utterance}", "--if-duplicate", "skip", "--json")
+    said = run("encrypt", wavs, root, *more, "--dry-run").json
+    done = run("encrypt", wavs, root, *more).json
+    assert len(done["erased"]) == 3
+    assert "ann/utt0.wav" in done["conflicts"]
+    assert (done["added"], done["duplicates"]) == (2, []), "cid's are nowhere else"
+    assert said["sources"] == done["sources"]

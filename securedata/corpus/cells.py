@@ -31,6 +31,11 @@ def cells(array: pa.Array) -> Cells:
     return read if array.null_count == 0 else _nullable(array, read)
 
 
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """The column in one piece, which a column without rows may have none of."""
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
 def values(array: pa.Array, width: int) -> memoryview:
     """The values of a fixed-size column, `width` bytes each; those of nulls are arbitrary."""
     data = array.buffers()[1]

@@ -44,7 +44,7 @@ def inherit(old: pa.Table, new: pa.Table, clear: Clear | None = None) -> pa.Tabl
     Returns:
         The columns of `new`, and those of `old` that this version does not know.
     """
-    same_people = ~_differs(old.column("subjects"), new.column("subjects"))
+    same_people = ~unequal(old.column("subjects"), new.column("subjects"))
     result = new
     for name in (*DESCRIPTIVE, *(field.name for field in old.schema if field.name not in SCHEMA.names)):
         if name not in old.schema.names or (name in SCHEMA.names and name not in new.schema.names):
@@ -92,13 +92,13 @@ def changed_columns(before: pa.Table, after: pa.Table) -> tuple[_Mask, Counter[s
     counts: Counter[str] = Counter()
     for name in ("subjects", *DESCRIPTIVE):
         if name in before.schema.names and name in after.schema.names:
-            at = _differs(before.column(name), after.column(name))
+            at = unequal(before.column(name), after.column(name))
             differs |= at
             counts[name] += int(at.sum())
     return differs, +counts
 
 
-def _differs(one: pa.ChunkedArray, other: pa.ChunkedArray) -> _Mask:
+def unequal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> _Mask:
     """By columns; lists in any order. The few that look different are looked at one by one."""
     if pa.types.is_list(one.type):
         left, right = (pc.binary_join(column.cast(pa.list_(pa.string())), "\0") for column in (one, other))
@@ -154,7 +154,7 @@ def _extra(old: pa.Table, new: pa.Table, to_clear: _Mask) -> pa.ChunkedArray:
     keep = ~_mentioned(new, "extra") & ~to_clear
     column = _chosen(old, new, "extra", keep)
     both = _mentioned(new, "extra") & _mentioned(old, "extra") & ~to_clear
-    both &= _differs(old.column("extra"), new.column("extra"))
+    both &= unequal(old.column("extra"), new.column("extra"))
     if not both.any():
         return column
     texts = column.to_pylist()

@@ -128,7 +128,7 @@ def make_plan(head: Head, changes: Changes, load: Load) -> Plan:
     if len(set(paths)) != len(paths):
         raise InvalidArgument("a commit adds the same path twice")
     fresh = {i: Fresh(i) for i in range(len(paths))}
-    for i in _tombstoned(head, add):
+    for i in tombstoned(head, add):
         outcome.erased.append(paths[i])
         del fresh[i]
     ids = add.column("object_id").to_pylist()
@@ -218,7 +218,8 @@ def build(slot: Slot, changes: Changes, load: Load) -> pa.Table:
     return table
 
 
-def _tombstoned(head: Head, add: pa.Table) -> list[int]:
+def tombstoned(head: Head, add: pa.Table) -> list[int]:
+    """Rows of people who were erased; `add` has a column `subjects`."""
     if not head.tombstones or not add.num_rows:
         return []
     dead, tagger = {one.tag for one in head.tombstones}, Tagger(head.secret)

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.head import Head, TableRef
-from securedata.corpus.inherit import CLEARABLE, Clear, changed_columns, inherit
+from securedata.corpus.inherit import CLEARABLE, Clear, changed_columns, inherit, unequal
 from securedata.corpus.schema import SCHEMA
 
 FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra")
@@ -117,20 +117,15 @@ def _compare(
 ) -> np.ndarray[Any, np.dtype[np.int8]]:
     same_size = _equal(old["size"], new["size"])
     same_time = _equal(old["source_mtime_ns"], new["mtime_ns"])
-    same_people = _equal(_joined(old["subjects"]), _joined(new["subjects"]))
+    same_people = ~unequal(old["subjects"], new["subjects"])
     before = old.drop_columns(["source_mtime_ns"])  # which is compared by itself
     kept = inherit(before, mentioned_by(new), clear)
     same_words = ~changed_columns(before.drop_columns(["subjects"]), kept)[0]
-    differs = Todo.SEAL if replace else Todo.CONFLICT
+    other = Todo.SEAL if replace else Todo.CONFLICT
     todo = np.where(same_words, Todo.SKIP, Todo.UPDATE)
     told = ~_equal(new["mtime_ns"], pa.scalar(0, pa.int64()))  # a place may not tell when a file was written
     todo = np.where(same_time & told & (not checksum), todo, Todo.HASH)
-    return np.where(same_size & same_people, todo, differs).astype(np.int8)
-
-
-def _joined(lists: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Lists as one text each, which Arrow can compare; no name holds a NUL."""
-    return pc.binary_join(lists.cast(pa.list_(pa.string())), "\0")
+    return np.where(same_size & same_people, todo, other).astype(np.int8)
 
 
 def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray | pa.Scalar) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -22,6 +22,15 @@ class Duplicates:
     def __init__(self) -> None:
         self._taken: dict[bytes, str] = {}
         self._there: dict[bytes, list[str]] = {}
+        self._leaving = set[str]()
+
+    def leave(self, paths: Iterable[str]) -> None:
+        """These recordings of the corpus may have other content after the run, so that they are no copy of another."""
+        self._leaving.update(paths)
+
+    def stay(self, paths: Iterable[str]) -> None:
+        """These keep their content after all."""
+        self._leaving.difference_update(paths)
 
     def look(self, digests: Iterable[bytes], tables: Iterable[pa.Table]) -> None:
         """Find these digests among rows of the corpus, of which each table has `COLUMNS`."""
@@ -35,8 +44,8 @@ class Duplicates:
 
     def other(self, digest: bytes, path: str) -> str | None:
         """Another recording with this content than the one at `path`, which is to be taken; None: there is none."""
-        others = [*self._there.get(digest, ()), self._taken.get(digest, path)]
-        return next((one for one in others if one != path), None)
+        there = (one for one in self._there.get(digest, ()) if one not in self._leaving)
+        return next((one for one in (*there, self._taken.get(digest, path)) if one != path), None)
 
     def take(self, digest: bytes, path: str) -> None:
         """The recording at `path` is taken."""

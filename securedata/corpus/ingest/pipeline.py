@@ -18,19 +18,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.corpus.cells import cells
+from securedata.corpus.cells import cells, one_chunk
 from securedata.corpus.commit import Writer
 from securedata.corpus.ingest.classify import FROM_SOURCE, Known, Todo, classify, mentioned_by
 from securedata.corpus.ingest.duplicates import Duplicates
 from securedata.corpus.ingest.origin import LocalOrigin
-from securedata.corpus.ingest.report import IngestReport
+from securedata.corpus.ingest.report import LEFT_OUT, NOT_TAKEN, TAKEN, UNCHANGED, IngestReport, account
 from securedata.corpus.ingest.sealing import Done, Item, Sealing
 from securedata.corpus.ingest.segments import recording_path
 from securedata.corpus.ingest.sources import SourceList
 from securedata.corpus.ingest.walk import Problem
 from securedata.corpus.inherit import check_clearable
 from securedata.corpus.outcome import Outcome
-from securedata.corpus.plan import CHECK
+from securedata.corpus.plan import CHECK, tombstoned
 from securedata.corpus.schema import DESCRIPTIVE, rows_table
 from securedata.storage.local import LocalStorage
 
@@ -41,8 +41,6 @@ COMMIT_BYTES = 4_000_000_000
 NETWORK_THREADS = 16
 
 _TICK = 0.2
-
-_UNCHANGED, _TAKEN, _LEFT_OUT = 1, 2, 3  # what became of a row; 0: not taken
 
 Progress = Callable[[int, int], None]
 """Called from one thread with the files and bytes that were done since the last call."""
@@ -109,7 +107,7 @@ class _Ingest:
         self.started = time.monotonic()
         self.told_bytes = 0
         # one batch: a list of sources is made in one piece
-        self.cells = {name: cells(_one_chunk(self.table.column(name))) for name in self.table.schema.names}
+        self.cells = {name: cells(one_chunk(self.table.column(name))) for name in self.table.schema.names}
         self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace)
         # what the next commit takes
         self.rows: list[dict[str, Any]] = []
@@ -124,6 +122,9 @@ class _Ingest:
         self.sizes = self.table.column("size").to_numpy()
         known = self._classify(self.table)
         self.there = known.part >= 0
+        if self.replace:
+            open_rows = self.there & np.isin(known.todo, (Todo.SEAL, Todo.HASH))
+            self.duplicates.leave(self._recording(i) for i in np.flatnonzero(open_rows).tolist())
         todo = self._items(known, range(self.table.num_rows))
         self._settle(known, range(self.table.num_rows))
         if todo or self.updates:
@@ -137,7 +138,7 @@ class _Ingest:
                 for future in running:
                     future.cancel()
                 raise
-        self._account()
+        self.report.sources = account(self.sources, self.files, self.fates.tolist())
         self.report.seconds = time.monotonic() - self.started
         self.report.generation = self.writer.head.generation
         return self.report
@@ -208,7 +209,7 @@ class _Ingest:
         index = np.asarray(rows, np.int64)  # which an empty list alone would not be
         skip = index[known.todo == Todo.SKIP]
         self.report.unchanged += len(skip)
-        self.fates[skip] = _UNCHANGED
+        self.fates[skip] = UNCHANGED
         update, conflict = index[known.todo == Todo.UPDATE], index[known.todo == Todo.CONFLICT]
         paths = self.table.column("path")
         self.report.conflicts += [paths[i].as_py() for i in conflict.tolist()]
@@ -228,6 +229,8 @@ class _Ingest:
             self.progress(1, 0)
         if done.problem:
             self.report.problems.append(done.problem)
+        if done.same or (done.problem and not done.problem.taken):
+            self.duplicates.stay(map(self._recording, done.item.rows))
         if done.conflict:
             self.report.conflicts.append(self.cells["path"](done.item.rows[0]))
         if done.same:
@@ -255,6 +258,10 @@ class _Ingest:
                     "source_mtime_ns": source["mtime_ns"],
                 }
             )
+
+    def _recording(self, i: int) -> str:
+        read = self.cells
+        return recording_path(read["path"](i), read["start"](i), read["frames_in_segment"](i))
 
     def _tell(self) -> None:
         read = self.sealing.read_bytes
@@ -301,22 +308,26 @@ class _Ingest:
         if not self.rows:
             return
         twins = self.duplicates
-        tables = (self.writer.load(part, CHECK) for part in self.writer.refresh().parts)
-        twins.look((row["source_sha256"] for row in self.rows), tables)
+        head = self.writer.refresh()
+        twins.look((row["source_sha256"] for row in self.rows), (self.writer.load(part, CHECK) for part in head.parts))
+        erased = {self.indices[at] for at in tombstoned(head, self.table.take(pa.array(self.indices)))}
         kept, dropped = [], set()
-        for i, row in sorted(zip(self.indices, self.rows, strict=True), key=lambda pair: pair[0]):
-            digest, path = row["source_sha256"], recording_path(row["path"], row["start"], row["frames_in_segment"])
-            other = None if self.there[i] else twins.other(digest, path)
+        # what is there already goes first: it is taken whatever else has its content
+        order = sorted(zip(self.indices, self.rows, strict=True), key=lambda one: (not self.there[one[0]], one[0]))
+        for i, row in order:
+            digest, path = row["source_sha256"], self._recording(i)
+            other = None if self.there[i] or i in erased else twins.other(digest, path)
             if other is not None and self.if_duplicate == "fail":
                 self.report.problems.append(Problem(row["path"], f"has the content of {other}, which is taken"))
             elif other is not None:
                 self.report.duplicates.append((row["path"], other))
             if other is None or self.if_duplicate == "take":
-                twins.take(digest, path)
+                if i not in erased:
+                    twins.take(digest, path)
                 kept.append((i, row))
             else:
                 dropped.add(row["object_id"])
-                self.fates[i] = _LEFT_OUT if self.if_duplicate == "skip" else 0
+                self.fates[i] = LEFT_OUT if self.if_duplicate == "skip" else NOT_TAKEN
         self.indices, self.rows = [i for i, _ in kept], [row for _, row in kept]
         if dropped:
             self.writer.discard(dropped)
@@ -337,19 +348,7 @@ class _Ingest:
         same = set(outcome.same)
         for i in set(rows).difference(changed):
             path = self.cells["path"](i)
-            self.fates[i] = 0 if path in not_there else _UNCHANGED if path in same else _TAKEN
-
-    def _account(self) -> None:
-        """What became of every file: rows of one file stand together."""
-        listed, sources = self.sources, self.report.sources
-        best: dict[str, int] = {}
-        for file, fate in zip(self.files, self.fates.tolist(), strict=True):
-            best[file] = max(fate, best.get(file, 0))
-        fates = list(best.values())
-        sources.files, sources.companions, sources.hidden = listed.files, listed.companions, listed.hidden
-        sources.taken, sources.unchanged = fates.count(_TAKEN), fates.count(_UNCHANGED)
-        sources.left_out = listed.left_out + fates.count(_LEFT_OUT)
-        sources.not_taken = listed.not_taken + fates.count(0)
+            self.fates[i] = NOT_TAKEN if path in not_there else UNCHANGED if path in same else TAKEN
 
     def _stale(self, outcome: Outcome, changed: list[int]) -> list[Item]:
         """Files to seal: a prune may have deleted what lay uncommitted for a day, or a row is another one by now."""
@@ -393,8 +392,3 @@ class _Ingest:
             pieces.append(piece)
         changed = [rows[at] for at in np.flatnonzero(~same).tolist()]
         return pa.concat_tables(pieces, promote_options="default") if pieces else None, changed
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    """The column in one piece, which a column without rows may have none of."""
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)

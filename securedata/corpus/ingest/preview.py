@@ -124,7 +124,9 @@ def preview(
     counts = result.sources
     twins, skipped = Duplicates(), 0
     twins.look((one.digest for one in looked.values() if one.digest), [] if there is None else [there])
-    for group in files:
+    if there is not None and (replace or reseal):
+        twins.leave(_recording(entries[g[0]]) for g in files if _leaves(g, todo, at, there, looked.get(g[0])))
+    for group in sorted(files, key=lambda group: max(at[i] for i in group) < 0):  # what is there goes first
         first = entries[group[0]]
         if erased.intersection(first["subjects"]):
             result.erased += [entries[i]["path"] for i in group]
@@ -137,7 +139,7 @@ def preview(
         if not digest and there is not None:
             digest = there.column("source_sha256")[at[group[0]]].as_py()
         digests.setdefault(digest, []).append(first["path"])
-        recording = recording_path(first["path"], first["start"], first["frames_in_segment"])
+        recording = _recording(first)
         other = twins.other(digest, recording) if max(at[i] for i in group) < 0 else None
         if other is not None and if_duplicate == "fail":
             reason = f"has the content of {other}, which is taken"
@@ -146,8 +148,9 @@ def preview(
         if other is not None and if_duplicate == "skip":
             skipped += 1
             continue
-        twins.take(digest, recording)
         done = [_settle(result, entries[i], todo[i], at[i], there, found, replace or reseal) for i in group]
+        if any(done):
+            twins.take(digest, recording)
         counts.taken += not {"add", "replace", "update"}.isdisjoint(done)
         counts.unchanged += set(done) <= {"leave", ""} and "leave" in done
         if not {"add", "replace"}.isdisjoint(done):
@@ -157,6 +160,22 @@ def preview(
     counts.not_taken = sources.not_taken + len(files) - counts.taken - counts.unchanged - skipped
     result.duplicates = _duplicates(digests, there, {entry["path"] for entry in entries})
     return result
+
+
+def _recording(entry: dict[str, Any]) -> str:
+    return recording_path(entry["path"], entry["start"], entry["frames_in_segment"])
+
+
+def _leaves(group: list[int], todo: list[int], at: list[int], there: pa.Table, found: _Looked | None) -> bool:
+    """Whether a file has, or may have, other content in the corpus after the run; one that cannot be taken stays."""
+    if found is None or found.problem:
+        return False
+    digests = there.column("source_sha256")
+    return any(
+        todo[i] == Todo.SEAL or (todo[i] == Todo.HASH and digests[at[i]].as_py() != found.digest)
+        for i in group
+        if at[i] >= 0
+    )
 
 
 def _settle(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from securedata.corpus.ingest.sources import SourceList
 from securedata.corpus.ingest.walk import Problem
 
 
@@ -27,6 +29,27 @@ class Sources:
     hidden: int = 0
     left_out: int = 0
     not_taken: int = 0
+
+
+NOT_TAKEN, UNCHANGED, TAKEN, LEFT_OUT = range(4)
+"""What became of a row; a file is the highest of its rows."""
+
+
+def account(listed: SourceList, files: Sequence[str], fates: Sequence[int]) -> Sources:
+    """What became of every file: of each row its file, and what became of that row."""
+    best: dict[str, int] = {}
+    for file, fate in zip(files, fates, strict=True):
+        best[file] = max(fate, best.get(file, NOT_TAKEN))
+    found = list(best.values())
+    return Sources(
+        files=listed.files,
+        taken=found.count(TAKEN),
+        unchanged=found.count(UNCHANGED),
+        companions=listed.companions,
+        hidden=listed.hidden,
+        left_out=listed.left_out + found.count(LEFT_OUT),
+        not_taken=listed.not_taken + found.count(NOT_TAKEN),
+    )
 
 
 @dataclass(slots=True)
