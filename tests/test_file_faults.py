@@ -30,7 +30,7 @@ from PIL import Image
 
 from securedata.corpus.objectfile import READ_AHEAD, READ_WHOLE
 from securedata.corpus.opening import open_corpus
-from securedata.errors import AuthenticationFailed, ObjectMissing, SecuredataError
+from securedata.errors import AuthenticationFailed, NoSuchPath, ObjectMissing, SecuredataError
 from securedata.filesystem import SecuredataFileSystem
 from securedata.filesystem.file import IN_MEMORY, SecuredataFile
 from securedata.storage.local import LocalStorage
@@ -501,6 +501,38 @@ def test_it_is_logged_once(fs: Any, root: Root, caplog: pytest.LogCaptureFixture
     assert "chunk" in record.getMessage()
     assert "WAV.PCM_16" not in record.getMessage()
     file._failure = None
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_download_that_fails_leaves_no_part(tmp_path: Path, many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = RANDOM.bytes(700_000)
+    root = make_corpus(tmp_path, [_other("a/broken", data), _other("a/whole", data)])
+    flip(root, "a/broken", 0.9)
+    fs = SecuredataFileSystem(root=str(root), allow_plaintext_export=True)
+    monkeypatch.setattr(SecuredataFileSystem, "blocksize", 100_000, raising=False)
+    here = tmp_path / "here"
+    with pytest.raises(AuthenticationFailed):
+        fs.get("a", str(here), recursive=True) if many else fs.get_file("a/broken", str(here / "broken"))
+    assert [path.name for path in here.rglob("*") if path.name != "whole"] == []
+    old = tmp_path / "old"
+    old.write_bytes(b"what was there")
+    old.chmod(0o640)
+    link = tmp_path / "link"
+    link.symlink_to(old)
+    for target in (old, link):
+        with pytest.raises(AuthenticationFailed):
+            fs.get_file("a/broken", str(target))
+        assert old.read_bytes() == b"what was there"
+    for target in (old, link):
+        old.write_bytes(b"what was there")
+        fs.get_file("a/whole", str(target))
+        assert old.read_bytes() == data
+        assert link.is_symlink()
+        assert old.stat().st_mode & 0o777 == 0o640
+    fs.get_file("a/whole", "/dev/null")
+    with pytest.raises(NoSuchPath):
+        fs.get_file("a/nothing", str(tmp_path / "new" / "x"))
+    assert not (tmp_path / "new").exists()
 
 
 # -------------------------------------------------------------------------------------------------- which bytes

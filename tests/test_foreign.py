@@ -24,6 +24,7 @@ from typing import Any
 
 import botocore.exceptions
 import botocore.parsers
+import botocore.session
 import hvac.exceptions
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -169,6 +170,18 @@ def test_what_we_raise_passes_a_call_as_it_is() -> None:
 def test_a_known_cause_is_named(error: Exception, words: str, cause: Cause | None) -> None:
     assert words in describe(error)
     assert cause in (None, cause_of(error))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("LastModified", "soon"), ("LastModified", "1e400"), ("Size", "many"), ("Size", "1e3")]
+)
+def test_an_answer_that_cannot_be_read_is_no_matter_of_settings(name: str, value: str) -> None:
+    session = botocore.session.Session()
+    shape = session.get_service_model("s3").operation_model("ListObjectsV2").output_shape
+    body = f"<ListBucketResult><Contents><{name}>{value}</{name}></Contents></ListBucketResult>".encode()
+    with pytest.raises((ValueError, RuntimeError)) as caught:
+        botocore.parsers.create_parser("rest-xml").parse({"body": body, "headers": {}, "status_code": 200}, shape)
+    assert cause_of(caught.value) is Cause.ANSWER
 
 
 def test_arrow_quotes_values_and_we_do_not() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import stat
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -19,7 +20,7 @@ from fsspec.utils import read_block
 
 from securedata.corpus.option_values import as_flag
 from securedata.errors import InvalidArgument, PlaintextRefused
-from securedata.files import NEW, make_folders
+from securedata.files import NEW, make_folders, temporary_name
 from securedata.filesystem.file import SecuredataFile
 from securedata.filesystem.listing import Listing
 from securedata.filesystem.opened import forget_corpora
@@ -167,7 +168,8 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
     ) -> None:
         """Write a file's plaintext to a local path; only into a BytesIO without `allow_plaintext_export`.
 
-        A file that this makes is this user's alone (0600), and so are folders (0700).
+        A file that this makes is this user's alone (0600), and so are folders (0700). Where reading fails, the local
+        path is as it was.
 
         Raises:
             PlaintextRefused, and as `open`
@@ -175,23 +177,43 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         target = lpath if outfile is None else outfile
         if not isinstance(target, io.BytesIO):
             self._check_export("get()", allow_plaintext_export)
-            if outfile is None and isinstance(lpath, (str, os.PathLike)):
-                self._make_private(rpath, os.path.abspath(lpath))
-            super().get_file(rpath, lpath, callback, outfile, **kwargs)
-            return
-        with self.open(rpath, **kwargs) as file:  # by ourselves: fsspec before 2026.9 takes the BytesIO for a path
+        if hasattr(target, "write"):
+            self._pour(rpath, target, callback, kwargs)
+        elif self.isdir(rpath):
+            make_folders(os.path.abspath(target), 0o700)
+        else:
+            self._get_local(rpath, os.path.realpath(target), callback, kwargs)
+
+    def _pour(self, rpath: Any, target: Any, callback: Any, options: dict[str, Any]) -> None:
+        with self.open(rpath, **options) as file:
             callback.set_size(file.size)
             while piece := file.read(self.blocksize):
-                callback.relative_update(target.write(piece))
+                target.write(piece)
+                callback.relative_update(len(piece))
 
-    def _make_private(self, rpath: Any, lpath: str) -> None:
-        """Make a local file or folder that is missing, for this user alone; what is there keeps its mode."""
-        if self.isdir(rpath):
-            make_folders(lpath, 0o700)
-        elif self.isfile(rpath):
-            make_folders(os.path.dirname(lpath), 0o700)
-            with contextlib.suppress(FileExistsError):
-                os.close(os.open(lpath, NEW, 0o600))
+    def _get_local(self, rpath: Any, path: str, callback: Any, options: dict[str, Any]) -> None:
+        """Write a local file under another name, which it has until it is whole: a part is never taken for all of it.
+
+        One that is missing is made for this user alone; what is there keeps its mode.
+        """
+        there = os.path.exists(path)
+        if there and not os.path.isfile(path):  # a device, a pipe
+            with open(path, "wb") as target:
+                self._pour(rpath, target, callback, options)
+            return
+        self._file(self._strip_protocol(rpath))  # what is not in the corpus makes no folder
+        make_folders(os.path.dirname(path), 0o700)
+        mode = stat.S_IMODE(os.stat(path).st_mode) if there else 0o600
+        name = temporary_name(path)
+        try:
+            with open(os.open(name, NEW, 0o600), "wb") as target:
+                self._pour(rpath, target, callback, options)
+                os.fchmod(target.fileno(), mode)
+            os.replace(name, path)
+        except BaseException:  # raised again, Ctrl-C too: no plaintext stays behind
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+            raise
 
     def get(
         self,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import traceback
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, NamedTuple, TypeVar
@@ -200,6 +199,8 @@ _OF_FILES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirector
 
 def cause_of(error: BaseException) -> Cause:
     """Why a call was not answered: the most telling of an error and those that it wraps."""
+    if _passed(error, "parsers.py") and type(error).__name__ not in _CAUSES:
+        return Cause.ANSWER  # of any class: a time or a number that is none
     network = False
     for one in chain(error):
         names = {kind.__name__ for kind in type(one).__mro__}
@@ -216,14 +217,21 @@ def cause_of(error: BaseException) -> Cause:
             return Cause.SETUP  # requests says so of a CA bundle
     if network:
         return Cause.NETWORK
-    odd = isinstance(error, (AttributeError, KeyError, TypeError)) and not _of_credentials(error)
+    # what is raised while botocore looks for credentials is of what a file or a process gave
+    of_keys = _passed(error, "credentials.py", "configloader.py", "tokens.py")
+    odd = isinstance(error, (AttributeError, KeyError, TypeError)) and not of_keys
     return Cause.ANSWER if odd else Cause.SETUP
 
 
-def _of_credentials(error: BaseException) -> bool:
-    """Was it raised while botocore looked for credentials, and so of what a file or a process gave?"""
-    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    return any(os.path.basename(file) in ("credentials.py", "configloader.py", "tokens.py") for file in files)
+def _passed(error: BaseException, *names: str) -> bool:
+    """Was it raised in, or below, one of these files of botocore?"""
+    at = error.__traceback__
+    while at is not None:
+        folder, name = os.path.split(at.tb_frame.f_code.co_filename)
+        if name in names and os.path.basename(folder) == "botocore":
+            return True
+        at = at.tb_next
+    return False
 
 
 # ------------------------------------------------------------ keys and clients
