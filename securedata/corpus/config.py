@@ -79,7 +79,8 @@ class Reference:
             raise PinRequired(
                 f"{len(set(self.pins))} pins are given for {self.root}, and writing to it, or a role's session for it, "
                 "needs the one of this corpus: write an entry for each root into the config file, each with its pin, "
-                "as 'securedata info ROOT --config' prints it, or give the one as pin= or --pin",
+                "as 'securedata info ROOT --config' prints it, or give the one as pin= or --pin; "
+                "'securedata init' makes a new corpus",
                 root=self.root,
             )
         return self.pins[0]
