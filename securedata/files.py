@@ -11,6 +11,8 @@ from pathlib import Path
 TEMPORARY = ".tmp-"
 """What follows a file's name in the name of its temporary; a random word comes after it."""
 
+_PIECE = 1024 * 1024
+
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags for a file that must not be there: no link and no file that somebody laid under its name is opened."""
 
@@ -44,11 +46,25 @@ def read_small(path: str | Path, limit: int) -> bytes:
     """
     if os.fspath(path) == os.devnull:
         return b""
-    with open(open_regular(path), "rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+    return read_bounded(open_regular(path), path, limit)
+
+
+def read_bounded(fd: int, path: str | Path, limit: int) -> bytes:
+    """All that an opened file gives, piece by piece, for its size may claim anything; the descriptor is closed.
+
+    Raises:
+        OSError: EFBIG above `limit` bytes.
+    """
+    parts, left = [], limit + 1
+    with open(fd, "rb", buffering=0) as file:
+        if os.fstat(fd).st_size > limit:
+            left = 0
+        while left and (part := file.read(min(left, _PIECE))):
+            parts.append(part)
+            left -= len(part)
+    if not left:
         raise OSError(errno.EFBIG, f"it has more than {limit} bytes", str(path))
-    return content
+    return b"".join(parts)
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:

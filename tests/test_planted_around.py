@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import pytest
 import securedata
 from securedata.corpus import config
 from securedata.corpus.create import create_corpus
+from securedata.corpus.ingest import tables
+from securedata.corpus.ingest.origin import LocalOrigin, SourceProblem
+from securedata.corpus.ingest.tables import read_rows
 from securedata.corpus.seen import recall
 from securedata.errors import ConfigError, InvalidArgument, KMSDenied, NotAFile, NotFound
 from securedata.keys import hcvault
@@ -83,6 +87,33 @@ def test_a_lock_of_the_state_folder_is_a_file_of_ours(
     with pytest.raises(ConfigError, match=r"some\.lock cannot be written"), config.alone("some.lock"):
         raise AssertionError("nobody is alone behind that")
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.timeout(20)
+def test_lists_beside_recordings_are_read_in_bounds(plant: Callable[[Path], None], tmp_path: Path) -> None:
+    plant(tmp_path / "84" / "84-121550.trans.txt")
+    with pytest.raises(SourceProblem):
+        LocalOrigin(str(tmp_path)).content("84/84-121550.trans.txt")
+
+
+@pytest.mark.timeout(20)
+def test_a_manifest_may_be_a_pipe_and_is_read_in_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, huge = tmp_path / "pipe.jsonl", tmp_path / "huge.jsonl"
+    os.mkfifo(pipe)
+    row = b'{"audio_filepath": "a.wav", "speaker": "84"}\n'
+    writer = threading.Thread(target=lambda: pipe.write_bytes(row * 10))
+    writer.start()
+    assert len(read_rows(pipe)) == 10
+    writer.join()
+    sparse(huge)
+    with pytest.raises(InvalidArgument, match=r"huge\.jsonl: the manifest cannot be read"):
+        read_rows(huge)
+    monkeypatch.setattr(tables, "MAX_CONTENT", len(row))
+    writer = threading.Thread(target=lambda: pipe.write_bytes(row * 2))
+    writer.start()
+    with pytest.raises(InvalidArgument, match="it has more than"):
+        read_rows(pipe)
+    writer.join()
 
 
 def test_no_config_is_a_config(monkeypatch: pytest.MonkeyPatch) -> None:

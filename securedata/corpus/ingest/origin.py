@@ -10,11 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from securedata.files import read_small
 from securedata.format.cobblestone import Buffer
 from securedata.media.audio.probe import AudioInfo, probe
 
 PIECE = 4 * 1024 * 1024
 """Bytes that are read at once. What is no larger is read as a whole, and once."""
+
+MAX_CONTENT = 2**30
+"""Bytes of a list, transcript or manifest, at most: it is read whole."""
 
 
 class Stamp(NamedTuple):
@@ -116,8 +120,7 @@ class LocalOrigin(Origin):
 
     def content(self, name: str) -> bytes:
         try:
-            with open(self.file(name), "rb") as source:
-                return source.read()
+            return read_small(self.file(name), MAX_CONTENT)
         except OSError as error:
             raise SourceProblem(f"cannot be read: {error.strerror}") from None
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from securedata.corpus.ingest.origin import CHANGED, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
+from securedata.corpus.ingest.origin import CHANGED, MAX_CONTENT, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.corpus.ingest.walk import Tree, by_name, look_into, printable, refuse, scan, take, wrong_name
 from securedata.errors import AccessDenied, InvalidArgument, LimitExceeded, NotFound, StorageUnreachable
 from securedata.foreign.describe import describe, without_secrets
@@ -25,9 +25,6 @@ from securedata.storage.s3 import S3Storage
 
 OPTIONS = ("profile", "region", "endpoint_url")
 """Of a source on S3; credentials are not among them."""
-
-MAX_CONTENT = 2**30
-"""Bytes of a list, transcript or manifest, at most."""
 
 _MTIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation")

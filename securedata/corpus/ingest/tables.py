@@ -16,13 +16,14 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from securedata.corpus.ingest.columns import KNOWN_COLUMNS, TARGETS, BadValue, Times
+from securedata.corpus.ingest.origin import MAX_CONTENT
 from securedata.corpus.ingest.texts import NoText, strip, text_of
 from securedata.corpus.ingest.walk import CONTROL, is_utf8
 from securedata.errors import InvalidArgument
+from securedata.files import read_bounded
 from securedata.foreign.describe import describe
 
 
@@ -101,7 +102,7 @@ def read_rows(
         raise InvalidArgument(f"{where}: a manifest is one of {', '.join(readers)}; this is none by its suffix")
     rows, roles, times = Rows(), _Roles(where, chosen), Times(where, segment_unit)
     try:
-        text = text_of(Path(manifest).read_bytes() if content is None else content)
+        text = text_of(_content(manifest) if content is None else content)
     except OSError as error:
         raise InvalidArgument(f"{where}: the manifest cannot be read: {error.strerror}") from None
     except NoText as error:
@@ -115,6 +116,11 @@ def read_rows(
     rows.in_samples = times.in_samples
     rows.names_people = "speaker" in roles.found or "subjects" in roles.found
     return rows
+
+
+def _content(manifest: str | os.PathLike[str]) -> bytes:
+    """What the caller named; it may be a pipe."""
+    return read_bounded(os.open(manifest, os.O_RDONLY | os.O_CLOEXEC), os.fspath(manifest), MAX_CONTENT)
 
 
 def _json_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
