@@ -67,8 +67,11 @@ def test_corpus(tmp_path: Path, speech: Path) -> None:
             assert worker["unwraps"] >= 1, "a worker that did not renew its keys was not measured as the figure says"
 
 
-def test_releases(tmp_path: Path) -> None:
-    only = ("--only", "batch", "range", "cat", "open", "again")
+@pytest.mark.parametrize(
+    "names", [("cat",), pytest.param(("batch", "range", "cat", "open", "again"), marks=pytest.mark.full)], ids=len
+)
+def test_releases(tmp_path: Path, names: tuple[str, ...]) -> None:
+    only = ("--only", *names)
     small = ("--files", 5, "--rows", 100, "--rounds", 1, "--passes", 1, "--slice", 0.001)
     found = run("releases", ROOT, *only, *small, out=tmp_path)
     assert list(found["results"]) == list(only[1:])

@@ -467,7 +467,7 @@ def test_what_is_collected_says_nothing(fs: Any, root: Root, unraisable: list[An
                 with contextlib.suppress(AuthenticationFailed):
                     file.read()
                 del file
-                gc.collect()
+    gc.collect()
     assert unraisable == []
 
 

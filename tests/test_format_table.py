@@ -6,6 +6,7 @@ never used for something else); write its line into docs/format-rules.md, at the
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -90,6 +91,17 @@ def test_each_rule_has_a_line_in_the_order_of_the_text() -> None:
     assert all(held(TABLE).values())
 
 
+def test_each_test_that_is_named_is_there_and_not_left_to_the_full_run() -> None:
+    named = {f"tests/{test}".partition("[")[0] for tests in held(TABLE).values() for test in tests}
+    there = set()
+    for file in {test.partition("::")[0] for test in named}:
+        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and "pytest.mark.full" not in map(ast.unparse, node.decorator_list):
+                there.add(f"{file}::{node.name}")
+    assert sorted(named - there) == []
+
+
+@pytest.mark.full
 def test_each_test_that_is_named_runs_by_default() -> None:
     named = {f"tests/{test}" for tests in held(TABLE).values() for test in tests}
     files = sorted({test.partition("::")[0] for test in named})
