@@ -441,6 +441,20 @@ def test_an_mp3_that_lacks_frames_in_the_middle() -> None:
     assert len(read_whole(lacking)) == probe(lacking).frames < 20 * RATE
 
 
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_an_mp3_of_a_free_bit_rate(rate: int) -> None:
+    """Its frames do not say how long they are, so it is decoded; what looks like a frame in its data is none."""
+    frames = frames_of(bare_mp3(rate, bitrate_mode="CONSTANT", compression_level=0.9))
+    content = ID3 + b"".join(bytes([*frame[:2], frame[2] & 0x0F, *frame[3:]]) for frame in frames)
+    content += bytes(3) + frames[0][:4]  # longer than what is left
+    try:
+        count = probe(content).frames
+    except Undecodable:
+        return  # nothing is sealed
+    assert count > 3.7 * rate
+    assert len(read_whole(content)) == count
+
+
 def frames_of(content: bytes) -> list[bytes]:
     found, at = [], 0
     while at + 4 <= len(content):

@@ -83,7 +83,9 @@ def find(read_at: ReadAt, size: int) -> Mp3 | None:
         if at < 0 or at + 4 > len(head):
             return None
         length = _length(head, at)
-        if length and (start + at + length >= size or _alike(read_at(start + at + length, 4), head[at : at + 4])):
+        # any two bytes may look like a frame, so another follows, if this is not all there is
+        alone = at == 0 and start + length >= size
+        if length and (alone or _alike(read_at(start + at + length, 4), head[at : at + 4])):
             break
     frame = head[at : at + 64]
     # The header follows the side information, whose length depends on version, channels and CRC: 9 to 34 bytes.

@@ -177,7 +177,7 @@ def _mp3_frames(audio: soundfile.SoundFile, found: mp3.Mp3 | None, read_at: _Rea
     if unbroken and found.is_headed and found.counted == count:
         return int(audio.frames)  # fewer, by the encoder's delay
     frames = count * found.samples
-    if unbroken and not found.is_headed:
+    if unbroken and count and not found.is_headed:
         if audio.frames < frames:
             raise _left_out(int(audio.frames), frames, audio.samplerate)
         return frames
