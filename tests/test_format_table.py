@@ -92,14 +92,17 @@ def test_each_rule_has_a_line_in_the_order_of_the_text() -> None:
 
 
 def test_each_test_that_is_named_is_there_and_not_left_to_the_full_run() -> None:
-    whole = {f"tests/{test}".partition("[")[0] for tests in held(TABLE).values() for test in tests}
-    named = {f"{test.partition('::')[0]}::{test.rpartition('::')[2]}" for test in whole}  # some are a class's
-    there = set()
-    for file in {test.partition("::")[0] for test in named}:
-        for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and "pytest.mark.full" not in map(ast.unparse, node.decorator_list):
-                there.add(f"{file}::{node.name}")
-    assert sorted(named - there) == []
+    named = [f"tests/{test}".partition("[")[0].split("::") for tests in held(TABLE).values() for test in tests]
+    contract = _daily("securedata/testing/storage.py")  # whose tests a class of ours inherits
+    daily = {file: _daily(file) for file, *_ in named}
+    missing = [names for names in named if names[-1] not in daily[names[0]] | (contract if len(names) == 3 else set())]
+    assert missing == []
+
+
+def _daily(file: str) -> set[str]:
+    nodes = ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    return {node.name for node in functions if "pytest.mark.full" not in map(ast.unparse, node.decorator_list)}
 
 
 @pytest.mark.full
