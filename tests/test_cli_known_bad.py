@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
 from pathlib import Path
 
@@ -80,4 +82,49 @@ def test_a_file_that_is_none_stops_before_anything(run: Run, wavs: Path, content
 def test_what_cannot_be_written(run: Run, wavs: Path) -> None:
     done = encrypt(run, wavs, "--write-bad", str(wavs.parent / "none" / "bad.jsonl"))
     assert (done.code, "cannot be written" in done.err) == (2, True)
+    assert not (wavs.parent / "sealed").exists(), "which is seen before any work"
+    assert encrypt(run, wavs, "--write-bad", str(wavs)).code == 2
     assert encrypt(run, wavs, "--dry-run", "--write-bad", str(wavs.parent / "bad.jsonl")).code == 2
+
+
+def test_another_file_is_news_although_the_reason_is_the_same(run: Run, wavs: Path) -> None:
+    bad = wavs.parent / "bad.jsonl"
+    (wavs / "ann" / "samples.raw").write_bytes(bytes(range(256)))
+    assert encrypt(run, wavs).code == 1
+    (wavs / "ann" / "utt0.wav").write_bytes(encode(noise(0.5), 16_000))  # a conflict
+    encrypt(run, wavs, "--write-bad", str(bad))
+    assert encrypt(run, wavs, "--known-bad", str(bad)).code == 0
+    for name, data in (
+        ("utt0.wav", encode(noise(0.6), 16_000)),
+        ("samples.raw", bytes(range(255, -1, -1))),
+        ("broken.wav", b"no sounds"),
+    ):
+        path = wavs / "ann" / name
+        path.write_bytes(data)
+        later = path.stat().st_mtime_ns + 10**9
+        os.utime(path, ns=(later, later))
+        for more in (("--dry-run",), ()):
+            done = encrypt(run, wavs, "--known-bad", str(bad), "--json", *more)
+            assert (done.code, [one["path"] for one in done.json["new"]]) == (1, [f"ann/{name}"])
+        encrypt(run, wavs, "--write-bad", str(bad))
+    one = json.loads(bad.read_text().splitlines()[0])
+    bad.write_text("".join(json.dumps({**json.loads(x), "stamp": ""}) + "\n" for x in bad.read_text().splitlines()))
+    assert one["stamp"]
+    assert encrypt(run, wavs, "--known-bad", str(bad)).code == 0, "a line without it means any file of that path"
+
+
+def test_where_nothing_else_is(run: Run, wavs: Path) -> None:
+    """A drop box that holds what nobody can take, and is empty otherwise."""
+    bad = wavs.parent / "bad.jsonl"
+    assert encrypt(run, wavs, "--write-bad", str(bad)).code == 1
+    box = wavs.parent / "box"
+    (box / "ann").mkdir(parents=True)
+    (box / "ann" / "samples.raw").write_bytes(bytes(range(256)))
+    for root in ("sealed", "new"):
+        for more in (("--dry-run",), ("--write-bad", str(bad))):
+            done = run("encrypt", box, wavs.parent / root, *PATTERN, "--json", *more)
+            assert done.code == 1, done.err
+            assert done.json["sources"] == {**dict.fromkeys(done.json["sources"], 0), "files": 1, "not_taken": 1}
+            assert [one["path"] for one in done.json["problems"]] == ["ann/samples.raw"]
+    assert not (wavs.parent / "new").exists()
+    assert run("encrypt", box, wavs.parent / "sealed", *PATTERN, "--known-bad", bad).code == 0

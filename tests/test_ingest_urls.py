@@ -307,6 +307,17 @@ def test_from_a_zip_in_a_bucket(tmp_path: Path, raw: str, run: Run) -> None:
     assert column(sources, "path") == [one.path for one in some_clips()[:4]]
 
 
+def test_from_a_zip_of_this_machine(tmp_path: Path, run: Run) -> None:
+    """fsspec takes the end of a chain that has no scheme for a path."""
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for one in some_clips():
+            archive.writestr(one.path, one.data)
+    for inside in (f"zip://::{tmp_path}/all.zip", f"zip::file://{tmp_path}/all.zip"):
+        done = run("encrypt", inside, tmp_path / "sealed", *PATTERN, "--json")
+        assert done.code == 0, done.err
+        assert done.json["added"] + done.json["unchanged"] == 6
+
+
 def test_the_command_takes_a_url(tmp_path: Path, raw: str, run: Run) -> None:
     upload(some_wavs(tmp_path / "wavs"), raw)
     done = run("encrypt", raw, tmp_path / "sealed", *PATTERN)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import tempfile
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 from securedata.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from securedata.corpus.ingest.sources import SourceList
 
 CONFLICT = "other content or people under a path that is taken"
 ERASED = "of a person who was erased"
@@ -18,10 +22,18 @@ ERASED = "of a person who was erased"
 
 @dataclass(frozen=True, slots=True, order=True, repr=False)  # paths are often names of people
 class Bad:
-    """One recording that is not taken, and why."""
+    """One recording that is not taken, why, and which file it is: another one of the same path is news.
+
+    `stamp` is what the listing said of it: size, time, version; '' where there is no such file, or none is meant.
+    """
 
     path: str
     reason: str
+    stamp: str = ""
+
+    def said(self) -> dict[str, str]:
+        """For people and programs that ask what is new."""
+        return {"path": self.path, "reason": self.reason}
 
 
 class _Problem(Protocol):
@@ -42,13 +54,25 @@ class _Report(Protocol):
     def erased(self) -> Sequence[str]: ...
 
 
-def bad_of(report: _Report) -> list[Bad]:
+def bad_of(report: _Report, sources: SourceList) -> list[Bad]:
     """Everything that a run did not take."""
+    problems = [one for one in report.problems if not one.taken]
+    stamps = _stamps(sources, {*report.conflicts, *(one.path for one in problems)})
     return [
-        *(Bad(one.path, one.reason) for one in report.problems if not one.taken),
-        *(Bad(path, CONFLICT) for path in report.conflicts),
+        *(Bad(one.path, one.reason, stamps.get(one.path, "")) for one in problems),
+        *(Bad(path, CONFLICT, stamps.get(path, "")) for path in report.conflicts),
         *(Bad(path, ERASED) for path in report.erased),
     ]
+
+
+def _stamps(sources: SourceList, paths: set[str]) -> dict[str, str]:
+    """What the listing says of these files, as text."""
+    if not paths:
+        return {}
+    columns = (sources.table.column(name).to_pylist() for name in ("path", "size", "mtime_ns", "version"))
+    rows = ((path, stamp) for path, *stamp in zip(*columns, strict=True) if path in paths)
+    known = ((path, list(stamp)) for path, stamp in sources.stamps.items())
+    return {path: " ".join(map(str, stamp)).strip() for path, stamp in (*rows, *known)}
 
 
 def read_known(file: str | None) -> frozenset[Bad]:
@@ -62,20 +86,37 @@ def read_known(file: str | None) -> frozenset[Bad]:
     try:
         with open(file, encoding="utf-8") as lines:
             entries = [json.loads(line) for line in lines if line.strip()]
-        return frozenset(_key(Bad(str(one["path"]), str(one["reason"]))) for one in entries)
+        found = (Bad(str(one["path"]), str(one["reason"]), str(one.get("stamp", ""))) for one in entries)
+        return frozenset(map(_key, found))
     except OSError as error:
         raise InvalidArgument(
             f"--known-bad {file} cannot be read ({error.strerror}); a run with --write-bad {file} makes it"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidArgument(
             f"--known-bad {file} is not what --write-bad writes: a path and a reason a line"
         ) from None
 
 
 def news(found: Iterable[Bad], known: frozenset[Bad]) -> list[Bad]:
-    """What is bad and was not known, or for another reason."""
-    return [one for one in found if _key(one) not in known]
+    """What is bad and was not known, or for another reason, or is another file by now."""
+    return [one for one in found if not known.intersection((_key(one), _key(replace(one, stamp=""))))]
+
+
+def check_writable(file: str) -> None:
+    """See, before any work, that `write_bad` can write this file.
+
+    Raises:
+        InvalidArgument: it cannot.
+    """
+    where = os.path.abspath(file)
+    try:
+        if os.path.isdir(where):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=os.path.dirname(where)):
+            pass
+    except OSError as error:
+        raise InvalidArgument(f"--write-bad {file} cannot be written: {error.strerror}") from None
 
 
 def write_bad(file: str, found: Iterable[Bad]) -> None:
@@ -101,4 +142,4 @@ def write_bad(file: str, found: Iterable[Bad]) -> None:
 
 def _key(one: Bad) -> Bad:
     """A manifest that grew gives the same row another line."""
-    return Bad(one.path, re.sub(r"\bline \d+", "line", one.reason))
+    return replace(one, reason=re.sub(r"\bline \d+", "line", one.reason))

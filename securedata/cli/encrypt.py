@@ -6,7 +6,7 @@ from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from securedata.cli.bad import Bad, bad_of, news, read_known, write_bad
+from securedata.cli.bad import Bad, bad_of, check_writable, news, read_known, write_bad
 from securedata.cli.common import (
     Bar,
     add_command,
@@ -170,6 +170,8 @@ def encrypt(args: Namespace) -> int:
     if args.dry_run and args.write_bad:
         raise InvalidArgument("--dry-run writes nothing: leave --write-bad out")
     known = read_known(args.known_bad)
+    if args.write_bad:
+        check_writable(args.write_bad)
     found, there = find(args)
     sources = list_sources(
         args.src,
@@ -222,10 +224,10 @@ def _finish(
     known: frozenset[Bad],
 ) -> int:
     """Say what became of the sources. `target` is None if no corpus was made, because there was nothing to take."""
-    bad = bad_of(report)
+    bad = bad_of(report, sources)
     if args.json:
         place = {"root": target.root if target else None, "name": target.name if target else None}
-        print_json({**place, **_described(report, sources), "new": [asdict(one) for one in news(bad, known)]})
+        print_json({**place, **_described(report, sources), "new": [one.said() for one in news(bad, known)]})
     else:
         _tell(args, target, report, sources)
     if args.write_bad:

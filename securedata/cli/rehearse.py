@@ -40,13 +40,13 @@ def rehearse(args: Namespace, target: Reference | None, sources: SourceList, kno
             if_duplicate=args.if_duplicate,
             progress=bar,
         )
-    bad = bad_of(found)
+    bad = bad_of(found, sources)
     if args.json:
         place = {"dry_run": True, "root": target.root if target else None, "name": target.name if target else None}
         others = {
             "problems": [one._asdict() for one in found.problems],
             "complete": found.complete,
-            "new": [asdict(one) for one in news(bad, known)],
+            "new": [one.said() for one in news(bad, known)],
             "hidden_names": sources.hidden_names,
             "near_duplicates": [list(group) for group in sources.near_duplicates],
         }

@@ -135,6 +135,8 @@ class Times:
             number = float(value)
         except (TypeError, ValueError, OverflowError):
             number = math.nan
+        if isinstance(value, str) and "_" in value:  # which Python takes for a number
+            number = math.nan
         whole = unit != "samples" or number == int(number) if math.isfinite(number) else False
         if isinstance(value, bool) or not whole or number < 0:
             what = {"s": "seconds", "ms": "milliseconds", "samples": "samples"}[unit]

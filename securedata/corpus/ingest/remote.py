@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import math
 import os
+import re
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ OPTIONS = ("profile", "region", "endpoint_url")
 
 _MTIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation")
+_SCHEME = re.compile("[a-z]+")  # what fsspec completes with ://
 
 
 class _Found(NamedTuple):
@@ -266,7 +268,9 @@ def _refuse_caches(url: str) -> None:
 
     shown = without_secrets(url)
     for hop in url.split("::"):
-        scheme = hop.partition("://")[0]
+        scheme, separator, _ = hop.partition("://")
+        if not separator and not _SCHEME.fullmatch(scheme):  # fsspec takes it for a path of this machine
+            scheme = "file"
         try:
             kind = get_filesystem_class(scheme)
         except (ValueError, ImportError) as error:

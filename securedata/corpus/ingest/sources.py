@@ -14,8 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from securedata.corpus.ingest.draft import Draft
+from securedata.corpus.ingest.layouts import Described
 from securedata.corpus.ingest.manifest import Manifest
-from securedata.corpus.ingest.origin import Origin
+from securedata.corpus.ingest.origin import Origin, Stamp
 from securedata.corpus.ingest.remote import tree_of
 from securedata.corpus.ingest.subjects import describe_files, near_duplicates
 from securedata.corpus.ingest.walk import Problem
@@ -35,6 +36,7 @@ class SourceList:
             `utterance_given` where the utterance is not the default, the file's stem; the others are the manifest
             columns of their names.
         problems: what is not taken, and what is taken but deserves a look (`taken`).
+        stamps: what the listing says of the files that have a problem, by path, where it says something.
         files: all files under SRC: those of the table, and the four counts that follow.
         companions, hidden: as `Tree` counts them.
         hidden_names: files and folders that begin with a dot.
@@ -49,6 +51,7 @@ class SourceList:
     # No names, no words in a repr: notebooks save them.
     table: pa.Table = field(repr=False)
     problems: list[Problem] = field(repr=False)
+    stamps: dict[str, Stamp] = field(repr=False)
     files: int
     companions: int
     hidden: int
@@ -111,17 +114,18 @@ def list_sources(
     Raises:
         NotFound, AccessDenied, StorageUnreachable, SessionExpired: of a URL.
         SubjectUnknown: nothing says whose voices these are.
-        InvalidArgument: rules that exclude each other, a manifest that is none, no recordings at all.
+        InvalidArgument: rules that exclude each other, a manifest that is none, nothing that could be a recording.
     """
     if manifest is None and (columns or only_listed or segment_unit):
         option = "--columns" if columns else "--only-listed" if only_listed else "--segment-unit"
         raise InvalidArgument(f"{option} is about a manifest: name one by --manifest")
     tree = tree_of(src, options, leave_out)
     if not len(tree):
+        if not all(problem.taken for problem in tree.problems):
+            return _listed(Draft(tree, Described.blank(0)), {}, [])
         raise InvalidArgument(
             f"{tree.root} holds no recordings: {tree.companions} other files, {tree.hidden} hidden, "
-            f"{tree.left_out} left out, {len(tree.problems)} that cannot be taken"
-            + "".join(f"; {problem.path}: {problem.reason}" for problem in tree.problems[:3])
+            f"{tree.left_out} left out"
         )
     listed = Manifest(manifest, tree, columns, options or {}, segment_unit) if manifest is not None else None
     described, settings = describe_files(
@@ -138,10 +142,17 @@ def list_sources(
     else:
         draft.add_rows(listed.rows, listed.locate(draft.problems), listed.name, only_listed)
     names = set[str]() if subject_per_file else {name for people in set(draft.subjects) for name in people}
+    return _listed(draft, settings, near_duplicates(names))
+
+
+def _listed(draft: Draft, settings: dict[str, Any], near: list[tuple[str, ...]]) -> SourceList:
+    tree = draft.tree
+    bad = {problem.path for problem in draft.problems}
     return SourceList(
         origin=tree.origin,
         table=draft.table(),
         problems=sorted(draft.problems),
+        stamps={**{path: tree.stamp(i) for i, path in enumerate(tree.paths) if path in bad}, **tree.refused},
         files=tree.files,
         companions=tree.companions,
         hidden=tree.hidden,
@@ -149,6 +160,6 @@ def list_sources(
         left_out=tree.left_out + draft.left_out,
         not_taken=tree.not_taken + len(tree) - len(set(draft.files)) - draft.left_out,
         unlisted=draft.unlisted,
-        near_duplicates=near_duplicates(names),
+        near_duplicates=near,
         settings=settings,
     )

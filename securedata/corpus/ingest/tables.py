@@ -28,15 +28,24 @@ from securedata.foreign.describe import describe
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise _NoNumber(f"{name} is no JSON")
+    raise _NoJson(f"{name} is no JSON")
 
 
-class _NoNumber(ValueError):
-    """NaN or an infinity, which JSON has no words for."""
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _NoJson(f"it has two values of {twice!r}")
+    return values
+
+
+class _NoJson(ValueError):
+    """What Python reads as JSON and others do not: NaN, an infinity, a key that is there twice."""
 
 
 # Made once: json.loads() and dumps() with options make a new one at every call.
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_each_once)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -129,7 +138,7 @@ def _json_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[s
             continue
         try:
             values = _DECODER.decode(content)
-        except _NoNumber as error:
+        except _NoJson as error:
             raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {error}") from error
         except (ValueError, RecursionError) as error:
             raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {describe(error)}") from None
@@ -164,6 +173,8 @@ def _csv_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[st
 
 def _reader(text: str, tsv: bool, quoted: bool) -> Any:
     lines = io.StringIO(text, newline="")  # a quoted field may hold line ends
+    # of the whole process, 128 KiB at first, so it is never lowered again; the text is in memory already
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     if not quoted:
         return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     return csv.reader(lines, delimiter="\t" if tsv else ",", strict=True, skipinitialspace=not tsv)

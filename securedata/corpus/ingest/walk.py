@@ -65,6 +65,7 @@ class Tree:
         hidden_names: those files and folders; what is in a folder is not named.
         left_out: files that match a pattern of the caller.
         not_taken: files that cannot be taken; `problems` says why, for all files of a badly named folder at once.
+        refused: what the listing says of those that were looked into.
         problems: that, folders that could not be listed, and links to folders that are there already.
     """
 
@@ -84,6 +85,7 @@ class Tree:
     problems: list[Problem] = field(default_factory=list)
     patterns: Sequence[str] = ()
     unknown: list[tuple[str, Stamp]] = field(default_factory=list)
+    refused: dict[str, Stamp] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -258,6 +260,7 @@ def look_into(tree: Tree) -> None:
             tree.companions += 1
         elif kind is None or kind.by is By.NOTHING:
             refuse(tree, name, not_media(kind) if stamp.size else "the file is empty")
+            tree.refused[name] = stamp
         else:
             _add(tree, name, stamp)
     tree.unknown = []
