@@ -438,3 +438,29 @@ def test_a_child_that_was_forked_under_the_lock_does_not_keep_it(
     finally:
         os.kill(forked[0], 9)
         os.waitpid(forked[0], 0)
+
+
+def test_a_lock_that_was_replaced_while_it_was_waited_for_is_waited_for_again(
+    storage: LocalStorage, tmp_path: Path
+) -> None:
+    """A restored backup or a tidy person takes the file away: who waits for it must not enter beside others."""
+    held = os.open(tmp_path / "root" / LOCK, os.O_RDWR)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    inside, entered = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        root = beneath.Root(storage.path)
+        inside.set()
+        with lock.locked(root, "here"):
+            entered.set()
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    inside.wait()
+    time.sleep(0.2)
+    (tmp_path / "root" / LOCK).unlink()
+    with lock.locked(beneath.Root(storage.path), "here"):
+        os.close(held)  # what the first one waits for is free
+        assert not entered.wait(0.5), "two are inside"
+    assert entered.wait(10)
+    waiter.join()

@@ -94,15 +94,28 @@ def locked(root: Root, where: str) -> Iterator[None]:
     """
     # A fresh open for every lock: flock belongs to the open file description, which a forked
     # child shares, so an inherited one would be granted twice.
-    fd = open_lock(root)
-    try:
-        wait_for(fd, f"the lock of {where}", LOCK, where)
+    for _ in range(10):
+        fd = open_lock(root)
         try:
-            yield
+            wait_for(fd, f"the lock of {where}", LOCK, where)
+            if not _is_named(root, fd):  # taken away or replaced while we waited: others hold the new one
+                continue
+            try:
+                yield
+            finally:
+                fcntl.flock(fd, fcntl.LOCK_UN)  # a child that was forked meanwhile has a copy, and would keep it
+            return
         finally:
-            fcntl.flock(fd, fcntl.LOCK_UN)  # a child that was forked meanwhile has a copy, and would keep it
-    finally:
-        os.close(fd)
+            os.close(fd)
+    raise NotRegular(errno.ELOOP, f"{LOCK} comes and goes")
+
+
+def _is_named(root: Root, fd: int) -> bool:
+    """Does the lock's name still lead to this file?"""
+    try:
+        return os.path.samestat(os.stat(LOCK, dir_fd=root.fd, follow_symlinks=False), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 def wait_for(fd: int, what: str, file: str, root: str | None = None) -> None:
