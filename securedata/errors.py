@@ -37,7 +37,7 @@ SecuredataError
 │   ├── SubjectErased           the person was erased
 │   ├── RowReplaced             the row changed or went away since the corpus was opened
 │   ├── ObjectMissing           the head names an object that storage does not have
-│   ├── GenerationChanged       a pickle from another generation of the corpus
+│   ├── GenerationChanged       a pickle, or a persistent worker, of another generation of the corpus
 │   ├── CommitRace              other writers kept winning
 │   ├── CorpusBusy              another process kept a lock on this machine
 │   ├── OutcomeUnknown          a lost answer that can no longer be resolved
@@ -240,7 +240,8 @@ class ObjectMissing(CorpusError):
 
 
 class GenerationChanged(CorpusError):
-    """A pickle was made from another generation of the corpus than the current one."""
+    """A pickle was made from another generation of the corpus than the current one, or a persistent worker of a
+    DataLoader has the rows of one that `refresh` left."""
 
 
 class CommitRace(CorpusError):

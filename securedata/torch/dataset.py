@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import Dataset
 
 from securedata.corpus.batch import Piece
 from securedata.corpus.config import Reference
@@ -30,6 +30,7 @@ from securedata.torch.replace import Outcome, Replacing, Source
 from securedata.torch.sample import Metadata, Sample
 from securedata.torch.select import Check, Duration, for_each, rows_where
 from securedata.torch.stats import Stats, Tally
+from securedata.torch.workers import refuse_later_epochs, workers
 
 Target = str | os.PathLike[str] | Reference
 
@@ -133,9 +134,9 @@ class EncryptedAudioDataset(Dataset[Sample]):
                     )
                 )
             self.corpora = tuple(opened)
+            self._tally = Tally()
             self._count()
             check.judge(opened)
-            self._tally = Tally()
             self._publish()
         except BaseException:  # raised again: nobody else could close them
             for corpus in opened:
@@ -144,6 +145,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
 
     def _count(self) -> None:
         """What follows from the rows that are open now."""
+        self._tally.open_rows(corpus.generation for corpus in self.corpora)
         self._starts = [0]
         for corpus in self.corpora:
             self._starts.append(self._starts[-1] + len(corpus))
@@ -174,6 +176,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
             IndexError
             UndecodableMedia: the object is authentic, and no audio.
             SubjectErased, RowReplaced, ObjectMissing, FormatError, KeysExpired, ...: as `Corpus.read`
+            GenerationChanged: as `check_rows`
         """
         corpus, i = self._locate(index)
         cut = self._cut(read_row(corpus, i))
@@ -194,6 +197,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
             as `ds[i]`, for the first of the batch that fails and is not replaced
             TooManyReplaced: more than 1 % of an epoch was replaced.
         """
+        self.check_rows()
         rows = [self._row(index) for index in indices]
         source = Source(len(self), self._read_rows, self._people, self._count_replaced)
         try:
@@ -226,7 +230,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
                 found[at] = self._read(corpus, i, cut)
             except SecuredataError as error:
                 found[at] = error
-        for position, data in corpus.read_many(pieces, _IN_FLIGHT // _workers()):
+        for position, data in corpus.read_many(pieces, _IN_FLIGHT // workers()):
             at, cut = owners[position]
             if isinstance(data, SecuredataError):
                 found[at] = data
@@ -282,7 +286,18 @@ class EncryptedAudioDataset(Dataset[Sample]):
         return self.corpora[which], row - self._starts[which]
 
     def _locate(self, index: SupportsIndex) -> tuple[Corpus, int]:
+        self.check_rows()
         return self._place(self._row(index))
+
+    def check_rows(self) -> None:
+        """Every access by number calls this: in a worker with `persistent_workers=True` it raises once the process of
+        the loader has refreshed, because the numbers that come then may mean rows which this worker does not have.
+
+        Raises:
+            GenerationChanged
+        """
+        if self._tally.is_behind():
+            refuse_later_epochs(self.corpora)
 
     # ------------------------------------------------------------ statistics
 
@@ -328,6 +343,9 @@ class EncryptedAudioDataset(Dataset[Sample]):
     def refresh(self) -> bool:
         """Open the current rows; returns whether there were newer ones. Not while other threads read.
 
+        Workers of a DataLoader keep the rows with which they were started. They finish their epoch, whose numbers were
+        drawn for these rows; persistent ones raise `GenerationChanged`, so make a new DataLoader.
+
         Raises:
             as the constructor
         """
@@ -355,11 +373,6 @@ class EncryptedAudioDataset(Dataset[Sample]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._count()  # with refresh=True there may be other rows than when it was pickled
-
-
-def _workers() -> int:
-    info = get_worker_info()
-    return info.num_workers if info is not None else 1
 
 
 def _natural(name: str, value: int | None, most: int) -> int | None:

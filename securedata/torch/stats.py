@@ -1,5 +1,7 @@
 """What the processes of a job have done with a dataset, in memory that they share: a line of numbers for each.
 
+A line also says which rows its process has open, so that the workers that it started see when it refreshes.
+
 Each process writes its own line and reads all. A line outlives its process, and the next one that starts counts on
 from there: the workers of a thousand epochs need no more lines than run at a time.
 """
@@ -7,6 +9,7 @@ from there: the workers of a thousand epochs need no more lines than run at a ti
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import mmap
 import os
 import struct
@@ -25,6 +28,7 @@ from securedata.corpus.shared import HAVE_MEMFD, spawning
 _LINES = 4096  # the first says how many are used; processes beyond the others share the last one, and may lose counts
 _CELLS = 16
 _OWNER, _EPOCH, _IN_EPOCH = 8, 9, 10
+_ROWS = 11  # 64 bits, no double
 _LINE = struct.Struct("=8d")
 
 
@@ -57,10 +61,19 @@ class Stats(NamedTuple):
 class Tally:
     """The lines, and what this process adds to its own. A fork makes it claim another; spawn hands the memory over."""
 
-    def __init__(self, fd: int | None = None) -> None:
+    def __init__(self, fd: int | None = None, parent: int | None = None, rows: int = 0) -> None:
+        """
+        Args:
+            fd: the memory of the process that started this one; None: memory of its own.
+            parent: where that process has its line, in bytes.
+            rows: which rows are open, as `open_rows` makes it.
+        """
         self._fd = _memory() if fd is None else fd
         self._map = mmap.mmap(self._fd, _LINES * _CELLS * 8)
         self._lines = np.frombuffer(self._map, np.float64).reshape(_LINES, _CELLS)
+        self._words = memoryview(self._map).cast("Q")
+        self._rows = rows
+        self._at = parent
         self._fresh_process()
         _tallies.add(self)
 
@@ -68,14 +81,25 @@ class Tally:
         self.samples = self.replaced = 0
         self.seconds_decode = 0.0
         self._claiming = threading.Lock()
-        self._at: int | None = None
+        # the word of the process that started this one, which is what it sees of a refresh there
+        self._parents: int | None = None if self._at is None else self._at // 8 + _ROWS
+        self._at = None
         self._before: tuple[float, ...] = ()
+
+    def open_rows(self, generations: Iterable[int]) -> None:
+        """Show the workers of this process which rows it has open: those of these generations of its corpora."""
+        digest = hashlib.blake2b(repr(list(generations)).encode(), digest_size=8).digest()
+        self._rows = int.from_bytes(digest, "little")
+        if self._at is not None:
+            self._words[self._at // 8 + _ROWS] = self._rows
+
+    def is_behind(self) -> bool:
+        """Has the process that started this one other rows open by now? Some 40 ns."""
+        return self._parents is not None and self._words[self._parents] != self._rows
 
     def publish(self, counters: Iterable[Counters]) -> None:
         """Show the others what this process has counted until now: here, and in its corpora."""
-        if self._at is None:
-            self._claim()
-            assert self._at is not None
+        at = self._claim()
         size, fetch, decrypt, wait, calls = 0, 0.0, 0.0, 0.0, 0
         for one in counters:
             size += one.bytes
@@ -86,7 +110,7 @@ class Tally:
         before = self._before
         _LINE.pack_into(
             self._map,
-            self._at,
+            at,
             before[0] + size,
             before[1] + self.samples,
             before[2] + fetch,
@@ -107,11 +131,9 @@ class Tally:
 
         An epoch is `rows` samples, whoever of the processes gave them out.
         """
-        if self._at is None:
-            self._claim()
-            assert self._at is not None
+        at = self._claim()
         self.replaced += many
-        used, own = self._used(), self._lines[self._at // (_CELLS * 8)]
+        used, own = self._used(), self._lines[at // (_CELLS * 8)]
         epoch = used[:, 1].sum() // rows + 1
         own[_IN_EPOCH] = many + (own[_IN_EPOCH] if own[_EPOCH] == epoch else 0)
         own[_EPOCH] = epoch
@@ -121,26 +143,32 @@ class Tally:
         """The lines that processes have claimed."""
         return self._lines[1 : 1 + int(self._lines[0, 0])]
 
-    def _claim(self) -> None:
+    def _claim(self) -> int:
+        """Where this process has its line, in bytes."""
+        if self._at is None:
+            with self._claiming:
+                if self._at is None:
+                    self._at = self._take_line()
+        return self._at
+
+    def _take_line(self) -> int:
         """Take the first line that nobody has, or whose process has ended."""
-        with self._claiming:
-            if self._at is not None:
-                return
-            # held by this process alone, also where a descriptor is shared with its parent; and not for long, since
-            # whoever closes another descriptor of this memory gives the lock away
-            fcntl.lockf(self._fd, fcntl.LOCK_EX)
-            try:
-                used = int(self._lines[0, 0])
-                for number in range(1, _LINES):
-                    if number > used or not _alive(int(self._lines[number, _OWNER])):
-                        break
-                at = number * _CELLS * 8
-                self._before = _LINE.unpack_from(self._map, at)
-                self._lines[number, _OWNER] = os.getpid()
-                self._lines[0, 0] = max(used, number)
-                self._at = at
-            finally:
-                fcntl.lockf(self._fd, fcntl.LOCK_UN)
+        # held by this process alone, also where a descriptor is shared with its parent; and not for long, since
+        # whoever closes another descriptor of this memory gives the lock away
+        fcntl.lockf(self._fd, fcntl.LOCK_EX)
+        try:
+            used = int(self._lines[0, 0])
+            for number in range(1, _LINES):
+                if number > used or not _alive(int(self._lines[number, _OWNER])):
+                    break
+            at = number * _CELLS * 8
+            self._before = _LINE.unpack_from(self._map, at)
+            self._words[at // 8 + _ROWS] = self._rows
+            self._lines[number, _OWNER] = os.getpid()
+            self._lines[0, 0] = max(used, number)
+            return at
+        finally:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
     def __del__(self) -> None:
         if hasattr(self, "_fd"):
@@ -148,7 +176,7 @@ class Tally:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # any other pickle than one for a worker begins anew
-        return (_attach, (DupFd(self._fd),)) if spawning() else (Tally, ())
+        return (_attach, (DupFd(self._fd), self._claim(), self._rows)) if spawning() else (Tally, ())
 
 
 def _memory() -> int:
@@ -164,10 +192,10 @@ def _memory() -> int:
     return fd
 
 
-def _attach(handle: Any) -> Tally:
+def _attach(handle: Any, parent: int, rows: int) -> Tally:
     fd = handle.detach()
     os.set_inheritable(fd, False)
-    return Tally(fd)
+    return Tally(fd, parent, rows)
 
 
 def _alive(process: int) -> bool:
@@ -183,9 +211,14 @@ def _alive(process: int) -> bool:
 _tallies: weakref.WeakSet[Tally] = weakref.WeakSet()
 
 
+def _before_fork() -> None:
+    for tally in list(_tallies):
+        tally._claim()  # a child watches the line of its parent
+
+
 def _after_fork() -> None:
     for tally in list(_tallies):
         tally._fresh_process()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
