@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from securedata.corpus.opening import UnpinnedWarning, open_corpus
     from securedata.corpus.reader import Corpus
     from securedata.torch.collate import pad_collate
+    from securedata.torch.combine import concat
     from securedata.torch.dataset import EncryptedAudioDataset
     from securedata.torch.load import load
     from securedata.torch.sample import Batch, Sample
@@ -24,6 +25,7 @@ _HOME = {
     "EncryptedAudioDataset": "securedata.torch.dataset",
     "Sample": "securedata.torch.sample",
     "UnpinnedWarning": "securedata.corpus.opening",
+    "concat": "securedata.torch.combine",
     "load": "securedata.torch.load",
     "open_corpus": "securedata.corpus.opening",
     "pad_collate": "securedata.torch.collate",
@@ -35,6 +37,7 @@ __all__ = [
     "EncryptedAudioDataset",
     "Sample",
     "UnpinnedWarning",
+    "concat",
     "load",
     "open_corpus",
     "pad_collate",

@@ -242,7 +242,7 @@ def test_transform_runs_last(root: Root) -> None:
         ({"duration": 3}, "shortest, longest"),
         ({"duration": (1, "x")}, "shortest, longest"),
         ({"duration": (1, 2, 3)}, "shortest, longest"),
-        ({"speaker": [1]}, "speaker= is text"),
+        ({"speaker": [1]}, "speaker= is a list of texts"),
         ({"filter": lambda row: True}, "pyarrow expression"),
         ({"filter": pc.field("no_such_column") == 1}, "its columns are"),
     ],

@@ -26,6 +26,7 @@ PUBLIC = [
     "EncryptedAudioDataset",
     "Sample",
     "UnpinnedWarning",
+    "concat",
     "load",
     "open_corpus",
     "pad_collate",

@@ -11,6 +11,7 @@ from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.compute as pc
 import pytest
 from torch.utils.data import DataLoader
@@ -166,3 +167,48 @@ def test_a_surrogate_is_no_name(root: Root) -> None:
         sd.EncryptedAudioDataset(root, speaker="Bartholomew\udc80")
     assert "Bartholomew" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"speaker": 84}, "speaker= is a text or a list of texts, not int: write it as text, in quotes"),
+        ({"speaker": ["ann", 84]}, "speaker= is a list of texts, and one of them is int: write it as text"),
+        ({"speaker": np.array([84, 174])}, "speaker= is a list of texts, and one of them is int64: write it as text"),
+        ({"speaker": b"ann"}, "speaker= is a text or a list of texts, not bytes"),
+        ({"speaker": {"ann": 1}}, "speaker= is a text or a list of texts, not dict"),
+        ({"split": 1}, "split= is a text or a list of texts, not int: write it as text"),
+        ({"split": False}, "split= is a text or a list of texts, not bool$"),
+        ({"duration": 5}, r"duration= is \(shortest, longest\) in seconds"),
+        ({"duration": (1, 2, 3)}, r"duration= is \(shortest, longest\) in seconds"),
+        ({"filter": "speaker == 'ann'"}, "filter= is a pyarrow expression"),
+        ({"transform": 5}, "transform= is a function, not int"),
+        ({"map": "lower"}, "map= is a function, not str"),
+        ({"crop": 5}, "crop= is 'random' or 'start', not 5"),
+        ({"num_frames": "many"}, "num_frames= is a whole number, not 'many'"),
+        ({"sample_rate": [16_000]}, "sample_rate= is a whole number, not list"),
+        ({"kms": 5}, "kms= is a text or a list of texts, not int"),
+        ({"pin": [None]}, "pin= is a list of texts, and one of them is NoneType$"),
+        ({"role": 5}, "role= is a text, not int"),
+        ({"ttl": "soon"}, "ttl= is a number of seconds, not 'soon'"),
+        ({"kms_wait": [1]}, "kms_wait= is a number of seconds, not list"),
+        ({"accept_generation": "new"}, "accept_generation= is a whole number, not 'new'"),
+        ({"accept_generation": 1.5}, "accept_generation= is a whole number, not 1.5"),
+        ({"refresh": "sometimes"}, "refresh= is true or false"),
+    ],
+)
+def test_options_of_the_wrong_type_are_one_clear_error(root: Root, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidArgument, match=said):
+        sd.EncryptedAudioDataset(root, **options)
+
+
+@pytest.mark.parametrize("target", [5, None, [5], b"voice-a", ["voice-a", None]])
+def test_a_target_of_the_wrong_type_is_one_clear_error(root: Root, target: Any) -> None:
+    with pytest.raises(InvalidArgument, match=r"a corpus is named by its name, .* not by (int|NoneType|bytes)"):
+        sd.EncryptedAudioDataset(target)
+
+
+def test_names_may_come_as_any_list_of_texts(root: Root) -> None:
+    for speaker in (("ann",), {"ann"}, np.array(["ann"]), iter(["ann"]), np.str_("ann")):
+        with sd.EncryptedAudioDataset(root, speaker=speaker) as ds:
+            assert (len(ds), ds.speakers) == (3, ["ann"])

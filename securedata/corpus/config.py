@@ -24,7 +24,8 @@ from typing import Any
 
 import tomlkit
 
-from securedata.errors import ConfigError, PinRequired
+from securedata.corpus.option_values import as_texts
+from securedata.errors import ConfigError, InvalidArgument, PinRequired
 from securedata.files import open_regular, read_small, replace_file
 from securedata.foreign.describe import describe, without_secrets
 from securedata.keys.pin import Pin, parse_pin
@@ -99,10 +100,14 @@ def resolve(
     """
     if isinstance(target, Reference):
         base = target
-    else:
+    elif isinstance(target, (str, os.PathLike)):
         base = _find(os.fspath(target))
-    uris = _words(kms) or base.kms or tuple(os.environ.get("SECUREDATA_KMS", "").split())
-    pins = _words(pin)
+    else:
+        raise InvalidArgument(
+            f"a corpus is named by its name, securedata://NAME, a path or a URL, not by {type(target).__name__}"
+        )
+    uris = _words("kms", kms) or base.kms or tuple(os.environ.get("SECUREDATA_KMS", "").split())
+    pins = _words("pin", pin)
     if pins:
         parsed = tuple(parse_pin(one) for one in pins)
     else:
@@ -143,10 +148,10 @@ def _unknown(name: str, entries: Iterable[str]) -> str:
     return f"no corpus named {name!r} in {config_path()}; known names: {known}"
 
 
-def _words(value: str | Sequence[str] | None) -> tuple[str, ...]:
+def _words(name: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
     if value is None:
         return ()
-    return tuple(value.split()) if isinstance(value, str) else tuple(value)
+    return tuple(value.split()) if isinstance(value, str) else tuple(as_texts(name, value))
 
 
 # ---------------------------------------------------------------- the file

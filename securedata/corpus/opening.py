@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.lease import HeadLease
 from securedata.corpus.loading import Look, Options, load, speaker_tags
-from securedata.corpus.option_values import as_flag, as_seconds, as_whole
+from securedata.corpus.option_values import as_flag, as_seconds, as_text, as_whole
 from securedata.corpus.place import enter
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import TRAINING
@@ -73,7 +73,7 @@ def open_corpus(
     kept = TRAINING if columns is None else tuple(dict.fromkeys(("path", "subjects", "format", "subtype", *columns)))
     options = Options(kept, filter, ttl, kms_wait, refresh, accept_generation)
     if role is not None:
-        reference = replace(reference, options={**reference.options, "role": role})
+        reference = replace(reference, options={**reference.options, "role": as_text("role", role)})
     lease = HeadLease(reference, enter(reference, storage=storage), ttl, kms_wait, accept_generation=accept_generation)
     opened, index = load(lease, options, look, speakers)
     if speakers is not None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,41 @@ def as_seconds(name: str, value: Any) -> float:
     if isinstance(value, (bool, np.bool_)) or math.isnan(number) or number < 0:
         raise InvalidArgument(f"{name}= is a number of seconds, zero or more, not {_shown(value)}")
     return number
+
+
+def as_texts(name: str, value: Any) -> list[str]:
+    """A text, or several.
+
+    Raises:
+        InvalidArgument: anything else, such as a number by which somebody is called. The text holds no value, which may
+            be a person's name.
+    """
+    if isinstance(value, str):
+        return [str(value)]
+    if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray, Mapping)):
+        raise InvalidArgument(f"{name}= is a text or a list of texts, not {type(value).__name__}{_hint(value)}")
+    listed = list(value)
+    for one in listed:
+        if not isinstance(one, str):
+            kind = type(one).__name__
+            raise InvalidArgument(f"{name}= is a list of texts, and one of them is {kind}{_hint(one)}")
+    return [str(one) for one in listed]  # those of NumPy too
+
+
+def as_text(name: str, value: Any) -> str:
+    """One text.
+
+    Raises:
+        InvalidArgument
+    """
+    if not isinstance(value, str):
+        raise InvalidArgument(f"{name}= is a text, not {type(value).__name__}{_hint(value)}")
+    return str(value)
+
+
+def _hint(value: Any) -> str:
+    number = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    return ": write it as text, in quotes" if number else ""
 
 
 def _shown(value: Any) -> str:

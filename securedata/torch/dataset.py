@@ -7,14 +7,13 @@ import os
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, cast
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from securedata.corpus.batch import Piece
 from securedata.corpus.config import Reference
@@ -24,11 +23,12 @@ from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
 from securedata.errors import InvalidArgument, SecuredataError
 from securedata.media.audio.resample import Integers, resampled_lengths
+from securedata.torch.combine import Recordings
 from securedata.torch.crop import Cut, cut_of, sample_of
 from securedata.torch.decode import Row, decode_object, decode_piece, fetch_piece, open_object, piece_of, read_row
 from securedata.torch.replace import Outcome, Replacing, Source
 from securedata.torch.sample import Metadata, Sample
-from securedata.torch.select import Check, Duration, for_each, rows_where
+from securedata.torch.select import Check, Duration, for_each, rows_where, several
 from securedata.torch.stats import Stats, Tally
 from securedata.torch.workers import refuse_later_epochs, workers
 
@@ -41,12 +41,12 @@ _MAX_RATE = 768_000
 _MAX_RATIO = 1_000  # soxr takes minutes, or for ever, to make filters for more
 
 
-class EncryptedAudioDataset(Dataset[Sample]):
+class EncryptedAudioDataset(Recordings[Sample]):
     """Recordings of one sealed corpus or several, decrypted in memory as they are asked for.
 
-    `ds[i]` is a `Sample`. A dataset never changes under its reader; `refresh` opens the current rows. It goes to the
-    workers of a DataLoader under fork, spawn and forkserver without another call to the KMS. Any other pickle carries
-    references and no keys.
+    `ds[i]` is a `Sample`, or what `map` makes of it. A dataset never changes under its reader; `refresh` opens the
+    current rows. It goes to the workers of a DataLoader under fork, spawn and forkserver without another call to the
+    KMS. Any other pickle carries references and no keys.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class EncryptedAudioDataset(Dataset[Sample]):
         num_frames: int | None = None,
         crop: str = "random",
         transform: Callable[[Tensor], Tensor] | None = None,
+        map: Callable[[Sample], Any] | None = None,
         on_error: str = "raise",
         on_erased: str = "replace",
         ttl: float = 3600.0,
@@ -87,7 +88,8 @@ class EncryptedAudioDataset(Dataset[Sample]):
             num_frames: cut longer recordings to this many frames, counted after resampling; shorter ones stay as
                 they are. Only what the cut needs is fetched and decrypted, where the format allows it.
             crop: 'random', drawn from torch's generator, or 'start'.
-            transform: called last, with the waveform, in the process that reads it.
+            transform: called with the waveform, in the process that reads it.
+            map: called last, with the Sample; what it returns takes the Sample's place. As `ds.map(function)`.
             on_error: 'raise', or 'replace': in the batches of a loader the next readable row stands for a sample that
                 is no audio, whose object is missing, or whose row is gone. What fails authentication always raises.
             on_erased: the same for the recordings of people who were erased since the corpus was opened.
@@ -107,9 +109,10 @@ class EncryptedAudioDataset(Dataset[Sample]):
         self.sample_rate = _natural("sample_rate", sample_rate, _MAX_RATE)
         self.num_frames = _natural("num_frames", num_frames, 2**62)
         self.crop = crop
-        self.transform = transform
+        self.transform = _function("transform", transform)
+        self._map = _function("map", map)
         self._replacing = Replacing(on_error, on_erased)
-        targets = [target] if isinstance(target, (str, os.PathLike, Reference)) else list(target)
+        targets = several(target)
         if not targets:
             raise InvalidArgument("a dataset needs at least one corpus")
         accepted = for_each(len(targets), accept_generation)
@@ -261,7 +264,9 @@ class EncryptedAudioDataset(Dataset[Sample]):
         return cut_of(row, self.sample_rate, self.num_frames, self.crop)
 
     def _transformed(self, sample: Sample) -> Sample:
-        return sample if self.transform is None else sample._replace(waveform=self.transform(sample.waveform))
+        if self.transform is not None:
+            sample = sample._replace(waveform=self.transform(sample.waveform))
+        return sample if self._map is None else cast(Sample, self._map(sample))
 
     def get_metadata(self, index: SupportsIndex) -> Metadata:
         """What `ds[i]` says beside the audio, the logical path first; nothing is fetched or decrypted.
@@ -363,9 +368,6 @@ class EncryptedAudioDataset(Dataset[Sample]):
     def __enter__(self) -> EncryptedAudioDataset:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __getstate__(self) -> dict[str, Any]:
         # lengths are megabytes for a million rows and follow from the index
         return {**self.__dict__, "_lengths": None}
@@ -373,6 +375,12 @@ class EncryptedAudioDataset(Dataset[Sample]):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._count()  # with refresh=True there may be other rows than when it was pickled
+
+
+def _function(name: str, value: Any) -> Any:
+    if value is not None and not callable(value):
+        raise InvalidArgument(f"{name}= is a function, not {type(value).__name__}")
+    return value
 
 
 def _natural(name: str, value: int | None, most: int) -> int | None:

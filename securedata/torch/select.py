@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import os
 import unicodedata
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from securedata.corpus.config import Reference
+from securedata.corpus.option_values import as_texts
 from securedata.corpus.reader import Corpus
 from securedata.errors import InvalidArgument
 
@@ -46,10 +49,7 @@ def _one_of(column: str, wanted: str | Sequence[str] | None) -> pc.Expression | 
 
 
 def _texts(column: str, wanted: str | Sequence[str]) -> list[str]:
-    values = [wanted] if isinstance(wanted, str) else list(wanted)
-    if not all(isinstance(value, str) for value in values):
-        raise InvalidArgument(f"{column}= is text or a list of texts")
-    return [unicodedata.normalize("NFC", one) for one in values]  # as ingest stores names
+    return [unicodedata.normalize("NFC", one) for one in as_texts(column, wanted)]  # as ingest stores names
 
 
 def _within(duration: Duration | None) -> list[pc.Expression]:
@@ -123,6 +123,12 @@ def _speakers(value: str, known: set[str]) -> str:
     near = any(one.casefold().split() == folded for one in known)
     hint = "one of them differs in upper and lower case or in blanks only; " if near else ""
     return f"no recording there is of that speaker; {hint}{len(known)} are known, and ds.speakers lists them"
+
+
+def several(value: Any) -> list[Any]:
+    """The things of a list, or the one that was given."""
+    alone = isinstance(value, (str, bytes, os.PathLike, Reference)) or not isinstance(value, Iterable)
+    return [value] if alone else list(value)
 
 
 def for_each(corpora: int, accept_generation: Any) -> Sequence[int | None]:

@@ -1,0 +1,274 @@
+"""Datasets made of datasets that still fetch a batch at once: joined end to end, or with a function applied."""
+
+from __future__ import annotations
+
+import operator
+from abc import abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
+from typing import Any, SupportsIndex, TypeVar
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset
+
+from securedata.errors import InvalidArgument
+from securedata.torch.sample import Metadata
+from securedata.torch.stats import Stats
+
+_T = TypeVar("_T", covariant=True)
+
+
+class Recordings(Dataset[_T]):
+    """Recordings by number, read one at a time or a batch at once."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[_T]:
+        """A batch, in order. A DataLoader calls this by itself."""
+
+    @abstractmethod
+    def get_metadata(self, index: SupportsIndex) -> Metadata:
+        """What a recording is, the logical path first; nothing is fetched or decrypted."""
+
+    @property
+    @abstractmethod
+    def lengths(self) -> Tensor:
+        """int64 [N]: the frames of every waveform, after resampling and cropping and before any function of yours."""
+
+    @property
+    @abstractmethod
+    def speakers(self) -> list[str]:
+        """Every speaker once, sorted; '' is among them if a recording has none."""
+
+    @property
+    @abstractmethod
+    def metadata(self) -> pa.Table:
+        """The manifest's columns, row i for number i; without keys and object ids."""
+
+    @abstractmethod
+    def stats(self) -> Stats:
+        """What this process and the workers of its loaders have done so far."""
+
+    @abstractmethod
+    def refresh(self) -> bool:
+        """Open the current rows; returns whether there were newer ones."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the shared memory back."""
+
+    @abstractmethod
+    def check_rows(self) -> None:
+        """Refuse to serve numbers that may be of newer rows. Raises GenerationChanged, in a persistent worker."""
+
+    def map(self, function: Callable[[Any], Any]) -> Mapped:
+        """The same recordings with `function` applied to each sample, in the process that reads it.
+
+        Args:
+            function: given what this dataset gives, such as a `Sample`; under spawn and forkserver it must pickle.
+        """
+        return Mapped(self, function)
+
+    def __add__(self, other: Dataset[Any]) -> Joined:
+        return Joined([self, other])
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def concat(datasets: Iterable[Dataset[Any]]) -> Joined:
+    """Join datasets end to end, as `a + b` does: batches are fetched at once, `lengths`, `metadata` and the like are
+    those of all. A dataset that is not of this package may be among them; it is read row by row if it must.
+
+    Raises:
+        InvalidArgument: none is given, or something that has no numbers or length.
+    """
+    return Joined(datasets)
+
+
+class _Made(Recordings[Any]):
+    """What follows from the datasets of this package that it is made of."""
+
+    @abstractmethod
+    def _sources(self) -> list[Recordings[Any]]:
+        """Those datasets, each once."""
+
+    def stats(self) -> Stats:
+        """What this process and the workers of its loaders have done so far with the datasets that this is made of."""
+        found = [source.stats() for source in self._sources()]
+        return Stats._make(map(sum, zip(*found, strict=True))) if found else Stats._make([0] * len(Stats._fields))
+
+    def refresh(self) -> bool:
+        """Open the current rows of all; returns whether there were newer ones. Raises as the datasets do."""
+        return any([source.refresh() for source in self._sources()])  # noqa: C419 - all of them, not up to the first
+
+    def close(self) -> None:
+        """Close the datasets that this is made of."""
+        for source in self._sources():
+            source.close()
+
+    def check_rows(self) -> None:
+        """Raises GenerationChanged if one of them does: numbers of the others may have moved with its rows."""
+        for source in self._sources():
+            source.check_rows()
+
+
+class Mapped(_Made):
+    """A dataset with a function applied to each sample. Made by `ds.map(function)`."""
+
+    def __init__(self, dataset: Recordings[Any], function: Callable[[Any], Any]) -> None:
+        """
+        Raises:
+            InvalidArgument: no function.
+        """
+        if not callable(function):
+            raise InvalidArgument(f"map() takes a function of one sample, not {type(function).__name__}")
+        self.dataset, self.function = dataset, function
+
+    def __repr__(self) -> str:
+        return f"<{self.dataset!r}, mapped>"
+
+    def _sources(self) -> list[Recordings[Any]]:
+        return _sources_of([self.dataset])
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: SupportsIndex) -> Any:
+        return self.function(self.dataset[index])
+
+    def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Any]:
+        """A batch: fetched as the dataset does, and then the function, in order."""
+        return [self.function(sample) for sample in self.dataset.__getitems__(indices)]
+
+    def get_metadata(self, index: SupportsIndex) -> Metadata:
+        """As the dataset's. Raises IndexError."""
+        return self.dataset.get_metadata(index)
+
+    @property
+    def lengths(self) -> Tensor:
+        """int64 [N]: as the dataset's, before the function."""
+        return self.dataset.lengths
+
+    @property
+    def speakers(self) -> list[str]:
+        """As the dataset's."""
+        return self.dataset.speakers
+
+    @property
+    def metadata(self) -> pa.Table:
+        """As the dataset's."""
+        return self.dataset.metadata
+
+
+class Joined(_Made, ConcatDataset[Any]):
+    """Datasets end to end: a torch `ConcatDataset` that keeps batches. Made by `a + b` and `concat`."""
+
+    def __init__(self, datasets: Any) -> None:
+        """Raises InvalidArgument, as `concat`."""
+        given: list[Dataset[Any]] = []
+        for one in datasets if isinstance(datasets, Iterable) and not isinstance(datasets, Dataset) else [datasets]:
+            if not hasattr(one, "__getitem__") or not hasattr(one, "__len__") or isinstance(one, (str, bytes)):
+                raise InvalidArgument(
+                    f"concat() takes a list of datasets with numbers and a length, not {type(one).__name__}; "
+                    "several corpora are one dataset: EncryptedAudioDataset(['voice-a', 'voice-b'])"
+                )
+            if isinstance(one, IterableDataset):
+                raise InvalidArgument("concat() cannot number the rows of an IterableDataset: chain them in a loop")
+            given += one.datasets if isinstance(one, Joined) else [one]
+        if not given:
+            raise InvalidArgument("concat() needs at least one dataset")
+        self.datasets = given
+
+    def __repr__(self) -> str:
+        return f"<{len(self.datasets)} datasets joined: {len(self)} recordings>"
+
+    def _sources(self) -> list[Recordings[Any]]:
+        return _sources_of(self.datasets)
+
+    @property
+    def cumulative_sizes(self) -> list[int]:  # type: ignore[override]  # torch's is fixed; a refresh changes ours
+        """Where each dataset ends: by its length now."""
+        return list(accumulate(len(one) for one in self.datasets))  # type: ignore[arg-type]  # looked at when made
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+    def __getitem__(self, index: SupportsIndex) -> Any:
+        self.check_rows()
+        [(dataset, i)] = self._places([index])
+        return dataset[i]
+
+    def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Any]:
+        """A batch, in order: from each dataset what it has of it, at once."""
+        self.check_rows()
+        places = self._places(indices)
+        found: list[Any] = [None] * len(places)
+        for dataset in {id(dataset): dataset for dataset, _ in places}.values():
+            mine = [at for at, place in enumerate(places) if place[0] is dataset]
+            for at, sample in zip(mine, _items(dataset, [places[at][1] for at in mine]), strict=True):
+                found[at] = sample
+        return found
+
+    def _places(self, indices: Sequence[SupportsIndex]) -> list[tuple[Dataset[Any], int]]:
+        ends = self.cumulative_sizes
+        places = []
+        for index in indices:
+            i = operator.index(index)
+            i += ends[-1] if i < 0 else 0
+            if not 0 <= i < ends[-1]:
+                raise IndexError(f"recording {operator.index(index)} of {ends[-1]}")
+            which = bisect_right(ends, i)
+            places.append((self.datasets[which], i - (ends[which - 1] if which else 0)))
+        return places
+
+    def get_metadata(self, index: SupportsIndex) -> Metadata:
+        """What a recording is. Raises IndexError, and InvalidArgument if its dataset does not know."""
+        self.check_rows()
+        [(dataset, i)] = self._places([index])
+        found: Metadata = _known(dataset, "get_metadata")(i)
+        return found
+
+    @property
+    def lengths(self) -> Tensor:
+        """int64 [N]: those of all. Raises InvalidArgument if one of them does not know."""
+        return torch.cat([torch.as_tensor(_known(one, "lengths"), dtype=torch.int64) for one in self.datasets])
+
+    @property
+    def speakers(self) -> list[str]:
+        """Every speaker of any, once, sorted. Raises InvalidArgument if one of them does not know."""
+        return sorted({name for one in self.datasets for name in _known(one, "speakers")})
+
+    @property
+    def metadata(self) -> pa.Table:
+        """The columns of all manifests, row i for number i. Raises InvalidArgument if one of them has none."""
+        return pa.concat_tables([_known(one, "metadata") for one in self.datasets])
+
+
+def _items(dataset: Dataset[Any], indices: list[int]) -> list[Any]:
+    fetch = getattr(dataset, "__getitems__", None)
+    return list(fetch(indices)) if fetch else [dataset[i] for i in indices]
+
+
+def _known(dataset: Dataset[Any], name: str) -> Any:
+    try:
+        return getattr(dataset, name)
+    except AttributeError as error:
+        raise InvalidArgument(f"a {type(dataset).__name__} among the joined datasets has no {name}") from error
+
+
+def _sources_of(datasets: Iterable[Dataset[Any]]) -> list[Recordings[Any]]:
+    found: dict[int, Recordings[Any]] = {}
+    for one in datasets:
+        for source in one._sources() if isinstance(one, _Made) else [one]:
+            if isinstance(source, Recordings):
+                found[id(source)] = source
+    return list(found.values())
