@@ -10,6 +10,7 @@ from fsspec.spec import AbstractBufferedFile
 from securedata.corpus.objectfile import READ_AHEAD, FailsForGood
 from securedata.corpus.option_values import as_whole
 from securedata.errors import InvalidArgument, PlaintextRefused, RowReplaced
+from securedata.filesystem.refused import refused
 from securedata.foreign.describe import describe
 
 IN_MEMORY = ("readahead", "none", "bytes", "first", "all", "adaptive", "blockcache", "background", "parts")
@@ -24,9 +25,11 @@ def check_cache_type(cache_type: str | None, export: bool) -> str:
     """
     name = cache_type or "none"
     if name not in IN_MEMORY and not export:
-        raise PlaintextRefused(
-            f"cache_type={name!r} would keep plaintext in a file on disk: use one of {', '.join(IN_MEMORY)}, "
-            "or open the filesystem with allow_plaintext_export=True"
+        raise refused(
+            PlaintextRefused(
+                f"cache_type={name!r} would keep plaintext in a file on disk: use one of {', '.join(IN_MEMORY)}, "
+                "or open the filesystem with allow_plaintext_export=True"
+            )
         )
     return name
 
@@ -86,9 +89,11 @@ class SecuredataFile(FailsForGood, AbstractBufferedFile):
     @cache.setter
     def cache(self, cache: Any) -> None:
         if self._cache is not None and cache is not None and not self._export:
-            raise PlaintextRefused(
-                "another cache in place of the file's own may keep plaintext on disk, as blockcache:: and filecache:: "
-                "do: open the URL without them, or the filesystem with allow_plaintext_export=True"
+            raise refused(
+                PlaintextRefused(
+                    "another cache in place of the file's own may keep plaintext on disk, as blockcache:: and "
+                    "filecache:: do: open the URL without them, or the filesystem with allow_plaintext_export=True"
+                )
             )
         self._cache = cache
 

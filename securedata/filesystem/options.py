@@ -5,49 +5,87 @@ fsspec keeps each instance with its arguments for the life of the process, and `
 
 from __future__ import annotations
 
+import difflib
+import logging
 import os
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from securedata.errors import InvalidArgument
+from securedata.filesystem.refused import refused
+
+_log = logging.getLogger("securedata")
 
 REFERENCES = ("role", "profile", "region", "endpoint_url")
 """Options of a root that name where credentials come from, or whom to ask. They reach its `Reference`."""
 
-FSSPEC = ("use_listings_cache", "listings_expiry_time", "max_paths")
-"""What fsspec passes to any filesystem; nothing here needs it, for the index is in memory."""
+KNOWN = ("root", "kms", "pin", "allow_plaintext_export", "accept_generation", *REFERENCES)
+"""All options that mean something here."""
 
-_CREDENTIALS = ("key", "secret", "token", "password", "passwd", "passphrase", "credential", "auth", "username")
+_CREDENTIALS = (
+    *("key", "secret", "token", "passw", "passphrase", "credential", "auth", "username", "bearer", "cookie"),
+    *("connection_string", "signature", "private"),
+)
+_SHORT = frozenset({"sas", "pwd", "pass", "cred", "creds", "user", "login", "jwt"})
 _CHAIN = ("fo", "target_protocol", "target_options")
+_CLOSE = 0.75  # of difflib: kmss, pins, endpoint; not mode, or anything that fsspec passes
 
 
 def check_options(options: Mapping[str, Any]) -> dict[str, str]:
     """The options of a root among further keyword arguments.
 
+    None counts as absent. What nobody here knows is ignored, as every filesystem does: tools pass options of their own.
+
     Raises:
-        InvalidArgument: a credential, or an option that nobody knows. The text never holds a value.
+        InvalidArgument: a credential, or a slip of an option. The text never holds a value.
     """
     found = {}
     for name, value in options.items():
-        if any(word in name.lower() for word in _CREDENTIALS):
-            raise InvalidArgument(
-                f"option {name} looks like a credential, and fsspec keeps and prints options: name a profile or a "
-                "role, or write them into the corpus's entry in the config file"
+        if value is None:
+            continue
+        if inside := _credential(name, value):
+            raise refused(
+                InvalidArgument(
+                    f"option {inside} looks like a credential, and fsspec keeps and prints options: name a profile or "
+                    "a role, or write them into the corpus's entry in the config file"
+                )
             )
         if name in _CHAIN:
-            raise InvalidArgument(
-                "securedata:// at the front of a chained URL is not known yet: use securedata://NAME/... with a name "
-                "from the config, or fsspec.filesystem('securedata', root=..., kms=..., pin=...)"
+            raise refused(
+                InvalidArgument(
+                    "securedata:// at the front of a chained URL is not known yet: use securedata://NAME/... with a "
+                    "name from the config, or fsspec.filesystem('securedata', root=..., kms=..., pin=...)"
+                )
             )
-        if name in FSSPEC:
-            continue
-        if name not in REFERENCES:
-            known = ("root", "kms", "pin", "allow_plaintext_export", "accept_generation", *REFERENCES)
-            raise InvalidArgument(f"unknown option {name}; known are {', '.join(known)}")
-        if not isinstance(value, str):
-            raise InvalidArgument(f"option {name} must be text, not {type(value).__name__}")
-        found[name] = value
+        if name in REFERENCES:
+            if not isinstance(value, str):
+                raise refused(InvalidArgument(f"option {name} must be text, not {type(value).__name__}"))
+            found[name] = value
+        elif near := difflib.get_close_matches(name.lower(), KNOWN, 1, _CLOSE):
+            raise refused(
+                InvalidArgument(f"unknown option {name}: did you mean {near[0]}? Known are {', '.join(KNOWN)}")
+            )
+        else:
+            _log.debug("option %s means nothing to securedata:// and is ignored", name)
     return found
+
+
+def _credential(name: str, value: Any) -> str:
+    """The name of what looks like a credential with a value, here or further in; '' if nothing does."""
+    if isinstance(value, Mapping):
+        return next((found for key, one in value.items() if (found := _credential(str(key), one))), "")
+    if isinstance(value, (list, tuple)):
+        return next((found for one in value if (found := _credential(name, one))), "")
+    if value is None or isinstance(value, bool) or (isinstance(value, (str, bytes)) and not value):
+        return ""  # as token=False, by which some tools mean none
+    lower = name.lower()
+    looks = any(word in lower for word in _CREDENTIALS) or not _SHORT.isdisjoint(re.split("[^a-z]", lower))
+    return name if looks or _has_user(value) else ""
+
+
+def _has_user(value: Any) -> bool:
+    return isinstance(value, str) and "://" in value and "@" in value.partition("://")[2].partition("/")[0]
 
 
 def check_urls(urls: Iterable[str]) -> None:
@@ -57,11 +95,12 @@ def check_urls(urls: Iterable[str]) -> None:
         InvalidArgument
     """
     for url in urls:
-        authority = url.partition("://")[2].partition("/")[0]
-        if "@" in authority:
-            raise InvalidArgument(
-                "root and kms must not hold user or password, for fsspec keeps and prints them: name a profile or a "
-                "role, or write it into the corpus's entry in the config file"
+        if _has_user(url):
+            raise refused(
+                InvalidArgument(
+                    "root and kms must not hold user or password, for fsspec keeps and prints them: name a profile or "
+                    "a role, or write it into the corpus's entry in the config file"
+                )
             )
 
 

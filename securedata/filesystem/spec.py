@@ -25,6 +25,7 @@ from securedata.filesystem.file import SecuredataFile
 from securedata.filesystem.listing import Listing
 from securedata.filesystem.opened import forget_corpora
 from securedata.filesystem.options import absolute, check_options, check_urls
+from securedata.filesystem.refused import refused
 
 
 class _Absolute(type(Listing)):  # type: ignore[misc]  # fsspec's metaclass, which keeps instances by their arguments
@@ -62,7 +63,8 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
             allow_plaintext_export: let `get`, `cache_type="mmap"` and the caching filesystems write plaintext to disk.
                 As text, from a URL or the environment: true, false, yes, no, on, off, 1, 0.
             accept_generation: of the corpus at `root`, as `open_corpus` takes it.
-            options: role, profile, region and endpoint_url of the root.
+            options: role, profile, region and endpoint_url of the root. Others are ignored, as tools pass some to any
+                filesystem, except those that look like a credential or like a slip of one of these.
 
         Raises:
             InvalidArgument, ConfigError
@@ -152,9 +154,11 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
 
     def _check_export(self, what: str, allowed: bool = False) -> None:
         if not (as_flag("allow_plaintext_export", allowed) or self.allow_plaintext_export):
-            raise PlaintextRefused(
-                f"{what} would write plaintext to a local disk: read with open() or cat_file(), which keep it in "
-                "memory, or say allow_plaintext_export=True"
+            raise refused(
+                PlaintextRefused(
+                    f"{what} would write plaintext to a local disk: read with open() or cat_file(), which keep it in "
+                    "memory, or say allow_plaintext_export=True"
+                )
             )
 
     def get_file(
@@ -239,8 +243,10 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         Raises:
             InvalidArgument
         """
-        raise InvalidArgument(
-            "securedata:// is read-only, and nothing was changed: add recordings with 'securedata encrypt SRC NAME'"
+        raise refused(
+            InvalidArgument(
+                "securedata:// is read-only, and nothing was changed: add recordings with 'securedata encrypt SRC NAME'"
+            )
         )
 
     mkdir = makedirs = rmdir = touch = pipe = pipe_file = put = put_file = _read_only

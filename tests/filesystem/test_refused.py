@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ import fsspec
 import pyarrow.csv
 import pyarrow.fs
 import pytest
+from fsspec.config import conf
 from fsspec.core import url_to_fs
+from fsspec.generic import rsync
 
 from securedata.errors import (
     InvalidArgument,
     PlaintextRefused,
 )
 from securedata.filesystem import SecuredataFileSystem
+from securedata.filesystem.options import KNOWN
 from tests.filesystem.corpus import D_PATH, FILES, SEEN, D, Voice, named
 
 
@@ -42,14 +46,101 @@ def test_credentials_are_no_options(voice: Voice, option: str) -> None:
         ({"root": "s3://me:hunter2@bucket/x"}, "user or password"),
         ({"root": "voice-a", "kms": "hcvault://me:hunter2@host/transit/keys/x"}, "user or password"),
         ({"root": "voice-a", "kms": ["local:///a", "hcvault://hunter2@host/transit/keys/x"]}, "user or password"),
-        ({"root": "voice-a", "client_kwargs": {"x": "hunter2"}}, "unknown option client_kwargs; known are root"),
         ({"root": "voice-a", "profile": {"x": "hunter2"}}, "profile must be text"),
+        ({"root": "voice-a", "client_kwargs": {"x": {"session_token": "hunter2"}}}, "option session_token looks like"),
+        ({"root": "voice-a", "headers": [{"Authorization": "hunter2"}]}, "option Authorization looks like"),
+        ({"root": "voice-a", "proxy": "http://me:hunter2@proxy:80"}, "option proxy looks like a credential"),
+        ({"root": "voice-a", "client_kwargs": {"proxy": "http://me:hunter2@proxy"}}, "proxy looks like a credential"),
+        ({"root": "voice-a", "SAS": "hunter2"}, "option SAS looks like a credential"),
+        ({"root": "voice-a", "pwd": "hunter2"}, "option pwd looks like a credential"),
+        ({"root": "voice-a", "password": 2222}, "option password looks like a credential"),
+        ({"root": "voice-a", "kmss": "hunter2"}, "unknown option kmss: did you mean kms?"),
+        ({"root": "voice-a", "KMS": "hunter2"}, "unknown option KMS: did you mean kms?"),
+        ({"root": "voice-a", "pins": ["hunter2"]}, "unknown option pins: did you mean pin?"),
+        ({"rooot": "hunter2"}, "unknown option rooot: did you mean root?"),
+        ({"root": "voice-a", "endpoint": "hunter2"}, "did you mean endpoint_url?"),
+        ({"root": "voice-a", "allow_plaintext": "hunter2"}, "did you mean allow_plaintext_export?"),
+        ({"root": "voice-a", "target_options": {"x": "hunter2"}}, "chained URL"),
     ],
 )
-def test_other_options_are_refused(voice: Voice, options: dict[str, Any], match: str) -> None:
-    with pytest.raises(InvalidArgument, match=match) as raised:
-        fsspec.filesystem("securedata", **options)
-    assert "hunter2" not in str(raised.value)
+def test_other_options_are_refused(
+    voice: Voice, options: dict[str, Any], match: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    for make_fs in (
+        lambda: fsspec.filesystem("securedata", **options),
+        lambda: fsspec.open("securedata://voice-a/ann/a.wav", **options),
+    ):
+        caplog.clear()
+        with pytest.raises(InvalidArgument, match=re.escape(match)) as raised:
+            make_fs()
+        assert "hunter2" not in str(raised.value)
+        [record] = caplog.records
+        assert (record.levelname, record.getMessage()) == ("WARNING", f"refused: {raised.value}")
+    assert all("hunter2" not in fs.to_json() for fs in SecuredataFileSystem._cache.values())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"asynchronous": True},
+        {"asynchronous": False, "loop": None, "batch_size": 16},
+        {"use_listings_cache": True, "listings_expiry_time": 3, "max_paths": 5, "skip_instance_cache": True},
+        {"mode": "rb", "bufsize": 8192, "encoding": "utf-8", "newline": ""},
+        {"client_kwargs": {"trust_env": True}, "anon": False, "auto_mkdir": True, "protocol_args": [1, {"a": 2}]},
+        {"token": None, "key": None, "username": None, "kmss": None, "fo": None, "target_options": None},
+        {"token": False, "use_auth_token": True, "secret": ""},
+        {"role": None, "profile": None, "region": None, "endpoint_url": None, "kms": None, "pin": None},
+        {"allow_plaintext_export": None, "accept_generation": None},
+    ],
+)
+def test_options_that_mean_nothing_here_are_ignored(
+    voice: Voice, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "securedata")
+    fs = fsspec.filesystem("securedata", root="voice-a", **options)
+    assert fs.cat_file("ann/a.wav") == FILES["ann/a.wav"]
+    assert fs._split("x")[0].options == {}
+    passed = {key: value for key, value in options.items() if key not in ("mode", "encoding", "newline")}
+    with fsspec.open("securedata://voice-a/ann/a.wav", **passed) as file:
+        assert file.read() == FILES["ann/a.wav"]
+    said = [record.getMessage() for record in caplog.records if "is ignored" in record.getMessage()]
+    ours = {*KNOWN, "asynchronous", "loop", "use_listings_cache", "skip_instance_cache"}
+    if unknown := {key for key, value in options.items() if value is not None} - ours:
+        assert all(any(f"option {key} " in one for one in said) for key in unknown)
+    assert all(record.levelname == "DEBUG" for record in caplog.records if record.getMessage() in said)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_the_environment_may_name_options_of_others(voice: Voice, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(conf, "securedata", {"cache_dir": "/nowhere", "pinn": None})
+    assert fsspec.filesystem("securedata", root="voice-a").cat_file("ann/a.wav") == FILES["ann/a.wav"]
+
+
+def test_refusals_that_rsync_swallows_are_in_the_log(
+    voice: Voice, disk: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    copied = rsync("securedata://voice-a/ann", f"file://{disk}/ann")
+    assert len(copied) > 1  # it says that it copied them
+    assert not [path for path in disk.rglob("*") if path.is_file()]
+    warnings = [one for one in caplog.records if one.levelname == "WARNING"]
+    assert len(warnings) == len(copied)
+    assert all("get() would write plaintext to a local disk" in one.getMessage() for one in warnings)
+
+
+def test_refusals_are_logged(voice: Voice, fs: SecuredataFileSystem, caplog: pytest.LogCaptureFixture) -> None:
+    for act, said in (
+        (lambda: fs.get("voice-a/ann/a.wav", "x"), "get() would write"),
+        (lambda: fs.open("voice-a/ann/a.wav", cache_type="mmap"), "cache_type='mmap'"),
+        (lambda: fsspec.open("blockcache::securedata://voice-a/ann/a.wav").open(), "a caching filesystem"),
+        (lambda: fs.pipe("voice-a/x", b"x"), "read-only"),
+        (lambda: fs.open("voice-a/x", "wb"), "read-only"),
+    ):
+        caplog.clear()
+        with pytest.raises((PlaintextRefused, InvalidArgument)):
+            act()
+        [record] = [one for one in caplog.records if one.levelname == "WARNING"]
+        assert said in record.getMessage()
+        assert "a.wav" not in record.getMessage()
 
 
 def test_options_of_a_root_reach_its_reference(voice: Voice) -> None:

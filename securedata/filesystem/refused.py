@@ -1,0 +1,17 @@
+"""What the filesystem refuses is logged as well as raised: tools swallow it, such as `fsspec.generic.rsync`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TypeVar
+
+from securedata.errors import SecuredataError
+
+_log = logging.getLogger("securedata")
+_Error = TypeVar("_Error", bound=SecuredataError)
+
+
+def refused(error: _Error) -> _Error:
+    """Log a refusal at WARNING, to be raised right after."""
+    _log.warning("refused: %s", error)
+    return error
