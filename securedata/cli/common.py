@@ -8,6 +8,7 @@ from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, RawDe
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from securedata.cli.streams import takes_all_letters
 from securedata.printable import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def show(args: Namespace, title: str, lines: Sequence[str]) -> None:
 
 def print_json(document: object) -> None:
     """The document of `--json`. What could steer a terminal is escaped as JSON escapes it."""
-    out(json.dumps(document, indent=2, ensure_ascii=False))
+    out(json.dumps(document, indent=2, ensure_ascii=not takes_all_letters()))
 
 
 def table(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import warnings
@@ -12,6 +11,7 @@ from importlib import import_module
 from typing import TextIO
 
 from securedata.cli.common import Parser, err, fail, out, warn
+from securedata.cli.streams import standard_streams
 from securedata.errors import InvalidArgument, SecuredataError, SubjectUnknown
 from securedata.printable import printable, printable_lines
 
@@ -71,9 +71,21 @@ class _Version(Action):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
+    with standard_streams() as streams:
+        try:
+            code = _main(argv)
+        except SystemExit:  # of --help and of usage
+            if streams.lost() is None:
+                raise
+            code = 0
+        if error := streams.lost():
+            text = f"standard output cannot be written: {error.strerror}; what the command does was done all the same"
+            return fail(text) if code == 0 else code
+        return code
+
+
+def _main(argv: Sequence[str] | None) -> int:
     args = parser().parse_args(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of people in a terminal of another alphabet
     with warnings.catch_warnings():
         warnings.filterwarnings("once", ".* was opened without a pin", UserWarning)
         warnings.showwarning = _show_warning
@@ -94,6 +106,9 @@ def _run(args: Namespace) -> int:
         # whoever read our output has seen enough; keep the interpreter from complaining at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except UnicodeEncodeError as error:
+        # names go to the system in its encoding, which is ASCII only where somebody switched UTF-8 off
+        return fail(f"a name has letters that {error.encoding} lacks: set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale")
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return fail(f"{error.strerror or type(error).__name__}{where}")

@@ -145,7 +145,11 @@ def normal_root(root: str) -> str:
 
 def _unknown(name: str, entries: Iterable[str]) -> str:
     known = ", ".join(sorted(entries)) or "none"
-    return f"no corpus named {name!r} in {config_path()}; known names: {known}"
+    try:
+        where = str(config_path())
+    except ConfigError as error:
+        where = f"the config files ({error})"
+    return f"no corpus named {name!r} in {where}; known names: {known}"
 
 
 def _words(name: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -175,7 +179,12 @@ def state_dir() -> Path:
 
 def _home(variable: str, default: str) -> Path:
     base = os.environ.get(variable)
-    return (Path(base) if base and os.path.isabs(base) else Path.home() / default) / "securedata"
+    if base and os.path.isabs(base):
+        return Path(base) / "securedata"
+    try:
+        return Path.home() / default / "securedata"
+    except RuntimeError:  # as in a container whose user id has no passwd entry
+        raise ConfigError(f"there is no home folder: set {variable} (or HOME) to a folder of yours") from None
 
 
 def _files() -> Iterator[Path]:
@@ -183,7 +192,8 @@ def _files() -> Iterator[Path]:
         for base in reversed(os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")):
             if os.path.isabs(base):
                 yield Path(base) / "securedata" / "config.toml"
-    yield config_path()
+    with contextlib.suppress(ConfigError):  # without a home folder there is no file in it
+        yield config_path()
 
 
 def load() -> dict[str, Reference]:

@@ -25,7 +25,7 @@ _ADVICE = "set XDG_STATE_HOME to a folder of yours that can be written"
 def _path(corpus_id: bytes) -> Path:
     try:
         folder = state_dir()
-    except RuntimeError:  # neither HOME nor a passwd entry, as in some containers
+    except ConfigError:  # neither HOME nor a passwd entry, as in some containers
         raise ConfigError(f"what was seen of a corpus cannot be looked up without a home folder; {_ADVICE}") from None
     return folder / "seen" / f"{corpus_id.hex()}.json"
 
