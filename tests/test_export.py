@@ -383,7 +383,19 @@ def test_sealing_the_export_gives_the_same_rows(tmp_path: Path, dest: Path) -> N
 
 @pytest.mark.parametrize(
     "extra",
-    ["[1,2]", "no json", '{"Speaker":"x"}', '{"duration":5}', '{"a":1e999}', '{"a":NaN}', '{"a":""}', "[" * 100_000],
+    [
+        "[1,2]",
+        "no json",
+        '{"Speaker":"x"}',
+        '{"lang":"x","text":"y"}',
+        '{"extra":{"extra":1}}',
+        '{"audio_file":"/x"}',
+        '{"duration":5}',
+        '{"a":1e999}',
+        '{"a":NaN}',
+        '{"a":""}',
+        "[" * 100_000,
+    ],
     ids=lambda extra: extra[:15],
 )
 def test_extra_that_cannot_be_columns_stays_readable(tmp_path: Path, dest: Path, extra: str) -> None:
@@ -392,7 +404,10 @@ def test_extra_that_cannot_be_columns_stays_readable(tmp_path: Path, dest: Path,
     entry = json.loads((dest / "manifest.jsonl").read_text())
     assert "extra" in entry
     again = rows_of(seal_again(tmp_path, dest))[0]
-    assert json.loads(again["extra"])["extra"] == entry["extra"]
+    if isinstance(entry["extra"], dict):
+        assert json.loads(again["extra"]) == json.loads(extra)  # the same again
+    else:
+        assert json.loads(again["extra"])["extra"] == entry["extra"]
     assert again["speaker"] == "ann"
 
 
@@ -409,11 +424,89 @@ def test_consent_is_kept_among_what_else_is_known(tmp_path: Path, dest: Path) ->
     assert json.loads(again["extra"]) == {"consent_id": "c-17", "purposes": ["asr", "tts"]}
 
 
+def read_as_nemo(manifest: Path) -> list[dict[str, Any]]:
+    """What NeMo takes a manifest for, by its own rules (nemo/collections/common/parts/preprocessing/manifest.py).
+
+    The file is in audio_filename, else in audio_filepath, relative to the manifest's folder; a duration there must be.
+    The words are in text, else in the file that text_filepath names, else in normalized_text; else there are none.
+    offset, speaker and lang may be missing.
+    """
+    found = []
+    for line in manifest.read_text(encoding="utf-8").split("\n"):
+        if not line:
+            continue
+        item = json.loads(line)
+        name = item["audio_filename"] if "audio_filename" in item else item["audio_filepath"]
+        if "text" in item:
+            text = item["text"]
+        elif "text_filepath" in item:
+            text = (manifest.parent / item["text_filepath"]).read_text()
+        else:
+            text = item.get("normalized_text", "")
+        optional = {name: item.get(name) for name in ("offset", "speaker", "lang")}
+        found.append({"file": manifest.parent / name, "duration": item["duration"], "text": text, **optional})
+    return found
+
+
+def test_nemo_reads_words_languages_and_segments(tmp_path: Path, dest: Path) -> None:
+    odd = 'a "quoted"\ttab\nline \u2028 and \U0001f600 e\u0301'
+    root = make_corpus(
+        tmp_path,
+        [
+            clip("ann/1.wav", 0.5, transcript="hello", language="en", split="train"),
+            clip("ann/2.wav", 0.25, transcript="", extra='{"normalized_text":"no","text_filepath":"/etc/passwd"}'),
+            clip("ann/3.wav", 0.5, transcript=odd, extra='{"audio_filename":"other.wav","text":"no","lang":"no"}'),
+            clip("eve/talk.wav", 3.0, segments=[(0, 16_000), (24_000, 8_000)], speaker="eve", transcript="bye"),
+            clip("duo/1.wav", 0.5, subjects=["ann", "bob"], speaker="bob", transcript="both", language="fr-CA"),
+        ],
+    )
+    run(root, dest)
+    got = {(str(one["file"].relative_to(dest)), one["offset"]): one for one in read_as_nemo(dest / "manifest.jsonl")}
+    assert {place: (one["duration"], one["text"], one["lang"], one["speaker"]) for place, one in got.items()} == {
+        ("ann/1.wav", None): (0.5, "hello", "en", "ann"),
+        ("ann/2.wav", None): (0.25, "", None, "ann"),
+        ("ann/3.wav", None): (0.5, odd, None, "ann"),
+        ("eve/talk.wav", 0.0): (1.0, "bye", None, "eve"),
+        ("eve/talk.wav", 1.5): (0.5, "bye", None, "eve"),
+        ("duo/1.wav", None): (0.5, "both", "fr-CA", "bob"),
+    }
+    assert all(one["file"].is_file() for one in got.values())
+
+
+def test_every_column_comes_back(tmp_path: Path, dest: Path) -> None:
+    odd = ' \u2028 "quotes"\ttabs\r\nlines \x00 \U0001f600 e\u0301 \u202e '
+    named = {"transcript": odd, "utterance": f"u{odd}", "split": f"s{odd}", "language": f"l{odd}"}
+    nested = {"a": [1, {"b": None, "c": ["", 2.5]}], "ä \U0001f600": odd, "big": 2**70, "no": False}
+    extras: list[dict[str, Any]] = [
+        nested,
+        {"transcript": "not this", "Lang": "nor this", "speaker": "nobody", "offset": 5, "subjects": ["nobody"]},
+        {"audio_filename": "other.wav"},
+        {"extra": nested},
+        {"empty": "", "nothing": None},
+        {"consent_id": "said by the source"},
+    ]
+    clips = [
+        clip(f"Zoë/{n}.wav", 0.05, seed=n, speaker="Zoë", extra=json.dumps(extra), **named)
+        for n, extra in enumerate(extras)
+    ]
+    clips += [
+        clip("talk.wav", 1.0, segments=[(0, 8_000), (8_000, 1)], subjects=["Zoë", "李"], speaker="李", **named),
+        clip("duo.flac", 0.1, rate=44_100, channels=2, subjects=["Zoë", "李"], speaker=""),
+    ]
+    root = make_corpus(tmp_path, clips)
+    run(root, dest)
+    before, after = rows_of(root.reference), rows_of(seal_again(tmp_path, dest))
+    for row in [*before, *after]:
+        row["extra"] = json.loads(row["extra"]) if row["extra"] else None
+    assert after == before
+    assert set(before[0]) > {"consent_id", "purposes", "expires", "start", "frames_in_segment", "source_mtime_ns"}
+
+
 def test_the_manifest_is_of_the_rows_that_were_asked_for(root: Root, dest: Path) -> None:
     run(root, dest, prefix="bob")
     entries = [json.loads(line) for line in (dest / "manifest.jsonl").read_text().splitlines()]
     assert [one["audio_filepath"] for one in entries] == ["bob/utt0.wav", "bob/utt1.flac", "bob/utt2.wav"]
-    assert entries[0]["transcript"] == "good night"
+    assert entries[0]["text"] == "good night"
     assert entries[0]["subjects"] == ["bob"]
     before = (dest / "manifest.jsonl").read_bytes()
     report = run(root, dest)  # all of it, into the same folder: that is another manifest

@@ -1,5 +1,9 @@
 """The manifest that an export writes: one JSON object a line, which NeMo reads, and `securedata encrypt --manifest`.
 
+Names are NeMo's where it has one: audio_filepath, duration, offset, text, lang, speaker. It takes a line without `text`
+for one without words, or looks for them in columns of other names, so `text` is always there. Ours stand beside them
+where they say more: `subjects` is everybody recorded, of whom `speaker` is one.
+
 JSON and not a table, because a transcript may hold tabs and line ends, and what else is known of a recording (`extra`)
 has columns of its own. Sealing the export with it makes the same rows again.
 """
@@ -16,10 +20,22 @@ from securedata.corpus.reader import Corpus
 
 MANIFEST = "manifest.jsonl"
 
-_TEXTS = ("utterance", "transcript", "split", "language")
+_TEXTS = {"utterance": "utterance", "split": "split", "language": "lang"}
 _CONSENT = ("consent_id", "purposes", "expires")
-_COLUMNS = ("path", "start", "frames_in_segment", "sample_rate", "frames", "subjects", "speaker", *_TEXTS, *_CONSENT)
-_TAKEN = frozenset(name for names in KNOWN_COLUMNS.values() for name in names)
+_COLUMNS = (
+    "path",
+    "start",
+    "frames_in_segment",
+    "sample_rate",
+    "frames",
+    "subjects",
+    "speaker",
+    "transcript",
+    *_TEXTS,
+    *_CONSENT,
+)
+# what it is that a column of this name holds is settled by these, here and in NeMo
+_TAKEN = frozenset(name for names in KNOWN_COLUMNS.values() for name in names) | {"audio_filename", "audio_file"}
 
 
 def manifest_lines(corpus: Corpus, rows: Iterable[int]) -> Iterator[bytes]:
@@ -36,10 +52,11 @@ def _entry(values: dict[str, Any]) -> dict[str, Any]:
         entry["offset"] = start / rate
     if rate:
         entry["duration"] = (values["frames"] if length is None else length) / rate
+    entry["text"] = values["transcript"]
     entry["subjects"] = values["subjects"]
     if values["speaker"] in values["subjects"]:
         entry["speaker"] = values["speaker"]
-    entry.update({name: values[name] for name in _TEXTS if values[name]})
+    entry.update({name: values[column] for column, name in _TEXTS.items() if values[column]})
     consent = {name: values[name] for name in _CONSENT if values[name] is not None}
     if "expires" in consent:
         consent["expires"] = consent["expires"].isoformat()
@@ -56,7 +73,8 @@ def _extra(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {"extra": text}
     if not isinstance(found, dict) or any(
-        name.strip().casefold() in _TAKEN or value is None or value == "" for name, value in found.items()
+        name.strip().casefold() in (*_TAKEN, *_CONSENT, "extra") or value is None or value == ""
+        for name, value in found.items()
     ):
         return {"extra": found}
     return found

@@ -336,6 +336,8 @@ def _names(value: Any) -> list[str]:
 
 def _extra(values: dict[str, Any]) -> str:
     kept = {name: value for name, value in values.items() if value is not None and value != ""}
+    if len(kept) == 1 and isinstance(kept.get("extra"), dict):
+        kept = kept["extra"]  # as an export writes it where its columns would be taken for others
     if not kept:
         return ""
     try:
