@@ -230,11 +230,25 @@ def origin_of(src: str | os.PathLike[str], options: Mapping[str, str]) -> LocalO
     elif text.startswith("s3://"):
         return S3Origin(text.rstrip("/"), options)
     else:
-        found = FsspecOrigin(text.rstrip("/"))
+        found = FsspecOrigin(_with_schemes(text).rstrip("/"))
     if options:
         given = ", ".join(f"--source-{name.replace('_', '-')}" for name in options)
         raise InvalidArgument(f"{given}: for a source on S3 (s3://...), which {found.root} is not")
     return found
+
+
+def _with_schemes(url: str) -> str:
+    """A chain of URLs whose last is a local path, as zip://::/abs/all.zip, with a scheme before that path.
+
+    fsspec would take the path for the name of a scheme. A local archive may also be named by file:// or relatively.
+    """
+    first, *others = url.split("::")
+    if not others or "://" in others[-1]:
+        return url
+    last = others.pop()
+    if "/" not in last and "." not in last:  # the name of a scheme, as fsspec has it
+        return url
+    return "::".join([first, *others, f"file://{os.path.abspath(os.path.expanduser(last))}"])
 
 
 def is_url(text: str) -> bool:
