@@ -16,6 +16,7 @@ from securedata.corpus.commit import Writer
 from securedata.corpus.ingest.origin import PIECE, LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.corpus.ingest.room import TOTAL, Room, needed
 from securedata.corpus.ingest.segments import TOLERANCE
+from securedata.corpus.ingest.unfinished import Unfinished
 from securedata.corpus.ingest.walk import Problem
 from securedata.corpus.putting import Put
 from securedata.format.cobblestone import Buffer
@@ -99,7 +100,7 @@ class Sealing:
     def _small(self, items: list[Item]) -> list[Done]:
         """The next is read and sealed while those before it are on their way."""
         done: list[Done] = []
-        under_way: list[tuple[Item, AudioInfo]] = []
+        under_way: list[tuple[Item, AudioInfo, str]] = []
 
         def plains() -> Iterator[bytes]:
             for item in items:
@@ -107,11 +108,15 @@ class Sealing:
                 if isinstance(found, Done):
                     done.append(found)
                 else:
-                    under_way.append((item, found[1]))
-                    yield found[0]
+                    data, info = found
+                    length = Unfinished(info, len(data))
+                    length.see(data)
+                    under_way.append((item, info, length.remark()))
+                    yield data
 
         for at, put in self._writer.put_objects(plains()):
-            done.append(self._sealed(*under_way[at], put))
+            item, info, odd = under_way[at]
+            done.append(self._sealed(item, info, put, odd))
         return done
 
     def _read(self, item: Item, path: str) -> Done | tuple[bytes, AudioInfo]:
@@ -127,7 +132,15 @@ class Sealing:
             if settled:
                 return settled
         info = origin.probe(item.file, stamp)
-        return self._sealed(item, info, self._writer.put_object(self._counted(origin.pieces(item.file, stamp))))
+        length = Unfinished(info, stamp.size)
+
+        def pieces() -> Iterator[Buffer]:
+            for piece in self._counted(origin.pieces(item.file, stamp)):
+                length.see(piece)
+                yield piece
+
+        put = self._writer.put_object(pieces())
+        return self._sealed(item, info, put, length.remark())
 
     def _stamp(self, item: Item) -> Stamp:
         i = item.rows[0]
@@ -146,9 +159,11 @@ class Sealing:
             return None
         return Done(item, conflict=True)
 
-    def _sealed(self, item: Item, info: AudioInfo, put: Put) -> Done:
+    def _sealed(self, item: Item, info: AudioInfo, put: Put, odd: str) -> Done:
         i = item.rows[0]
-        return Done(item, put, info, problem=self._duration_problem(i, self._cells["path"](i), info))
+        path = self._cells["path"](i)
+        problem = Problem(path, odd, taken=True) if odd else self._duration_problem(i, path, info)
+        return Done(item, put, info, problem=problem)
 
     def _whole(self, file: str, stamp: Stamp) -> bytes:
         if self.stopping:
