@@ -315,6 +315,7 @@ OURS |= {
     "Undecodable",
     "ChunkInvalid",
     "BadValue",
+    "_NoJson",
     "NoText",
     "DestinationFailed",
     "NotRegular",

@@ -262,7 +262,7 @@ def _known(dataset: Dataset[Any], name: str) -> Any:
     try:
         return getattr(dataset, name)
     except AttributeError as error:
-        raise InvalidArgument(f"a {type(dataset).__name__} among the joined datasets has no {name}") from error
+        raise InvalidArgument(f"a {type(dataset).__name__} among the joined datasets has no {name}") from None
 
 
 def _sources_of(datasets: Iterable[Dataset[Any]]) -> list[Recordings[Any]]:

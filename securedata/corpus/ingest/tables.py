@@ -139,7 +139,7 @@ def _json_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[s
         try:
             values = _DECODER.decode(content)
         except _NoJson as error:
-            raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {error}") from error
+            raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {error}") from None
         except (ValueError, RecursionError) as error:
             raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {describe(error)}") from None
         if not isinstance(values, dict):
