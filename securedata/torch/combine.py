@@ -261,7 +261,7 @@ def _items(dataset: Dataset[Any], indices: list[int]) -> list[Any]:
 def _known(dataset: Dataset[Any], name: str) -> Any:
     try:
         return getattr(dataset, name)
-    except AttributeError as error:
+    except AttributeError:
         raise InvalidArgument(f"a {type(dataset).__name__} among the joined datasets has no {name}") from None
 
 
