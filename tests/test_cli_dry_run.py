@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from securedata.corpus.config import data_dir
 from securedata.corpus.ingest import origin
 from tests.commandline import PATTERN, Run, runner, some_wavs
 from tests.erasing import erase
-from tests.kit import encode, make_corpus, noise
+from tests.kit import encode, make_corpus, noise, some_clips
 from tests.recordings import jsonl, record
 
 
@@ -144,3 +145,29 @@ def test_people_in_another_order_are_the_same_people(run: Run, tmp_path: Path) -
         manifest = jsonl(tmp_path / "m.jsonl", {"audio_filepath": "a.wav", "subjects": people})
         _, done = check(run, tmp_path, tmp_path / "src", tmp_path / "sealed", "--manifest", manifest, *more)
     assert (done["unchanged"], done["files"]) == (1, 0), "and nothing is sealed for it"
+
+
+def test_what_is_compared_by_digest_and_is_the_same(run: Run, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:  # whose files have no time that fsspec tells
+        for one in some_clips():
+            archive.writestr(one.path, one.data)
+    inside = f"zip://::{tmp_path}/all.zip"
+    for times in (0, 6):
+        _, done = check(run, tmp_path, inside, tmp_path / "sealed", *PATTERN)
+        assert done["unchanged"] == times
+    (tmp_path / "m.csv").write_text("path,text\nann/utt0.wav,hello\n")
+    _, done = check(run, tmp_path, inside, tmp_path / "sealed", *PATTERN, "--manifest", tmp_path / "m.csv")
+    assert (done["updated"], done["unchanged"]) == (1, 5)
+
+
+def test_the_same_with_checksum(run: Run, tmp_path: Path, wavs: Path) -> None:
+    check(run, tmp_path, wavs, tmp_path / "sealed", *PATTERN)
+    os.utime(wavs / "ann" / "utt0.wav", (1, 1))
+    _, done = check(run, tmp_path, wavs, tmp_path / "sealed", *PATTERN, "--checksum")
+    assert (done["updated"], done["unchanged"]) == (1, 5)
+
+
+def test_a_corpus_below_its_recordings(run: Run, tmp_path: Path, wavs: Path) -> None:
+    for times in (0, 6, 6):
+        _, done = check(run, tmp_path, wavs, wavs / "sea[l]ed", *PATTERN)
+        assert (done["complete"], done["unchanged"]) == (True, times)

@@ -48,7 +48,10 @@ def test_segments(tmp_path: Path) -> None:
         assert recording_path(row["path"], row["start"], row["frames_in_segment"]) in ("talk.wav", "other.wav")
     assert sources.problems == [
         Problem("talk.wav", "line 5 of the manifest: from 9.5 s for 3.0 s is not inside a recording of 10.000 s"),
-        Problem("talk.wav", "line 6 of the manifest is left out: line 1 names the same recording", taken=True),
+        Problem(
+            "talk.wav",
+            "line 6 of the manifest is left out: line 1 names the same recording and says something else of it",
+        ),
     ]
 
 
@@ -190,3 +193,15 @@ def test_a_manifest_of_segments_opens_each_file_once(tmp_path: Path, monkeypatch
     sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows), one_subject="x")
     assert len(sources) == 11
     assert [os.path.basename(path) for path in opened if str(path).endswith(".wav")] == ["a.wav"]
+
+
+@pytest.mark.parametrize("name", ["transcript", "speaker", "utterance", "split", "lang", "xmin"])
+def test_a_row_that_is_left_out_says_nothing_of_its_own_or_counts(tmp_path: Path, name: str) -> None:
+    """A table of segments under names that nobody knows takes the whole file once: that is no success."""
+    record(tmp_path, "talk.wav", 2)
+    rows = [{"audio_filepath": "talk.wav", "subjects": ["a", "b"], name: value} for value in ("a", "a", "b")]
+    sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows))
+    assert len(sources) == 1
+    same, other = sorted(sources.problems, key=lambda one: not one.taken)
+    assert (same.taken, other.taken) == (True, False)
+    assert "--columns offset=NAME end=NAME" in other.reason

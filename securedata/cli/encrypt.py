@@ -24,7 +24,7 @@ from securedata.cli.common import (
     warn,
 )
 from securedata.cli.rehearse import accounted, rehearse, some
-from securedata.cli.target import find, make
+from securedata.cli.target import find, make, own_files
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def encrypt(args: Namespace) -> int:
         subject_per_file=args.subject_per_file,
         layout=args.layout,
         only_listed=args.only_listed,
-        leave_out=args.leave_out,
+        leave_out=[*args.leave_out, *own_files(args.src, found)],
         segment_unit=args.segment_unit,
         options=_source_options(args),
     )

@@ -39,6 +39,7 @@ class Known:
         todo: a `Todo` each.
         part: the place of its part in `parts`; -1: it has no row.
         row: its place in that part.
+        differs: whether its words or its time are not the row's, of which content says nothing.
         parts: those of the head that was looked at. The writer's may be another one a moment later: a thread that
             renews the keys reads it again, and places in its parts are other rows.
     """
@@ -48,6 +49,7 @@ class Known:
         self.todo = np.zeros(rows, dtype=np.int8)
         self.part = np.full(rows, -1, dtype=np.int32)
         self.row = np.zeros(rows, dtype=np.int64)
+        self.differs = np.zeros(rows, dtype=bool)
 
 
 def classify(
@@ -97,7 +99,10 @@ def classify_part(
     at = pc.drop_null(found).to_numpy().astype(np.int64)
     old, new = table.take(pa.array(rows)), sources.take(pa.array(at))
     known.part[at], known.row[at] = number, rows
-    known.todo[at] = Todo.SEAL if reseal else _compare(old, new, replace, checksum, clear)
+    if reseal:
+        known.todo[at] = Todo.SEAL
+    else:
+        known.todo[at], known.differs[at] = _compare(old, new, replace, checksum, clear)
 
 
 def mentioned_by(sources: pa.Table) -> pa.Table:
@@ -114,7 +119,7 @@ def mentioned_by(sources: pa.Table) -> pa.Table:
 
 def _compare(
     old: pa.Table, new: pa.Table, replace: bool, checksum: bool, clear: Clear | None
-) -> np.ndarray[Any, np.dtype[np.int8]]:
+) -> tuple[np.ndarray[Any, np.dtype[np.int8]], np.ndarray[Any, np.dtype[np.bool_]]]:
     same_size = _equal(old["size"], new["size"])
     same_time = _equal(old["source_mtime_ns"], new["mtime_ns"])
     same_people = ~unequal(old["subjects"], new["subjects"])
@@ -125,7 +130,7 @@ def _compare(
     todo = np.where(same_words, Todo.SKIP, Todo.UPDATE)
     told = ~_equal(new["mtime_ns"], pa.scalar(0, pa.int64()))  # a place may not tell when a file was written
     todo = np.where(same_time & told & (not checksum), todo, Todo.HASH)
-    return np.where(same_size & same_people, todo, other).astype(np.int8)
+    return np.where(same_size & same_people, todo, other).astype(np.int8), ~same_words | (told & ~same_time)
 
 
 def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray | pa.Scalar) -> np.ndarray[Any, np.dtype[np.bool_]]:

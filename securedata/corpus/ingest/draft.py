@@ -149,16 +149,25 @@ class Draft:
                     line = f"line {rows.lines[k]} of the manifest"
                     reason = f"{line} ends {past:.2f} s after the recording, and is taken up to its end"
                     self.problems.append(Problem(self.tree.paths[i], reason, taken=True))
-            if segment in seen:
-                reason = (
-                    f"line {rows.lines[k]} of the manifest is left out: line {seen[segment]} names the same recording"
-                )
-                self.problems.append(Problem(self.tree.paths[i], reason, taken=True))
+            first = seen.setdefault(segment, k)
+            if first != k:
+                self.problems.append(self._twice(i, rows, first, k, segment is None))
                 continue
-            seen[segment] = rows.lines[k]
             texts = (rows.speaker[k], rows.utterance[k], rows.transcript[k], rows.split[k], rows.language[k])
             said = rows.duration[k] if segment is None and not rows.in_samples else None
             self._add(i, segment, people, texts, said, rows.extra[k], True)
+
+    def _twice(self, i: int, rows: Rows, first: int, k: int, whole: bool) -> Problem:
+        """A row for what an earlier one describes: nothing is lost where it says the same."""
+        reason = f"line {rows.lines[k]} of the manifest is left out: line {rows.lines[first]} names the same recording"
+        same = all(
+            column[first] == column[k]
+            for column in (rows.speaker, rows.utterance, rows.transcript, rows.split, rows.language, rows.extra)
+        )
+        if not same:
+            reason += " and says something else of it"
+            reason += "; if these are segments, name their columns: --columns offset=NAME end=NAME" if whole else ""
+        return Problem(self.tree.paths[i], reason, taken=same)
 
     def _add(
         self,

@@ -148,7 +148,10 @@ def preview(
         if other is not None and if_duplicate == "skip":
             skipped += 1
             continue
-        done = [_settle(result, entries[i], todo[i], at[i], there, found, replace or reseal) for i in group]
+        done = [
+            _settle(result, entries[i], todo[i], bool(known.differs[i]), at[i], there, found, replace or reseal)
+            for i in group
+        ]
         if any(done):
             twins.take(digest, recording)
         counts.taken += not {"add", "replace", "update"}.isdisjoint(done)
@@ -182,6 +185,7 @@ def _settle(
     result: Preview,
     entry: dict[str, Any],
     todo: int,
+    differs: bool,
     at: int,
     there: pa.Table | None,
     found: _Looked | None,
@@ -190,7 +194,8 @@ def _settle(
     """Count one row; returns what would be done with it, '' for a conflict."""
     if todo == Todo.HASH and there is not None and found is not None:
         same = there.column("source_sha256")[at].as_py() == found.digest
-        todo = Todo.UPDATE if same else Todo.SEAL if replace else Todo.CONFLICT
+        settled = Todo.UPDATE if differs else Todo.SKIP
+        todo = settled if same else Todo.SEAL if replace else Todo.CONFLICT
     if todo == Todo.CONFLICT:
         result.conflicts.append(entry["path"])
         return ""
