@@ -44,10 +44,10 @@ demo-cloud: $(STAMP)  ## the same on an object store (SeaweedFS) and a KMS (Open
 	$(PY) -m demo.run --cloud $(if $(CORPUS),--corpus "$(CORPUS)")
 
 test: lint  ## lint, then the tests: about 8 minutes on 2 cores
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup
+	$(PY) -m pytest -n $(JOBS) --dist loadgroup --durations=20
 
 test-full: lint  ## lint, then every test, the exhaustive and random-kill matrices too: about 50 minutes on 2 cores
-	SECUREDATA_FULL=1 $(PY) -m pytest -n $(JOBS) --dist loadgroup
+	SECUREDATA_FULL=1 $(PY) -m pytest -n $(JOBS) --dist loadgroup --durations=20
 
 lint: $(STAMP)  ## ruff, mypy (strict), import-linter
 	$(PY) -m ruff check .
