@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -16,6 +19,7 @@ from securedata.errors import (  # noqa: E402 - after the rewrite is asked for
     InvalidArgument,
     InvalidKMSURI,
     KMSDenied,
+    KMSMisconfigured,
     KMSThrottled,
     KMSUnreachable,
     LimitExceeded,
@@ -31,6 +35,7 @@ from securedata.keys.pin import check_corpus, check_secret, make_pin, parse_pin 
 from securedata.keys.tags import Tagger  # noqa: E402 - as above
 from securedata.keys.wraps import Wrap, check_binds_context, unwrap_key, wrap_key  # noqa: E402 - as above
 from securedata.testing.kms import KMSContract, UnboundKMS, refused_as_unbound  # noqa: E402 - as above
+from tests.secrets import everything_logged, held, told  # noqa: E402 - as above
 
 CORPUS, OTHER = b"C" * 16, b"D" * 16
 ROOT = "memory://corpus"
@@ -242,6 +247,72 @@ def test_a_provider_registers_by_entry_point(keys: Keys, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(registry, "entry_points", lambda group, name: [Point()] if name == "mine" else [])
     assert isinstance(open_kms("mine://voice"), LocalKMS)
+
+
+class Bare(KMS):
+    """A provider that keeps no contract: it raises what its client raises, which quotes what it was given."""
+
+    uri = "bare://key"
+    wrap_uri = "bare://key"
+
+    def __init__(self, answer: object, context: Context | None = None) -> None:
+        self.answer, self.context = answer, context
+
+    def matches(self, wrap_uri: str) -> bool:
+        return True
+
+    def wrap(self, key: bytes, context: Context) -> bytes:
+        return self.unwrap(key, context)
+
+    def unwrap(self, blob: bytes, context: Context) -> bytes:
+        logging.getLogger("google.auth").debug("token ZECR3T")
+        if self.context == context:
+            return SECRET
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return cast(bytes, self.answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        (ValueError("token ZECR3T"), KMSMisconfigured, "its provider failed: ValueError"),
+        (KeyError("ZECR3T"), KMSMisconfigured, "its provider failed: KeyError"),
+        (RuntimeError("ZECR3T"), KMSMisconfigured, "its provider failed: RuntimeError"),
+        (FileNotFoundError(2, "ZECR3T", "/c"), KMSMisconfigured, "No such file"),
+        (json.JSONDecodeError("ZECR3T", "ZECR3T", 0), KMSMisconfigured, "no JSON"),
+        (ConnectionRefusedError(111, "ZECR3T"), KMSUnreachable, "Connection refused"),
+        (TimeoutError("ZECR3T"), KMSUnreachable, "no answer in time"),
+        (None, KMSMisconfigured, "no bytes"),
+        ("ZECR3T", KMSMisconfigured, "no bytes"),
+    ],
+)
+def test_a_provider_that_raises_what_it_likes_is_one_clear_error(
+    answer: object, kind: type[SecuredataError], said: str
+) -> None:
+    kms, bound = Bare(answer), Bare(answer, context_for(CORPUS))
+    calls: list[Callable[[], object]] = [
+        lambda: wrap_key([kms], SECRET, CORPUS),
+        lambda: unwrap_key([Wrap("bare://key", b"b")], [kms], CORPUS, ROOT),
+        lambda: check_binds_context(bound, b"b", SECRET, CORPUS),  # what is no refusal does not count as one
+    ]
+    with everything_logged() as log:
+        for call in calls:
+            with pytest.raises(kind, match=said) as caught:
+                call()
+            assert not held(told(caught.value), ["ZECR3T"])
+            assert "bare://key" in str(caught.value)
+    assert not held("".join(log.records), ["ZECR3T"])
+
+
+def test_a_provider_that_cannot_be_loaded_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        def load(self) -> Callable[[str], KMS]:
+            raise ModuleNotFoundError("No module named 'cloudy'", name="cloudy")
+
+    monkeypatch.setattr(registry, "entry_points", lambda group, name: [Point()])
+    with pytest.raises(KMSMisconfigured, match="cloudy is not installed"):
+        open_kms("mine://voice")
 
 
 # -------------------------------------------------------------------------------------- storage never chooses the KMS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from securedata.corpus.commit import Writer
 from securedata.corpus.head import Head, OpenedHead
 from securedata.errors import InvalidArgument, KeysError, KMSDenied
-from securedata.keys.kms import KMS, context_for, open_kms
+from securedata.keys.kms import KMS, ask_to_unwrap, context_for, open_kms
 from securedata.keys.local import refuse_inside
 from securedata.keys.wraps import Wrap, wrap_key
 
@@ -77,7 +77,7 @@ def drop_wrap(writer: Writer, uri: str) -> Wrapped:
 
 def _opens(kms: KMS, wrap: Wrap, opened: OpenedHead) -> bool:
     try:
-        return kms.unwrap(wrap.blob, context_for(opened.head.corpus_id)) == opened.key
+        return ask_to_unwrap(kms, wrap.blob, context_for(opened.head.corpus_id)) == opened.key
     except KMSDenied:
         return False
 

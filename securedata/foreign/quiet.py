@@ -6,22 +6,18 @@ through the same loggers stays as it is.
 
 from __future__ import annotations
 
-import importlib.util
 import logging
-import os
 from contextvars import ContextVar, Token
-from pathlib import Path
 
-_LIBRARIES = ("botocore", "boto3", "s3transfer", "urllib3", "requests", "hvac")
-_MORE = (
-    *_LIBRARIES,
-    *("aiobotocore", "aiohttp", "s3fs", "fsspec", "asyncio", "gcsfs", "google", "adlfs", "azure", "msal", "paramiko"),
-    *("smbprotocol", "httpx", "httpcore", "grpc", "oauthlib", "requests_oauthlib", "charset_normalizer"),
+_LIBRARIES = frozenset(
+    {
+        *("botocore", "boto3", "s3transfer", "urllib3", "requests", "hvac", "aiobotocore", "aiohttp", "s3fs", "fsspec"),
+        *("asyncio", "gcsfs", "google", "adlfs", "azure", "msal", "paramiko", "smbprotocol", "httpx", "httpcore"),
+        *("grpc", "oauthlib", "requests_oauthlib", "charset_normalizer"),
+    }
 )
 _depth: ContextVar[int] = ContextVar("securedata_quiet", default=0)
-_filtered: set[str] = set()
-_known = 0
-_walked = False
+_watching = False
 
 
 class quiet:
@@ -31,7 +27,7 @@ class quiet:
     """
 
     def __enter__(self) -> None:
-        if not _walked or len(logging.Logger.manager.loggerDict) != _known:
+        if not _watching:
             _watch()
         self._token: Token[int] = _depth.set(_depth.get() + 1)
 
@@ -44,27 +40,26 @@ def _drop(record: logging.LogRecord) -> bool:
 
 
 def _watch() -> None:
-    """Filter each logger of these libraries, those that they will make later included, as far as they can be known."""
-    global _known, _walked
-    if not _walked:
-        for name in _LIBRARIES:
-            for module in _modules(name):
-                logging.getLogger(module)
-        _walked = True
-    for name in list(logging.Logger.manager.loggerDict):
-        if name not in _filtered and name.partition(".")[0] in _MORE:
-            logging.getLogger(name).addFilter(_drop)
-            _filtered.add(name)
-    _known = len(logging.Logger.manager.loggerDict)
+    """Filter each logger of these libraries, also those that they make later: many are imported only by a call of ours,
+    and log at once.
+    """
+    global _watching
+    manager = logging.Logger.manager
+    get_logger = manager.getLogger
+
+    def get_and_filter(name: str) -> logging.Logger:
+        logger = get_logger(name)
+        _filter(logger)
+        return logger
+
+    # on this one object, which `logging.getLogger` and `getChild` ask: a class of loggers would be in the way of others
+    manager.getLogger = get_and_filter  # type: ignore[method-assign]  # there is no hook for it
+    _watching = True
+    for logger in list(manager.loggerDict.values()):
+        if isinstance(logger, logging.Logger):
+            _filter(logger)
 
 
-def _modules(package: str) -> list[str]:
-    """The names of a package's modules, none of which is imported for it; none where it is not installed."""
-    spec = importlib.util.find_spec(package)
-    names = [package] if spec is not None else []
-    for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-        for folder, folders, files in os.walk(place):
-            folders[:] = [one for one in folders if one not in ("data", "__pycache__")]
-            above = ".".join([package, *Path(folder).relative_to(place).parts])
-            names += [above, *(f"{above}.{file[:-3]}" for file in files if file.endswith(".py"))]
-    return names
+def _filter(logger: logging.Logger) -> None:
+    if logger.name.partition(".")[0] in _LIBRARIES:
+        logger.addFilter(_drop)  # once: a filter that is there is not added again

@@ -11,16 +11,20 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
-from securedata.errors import InvalidKMSURI, KMSThrottled
-from securedata.foreign.aws import Credentials
-from securedata.foreign.describe import without_secrets
+from securedata.errors import InvalidKMSURI, KeysError, KMSMisconfigured, KMSThrottled, KMSUnreachable, SecuredataError
+from securedata.foreign.aws import Cause, Credentials, cause_of
+from securedata.foreign.describe import describe, without_secrets
+from securedata.foreign.quiet import quiet
 
 Context = Mapping[str, str]
 Provider = Callable[[str], "KMS"]
+
+_T = TypeVar("_T")
 
 GROUP = "securedata.kms"
 _BUILT_IN = {
@@ -35,10 +39,11 @@ class KMS(ABC):
     """One key of one key management service, named by its URI.
 
     Instances are cheap to make, talk to nobody before `wrap` or `unwrap`, and hold clients that can be
-    made anew after a fork.
+    made anew after a fork. What a provider raises of `securedata.errors` is shown as it is, so no secret may be in its
+    text; of anything else that it raises the text is not passed on.
     """
 
-    uri: str
+    uri: str = ""
     """As the caller wrote it: the endpoint and key that are used."""
 
     @property
@@ -75,6 +80,48 @@ class KMS(ABC):
         return f"{type(self).__name__}({self.uri!r})"
 
 
+def ask_to_wrap(kms: KMS, key: bytes, context: Context) -> bytes:
+    """As `kms.wrap`; what a provider logs meanwhile, and what else it raises, goes no further.
+
+    Raises:
+        KMSDenied, KMSUnreachable, KMSThrottled, KMSMisconfigured
+    """
+    return _bytes_of(kms, lambda: kms.wrap(key, context))
+
+
+def ask_to_unwrap(kms: KMS, blob: bytes, context: Context) -> bytes:
+    """As `kms.unwrap`, likewise.
+
+    Raises:
+        KMSDenied, KMSUnreachable, KMSThrottled, KMSMisconfigured
+    """
+    return _bytes_of(kms, lambda: kms.unwrap(blob, context))
+
+
+def _bytes_of(kms: KMS, call: Callable[[], object]) -> bytes:
+    answer = _asked(kms.uri, call)
+    if not isinstance(answer, (bytes, bytearray)):
+        raise KMSMisconfigured(f"{without_secrets(kms.uri)}: its provider returned no bytes")
+    return bytes(answer)
+
+
+def _asked(uri: str, call: Callable[[], _T]) -> _T:
+    failure: KeysError
+    try:
+        with quiet():
+            return call()
+    except SecuredataError:
+        raise
+    except Exception as error:  # noqa: BLE001 - of a provider that is not ours, or of what it uses; raised below as ours
+        passing = cause_of(error) is Cause.NETWORK
+        kind, advice = (
+            (KMSUnreachable, "check address and network") if passing else (KMSMisconfigured, "check its setup")
+        )
+        failure = kind(f"{without_secrets(uri)}: its provider failed: {describe(error)}; {advice}")
+    # raised here and not in the handler: no traceback then holds the library's error, which may quote token and key
+    raise failure
+
+
 def context_for(corpus_id: bytes) -> dict[str, str]:
     """The encryption context of a corpus. Recomputed by every caller, never read from storage."""
     return {"securedata:corpus": corpus_id.hex()}
@@ -87,8 +134,6 @@ def context_bytes(context: Context) -> bytes:
 
 PATIENCE = 20.0
 """Seconds for which a KMS that asks to slow down is asked again when a corpus is opened."""
-
-_T = TypeVar("_T")
 
 
 def patiently(call: Callable[[], _T]) -> _T:
@@ -114,6 +159,7 @@ def open_kms(uri: str) -> KMS:
 
     Raises:
         InvalidKMSURI: it cannot be parsed, or no provider serves its scheme.
+        KMSMisconfigured: a provider that cannot be loaded.
     """
     scheme, separator, _ = uri.partition("://")
     if not separator or not scheme:
@@ -124,10 +170,14 @@ def open_kms(uri: str) -> KMS:
         return built_in(uri)
     found = entry_points(group=GROUP, name=scheme)
     for point in found:
-        provider: Provider = point.load()
-        return provider(uri)
+        return _asked(uri, partial(_opened, point, uri))
     known = sorted({*_BUILT_IN, *entry_points(group=GROUP).names})
     raise InvalidKMSURI(f"no KMS provider serves {scheme}://; installed are: {', '.join(known)}")
+
+
+def _opened(point: EntryPoint, uri: str) -> KMS:
+    provider: Provider = point.load()
+    return provider(uri)
 
 
 def open_all(uris: Iterable[str]) -> list[KMS]:

@@ -15,11 +15,12 @@ from securedata.errors import (
     ContextNotBound,
     KeysError,
     KMSDenied,
+    KMSMisconfigured,
     LimitExceeded,
     MalformedHeader,
     NoTrustedKey,
 )
-from securedata.keys.kms import KMS, context_for
+from securedata.keys.kms import KMS, ask_to_unwrap, ask_to_wrap, context_for
 
 CORPUS_KEY = 32
 _SHOWN = 8
@@ -65,7 +66,7 @@ def wrap_key(kms: Sequence[KMS], key: bytes, corpus_id: bytes) -> tuple[Wrap, ..
     """
     wraps = []
     for one in kms:
-        blob = one.wrap(key, context_for(corpus_id))
+        blob = ask_to_wrap(one, key, context_for(corpus_id))
         check_binds_context(one, blob, key, corpus_id)
         wraps.append(Wrap(one.wrap_uri, blob))
     return tuple(wraps)
@@ -78,11 +79,13 @@ def check_binds_context(kms: KMS, blob: bytes, key: bytes, corpus_id: bytes) -> 
         ContextNotBound
         KMSDenied, KMSUnreachable, KMSThrottled
     """
-    if kms.unwrap(blob, context_for(corpus_id)) != key:
+    if ask_to_unwrap(kms, blob, context_for(corpus_id)) != key:
         raise KMSDenied(f"{kms.uri} returned another key than the one it wrapped")
     for context in (context_for(os.urandom(16)), {}):
         try:
-            kms.unwrap(blob, context)
+            ask_to_unwrap(kms, blob, context)
+        except KMSMisconfigured:  # also what a provider raises that is no answer: it has refused nothing
+            raise
         except KMSDenied:
             continue
         raise ContextNotBound(
@@ -103,7 +106,7 @@ def unwrap_key(wraps: Sequence[Wrap], trusted: Sequence[KMS], corpus_id: bytes, 
         try:
             matching = [wrap for wrap in wraps if kms.matches(wrap.uri)]
             for wrap in matching:
-                key = kms.unwrap(wrap.blob, context_for(corpus_id))
+                key = ask_to_unwrap(kms, wrap.blob, context_for(corpus_id))
                 if len(key) == CORPUS_KEY:
                     return key
                 failures.append(KMSDenied(f"{kms.uri} returned a key of {len(key)} bytes, not {CORPUS_KEY}"))
