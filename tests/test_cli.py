@@ -123,6 +123,45 @@ def test_usage_is_exit_2(run: Run, arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["wrap", "add", "x", "hcvault://me:ZECR3T@h/transit/keys/k", "hcvault://me:ZECR3T@h/transit/keys/l"],
+        ["ls", "x", "y", "https://h/p?token=ZECR3T"],
+        ["verify", "x", "--threads", "https://me:ZECR3T@h"],
+        ["https://me:ZECR3T@h/p"],
+        ["encrypt", "x", "y", "--columns", "https://me:ZECR3T@h/x?y"],
+        ["info", "securedata://me:ZECR3T@h/p"],
+        ["ls", "securedata://voice?token=ZECR3T"],
+    ],
+    ids=" ".join,
+)
+def test_no_error_of_usage_repeats_a_password(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.code in (1, 2)
+    assert "..." in done.err
+    assert "ZECR3T" not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ('root = "https://me:ZECR3T@h/p"', "[corpora.v]: https://...: the URL of a corpus must not hold"),
+        ('root = "/data/v"\npin = "sd1"', "[corpora.v]: 'sd1' is no pin"),
+        ("root = " + "[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_an_entry_that_cannot_be_right_is_named_with_its_file(run: Run, own_home: Path, entry: str, said: str) -> None:
+    config = own_home / ".config" / "securedata" / "config.toml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(f"[corpora.v]\n{entry}\n")
+    done = run("ls", "v")
+    assert done.code == 1
+    assert str(config) in done.error
+    assert said in done.error
+    assert "ZECR3T" not in done.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
         ["ls", "{}"],
         ["info", "{}"],
         ["info", "{}", "--config"],

@@ -16,6 +16,7 @@ import socket
 import ssl
 import threading
 import tomllib
+import uuid
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -249,6 +250,20 @@ def test_other_libraries_log_nothing_while_they_work_for_us_and_all_they_like_fo
     assert log.of("securedata")
 
 
+def test_a_library_that_is_imported_by_a_call_of_ours_logs_nothing_either() -> None:
+    """Its loggers are made within the call, and log at once."""
+    name = f"google.cloud.made_{uuid.uuid4().hex}"
+    with everything_logged() as log:
+        with quiet():
+            made = [logging.getLogger(name), logging.getLogger("azure").getChild(f"made_{uuid.uuid4().hex}")]
+            for logger in made:
+                logger.debug(SECRET)
+        for logger in made:
+            logger.debug("afterwards")
+    assert not held("\n".join(log.records), [SECRET])
+    assert len(log.of("google", "azure")) == 2
+
+
 # ------------------------------------------------------------------------------------------- keys
 
 
@@ -302,6 +317,26 @@ def test_no_repr_shows_keys_words_or_people(kind: Any) -> None:
     except (TypeError, AttributeError, ValueError):  # its own repr, which looks into values: it is asked with real ones
         pytest.fail(f"{kind} cannot show itself")
     assert not held(shown, [SECRET])
+
+
+def classes_with_a_repr() -> list[type]:
+    found = {}
+    for module in pkgutil.walk_packages(securedata.__path__, "securedata."):
+        if module.name.startswith(("securedata.testing", "securedata.__main__")):
+            continue
+        for _, one in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            ours = one.__module__.startswith("securedata") and not dataclasses.is_dataclass(one)
+            if ours and any(
+                "__repr__" in vars(kind) for kind in one.__mro__[:-1] if kind.__module__[:10] == "securedata"
+            ):
+                found[f"{one.__module__}.{one.__qualname__}"] = one
+    return [one for one in found.values() if not issubclass(one, tuple) and not inspect.isabstract(one)]
+
+
+@pytest.mark.parametrize("kind", classes_with_a_repr(), ids=lambda one: f"{one.__module__}.{one.__name__}")
+def test_what_could_not_be_opened_can_be_shown(kind: Any) -> None:
+    """A traceback with local variables shows it; until Python 3.12 it breaks where a repr raises."""
+    assert repr(kind.__new__(kind))
 
 
 # ------------------------------------------------------------------------------------------- the rule in the code
@@ -401,4 +436,6 @@ def test_sizes_of_this_test() -> None:
     """That the walk finds what it is to find."""
     assert len(classes()) > 200
     names = {one.__name__ for one in package_classes()}
+    shown = {one.__name__ for one in classes_with_a_repr()}
+    assert {"EncryptedAudioDataset", "Corpus", "Writer", "WebStorage", "SecuredataFile"} <= shown
     assert {"Row", "Signer", "AWSKeys", "Session", "Sample", "Metadata", "Batch"} <= names

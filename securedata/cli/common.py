@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from securedata.cli.streams import takes_all_letters
+from securedata.foreign.describe import without_secrets
 from securedata.printable import printable, printable_lines
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ class Parser(ArgumentParser):
 
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(printable_lines(message) if message else message, file)
+
+    def error(self, message: str) -> NoReturn:
+        # it quotes arguments, and a URL among them may hold a password
+        super().error(re.sub(r"[^\s'\"]*://[^\s'\"]*", lambda found: without_secrets(found[0]), message))
 
 
 def add_command(

@@ -66,7 +66,9 @@ class Writer:
         self._uncommitted = Uncommitted(self.storage)
 
     def __repr__(self) -> str:
-        return f"<Writer {self.root} generation {self.head.generation}>"
+        # also of one that could not open, which a traceback with local variables shows
+        generation = self.head.generation if hasattr(self, "_uncommitted") else "unknown"
+        return f"<Writer {self.reference.root if hasattr(self, 'reference') else ''} generation {generation}>"
 
     @property
     def head(self) -> Head:

@@ -149,7 +149,7 @@ def _unknown(name: str, entries: Iterable[str]) -> str:
         where = str(config_path())
     except ConfigError as error:
         where = f"the config files ({error})"
-    return f"no corpus named {name!r} in {where}; known names: {known}"
+    return f"no corpus named {without_secrets(name)!r} in {where}; known names: {known}"
 
 
 def _words(name: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -208,7 +208,7 @@ def load() -> dict[str, Reference]:
             content = tomllib.loads(read_small(path, _LARGEST).decode())
         except FileNotFoundError:
             continue
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
             raise ConfigError(f"the config file {path} cannot be read: {describe(error)}") from None
         corpora = content.get("corpora", {})
         if not isinstance(corpora, dict):
@@ -233,7 +233,10 @@ def _entry(path: Path, name: str, entry: Any) -> Reference:
     if not all(isinstance(one, str) for one in [*uris, *pins]):
         raise ConfigError(f"{where}: kms and pin are strings or lists of strings")
     options = {key: str(value) for key, value in entry.items() if key in _OPTIONS}
-    return Reference(normal_root(entry["root"]), name, tuple(uris), tuple(parse_pin(one) for one in pins), options)
+    try:
+        return Reference(normal_root(entry["root"]), name, tuple(uris), tuple(map(parse_pin, pins)), options)
+    except InvalidArgument as error:
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def check_name(name: str) -> str:

@@ -63,6 +63,8 @@ class Corpus:
         _corpora.add(self)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_missing"):
+            return "<Corpus, not open>"
         return f"<Corpus {self.root} generation {self.generation}, {len(self)} rows>"
 
     def __len__(self) -> int:

@@ -135,7 +135,7 @@ class SecuredataFile(FailsForGood, AbstractBufferedFile):
 
     def __repr__(self) -> str:
         # no path, which is often a name: a notebook saves reprs, and fsspec logs them
-        return f"<SecuredataFile of {self.size} bytes, at {self.loc}>"
+        return f"<SecuredataFile of {getattr(self, 'size', 0)} bytes, at {getattr(self, 'loc', 0)}>"
 
     __str__ = __repr__
 

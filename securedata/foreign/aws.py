@@ -153,9 +153,19 @@ def _text(error: Exception) -> str:
     """As `describe`, with the file that AWS's own configuration names."""
     said = describe(error)
     for one in chain(error):
-        if isinstance(one, _OF_FILES) and isinstance(name := one.filename, str) and "://" not in name:
+        if isinstance(one, _OF_FILES) and isinstance(name := one.filename, str) and _is_name(name):
             return f"{printable(name)[:200]} cannot be read ({said})"
+    if type(error).__module__.partition(".")[0] != "botocore" and _of_credentials(error):
+        return f"{_CREDENTIALS} ({said})"
     return said
+
+
+def _is_name(name: str) -> bool:
+    """Is it the name of a file or command, and no token or command line that was set in the place of one?"""
+    return "://" not in name and " -" not in name and (name.startswith(("/", "~", ".")) or len(name) <= 32)
+
+
+_CREDENTIALS = "what a profile, a process or the environment gives as credentials is not in the form that AWS defines"
 
 
 _CAUSES = {
@@ -243,6 +253,8 @@ def clean_keys(access_key: str, secret_key: str, token: str | None) -> AWSKeys:
     Raises:
         Failed: one holds a character that no header may.
     """
+    if not all(isinstance(one, str) for one in (access_key, secret_key, token or "")):
+        raise Failed(Cause.SETUP, _CREDENTIALS)  # a process may print any JSON
     keys = AWSKeys(access_key.strip(), secret_key.strip(), token.strip() if token else token)
     if any(one and not (one.isascii() and one.isprintable()) for one in keys):
         raise Failed(
@@ -261,6 +273,7 @@ def session_keys(session: Any) -> AWSKeys | None:
 
 
 _models: Any = None
+_PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
 def new_session(profile: str | None = None, region: str | None = None) -> Any:
@@ -298,7 +311,22 @@ def new_client(session: Any, service: str, keys: AWSKeys | None = None, **option
         options |= {"aws_access_key_id": keys[0], "aws_secret_access_key": keys[1], "aws_session_token": keys[2]}
     client = session.create_client(service, **options)
     check_url(client.meta.endpoint_url, "the endpoint")
+    proxy_for(client.meta.endpoint_url)
     return client
+
+
+def proxy_for(url: str) -> str:
+    """The proxy that botocore would use for a URL; "" for none.
+
+    Raises:
+        Failed: one that cannot be right.
+    """
+    from botocore.utils import get_environ_proxies
+
+    found = str(get_environ_proxies(url).get(url.partition(":")[0], ""))
+    if found:
+        check_url(found if "://" in found else f"http://{found}", "the proxy", _PROXIES)
+    return found
 
 
 def ca_bundle(session: Any) -> str:

@@ -70,6 +70,7 @@ _CLASSES = {
     "NameResolutionError": "the name of the host is not known",
     "gaierror": "the name of the host is not known",
     "NewConnectionError": "no connection",
+    "RecursionError": "nested too deeply",
     "ProxyError": "the proxy cannot be used",
     "InvalidProxiesConfigError": "the proxy that is set cannot be used",
     "InvalidConfigError": "a profile in ~/.aws/config lacks a setting, or names what does not exist",

@@ -53,7 +53,7 @@ class Storage(ABC):
     `put_new`; `head` is the only key that is ever replaced, by `replace`, the commit point.
     """
 
-    url: str
+    url: str = ""
     checksums: bool = False
     """Does `put_new` send a checksum that the other side compares with what it received? Else what was put is read."""
 

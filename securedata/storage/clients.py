@@ -21,15 +21,14 @@ from securedata.foreign.aws import (
     Failed,
     ask,
     ca_bundle,
-    check_url,
     new_client,
     new_session,
+    proxy_for,
     session_keys,
 )
 from securedata.storage.curl import Engine, Signer, engine
 
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
-_PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
 class Place(NamedTuple):
@@ -117,7 +116,7 @@ class Clients:
                 url,
                 client.meta.region_name or "us-east-1",
                 bundle,
-                _proxy(url),
+                proxy_for(url),
                 # botocore before 1.36 does not know the setting
                 getattr(config, "request_checksum_calculation", None) != "when_required",
                 bool((config.s3 or {}).get("payload_signing_enabled")),
@@ -182,17 +181,7 @@ def way_to(url: str) -> tuple[str, str]:
     Raises:
         Failed: settings that cannot be right.
     """
-    return ask(lambda: (ca_bundle(new_session()), _proxy(url)))
-
-
-def _proxy(url: str) -> str:
-    """The proxy that botocore would use for a URL; "" for none."""
-    from botocore.utils import get_environ_proxies
-
-    found = str(get_environ_proxies(url).get(url.partition(":")[0], ""))
-    if found:
-        check_url(found if "://" in found else f"http://{found}", "the proxy", _PROXIES)
-    return found
+    return ask(lambda: (ca_bundle(new_session()), proxy_for(url)))
 
 
 _all: weakref.WeakSet[Clients] = weakref.WeakSet()

@@ -57,7 +57,7 @@ class LocalStorage(Storage):
         _live.add(self)
 
     def __repr__(self) -> str:
-        return f"LocalStorage({self.path!r})"
+        return f"LocalStorage({self.url!r})"
 
     def _fresh_process(self) -> None:
         """Descriptors and what waits to be flushed belong to the process that opened them."""

@@ -7,6 +7,7 @@ import os
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any, SupportsIndex, cast
 
 import numpy as np
@@ -48,6 +49,10 @@ class EncryptedAudioDataset(Recordings[Sample]):
     current rows. It goes to the workers of a DataLoader under fork, spawn and forkserver without another call to the
     KMS. Any other pickle carries references and no keys.
     """
+
+    # also before the first row is open: a traceback with local variables shows a dataset that could not open
+    corpora: tuple[Corpus, ...] = ()
+    _starts: Sequence[int] = (0,)
 
     def __init__(
         self,
@@ -149,9 +154,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
     def _count(self) -> None:
         """What follows from the rows that are open now."""
         self._tally.open_rows(corpus.generation for corpus in self.corpora)
-        self._starts = [0]
-        for corpus in self.corpora:
-            self._starts.append(self._starts[-1] + len(corpus))
+        self._starts = list(accumulate((len(corpus) for corpus in self.corpora), initial=0))
         self._lengths: Tensor | None = None
         if self.sample_rate is not None:
             for corpus in self.corpora:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import os
 import ssl
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -46,7 +47,7 @@ def serving(handler: type[Handler], tls: ssl.SSLContext | None = None) -> Iterat
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     if tls is not None:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield server.server_port
@@ -232,6 +233,7 @@ def test_one_with_a_line_end_within_is_refused_and_not_shown(
 # ------------------------------------------------------------------------------------------- settings
 
 KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+WEB = {"AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/x"}
 CONFIG = """
 [profile junk]
 credential_process = /bin/echo junk ZECR3T
@@ -241,6 +243,16 @@ credential_process = /bin/echo [1]
 credential_process = /bin/sh -c "echo ZECR3T >&2; exit 3"
 [profile missing]
 credential_process = /nonexistent/tool --password ZECR3T
+[profile quoted]
+credential_process = "/nonexistent/tool --password ZECR3T"
+[profile number]
+credential_process = /bin/sh -c 'echo "{\\"Version\\": 1, \\"SecretAccessKey\\": \\"ZECR3T\\", \\"AccessKeyId\\": 5}"'
+[profile dated]
+credential_process = /bin/sh -c 'cat "$HOME/dated"'
+[profile deep]
+credential_process = /bin/sh -c 'cat "$HOME/deep"'
+[profile unbalanced]
+credential_process = ZECR3T 'unbalanced
 [profile web]
 role_arn = arn:aws:iam::111122223333:role/x
 web_identity_token_file = /nonexistent/token
@@ -260,6 +272,12 @@ SETTINGS: list[tuple[str, dict[str, str], str]] = [
     ("a process that prints a list", {"AWS_PROFILE": "list"}, ""),
     ("a process that fails", {"AWS_PROFILE": "fails"}, "failed (custom-process)"),
     ("a process that is missing", {"AWS_PROFILE": "missing"}, "/nonexistent/tool"),
+    ("a command line as the name of a process", {"AWS_PROFILE": "quoted"}, "(Not a directory)"),
+    ("a process that gives a number as key", {"AWS_PROFILE": "number"}, "not in the form that AWS defines"),
+    ("a process that gives no date as the end", {"AWS_PROFILE": "dated"}, "not in the form that AWS defines"),
+    ("a process that gives a deep list", {"AWS_PROFILE": "deep"}, "not in the form that AWS defines"),
+    ("a process with an open quote", {"AWS_PROFILE": "unbalanced"}, "not in the form that AWS defines"),
+    ("a token in the place of its file", WEB | {"AWS_WEB_IDENTITY_TOKEN_FILE": "eyJhbGciOi.ZECR3T." + "x" * 90}, ""),
     ("no file with a web token", {"AWS_PROFILE": "web"}, "/nonexistent/token cannot be read"),
     ("a profile without its source", {"AWS_PROFILE": "half"}, ""),
     ("a profile that does not exist", {"AWS_PROFILE": "nobody"}, "nobody"),
@@ -267,17 +285,34 @@ SETTINGS: list[tuple[str, dict[str, str], str]] = [
     ("a CA file of requests that is missing", KEYS | {"REQUESTS_CA_BUNDLE": "/nonexistent.pem"}, ""),
     ("a proxy that is none", KEYS | {"HTTPS_PROXY": "http://me:ZECR3T@:port:x"}, ""),
     ("a proxy with a bad port", KEYS | {"HTTPS_PROXY": "http://me:ZECR3T@localhost:port"}, ""),
+    ("a proxy without a host", KEYS | {"HTTPS_PROXY": "http://me:ZECR3T@"}, "the proxy is no URL"),
+    ("a proxy with a slash in its password", KEYS | {"HTTPS_PROXY": "http://me:Z/ZECR3T@h:1"}, "the proxy is no URL"),
+    ("a proxy of no kind", KEYS | {"HTTPS_PROXY": "ZECR3T://h:1"}, "the proxy is no URL"),
     ("a config file that is none", {"AWS_CONFIG_FILE": "BROKEN"}, ""),
 ]
 
 
-@pytest.mark.parametrize(("environment", "words"), [one[1:] for one in SETTINGS], ids=[one[0] for one in SETTINGS])
-@pytest.mark.parametrize("service", ["s3", "s3 by botocore", "kms", "sts", "profile"])
+SERVICES = ("s3", "s3 by botocore", "kms", "sts", "profile")
+
+
+def _cells() -> Iterator[Any]:
+    """Each setting through each service that meets it; in the default run through one of them, in turn."""
+    for number, (name, environment, words) in enumerate(SETTINGS):
+        services = [one for one in SERVICES if one != "profile" or "AWS_PROFILE" in environment]
+        for one in services:
+            marks = () if one == services[number % len(services)] else (pytest.mark.full,)
+            yield pytest.param(one, environment, words, id=f"{name}-{one}", marks=marks)
+
+
+@pytest.mark.parametrize(("service", "environment", "words"), list(_cells()))
 def test_what_is_set_wrongly_is_said_and_no_network_is_blamed(
     service: str, environment: dict[str, str], words: str, own_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (own_home / "aws").write_text(CONFIG)
     (own_home / "broken").write_text("[profile x\nZECR3T")
+    (own_home / "deep").write_text("[" * 200_000)
+    dated = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "ZECR3T", "Expiration": "ZECR3T"}
+    (own_home / "dated").write_text(json.dumps(dated))
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -287,8 +322,6 @@ def test_what_is_set_wrongly_is_said_and_no_network_is_blamed(
         monkeypatch.setenv(name, value.replace("BROKEN", f"{own_home}/broken"))
     storage = open_storage("s3://bucket/p", {})
     profile = environment.get("AWS_PROFILE")
-    if service == "profile" and not profile:
-        return
     call: Callable[[], object] = {
         "s3": lambda: storage.get("head"),
         "s3 by botocore": lambda: list(storage.list()),
