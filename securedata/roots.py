@@ -68,7 +68,7 @@ def check_segments(root: str, path: str) -> None:
     for _ in range(_DECODED):
         if any(part in ("", ".", "..") for part in _BACKSLASHES.split(plain)):
             problem = "'.', '..' or nothing between two slashes"
-        elif any(ord(char) < 32 or ord(char) == 127 for char in plain):
+        elif any(ord(char) < 32 or ord(char) == 127 or 0xD800 <= ord(char) <= 0xDFFF for char in plain):
             problem = "a control character"
         else:
             plain, before = unquote(plain, errors="replace"), plain

@@ -155,7 +155,7 @@ def _text(error: Exception) -> str:
     for one in chain(error):
         if isinstance(one, _OF_FILES) and isinstance(name := one.filename, str) and _is_name(name):
             return f"{printable(name)[:200]} cannot be read ({said})"
-    if type(error).__module__.partition(".")[0] != "botocore" and _of_credentials(error):
+    if type(error).__module__.partition(".")[0] != "botocore" and _passed(error, *_OF_KEYS):
         return f"{_CREDENTIALS} ({said})"
     return said
 
@@ -203,6 +203,7 @@ _OF_NETWORK = frozenset(
         *("ConnectionError", "Timeout", "TimeoutError", "ChunkedEncodingError", "ContentDecodingError", "gaierror"),
     }
 )
+_OF_KEYS = ("credentials.py", "configloader.py", "tokens.py")
 _BAD_PEM = ("NO_CERTIFICATE_OR_CRL_FOUND", "NO_START_LINE", "BAD_BASE64_DECODE", "BAD_END_LINE")
 _OF_FILES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
@@ -228,7 +229,7 @@ def cause_of(error: BaseException) -> Cause:
     if network:
         return Cause.NETWORK
     # what is raised while botocore looks for credentials is of what a file or a process gave
-    of_keys = _passed(error, "credentials.py", "configloader.py", "tokens.py")
+    of_keys = _passed(error, *_OF_KEYS)
     odd = isinstance(error, (AttributeError, KeyError, TypeError)) and not of_keys
     return Cause.ANSWER if odd else Cause.SETUP
 
