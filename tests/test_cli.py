@@ -19,8 +19,9 @@ import soundfile
 
 from securedata.cli.common import duration, size
 from securedata.corpus.config import config_path
+from securedata.corpus.opening import open_corpus
 from securedata.corpus.seen import recall, remember
-from securedata.errors import SecuredataError
+from securedata.errors import NoSuchPath, SecuredataError
 from securedata.printable import printable
 from tests.clidocs import BLOCK, PAGE, commands, examples, help_text, with_help
 from tests.commandline import PATTERN, Run, runner, some_wavs
@@ -138,6 +139,14 @@ def test_no_error_of_usage_repeats_a_password(run: Run, arguments: list[str]) ->
     assert done.code in (1, 2)
     assert "..." in done.err
     assert "ZECR3T" not in done.out + done.err
+
+
+def test_a_name_that_is_no_text_is_one_line(run: Run, root: Root) -> None:
+    done = run("ls", root, "a\udcffb")
+    assert done.code == 1
+    assert "no such path" in done.error
+    with open_corpus(root) as corpus, pytest.raises(NoSuchPath):
+        corpus.find("a\udcffb")
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from securedata.storage.registry import open_storage
 from tests.commandline import runner
 
 ODD = (
+    "a\udcffb",
     "a/../b",
     "a/./b",
     "a//b",

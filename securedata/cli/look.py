@@ -96,7 +96,7 @@ def ls(args: Namespace) -> int:
     from securedata.corpus.opening import open_corpus
 
     target, path = split_target(args.target, args.path)
-    path = path.strip("/")
+    path = path.strip("/").encode(errors="backslashreplace").decode()  # no path of a corpus holds a surrogate
     with open_corpus(reference(args, target), columns=_COLUMNS, accept_generation=args.accept_generation) as corpus:
         rows = corpus.table
     here = f"{path}/" if path else ""

@@ -184,7 +184,7 @@ class Index:
 
     def lower_bound(self, path: str) -> int:
         """The position in `order` of the first row whose path is not below `path`."""
-        wanted = path.encode()
+        wanted = path.encode(errors="surrogatepass")  # which no path has, and so finds none
         return bisect_left(_Sorted(self), wanted)
 
     def find(self, path: str) -> int:
