@@ -134,7 +134,7 @@ class Mapped(_Made):
         self.dataset, self.function = dataset, function
 
     def __repr__(self) -> str:
-        return f"<{self.dataset!r}, mapped>"
+        return f"<{getattr(self, 'dataset', None)!r}, mapped>"
 
     def _sources(self) -> list[Recordings[Any]]:
         return _sources_of([self.dataset])
@@ -189,6 +189,8 @@ class Joined(_Made, ConcatDataset[Any]):
         self.datasets = given
 
     def __repr__(self) -> str:
+        if not hasattr(self, "datasets"):  # as `concat` left it that raised
+            return "<no datasets joined>"
         return f"<{len(self.datasets)} datasets joined: {len(self)} recordings>"
 
     def _sources(self) -> list[Recordings[Any]]:
