@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,3 +156,19 @@ def test_relative_src_becomes_absolute(tmp_path: Path, monkeypatch: pytest.Monke
 def test_suffixes(path: str, short: str, last: str) -> None:
     assert without_suffix(path) == short
     assert stem(path) == last
+
+
+def test_every_folder_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However deep it is: what is in a folder is counted without entering it only where it is left out."""
+    touch(tmp_path, "a/b/c/d/e/x.wav", "a/y.wav", ".h/i/z.wav")
+    listed: list[str] = []
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        listed.append(path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    tree = scan(tmp_path)
+    assert (len(tree), tree.hidden, tree.files) == (2, 1, 3)
+    assert len(listed) == len(set(listed)) == 8

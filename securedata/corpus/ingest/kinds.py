@@ -10,6 +10,8 @@ AUDIO_SUFFIXES = (
 )
 """Taken for recordings without a look: what is in them is seen when they are sealed."""
 
+_AUDIO = frozenset(AUDIO_SUFFIXES)
+
 # Files that no one seals but a known layout reads; layouts.py says how.
 SIDECAR_SUFFIX = ".trans.txt"
 SIDECAR_NAMES = frozenset(("validation_list.txt", "testing_list.txt"))
@@ -36,12 +38,13 @@ _COMPANION_NAMES = frozenset(
 
 def is_audio(name: str) -> bool:
     """Is it a recording by its suffix?"""
-    return suffix_of(name) in AUDIO_SUFFIXES
+    return suffix_of(name) in _AUDIO
 
 
 def is_companion(name: str) -> bool:
     """Is it, by its name, what goes along with recordings, so that nobody has to look into it?"""
-    return suffix_of(name) in _COMPANION_SUFFIXES or name.lower() in _COMPANION_NAMES
+    suffix = suffix_of(name)
+    return suffix not in _AUDIO and (suffix in _COMPANION_SUFFIXES or name.lower() in _COMPANION_NAMES)
 
 
 def is_sidecar(name: str) -> bool:
@@ -62,4 +65,4 @@ def without_suffix(path: str) -> str:
     """
     dot = path.rfind(".")
     inside = dot > path.rfind("/") + 1
-    return path[:dot] if inside and path[dot:].lower() in AUDIO_SUFFIXES else path
+    return path[:dot] if inside and path[dot:].lower() in _AUDIO else path

@@ -169,13 +169,14 @@ def _take(tree: Tree, entry: os.DirEntry[str], name: str, folders: list[str], li
         if by_name(tree, name, entry.name):
             _look_at(tree, entry, name)
         return
-    below = 0 if link else _count_files(entry.path)
     if entry.name.startswith("."):
         tree.hidden_names.append(printable(name))
+        below = 0 if link else _count_files(entry.path)
         tree.files += below
         tree.hidden += below
     elif wrong := wrong_name(entry.name):
         tree.problems.append(Problem(printable(name), f"{wrong}; rename it"))
+        below = 0 if link else _count_files(entry.path)
         tree.files += below
         tree.not_taken += below
     else:
@@ -196,7 +197,7 @@ def by_name(tree: Tree, name: str, last: str) -> bool:
     if last.startswith("."):
         tree.hidden += 1
         tree.hidden_names.append(printable(name))
-    elif any(fnmatch.fnmatchcase(name, pattern) for pattern in tree.patterns):
+    elif tree.patterns and any(fnmatch.fnmatchcase(name, pattern) for pattern in tree.patterns):
         tree.left_out += 1
     elif is_companion(last):
         tree.companions += 1
