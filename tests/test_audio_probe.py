@@ -208,6 +208,44 @@ def test_a_flac_that_does_not_know_its_length_is_refused() -> None:
         probe(content)
 
 
+def counting(flac: bytes, frames: int) -> bytes:
+    """A FLAC whose header counts so many frames."""
+    return flac[:21] + bytes([flac[21] & 0xF0 | frames >> 32]) + (frames & 0xFFFFFFFF).to_bytes(4, "big") + flac[26:]
+
+
+# the first of a frame, its last, between; of 40,000 in frames of 4096
+@pytest.mark.parametrize("frames", [1, 1000, 4095, 4096, 4097, 8192, 20_000, 36_863, 36_864, 36_865, 39_000, 39_999])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_flac_whose_header_counts_too_few_frames_is_refused(tmp_path: Path, frames: int, channels: int) -> None:
+    whole = encoded("FLAC", "PCM_16", 40_000, channels)
+    assert probe(counting(whole, 40_000)).frames == 40_000
+    content = counting(whole, frames)
+    (tmp_path / "x.flac").write_bytes(content)
+    for source in (content, tmp_path / "x.flac"):
+        with pytest.raises(Undecodable, match=f"audio behind the {frames} frames.*ffmpeg"):
+            probe(source)
+    with pytest.raises(Undecodable, match="audio behind"):
+        probe_ranges(lambda at, n: content[at : at + n], len(content))
+
+
+@pytest.mark.parametrize("first", [4096, 5000, 40_000])
+@pytest.mark.parametrize("second", [4096, 5000, 40_000, 90_000])
+@pytest.mark.parametrize("between", [b"", b"TAG" + bytes(125), bytes(300)], ids=["", "tag", "zeros"])
+def test_flacs_that_were_joined_are_refused(first: int, second: int, between: bytes) -> None:
+    joined = encoded("FLAC", "PCM_16", first) + between + encoded("FLAC", "PCM_16", second)
+    for front in (b"", b"ID3\3\0\0\0\0\2\0" + bytes(256)):
+        with pytest.raises(Undecodable, match="joined"):
+            probe(front + joined)
+
+
+@pytest.mark.parametrize(
+    "tail", [b"TAG" + bytes(125), b"APETAGEX" + bytes(24) + b"x" * 9000, bytes(200_000)], ids=["id3", "ape", "zeros"]
+)
+@pytest.mark.parametrize("frames", [1000, 4096, 40_000])
+def test_a_flac_with_a_tag_or_zeros_behind_it_is_taken(tail: bytes, frames: int) -> None:
+    assert probe(encoded("FLAC", "PCM_16", frames) + tail).frames == frames
+
+
 @pytest.mark.parametrize(
     "content",
     [b"R", b"RIFF", b"RIFF\0\0\0\0WAVE", b"hello " * 20, b"OggS" + bytes(80), b"fLaC" + bytes(60), bytes(1000)],

@@ -7,7 +7,7 @@ A file that ends before its header says it does is refused where that can be see
 
 - WAV, RF64: the data chunk reaches beyond the end of the file (the placeholders of writers that could not seek back are
   not taken for a length: then the recording is what the file holds);
-- FLAC: its last frame cannot be read;
+- FLAC: its last frame cannot be read (nor is one taken that has audio behind it, by a wrong header or joined files);
 - MP3 with a Xing or Info header: that header counts more bytes than there are, by more than one frame.
 
 It cannot be seen for Ogg (Vorbis, Opus) or for an MP3 without such a header: cut off, they are valid files of a shorter
@@ -31,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from securedata.media.audio import ffmpeg, mp3, ogg
+from securedata.media.audio import ffmpeg, flac, mp3, ogg
 from securedata.media.audio.encodings import SAMPLE_BYTES, is_header_wrong
 from securedata.media.audio.sniff import By, Kind, sniff
 from securedata.media.audio.wav import WavData, wav_data
@@ -137,16 +137,16 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
             frames = int(audio.frames)
             if frames >= _UNKNOWN_FRAMES:
                 raise Undecodable(
-                    "its header does not say how long it is (written into a pipe?), so libsndfile cannot decode it; "
-                    "encode it anew"
+                    "its header does not say how long it is (written into a pipe?), so libsndfile cannot decode it: "
+                    "'ffmpeg -i IN OUT.flac' writes a right one"
                 )
             if frames == 0 and wav is not None and audio.subtype in SAMPLE_BYTES:
                 # the writer was killed and left 0 for the length; PCM is read by position, whatever libsndfile says
                 frames = wav.length // (SAMPLE_BYTES[audio.subtype] * audio.channels)
             if frames <= 0 or audio.samplerate <= 0 or audio.channels <= 0:
                 raise Undecodable("the recording has no frames")
-            if audio.format == "FLAC" and not _last_frame_reads(audio):
-                raise Undecodable(f"cut off: the last of its {frames} frames cannot be read; copy it again")
+            if audio.format == "FLAC":
+                _check_flac(audio, file, read_at, size)
             if audio.format == "MP3":
                 frames = _mp3_frames(audio, mpeg, read_at)
             elif audio.format == "OGG" and ogg.is_chained(read_at, size):
@@ -221,6 +221,23 @@ def not_media(kind: Kind | None) -> str:
     if kind.name.endswith("archive"):
         return f"a {kind.name}: unpack it"
     return f"{kind.name} is not decoded here; convert it: {ffmpeg.WAY}"
+
+
+def _check_flac(audio: soundfile.SoundFile, file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> None:
+    """Refuse one that ends before the last frame that its header counts, or behind it.
+
+    Raises:
+        Undecodable
+    """
+    frames = int(audio.frames)
+    if not _last_frame_reads(audio):
+        raise Undecodable(f"cut off, or joined: the last of its {frames} frames cannot be read; copy it again")
+    position = os.lseek(file, 0, os.SEEK_CUR) if isinstance(file, int) else file.tell()
+    if flac.has_more(read_at, size, frames, position):
+        raise Undecodable(
+            f"there is audio behind the {frames} frames that its header counts, which libsndfile leaves out (a wrong "
+            "header, or files that were joined): 'ffmpeg -i IN OUT.flac' writes a right one; split joined files first"
+        )
 
 
 def _last_frame_reads(audio: soundfile.SoundFile) -> bool:
