@@ -246,6 +246,49 @@ def test_a_flac_with_a_tag_or_zeros_behind_it_is_taken(tail: bytes, frames: int)
     assert probe(encoded("FLAC", "PCM_16", frames) + tail).frames == frames
 
 
+@pytest.fixture
+def fork(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The resource fork that libsndfile looks for beside a file without a name."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("x.sd2", tone(1000), 8000, format="SD2", subtype="PCM_16")
+    (tmp_path / "._x.sd2").rename("._")
+    return tmp_path / "._"
+
+
+@pytest.mark.parametrize("is_empty", [True, False], ids=["empty", "SD2"])
+@pytest.mark.parametrize(
+    ("kind", "subtype"), [(k, s) for _, k, s in COMPRESSED] + [("WAV", "PCM_16"), ("AIFF", "PCM_16")]
+)
+def test_a_resource_fork_in_the_working_directory_counts_for_nothing(
+    fork: Path, kind: str, subtype: str, is_empty: bool
+) -> None:
+    content = encoded(kind, subtype, 3 * RATE)
+    aside = fork.rename("aside")
+    expected = probe(content)
+    wanted = decode(Row(len(content), *expected[1:]), memoryview(content), True, 5000, 7000)
+    aside.rename(fork)
+    if is_empty:
+        fork.write_bytes(b"")
+    Path("x").write_bytes(content)
+    found = [probe(content), probe("x"), probe_ranges(lambda at, n: content[at : at + n], len(content))]
+    assert found == [expected] * 3
+    got = decode(Row(len(content), *expected[1:]), memoryview(content), True, 5000, 7000)
+    assert np.array_equal(got, wanted)
+
+
+def test_what_only_a_resource_fork_makes_audio_is_refused(fork: Path) -> None:
+    content = b"caff\0\1" + np.random.default_rng(1).bytes(20_000)
+    Path("x").write_bytes(content)
+    with Path("x").open("rb") as file, soundfile.SoundFile(file.fileno(), closefd=False) as planted:
+        assert planted.format == "SD2"
+    for source in ("x", content):
+        with pytest.raises(Undecodable, match=r"'\._' in the working directory"):
+            probe(source)
+    fork.unlink()
+    with pytest.raises(Undecodable, match="no audio that libsndfile can decode"):
+        probe("x")
+
+
 @pytest.mark.parametrize(
     "content",
     [b"R", b"RIFF", b"RIFF\0\0\0\0WAVE", b"hello " * 20, b"OggS" + bytes(80), b"fLaC" + bytes(60), bytes(1000)],

@@ -24,6 +24,7 @@ class KeptError:
         self._read_into = read_into
         self._size = size
         self._at = 0
+        self._front = b""
         self.error: BaseException | None = None
 
     @classmethod
@@ -37,6 +38,17 @@ class KeptError:
 
         return cls(read_into, len(data))
 
+    @classmethod
+    def ranges(cls, read_at: Callable[[int, int], bytes], size: int) -> KeptError:
+        """A file that is read by (offset, at most this many bytes)."""
+
+        def read_into(at: int, buffer: Any) -> int:
+            piece = read_at(at, len(buffer))
+            buffer[: len(piece)] = piece
+            return len(piece)
+
+        return cls(read_into, size)
+
     def read_at(self, offset: int, length: int) -> bytes:
         """Bytes from `offset`, fewer where the file ends; what reading raises is raised."""
         buffer = bytearray(max(0, min(length, self._size - offset)))
@@ -48,20 +60,31 @@ class KeptError:
             done += count
         return bytes(buffer[:done])
 
+    def put_in_front(self, data: bytes) -> None:
+        """Show C these bytes before the file's own; `read_at` counts from the file's."""
+        self._front = data
+
     def tell(self) -> int:
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         # a damaged file sends decoders before its beginning
-        self._at = max(0, offset + (0, self._at, self._size)[whence])
+        self._at = max(0, offset + (0, self._at, len(self._front) + self._size)[whence])
         return self._at
 
     def readinto(self, buffer: Any) -> int:
+        shown = 0
+        if self._at < len(self._front):
+            piece = self._front[self._at : self._at + len(buffer)]
+            shown = len(piece)
+            buffer[:shown] = piece
+            buffer = memoryview(buffer)[shown:]
+            self._at += shown
         done = 0
-        if self.error is None:
+        if self.error is None and len(buffer):
             try:
-                done = self._read_into(self._at, buffer)
+                done = self._read_into(self._at - len(self._front), buffer)
             except BaseException as error:  # noqa: BLE001 - raised by the owner, once C has returned
                 self.error = error
         self._at += done
-        return done
+        return shown + done

@@ -10,7 +10,7 @@ import soundfile
 from securedata.media.audio import ffmpeg
 from securedata.media.audio.encodings import Floats, is_header_wrong
 from securedata.media.audio.plan import Recording, block_bytes
-from securedata.media.audio.sniff import By, Kind, sniff
+from securedata.media.audio.sniff import EMPTY_TAG, By, Kind, sniff, wants_tag
 from securedata.media.kept import KeptError, ReadInto
 from securedata.media.quiet import c_quiet
 from securedata.media.reason import Undecodable
@@ -56,6 +56,8 @@ def _compressed(recording: Recording, file: KeptError, start: int, frames: int) 
     kind = sniff(file.read_at)  # not the row's format: what decodes a file is what its bytes say, as at ingest
     if kind is not None and kind.by is By.FFMPEG:
         return _by_ffmpeg(kind, recording, file, start, frames)
+    if wants_tag(kind, file.read_at):
+        file.put_in_front(EMPTY_TAG)
     if recording.subtype != "MPEG_LAYER_III":
         return _decode(recording, file, start, frames)
     with c_quiet:  # mpg123 complains of the first frames after a seek, which are dropped
@@ -168,7 +170,9 @@ def _decode(
     try:
         with soundfile.SoundFile(file, **(raw or {})) as audio:
             found = (audio.channels, audio.samplerate)
-            if found != (recording.channels, recording.sample_rate) or audio.frames < start + frames:
+            if audio.format == "SD2":
+                reason = "libsndfile takes it for SD2 by the file '._' in the working directory, which is to be removed"
+            elif found != (recording.channels, recording.sample_rate) or audio.frames < start + frames:
                 reason = f"it has {found[0]} channels, {found[1]} Hz and {audio.frames} frames"
             else:
                 out = _part(recording, audio, start, frames)

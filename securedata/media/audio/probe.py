@@ -33,7 +33,7 @@ import soundfile
 
 from securedata.media.audio import ffmpeg, flac, mp3, ogg
 from securedata.media.audio.encodings import SAMPLE_BYTES, is_header_wrong
-from securedata.media.audio.sniff import By, Kind, sniff
+from securedata.media.audio.sniff import EMPTY_TAG, By, Kind, sniff, wants_tag
 from securedata.media.audio.wav import WavData, wav_data
 from securedata.media.blocks import Blocks, Bytes
 from securedata.media.kept import KeptError
@@ -112,8 +112,6 @@ def probe_ranges(read_at: Callable[[int, int], Bytes], size: int) -> AudioInfo:
         if file.error is not None:
             raise file.error from None
         raise
-    if file.error is not None:
-        raise file.error
     return found
 
 
@@ -131,9 +129,14 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
     missing = max(0, wav.offset + wav.length - size) if wav else mp3.missing_bytes(mpeg, size) if mpeg else 0
     if missing:
         raise Undecodable(f"cut off: {missing} bytes that its header counts are missing; copy it again")
+    if wants_tag(kind, read_at):
+        file = file if isinstance(file, KeptError) else KeptError.ranges(read_at, size)
+        file.put_in_front(EMPTY_TAG)
     try:
         # mpg123 complains to stderr; what is wrong with a file is in our reason
         with c_quiet if mpeg else nullcontext(), soundfile.SoundFile(file, closefd=False) as audio:
+            if audio.format == "SD2":
+                raise Undecodable("taken for SD2 by the file '._' in the working directory: remove that file")
             frames = int(audio.frames)
             if frames >= _UNKNOWN_FRAMES:
                 raise Undecodable(
@@ -161,7 +164,11 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
         # error_string alone: str(error) names the file.
         reason = error.error_string.strip().rstrip(".")
         text = f"no audio that libsndfile can decode ({reason}); if another program plays it: {ffmpeg.WAY}"
+        if os.path.lexists("._"):
+            text += "; libsndfile reads the file '._' in the working directory for such files: remove that first"
         raise Undecodable(text) from None
+    if isinstance(file, KeptError) and file.error is not None:
+        raise file.error
     return info._replace(data_offset=_data_offset(info, wav))
 
 

@@ -43,6 +43,9 @@ class Kind(NamedTuple):
 MP3 = Kind("MP3", By.SNDFILE)
 AAC = Kind("AAC", By.FFMPEG, "aac")
 
+EMPTY_TAG = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
+"""For libsndfile in front of an MP3, see `wants_tag`: without padding it does not know the tag."""
+
 _LISTED: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"fLaC", Kind("FLAC", By.SNDFILE)),
     (0, b"OggS", Kind("OGG", By.SNDFILE)),
@@ -137,6 +140,16 @@ def sniff(read_at: ReadAt) -> Kind | None:
     if any(_mpeg(head, at) for at in _syncs(head)):
         return MP3
     return _TEXT if _is_text(head) else None
+
+
+def wants_tag(kind: Kind | None, read_at: ReadAt) -> bool:
+    """Whether libsndfile would look for a resource fork before it knows this file.
+
+    A frame of MPEG audio without a tag in front is the last thing that it takes a file for. Before that it opens `._`
+    of the working directory, and what is in there decides: an empty one fails, and another has the file read as
+    samples of some rate.
+    """
+    return kind is MP3 and read_at(0, 3) != b"ID3"
 
 
 def _syncs(head: bytes) -> list[int]:
