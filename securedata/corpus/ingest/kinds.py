@@ -12,6 +12,8 @@ AUDIO_SUFFIXES = (
 
 _AUDIO = frozenset(AUDIO_SUFFIXES)
 
+_AUDIO = frozenset(AUDIO_SUFFIXES)
+
 # Files that no one seals but a known layout reads; layouts.py says how.
 SIDECAR_SUFFIX = ".trans.txt"
 SIDECAR_NAMES = frozenset(("validation_list.txt", "testing_list.txt"))
@@ -37,7 +39,7 @@ _COMPANION_NAMES = frozenset(
 
 
 def is_audio(name: str) -> bool:
-    """Is it a recording by its suffix?"""
+    """Is it a recording by its suffix? Of a name that does not begin with a dot, or a path to one."""
     return suffix_of(name) in _AUDIO
 
 

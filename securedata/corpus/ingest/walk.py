@@ -199,7 +199,7 @@ def by_name(tree: Tree, name: str, last: str) -> bool:
         tree.hidden_names.append(printable(name))
     elif tree.patterns and any(fnmatch.fnmatchcase(name, pattern) for pattern in tree.patterns):
         tree.left_out += 1
-    elif is_companion(last):
+    elif not is_audio(last) and is_companion(last):
         tree.companions += 1
         if is_sidecar(last) and not wrong_name(name):
             tree.sidecars.append(name)
@@ -230,7 +230,7 @@ def _look_at(tree: Tree, entry: os.DirEntry[str], name: str) -> None:
 
 def take(tree: Tree, name: str, stamp: Stamp) -> None:
     """Add a recording to the tree, or a file of which `look_into` is to say whether it is one."""
-    if not is_audio(name[name.rfind("/") + 1 :]):
+    if not is_audio(name):
         tree.unknown.append((name, stamp))
         return
     _add(tree, name, stamp)
