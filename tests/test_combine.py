@@ -200,6 +200,51 @@ def test_map_applies_last_and_keeps_the_rest(root: Root, fetches: list[int]) -> 
             ds.map(5)  # type: ignore[arg-type]  # as by mistake
 
 
+class Raises:
+    """A function for `map` or `transform`, which fails for one sample of several."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error, self.calls = error, 0
+
+    def __call__(self, value: Any) -> Any:
+        self.calls += 1
+        if self.calls % 3 == 0:
+            raise self.error
+        return value
+
+
+@pytest.mark.parametrize("kind", ["map", "transform", "ds.map", "joined", "twice"])
+def test_no_error_of_a_function_ends_a_loop_as_if_that_was_all(root: Root, kind: str) -> None:
+    """Python ends a loop over what has numbers at an IndexError, and a loop over a loader at a StopIteration."""
+
+    def made(error: BaseException) -> Any:
+        function = Raises(error)
+        option = {kind: function} if kind in ("map", "transform") else {}
+        ds = sd.EncryptedAudioDataset(root, **option)  # type: ignore[arg-type]  # one of two
+        if kind == "ds.map":
+            return ds.map(function)
+        if kind == "joined":
+            return ds + ds.map(function)
+        return ds.map(words).map(function) if kind == "twice" else ds
+
+    with made(IndexError("of mine")) as ds, pytest.raises(IndexError, match="of mine"):
+        list(ds)
+    for workers in (0, 1):
+        with made(StopIteration()) as ds, pytest.raises(RuntimeError, match="StopIteration"):
+            list(DataLoader(ds, batch_size=2, num_workers=workers, collate_fn=listed))
+
+
+def test_a_loop_over_rows_that_a_refresh_takes_away_does_not_end_in_silence(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        rows = iter(ds)
+        next(rows)
+        remove_paths(root, [ds.get_metadata(n).path for n in range(5)])
+        assert ds.refresh()
+        with pytest.raises(IndexError):
+            list(rows)
+        assert len(list(ds)) == len(ds) == 1
+
+
 def test_map_as_an_option_is_the_same(root: Root, fetches: list[int]) -> None:
     with sd.EncryptedAudioDataset(root) as ds, sd.EncryptedAudioDataset(root, map=words) as mapped:
         assert mapped[1] == words(ds[1])

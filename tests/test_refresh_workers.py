@@ -145,6 +145,30 @@ def test_an_iterable_over_the_rows_is_covered(root: Root) -> None:
             list(loader)
 
 
+class Told(Dataset[Any]):
+    """What a dataset says of each row, all rows at once."""
+
+    def __init__(self, ds: sd.EncryptedAudioDataset, column: str) -> None:
+        self.ds, self.column = ds, column
+
+    def __len__(self) -> int:
+        return len(self.ds)
+
+    def __getitem__(self, index: int) -> Any:
+        return getattr(self.ds, self.column)[index if self.column == "lengths" else "path"]
+
+
+@pytest.mark.parametrize("column", ["lengths", "metadata"])
+def test_what_is_told_of_all_rows_is_covered(root: Root, column: str) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        loader = DataLoader(Told(ds, column), batch_size=4, num_workers=1, collate_fn=len, persistent_workers=True)
+        assert sum(loader) == MANY
+        replace_rows(root)
+        assert ds.refresh()
+        with pytest.raises(GenerationChanged):
+            list(loader)
+
+
 def test_of_several_corpora_any_counts(root: Root, tmp_path: Path) -> None:
     other = make_corpus(tmp_path, [clip("eve/0.wav", 0.02, speaker="eve")], "voice-b")
     with sd.EncryptedAudioDataset([root, other]) as ds:

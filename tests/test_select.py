@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 import pytest
-from torch.utils.data import DataLoader
+import torch
+from torch.utils.data import DataLoader, TensorDataset
 
 import securedata as sd
 from securedata.errors import InvalidArgument
 from tests.kit import Root, add_clips, clip, make_corpus, remove_paths
 from tests.test_dataset import _memfds, _Spawning
+
+ODD_DURATIONS = ("12", b"ab", {1, 2}, {1: 0, 2: 0}, (float("nan"), 1), (None, 10**400), True)
 
 
 @pytest.fixture
@@ -179,6 +182,10 @@ def test_a_surrogate_is_no_name(root: Root) -> None:
         ({"speaker": {"ann": 1}}, "speaker= is a text or a list of texts, not dict"),
         ({"split": 1}, "split= is a text or a list of texts, not int: write it as text"),
         ({"split": False}, "split= is a text or a list of texts, not bool$"),
+        *(({"duration": odd}, r"duration= is \(shortest, longest\) in seconds, either") for odd in ODD_DURATIONS),
+        ({"duration": (5, 1)}, r"duration= is \(shortest, longest\), and 5.0 s is longer than 1.0 s"),
+        ({"speaker": np.array(84)}, "speaker= is a list of texts, and one of them is int: write it as text"),
+        ({"speaker": torch.tensor(84)}, "speaker= is a list of texts, and one of them is int: write it as text"),
         ({"duration": 5}, r"duration= is \(shortest, longest\) in seconds"),
         ({"duration": (1, 2, 3)}, r"duration= is \(shortest, longest\) in seconds"),
         ({"filter": "speaker == 'ann'"}, "filter= is a pyarrow expression"),
@@ -202,13 +209,15 @@ def test_options_of_the_wrong_type_are_one_clear_error(root: Root, options: dict
         sd.EncryptedAudioDataset(root, **options)
 
 
-@pytest.mark.parametrize("target", [5, None, [5], b"voice-a", ["voice-a", None]])
+@pytest.mark.parametrize("target", [5, None, [5], b"voice-a", ["voice-a", None], TensorDataset(torch.zeros(2))])
 def test_a_target_of_the_wrong_type_is_one_clear_error(root: Root, target: Any) -> None:
-    with pytest.raises(InvalidArgument, match=r"a corpus is named by its name, .* not by (int|NoneType|bytes)"):
+    with pytest.raises(
+        InvalidArgument, match=r"a corpus is named by its name, .* not by (int|NoneType|bytes|TensorDataset)"
+    ):
         sd.EncryptedAudioDataset(target)
 
 
 def test_names_may_come_as_any_list_of_texts(root: Root) -> None:
-    for speaker in (("ann",), {"ann"}, np.array(["ann"]), iter(["ann"]), np.str_("ann")):
+    for speaker in (("ann",), {"ann"}, np.array(["ann"]), np.array("ann"), iter(["ann"]), np.str_("ann")):
         with sd.EncryptedAudioDataset(root, speaker=speaker) as ds:
             assert (len(ds), ds.speakers) == (3, ["ann"])

@@ -78,7 +78,10 @@ def as_texts(name: str, value: Any) -> list[str]:
         return [str(value)]
     if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray, Mapping)):
         raise InvalidArgument(f"{name}= is a text or a list of texts, not {type(value).__name__}{_hint(value)}")
-    listed = list(value)
+    try:
+        listed = list(value)
+    except TypeError:  # an array of no dimension says only here that it has no items
+        listed = [value.item()] if hasattr(value, "item") else [value]
     for one in listed:
         if not isinstance(one, str):
             kind = type(one).__name__

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from abc import abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, SupportsIndex, TypeVar
 
@@ -26,6 +26,12 @@ class Recordings(Dataset[_T]):
 
     @abstractmethod
     def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[_T]:
+        """One after the other, those that there are now. Python would make a loop of `ds[i]` alone, which an IndexError
+        of a transform, or of rows that a refresh took away, ends early as if it was the last."""
+        for i in range(len(self)):
+            yield self[i]
 
     @abstractmethod
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[_T]:
@@ -94,6 +100,18 @@ def concat(datasets: Iterable[Dataset[Any]]) -> Joined:
     return Joined(datasets)
 
 
+def call(name: str, function: Callable[[Any], Any], value: Any) -> Any:
+    """What a function of the user's makes of a value.
+
+    Raises:
+        RuntimeError: it raised StopIteration, which would end the loop over a DataLoader as if that was all.
+    """
+    try:
+        return function(value)
+    except StopIteration as error:
+        raise RuntimeError(f"the function of {name} raised StopIteration") from error
+
+
 class _Made(Recordings[Any]):
     """What follows from the datasets of this package that it is made of."""
 
@@ -143,11 +161,11 @@ class Mapped(_Made):
         return len(self.dataset)
 
     def __getitem__(self, index: SupportsIndex) -> Any:
-        return self.function(self.dataset[index])
+        return call("map", self.function, self.dataset[index])
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Any]:
         """A batch: fetched as the dataset does, and then the function, in order."""
-        return [self.function(sample) for sample in self.dataset.__getitems__(indices)]
+        return [call("map", self.function, sample) for sample in self.dataset.__getitems__(indices)]
 
     def get_metadata(self, index: SupportsIndex) -> Metadata:
         """As the dataset's. Raises IndexError."""

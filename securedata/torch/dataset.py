@@ -24,7 +24,7 @@ from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
 from securedata.errors import InvalidArgument, SecuredataError
 from securedata.media.audio.resample import Integers, resampled_lengths
-from securedata.torch.combine import Recordings
+from securedata.torch.combine import Recordings, call
 from securedata.torch.crop import Cut, cut_of, sample_of
 from securedata.torch.decode import Row, decode_object, decode_piece, fetch_piece, open_object, piece_of, read_row
 from securedata.torch.replace import Outcome, Replacing, Source
@@ -268,8 +268,8 @@ class EncryptedAudioDataset(Recordings[Sample]):
 
     def _transformed(self, sample: Sample) -> Sample:
         if self.transform is not None:
-            sample = sample._replace(waveform=self.transform(sample.waveform))
-        return sample if self._map is None else cast(Sample, self._map(sample))
+            sample = sample._replace(waveform=call("transform", self.transform, sample.waveform))
+        return sample if self._map is None else cast(Sample, call("map", self._map, sample))
 
     def get_metadata(self, index: SupportsIndex) -> Metadata:
         """What `ds[i]` says beside the audio, the logical path first; nothing is fetched or decrypted.
@@ -329,6 +329,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
     @property
     def lengths(self) -> Tensor:
         """int64 [N]: the frames of every waveform, after resampling and cropping and before `transform`."""
+        self.check_rows()
         if self._lengths is None:
             counts = [_frames(corpus.table, self.sample_rate) for corpus in self.corpora]
             found = np.concatenate(counts)
@@ -338,12 +339,12 @@ class EncryptedAudioDataset(Recordings[Sample]):
     @property
     def speakers(self) -> list[str]:
         """Every speaker once, sorted; '' is among them if a recording has none."""
-        names = {name for corpus in self.corpora for name in pc.unique(corpus.table.column("speaker")).to_pylist()}
-        return sorted(names)
+        return sorted({name for one in self.corpora for name in pc.unique(one.table.column("speaker")).to_pylist()})
 
     @property
     def metadata(self) -> pa.Table:
         """The manifest's columns, row i for `ds[i]`; without keys and object ids. No copy."""
+        self.check_rows()
         return pa.concat_tables([corpus.table.select(_SHOWN) for corpus in self.corpora])
 
     # ------------------------------------------------------------ keep
@@ -387,9 +388,7 @@ def _function(name: str, value: Any) -> Any:
 
 
 def _natural(name: str, value: int | None, most: int) -> int | None:
-    if value is None:
-        return None
-    return as_whole(name, value, 1, most)
+    return None if value is None else as_whole(name, value, 1, most)
 
 
 def _frames(table: pa.Table, sample_rate: int | None) -> Integers:

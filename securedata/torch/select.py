@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import unicodedata
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from torch.utils.data import Dataset
 
 from securedata.corpus.config import Reference
 from securedata.corpus.option_values import as_texts
@@ -55,10 +57,17 @@ def _texts(column: str, wanted: str | Sequence[str]) -> list[str]:
 def _within(duration: Duration | None) -> list[pc.Expression]:
     if duration is None:
         return []
+    wrong = InvalidArgument("duration= is (shortest, longest) in seconds, either of which may be None")
+    if isinstance(duration, (str, bytes, bytearray, Set, Mapping)):  # letters, and what has no order
+        raise wrong
     try:
         shortest, longest = (None if end is None else float(end) for end in duration)
-    except (TypeError, ValueError):
-        raise InvalidArgument("duration= is (shortest, longest) in seconds, either of which may be None") from None
+    except (TypeError, ValueError, OverflowError):
+        raise wrong from None
+    if any(end is not None and math.isnan(end) for end in (shortest, longest)):
+        raise wrong
+    if shortest is not None and longest is not None and shortest > longest:
+        raise InvalidArgument(f"duration= is (shortest, longest), and {shortest} s is longer than {longest} s")
     frames = pc.coalesce(pc.field("frames_in_segment"), pc.field("frames")).cast(pa.float64())
     seconds = frames / pc.field("sample_rate").cast(pa.float64())
     bounds = []
@@ -127,7 +136,7 @@ def _speakers(value: str, known: set[str]) -> str:
 
 def several(value: Any) -> list[Any]:
     """The things of a list, or the one that was given."""
-    alone = isinstance(value, (str, bytes, os.PathLike, Reference)) or not isinstance(value, Iterable)
+    alone = isinstance(value, (str, bytes, os.PathLike, Reference, Dataset)) or not isinstance(value, Iterable)
     return [value] if alone else list(value)
 
 
