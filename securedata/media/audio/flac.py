@@ -31,7 +31,7 @@ def has_more(read_at: _ReadAt, size: int, frames: int, position: int) -> bool:
     sync = read_at(begin, 2)
     start = max(begin, position - _BUFFER - (longest or _LONGEST))
     near = read_at(start, min(size, position + _LONGEST) - start)
-    if _begins_flac(near) or _counts_more(near, sync, block, frames):
+    if _counts_more(near, sync, block, frames, begin - start) or (position < size and _begins_flac(near)):
         return True
     count = -(-frames // max(block, 1))
     return size - begin > count * longest and _is_joined(read_at, begin, size)
@@ -67,28 +67,35 @@ def _is_joined(read_at: _ReadAt, begin: int, size: int) -> bool:
     return any(_begins_flac(read_at(at, _SCAN + 8)) for at in range(begin, size, _SCAN))
 
 
-def _counts_more(data: bytes, sync: bytes, block: int, frames: int) -> bool:
-    """Whether the frame that ends behind the last of `frames`, or the one after it, is in sight."""
-    at = data.find(sync) if len(sync) == 2 else -1
+def _counts_more(data: bytes, sync: bytes, block: int, frames: int, begin: int) -> bool:
+    """Whether the frame that ends behind the last of `frames`, the one after it, or a second first one is in sight.
+
+    From the end on, where the last one is in nearly all files.
+    """
+    at = data.rfind(sync) if len(sync) == 2 else -1
     while at >= 0:
-        if _reaches(data[at : at + 16], block, frames):
+        header = data[at : at + 16]
+        first, end, length = _span(header, block)
+        if end >= frames > first - block and _crc8(header[:length]) == header[length]:
+            return end > frames
+        if first == 0 < end and at != begin and _crc8(header[:length]) == header[length]:
             return True
-        at = data.find(sync, at + 1)
+        at = data.rfind(sync, 0, at + 1)
     return False
 
 
-def _reaches(header: bytes, block: int, frames: int) -> bool:
-    """Whether this is the header of such a frame, by RFC 9639."""
+def _span(header: bytes, block: int) -> tuple[int, int, int]:
+    """First sample of a frame, the one behind its last, and where its CRC is, by RFC 9639; zeros if it is no header."""
     if len(header) < 16 or header[3] & 1 or header[2] & 15 == 15 or not header[2] >> 4:
-        return False
-    ones = 8 - (header[4] ^ 0xFF).bit_length()  # the number is written as UTF-8, of up to 36 bits
-    at = 4 + max(1, ones)
-    number = header[4] & (0x7F >> ones)
-    for byte in header[5:at]:
-        number = number << 6 | byte & 0x3F
+        return 0, 0, 0
+    number, at = header[4], 5
+    if number & 0x80:  # written as UTF-8, of up to 36 bits
+        ones = 8 - (number ^ 0xFF).bit_length()
+        at = 4 + ones
+        number &= 0x7F >> ones
+        for byte in header[5:at]:
+            number = number << 6 | byte & 0x3F
     first = number if header[1] & 1 else number * block
-    if first >= frames + block or first + block <= frames:
-        return False
     size, rate = header[2] >> 4, header[2] & 15
     if size in (6, 7):
         width = size - 5
@@ -97,13 +104,23 @@ def _reaches(header: bytes, block: int, frames: int) -> bool:
     else:
         samples = 192 if size == 1 else 144 << size if size < 6 else 1 << size
     at += (0, 1, 2, 2)[rate - 11] if rate > 11 else 0
-    return first + samples > frames and _crc8(header[:at]) == header[at]
+    return first, first + samples, at
+
+
+def _table() -> bytes:
+    table = bytearray()
+    for crc in range(256):
+        for _ in range(8):
+            crc = (crc << 1 ^ 7) & 0xFF if crc & 0x80 else crc << 1
+        table.append(crc)
+    return bytes(table)
+
+
+_TABLE = _table()
 
 
 def _crc8(data: bytes) -> int:
     crc = 0
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc << 1 ^ 7) & 0xFF if crc & 0x80 else crc << 1
+        crc = _TABLE[crc ^ byte]
     return crc
