@@ -127,3 +127,10 @@ def test_an_entry_with_several_pins_is_no_empty_place(two: tuple[Root, Root], tm
     shutil.rmtree(two[0])
     with pytest.raises(CorpusGone):
         create_corpus(resolve("a").root, name="a")
+
+
+def test_a_pin_that_does_not_fit_says_what_to_compare_it_with(two: tuple[Root, Root], run: Run) -> None:
+    a, b = two
+    done = run("ls", a, "--kms", a.kms, "--pin", b.pin)
+    assert done.code == 1
+    assert "compare it with the pin that the corpus was given to you with" in " ".join(done.error.split())

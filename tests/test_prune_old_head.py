@@ -127,6 +127,17 @@ def test_a_later_head_beside_it_refuses_even_what_was_confirmed(
     assert len(objects(root)) == 1
 
 
+def test_a_former_head_that_is_too_large_says_what_to_do(root: Root, run: Run) -> None:
+    with (Path(root) / "head.prev").open("wb") as file:
+        file.truncate(2**30)
+    done = run("verify", root, "--prune")
+    assert done.code == 1
+    assert "head.prev" in done.error
+    assert "delete it, and then run this again" in " ".join(done.error.split())
+    (Path(root) / "head.prev").unlink()
+    assert run("verify", root, "--prune").code == 0
+
+
 def test_a_machine_of_an_older_state_is_stopped_by_the_later_head(root: Root, run: Run) -> None:
     """It has seen generation 2 once, and is given that again."""
     file = state_dir() / "seen" / f"{root.reference.pins[0].corpus_id.hex()}.json"

@@ -15,6 +15,7 @@ from securedata.errors import (
     CorpusBusy,
     CorpusGone,
     FormatError,
+    LimitExceeded,
     NotFound,
     OlderGeneration,
     UnconfirmedGeneration,
@@ -69,16 +70,23 @@ class Heads(HeadLease):
         head = self.opened.head
         if not self._confirmed:
             raise unconfirmed(self.root, head.generation)
-        for name, data in self.storage.older(KEY, MAX_SEALED):
-            former = self._former(data)
-            if former is not None and not Seen.of(former).admits(head):
-                raise OlderGeneration(
-                    f"the head of {self.root} has generation {head.generation} and does not follow from {name}, of "
-                    f"generation {former.generation}: an old head was put back, or the corpus was restored from a "
-                    f"backup; nothing was deleted. Restore the newest head; or, if you mean this one, delete {name} "
-                    "first: what only that names is then lost",
-                    root=self.root,
-                )
+        try:
+            for name, data in self.storage.older(KEY, MAX_SEALED):
+                former = self._former(data)
+                if former is not None and not Seen.of(former).admits(head):
+                    raise OlderGeneration(
+                        f"the head of {self.root} has generation {head.generation} and does not follow from {name}, of "
+                        f"generation {former.generation}: an old head was put back, or the corpus was restored from a "
+                        f"backup; nothing was deleted. Restore the newest head; or, if you mean this one, delete "
+                        f"{name} first: what only that names is then lost",
+                        root=self.root,
+                    )
+        except LimitExceeded as error:
+            raise LimitExceeded(
+                f"{error}: no head is so large, so it was not compared, and nothing was deleted; look at it and delete "
+                "it, and then run this again",
+                root=self.root,
+            ) from None
 
     def _former(self, data: Buffer) -> Head | None:
         """A former head; None if it is none of this corpus, or does not open."""

@@ -70,7 +70,8 @@ def check_corpus(pins: tuple[Pin, ...], corpus_id: bytes, root: str) -> None:
     if pins and all(pin.corpus_id != corpus_id for pin in pins):
         raise PinMismatch(
             f"the corpus at {root} has the id {corpus_id.hex()}, the pin names "
-            f"{', '.join(pin.corpus_id.hex() for pin in pins)}: the root was replaced, or it is the wrong pin",
+            f"{', '.join(pin.corpus_id.hex() for pin in pins)}: the root was replaced, or it is the wrong pin; "
+            "compare it with the pin that the corpus was given to you with, and trust no other",
             root=root,
         )
 
@@ -84,6 +85,7 @@ def check_secret(pins: tuple[Pin, ...], corpus_id: bytes, secret: bytes, root: s
     mine = [pin for pin in pins if pin.corpus_id == corpus_id]
     if pins and not any(hmac.compare_digest(pin.check, make_pin(corpus_id, secret).check) for pin in mine):
         raise PinMismatch(
-            f"the corpus at {root} has the pinned id and another secret: it was forged, or it is the wrong pin",
+            f"the corpus at {root} has the pinned id and another secret: it was forged, or it is the wrong "
+            "pin; compare it with the pin that the corpus was given to you with, and trust no other",
             root=root,
         )
