@@ -17,7 +17,7 @@ from securedata.corpus.opening import open_corpus
 from securedata.errors import AuthenticationFailed, ObjectMissing, UndecodableMedia
 from securedata.storage.base import LANDED
 from securedata.storage.local import LocalStorage
-from securedata.torch import dataset
+from securedata.torch import workers
 from tests.kit import Clip, clip, encode, make_corpus, noise, some_clips
 from tests.small import add, in_folder
 
@@ -95,7 +95,7 @@ def test_batch_is_fetched_in_one_go_for_each_corpus(roots: list[str], monkeypatc
         assert [count for count, _ in calls] == [7, 4]
         assert {in_flight for _, in_flight in calls} == {256 * 1024 * 1024}
         # each of four workers takes its share of what a job may have under way
-        monkeypatch.setattr(dataset, "get_worker_info", lambda: type("Info", (), {"num_workers": 4}))
+        monkeypatch.setattr(workers, "get_worker_info", lambda: type("Info", (), {"num_workers": 4}))
         calls.clear()
         ds.__getitems__(ORDER)
         assert {in_flight for _, in_flight in calls} == {64 * 1024 * 1024}

@@ -76,9 +76,15 @@ def test_decomposed_names_on_disk(tmp_path: Path) -> None:
 
 def test_no_recordings(tmp_path: Path) -> None:
     touch(tmp_path, "a.txt", ".b.wav")
-    (tmp_path / "c.wav").symlink_to("nowhere")
-    with pytest.raises(InvalidArgument, match=r"1 other files, 1 hidden.*c\.wav: link leads nowhere"):
+    with pytest.raises(InvalidArgument, match=r"1 other files, 1 hidden"):
         list_sources(tmp_path, one_subject="x")
+
+
+def test_recordings_none_of_which_can_be_taken_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "c.wav").symlink_to("nowhere")
+    sources = list_sources(tmp_path, one_subject="x")
+    assert len(sources) == 0
+    assert [(one.path, one.reason) for one in sources.problems] == [("c.wav", "link leads nowhere")]
 
 
 @pytest.mark.quiet

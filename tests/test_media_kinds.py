@@ -213,7 +213,11 @@ def test_what_libsndfile_reads_is_known_by_its_first_bytes(name: str) -> None:
         found = kind_of(data)
         assert found is not None, subtype
         assert found.by is By.SNDFILE, subtype
-        assert probe(data).frames > 0
+        if subtype.startswith("DWVW"):  # libsndfile cannot read it from a file object, and says so
+            with pytest.raises(Undecodable):
+                probe(data)
+        else:
+            assert probe(data).frames > 0
 
 
 def id3(size: int) -> bytes:

@@ -20,7 +20,6 @@ from securedata.corpus.config import Reference
 from securedata.corpus.head import Head
 from securedata.corpus.live import LiveParts
 from securedata.corpus.plan import Changes
-from securedata.corpus.schema import SCHEMA
 from securedata.corpus.transaction import Transaction
 from securedata.errors import ConfigError, CorpusGone, SecuredataError, StorageUnreachable
 from securedata.format import cobblestone, sealed
@@ -90,13 +89,13 @@ def no_staleness(patch: pytest.MonkeyPatch) -> None:
 
 
 def old_parts(patch: pytest.MonkeyPatch) -> None:
-    real = Transaction._put_table
+    real = Transaction.write
 
-    def put(self: Transaction[Any], table: Any, schema: Any, head: Head) -> Any:
-        ref, when = real(self, table, schema, head)
-        return ref, float("inf") if schema is SCHEMA else when
+    def write(self: Transaction[Any], head: Head, *planned: Any) -> Any:
+        self._made_under = head.horizon
+        return real(self, head, *planned)
 
-    patch.setattr(Transaction, "_put_table", put)
+    patch.setattr(Transaction, "write", write)
 
 
 def planned_once(patch: pytest.MonkeyPatch) -> None:
@@ -109,7 +108,7 @@ def planned_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_tombstones(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(plan, "_tombstoned", lambda head, add: [])
+    patch.setattr(plan, "tombstoned", lambda head, add: [])
 
 
 def nothing_listed(patch: pytest.MonkeyPatch) -> None:

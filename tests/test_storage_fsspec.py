@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 pytest.register_assert_rewrite("securedata.testing.storage")
 
@@ -73,7 +74,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def test_a_corpus_from_init_to_export(run: Run, tmp_path: Path) -> None:
     wavs = some_wavs(tmp_path / "wavs")
-    root = f"local://{tmp_path}/sealed"
+    folder = f"/init-{next(COUNT)}/sealed"
+    root = f"memory:/{folder}"
     for command in (("init", root, "--name", "far"), ("encrypt", wavs, "far", *PATTERN), ("wrap", "list", "far")):
         single = () if command[0] == "wrap" else ("--single-writer",)
         if single:
@@ -90,7 +92,7 @@ def test_a_corpus_from_init_to_export(run: Run, tmp_path: Path) -> None:
     for path in wavs.rglob("*.wav"):
         assert (tmp_path / "back" / path.relative_to(wavs)).read_bytes() == path.read_bytes()
     assert run("init", root, "--single-writer").code == 1, "there is a corpus already"
-    assert sorted(one.name for one in (tmp_path / "sealed").iterdir()) == [
+    assert sorted(name.rpartition("/")[2] for name in fsspec.filesystem("memory").ls(folder, detail=False)) == [
         ".clock",
         "head",
         "head.prev",
@@ -99,14 +101,41 @@ def test_a_corpus_from_init_to_export(run: Run, tmp_path: Path) -> None:
     ]
 
 
+class Elsewhere(LocalFileSystem):
+    """A storage that fsspec knows and each process reaches: a folder under a scheme that is no path for us."""
+
+    protocol = "elsewhere"
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return str(super()._strip_protocol(path.removeprefix("elsewhere://")))
+
+
+fsspec.register_implementation("elsewhere", Elsewhere)
+
+
+class Known(Dataset[Any]):
+    """A dataset whose pickle has the receiver import this module, and so know the scheme, before it opens anything."""
+
+    def __init__(self, inner: sd.EncryptedAudioDataset) -> None:
+        self.inner = inner
+
+    def __len__(self) -> int:
+        return len(self.inner)
+
+    def __getitem__(self, i: int) -> sd.Sample:
+        return self.inner[i]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_read(tmp_path: Path, method: str) -> None:
-    created = create_corpus(f"local://{tmp_path}/sealed", [f"local://{tmp_path}/kek"], "far", single_writer=True)
+    created = create_corpus(f"elsewhere://{tmp_path}/sealed", [f"local://{tmp_path}/kek"], "far", single_writer=True)
     writer = Writer(created.reference, single_writer=True)
     clips = some_clips()
     writer.commit(add=_rows(writer, clips))
     with sd.EncryptedAudioDataset("far", num_frames=1_000, crop="start") as ds:
-        loader = DataLoader(ds, batch_size=3, num_workers=2, multiprocessing_context=method, collate_fn=list)
+        assert isinstance(ds.corpora[0]._storage, FsspecStorage)
+        loader = DataLoader(Known(ds), batch_size=3, num_workers=2, multiprocessing_context=method, collate_fn=list)
         samples = [sample for batch in loader for sample in batch]
     assert len(samples) == len(clips)
     for sample, one in zip(samples, clips, strict=True):
@@ -266,7 +295,7 @@ def test_a_forked_child_makes_its_own_filesystem() -> None:
 
 
 def test_the_head_before_is_kept(tmp_path: Path) -> None:
-    storage = open_storage(f"local://{tmp_path}/sealed")
+    storage = FsspecStorage(f"local://{tmp_path}/sealed")
     for number in range(3):
         version = storage.get_versioned("head")[1] if number else None
         storage.replace("head", b"head %d" % number, version)
