@@ -107,6 +107,19 @@ class Header:
         return cls(kind, corpus_id, object_id, key_id, _tlvs(memoryview(data)[FIXED:size], name, kind))
 
 
+_COMPRESSED = "it was stored compressed, or a server or proxy compresses what it sends; turn that off"
+_LOOKS = (
+    (b"\x1f\x8b", f", but as gzip: {_COMPRESSED}"),
+    (b"\x28\xb5\x2f\xfd", f", but as zstd: {_COMPRESSED}"),
+    (b"<", ", but as HTML or XML: a page of a server, or of a proxy that wants a sign-in"),
+)
+
+
+def _looks_like(data: Buffer) -> str:
+    begin = bytes(data[:4])
+    return next((text for magic, text in _LOOKS if begin.startswith(magic)), "")
+
+
 def header_size(data: Buffer, name: str) -> int:
     """Length of the header at the start of `data`, whose first 64 bytes must be there.
 
@@ -115,7 +128,7 @@ def header_size(data: Buffer, name: str) -> int:
     """
     if bytes(data[: len(MAGIC)]) != MAGIC[: len(data)] or not len(data):
         raise NotSealed(
-            f"{name} is not a sealed object: it does not begin with the securedata magic; "
+            f"{name} is not a sealed object: it does not begin with the securedata magic{_looks_like(data)}; "
             "check the root, and run 'securedata verify'"
         )
     if len(data) < FIXED:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+import securedata as sd
 from securedata.corpus.ingest.origin import SourceProblem, Stamp
 from securedata.corpus.ingest.remote import FsspecOrigin, S3Origin
-from securedata.errors import SecuredataError, StorageUnreachable, UnsafeStorage
+from securedata.errors import NotSealed, SecuredataError, StorageUnreachable, UnsafeStorage
 from securedata.storage import curl, upload
 from securedata.storage.fsspecstore import FsspecStorage
 from securedata.storage.s3 import PART, S3Storage
@@ -19,6 +22,7 @@ from securedata.storage.web import WebStorage
 from securedata.testing.storage import OBJECT
 from tests.cloud.forward import Handler, answering
 from tests.conftest import FULL
+from tests.kit import clip, make_corpus
 from tests.servers import Seaweed
 
 pytestmark = pytest.mark.xdist_group("servers")
@@ -270,6 +274,17 @@ def test_without_a_strong_etag_nothing_is_replaced(odd: Any, etag: bytes) -> Non
     data, version = storage.get_versioned("head")
     assert "ETag" in ends(lambda: storage.replace("head", data, version), UnsafeStorage)
     assert asked == ["GET"]
+
+
+@pytest.mark.parametrize("said", [b"Content-Encoding: gzip", b"X: y"], ids=["said", "not said"])
+def test_a_server_that_compresses_is_named_as_the_cause(odd: Any, tmp_path: Path, said: bytes) -> None:
+    endpoint, answer = odd
+    root = make_corpus(tmp_path, [clip("ann/0.wav", 0.1)])
+    answer(says(said, gzip.compress((Path(root) / "head").read_bytes())))
+    call = functools.partial(sd.open_corpus, f"{endpoint}/x", kms=root.kms, pin=root.pin)
+    assert "as gzip: it was stored compressed, or a server or proxy compresses" in ends(call, NotSealed)
+    answer(says(b"Content-Type: text/html", b"<!DOCTYPE html><title>Sign in</title>"))
+    assert "as HTML or XML: a page of a server" in ends(call, NotSealed)
 
 
 # ------------------------------------------------------------------------------------------------------------ listings
