@@ -393,8 +393,8 @@ def test_an_error_of_another_library_becomes_text_in_one_place_only() -> None:
 OWN = {"corpus/ingest/draft.py", "corpus/reader.py", "torch/decode.py"}
 """Where a ValueError or a FileNotFoundError is one that a function of ours made, of numbers or of nothing."""
 
-KNOWN = {"_PASSING", "GeneratorExit", "KeyboardInterrupt"}
-"""Tuples of our own classes, and what holds no text."""
+KNOWN = {"_PASSING", "GeneratorExit", "KeyboardInterrupt", "StopIteration"}
+"""Tuples of our own classes, what holds no text, and what a user's own function raised."""
 
 
 def test_the_command_writes_through_one_function() -> None:
