@@ -152,6 +152,13 @@ def test_damage_is_an_error_or_samples_but_nothing_else(kind: Made, capfd: pytes
     assert capfd.readouterr() == ("", ""), "FFmpeg does not write on the terminal"
 
 
+def test_a_track_of_an_unknown_encoding_is_an_error() -> None:
+    (mov,) = [make(kind) for kind, name in zip(KINDS, NAMES, strict=True) if name == "mov-pcm_s16le"]
+    assert mov.count(b"sowt") == 1
+    with pytest.raises(Undecodable, match="FFmpeg can decode"):
+        probe(mov.replace(b"sowt", b"xxxx"))
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=NAMES)
 def test_readers_of_earlier_releases_refuse_it(kind: Made) -> None:
     """They hand the bytes to libsndfile, whose error they raise as UndecodableMedia."""

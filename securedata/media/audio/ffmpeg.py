@@ -93,7 +93,10 @@ def _opened(kind: Kind, read_at: ReadAt, size: int) -> Iterator[tuple[InputConta
             if len(streams) != 1:
                 tracks = f"{len(streams)} audio tracks: take one" if streams else "no audio track"
                 raise Undecodable(tracks + (f": {WAY} (0:a:1 for the second)" if streams else ""))
-            streams[0].codec_context.thread_count = 1  # workers are many already
+            codec = streams[0].codec_context
+            if codec is None:  # of a track whose encoding FFmpeg does not know, or that is damaged
+                raise ValueError
+            codec.thread_count = 1  # workers are many already
             yield container, streams[0]
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
         if file.error is not None:
