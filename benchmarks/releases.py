@@ -1,7 +1,7 @@
 """This checkout beside an older one: the CPU time that a sample, an object or a file costs in each.
 
     git worktree add ../older 9dfd651
-    python benchmarks/releases.py ../older                  every workload: about ten minutes
+    python benchmarks/releases.py ../older                  every workload: about five minutes
     python benchmarks/releases.py ../older --only wav flac  some of them
     python benchmarks/releases.py ../older --no-s3          without SeaweedFS
 
@@ -31,8 +31,6 @@ TARGET = 1.0
 """Neither release should be slower; the median of new / old shows which is, and its interval whether that is sure."""
 SLOWER = 1.03
 HERE = Path(__file__).resolve().parent
-BUCKET = "voice"
-
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 """Where glibc's thresholds end up in a long run. Left to themselves they depend on what a process happened to free, and
