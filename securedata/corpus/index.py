@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pyarrow import ipc
 
 from securedata.corpus.cells import cells, values
-from securedata.corpus.leaving import storage_key
+from securedata.corpus.leaving import object_key, storage_key
 from securedata.corpus.schema import SCHEMA, STORAGE_COLUMNS
 from securedata.corpus.shared import SharedBytes
 from securedata.errors import InvalidArgument, NoSuchPath
@@ -48,7 +48,7 @@ def place_of(location: Location, expect: Expect) -> tuple[str, int]:
     offset = 0 if pack is None else location.offset or 0
     if offset < 0 or size < LEAST or size + offset >= _ENDS:
         refuse_length(expect, f"{size} from {offset}, as the row says")
-    return storage_key("object", location.object_id) if pack is None else storage_key("pack", pack), offset
+    return object_key(location.object_id) if pack is None else storage_key("pack", pack), offset
 
 
 class Index:

@@ -28,12 +28,7 @@ JITTER = 0.10
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 15.0
 _PASSING = (KMSUnreachable, KMSThrottled, StorageUnreachable)
-_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def _boot() -> float:
-    """Seconds since boot, suspended time included where the platform counts it."""
-    return time.clock_gettime(_CLOCK)
+_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # since boot; suspended time counts if it can
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +45,11 @@ class Grant:
     @classmethod
     def issue(cls, generation: int, key_id: bytes, superseded: frozenset[bytes], ttl: float) -> Grant:
         """A grant that begins now."""
-        return cls(generation, key_id, superseded, ttl, _boot(), time.time())
+        return cls(generation, key_id, superseded, ttl, time.clock_gettime(_CLOCK), time.time())
 
     def age(self) -> float:
         """Seconds since it was issued, by the clock that says more: a suspended host or a clock set back hides none."""
-        return max(_boot() - self.boot, time.time() - self.wall)
+        return max(time.clock_gettime(_CLOCK) - self.boot, time.time() - self.wall)
 
 
 class Lease:

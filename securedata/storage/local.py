@@ -72,7 +72,7 @@ class LocalStorage(Storage):
             fd, size = self._at().read(key)
             try:
                 if limit is None or size <= limit:
-                    return _pread(fd, size, 0)
+                    return _within(fd, size, size, 0)
             finally:
                 os.close(fd)
         raise LimitExceeded(f"{key} of {self.url} has {size} bytes, at most {limit} are allowed", root=self.url)
@@ -219,7 +219,7 @@ class LocalStorage(Storage):
         try:
             if size > MAX_REPLACED:  # nobody has read it with this version
                 raise PreconditionFailed(f"{key} of {self.url} changed: it has {size} bytes", root=self.url)
-            return _pread(fd, size, 0)
+            return _within(fd, size, size, 0)
         finally:
             os.close(fd)
 
@@ -356,10 +356,6 @@ def _within(fd: int, size: int, length: int, offset: int) -> bytes:
     if offset + length > size or length < 0:
         offset = min(offset, size)
         length = max(0, min(length, size - offset))
-    return _pread(fd, length, offset)
-
-
-def _pread(fd: int, length: int, offset: int) -> bytes:
     data = os.pread(fd, length, offset)
     if len(data) == length or not data:
         return data

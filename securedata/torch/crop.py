@@ -26,8 +26,10 @@ class Cut(NamedTuple):
 
 def cut_of(row: Row, sample_rate: int | None, num_frames: int | None, crop: str) -> Cut:
     """What to read of a row for the options of a dataset; draws from torch's generator where the crop is random."""
-    rate = sample_rate or row.sample_rate
     start, frames = span_of(row)
+    if sample_rate is None and num_frames is None:
+        return Cut(row, row.sample_rate, start, frames, 0, None)
+    rate = sample_rate or row.sample_rate
     total = resampled_length(frames, row.sample_rate, rate)
     if num_frames is None or total <= num_frames:
         return Cut(row, rate, start, frames, 0, None)
@@ -38,7 +40,8 @@ def cut_of(row: Row, sample_rate: int | None, num_frames: int | None, crop: str)
 
 def sample_of(cut: Cut, audio: Floats) -> Sample:
     """The sample of what was read as `cut` says: float32 [frames, channels] of the row's own rate."""
-    audio = resample(audio, cut.row.sample_rate, cut.rate)
+    if cut.rate != cut.row.sample_rate:
+        audio = resample(audio, cut.row.sample_rate, cut.rate)
     if cut.keep is not None:
         # soxr rounds an end of exactly half a frame either way, so the last frame may be missing
         skip = min(cut.skip, len(audio) - cut.keep)

@@ -99,7 +99,7 @@ class Tally:
 
     def publish(self, counters: Iterable[Counters]) -> None:
         """Show the others what this process has counted until now: here, and in its corpora."""
-        at = self._claim()
+        at = self._claim() if self._at is None else self._at
         size, fetch, decrypt, wait, calls = 0, 0.0, 0.0, 0.0, 0
         for one in counters:
             size += one.bytes
