@@ -69,6 +69,16 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, matplotlib_home: Path) ->
         sys.modules["securedata.filesystem"].SecuredataFileSystem.clear_instance_cache()
 
 
+@pytest.fixture(scope="module")
+def brief_loaders() -> Iterator[None]:
+    """A DataLoader whose worker failed sometimes waits 5 s before it ends the worker; here it waits half a second."""
+    from torch.utils.data import _utils
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_utils, "MP_STATUS_CHECK_INTERVAL", 0.5)
+        yield
+
+
 Note = Callable[[str], None]
 
 

@@ -18,6 +18,8 @@ from securedata.corpus.reader import Corpus
 from securedata.errors import GenerationChanged, InvalidArgument
 from tests.kit import Root, add_clips, clip, make_corpus, remove_paths
 
+pytestmark = pytest.mark.usefixtures("brief_loaders")
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Root:

@@ -19,6 +19,8 @@ from securedata.torch import workers
 from securedata.torch.stats import Tally
 from tests.kit import Root, add_clips, clip, make_corpus, remove_paths
 
+pytestmark = pytest.mark.usefixtures("brief_loaders")
+
 MANY = 8
 
 

@@ -47,14 +47,14 @@ _COMMANDS = {
 }
 
 
-def parser() -> ArgumentParser:
-    """The whole command's parser."""
+def parser(command: str | None = None) -> ArgumentParser:
+    """The whole parser, or what one command needs of it: most of a short command's time would go into the others."""
     top = Parser(prog="securedata", description=_ABOUT, epilog=_EXAMPLE)
     top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = top.add_subparsers(
         title="commands", prog="securedata", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in dict.fromkeys(_COMMANDS.values()):
+    for module in [_COMMANDS[command]] if command in _COMMANDS else dict.fromkeys(_COMMANDS.values()):
         import_module(module).add_parser(subparsers)
     return top
 
@@ -85,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    args = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    args = parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
     with warnings.catch_warnings():
         warnings.filterwarnings("once", ".* was opened without a pin", UserWarning)
         warnings.showwarning = _show_warning

@@ -219,10 +219,15 @@ def _read_back(storage: Storage, corpus_id: bytes, put: Put, refused: StorageErr
 
 def _compare(storage: Storage, corpus_id: bytes, put: Put) -> None:
     expect = Expect(Kind.DATA, corpus_id, put.object_id, storage.url, put.sealed_size, put.size)
-    check = hashlib.sha256()
-    for piece in open_stream(put.data_key, _read_pieces(storage, object_key(put.object_id), put.sealed_size), expect):
-        check.update(piece)
-    if check.digest() != put.sha256:
+    pieces = _read_pieces(storage, object_key(put.object_id), put.sealed_size)
+    if put.sealed_size < _PIECE:
+        digest = hashlib.sha256(open_whole(put.data_key, next(pieces), expect)).digest()
+    else:
+        check = hashlib.sha256()
+        for piece in open_stream(put.data_key, pieces, expect):
+            check.update(piece)
+        digest = check.digest()
+    if digest != put.sha256:
         raise AuthenticationFailed(
             f"{expect.name} reads back differently than it was sealed; the disk or memory is faulty",
             root=storage.url,

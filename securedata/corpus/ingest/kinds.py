@@ -12,8 +12,6 @@ AUDIO_SUFFIXES = (
 
 _AUDIO = frozenset(AUDIO_SUFFIXES)
 
-_AUDIO = frozenset(AUDIO_SUFFIXES)
-
 # Files that no one seals but a known layout reads; layouts.py says how.
 SIDECAR_SUFFIX = ".trans.txt"
 SIDECAR_NAMES = frozenset(("validation_list.txt", "testing_list.txt"))
@@ -45,8 +43,7 @@ def is_audio(name: str) -> bool:
 
 def is_companion(name: str) -> bool:
     """Is it, by its name, what goes along with recordings, so that nobody has to look into it?"""
-    suffix = suffix_of(name)
-    return suffix not in _AUDIO and (suffix in _COMPANION_SUFFIXES or name.lower() in _COMPANION_NAMES)
+    return suffix_of(name) in _COMPANION_SUFFIXES or name.lower() in _COMPANION_NAMES
 
 
 def is_sidecar(name: str) -> bool:

@@ -230,10 +230,10 @@ def _look_at(tree: Tree, entry: os.DirEntry[str], name: str) -> None:
 
 def take(tree: Tree, name: str, stamp: Stamp) -> None:
     """Add a recording to the tree, or a file of which `look_into` is to say whether it is one."""
-    if not is_audio(name):
+    if is_audio(name):
+        _add(tree, name, stamp)
+    else:
         tree.unknown.append((name, stamp))
-        return
-    _add(tree, name, stamp)
 
 
 def _add(tree: Tree, name: str, stamp: Stamp) -> None:

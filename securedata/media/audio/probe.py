@@ -135,7 +135,8 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
     try:
         # mpg123 complains to stderr; what is wrong with a file is in our reason
         with c_quiet if mpeg else nullcontext(), soundfile.SoundFile(file, closefd=False) as audio:
-            if audio.format == "SD2":
+            format, subtype = audio.format, audio.subtype
+            if format == "SD2":
                 raise Undecodable("taken for SD2 by the file '._' in the working directory: remove that file")
             frames = int(audio.frames)
             if frames >= _UNKNOWN_FRAMES:
@@ -143,23 +144,23 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
                     "its header does not say how long it is (written into a pipe?), so libsndfile cannot decode it: "
                     "'ffmpeg -i IN OUT.flac' writes a right one"
                 )
-            if frames == 0 and wav is not None and audio.subtype in SAMPLE_BYTES:
+            if frames == 0 and wav is not None and subtype in SAMPLE_BYTES:
                 # the writer was killed and left 0 for the length; PCM is read by position, whatever libsndfile says
-                frames = wav.length // (SAMPLE_BYTES[audio.subtype] * audio.channels)
+                frames = wav.length // (SAMPLE_BYTES[subtype] * audio.channels)
             if frames <= 0 or audio.samplerate <= 0 or audio.channels <= 0:
                 raise Undecodable("the recording has no frames")
-            if audio.format == "FLAC":
+            if format == "FLAC":
                 _check_flac(audio, file, read_at, size)
-            if audio.format == "MP3":
+            if format == "MP3":
                 frames = _mp3_frames(audio, mpeg, read_at)
-            elif audio.format == "OGG" and ogg.is_chained(read_at, size):
+            elif format == "OGG" and ogg.is_chained(read_at, size):
                 raise Undecodable(
                     "several recordings one behind the other (chained Ogg), of which libsndfile reads the first only: "
                     "split it, or join them with 'ffmpeg -i IN OUT.flac'"
                 )
-            elif is_header_wrong(audio.format, audio.subtype):
+            elif is_header_wrong(format, subtype):
                 frames = _decoded(audio)
-            info = AudioInfo(audio.format, audio.subtype, audio.samplerate, audio.channels, frames, None)
+            info = AudioInfo(format, subtype, audio.samplerate, audio.channels, frames, None)
     except soundfile.LibsndfileError as error:
         # error_string alone: str(error) names the file.
         reason = error.error_string.strip().rstrip(".")
