@@ -77,7 +77,22 @@ def test_csv_with_quotes_line_ends_and_a_byte_order_mark(tmp_path: Path) -> None
     assert not rows.names_people
 
 
-@pytest.mark.parametrize("name", ["path", "file", "filename", "audio", "audio_filepath", "wav", "Path", " wav "])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "path",
+        "file",
+        "filename",
+        "audio",
+        "audio_filepath",
+        "audio_filename",
+        "audio_file",
+        "wav",
+        "Path",
+        " wav ",
+        "Audio File",
+    ],
+)
 def test_names_of_the_audio_column(tmp_path: Path, name: str) -> None:
     assert read_rows(write(tmp_path, "m.csv", f"{name},speaker_id\na.wav,s\n")).names == ["a.wav"]
     assert read_rows(lines(tmp_path, {name: "a.wav"})).names == ["a.wav"]
@@ -235,3 +250,18 @@ def test_a_field_of_any_length(tmp_path: Path, name: str, mark: str) -> None:
 def test_a_number_that_only_python_reads(tmp_path: Path) -> None:
     rows = read_rows(write(tmp_path, "m.csv", "path,offset,duration\na.wav,1_0,1\nb.wav,10,1\n"))
     assert [bool(fault) for fault in rows.fault] == [True, False]
+
+
+def test_words_in_files_of_their_own_are_not_left_out_in_silence(tmp_path: Path) -> None:
+    rows = [{"audio_filepath": "a.wav", "speaker": "ann", "text_filepath": "a.txt"}]
+    with pytest.raises(InvalidArgument, match="put them into 'text', or, to go without, say --columns transcript="):
+        read_rows(lines(tmp_path, *rows))
+    assert json.loads(read_rows(lines(tmp_path, *rows), {"transcript": None}).extra[0]) == {"text_filepath": "a.txt"}
+    assert read_rows(lines(tmp_path, {**rows[0], "text": "hello"})).transcript == ["hello"]
+
+
+@pytest.mark.parametrize("at", [0, 100, 5_000])
+def test_nul_is_no_text_wherever_it_is(tmp_path: Path, at: int) -> None:
+    text = f"path,speaker,text\na.wav,ann,{'x' * at}\0y\n"
+    with pytest.raises(InvalidArgument, match="holds NUL bytes"):
+        read_rows(write(tmp_path, "m.csv", text))

@@ -166,6 +166,61 @@ def test_nemos_offset_alone_goes_on_to_the_end(tmp_path: Path) -> None:
     assert segments(sources_of(tmp_path, [{"offset": 3}])) == [(3 * RATE, RATE)]
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "factor"),
+    [
+        ("startTime", "endTime", 1),
+        ("start time", "END-TIME", 1),
+        ("Start (s)", "End (s)", 1),
+        ("startMs", "end[ms]", 1000),
+        ("starttime", "endtime", 1),
+        ("segment_start_time", "segment_end_time", 1),
+        ("seg_start", "seg_end", 1),
+        ("clip_start_ms", "clip_end_ms", 1000),
+        ("utterance_start_samples", "utterance_end_samples", RATE),
+    ],
+)
+def test_the_usual_names_however_they_are_spelled(tmp_path: Path, start: str, end: str, factor: int) -> None:
+    rows: list[dict[str, Any]] = [{start: number(a, factor), end: number(b, factor)} for a, b in SECONDS]
+    assert segments(sources_of(tmp_path, rows)) == FRAMES
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [("xmin", "xmax"), ("from", "to"), ("start_us", "end_us"), ("start_frame", "end_frame"), ("t0", "t1")],
+)
+@pytest.mark.parametrize("kind", ["jsonl", "tsv"])
+def test_what_sounds_like_a_segment_is_not_taken_for_a_whole_recording(
+    tmp_path: Path, start: str, end: str, kind: str
+) -> None:
+    rows: list[dict[str, Any]] = [{"mood": "x", start: 1, end: 2}]
+    with pytest.raises(InvalidArgument, match=f"--columns offset='{start}' --columns end='{end}'"):
+        sources_of(tmp_path, rows, kind)
+    assert segments(sources_of(tmp_path, rows, kind, columns={"end": None})) == [(None, None)]
+    assert segments(sources_of(tmp_path, rows, kind, columns={"offset": start, "end": end})) == [(RATE, RATE)]
+
+
+def test_a_later_row_may_be_the_first_that_sounds_so(tmp_path: Path) -> None:
+    record(tmp_path / "src", "talk.wav", 4)
+    record(tmp_path / "src", "other.wav", 4)
+    with pytest.raises(InvalidArgument, match="'xmin' and 'xmax'"):
+        sources_of(tmp_path, [{"path": "other.wav"}, {"xmin": 1, "xmax": 2}])
+
+
+@pytest.mark.parametrize("row", [{"start_year": "1999-2", "end_year": "x"}, {"offset_mood": 1, "friend": 2}])
+def test_what_is_no_number_or_no_pair_is_no_segment(tmp_path: Path, row: dict[str, Any]) -> None:
+    assert segments(sources_of(tmp_path, [row])) == [(None, None)]
+
+
+@pytest.mark.parametrize(
+    "row", [{"offset": 1e308, "duration": 1e308}, {"start": 0, "end": 1e306}, {"start": 1e306, "end": 2e306}]
+)
+def test_times_beyond_all_frames_are_outside(tmp_path: Path, row: dict[str, Any]) -> None:
+    (problem,) = sources_of(tmp_path, [row]).problems
+    assert "is not inside a recording of 4.000 s" in problem.reason
+    assert not problem.taken
+
+
 def test_no_name_is_two_things() -> None:
     names = [name for names in KNOWN_COLUMNS.values() for name in names]
     assert len(names) == len(set(names))

@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from securedata.corpus.ingest.columns import KNOWN_COLUMNS
+from securedata.corpus.ingest.columns import folded, perhaps_end, target_of
 from securedata.corpus.ingest.segments import recording_path
 from securedata.corpus.reader import Corpus
 
@@ -34,8 +34,6 @@ _COLUMNS = (
     *_TEXTS,
     *_CONSENT,
 )
-# what it is that a column of this name holds is settled by these, here and in NeMo
-_TAKEN = frozenset(name for names in KNOWN_COLUMNS.values() for name in names) | {"audio_filename", "audio_file"}
 
 
 def manifest_lines(corpus: Corpus, rows: Iterable[int]) -> Iterator[bytes]:
@@ -73,8 +71,12 @@ def _extra(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {"extra": text}
     if not isinstance(found, dict) or any(
-        name.strip().casefold() in (*_TAKEN, *_CONSENT, "extra") or value is None or value == ""
-        for name, value in found.items()
+        _elsewhere(name) or found[name] is None or found[name] == "" for name in found
     ):
         return {"extra": found}
     return found
+
+
+def _elsewhere(name: str) -> bool:
+    """Would a column of this name be taken for something else, here or by NeMo?"""
+    return bool(target_of(name)) or perhaps_end(name) or folded(name) in (*_CONSENT, "extra", "text_filepath")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
 from typing import Any
 
 from securedata.errors import InvalidArgument
@@ -12,31 +15,70 @@ UNITS = ("s", "ms", "samples")
 """Of the times of segments: seconds, milliseconds, frames of the recording."""
 
 _SUFFIXES = {
-    **dict.fromkeys(("_s", "_sec", "_secs", "_seconds"), "s"),
-    **dict.fromkeys(("_ms", "_msec", "_milliseconds"), "ms"),
+    **dict.fromkeys(("_s", "_sec", "_secs", "_second", "_seconds"), "s"),
+    **dict.fromkeys(("_ms", "_msec", "_millis", "_milliseconds"), "ms"),
     **dict.fromkeys(("_samples", "_sample"), "samples"),
 }
 _IN_SAMPLES = {"offset": ("frame_offset",), "end": (), "duration": ("num_frames", "num_samples")}
 
 
+_OF = ("", "segment_", "seg_", "clip_", "chunk_", "utterance_", "utt_")
+
+
 def _with_units(target: str, *names: str) -> tuple[str, ...]:
-    return (*names, *(name + suffix for name in names for suffix in _SUFFIXES), *_IN_SAMPLES[target])
+    whole = [of + name for name in names for of in _OF]
+    return (*whole, *(name + suffix for name in whole for suffix in _SUFFIXES), *_IN_SAMPLES[target])
 
 
-# Compared without case.
+# Compared as `folded` has them.
 KNOWN_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "path": ("path", "file", "filename", "file_name", "audio", "audio_filepath", "wav"),
+    "path": ("path", "file", "filename", "file_name", "audio", "audio_filepath", "audio_filename", "audio_file", "wav"),
     "transcript": ("transcript", "text", "sentence", "transcription"),
     "speaker": ("speaker", "speaker_id", "client_id", "spk_id"),
     "subjects": ("subjects",),
     "split": ("split", "subset"),
     "language": ("language", "lang", "locale"),
     "utterance": ("utterance", "id"),
-    "offset": _with_units("offset", "offset", "start", "start_time", "begin", "begin_time", "segment_start", "onset"),
-    "end": _with_units("end", "end", "end_time", "stop", "stop_time", "segment_end"),
-    "duration": _with_units("duration", "duration"),
+    "offset": _with_units("offset", "offset", "start", "start_time", "starttime", "begin", "begin_time", "onset"),
+    "end": _with_units("end", "end", "end_time", "endtime", "stop", "stop_time"),
+    "duration": _with_units("duration", "duration", "dur"),
 }
-TARGETS = {name: target for target, names in KNOWN_COLUMNS.items() for name in names}
+_TARGETS = {name: target for target, names in KNOWN_COLUMNS.items() for name in names}
+_WORDS = re.compile(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*|\d+")
+# of a part of a recording, in words or units of which nobody can be sure
+_PERHAPS_START = frozenset(("start", "begin", "begins", "onset", "offset", "xmin", "tmin", "t0"))
+_PERHAPS_END = frozenset(("end", "ends", "stop", "xmax", "tmax", "t1"))
+_PAIRS = {"from": "start", "to": "end"}  # as whole names
+
+
+@lru_cache(4096)  # asked for every row of an export
+def folded(name: str) -> str:
+    """The name of a column as it is compared: `start_ms` for 'Start (ms)', 'startMs' and 'START_MS'."""
+    name = name.strip()
+    if name.isascii() and name[:1].isalnum():
+        return "_".join(_WORDS.findall(name)).lower()
+    return name.casefold()
+
+
+def target_of(name: str) -> str | None:
+    """What a column of this name usually holds; None: something else."""
+    return _TARGETS.get(folded(name))
+
+
+def perhaps_start(name: str) -> bool:
+    """Does it sound as if a part of a recording starts there?"""
+    return not _PERHAPS_START.isdisjoint(_words(name))
+
+
+def perhaps_end(name: str) -> bool:
+    """Does it sound as if a part of a recording ends there?"""
+    return not _PERHAPS_END.isdisjoint(_words(name))
+
+
+def _words(name: str) -> list[str]:
+    name = folded(name)
+    return _PAIRS.get(name, name).split("_")
+
 
 _TIMES = ("offset", "end", "duration")
 _ROUNDING = {"s": 0.0105, "samples": 1.5}  # to hundredths of a second
@@ -58,6 +100,8 @@ class Times:
         self._where, self._unit = where, unit
         self._columns: dict[str, str] = {}  # the first that serves as what
         self._units: dict[str, str] = {}
+        self._seen: set[str] = set()
+        self._others: list[str] = []  # columns that serve as nothing, with a number at first
         self.in_samples = False
 
     def note(self, roles: Mapping[str, str]) -> None:
@@ -83,9 +127,25 @@ class Times:
                 "or leave one out, as --columns duration="
             )
 
-    def check(self) -> None:
-        """Raises InvalidArgument if the manifest has only one end of its segments."""
+    def note_others(self, values: Mapping[str, Any]) -> None:
+        """Look at the columns of a row that serve as nothing: numbers in them may be times after all."""
+        if not self._seen.issuperset(values):
+            new = [name for name in values if name not in self._seen]
+            self._others += [name for name in new if _is_number(values[name])]
+            self._seen.update(new)
+
+    def check(self, chosen: AbstractSet[str]) -> None:
+        """See that segments are not taken for whole recordings, or for others.
+
+        Args:
+            chosen: what the caller said of columns, for nobody has to say it twice.
+
+        Raises:
+            InvalidArgument: the manifest has only one end of its segments, or columns that seem to be both of them.
+        """
         start, end = self._columns.get("offset"), self._columns.get("end")
+        if not start and not end and chosen.isdisjoint(("offset", "end")):
+            self._check_others()
         if end and not start:
             raise InvalidArgument(
                 f"{self._where} has a column {end!r} and none that says where a segment starts: name it, as --columns "
@@ -95,6 +155,15 @@ class Times:
             raise InvalidArgument(
                 f"{self._where} has a column {start!r} and none that says where a segment ends: name it, as --columns "
                 "end=NAME or duration=NAME, or, if these are no segments, say --columns offset="
+            )
+
+    def _check_others(self) -> None:
+        start = next(filter(perhaps_start, self._others), None)
+        end = next((name for name in self._others if name != start and perhaps_end(name)), None)
+        if start is not None and end is not None:
+            raise InvalidArgument(
+                f"{self._where} has columns {start!r} and {end!r}: if they are where a segment starts and ends, say "
+                f"--columns offset={start!r} --columns end={end!r} (and --segment-unit); if not, say --columns end="
             )
 
     def span(self, values: Mapping[str, Any], roles: Mapping[str, str]) -> tuple[float | None, float | None]:
@@ -118,7 +187,7 @@ class Times:
         return start, end - start
 
     def _unit_of(self, column: str) -> str:
-        name = column.strip().casefold()
+        name = folded(column)
         said = next((unit for suffix, unit in _SUFFIXES.items() if name.endswith(suffix)), None)
         if any(name in names for names in _IN_SAMPLES.values()):
             said = "samples"
@@ -147,4 +216,11 @@ class Times:
 
 def _is_nemos(column: str) -> bool:
     """NeMo's `offset` alone means: up to the end of the recording."""
-    return column.strip().casefold() == "offset"
+    return folded(column) == "offset"
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return False

@@ -43,14 +43,19 @@ def to_frames(offset: float, duration: float | None, info: AudioInfo) -> tuple[i
         ValueError: the segment is empty, or not inside the recording.
     """
     slack, rounding = round(TOLERANCE * info.sample_rate), round(ROUNDING * info.sample_rate)
-    start = round(offset * info.sample_rate)
-    end = info.frames if duration is None else round((offset + duration) * info.sample_rate)
+    start = _frames(offset, info)
+    end = info.frames if duration is None else _frames(offset + duration, info)
     if start == 0 and info.frames - rounding <= end <= info.frames + slack:
         return None
     if start >= min(end, info.frames) or end > info.frames + slack:
         length = info.frames / info.sample_rate
         raise ValueError(f"from {offset} s for {duration} s is not inside a recording of {length:.3f} s")
     return start, min(end, info.frames) - start
+
+
+def _frames(seconds: float, info: AudioInfo) -> int:
+    # far outside, in frames more than a float can hold
+    return round(min(seconds, info.frames + 1.0) * info.sample_rate)
 
 
 def seconds_past(offset: float, duration: float | None, info: AudioInfo) -> float:

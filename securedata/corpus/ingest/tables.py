@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
-from securedata.corpus.ingest.columns import KNOWN_COLUMNS, TARGETS, BadValue, Times
+from securedata.corpus.ingest.columns import KNOWN_COLUMNS, BadValue, Times, folded, target_of
 from securedata.corpus.ingest.origin import MAX_CONTENT
 from securedata.corpus.ingest.texts import NoText, strip, text_of
 from securedata.corpus.ingest.walk import CONTROL, is_utf8
@@ -121,7 +121,7 @@ def read_rows(
     if not len(rows):
         raise InvalidArgument(f"{where} has no rows")
     roles.check_all_found()
-    times.check()
+    times.check(chosen.keys())
     rows.in_samples = times.in_samples
     rows.names_people = "speaker" in roles.found or "subjects" in roles.found
     return rows
@@ -211,6 +211,7 @@ class _Roles:
         self.chosen = chosen
         self.found: set[str] = set()
         self._by_name: dict[str, str | None] = {}
+        self._text_file = ""  # NeMo takes words from files, too
         self._mapped = {name: target for target, name in chosen.items() if name}
 
     def of(self, values: Mapping[str, Any], line: int) -> dict[str, str]:
@@ -237,6 +238,12 @@ class _Roles:
         return roles
 
     def check_all_found(self) -> None:
+        """Raises InvalidArgument if a column is missing that the caller named, or words are where nobody reads them."""
+        if self._text_file and "transcript" not in self.found and "transcript" not in self.chosen:
+            raise InvalidArgument(
+                f"{self.where} names files that hold the words ({self._text_file!r}), and none of its columns holds "
+                "them: they are not read from there; put them into 'text', or, to go without, say --columns transcript="
+            )
         for target, name in self.chosen.items():
             if name and target not in self.found:
                 raise InvalidArgument(f"{self.where} has no column {name!r}, which was to be the {target}")
@@ -244,7 +251,9 @@ class _Roles:
     def _target(self, name: str) -> str | None:
         if name in self._mapped:
             return self._mapped[name]
-        target = TARGETS.get(name.strip().casefold())
+        if folded(name) == "text_filepath":
+            self._text_file = name
+        target = target_of(name)
         return None if target in self.chosen else target
 
 
@@ -255,6 +264,7 @@ def _append(rows: Rows, line: int, values: dict[str, Any], roles: _Roles, times:
     if not isinstance(name, str) or not name or not is_utf8(name):
         raise InvalidArgument(f"{roles.where}, line {line}: the audio file's name is empty or no text")
     taken = {target: values.pop(column) for target, column in role.items()}
+    times.note_others(values)
     row = _Row()
     fault = ""
     try:

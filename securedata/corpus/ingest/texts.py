@@ -27,7 +27,7 @@ def text_of(data: bytes) -> str:
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
         raise NoText("UTF-16 or UTF-32 text, not UTF-8: iconv -f UTF-16 -t UTF-8 makes it so")
-    if b"\0" in data[:4096]:
+    if b"\0" in data:
         raise NoText("no UTF-8 text, for it holds NUL bytes: if it is UTF-16, iconv -f UTF-16LE -t UTF-8 mends it")
     try:
         return data.decode("utf-8-sig")
