@@ -59,8 +59,9 @@ def _put_part(calls: Calls, key: str, upload: str, number: int, data: mmap.mmap)
 def _complete(
     calls: Calls, key: str, upload: str, parts: list[dict[str, Any]], check_there: Callable[[], object]
 ) -> None:
+    whole = {"Parts": parts}
     try:
-        calls.call("complete_multipart_upload", key, UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+        answer = calls.call("complete_multipart_upload", key, UploadId=upload, MultipartUpload=whole, IfNoneMatch="*")
     except PreconditionFailed as error:
         # a key that is taken when a put is tried again was taken by the first try, whose answer was lost
         if not _retried(error):
@@ -69,6 +70,9 @@ def _complete(
         if not _retried(error):
             raise
         check_there()
+    else:
+        if not answer.get("ETag"):  # not an answer of a server that stored something, whatever its status says
+            check_there()
 
 
 def _retried(error: SecuredataError) -> bool:

@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from securedata.errors import SecuredataError
+from securedata.errors import SecuredataError, StorageUnreachable
 from securedata.foreign.aws import Failed, Refused, ask
 from securedata.storage.clients import Clients, Place
 from securedata.storage.curl import Engine, Signer
 from securedata.storage.s3errors import Said, failed, refused, said_to
+from securedata.storage.upload import NO_ETAG
 
+_STORING = frozenset({"put_object", "upload_part"})
 _DENIED_PAUSE = 60.0  # a session that is denied something is renewed this often at most: what is missing is denied too
 
 
@@ -31,7 +33,7 @@ class Calls:
         began = time.monotonic()
         for renew in (False, True):
             try:
-                return ask(partial(self._asked, operation, once, renew, arguments))
+                answer = ask(partial(self._asked, operation, once, renew, arguments))
             except Refused as error:
                 said = said_to(error)
                 if not renew and self.may_renew(said, began):
@@ -39,6 +41,9 @@ class Calls:
                 raise self.refused(said, key, writing=not operation.startswith(("list", "get"))) from error
             except Failed as error:
                 raise failed(error, f"{key} of {self.url}" if key else self.url, self.url) from error
+            if operation in _STORING and not answer.get("ETag"):
+                raise StorageUnreachable(f"{key} of {self.url}: {NO_ETAG}; check endpoint and network", root=self.url)
+            return answer
         raise AssertionError("unreachable")
 
     def _asked(self, operation: str, once: bool, renew: bool, arguments: Mapping[str, Any]) -> Any:

@@ -34,6 +34,10 @@ _RETRIED_CODES = (b"<Code>BadDigest</Code>", b"<Code>RequestTimeout</Code>")
 _DIGEST_TRIES = 3
 
 
+NO_ETAG = "the answer was yes without an ETag, so it was not from a server that stored the object"
+"""Of a page that something on the way shows, as of a gateway whose server is away: nothing may have been stored."""
+
+
 class Sent(NamedTuple):
     """What the server answered.
 
@@ -58,6 +62,7 @@ class _Put:
     said: bytearray = field(default_factory=bytearray, repr=False)
     date: str = ""
     region: str = ""
+    etag: str = ""
     # of all tries
     tries: int = 0
     bad_digests: int = 0
@@ -77,6 +82,8 @@ class _Put:
             self.date = value.strip().decode("latin-1")
         elif known == b"x-amz-bucket-region":
             self.region = value.strip().decode("latin-1")
+        elif known == b"etag":
+            self.etag = value.strip().decode("latin-1")
 
 
 class Uploader:
@@ -92,8 +99,9 @@ class Uploader:
     ) -> Iterator[tuple[int, Sent | StorageUnreachable]]:
         """Put objects under keys that must not exist; yields what became of each as it is known, with its position.
 
-        What may pass (connection, timeout, 429, 5xx, a checksum that does not match) is tried again with backoff for
-        `PATIENCE`. What does not pass is an error if nobody answered, else the last answer.
+        What may pass (connection, timeout, 429, 5xx, a checksum that does not match, a yes that is no server's of
+        objects) is tried again with backoff for `PATIENCE`. What does not pass is an error if no such server answered,
+        else the last answer.
 
         Args:
             puts: URLs and bodies; the next is taken when there is room for it, while the others are under way.
@@ -132,7 +140,7 @@ class Uploader:
 
     def _start(self, put: _Put, signer: Signer | None) -> pycurl.Curl:
         put.said.clear()
-        put.date = put.region = ""
+        put.date = put.region = put.etag = ""
         put.tries += 1
         # a handle cannot be told to sign no longer
         curl = self._idle.pop() if self._idle and signer is not None else self._new()
@@ -163,8 +171,10 @@ class Uploader:
     ) -> Sent | StorageUnreachable | None:
         """What became of it; None to try again."""
         answer: Sent | StorageUnreachable
+        status = _status(curl.getinfo(pycurl.RESPONSE_CODE), put.said)
+        if failed is None and status == 200 and not put.etag:
+            failed = pycurl.E_GOT_NOTHING, NO_ETAG
         if failed is None:
-            status = _status(curl.getinfo(pycurl.RESPONSE_CODE), put.said)
             answer = Sent(status, bytes(put.said), put.date, put.region, put.tries)
             put.bad_digests += status == 400
             if not _may_pass(answer) or put.bad_digests >= _DIGEST_TRIES:
@@ -233,7 +243,7 @@ def _may_pass(answer: Sent) -> bool:
 
 def _status(status: int, body: Buffer) -> int:
     """A yes with an error as its body is none: the server had begun to answer before it failed. So botocore does it."""
-    return 500 if status == 200 and b"<Error>" in body else status
+    return 500 if status == 200 and b"<Error" in body else status
 
 
 def _reader(body: Buffer) -> Callable[[int], bytes]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
+from email.utils import formatdate
 from pathlib import Path
 
 import pytest
 
 from securedata.corpus.opening import open_corpus
-from securedata.errors import OutcomeUnknown
+from securedata.errors import OutcomeUnknown, StorageError, StorageUnreachable
 from securedata.storage import s3
 from securedata.storage.s3 import PART
 from securedata.testing import faults
-from securedata.testing.proxy import Fault
+from securedata.testing.proxy import Exchange, Fault
 from tests.cloud.corpora import Cloud, many_clips
 from tests.cloud.faultcases import COMMITTING, INGESTING, UPLOADING, Between, Case
 from tests.cloud.faulty import cases, check_met, check_text, ends, shortened, through
@@ -141,13 +142,96 @@ def test_a_commit_that_was_answered_with_a_redirect(between: Between, made: Root
         assert sorted(corpus.table.column("path").to_pylist()) == ["ann/new.wav", "ann/old.wav"]
 
 
-@pytest.mark.parametrize("path", ["/objects/", "/manifest/"])
-def test_a_yes_with_an_error_in_it_is_none(path: str, between: Between, made: Root) -> None:
-    """The server had begun to answer before it failed, and nothing was stored."""
+_PAGE = b"<html><body>we will be back soon</body></html>"
+_NAMED = b'<Error xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Code>InternalError</Code></Error>'
+
+
+def _yes(body: bytes, status: int = 200) -> Fault:
+    return faults.status(status, body=body, Date=formatdate(usegmt=True))
+
+
+_YES = {
+    "error": _yes(b"<Error><Code>InternalError</Code></Error>"),
+    "error in a namespace": _yes(_NAMED),
+    "page": _yes(_PAGE),
+    "nothing": _yes(b""),
+    "204": _yes(b"", 204),
+}
+_DAILY = {("/objects/", "page"), ("/objects/", "error in a namespace"), ("/manifest/", "page"), ("/head", "page")}
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "landed"),
+    [
+        pytest.param(path, _YES[name], landed, marks=() if (path, name) in _DAILY else pytest.mark.full)
+        for path in ("/objects/", "/manifest/", "/head")
+        for name in _YES
+        for landed in (False, True)
+    ],
+)
+def test_a_yes_that_no_storage_gave_is_none(
+    path: str, answer: Fault, landed: bool, between: Between, made: Root
+) -> None:
+    """As a server gives that had begun to answer before it failed, and a gateway whose server is away."""
     new = clip("ann/new.wav", 0.1, seed=5)
-    rule = between.s3.plan(faults.status(200, "InternalError"), method="PUT", path=path)
-    add_clips(made, [new])
+    met: list[bool] = []
+
+    def fault(exchange: Exchange) -> None:
+        if landed:
+            exchange.forward()
+        met.append(True)
+        answer(exchange)
+
+    between.s3.plan(fault, method="PUT", path=path)
+    try:
+        add_clips(made, [new])
+    except StorageUnreachable:  # libcurl takes nothing but 200 for a yes
+        assert path != "/head"
+        add_clips(made, [new])
+    assert met == [True]
+    between.s3.clear()
+    with open_corpus(made.reference) as corpus:
+        assert bytes(corpus.read("ann/new.wav")) == new.data
+
+
+@pytest.mark.parametrize("landed", [False, True])
+@pytest.mark.parametrize(
+    ("method", "skip"),
+    [
+        pytest.param("POST", 0, marks=pytest.mark.full, id="begin"),
+        pytest.param("PUT", 0, marks=pytest.mark.full, id="part"),
+        pytest.param("POST", 1, id="complete"),
+    ],
+)
+def test_a_yes_to_an_upload_in_parts_that_no_storage_gave_is_none(
+    method: str, skip: int, landed: bool, between: Between, made: Root
+) -> None:
+    new = Clip("ann/new.wav", encode(noise(PART / 2 / 16_000 + 30), 16_000))
+    page = _yes(_PAGE)
+
+    def fault(exchange: Exchange) -> None:
+        if landed:
+            exchange.forward()
+        page(exchange)
+
+    rule = between.s3.plan(fault, method=method, path="/objects/", skip=skip)
+    if landed and (method, skip) == ("POST", 1):
+        add_clips(made, [new])
+    else:
+        with pytest.raises(StorageError):
+            add_clips(made, [new])
+        add_clips(made, [new])
     assert rule.hits == 1
     between.s3.clear()
     with open_corpus(made.reference) as corpus:
         assert bytes(corpus.read("ann/new.wav")) == new.data
+
+
+def test_a_first_head_that_no_storage_took_is_put_again(
+    between: Between, cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", between.s3.endpoint)
+    rule = between.s3.plan(_yes(_PAGE), method="PUT", path="/head")
+    made = run("init", f"s3://voice/{cloud.prefix}/made", "--name", "made")
+    assert (made.code, rule.hits) == (0, 1), made.err
+    assert run("verify", "made").code == 0
