@@ -128,3 +128,41 @@ def test_where_nothing_else_is(run: Run, wavs: Path) -> None:
             assert [one["path"] for one in done.json["problems"]] == ["ann/samples.raw"]
     assert not (wavs.parent / "new").exists()
     assert run("encrypt", box, wavs.parent / "sealed", *PATTERN, "--known-bad", bad).code == 0
+
+
+def test_a_list_that_loses_other_lines_is_news(run: Run, tmp_path: Path) -> None:
+    src, bad = tmp_path / "src", str(tmp_path / "bad.jsonl")
+    for name in ("0a7c2a8d", "1a2b3c4d"):
+        path = src / "yes" / f"{name}_nohash_0.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(noise(0.1), 16_000))
+    (src / "testing_list.txt").write_text("")
+    lines = ["# of 2018", "yes/gone_nohash_0.wav"]
+
+    def again(*more: str) -> Ran:
+        (src / "validation_list.txt").write_text("\n".join(lines))
+        return run("encrypt", src, tmp_path / "sealed", *more)
+
+    assert again("--write-bad", bad).code == 1
+    lines.insert(1, "yes/0a7c2a8d_nohash_0.wav")
+    assert again("--known-bad", bad).code == 0, "the same lines are lost"
+    lines[2] = "yes/1a2b3c4d_nohash_0.wave"
+    done = again("--known-bad", bad)
+    assert (done.code, "2 lines name no recording" in done.err) == (1, True)
+
+
+@pytest.mark.parametrize("content", [b"no audio", b""])
+@pytest.mark.parametrize("more", [(), ("--checksum",), ("--replace",), ("--reseal",)], ids="/".join)
+def test_a_rehearsal_has_the_reasons_of_the_run(run: Run, wavs: Path, content: bytes, more: tuple[str, ...]) -> None:
+    bad = str(wavs.parent / "bad.jsonl")
+    encrypt(run, wavs)
+    (wavs / "ann" / "utt0.wav").write_bytes(content)  # of another size: the run need not open it to see a conflict
+    size = (wavs / "bob" / "utt0.wav").stat().st_size
+    (wavs / "bob" / "utt0.wav").write_bytes(b"x" * size)  # of the same size: it is hashed
+    assert encrypt(run, wavs, "--write-bad", bad, *more).code == 1
+    done = encrypt(run, wavs, "--known-bad", bad, "--dry-run", "--json", *more)
+    assert (done.code, done.json["new"]) == (0, [])
+    run_again = encrypt(run, wavs, "--json", *more).json
+    assert done.json["sources"] == run_again["sources"]
+    for name in ("conflicts", "problems"):
+        assert sorted(map(str, done.json[name])) == sorted(map(str, run_again[name])), name

@@ -97,16 +97,45 @@ def test_lines_that_name_no_recording_are_one_problem_that_counts(tmp_path: Path
 def test_a_recording_on_both_lists(tmp_path: Path) -> None:
     sources = list_sources(commands(tmp_path, FIRST.encode(), FIRST.encode()))
     [problem] = sources.problems
-    assert (problem.path, problem.taken) == ("validation_list.txt", True)
-    assert "line 1 names a recording of the testing list" in problem.reason
+    assert (problem.path, problem.taken) == ("validation_list.txt", False)
+    assert problem.reason.startswith("1 line names a recording of the other list, where it stays, the first is line 1")
     assert by_path(sources, "split")[FIRST] == "testing"
 
 
-def test_a_split_list_in_utf_16(tmp_path: Path) -> None:
-    sources = list_sources(commands(tmp_path, FIRST.encode("utf-16")))
+@pytest.mark.parametrize("broken", ["utf-16", "nul", "link"])
+@pytest.mark.parametrize("name", ["validation_list.txt", "testing_list.txt"])
+def test_a_list_that_cannot_be_read_makes_nothing_training(tmp_path: Path, name: str, broken: str) -> None:
+    src = commands(tmp_path / "src", SECOND.encode(), b"")
+    Path(src / "testing_list.txt").write_bytes(b"")
+    path = src / name
+    if broken == "link":
+        path.unlink()
+        path.symlink_to(tmp_path / "gone")
+    else:
+        path.write_bytes(FIRST.encode("utf-16") if broken == "utf-16" else FIRST.encode() + b"\0")
+    sources = list_sources(src)
     [problem] = sources.problems
-    assert (problem.path, problem.taken) == ("validation_list.txt", False)
-    assert "UTF-16" in problem.reason
+    assert (problem.path, problem.taken) == (name, False)
+    assert by_path(sources, "split") == {FIRST: "", SECOND: "" if name.startswith("val") else "validation"}
+
+
+@pytest.mark.parametrize("name", ["Validation_List.txt", "VALIDATION_LIST.TXT"])
+def test_a_list_in_other_letters_is_one(tmp_path: Path, name: str) -> None:
+    src = commands(tmp_path, FIRST.encode())
+    (src / "validation_list.txt").rename(src / name)
+    assert by_path(list_sources(src), "split") == {FIRST: "validation", SECOND: "training"}
+
+
+@pytest.mark.parametrize("form", ["{root}/{name}", "file://{root}/{name}", "../{last}/{name}", "no/../{name}"])
+def test_a_list_with_other_ways_to_the_recording(tmp_path: Path, form: str) -> None:
+    src = tmp_path / "src"
+    line = form.format(root=src, last="src", name=FIRST)
+    sources = list_sources(commands(src, line.encode()))
+    if form.startswith(".."):  # above SRC there is nothing to be named
+        assert [problem.taken for problem in sources.problems] == [False]
+    else:
+        assert by_path(sources, "split") == {FIRST: "validation", SECOND: "training"}
+        assert not sources.problems
 
 
 # --------------------------------------------------------------------------------------------------------- transcripts
@@ -137,8 +166,15 @@ def test_a_transcript_of_nothing_and_one_that_contradicts(tmp_path: Path) -> Non
     assert column(sources, "transcript") == ["ONE"]
     assert {problem.reason.split(",")[0]: problem.taken for problem in sources.problems} == {
         "1 line names no recording that is taken from SRC": False,
-        "line 3 gives other words to a recording than a line before it": True,
+        "1 line gives other words than a line before it": False,
     }
+
+
+def test_a_line_without_words_is_named(tmp_path: Path) -> None:
+    touch(tmp_path, "84/12/84-12-0000.flac", "84/12/84-12-0001.flac")
+    (tmp_path / "84/12/84-12.TRANS.TXT").write_text("84-12-0000\n84-12-0001 WORDS\n")
+    [problem] = list_sources(tmp_path).problems
+    assert (problem.path, problem.taken) == ("84/12/84-12-0000.flac", True)
 
 
 # ----------------------------------------------------------------------------------------------------------- manifests

@@ -48,7 +48,12 @@ def is_companion(name: str) -> bool:
 
 def is_sidecar(name: str) -> bool:
     """May a known layout read a file of this name?"""
-    return name in SIDECAR_NAMES or name.endswith(SIDECAR_SUFFIX)
+    return name.lower() in SIDECAR_NAMES or is_transcript(name)
+
+
+def is_transcript(name: str) -> bool:
+    """Does it hold the words of LibriSpeech, by its name?"""
+    return name.lower().endswith(SIDECAR_SUFFIX)
 
 
 def suffix_of(name: str) -> str:

@@ -7,14 +7,16 @@ the corpus, a folder above it, or a part of it: the names of the folders above S
 
 from __future__ import annotations
 
+import hashlib
 import os
+import posixpath
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from securedata.corpus.ingest.kinds import without_suffix
-from securedata.corpus.ingest.origin import SourceProblem
+from securedata.corpus.ingest.kinds import is_transcript, without_suffix
+from securedata.corpus.ingest.origin import SourceProblem, Stamp
 from securedata.corpus.ingest.texts import NoText, lines_of, spellings
 from securedata.corpus.ingest.walk import Problem, Tree, printable
 from securedata.errors import InvalidArgument
@@ -57,7 +59,7 @@ def recognise(tree: Tree) -> str | None:
     """The layout that at least half of the files follow, or None."""
     context = _context(tree)
     for name, pattern in _PATTERNS.items():
-        if name == LIBRISPEECH and not any(side.endswith(".trans.txt") for side in tree.sidecars):
+        if name == LIBRISPEECH and not any(is_transcript(side) for side in tree.sidecars):
             continue
         hits = sum(1 for path in tree.paths if pattern.fullmatch(context + without_suffix(path)))
         if tree.paths and hits * 2 >= len(tree.paths):
@@ -93,18 +95,16 @@ def _librispeech(tree: Tree, described: Described) -> None:
     words: dict[str, str] = {}
     recordings = {without_suffix(path) for path in tree.paths}
     for sidecar in tree.sidecars:
-        if sidecar.endswith(".trans.txt"):
-            lost = _Lost(sidecar)
-            for number, line in _lines(tree, sidecar, described):
-                utterance, *text = line.split(None, 1)
-                path = _meant(sidecar, utterance, recordings)
+        if is_transcript(sidecar):
+            text = _Text(tree, sidecar, described)
+            for number, line in text.lines():
+                utterance, *said = line.split(None, 1)
+                path = _meant(tree, sidecar, utterance, recordings)
                 if path is None:
-                    lost.add(number, utterance)
-                    continue
-                if words.setdefault(path, text[0] if text else "") != (text[0] if text else ""):
-                    reason = f"line {number} gives other words to a recording than a line before it"
-                    described.problems.append(Problem(sidecar, reason, taken=True))
-            lost.tell(described)
+                    text.note(_LOST, number, utterance)
+                elif words.setdefault(path, said[0] if said else "") != (said[0] if said else ""):
+                    text.note(_OTHER_WORDS, number, utterance, line)
+            text.tell()
     context = _context(tree)
     for i, path in enumerate(tree.paths):
         found = _LIBRISPEECH.fullmatch(context + without_suffix(path))
@@ -112,7 +112,7 @@ def _librispeech(tree: Tree, described: Described) -> None:
             described.problems.append(Problem(path, "not named as in LibriSpeech, SPEAKER/CHAPTER/SPEAKER-CHAPTER-N"))
             continue
         utterance = without_suffix(path)
-        if utterance not in words:
+        if not words.get(utterance):
             described.problems.append(Problem(path, "no line of a .trans.txt beside it has its words", taken=True))
         described.subject[i] = found["speaker"]
         described.transcript[i] = words.get(utterance, "")
@@ -123,30 +123,32 @@ def _librispeech(tree: Tree, described: Described) -> None:
 
 
 def _speech_commands(tree: Tree, described: Described) -> None:
-    """The split is 'training' for files on neither list, as in torchaudio, if there are lists at all.
+    """The split is 'training' for files on neither list, as in torchaudio, if there are lists and all can be read.
 
     The long recordings of the folder _background_noise_ have no speaker: that name stands in for one, so that they can
     be left out by it, and erased by it.
     """
     splits: dict[str, str] = {}
     listed = set[str]()  # folders that have a list
+    unread = set[str]()  # with one that could not be read: who is on none of the others may be on it
     recordings = set(tree.paths)
     for sidecar in tree.sidecars:
-        name = os.path.basename(sidecar)
+        name = os.path.basename(sidecar).lower()
         if not name.endswith("_list.txt"):
             continue
         listed.add(_folder(sidecar))
-        lost = _Lost(sidecar)
-        for number, line in _lines(tree, sidecar, described):
-            path = _meant(sidecar, line, recordings)
-            if path is None:
-                lost.add(number, line)
-                continue
+        text = _Text(tree, sidecar, described)
+        for number, line in text.lines():
+            path = _meant(tree, sidecar, line, recordings)
             split = "validation" if name.startswith("validation") else "testing"
-            if splits.setdefault(path, split) != split:
-                reason = f"line {number} names a recording of the {splits[path]} list, where it stays"
-                described.problems.append(Problem(sidecar, reason, taken=True))
-        lost.tell(described)
+            if path is None:
+                text.note(_LOST, number, line)
+            elif splits.setdefault(path, split) != split:
+                text.note(_OTHER_LIST, number, line)
+        text.tell()
+        if text.unread:
+            unread.add(_folder(sidecar))
+    listed -= unread
     context = _context(tree)
     for i, path in enumerate(tree.paths):
         full = context + without_suffix(path)
@@ -163,37 +165,74 @@ def _speech_commands(tree: Tree, described: Described) -> None:
             described.problems.append(Problem(path, "not named as in Speech Commands, LABEL/HASH_nohash_N"))
 
 
-class _Lost:
-    """The lines of one text that name no recording: together one problem, for there can be thousands."""
+# what is wrong with a line, and with several
+_LOST = ("names no recording that is taken from SRC", "name no recording that is taken from SRC")
+_OTHER_WORDS = ("gives other words than a line before it", "give other words than lines before them")
+_OTHER_LIST = (
+    "names a recording of the other list, where it stays",
+    "name recordings of the other list, where they stay",
+)
 
-    def __init__(self, sidecar: str) -> None:
-        self._sidecar, self._count, self._first = sidecar, 0, ""
 
-    def add(self, number: int, name: str) -> None:
-        self._count += 1
-        self._first = self._first or f"line {number}, {printable(name)!r}"
+class _Text:
+    """A text beside the recordings. All of its lines with one fault are one problem, for there can be thousands.
 
-    def tell(self, described: Described) -> None:
-        if self._count:
-            what = "1 line names" if self._count == 1 else f"{self._count} lines name"
-            reason = f"{what} no recording that is taken from SRC, the first is {self._first}"
-            described.problems.append(Problem(self._sidecar, reason))
+    Attributes:
+        unread: whether it could not be read at all.
+    """
+
+    def __init__(self, tree: Tree, sidecar: str, described: Described) -> None:
+        self._tree, self._sidecar, self._described = tree, sidecar, described
+        self._faults: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        self._digest = hashlib.sha256()
+        self.unread = False
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Its lines by number; what keeps it from being read is a problem of its own."""
+        try:
+            data = self._tree.origin.content(self._sidecar)
+        except SourceProblem as problem:
+            self._unreadable(problem)
+            return
+        try:
+            yield from lines_of(data)
+        except NoText as problem:
+            self._digest.update(data)
+            self._unreadable(problem)
+
+    def note(self, fault: tuple[str, str], number: int, name: str, line: str = "") -> None:
+        """One line that has a fault; `line`: what of it tells another fault from this one, if the name does not."""
+        self._faults.setdefault(fault, []).append((number, name))
+        self._digest.update(f"{line or name}\n".encode())
+
+    def tell(self) -> None:
+        """Put what was noted among the problems, with a stamp by which other lines are told from these."""
+        for fault, lines in self._faults.items():
+            what = f"1 line {fault[0]}" if len(lines) == 1 else f"{len(lines)} lines {fault[1]}"
+            number, name = lines[0]
+            self._add(f"{what}, the first is line {number}, {printable(name)!r}")
+
+    def _unreadable(self, problem: Exception) -> None:
+        self.unread = True
+        self._add(str(problem))
+
+    def _add(self, reason: str) -> None:
+        self._described.problems.append(Problem(self._sidecar, reason))
+        self._tree.refused[self._sidecar] = Stamp(0, 0, self._digest.hexdigest()[:16])
 
 
 def _folder(sidecar: str) -> str:
     return unicodedata.normalize("NFC", sidecar[: sidecar.rfind("/") + 1])
 
 
-def _meant(sidecar: str, name: str, recordings: set[str]) -> str | None:
-    """The recording that a name in a text beside it means."""
+def _meant(tree: Tree, sidecar: str, name: str, recordings: set[str]) -> str | None:
+    """The recording that a name in a text beside it means: under the text's own folder, or an absolute one."""
     folder = _folder(sidecar)
-    return next((folder + one for one in spellings(name) if folder + one in recordings), None)
-
-
-def _lines(tree: Tree, sidecar: str, described: Described) -> list[tuple[int, str]]:
-    """The lines of a small text file beside the recordings; what keeps it from being read is a problem of its own."""
-    try:
-        return list(lines_of(tree.origin.content(sidecar)))
-    except (SourceProblem, NoText) as problem:
-        described.problems.append(Problem(sidecar, str(problem)))
-    return []
+    if folder + name in recordings:  # nearly always
+        return folder + name
+    root = unicodedata.normalize("NFC", tree.root.rstrip("/")) + "/"
+    for one in spellings(name):
+        path = one[len(root) :] if one.startswith(root) else posixpath.normpath(folder + one)
+        if path in recordings:
+            return path
+    return None

@@ -73,7 +73,7 @@ class Preview:
 
 
 class _Looked(NamedTuple):
-    """One file: its digest and header, or why it would not be taken."""
+    """One file: its digest and header, or why it would not be taken; b'': it cannot be read."""
 
     digest: bytes = b""
     info: AudioInfo | None = None
@@ -132,11 +132,11 @@ def preview(
             result.erased += [entries[i]["path"] for i in group]
             continue
         found = looked.get(group[0])
-        if found is not None and found.problem:
+        if found is not None and found.problem and _opens(group, todo, at, there, found, replace or reseal):
             result.problems.append(Problem(first["path"], found.problem))
             continue
         digest = found.digest if found else b""
-        if not digest and there is not None:
+        if not digest and there is not None and at[group[0]] >= 0:
             digest = there.column("source_sha256")[at[group[0]]].as_py()
         digests.setdefault(digest, []).append(first["path"])
         recording = _recording(first)
@@ -179,6 +179,20 @@ def _leaves(group: list[int], todo: list[int], at: list[int], there: pa.Table, f
         for i in group
         if at[i] >= 0
     )
+
+
+def _opens(
+    group: list[int], todo: list[int], at: list[int], there: pa.Table | None, found: _Looked, replace: bool
+) -> bool:
+    """Whether the run would open a file, rather than see by its size, people or digest that it changes nothing."""
+    for i in group:
+        if todo[i] == Todo.HASH and there is not None:
+            same = there.column("source_sha256")[at[i]].as_py() == found.digest
+            if not found.digest or (replace and not same):
+                return True
+        elif todo[i] == Todo.SEAL:
+            return True
+    return False
 
 
 def _settle(
@@ -240,16 +254,21 @@ def _look(
     def look(group: list[int]) -> _Looked:
         entry = entries[group[0]]
         file, stamp = entry["file"], Stamp(entry["size"], entry["mtime_ns"], entry["version"])
+        digest, data = hashlib.sha256(), None
         try:
             if stamp.size <= PIECE:
                 data = sources.origin.whole(file, stamp)
-                return _Looked(hashlib.sha256(data).digest(), probe(data))
-            digest = hashlib.sha256()
-            for piece in sources.origin.pieces(file, stamp):
-                digest.update(piece)
-            return _Looked(digest.digest(), sources.origin.probe(file, stamp))
-        except (Undecodable, SourceProblem) as error:
+                digest.update(data)
+            else:
+                for piece in sources.origin.pieces(file, stamp):
+                    digest.update(piece)
+        except SourceProblem as error:
             return _Looked(problem=str(error))
+        try:
+            info = sources.origin.probe(file, stamp) if data is None else probe(data)
+        except (Undecodable, SourceProblem) as error:
+            return _Looked(digest.digest(), problem=str(error))
+        return _Looked(digest.digest(), info)
 
     with ThreadPoolExecutor(threads or 2 * (os.cpu_count() or 1), thread_name_prefix="securedata-preview") as pool:
         for group, found in zip(groups, pool.map(look, groups), strict=True):

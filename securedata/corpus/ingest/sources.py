@@ -36,7 +36,7 @@ class SourceList:
             `utterance_given` where the utterance is not the default, the file's stem; the others are the manifest
             columns of their names.
         problems: what is not taken, and what is taken but deserves a look (`taken`).
-        stamps: what the listing says of the files that have a problem, by path, where it says something.
+        stamps: of the files that have a problem, by path, what tells another file, or another such problem, from this.
         files: all files under SRC: those of the table, and the four counts that follow.
         companions, hidden: as `Tree` counts them.
         hidden_names: files and folders that begin with a dot.

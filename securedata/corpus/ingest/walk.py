@@ -65,7 +65,7 @@ class Tree:
         hidden_names: those files and folders; what is in a folder is not named.
         left_out: files that match a pattern of the caller.
         not_taken: files that cannot be taken; `problems` says why, for all files of a badly named folder at once.
-        refused: what the listing says of those that were looked into.
+        refused: what tells a file that is no recording, and has a problem, from another of its name.
         problems: that, folders that could not be listed, and links to folders that are there already.
     """
 
