@@ -217,7 +217,8 @@ class Raises:
 
 @pytest.mark.parametrize("kind", ["map", "transform", "ds.map", "joined", "twice"])
 def test_no_error_of_a_function_ends_a_loop_as_if_that_was_all(root: Root, kind: str) -> None:
-    """Python ends a loop over what has numbers at an IndexError, and a loop over a loader at a StopIteration."""
+    """Python ends a loop over what has numbers, as a `Subset` has, at an IndexError, and one over a loader at a
+    StopIteration."""
 
     def made(error: BaseException) -> Any:
         function = Raises(error)
@@ -229,8 +230,11 @@ def test_no_error_of_a_function_ends_a_loop_as_if_that_was_all(root: Root, kind:
             return ds + ds.map(function)
         return ds.map(words).map(function) if kind == "twice" else ds
 
-    with made(IndexError("of mine")) as ds, pytest.raises(IndexError, match="of mine"):
-        list(ds)
+    with made(IndexError("of mine")) as ds:
+        for loop in (ds, Subset(ds, range(len(ds))), ConcatDataset([ds]), reversed(ds)):  # type: ignore[call-overload]
+            with pytest.raises(RuntimeError, match="raised IndexError") as caught:
+                list(loop)
+            assert str(caught.value.__cause__) == "of mine"
     for workers in (0, 1):
         with made(StopIteration()) as ds, pytest.raises(RuntimeError, match="StopIteration"):
             list(DataLoader(ds, batch_size=2, num_workers=workers, collate_fn=listed))

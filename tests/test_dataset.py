@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import io
 import os
@@ -97,6 +98,40 @@ def test_index_is_taken_as_a_list_takes_it(root: Root) -> None:
             with pytest.raises((TypeError, ValueError)):
                 ds[wrong]  # type: ignore[index]  # that is the test
         assert len(list(ds)) == 6  # the sequence protocol ends at IndexError
+
+
+def test_a_shallow_copy_follows_a_refresh(tmp_path: Path) -> None:
+    """`copy.copy(ds)` is how a second dataset with another transform is made; it has the same corpora."""
+    first = make_corpus(tmp_path, [clip(f"ann/{n}.wav", 0.02 + n / 100) for n in range(3)])
+    second = make_corpus(tmp_path, [clip("eve/0.wav", 0.03, speaker="eve")], "voice-b")
+    with sd.EncryptedAudioDataset([first, second]) as ds:
+        quiet = copy.copy(ds)
+        quiet.transform = torch.zeros_like
+        both = (ds, quiet)
+        assert [len(one.lengths) for one in both] == [4, 4]
+        for refresh in (ds.refresh, quiet.refresh):
+            remove_paths(first, [ds.get_metadata(0).path])
+            add_clips(first, [clip(f"bob/{len(ds)}{n}.wav", 0.05, speaker="bob", seed=n) for n in range(3)])
+            assert refresh()
+            for one in both:
+                paths = one.metadata.column("path").to_pylist()
+                assert [one.get_metadata(i).path for i in range(len(one))] == paths
+                assert one.lengths.tolist() == [sample.waveform.shape[1] for sample in one]
+        assert len(ds) == 8
+        assert quiet[0].waveform.abs().max() == 0 < ds[0].waveform.abs().max()
+        apart = copy.deepcopy(ds)
+        remove_paths(first, [ds.get_metadata(0).path])
+        ds.refresh()
+        assert [len(ds), len(quiet), len(apart), len(apart.lengths)] == [7, 7, 8, 8]
+
+
+def test_lengths_are_those_of_the_options_now(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        whole = ds.lengths
+        for rate, frames in ((None, 100), (8_000, None), (8_000, 1_000), (None, None)):
+            ds.sample_rate, ds.num_frames = rate, frames
+            assert ds.lengths.tolist() == [sample.waveform.shape[1] for sample in ds]
+        assert ds.lengths is whole
 
 
 def test_several_corpora_follow_each_other(tmp_path: Path) -> None:

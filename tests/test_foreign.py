@@ -393,7 +393,7 @@ def test_an_error_of_another_library_becomes_text_in_one_place_only() -> None:
 OWN = {"corpus/ingest/draft.py", "corpus/reader.py", "torch/decode.py"}
 """Where a ValueError or a FileNotFoundError is one that a function of ours made, of numbers or of nothing."""
 
-KNOWN = {"_PASSING", "GeneratorExit", "KeyboardInterrupt", "StopIteration"}
+KNOWN = {"_PASSING", "GeneratorExit", "IndexError", "KeyboardInterrupt", "StopIteration"}
 """Tuples of our own classes, what holds no text, and what a user's own function raised."""
 
 

@@ -29,7 +29,7 @@ class Recordings(Dataset[_T]):
 
     def __iter__(self) -> Iterator[_T]:
         """One after the other, those that there are now. Python would make a loop of `ds[i]` alone, which an IndexError
-        of a transform, or of rows that a refresh took away, ends early as if it was the last."""
+        of rows that a refresh took away ends early as if it was the last."""
         for i in range(len(self)):
             yield self[i]
 
@@ -104,12 +104,13 @@ def call(name: str, function: Callable[[Any], Any], value: Any) -> Any:
     """What a function of the user's makes of a value.
 
     Raises:
-        RuntimeError: it raised StopIteration, which would end the loop over a DataLoader as if that was all.
+        RuntimeError: it raised StopIteration or IndexError. The one would end the loop over a DataLoader as if that was
+            all, the other that over a `Subset` or a wrapper, which Python makes of their `[i]`.
     """
     try:
         return function(value)
-    except StopIteration as error:
-        raise RuntimeError(f"the function of {name} raised StopIteration") from error
+    except (StopIteration, IndexError) as error:
+        raise RuntimeError(f"the function of {name} raised {type(error).__name__}") from error
 
 
 class _Made(Recordings[Any]):

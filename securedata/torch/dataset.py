@@ -5,15 +5,11 @@ from __future__ import annotations
 import operator
 import os
 import time
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import accumulate
 from typing import Any, SupportsIndex, cast
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from torch import Tensor
 
 from securedata.corpus.batch import Piece
@@ -23,11 +19,11 @@ from securedata.corpus.option_values import as_whole
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
 from securedata.errors import InvalidArgument, SecuredataError
-from securedata.media.audio.resample import Integers, resampled_lengths
 from securedata.torch.combine import Recordings, call
 from securedata.torch.crop import Cut, cut_of, sample_of
 from securedata.torch.decode import Row, decode_object, decode_piece, fetch_piece, open_object, piece_of, read_row
 from securedata.torch.replace import Outcome, Replacing, Source
+from securedata.torch.rows import Rows
 from securedata.torch.sample import Metadata, Sample
 from securedata.torch.select import Check, Duration, for_each, rows_where, several
 from securedata.torch.stats import Stats, Tally
@@ -52,7 +48,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
 
     # also before the first row is open: a traceback with local variables shows a dataset that could not open
     corpora: tuple[Corpus, ...] = ()
-    _starts: Sequence[int] = (0,)
+    _rows = Rows()
 
     def __init__(
         self,
@@ -143,6 +139,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
                 )
             self.corpora = tuple(opened)
             self._tally = Tally()
+            self._rows = Rows()
             self._count()
             check.judge(opened)
             self._publish()
@@ -154,8 +151,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
     def _count(self) -> None:
         """What follows from the rows that are open now."""
         self._tally.open_rows(corpus.generation for corpus in self.corpora)
-        self._starts = list(accumulate((len(corpus) for corpus in self.corpora), initial=0))
-        self._lengths: Tensor | None = None
+        self._rows.open(self.corpora)
         if self.sample_rate is not None:
             for corpus in self.corpora:
                 for rate in pc.unique(corpus.table.column("sample_rate")).to_pylist():
@@ -170,7 +166,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
         return f"<EncryptedAudioDataset of {roots}: {len(self)} recordings>"
 
     def __len__(self) -> int:
-        return self._starts[-1]
+        return self._rows.starts[-1]
 
     def __getitem__(self, index: SupportsIndex) -> Sample:
         """Fetch, decrypt and decode one recording.
@@ -290,8 +286,8 @@ class EncryptedAudioDataset(Recordings[Sample]):
         return i
 
     def _place(self, row: int) -> tuple[Corpus, int]:
-        which = bisect_right(self._starts, row) - 1
-        return self.corpora[which], row - self._starts[which]
+        which, i = self._rows.place(row)
+        return self.corpora[which], i
 
     def _locate(self, index: SupportsIndex) -> tuple[Corpus, int]:
         self.check_rows()
@@ -330,11 +326,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
     def lengths(self) -> Tensor:
         """int64 [N]: the frames of every waveform, after resampling and cropping and before `transform`."""
         self.check_rows()
-        if self._lengths is None:
-            counts = [_frames(corpus.table, self.sample_rate) for corpus in self.corpora]
-            found = np.concatenate(counts)
-            self._lengths = torch.from_numpy(found if self.num_frames is None else np.minimum(found, self.num_frames))
-        return self._lengths
+        return self._rows.lengths(self.corpora, self.sample_rate, self.num_frames)
 
     @property
     def speakers(self) -> list[str]:
@@ -372,10 +364,6 @@ class EncryptedAudioDataset(Recordings[Sample]):
     def __enter__(self) -> EncryptedAudioDataset:
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        # lengths are megabytes for a million rows and follow from the index
-        return {**self.__dict__, "_lengths": None}
-
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._count()  # with refresh=True there may be other rows than when it was pickled
@@ -389,11 +377,3 @@ def _function(name: str, value: Any) -> Any:
 
 def _natural(name: str, value: int | None, most: int) -> int | None:
     return None if value is None else as_whole(name, value, 1, most)
-
-
-def _frames(table: pa.Table, sample_rate: int | None) -> Integers:
-    counts = pc.coalesce(table.column("frames_in_segment"), table.column("frames"))
-    frames: Integers = counts.to_numpy().astype(np.int64)
-    if sample_rate is None:
-        return frames
-    return resampled_lengths(frames, table.column("sample_rate").to_numpy().astype(np.int64), sample_rate)

@@ -1,0 +1,59 @@
+"""Which numbers a dataset's rows have, and how long they are."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from securedata.corpus.reader import Corpus
+from securedata.media.audio.resample import Integers, resampled_lengths
+
+
+class Rows:
+    """What follows from the rows that are open: a dataset and its shallow copies have the same one.
+
+    `copy.copy(ds)`, by which people make a second dataset with another transform, keeps the corpora, so a `refresh` of
+    one gives the rows of the other as well their new numbers.
+    """
+
+    def __init__(self) -> None:
+        self.starts: Sequence[int] = (0,)
+        self._lengths: dict[tuple[int | None, int | None], Tensor] = {}
+
+    def open(self, corpora: Sequence[Corpus]) -> None:
+        """Count the rows that the corpora have now."""
+        self.starts = list(accumulate((len(corpus) for corpus in corpora), initial=0))
+        self._lengths = {}
+
+    def place(self, row: int) -> tuple[int, int]:
+        """Which corpus a row is of, and its number there."""
+        which = bisect_right(self.starts, row) - 1
+        return which, row - self.starts[which]
+
+    def lengths(self, corpora: Sequence[Corpus], sample_rate: int | None, num_frames: int | None) -> Tensor:
+        """int64 [N]: the frames of every row at a rate in Hz (None: its own), at most `num_frames`."""
+        found = self._lengths.get((sample_rate, num_frames))
+        if found is None:
+            frames = np.concatenate([_frames(corpus.table, sample_rate) for corpus in corpora])
+            found = torch.from_numpy(frames if num_frames is None else np.minimum(frames, num_frames))
+            self._lengths[sample_rate, num_frames] = found
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Rows, ()  # lengths are megabytes for a million rows, and follow from the index as all else here
+
+
+def _frames(table: pa.Table, sample_rate: int | None) -> Integers:
+    counts = pc.coalesce(table.column("frames_in_segment"), table.column("frames"))
+    frames: Integers = counts.to_numpy().astype(np.int64)
+    if sample_rate is None:
+        return frames
+    return resampled_lengths(frames, table.column("sample_rate").to_numpy().astype(np.int64), sample_rate)
