@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from securedata.corpus import missing
@@ -53,6 +54,21 @@ def _error(corpus: Corpus, path: str) -> SecuredataError:
     assert isinstance(caught.value.__cause__, (NotFound, AccessDenied))
     assert corpus.root in str(caught.value)
     return caught.value
+
+
+def test_what_no_part_can_explain_is_no_file_that_was_never_there(root: Root) -> None:
+    fs = fsspec.filesystem("securedata", root=str(root))
+    mapping = fs.get_mapper("")
+    assert len(mapping["ann/0.wav"]) > 0
+    with open_corpus(root) as corpus:
+        lose(root, "ann/0.wav")
+        for part in Path(root, "manifest").iterdir():
+            part.unlink()
+        for read in (lambda: mapping["ann/0.wav"], lambda: mapping.get("ann/0.wav"), lambda: fs.cat_file("ann/0.wav")):
+            with pytest.raises(ObjectMissing, match=r"manifest part|is not on storage; refresh") as caught:
+                read()
+            assert not isinstance(caught.value, FileNotFoundError)
+        assert isinstance(_error(corpus, "ann/0.wav"), ObjectMissing)
 
 
 def test_every_row_of_an_erased_person_says_so_by_one_call_to_the_kms(root: Root, counted: Counted) -> None:

@@ -75,7 +75,11 @@ class Missing:
         head = head or self._reread().head
         self._looked = time.monotonic()
         for part in head.parts:
-            ids = read_table(self._storage, head.corpus_id, part, ["path", "object_id"]).column("object_id")
+            try:
+                ids = read_table(self._storage, head.corpus_id, part, ["path", "object_id"]).column("object_id")
+            except NotFound:  # a FileNotFoundError, which mappings take for a key that was never there
+                what = "is not on storage, nor is a manifest part that might name it"
+                return because(ObjectMissing, f"{what}; refresh() the dataset, or run 'securedata verify'")
             if pc.index(ids, pa.scalar(object_id, pa.binary(16))).as_py() >= 0:
                 what = "is named by the current head and not on storage; restore it, or 'securedata encrypt --reseal'"
                 return because(ObjectMissing, what)
