@@ -56,6 +56,16 @@ def test_speaker_or_split_that_is_nowhere_is_a_slip(root: Root, options: dict[st
     assert _memfds() == before
 
 
+def test_one_name_is_not_the_names_of_its_letters(root: Root) -> None:
+    for speakers in ("ann", ["ann"], np.array(["ann"])):
+        with sd.open_corpus(root, speakers=speakers, columns="speaker") as corpus:
+            assert corpus.table.column("speaker").to_pylist() == ["ann"] * 3
+    for option in ("speakers", "columns"):
+        for wrong in (84, [84], b"ann"):
+            with pytest.raises(InvalidArgument, match=f"{option}= is a"):
+                sd.open_corpus(root, **{option: wrong})  # type: ignore[arg-type]  # that is the test
+
+
 def test_one_of_several_corpora_has_it(root: Root, tmp_path: Path) -> None:
     other = make_corpus(tmp_path, [clip("eve/utt0.wav", speaker="eve", split="dev")], "voice-b")
     with sd.EncryptedAudioDataset([root, other], speaker=["ann", "eve"], split=["train", "dev"]) as ds:

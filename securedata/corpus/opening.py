@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.lease import HeadLease
 from securedata.corpus.loading import Look, Options, load, speaker_tags
-from securedata.corpus.option_values import as_flag, as_seconds, as_text, as_whole
+from securedata.corpus.option_values import as_flag, as_seconds, as_text, as_texts, as_whole
 from securedata.corpus.place import enter
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import TRAINING
@@ -28,9 +28,9 @@ def open_corpus(
     *,
     kms: str | Sequence[str] | None = None,
     pin: str | Sequence[str] | None = None,
-    columns: Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
     filter: pc.Expression | None = None,
-    speakers: Sequence[str] | None = None,
+    speakers: str | Sequence[str] | None = None,
     role: str | None = None,
     ttl: float = 3600.0,
     kms_wait: float = 600.0,
@@ -66,6 +66,9 @@ def open_corpus(
     """
     ttl, kms_wait = as_seconds("ttl", ttl), as_seconds("kms_wait", kms_wait)
     refresh = as_flag("refresh", refresh)
+    # a text is one name, and not the names of its letters
+    columns = None if columns is None else as_texts("columns", columns)
+    speakers = None if speakers is None else as_texts("speakers", speakers)
     if accept_generation is not None:
         accept_generation = as_whole("accept_generation", accept_generation, 0, 2**63 - 1)
     reference = resolve(target, kms, pin)
