@@ -231,7 +231,7 @@ def test_no_error_of_a_function_ends_a_loop_as_if_that_was_all(root: Root, kind:
         return ds.map(words).map(function) if kind == "twice" else ds
 
     with made(IndexError("of mine")) as ds:
-        for loop in (ds, Subset(ds, range(len(ds))), ConcatDataset([ds]), reversed(ds)):  # type: ignore[call-overload]
+        for loop in (ds, Subset(ds, range(len(ds))), ConcatDataset([ds]), reversed(ds)):
             with pytest.raises(RuntimeError, match="raised IndexError") as caught:
                 list(loop)
             assert str(caught.value.__cause__) == "of mine"
