@@ -24,7 +24,7 @@ from securedata.cli.common import (
     warn,
 )
 from securedata.cli.rehearse import accounted, rehearse, some
-from securedata.cli.target import find, make, own_files
+from securedata.cli.target import find, make
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="PATTERN",
         action="append",
         default=[],
-        help="leave out what matches, as 'old/*'; '*' is any text, '/' included; may be given again",
+        help="leave out what matches, as 'old/*', or a folder; '*' is any text, '/' included; may be given again",
     )
     work = parser.add_argument_group("work")
     work.add_argument(
@@ -182,7 +182,8 @@ def encrypt(args: Namespace) -> int:
         subject_per_file=args.subject_per_file,
         layout=args.layout,
         only_listed=args.only_listed,
-        leave_out=[*args.leave_out, *own_files(args.src, found)],
+        leave_out=args.leave_out,
+        corpus=found.root,
         segment_unit=args.segment_unit,
         options=_source_options(args),
     )

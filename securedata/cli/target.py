@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from argparse import Namespace
 from typing import TYPE_CHECKING
@@ -44,14 +43,6 @@ def make(args: Namespace, found: Reference) -> Reference:
     created = create_corpus(normal_root(found.root), found.kms, name, single_writer=args.single_writer)
     announce(args, created)
     return created.reference
-
-
-def own_files(src: str, found: Reference) -> list[str]:
-    """Patterns for the files of a corpus that lies below the recordings: they are none."""
-    if "://" in src or "://" in found.root:
-        return []
-    below = os.path.relpath(os.path.realpath(found.root), os.path.realpath(src))
-    return [] if below.split(os.sep)[0] in (os.curdir, os.pardir) else [f"{glob.escape(below)}/*"]
 
 
 def _is_there(found: Reference) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from securedata.corpus.ingest.left_out import LeftOut
 from securedata.corpus.ingest.origin import CHANGED, MAX_CONTENT, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.corpus.ingest.walk import Tree, by_name, look_into, printable, refuse, scan, take, wrong_name
 from securedata.errors import AccessDenied, InvalidArgument, LimitExceeded, NotFound, StorageUnreachable
@@ -56,9 +57,9 @@ class RemoteOrigin(Origin):
     def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
         """`length` bytes from `offset`, which the recording has; raises as `whole`."""
 
-    def scan(self, leave_out: Sequence[str] = ()) -> Tree:
+    def scan(self, leave_out: Sequence[str] = (), corpus: str | None = None) -> Tree:
         """The recordings under the root, as `walk.scan` lists those of a folder."""
-        tree = Tree(self, patterns=tuple(leave_out))
+        tree = Tree(self, leave=LeftOut(leave_out, corpus, self.root))
         for found in self.listing():
             _take(tree, found)
         look_into(tree)
@@ -132,6 +133,7 @@ class FsspecOrigin(RemoteOrigin):
 
         _refuse_caches(url)
         self._shown = without_secrets(url)
+        self._spelled: dict[str, str] = {}  # names that the place spells otherwise, as ./a.wav in a tar
         try:
             with quiet():
                 self._fs, self._base = url_to_fs(url)
@@ -147,7 +149,7 @@ class FsspecOrigin(RemoteOrigin):
         try:
             with quiet():
                 found = self._fs.find(self._base, detail=True)
-            listed = [_Found(path[len(self._base) :].lstrip("/"), _stamp(info)) for path, info in found.items()]
+            listed = [_Found(self._named(path), _stamp(info)) for path, info in found.items()]
         except FileNotFoundError:
             raise NotFound(f"{where} does not exist", root=where) from None
         except PermissionError as error:
@@ -197,17 +199,28 @@ class FsspecOrigin(RemoteOrigin):
         if now != stamp:
             raise SourceProblem(CHANGED)
 
+    def _named(self, path: str) -> str:
+        spelled = path[len(self._base) :].lstrip("/")
+        name = "/".join(part for part in spelled.split("/") if part != ".")
+        if name != spelled:
+            self._spelled[name] = spelled
+        return name
+
     def _path(self, name: str) -> str:
+        name = self._spelled.get(name, name)
         return f"{self._base.rstrip('/')}/{name}" if self._base else name
 
 
 def tree_of(
-    src: str | os.PathLike[str], options: Mapping[str, str] | None = None, leave_out: Sequence[str] = ()
+    src: str | os.PathLike[str],
+    options: Mapping[str, str] | None = None,
+    leave_out: Sequence[str] = (),
+    corpus: str | None = None,
 ) -> Tree:
     """List the recordings under a folder or a URL.
 
     Args:
-        leave_out: as `walk.scan` takes it.
+        leave_out, corpus: as `walk.scan` takes them; `corpus` may be a URL.
         options: `OPTIONS` of a source on S3.
 
     Raises:
@@ -215,7 +228,9 @@ def tree_of(
         NotFound, AccessDenied, StorageUnreachable: of a URL.
     """
     origin = origin_of(src, options or {})
-    return scan(origin.root, leave_out) if isinstance(origin, LocalOrigin) else origin.scan(leave_out)
+    if isinstance(origin, LocalOrigin):
+        return scan(origin.root, leave_out, corpus)
+    return origin.scan(leave_out, corpus)
 
 
 def origin_of(src: str | os.PathLike[str], options: Mapping[str, str]) -> LocalOrigin | RemoteOrigin:
@@ -263,6 +278,7 @@ def _take(tree: Tree, found: _Found) -> None:
         return
     hidden = next((i for i, part in enumerate(parts[:-1]) if part.startswith(".")), None)
     if hidden is not None:
+        tree.leave.has(name)  # which is hidden anyway
         tree.files += 1
         tree.hidden += 1
         above = printable("/".join(parts[: hidden + 1]))

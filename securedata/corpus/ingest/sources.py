@@ -89,6 +89,7 @@ def list_sources(
     leave_out: Sequence[str] = (),
     segment_unit: str | None = None,
     options: Mapping[str, str] | None = None,
+    corpus: str | None = None,
 ) -> SourceList:
     """List the recordings under `src`, with what is known of them.
 
@@ -107,9 +108,11 @@ def list_sources(
         subject_per_file: each recording is another person, named by its path without extension.
         layout: 'auto', 'none', 'librispeech' or 'speechcommands'.
         only_listed: take only what the manifest names, as for one split of a corpus.
-        leave_out: patterns of paths under `src` that are not taken; '*' stands for any text, '/' included.
+        leave_out: patterns of paths under `src` that are not taken; '*' stands for any text, '/' included, and a folder
+            for all that is in it.
         segment_unit: 's', 'ms' or 'samples': of the times in the manifest, where names of columns do not say it.
         options: profile, region and endpoint_url of a source on S3; None: as boto3 finds them.
+        corpus: the root that they go to: where it lies below `src`, its files are left out.
 
     Raises:
         NotFound, AccessDenied, StorageUnreachable, SessionExpired: of a URL.
@@ -119,7 +122,7 @@ def list_sources(
     if manifest is None and (columns or only_listed or segment_unit):
         option = "--columns" if columns else "--only-listed" if only_listed else "--segment-unit"
         raise InvalidArgument(f"{option} is about a manifest: name one by --manifest")
-    tree = tree_of(src, options, leave_out)
+    tree = tree_of(src, options, leave_out, corpus)
     if not len(tree):
         if not all(problem.taken for problem in tree.problems):
             return _listed(Draft(tree, Described.blank(0)), {}, [])

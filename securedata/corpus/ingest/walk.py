@@ -10,7 +10,6 @@ seen before is not entered again: loops end there, and the real place of a recor
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 import stat
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from securedata.corpus.ingest.kinds import is_audio, is_companion, is_sidecar
+from securedata.corpus.ingest.left_out import LeftOut
 from securedata.corpus.ingest.origin import LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.errors import InvalidArgument
 from securedata.media.audio.probe import not_media
@@ -63,7 +63,7 @@ class Tree:
         companions: what goes along with recordings by its name, or is no audio by its first bytes; sidecars, too.
         hidden: files whose name, or a folder's above them, starts with a dot.
         hidden_names: those files and folders; what is in a folder is not named.
-        left_out: files that match a pattern of the caller.
+        left_out: files that match a pattern of the caller, or belong to the corpus that is written to.
         not_taken: files that cannot be taken; `problems` says why, for all files of a badly named folder at once.
         refused: what tells a file that is no recording, and has a problem, from another of its name.
         problems: that, folders that could not be listed, and links to folders that are there already.
@@ -83,7 +83,7 @@ class Tree:
     left_out: int = 0
     not_taken: int = 0
     problems: list[Problem] = field(default_factory=list)
-    patterns: Sequence[str] = ()
+    leave: LeftOut = field(default_factory=LeftOut)
     unknown: list[tuple[str, Stamp]] = field(default_factory=list)
     refused: dict[str, Stamp] = field(default_factory=dict)
 
@@ -122,11 +122,12 @@ class Tree:
                 )
 
 
-def scan(src: str | os.PathLike[str], leave_out: Sequence[str] = ()) -> Tree:
+def scan(src: str | os.PathLike[str], leave_out: Sequence[str] = (), corpus: str | None = None) -> Tree:
     """List the recordings under `src`.
 
     Args:
         leave_out: patterns of paths under `src`; '*' stands for any text, '/' included.
+        corpus: the folder of the corpus that they go to: what is in it is left out.
 
     Raises:
         InvalidArgument: `src` is no folder, or two of its files have one logical path.
@@ -137,7 +138,7 @@ def scan(src: str | os.PathLike[str], leave_out: Sequence[str] = ()) -> Tree:
     if not os.path.isdir(root):
         what = "is a file, not a folder" if os.path.exists(root) else "does not exist"
         raise InvalidArgument(f"{root} {what}: name the folder that holds the recordings")
-    tree = Tree(LocalOrigin(root), patterns=tuple(leave_out))
+    tree = Tree(LocalOrigin(root), leave=LeftOut(leave_out, corpus))
     seen: dict[tuple[int, int], str] = {}
     folders, links = [""], list[str]()
     while folders or links:
@@ -151,6 +152,11 @@ def scan(src: str | os.PathLike[str], leave_out: Sequence[str] = ()) -> Tree:
             if first != folder:
                 reason = f"a link to {first or 'SRC itself'}, whose recordings are taken where they are"
                 tree.problems.append(Problem(folder, reason, taken=True))
+                continue
+            if tree.leave.corpus == (status.st_dev, status.st_ino):
+                below = _count_files(where)
+                tree.files += below
+                tree.left_out += below
                 continue
             with os.scandir(where) as entries:
                 for entry in entries:
@@ -170,6 +176,7 @@ def _take(tree: Tree, entry: os.DirEntry[str], name: str, folders: list[str], li
             _look_at(tree, entry, name)
         return
     if entry.name.startswith("."):
+        tree.leave.has(f"{name}/")  # which is hidden anyway
         tree.hidden_names.append(printable(name))
         below = 0 if link else _count_files(entry.path)
         tree.files += below
@@ -194,10 +201,11 @@ def by_name(tree: Tree, name: str, last: str) -> bool:
         last: the last part of its name.
     """
     tree.files += 1
+    left_out = tree.leave.has(name)
     if last.startswith("."):
         tree.hidden += 1
         tree.hidden_names.append(printable(name))
-    elif tree.patterns and any(fnmatch.fnmatchcase(name, pattern) for pattern in tree.patterns):
+    elif left_out:
         tree.left_out += 1
     elif not is_audio(last) and is_companion(last):
         tree.companions += 1
@@ -245,7 +253,7 @@ def _add(tree: Tree, name: str, stamp: Stamp) -> None:
 
 
 def look_into(tree: Tree) -> None:
-    """Sort out, by their first bytes, the files whose names say nothing.
+    """End a listing: sort out, by their first bytes, the files whose names say nothing.
 
     Raises:
         StorageError: their place cannot be read.
@@ -265,6 +273,8 @@ def look_into(tree: Tree) -> None:
         else:
             _add(tree, name, stamp)
     tree.unknown = []
+    reason = "no file matches this pattern of --leave-out"
+    tree.problems += [Problem(printable(pattern), reason, taken=True) for pattern in tree.leave.unused()]
 
 
 def wrong_name(name: str) -> str:

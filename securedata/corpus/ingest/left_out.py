@@ -1,0 +1,54 @@
+"""What is left out of a source: files that match a pattern, and the corpus itself, where it lies below SRC."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+import unicodedata
+from collections.abc import Sequence
+
+
+class LeftOut:
+    """Patterns of names under SRC; '*' stands for any text, '/' included, and a folder's name for all that is in it.
+
+    Attributes:
+        corpus: the folder of the corpus that is written to, as (device, inode), whatever ways lead to it; or None.
+    """
+
+    def __init__(self, patterns: Sequence[str] = (), corpus: str | None = None, src: str = "") -> None:
+        """`corpus`: the root that the recordings of `src` go to; both are URLs, or paths of this machine."""
+        self.corpus: tuple[int, int] | None = None
+        self._patterns = [(text, _compiled(_tidy(text))) for text in patterns]
+        self._unused = dict.fromkeys(patterns)
+        if corpus is None:
+            return
+        if "://" in corpus:
+            if corpus.startswith(f"{src}/"):
+                below = re.escape(corpus[len(src) + 1 :].rstrip("/"))
+                self._patterns.append(("", re.compile(f"{below}/.*", re.DOTALL)))
+        elif os.path.isdir(corpus):
+            status = os.stat(corpus)
+            self.corpus = status.st_dev, status.st_ino
+
+    def has(self, name: str) -> bool:
+        """Is the file of this name left out?"""
+        if not self._patterns:
+            return False
+        name = unicodedata.normalize("NFC", name)
+        found = [text for text, pattern in self._patterns if pattern.fullmatch(name)]
+        for text in found:
+            self._unused.pop(text, None)
+        return bool(found)
+
+    def unused(self) -> list[str]:
+        """The patterns that matched nothing."""
+        return list(self._unused)
+
+
+def _tidy(pattern: str) -> str:
+    return unicodedata.normalize("NFC", pattern).removeprefix("./").rstrip("/")
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(f"{fnmatch.translate(pattern)}|{fnmatch.translate(f'{pattern}/*')}")
