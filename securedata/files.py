@@ -99,6 +99,54 @@ def write_durable(name: str | Path, data: bytes | bytearray | memoryview, mode: 
         raise
 
 
+def link_new(temporary: str, name: str, folder: int) -> None:
+    """Give a file a second name in its folder, which nothing may have.
+
+    A server of files that is asked twice answers that there is a file already; so what was answered does not count if
+    the name leads to the file.
+
+    Raises:
+        OSError: FileExistsError, if something else has the name.
+    """
+    try:
+        os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        if not _leads_to(name, os.stat(temporary, dir_fd=folder, follow_symlinks=False), folder):
+            raise
+
+
+def put_in_place(temporary: str | Path, name: str | Path, folder: int | None = None) -> None:
+    """Rename a file over another. If that fails, the temporary is taken away.
+
+    A server of files that is asked twice answers that there is no temporary any more; so what was answered does not
+    count if the name leads to the file.
+
+    Args:
+        folder: the descriptor of the folder that both are in; None: both are paths.
+
+    Raises:
+        OSError
+    """
+    file = os.stat(temporary, dir_fd=folder, follow_symlinks=False)
+    try:
+        try:
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            if not _leads_to(name, file, folder):
+                raise
+    except BaseException:  # raised again, Ctrl-C too: no temporary stays
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
+
+
+def _leads_to(name: str | Path, file: os.stat_result, folder: int | None) -> bool:
+    try:
+        return os.path.samestat(os.stat(name, dir_fd=folder, follow_symlinks=False), file)
+    except FileNotFoundError:
+        return False
+
+
 def fsync_folder(path: str | Path, folder: int | None = None) -> None:
     """Flush the names in a folder."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
@@ -132,10 +180,5 @@ def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
     """
     temporary = path.with_name(temporary_name(path.name))
     write_durable(temporary, data, mode)
-    try:
-        os.replace(temporary, path)
-    except BaseException:  # raised again: no temporary stays
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        raise
+    put_in_place(temporary, path)
     fsync_folder(path.parent)

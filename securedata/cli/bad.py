@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from securedata.errors import InvalidArgument
+from securedata.files import put_in_place
 
 if TYPE_CHECKING:
     from securedata.corpus.ingest.sources import SourceList
@@ -132,9 +134,10 @@ def write_bad(file: str, found: Iterable[Bad]) -> None:
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as out:
                 out.write(text)
-            os.replace(scratch, os.path.join(folder, name))
+            put_in_place(scratch, os.path.join(folder, name))
         except BaseException:  # raised again: nothing half written stays
-            os.unlink(scratch)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(scratch)
             raise
     except OSError as error:
         raise InvalidArgument(f"--write-bad {file} cannot be written: {error.strerror}") from None

@@ -22,7 +22,7 @@ from securedata.errors import (
     StorageError,
     StorageUnreachable,
 )
-from securedata.files import NEW, make_folders, write_all
+from securedata.files import NEW, make_folders, put_in_place, write_all
 from securedata.format.cobblestone import Buffer
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -206,7 +206,7 @@ class Destination:
                 os.fsync(fd)
             finally:
                 os.close(fd)
-            os.rename(part, name, src_dir_fd=folder, dst_dir_fd=folder)
+            put_in_place(part, name, folder)
         except BaseException:  # raised again: no half file stays
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=folder)

@@ -20,7 +20,7 @@ from fsspec.utils import read_block
 
 from securedata.corpus.option_values import as_flag
 from securedata.errors import InvalidArgument, PlaintextRefused
-from securedata.files import NEW, make_folders, temporary_name
+from securedata.files import NEW, make_folders, put_in_place, temporary_name
 from securedata.filesystem.file import SecuredataFile
 from securedata.filesystem.listing import Listing
 from securedata.filesystem.opened import forget_corpora
@@ -213,7 +213,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
             with open(os.open(name, NEW, 0o600), "wb") as target:
                 self._pour(rpath, target, callback, options)
                 os.fchmod(target.fileno(), mode)
-            os.replace(name, path)
+            put_in_place(name, path)
         except BaseException:  # raised again, Ctrl-C too: no plaintext stays behind
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)

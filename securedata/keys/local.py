@@ -10,6 +10,7 @@ random; one file wraps a handful of corpus keys, far below the 2^32 that random 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from securedata.errors import ConfigError, InvalidKMSURI, KMSDenied, KMSUnreachable
-from securedata.files import temporary_name, write_durable
+from securedata.files import fsync_folder, link_new, temporary_name, write_durable
 from securedata.foreign.describe import describe
 from securedata.keys.kms import KMS, Context, context_bytes
 
@@ -113,6 +114,8 @@ def create_key_file(path: Path) -> bool:
     """
     try:
         if path.exists():
+            with contextlib.suppress(PermissionError):  # then nobody like us has made it either
+                fsync_folder(path.parent)  # a run that made it may have failed or ended before it had flushed its name
             return False
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -121,18 +124,20 @@ def create_key_file(path: Path) -> bool:
             temporary = temporary_name(path.name)
             line = f"{_MAGIC} {os.urandom(16).hex()} {os.urandom(32).hex()}\n"
             write_durable(temporary, line.encode(), 0o600, folder)
+            made = True
             try:
-                os.link(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+                link_new(temporary, path.name, folder)
             except FileExistsError:
-                return False
+                made = False
             finally:
-                os.unlink(temporary, dir_fd=folder)
+                with contextlib.suppress(FileNotFoundError):  # a server of files that was asked twice says so
+                    os.unlink(temporary, dir_fd=folder)
             os.fsync(folder)
         finally:
             os.close(folder)
     except OSError as error:
         raise ConfigError(f"the key file {path} cannot be made: {describe(error)}") from None
-    return True
+    return made
 
 
 def _check_folder(path: Path, status: os.stat_result) -> None:

@@ -31,7 +31,7 @@ from securedata.errors import (
     StorageUnreachable,
     UnsafeStorage,
 )
-from securedata.files import NEW, fsync_folder, temporary_name, write_all, write_durable
+from securedata.files import NEW, fsync_folder, link_new, put_in_place, temporary_name, write_all, write_durable
 from securedata.foreign.describe import describe
 from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
 from securedata.storage.batch import Batch
@@ -151,12 +151,7 @@ class LocalStorage(Storage):
                             raise self._error(key, error) from None
                     with self._mapped(key):
                         stored = os.fstat(fd).st_mtime_ns / 1e9
-                        try:
-                            os.link(temporary, name, src_dir_fd=at, dst_dir_fd=at, follow_symlinks=False)
-                        except FileExistsError:
-                            # a network file system may be asked twice, and the answer is that to the second time
-                            if not os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=at, follow_symlinks=False)):
-                                raise
+                        link_new(temporary, name, at)
                 finally:
                     with self._mapped(key), contextlib.suppress(FileNotFoundError):
                         os.unlink(temporary, dir_fd=at)
@@ -372,12 +367,7 @@ def _swap(folder: int, name: str, data: Buffer) -> None:
     """Write a file, flush it, and put it in the place of another."""
     temporary = temporary_name(name)
     write_durable(temporary, data, 0o666, folder)
-    try:
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:  # raised again: no temporary stays
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary, dir_fd=folder)
-        raise
+    put_in_place(temporary, name, folder)
 
 
 _live: weakref.WeakSet[LocalStorage] = weakref.WeakSet()
