@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 from torch import multiprocessing
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 
 import securedata as sd
-from securedata.errors import GenerationChanged
+from securedata.errors import GenerationChanged, InvalidArgument
 from securedata.torch import workers
 from securedata.torch.stats import Tally
 from tests.kit import Root, add_clips, clip, make_corpus, remove_paths
@@ -169,6 +169,37 @@ def test_what_is_told_of_all_rows_is_covered(root: Root, column: str) -> None:
         assert ds.refresh()
         with pytest.raises(GenerationChanged):
             list(loader)
+
+
+def _refresh_here(_: int) -> None:
+    """A worker_init_fn, as one might get fresh rows in each epoch."""
+    info = get_worker_info()
+    assert info is not None
+    info.dataset.refresh()
+
+
+class Fresh(Endless):
+    """Draws its numbers from the rows that there are now."""
+
+    def __iter__(self) -> Iterator[str]:
+        self.ds.refresh()
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_worker_does_not_refresh_the_rows_of_its_loaders_numbers(root: Root, method: str) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        replace_rows(root)
+        for made in (ds, ds.map(str), ds + ds):
+            loader = DataLoader(
+                made, num_workers=1, collate_fn=len, worker_init_fn=_refresh_here, multiprocessing_context=method
+            )
+            with pytest.raises(InvalidArgument, match="in the process of the loader"):
+                list(loader)
+        loader = DataLoader(Fresh(ds), batch_size=None, num_workers=1, multiprocessing_context=method)
+        fresh = list(loader)
+        assert ds.refresh()
+        assert fresh == here(ds)
 
 
 def test_of_several_corpora_any_counts(root: Root, tmp_path: Path) -> None:

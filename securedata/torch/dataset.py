@@ -27,7 +27,7 @@ from securedata.torch.rows import Rows
 from securedata.torch.sample import Metadata, Sample
 from securedata.torch.select import Check, Duration, for_each, rows_where, several
 from securedata.torch.stats import Stats, Tally
-from securedata.torch.workers import refuse_later_epochs, workers
+from securedata.torch.workers import refuse_later_epochs, refuse_refresh, workers
 
 Target = str | os.PathLike[str] | Reference
 
@@ -348,8 +348,10 @@ class EncryptedAudioDataset(Recordings[Sample]):
         drawn for these rows; persistent ones raise `GenerationChanged`, so make a new DataLoader.
 
         Raises:
-            as the constructor
+            as the constructor; InvalidArgument in a worker, where the numbers that come are those of the loader's rows.
         """
+        if self._tally.inherited:
+            refuse_refresh()
         try:
             return any([corpus.refresh() for corpus in self.corpora])  # noqa: C419 - all of them, not up to the first
         finally:

@@ -93,6 +93,11 @@ class Tally:
         if self._at is not None:
             self._words[self._at // 8 + _ROWS] = self._rows
 
+    @property
+    def inherited(self) -> bool:
+        """Was this process started with the dataset by one that had it?"""
+        return self._parents is not None
+
     def is_behind(self) -> bool:
         """Has the process that started this one other rows open by now? Some 40 ns."""
         return self._parents is not None and self._words[self._parents] != self._rows

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import cache
 from multiprocessing import current_process
 
-from torch.utils.data import get_worker_info
+from torch.utils.data import IterableDataset, get_worker_info
 
 from securedata.corpus.reader import Corpus
-from securedata.errors import GenerationChanged
+from securedata.errors import GenerationChanged, InvalidArgument
 
 
 def workers() -> int:
@@ -36,6 +36,22 @@ def refuse_later_epochs(corpora: Sequence[Corpus]) -> None:
         "make a new DataLoader after refresh(), or do without persistent_workers=True",
         root=corpora[0].root,
     )
+
+
+def refuse_refresh() -> None:
+    """In a worker whose numbers the process of the loader draws, for the rows that it has.
+
+    An iterable dataset draws its own.
+
+    Raises:
+        InvalidArgument
+    """
+    info = get_worker_info()
+    if info is not None and not isinstance(info.dataset, IterableDataset):
+        raise InvalidArgument(
+            "refresh() in a worker of a DataLoader would give the numbers that its loader draws to other rows: call it "
+            "in the process of the loader, between epochs"
+        )
 
 
 @cache  # of a worker; a process that is none never asks
