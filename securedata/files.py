@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -20,6 +21,25 @@ NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 def temporary_name(name: str) -> str:
     """A name beside a file that nobody can foresee."""
     return f"{name}{TEMPORARY}{os.urandom(8).hex()}"
+
+
+def home_folder() -> Path:
+    """This user's home: HOME, or what the passwd entry says where that is missing, empty or relative.
+
+    A relative one would be another in each working directory, in which others may have laid what is looked for.
+
+    Raises:
+        RuntimeError: there is none, as in a container whose user id has no passwd entry.
+    """
+    if os.path.isabs(os.environ.get("HOME", "/")):
+        return Path.home()
+    try:
+        path = pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        path = ""
+    if not os.path.isabs(path):
+        raise RuntimeError("HOME is relative or empty, and the passwd entry names no home")
+    return Path(path)
 
 
 def open_regular(path: str | Path, flags: int = os.O_RDONLY, mode: int = 0) -> int:
@@ -156,12 +176,15 @@ def fsync_folder(path: str | Path, folder: int | None = None) -> None:
         os.close(fd)
 
 
-def make_folders(path: str, mode: int) -> None:
+def make_folders(path: str | Path, mode: int) -> None:
     """Make a folder and those that lead there, each where it is missing, with this mode less the umask.
+
+    `os.makedirs` gives those that lead there the umask's mode: with a umask of 0 others could move away what is below.
 
     Raises:
         OSError: FileExistsError, if a file has the path.
     """
+    path = os.fspath(path)
     parent = os.path.dirname(path.rstrip(os.sep))
     if parent and not os.path.isdir(parent):
         make_folders(parent, mode)
@@ -172,8 +195,11 @@ def make_folders(path: str, mode: int) -> None:
             raise
 
 
-def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
+def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Make a small file, or replace it whole; it survives a power cut once this returns.
+
+    Args:
+        mode: its permissions, less the umask. What steers us is never written by others, whatever the umask is.
 
     Raises:
         OSError

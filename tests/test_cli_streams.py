@@ -297,6 +297,21 @@ def test_no_home_and_no_passwd_entry(shared: Path) -> None:
     assert _homeless(shared, "ls", "sealed", **without_state).returncode == 0
 
 
+def test_a_home_that_cannot_be_entered(shared: Path) -> None:
+    """As HOME is of sudo and of many containers: what it holds is not this user's, and is said to count as none."""
+    closed = shared / "closed"
+    closed.mkdir()
+    some_wavs(shared / "wavs")
+    homes = {f"XDG_{name}_HOME": str(shared / name) for name in ("CONFIG", "DATA", "STATE")}
+    assert _homeless(shared, "encrypt", "wavs", "./sealed", *PATTERN, **homes).returncode == 0
+    [key] = (shared / "DATA/securedata/keys").iterdir()
+    closed.chmod(0)
+    done = _homeless(shared, "ls", "./sealed", "--kms", f"local://{key}", HOME=str(closed))
+    closed.chmod(0o700)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("counts as none: set HOME or XDG_CONFIG_HOME") == 1
+
+
 def test_a_home_that_cannot_be_written(shared: Path) -> None:
     some_wavs(shared / "wavs")
     done = _homeless(shared, "encrypt", "wavs", "./sealed", *PATTERN, HOME="/proc")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import stat
@@ -26,11 +27,13 @@ import tomlkit
 
 from securedata.corpus.option_values import as_texts
 from securedata.errors import ConfigError, InvalidArgument, PinRequired
-from securedata.files import open_regular, read_small, replace_file
+from securedata.files import home_folder, make_folders, open_regular, read_small, replace_file
 from securedata.foreign.describe import describe, without_secrets
 from securedata.keys.pin import Pin, parse_pin
 from securedata.roots import LOCAL, check_plain
 from securedata.storage.lock import wait_for
+
+_log = logging.getLogger("securedata")
 
 SCHEME = "securedata://"
 _LARGEST = 16 * 1024 * 1024
@@ -182,7 +185,7 @@ def _home(variable: str, default: str) -> Path:
     if base and os.path.isabs(base):
         return Path(base) / "securedata"
     try:
-        return Path.home() / default / "securedata"
+        return home_folder() / default / "securedata"
     except RuntimeError:  # as in a container whose user id has no passwd entry
         raise ConfigError(f"there is no home folder: set {variable} (or HOME) to a folder of yours") from None
 
@@ -196,8 +199,37 @@ def _files() -> Iterator[Path]:
         yield config_path()
 
 
+_warned: set[Path] = set()
+
+
+def _is_out_of_reach(path: Path) -> bool:
+    """Does the path lead through a folder that this user may not enter, or through what is no folder?
+
+    So it is where HOME is another user's (sudo, a container that runs under another id), or /dev/null, as of daemons.
+    What SECUREDATA_CONFIG names is meant to be read.
+    """
+    if os.environ.get("SECUREDATA_CONFIG"):
+        return False
+    try:
+        path.lstat()
+    except NotADirectoryError:
+        return True
+    except OSError as error:
+        if not isinstance(error, PermissionError):
+            return False
+        if path not in _warned:
+            _warned.add(path)
+            _log.warning(
+                "the config file %s is where this user may not look, and counts as none: set HOME or XDG_CONFIG_HOME "
+                "to a folder of yours",
+                path,
+            )
+        return True
+    return False
+
+
 def load() -> dict[str, Reference]:
-    """All entries, by name; the user's over the system's.
+    """All entries, by name; the user's over the system's. One that is out of reach counts as none.
 
     Raises:
         ConfigError: a file that cannot be read or parsed.
@@ -209,6 +241,8 @@ def load() -> dict[str, Reference]:
         except FileNotFoundError:
             continue
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+            if _is_out_of_reach(path):
+                continue
             raise ConfigError(f"the config file {path} cannot be read: {describe(error)}") from None
         corpora = content.get("corpora", {})
         if not isinstance(corpora, dict):
@@ -272,8 +306,8 @@ def alone(lock: str) -> Iterator[None]:
     """
     path = state_dir() / lock
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        make_folders(path.parent, 0o700)
+        fd = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o664)  # others could keep what they may open
     except OSError as error:
         advice = "set XDG_STATE_HOME to a folder of yours that can be written"
         raise ConfigError(f"{path} cannot be written: {describe(error)}; {advice}") from None
@@ -308,12 +342,12 @@ def drop_entry(name: str) -> Path:
 def _edit(change: Callable[[Any], object]) -> Path:
     path = config_path()
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(path.parent, 0o700)
         with alone("config.lock"):
             text = read_small(path, _LARGEST).decode() if path.exists() else ""
             document = tomlkit.parse(text)
             change(document.setdefault("corpora", tomlkit.table(is_super_table=True)))
-            mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o666
+            mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
             replace_file(path, tomlkit.dumps(document).encode(), mode)
     except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:
         raise ConfigError(f"the config file {path} cannot be written: {describe(error)}") from None

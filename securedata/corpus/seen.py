@@ -12,7 +12,7 @@ from pathlib import Path
 from securedata.corpus.config import alone, state_dir
 from securedata.corpus.head import Head, Seen
 from securedata.errors import ConfigError
-from securedata.files import read_small, replace_file
+from securedata.files import make_folders, read_small, replace_file
 from securedata.foreign.describe import describe
 
 _log = logging.getLogger("securedata")
@@ -76,7 +76,7 @@ def remember(head: Head, reset: bool = False) -> None:
     """
     path, seen = _path(head.corpus_id), Seen.of(head)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(path.parent, 0o700)
         with alone("seen.lock"):  # between looking and writing nobody writes who has seen less
             before = None if reset else recall(head.corpus_id)
             if before and (before.generation > seen.generation or before == seen):

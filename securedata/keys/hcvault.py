@@ -13,12 +13,11 @@ import ipaddress
 import os
 import ssl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from securedata.errors import InvalidKMSURI, KeysError, KMSDenied, KMSMisconfigured, KMSThrottled, KMSUnreachable
-from securedata.files import read_small
+from securedata.files import home_folder, read_small
 from securedata.foreign.aws import Cause, cause_of
 from securedata.foreign.describe import describe, http_status, type_name, without_secrets
 from securedata.foreign.quiet import quiet
@@ -185,7 +184,7 @@ def _token(uri: str) -> str:
     if not token:
         source = "~/.vault-token"
         try:
-            token = read_small(Path.home() / ".vault-token", _LONGEST_TOKEN).decode("latin-1").strip()
+            token = read_small(home_folder() / ".vault-token", _LONGEST_TOKEN).decode("latin-1").strip()
         except (OSError, RuntimeError):  # RuntimeError: nobody's home
             token = ""
     if not token:

@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from securedata.errors import ConfigError, InvalidKMSURI, KMSDenied, KMSUnreachable
-from securedata.files import fsync_folder, link_new, temporary_name, write_durable
+from securedata.files import fsync_folder, link_new, make_folders, temporary_name, write_durable
 from securedata.foreign.describe import describe
 from securedata.keys.kms import KMS, Context, context_bytes
 
@@ -117,7 +117,7 @@ def create_key_file(path: Path) -> bool:
             with contextlib.suppress(PermissionError):  # then nobody like us has made it either
                 fsync_folder(path.parent)  # a run that made it may have failed or ended before it had flushed its name
             return False
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folders(path.parent, 0o700)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             _check_folder(path, os.fstat(folder))
