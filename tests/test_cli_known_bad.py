@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from securedata.cli import bad as bad_files
+from securedata.errors import InvalidArgument
 from tests.commandline import PATTERN, Ran, Run, runner, some_wavs
 from tests.kit import encode, noise
 
@@ -85,6 +87,38 @@ def test_what_cannot_be_written(run: Run, wavs: Path) -> None:
     assert not (wavs.parent / "sealed").exists(), "which is seen before any work"
     assert encrypt(run, wavs, "--write-bad", str(wavs)).code == 2
     assert encrypt(run, wavs, "--dry-run", "--write-bad", str(wavs.parent / "bad.jsonl")).code == 2
+
+
+def test_what_is_no_file_is_not_replaced_by_one(run: Run, wavs: Path) -> None:
+    """Of /dev/null and /dev/stdout, as root, it would be the end for the whole machine."""
+    (wavs.parent / "victim").write_text("precious")
+    for name in ("pipe", "link", "nowhere"):
+        path = wavs.parent / name
+        if name == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(wavs.parent / ("victim" if name == "link" else "made"))
+        before = path.lstat()
+        done = encrypt(run, wavs, "--write-bad", str(path))
+        assert (done.code, "a link, device or pipe has this name" in done.err) == (2, True)
+        assert os.path.samestat(path.lstat(), before)
+        with pytest.raises(InvalidArgument, match="a link, device or pipe"):
+            bad_files.write_bad(str(path), [])
+        assert os.path.samestat(path.lstat(), before)
+    assert (wavs.parent / "victim").read_text() == "precious"
+    assert not (wavs.parent / "made").exists()
+    assert not (wavs.parent / "sealed").exists(), "which is seen before any work"
+    assert [path.name for path in wavs.parent.iterdir() if path.name.startswith(".")] == [], "and no temporary stays"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", ["huge", "/dev/zero"])
+def test_what_is_known_is_read_in_bounds(run: Run, wavs: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bad_files, "_LARGEST", 100_000)
+    with (wavs.parent / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    done = encrypt(run, wavs, "--known-bad", str(wavs.parent / name))
+    assert (done.code, "cannot be read (it has more than" in done.err) == (2, True)
 
 
 def test_another_file_is_news_although_the_reason_is_the_same(run: Run, wavs: Path) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -168,6 +169,24 @@ def test_a_pipe_that_does_not_wait_gets_everything(tmp_path: Path) -> None:
     done = shell(f"{sys.executable} program.py", tmp_path)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == 400
+
+
+def test_a_recording_reaches_a_pipe_that_does_not_wait(tmp_path: Path) -> None:
+    """As of a player, or of an event loop: more than the pipe holds comes when there is room."""
+    root = make_corpus(tmp_path, [clip("long.wav", 5.0)])
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    command = [sys.executable, "-m", "securedata", "cat", "voice-a", "long.wav"]
+    child = subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        got = pipe.read(1)
+        time.sleep(0.3)  # the pipe is full by now
+        got += pipe.read()
+    said = child.communicate()[1]
+    assert (child.returncode, said) == (0, b"")
+    assert got == root.clips[0].data
+    assert len(got) > 100_000
 
 
 # ---------------------------------------------------------------------------------------------------------- encodings

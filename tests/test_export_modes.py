@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 from securedata.cli.main import main
 from securedata.corpus.export import ExportReport, export
 from securedata.corpus.outside import Destination
-from securedata.errors import NoSuchPath, StorageError
+from securedata.errors import InvalidArgument, NoSuchPath, StorageError
 from tests.kit import Root, make_corpus
 from tests.tree import ROOT as CHECKOUT
 
@@ -106,6 +107,98 @@ def test_what_fsspec_writes_is_its_user_s_alone(recursive: bool, root: Root, tmp
             fs.get_file(f"{root.name}/ann/none.wav", here / "none.wav")
         assert not (here / "none.wav").exists()
     private(tmp_path / "deep")
+
+
+STRANGER = 4243
+
+
+def lay_as_a_stranger(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was laid here belongs to another user."""
+    if os.geteuid() == 0:
+        os.chown(path, STRANGER, -1, follow_symlinks=False)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: STRANGER)
+
+
+@pytest.mark.parametrize("plant", ["link", "dangling", "file"])
+def test_what_another_user_laid_there_does_not_steer_fsspec(
+    plant: str, root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In /tmp the kernel lets nobody write through another user's link; resolving it first would pass that by."""
+    fs = fsspec.filesystem("securedata", skip_instance_cache=True, allow_plaintext_export=True)
+    recording = fs.cat_file(f"{root.name}/ann/utt0.wav")
+    shared, victim = tmp_path / "shared", tmp_path / "victim"
+    shared.mkdir()
+    shared.chmod(0o1777)
+    victim.write_bytes(b"precious")
+    laid = shared / "one.wav"
+    if plant == "file":
+        laid.write_bytes(b"")
+        laid.chmod(0o666)
+    else:
+        laid.symlink_to(victim if plant == "link" else tmp_path / "made")
+    lay_as_a_stranger(laid, monkeypatch)
+    if plant == "file":
+        fs.get(f"{root.name}/ann/utt0.wav", str(laid))
+        assert stat.S_IMODE(laid.stat().st_mode) == 0o600
+        assert laid.read_bytes() == recording
+    else:
+        with pytest.raises(InvalidArgument, match="a link that another user laid there"):
+            fs.get(f"{root.name}/ann/utt0.wav", str(laid))
+    assert victim.read_bytes() == b"precious"
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_link_of_one_s_own_is_followed(root: Root, tmp_path: Path) -> None:
+    fs = fsspec.filesystem("securedata", skip_instance_cache=True, allow_plaintext_export=True)
+    (tmp_path / "link.wav").symlink_to(tmp_path / "behind.wav")
+    fs.get(f"{root.name}/ann/utt0.wav", str(tmp_path / "link.wav"))
+    assert (tmp_path / "link.wav").is_symlink()
+    assert (tmp_path / "behind.wav").read_bytes() == root.clips[0].data
+
+
+def test_a_pipe_gets_what_fsspec_writes_and_no_file_that_took_its_place(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = fsspec.filesystem("securedata", skip_instance_cache=True, allow_plaintext_export=True)
+    pipe, victim = tmp_path / "pipe", tmp_path / "victim"
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    fs.get_file(f"{root.name}/ann/utt0.wav", str(pipe))
+    reader.join()
+    assert got == [root.clips[0].data]
+    victim.write_bytes(b"precious")
+    opened = os.open
+
+    def swapped(path: str, *options: int, **named: int) -> int:
+        if path == str(pipe):
+            pipe.unlink()
+            os.link(victim, pipe)
+        return opened(path, *options, **named)
+
+    monkeypatch.setattr(os, "open", swapped)
+    with pytest.raises(OSError, match="a moment ago"):
+        fs.get_file(f"{root.name}/ann/utt0.wav", str(pipe))
+    assert victim.read_bytes() == b"precious"
+
+
+@pytest.mark.timeout(20)
+def test_a_file_that_grows_while_it_is_compared_is_another_one(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dest = tmp_path / "restored"
+    run(root, dest)
+    read = os.read
+
+    def grow(fd: int, count: int) -> bytes:
+        if os.readlink(f"/proc/self/fd/{fd}").endswith("utt0.wav"):
+            os.truncate(dest / "ann/utt0.wav", 1 << 40)
+        return read(fd, count)
+
+    monkeypatch.setattr(os, "read", grow)
+    assert "ann/utt0.wav" in [path for path, _ in run(root, dest).failed]
 
 
 # ---------------------------------------------------------------------------------------------- whole, and on the disk

@@ -15,7 +15,7 @@ import securedata
 from securedata.corpus import config
 from securedata.corpus.create import create_corpus
 from securedata.corpus.ingest import tables
-from securedata.corpus.ingest.origin import LocalOrigin, SourceProblem
+from securedata.corpus.ingest.origin import LocalOrigin, SourceProblem, Stamp
 from securedata.corpus.ingest.tables import read_rows
 from securedata.corpus.seen import recall
 from securedata.errors import ConfigError, InvalidArgument, KMSDenied, NotAFile, NotFound
@@ -119,6 +119,35 @@ def test_a_manifest_may_be_a_pipe_and_is_read_in_bounds(tmp_path: Path, monkeypa
 def test_no_config_is_a_config(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECUREDATA_CONFIG", os.devnull)
     assert config.load() == {}
+
+
+def test_no_config_stays_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For root, a config in the place of /dev/null was the end of /dev/null."""
+    nothing = tmp_path / "null"
+    nothing.write_text("")
+    before = nothing.stat()
+    monkeypatch.setattr(os, "devnull", str(nothing))
+    monkeypatch.setenv("SECUREDATA_CONFIG", str(nothing))
+    made = create_corpus(str(tmp_path / "voice"), [], "voice")
+    assert made.reference.pins
+    assert config.drop_entry("voice") == nothing
+    assert os.path.samestat(nothing.stat(), before)
+    assert nothing.read_text() == ""
+
+
+@pytest.mark.timeout(20)
+def test_a_recording_that_grows_while_it_is_read_has_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "grows.wav"
+    path.write_bytes(b"x" * 1000)
+    status = path.stat()
+    pieces = LocalOrigin(str(tmp_path)).pieces(str(path), Stamp(status.st_size, status.st_mtime_ns))
+    read = len(next(pieces))
+    os.truncate(path, 1 << 40)
+    with pytest.raises(SourceProblem, match="changed while"):  # noqa: PT012 - it raises after what it gave
+        for piece in pieces:
+            read += len(piece)
+            assert read < 2000
+    assert read == 1001
 
 
 def test_no_spelling_of_a_local_root_comes_to_it_by_a_way_that_follows_links(tmp_path: Path) -> None:

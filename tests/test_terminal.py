@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,21 @@ def test_what_was_typed(arguments: tuple[str, ...], own_home: Path, run: Run) ->
     done = run(*arguments)
     assert done.code in (1, 2)
     assert not STEERING.search(done.out + done.err)
+
+
+def test_what_is_logged_where_nobody_handles_it(tmp_path: Path) -> None:
+    """Python writes such records to standard error by itself, those of other libraries too."""
+    folder = tmp_path / "odd\x1b[2J\x9bx"
+    folder.mkdir()
+    root = make_corpus(folder)
+    clean = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "empty")}
+    command = [sys.executable, "-m", "securedata", "ls", str(root)]
+    done = subprocess.run(command, env=clean, capture_output=True, check=False)
+    said = done.stderr.decode()
+    assert done.returncode == 0, said
+    assert "has seen no head of" in said
+    assert "\\u001b" in said
+    assert not STEERING.search(said)
 
 
 def test_each_way_to_write(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,19 +7,22 @@ import errno
 import json
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from securedata.errors import InvalidArgument
-from securedata.files import put_in_place
+from securedata.files import put_in_place, read_bounded
 
 if TYPE_CHECKING:
     from securedata.corpus.ingest.sources import SourceList
 
 CONFLICT = "other content or people under a path that is taken"
 ERASED = "of a person who was erased"
+_LARGEST = 2**30
+"""Bytes of such a file, at most: it is read whole. It may be a pipe."""
 
 
 @dataclass(frozen=True, slots=True, order=True, repr=False)  # paths are often names of people
@@ -86,8 +89,8 @@ def read_known(file: str | None) -> frozenset[Bad]:
     if file is None:
         return frozenset()
     try:
-        with open(file, encoding="utf-8") as lines:
-            entries = [json.loads(line) for line in lines if line.strip()]
+        lines = read_bounded(os.open(file, os.O_RDONLY | os.O_CLOEXEC), file, _LARGEST).decode().split("\n")
+        entries = [json.loads(line) for line in lines if line.strip()]
         found = (Bad(str(one["path"]), str(one["reason"]), str(one.get("stamp", ""))) for one in entries)
         return frozenset(map(_key, found))
     except OSError as error:
@@ -113,12 +116,27 @@ def check_writable(file: str) -> None:
     """
     where = os.path.abspath(file)
     try:
-        if os.path.isdir(where):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        _check_replaceable(where)
         with tempfile.TemporaryFile(dir=os.path.dirname(where)):
             pass
     except OSError as error:
         raise InvalidArgument(f"--write-bad {file} cannot be written: {error.strerror}") from None
+
+
+def _check_replaceable(path: str) -> None:
+    """A file is written beside this one and takes its place: of /dev/stdout, a device or a pipe that would be the end.
+
+    Raises:
+        OSError: something is there, and it is no regular file.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a link, device or pipe has this name; name a file")
 
 
 def write_bad(file: str, found: Iterable[Bad]) -> None:
@@ -134,6 +152,7 @@ def write_bad(file: str, found: Iterable[Bad]) -> None:
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as out:
                 out.write(text)
+            _check_replaceable(os.path.join(folder, name))
             put_in_place(scratch, os.path.join(folder, name))
         except BaseException:  # raised again: nothing half written stays
             with contextlib.suppress(FileNotFoundError):

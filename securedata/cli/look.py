@@ -21,6 +21,7 @@ from securedata.cli.common import (
     split_target,
     table,
 )
+from securedata.cli.streams import write_raw
 from securedata.errors import InvalidArgument, NoSuchPath, PlaintextRefused
 
 if TYPE_CHECKING:
@@ -183,7 +184,6 @@ def _line(one: dict[str, Any], skip: int) -> tuple[str, str, str, str]:
 def cat(args: Namespace) -> int:
     """Run `securedata cat`."""
     from securedata.corpus.opening import open_corpus
-    from securedata.files import write_all
 
     target, path = split_target(args.target, args.path)
     if not path:
@@ -199,8 +199,8 @@ def cat(args: Namespace) -> int:
         i = corpus.find(path)
         size = corpus.value("size", i)
         if size <= _PIECE:
-            write_all(output.fileno(), corpus.read(i))
+            write_raw(output.fileno(), corpus.read(i))
         else:
             for at in range(0, size, _PIECE):
-                write_all(output.fileno(), corpus.read_range(i, at, _PIECE))
+                write_raw(output.fileno(), corpus.read_range(i, at, _PIECE))
     return 0

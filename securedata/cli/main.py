@@ -6,7 +6,8 @@ import os
 import sys
 import warnings
 from argparse import Action, ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TextIO
 
@@ -87,10 +88,31 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else argv
     args = parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
-    with warnings.catch_warnings():
+    with _printable_logs(), warnings.catch_warnings():
         warnings.filterwarnings("once", ".* was opened without a pin", UserWarning)
         warnings.showwarning = _show_warning
         return _run(args)
+
+
+@contextmanager
+def _printable_logs() -> Iterator[None]:
+    """What nobody handles, ours and other libraries', goes to standard error: names in it cannot steer a terminal."""
+    import logging  # not for --version and --help
+
+    class Printable(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable_lines(super().format(record))
+
+    handler = logging.lastResort
+    if handler is None:
+        yield
+        return
+    before = handler.formatter
+    handler.setFormatter(Printable())
+    try:
+        yield
+    finally:
+        handler.setFormatter(before)
 
 
 def _run(args: Namespace) -> int:

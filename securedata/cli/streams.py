@@ -34,14 +34,32 @@ class _Stream(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         size = memoryview(data).nbytes
-        while self.error is None:
+        if self.error is None:
             try:
-                return os.write(self._fd, data)
-            except BlockingIOError:  # a pipe that somebody made so
-                select.select([], [self._fd], [])
+                return _write_some(self._fd, data)
             except OSError as error:
                 self.error = error
         return size
+
+
+def _write_some(fd: int, data: Any) -> int:
+    """As `os.write`, and waits for a pipe that somebody made not to wait."""
+    while True:
+        try:
+            return os.write(fd, data)
+        except BlockingIOError:
+            select.select([], [fd], [])
+
+
+def write_raw(fd: int, data: bytes | bytearray | memoryview) -> None:
+    """Write all of it to a standard stream.
+
+    Raises:
+        OSError
+    """
+    view = memoryview(data).cast("B")
+    while len(view):
+        view = view[_write_some(fd, view) :]
 
 
 class Streams:

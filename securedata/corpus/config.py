@@ -341,6 +341,8 @@ def drop_entry(name: str) -> Path:
 
 def _edit(change: Callable[[Any], object]) -> Path:
     path = config_path()
+    if os.fspath(path) == os.devnull:  # it is switched off; a file in its place would end that for the whole machine
+        return path
     try:
         make_folders(path.parent, 0o700)
         with alone("config.lock"):

@@ -159,9 +159,10 @@ class Destination:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_size != size:
                 return "other"
-            digest = hashlib.sha256()
-            while piece := os.read(fd, _PIECE):
+            digest, left = hashlib.sha256(), size + 1  # one that grows as fast as it is read has no end
+            while left and (piece := os.read(fd, min(_PIECE, left))):
                 digest.update(piece)
+                left -= len(piece)
             if digest.digest() != sha256:
                 return "other"
             if mtime_ns is not None and status.st_mtime_ns != mtime_ns:

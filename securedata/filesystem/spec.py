@@ -8,6 +8,7 @@ corpus, and paths (and what follows `securedata://`) are relative to that root.
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -26,6 +27,32 @@ from securedata.filesystem.listing import Listing
 from securedata.filesystem.opened import forget_corpora
 from securedata.filesystem.options import absolute, check_options, check_urls
 from securedata.filesystem.refused import refused
+
+
+def _own_target(path: str | os.PathLike[str]) -> str:
+    """Where a local path leads. Links of this user and of root count, another user's would choose what is overwritten.
+
+    Raises:
+        InvalidArgument
+    """
+    name = os.path.abspath(path)
+    if os.path.islink(name) and os.lstat(name).st_uid not in (os.geteuid(), 0):
+        text = "get(): the local path is a link that another user laid there: take it away, or name another path"
+        raise refused(InvalidArgument(text))
+    return os.path.realpath(name)
+
+
+def _open_device(path: str) -> int:
+    """A descriptor of a device or pipe; a file that took its place meanwhile is neither made nor written.
+
+    Raises:
+        OSError
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it was a device or pipe a moment ago", path)
+    return fd
 
 
 class _Absolute(type(Listing)):  # type: ignore[misc]  # fsspec's metaclass, which keeps instances by their arguments
@@ -186,7 +213,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         elif self.isdir(rpath):
             make_folders(os.path.abspath(target), 0o700)
         else:
-            self._get_local(rpath, os.path.realpath(target), callback, kwargs)
+            self._get_local(rpath, _own_target(target), callback, kwargs)
 
     def _pour(self, rpath: Any, target: Any, callback: Any, options: dict[str, Any]) -> None:
         with self.open(rpath, **options) as file:
@@ -198,16 +225,20 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
     def _get_local(self, rpath: Any, path: str, callback: Any, options: dict[str, Any]) -> None:
         """Write a local file under another name, which it has until it is whole: a part is never taken for all of it.
 
-        One that is missing is made for this user alone; what is there keeps its mode.
+        One that is missing is made for this user alone, and so is one that another user laid there; this user's own
+        keeps its mode.
         """
-        there = os.path.exists(path)
-        if there and not os.path.isfile(path):  # a device, a pipe
-            with open(path, "wb") as target:
-                self._pour(rpath, target, callback, options)
-            return
+        mode = 0o600
+        with contextlib.suppress(FileNotFoundError):
+            status = os.lstat(path)
+            if not stat.S_ISREG(status.st_mode):  # a device, a pipe
+                with open(_open_device(path), "wb") as target:
+                    self._pour(rpath, target, callback, options)
+                return
+            if status.st_uid == os.geteuid():
+                mode = stat.S_IMODE(status.st_mode)
         self._file(self._strip_protocol(rpath))  # what is not in the corpus makes no folder
         make_folders(os.path.dirname(path), 0o700)
-        mode = stat.S_IMODE(os.stat(path).st_mode) if there else 0o600
         name = temporary_name(path)
         try:
             with open(os.open(name, NEW, 0o600), "wb") as target:

@@ -102,7 +102,9 @@ class LocalOrigin(Origin):
         try:
             with open(file, "rb", buffering=0, opener=_open) as source:
                 _check(os.fstat(source.fileno()), stamp)
-                while piece := source.read(min(PIECE, stamp.size + 1)):  # no more room than it needs
+                left = stamp.size + 1  # no more room than it needs; one that grows as fast as it is read has no end
+                while left and (piece := source.read(min(PIECE, left))):
+                    left -= len(piece)
                     yield piece
             _check(os.stat(file), stamp)  # by its name: another file may stand there now
         except OSError as error:
