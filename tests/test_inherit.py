@@ -110,6 +110,21 @@ def test_what_is_said_of_other_people_is_not_inherited(corpus: Reference, place:
     assert {"subjects", "speaker", "consent_id", "purposes", "expires"} == set(outcome.columns)
 
 
+@pytest.mark.parametrize("kept", ["", '{"mood":"calm","room":3}'])
+@pytest.mark.parametrize("new", ["", '{"mood":"loud"}', '{"consent_id":"of bob"}'])
+def test_nor_is_consent_that_lies_in_extra(
+    corpus: Reference, place: MemoryStorage, writer: Writer, kept: str, new: str
+) -> None:
+    rest = json.loads(kept or "{}")
+    consent = {"consent_id": "c-1", "Consent date": "2020", "purposes": ["asr"], "expires": "2030"}
+    extra = json.dumps({**rest, **consent})
+    writer.commit(table(row(writer, "ann/u.wav", content("ann/u.wav"), ["ann"], **{**SAID, "extra": extra})))
+    outcome = writer.commit(table(row(writer, "ann/u.wav", b"new", ["bob"], extra=new)), replace=True)
+    found = current(corpus, place)["ann/u.wav"]["extra"]
+    assert json.loads(found or "{}") == {**rest, **json.loads(new or "{}")}
+    assert outcome.columns["extra"] == 1
+
+
 def test_a_speaker_who_is_among_the_new_people_stays(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:
     writer.commit(table(row(writer, "ann/u.wav", content("ann/u.wav"), ["ann"], **SAID)))
     writer.commit(table(row(writer, "ann/u.wav", b"new", ["bob", "ann"], **EMPTY)), replace=True)

@@ -4,7 +4,8 @@ The rule holds for every path that meets a row: update, replacement, resealing. 
 empty: text other than '', a list with an entry, a number other than 0, anything but null. `extra` is looked at key by
 key. An empty cell leaves what is there, unless the caller asks to clear it.
 
-Speaker and consent are about people: where a replacement names other people, they are not inherited.
+Speaker and consent are about people: where a replacement names other people, they are not inherited, nor is what keys
+of `extra` say of consent, for ingest keeps a manifest's columns of consent there.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def inherit(old: pa.Table, new: pa.Table, clear: Clear | None = None) -> pa.Tabl
         The columns of `new`, and those of `old` that this version does not know.
     """
     same_people = ~unequal(old.column("subjects"), new.column("subjects"))
+    old = _without_consent(old, ~same_people)
     result = new
     for name in (*DESCRIPTIVE, *(field.name for field in old.schema if field.name not in SCHEMA.names)):
         if name not in old.schema.names or (name in SCHEMA.names and name not in new.schema.names):
@@ -165,6 +167,28 @@ def _extra(old: pa.Table, new: pa.Table, to_clear: _Mask) -> pa.ChunkedArray:
     for i in np.flatnonzero(both).tolist():
         texts[i] = _merged(old.column("extra")[i].as_py(), texts[i])
     return pa.chunked_array([pa.array(texts, column.type)])
+
+
+def _without_consent(old: pa.Table, rows: _Mask) -> pa.Table:
+    """The same rows, some of them without the keys of `extra` that say who allowed what."""
+    at = old.schema.get_field_index("extra")
+    if at < 0 or not rows.any():  # nearly always
+        return old
+    texts = _list(old, "extra")
+    for i in np.flatnonzero(rows).tolist():
+        try:
+            found = json.loads(texts[i] or "{}")
+        except (ValueError, RecursionError):  # a writer may put any text there: nobody knows what it says
+            continue
+        if isinstance(found, dict) and any(map(_of_consent, found)):
+            kept = {name: value for name, value in found.items() if not _of_consent(name)}
+            texts[i] = json.dumps(kept, ensure_ascii=False, separators=(",", ":")) if kept else ""
+    return old.set_column(at, old.schema.field(at), pa.array(texts, old.schema.field(at).type))
+
+
+def _of_consent(name: str) -> bool:
+    name = name.strip().casefold()
+    return name in _CONSENT or "consent" in name
 
 
 def _merged(before: str, after: str) -> str:
