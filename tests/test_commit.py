@@ -400,6 +400,15 @@ def test_the_horizon_never_moves_back(corpus: Reference, place: MemoryStorage, w
 # ------------------------------------------------------------------------------------------------------------- objects
 
 
+def test_what_was_discarded_is_never_committed(corpus: Reference, place: MemoryStorage) -> None:
+    writer = writer_of(corpus, place)
+    one = row(writer, "ann/1.wav", b"words")
+    writer.discard([one["object_id"]])
+    outcome = writer.commit(table(one))
+    assert (outcome.added, outcome.stale) == (0, ["ann/1.wav"])
+    assert current(corpus, place) == {}
+
+
 def test_discard_deletes_only_what_this_writer_put_and_nobody_committed(
     corpus: Reference, place: MemoryStorage, writer: Writer
 ) -> None:

@@ -113,6 +113,31 @@ def test_segments_of_one_recording_are_no_duplicates(run: Run, tmp_path: Path) -
         assert (done.code, done.json["added"], done.json["duplicates"]) == (0, 2, [])
 
 
+@pytest.mark.parametrize("more", [(), ("--reseal",), ("--replace",), ("--checksum",)], ids="".join)
+@pytest.mark.parametrize("policy", ["take", "skip", "fail"])
+@pytest.mark.parametrize("other", ["as long", "longer"])
+def test_a_new_segment_of_what_is_there_under_a_path_of_its_own(
+    run: Run, tmp_path: Path, policy: str, more: tuple[str, ...], other: str
+) -> None:
+    src, row = tmp_path / "src", {"speaker": "ann", "duration": 0.5}
+    for name in ("a.wav", "b.wav"):
+        record(src, name, 2)
+    if "--replace" in more:  # b.wav becomes a copy of a.wav, of which it has been another recording
+        record(src, "b.wav", 2 if other == "as long" else 3)
+        (src / "b.wav").write_bytes((src / "b.wav").read_bytes()[:-2] + b"\1\1")
+    first = [{"path": "a.wav", "speaker": "ann"}, {"path": "b.wav", "offset": 0, **row}]
+    second = [*first, {"path": "b.wav", "offset": 1, **row}, {"path": "b.wav", "offset": 1.5, **row}]
+    manifest = tmp_path / "m.jsonl"
+    assert encrypt(run, src, "--manifest", str(jsonl(manifest, *first))).code == 0
+    (src / "b.wav").write_bytes((src / "a.wav").read_bytes())
+    options = ("--manifest", str(jsonl(manifest, *second)), "--if-duplicate", policy, *more)
+    said, done = encrypt(run, src, "--dry-run", *options), encrypt(run, src, *options)
+    for name in ("added", "replaced", "unchanged", "sources", "problems", "conflicts"):
+        assert said.json[name] == done.json[name], name
+    assert (said.code, done.code, done.json["added"]) == (0, 0, 2)
+    assert run("verify", tmp_path / "sealed").code == 0, "no object is missing"
+
+
 def test_the_summary_for_people(run: Run, wavs: Path) -> None:
     root = resolve(str(wavs.parent / "sealed")).root
     done = run("encrypt", wavs / "ann", root, "--one-subject", "ann")

@@ -110,7 +110,7 @@ class Writer:
     def discard(self, object_ids: Iterable[bytes]) -> None:
         """Delete objects that this writer put and that no commit took, nor may have taken; others are left alone.
 
-        What the current head names is never deleted, however it came to be here.
+        What the current head names is never deleted, however it came to be here. Rows of a discarded object are stale.
 
         Raises:
             StorageError, KeysError, CorpusError: the head cannot be read, or an object cannot be deleted.
@@ -120,7 +120,7 @@ class Writer:
             return
         for object_id in sorted(set(mine) - self._live.named(self.refresh(), mine)):
             self.storage.delete(object_key(object_id))
-            self._uncommitted.forget([object_id])
+            self._uncommitted.doubt([object_id])  # and not forgotten: no later commit may name it
 
     # ------------------------------------------------------------ commits
 

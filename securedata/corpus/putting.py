@@ -53,8 +53,8 @@ class Put:
 class Uncommitted:
     """The objects that a writer has put and no commit is known to have taken, with storage's time of each.
 
-    One whose commit is in doubt, or that storage lost, has no time any more: it is stale for every later commit, and
-    nobody deletes it but a prune.
+    One whose commit is in doubt, that storage lost or its writer discarded has no time any more: it is stale for every
+    later commit, and nobody deletes it but a prune.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -104,7 +104,7 @@ class Uncommitted:
                 self._horizons[ids[at]] = horizon
 
     def doubt(self, object_ids: Iterable[bytes]) -> None:
-        """A head may name these, or have named them."""
+        """A head may name these, or have named them, or they are gone."""
         self.times.update((id, -math.inf) for id in object_ids if id in self.times)
 
     def among(self, object_ids: Iterable[bytes]) -> list[bytes]:

@@ -43,7 +43,12 @@ class Duplicates:
                 self._there.setdefault(row["source_sha256"], []).append(path)
 
     def other(self, digest: bytes, path: str) -> str | None:
-        """Another recording with this content than the one at `path`, which is to be taken; None: there is none."""
+        """Another recording with this content than the one at `path`, which is to be taken.
+
+        None if there is no other, or if the corpus has some of this recording already, so that it is not new.
+        """
+        if path in self._there.get(digest, ()):
+            return None
         there = (one for one in self._there.get(digest, ()) if one not in self._leaving)
         return next((one for one in (*there, self._taken.get(digest, path)) if one != path), None)
 

@@ -312,11 +312,15 @@ class _Ingest:
         twins.look((row["source_sha256"] for row in self.rows), (self.writer.load(part, CHECK) for part in head.parts))
         erased = {self.indices[at] for at in tombstoned(head, self.table.take(pa.array(self.indices)))}
         kept, dropped = [], set()
+        # by file and not by row: what is new of a recording has one object with what is there, which must stay
+        there = {self.files[i] for i in self.indices if self.there[i]}
         # what is there already goes first: it is taken whatever else has its content
-        order = sorted(zip(self.indices, self.rows, strict=True), key=lambda one: (not self.there[one[0]], one[0]))
+        order = sorted(
+            zip(self.indices, self.rows, strict=True), key=lambda one: (self.files[one[0]] not in there, one[0])
+        )
         for i, row in order:
             digest, path = row["source_sha256"], self._recording(i)
-            other = None if self.there[i] or i in erased else twins.other(digest, path)
+            other = None if self.files[i] in there or i in erased else twins.other(digest, path)
             if other is not None and self.if_duplicate == "fail":
                 self.report.problems.append(Problem(row["path"], f"has the content of {other}, which is taken"))
             elif other is not None:
