@@ -60,7 +60,7 @@ def _compressed(recording: Recording, file: KeptError, start: int, frames: int) 
         return _by_ffmpeg(kind, recording, file, start, frames)
     if wants_tag(kind, file.read_at):
         file.put_in_front(EMPTY_TAG)
-    if recording.subtype != "MPEG_LAYER_III":
+    if not recording.subtype.startswith("MPEG"):
         return _decode(recording, file, start, frames)
     with c_quiet:  # mpg123 complains of the first frames after a seek, which are dropped
         return _decode(recording, file, start, frames)

@@ -39,15 +39,20 @@ def describe(kind: Kind, read_at: ReadAt, size: int) -> tuple[str, int, int, int
     """
     with _opened(kind, read_at, size) as (container, stream):
         rate, channels, frames = 0, 0, 0
-        for frame in container.decode(stream):
-            found = (frame.sample_rate, frame.layout.nb_channels)
-            if frames and found != (rate, channels):
-                raise Undecodable(f"its sample rate or channels change on the way; convert it: {WAY}")
-            rate, channels = found
-            frames += frame.samples
+        said = _said_seconds(kind, container, stream)
+        try:
+            for frame in container.decode(stream):
+                found = (frame.sample_rate, frame.layout.nb_channels)
+                if frames and found != (rate, channels):
+                    raise Undecodable(f"its sample rate or channels change on the way; convert it: {WAY}")
+                rate, channels = found
+                frames += frame.samples
+        except ValueError:
+            # a tag behind the last frame is invalid data to some demuxers (WavPack's)
+            if said is None or not frames or frames < round(said * rate):
+                raise
         if not frames:
             raise Undecodable("the recording has no frames")
-        said = _said_seconds(kind, container, stream)
         if said is not None and frames / rate < said - _SLACK:
             raise Undecodable(f"cut off: {frames / rate:.2f} s of {said:.2f} s can be decoded; copy it again")
         return stream.codec_context.name.upper(), rate, channels, frames

@@ -1,4 +1,4 @@
-"""The frames of an MP3: how many there are, and what its header says of that.
+"""The frames of MPEG audio, mostly MP3: how many there are, and what its header says of that.
 
 libsndfile believes a Xing or Info header, whatever it says, and guesses from the file's size where there is none, tags
 included. So the frames are counted here, one by one: a third of a microsecond each.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
+
+from securedata.media.audio.sniff import mpeg_length
 
 ReadAt = Callable[[int, int], bytes]
 """Bytes by (offset, length), fewer where the file ends."""
@@ -20,11 +22,7 @@ _MAX_TAGS = 20
 _IN_A_ROW = 3  # frames that are no accident, as two are in some megabytes of a cover image
 _ALIKE = 0xFE0C  # bits of byte 1 and 2 that say version, layer and sample rate
 _SYNC_WITHIN = 65_536  # bytes before the first frame that are no tag
-_RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}  # by version bits
-_KBITS = {
-    1: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    2: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
+_LAYER_III, _LAYER_I = 1, 3
 
 
 class Mp3(NamedTuple):
@@ -47,28 +45,25 @@ class Mp3(NamedTuple):
     @property
     def samples(self) -> int:
         """Samples of one frame, per channel."""
-        return 1152 if self.frame_bytes[1] >> 3 & 3 == 3 else 576
+        version, layer = self.frame_bytes[1] >> 3 & 3, _layer(self.frame_bytes)
+        if layer == _LAYER_III:
+            return 1152 if version == 3 else 576
+        return 384 if layer == _LAYER_I else 1152
 
 
 def _length_table() -> list[int]:
-    """The length of a frame by byte 1 and 2 of its header; 0 where those begin no frame of Layer III."""
-    table = [0] * (1 << 16)
-    for two in range(1 << 16):
-        second, third = two >> 8, two & 0xFF
-        version, layer = second >> 3 & 3, second >> 1 & 3
-        bits, rate = third >> 4, third >> 2 & 3
-        if second >> 5 != 7 or version == 1 or layer != 1 or not 0 < bits < 15 or rate == 3:
-            continue
-        factor, kbits = (144, _KBITS[1]) if version == 3 else (72, _KBITS[2])
-        table[two] = factor * kbits[bits - 1] * 1000 // _RATES[version][rate] + (third >> 1 & 1)
-    return table
+    """The length of a frame by byte 1 and 2 of its header; 0 where those begin none."""
+    return [0] * 0xE000 + [mpeg_length(b"\xff" + two.to_bytes(2, "big")) for two in range(0xE000, 0x10000)]
 
 
 _LENGTHS = _length_table()
 
 
 def find(read_at: ReadAt, size: int) -> Mp3 | None:
-    """The first frame of an MP3 and its header; None for what is none, or of a free bit rate."""
+    """The first frame of MPEG audio and its header; None for what is none, or of a free bit rate.
+
+    One of Layer I or II only where it is the first thing behind the tags: an MP3 may begin later.
+    """
     start = 0
     for _ in range(_MAX_TAGS):
         tag = read_at(start, 10)
@@ -83,6 +78,8 @@ def find(read_at: ReadAt, size: int) -> Mp3 | None:
         if at < 0 or at + 4 > len(head):
             return None
         length = _length(head, at)
+        if length and at and _layer(head[at : at + 4]) != _LAYER_III:
+            continue
         # any two bytes may look like a frame, so another follows, if this is not all there is
         alone = at == 0 and start + length >= size
         if length and (alone or _alike(read_at(start + at + length, 4), head[at : at + 4])):
@@ -156,6 +153,10 @@ def _resume(read_at: ReadAt, position: int, first: bytes) -> int | None:
                 return position + at
         position += len(piece) - 3 if len(piece) == _PIECE else len(piece)
     return None
+
+
+def _layer(header: bytes) -> int:
+    return header[1] >> 1 & 3
 
 
 def _length(data: bytes, at: int) -> int:

@@ -2,26 +2,71 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
+from typing import NamedTuple
 
 _PAGE = 65_307  # bytes, at most
-_BEGINS = 2  # flag of the first page of a stream
+_PIECE = 1 << 20
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_FIRST, _KNOWN = 2, 7  # flags: of the first page of a stream, and all that there are
 
 
-def is_chained(read_at: Callable[[int, int], bytes], size: int) -> bool:
-    """Whether streams follow each other: the last page is of none of those that begin the file side by side."""
-    serials, position = set(), 0
+class Pages(NamedTuple):
+    """How the pages of a file follow each other.
+
+    Attributes:
+        is_chained: whether a stream begins behind pages of another, which libsndfile does not read.
+        is_whole: whether none is missing or damaged, by the number and the CRC that they carry; behind the last one
+            there may be anything, and the last may be cut off.
+    """
+
+    is_chained: bool
+    is_whole: bool
+
+
+def walk(read_at: Callable[[int, int], bytes], size: int) -> Pages:
+    """Look at each page, some microseconds each."""
+    following: dict[bytes, int] = {}  # the number of the next page, by stream
+    position, piece, at, is_whole, in_head = 0, b"", 0, True, True
     while True:
-        page = read_at(position, 27 + 255)
-        if page[:4] != b"OggS" or len(page) < 27 or not page[5] & _BEGINS:
-            break
-        serials.add(page[14:18])
-        segments = page[27 : 27 + page[26]]
-        position += 27 + page[26] + sum(segments)
-    start = max(0, size - 2 * _PAGE)
-    tail = read_at(start, size - start)
-    at = tail.rfind(b"OggS")
-    # the four letters may stand in a packet: a page has version 0 and only known flags
-    while at >= 0 and (len(tail) < at + 27 or tail[at + 4] != 0 or tail[at + 5] > 7):
-        at = tail.rfind(b"OggS", 0, at)
-    return at >= 0 and bool(serials) and tail[at + 14 : at + 18] not in serials
+        if not piece or (at + _PAGE > len(piece) and position + len(piece) - at < size):
+            piece, at = read_at(position, _PIECE), 0
+        if piece[at : at + 4] != b"OggS" or len(piece) < at + 27 or piece[at + 4] or piece[at + 5] > _KNOWN:
+            resumed = _resume(read_at, position + 1)
+            if resumed is None:
+                return Pages(False, is_whole)
+            position, piece, is_whole = resumed, b"", False
+            continue
+        stream, number = piece[at + 14 : at + 18], int.from_bytes(piece[at + 18 : at + 22], "little")
+        if not piece[at + 5] & _FIRST:
+            in_head = False
+            is_whole = is_whole and following.get(stream) == number
+        elif not in_head:
+            return Pages(True, is_whole)
+        following[stream] = number + 1 & 0xFFFFFFFF
+        segments = piece[at + 26]
+        length = 27 + segments + sum(piece[at + 27 : at + 27 + segments])
+        if at + length <= len(piece) and not _is_sound(piece[at : at + length]):
+            is_whole = False
+        position += length
+        at = min(at + length, len(piece))
+
+
+def _is_sound(page: bytes) -> bool:
+    """Whether the CRC is that of the page: zlib's polynomial, of bits the other way round and begun with zeros."""
+    mirrored = (page[:22] + bytes(4) + page[26:]).translate(_MIRRORED)
+    crc = zlib.crc32(mirrored, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return crc.to_bytes(4, "big").translate(_MIRRORED) == page[22:26]
+
+
+def _resume(read_at: Callable[[int, int], bytes], position: int) -> int | None:
+    """Where the next page begins; the four letters may be within a packet, so that version and flags count as well."""
+    while len(piece := read_at(position, _PIECE)) >= 6:
+        found = piece.find(b"OggS")
+        while found >= 0 and found + 6 <= len(piece):
+            if not piece[found + 4] and piece[found + 5] <= _KNOWN:
+                return position + found
+            found = piece.find(b"OggS", found + 1)
+        position += len(piece) - 5
+    return None

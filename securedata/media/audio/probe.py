@@ -7,16 +7,18 @@ A file that ends before its header says it does is refused where that can be see
 
 - WAV, RF64: the data chunk reaches beyond the end of the file (the placeholders of writers that could not seek back are
   not taken for a length: then the recording is what the file holds);
+- AIFF, AU, CAF, NIST, RIFX, SVX, VOC, W64: the same (nor is an AU taken that has more samples than it counts);
 - FLAC: its last frame cannot be read (nor is one taken that has audio behind it, by a wrong header or joined files);
 - MP3 with a Xing or Info header: that header counts more bytes than there are, by more than one frame.
 
 It cannot be seen for Ogg (Vorbis, Opus) or for an MP3 without such a header: cut off, they are valid files of a shorter
-recording. Damage in the middle of a file shows at decoding only.
+recording. Damage in the middle of other files than Ogg shows at decoding only.
 
 The frames are those that libsndfile decodes. It believes the header of an MP3, guesses where there is none, and reads
-no further: the frames of each MP3 are counted, decoded where the header counts others, and where libsndfile would leave
-some out it is refused, as are several Ogg recordings one behind the other (chained), of which libsndfile reads the
-first. Of formats whose headers or seeks libsndfile misreads (PAF, SDS, DWVW) the frames are decoded.
+no further: the frames of each MP3 are counted (in a WAV too, and of Layer II), decoded where the header counts others,
+and where libsndfile would leave some out it is refused. So are several Ogg recordings one behind the other (chained),
+of which libsndfile reads the first, and an Ogg with a missing or damaged page, where it stops. Of formats whose headers
+or seeks libsndfile misreads (PAF, SDS, DWVW) the frames are decoded.
 """
 
 from __future__ import annotations
@@ -31,10 +33,10 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from securedata.media.audio import ffmpeg, flac, mp3, ogg
+from securedata.media.audio import ffmpeg, flac, lengths, mp3, ogg
 from securedata.media.audio.encodings import SAMPLE_BYTES, is_header_wrong
 from securedata.media.audio.sniff import EMPTY_TAG, By, Kind, sniff, wants_tag
-from securedata.media.audio.wav import WavData, wav_data
+from securedata.media.audio.wav import BLOCK_CODED, WavData, coded_frames, wav_data
 from securedata.media.blocks import Blocks, Bytes
 from securedata.media.kept import KeptError
 from securedata.media.quiet import c_quiet
@@ -125,9 +127,9 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
         codec, rate, channels, frames = ffmpeg.describe(kind, read_at, size)
         return AudioInfo(kind.name, codec, rate, channels, frames, None)
     wav = wav_data(read_at, size)
-    mpeg = mp3.find(read_at, size) if wav is None else None
-    missing = max(0, wav.offset + wav.length - size) if wav else mp3.missing_bytes(mpeg, size) if mpeg else 0
-    if missing:
+    frames_at = _chunk_of(read_at, wav) if wav and wav.is_mp3 else read_at
+    mpeg = mp3.find(frames_at, wav.length if wav else size) if wav is None or wav.is_mp3 else None
+    if missing := _missing_bytes(kind, wav, mpeg, read_at, size):
         raise Undecodable(f"cut off: {missing} bytes that its header counts are missing; copy it again")
     if wants_tag(kind, read_at):
         file = file if isinstance(file, KeptError) else KeptError.ranges(read_at, size)
@@ -139,6 +141,8 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
             if format == "SD2":
                 raise Undecodable("taken for SD2 by the file '._' in the working directory: remove that file")
             frames = int(audio.frames)
+            if format == "OGG":
+                _check_ogg(read_at, size)
             if frames >= _UNKNOWN_FRAMES:
                 raise Undecodable(
                     "its header does not say how long it is (written into a pipe?), so libsndfile cannot decode it: "
@@ -151,13 +155,10 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
                 raise Undecodable("the recording has no frames")
             if format == "FLAC":
                 _check_flac(audio, file, read_at, size)
-            if format == "MP3":
-                frames = _mp3_frames(audio, mpeg, read_at)
-            elif format == "OGG" and ogg.is_chained(read_at, size):
-                raise Undecodable(
-                    "several recordings one behind the other (chained Ogg), of which libsndfile reads the first only: "
-                    "split it, or join them with 'ffmpeg -i IN OUT.flac'"
-                )
+            if subtype.startswith("MPEG"):
+                frames = _mp3_frames(audio, mpeg, frames_at)
+            elif wav is not None and subtype in BLOCK_CODED:
+                frames = _coded_frames(wav, subtype, frames)
             elif is_header_wrong(format, subtype):
                 frames = _decoded(audio)
             info = AudioInfo(format, subtype, audio.samplerate, audio.channels, frames, None)
@@ -173,6 +174,65 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
     return info._replace(data_offset=_data_offset(info, wav))
 
 
+def _chunk_of(read_at: _ReadAt, wav: WavData) -> _ReadAt:
+    return lambda offset, length: read_at(wav.offset + offset, max(0, min(length, wav.length - offset)))
+
+
+def _missing_bytes(kind: Kind, wav: WavData | None, mpeg: mp3.Mp3 | None, read_at: _ReadAt, size: int) -> int:
+    """Bytes that the header counts beyond the end of the file.
+
+    Raises:
+        Undecodable: there are more samples than it counts.
+    """
+    if wav is not None:
+        return max(0, wav.offset + wav.length - size)
+    if mpeg is not None:
+        return mp3.missing_bytes(mpeg, size)
+    if kind.name in ("FLAC", "OGG"):
+        return 0
+    if left := lengths.left_bytes(read_at, size):
+        raise Undecodable(
+            f"{left} bytes behind the samples that its header counts, which libsndfile leaves out (its writer was "
+            f"killed, or files were joined): {ffmpeg.WAY} reads on"
+        )
+    return lengths.missing_bytes(read_at, size)
+
+
+def _check_ogg(read_at: _ReadAt, size: int) -> None:
+    """Refuse what libsndfile reads a part of.
+
+    Raises:
+        Undecodable
+    """
+    pages = ogg.walk(read_at, size)
+    if pages.is_chained:
+        raise Undecodable(
+            "several recordings one behind the other (chained Ogg), of which libsndfile reads the first only: "
+            "split it, or join them with 'ffmpeg -i IN OUT.flac'"
+        )
+    if not pages.is_whole:  # where one is missing, libsndfile's read ends, and one of other lengths would not
+        raise Undecodable("damaged: a page is missing or wrong; copy it again, or 'ffmpeg -i IN OUT.flac' reads on")
+
+
+def _coded_frames(wav: WavData, subtype: str, frames: int) -> int:
+    """Those that libsndfile counts, less what it makes up behind the end.
+
+    Raises:
+        Undecodable: it leaves some out.
+    """
+    found = coded_frames(wav, subtype)
+    if found is None:
+        return frames
+    if not found:
+        raise Undecodable("the recording has no frames")
+    if found > frames:
+        raise Undecodable(
+            f"its last block is cut off, and libsndfile leaves out {found - frames} frames of it; convert it: "
+            f"{ffmpeg.WAY}"
+        )
+    return found
+
+
 def _mp3_frames(audio: soundfile.SoundFile, found: mp3.Mp3 | None, read_at: _ReadAt) -> int:
     """How many there are: by a walk over them, and where that is not what the encoder says, by decoding them.
 
@@ -182,23 +242,25 @@ def _mp3_frames(audio: soundfile.SoundFile, found: mp3.Mp3 | None, read_at: _Rea
     if found is None:
         return _decoded(audio)
     count, unbroken = mp3.count(found, read_at)
-    if unbroken and found.is_headed and found.counted == count:
+    if unbroken and found.is_headed and found.counted == count and audio.format == "MP3":
         return int(audio.frames)  # fewer, by the encoder's delay
     frames = count * found.samples
     if unbroken and count and not found.is_headed:
         if audio.frames < frames:
-            raise _left_out(int(audio.frames), frames, audio.samplerate)
+            raise _left_out(int(audio.frames), frames, audio)
         return frames
     decoded = _decoded(audio)
     if frames > decoded + 4 * found.samples:
-        raise _left_out(decoded, frames, audio.samplerate)
+        raise _left_out(decoded, frames, audio)
     return decoded
 
 
-def _left_out(read: int, frames: int, rate: int) -> Undecodable:
+def _left_out(read: int, frames: int, audio: soundfile.SoundFile) -> Undecodable:
+    rate, is_mp3 = audio.samplerate, (audio.format, audio.subtype) == ("MP3", "MPEG_LAYER_III")
+    way = "'ffmpeg -i IN -c copy OUT.mp3' writes a right one" if is_mp3 else ffmpeg.WAY
     return Undecodable(
         f"libsndfile reads {read / rate:.1f} s of it, and there are {frames / rate:.1f} s (no header with its length, "
-        "a wrong one, damage, or files that were joined): 'ffmpeg -i IN -c copy OUT.mp3' writes a right one"
+        f"a wrong one, damage, or files that were joined): {way}"
     )
 
 
@@ -221,8 +283,8 @@ def not_media(kind: Kind | None) -> str:
     """Why a file is not taken that libsndfile and FFmpeg are not asked about, and what to do."""
     if kind is None:
         return (
-            "no audio that is known by its first bytes; if it is samples without a header, say what they are: "
-            "ffmpeg -f s16le -ar 16000 -ac 1 -i IN OUT.flac"
+            f"no audio that is known by its first bytes; if another program plays it: {ffmpeg.WAY}; if it is samples "
+            "without a header, say what they are: ffmpeg -f s16le -ar 16000 -ac 1 -i IN OUT.flac"
         )
     if kind.by is By.OTHER:
         return f"no audio by its first bytes: {kind.name}"

@@ -40,14 +40,17 @@ class Kind(NamedTuple):
     demuxer: str = ""
 
 
+FLAC = Kind("FLAC", By.SNDFILE)
 MP3 = Kind("MP3", By.SNDFILE)
 AAC = Kind("AAC", By.FFMPEG, "aac")
+MP4 = Kind("MP4", By.FFMPEG, "mov")
+TTA = Kind("TTA", By.FFMPEG, "tta")
 
 EMPTY_TAG = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
 """For libsndfile in front of an MP3, see `wants_tag`: without padding it does not know the tag."""
 
 _LISTED: tuple[tuple[int, bytes, Kind], ...] = (
-    (0, b"fLaC", Kind("FLAC", By.SNDFILE)),
+    (0, b"fLaC", FLAC),
     (0, b"OggS", Kind("OGG", By.SNDFILE)),
     (0, b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb", Kind("W64", By.SNDFILE)),
     (0, b".snd", Kind("AU", By.SNDFILE)),
@@ -66,15 +69,14 @@ _LISTED: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"MATLAB 5.0 MAT-file", Kind("MAT5", By.SNDFILE)),
     (0, b"\xf0\x7e", Kind("SDS", By.SNDFILE)),
     (0, b"\x01\x04", Kind("MPC2K", By.SNDFILE)),
-    (4, b"ftyp", Kind("MP4", By.FFMPEG, "mov")),
-    (4, b"moov", Kind("MP4", By.FFMPEG, "mov")),
-    (4, b"mdat", Kind("MP4", By.FFMPEG, "mov")),
-    (4, b"wide", Kind("MP4", By.FFMPEG, "mov")),
+    (4, b"ftyp", MP4),
+    (4, b"moov", MP4),
+    (4, b"mdat", MP4),
     (0, b"\x1a\x45\xdf\xa3", Kind("MATROSKA", By.FFMPEG, "matroska")),
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", Kind("ASF", By.FFMPEG, "asf")),
     (0, b"#!AMR", Kind("AMR", By.FFMPEG, "amr")),
     (0, b"wvpk", Kind("WAVPACK", By.FFMPEG, "wv")),
-    (0, b"TTA1", Kind("TTA", By.FFMPEG, "tta")),
+    (0, b"TTA1", TTA),
     (0, b"\x0b\x77", Kind("AC3", By.FFMPEG, "ac3")),
     (0, b"MAC ", Kind("Monkey's Audio", By.NOTHING)),
     (0, b"MPCK", Kind("Musepack", By.NOTHING)),
@@ -104,6 +106,8 @@ _LISTED: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"SQLite format 3\x00", Kind("table", By.OTHER)),
 )
 
+_TAGGED = {b"fLaC": FLAC, b"TTA1": TTA}  # what may be behind an ID3 tag, besides MP3 and AAC
+
 _CHUNKED = {  # by the container's name, then by what stands behind its length
     b"RIFF": {b"WAVE": Kind("WAV", By.SNDFILE), b"AVI ": Kind("AVI", By.NOTHING), b"WEBP": Kind("image", By.OTHER)},
     b"RIFX": {b"WAVE": Kind("WAV", By.SNDFILE)},
@@ -113,6 +117,7 @@ _CHUNKED = {  # by the container's name, then by what stands behind its length
     | dict.fromkeys((b"8SVX", b"16SV"), Kind("SVX", By.SNDFILE)),
 }
 
+_MP4_SPACE = (b"free", b"skip", b"wide", b"pnot")  # words, so that they count behind a length below 2**24 only
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _TEXT = Kind("text", By.OTHER)
 _BITRATES = 15  # the index that no MPEG audio frame has
@@ -127,11 +132,14 @@ def sniff(read_at: ReadAt) -> Kind | None:
     for offset, magic, kind in _LISTED:
         if head.startswith(magic, offset):
             return kind
+    if head.startswith(b"\0") and head[4:8] in _MP4_SPACE:
+        return MP4
     if head.startswith(b"ID3") and len(head) >= 10:
         tag = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
         behind = read_at(tag, HEAD)
-        if behind.startswith(b"fLaC"):
-            return Kind("FLAC", By.SNDFILE)
+        for magic, kind in _TAGGED.items():
+            if behind.startswith(magic):
+                return kind
         return AAC if _adts(behind, 0) else MP3
     if _adts(head, 0):
         return AAC
@@ -167,18 +175,16 @@ def _adts(data: bytes, at: int) -> bool:
 
 def _mpeg(data: bytes, at: int) -> bool:
     """A frame of MPEG audio, with another of the same kind behind it if that is in sight."""
-    length = _mpeg_length(data[at : at + 4])
+    length = mpeg_length(data[at : at + 4])
     if not length:
         return False
     after = data[at + length : at + length + 4]
     if len(after) < 4:
         return at == 0
-    return (
-        bool(_mpeg_length(after)) and after[1] & 0xFE == data[at + 1] & 0xFE and (after[2] ^ data[at + 2]) & 0x0C == 0
-    )
+    return bool(mpeg_length(after)) and after[1] & 0xFE == data[at + 1] & 0xFE and (after[2] ^ data[at + 2]) & 0x0C == 0
 
 
-def _mpeg_length(header: bytes) -> int:
+def mpeg_length(header: bytes) -> int:
     """Bytes of the frame, by ISO 11172-3 and 13818-3; 0 where these are no header of one. Free format is not known."""
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3  # 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5; 3: layer I, 1: III
     bitrate, rate = header[2] >> 4, header[2] >> 2 & 3

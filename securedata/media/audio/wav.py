@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 _SLACK = 65_536  # bytes that writers keep for headers, or round down by
 _LARGEST = (2**31, 2**32, 2**63, 2**64)
-_MAX_CHUNKS = 1000  # before the data chunk; a real file has a handful
+_MP3 = b"\x55\0"  # format tag
+MAX_CHUNKS = 1000  # before the data chunk; a real file has a handful
 
 
 class WavData(NamedTuple):
@@ -16,10 +17,16 @@ class WavData(NamedTuple):
     Attributes:
         offset: position of the first byte.
         length: bytes, as the header says, or what the file holds where the header does not know.
+        is_mp3: whether the header says that they are an MP3.
+        channels: as the header says.
+        block: bytes of a block, where samples are coded in blocks.
     """
 
     offset: int
     length: int
+    is_mp3: bool
+    channels: int
+    block: int
 
 
 def wav_data(read_at: Callable[[int, int], bytes], size: int) -> WavData | None:
@@ -27,21 +34,48 @@ def wav_data(read_at: Callable[[int, int], bytes], size: int) -> WavData | None:
     head = read_at(0, 12)
     if head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
         return None
-    position, long_length = 12, 0
-    for _ in range(_MAX_CHUNKS):
-        chunk = read_at(position, 8)
+    position, long_length, form = 12, 0, bytes(14)
+    for _ in range(MAX_CHUNKS):
+        chunk = read_at(position, 22)
         if len(chunk) < 8:
             return None
-        name, length = chunk[:4], int.from_bytes(chunk[4:], "little")
+        name, length = chunk[:4], int.from_bytes(chunk[4:8], "little")
         if name == b"data":
             if head[:4] == b"RF64" and length == 0xFFFFFFFF:
                 length = long_length
             offset = position + 8
-            return WavData(offset, size - offset if _is_unknown(read_at, length, offset, size) else length)
-        if name == b"ds64":
+            length = size - offset if _is_unknown(read_at, length, offset, size) else length
+            channels, block = (int.from_bytes(form[at : at + 2], "little") for at in (2, 12))
+            return WavData(offset, length, form[:2] == _MP3, channels, block)
+        if name == b"fmt ":
+            form = chunk[8:]
+        elif name == b"ds64":
             long_length = int.from_bytes(read_at(position + 16, 8), "little")
         position += 8 + length + (length & 1)
     return None
+
+
+BLOCK_CODED = ("IMA_ADPCM", "MS_ADPCM", "GSM610")
+"""Those whose last block may be cut off."""
+
+
+def coded_frames(wav: WavData, subtype: str) -> int | None:
+    """The frames of blocks of which the last is cut off; None if it is not.
+
+    libsndfile fills up such a block with samples of the one before, or leaves it out.
+    """
+    blocks, rest = divmod(wav.length, max(1, wav.block))
+    if not rest:
+        return None
+    return blocks * _frames_of(wav.block, subtype, wav.channels) + _frames_of(rest, subtype, wav.channels)
+
+
+def _frames_of(block: int, subtype: str, channels: int) -> int:
+    if subtype == "GSM610":  # two frames of speech share bytes in it
+        return block // 65 * 320
+    if subtype == "IMA_ADPCM":
+        return 1 + (block - 4 * channels) // (4 * channels) * 8 if block >= 4 * channels else 0
+    return 2 + (block - 7 * channels) * 2 // channels if block >= 7 * channels else 0
 
 
 def _is_unknown(read_at: Callable[[int, int], bytes], length: int, offset: int, size: int) -> bool:
@@ -52,12 +86,17 @@ def _is_unknown(read_at: Callable[[int, int], bytes], length: int, offset: int, 
     """
     if length == 0:
         return not _are_chunks(read_at, offset, size)
-    return length > size - offset and any(0 <= largest - length <= _SLACK for largest in _LARGEST)
+    return length > size - offset and is_placeholder(length)
+
+
+def is_placeholder(length: int) -> bool:
+    """Whether it is 0 or, nearly, the largest number of a field."""
+    return length == 0 or any(0 <= largest - length <= _SLACK for largest in _LARGEST)
 
 
 def _are_chunks(read_at: Callable[[int, int], bytes], position: int, size: int) -> bool:
     """Whether the rest of a file is chunks, such as the texts behind an empty recording, and no samples."""
-    for _ in range(_MAX_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         if position >= size:
             return True
         chunk = read_at(position, 8)

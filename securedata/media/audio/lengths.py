@@ -1,0 +1,118 @@
+"""Where the samples of a file end, as its header says, in formats of which libsndfile reads a shorter one in silence.
+
+Not of WAV, FLAC and MP3, which have modules of their own. Lengths are bytes from the beginning of the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from securedata.media.audio.wav import MAX_CHUNKS, is_placeholder
+
+_ReadAt = Callable[[int, int], bytes]
+
+_SAMPLES = (b"SSND", b"BODY", b"data")
+_AU: dict[bytes, Literal["big", "little"]] = {b".snd": "big", b"dns.": "little"}
+_W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
+_VOC_UNKNOWN = 0xFFFFFF
+_NIST = (b"channel_count", b"sample_n_bytes", b"sample_count")
+_MANY = 4096  # bytes: less than that behind the samples are tags and padding
+
+
+def missing_bytes(read_at: _ReadAt, size: int) -> int:
+    """Bytes of samples that the header counts beyond the end of the file."""
+    return max(0, (_end(read_at, size) or 0) - size)
+
+
+def left_bytes(read_at: _ReadAt, size: int) -> int:
+    """Bytes behind the samples of an AU, which has nothing there, if they are many and no zeros."""
+    end = _end(read_at, size) if read_at(0, 4) in _AU else None
+    if end is None or size - end < _MANY or not read_at(end, _MANY).strip(b"\0"):
+        return 0
+    return size - end
+
+
+def _end(read_at: _ReadAt, size: int) -> int | None:
+    """None where the header does not say it."""
+    head = read_at(0, 40)
+    if head[:4] == b"FORM" or head[:4] == b"RIFX":
+        return _chunks(read_at)
+    if head[:6] == b"caff\0\1":
+        return _caf(read_at)
+    if head[:4] == b"riff":
+        return _w64(read_at)
+    if head[:4] in _AU:
+        offset, length = (int.from_bytes(field, _AU[head[:4]]) for field in (head[4:8], head[8:12]))
+        return None if is_placeholder(length) else offset + length
+    if head[:8] == b"NIST_1A\n":
+        return _nist(read_at, head, size)
+    if head[:19] == b"Creative Voice File":
+        return _voc(read_at, int.from_bytes(head[20:22], "little"))
+    return None
+
+
+def _chunks(read_at: _ReadAt) -> int | None:
+    position = 12
+    for _ in range(MAX_CHUNKS):
+        chunk = read_at(position, 8)
+        if len(chunk) < 8:
+            return None
+        length = int.from_bytes(chunk[4:], "big")
+        if chunk[:4] in _SAMPLES:
+            return None if is_placeholder(length) else position + 8 + length
+        position += 8 + length + (length & 1)
+    return None
+
+
+def _w64(read_at: _ReadAt) -> int | None:
+    position = 40
+    for _ in range(MAX_CHUNKS):
+        chunk = read_at(position, 24)
+        length = int.from_bytes(chunk[16:], "little")  # with these 24 bytes
+        if len(chunk) < 24 or length < 24:
+            return None
+        if chunk[:16] == _W64_DATA:
+            return None if is_placeholder(length - 24) else position + length
+        position += length + 7 & ~7
+    return None
+
+
+def _caf(read_at: _ReadAt) -> int | None:
+    position = 8
+    for _ in range(MAX_CHUNKS):
+        chunk = read_at(position, 12)
+        length = int.from_bytes(chunk[4:], "big", signed=True)
+        if len(chunk) < 12 or length < 0:
+            return None
+        if chunk[:4] == b"data":
+            return position + 12 + length
+        position += 12 + length
+    return None
+
+
+def _nist(read_at: _ReadAt, head: bytes, size: int) -> int | None:
+    if not head[8:16].strip().isdigit():
+        return None
+    offset = int(head[8:16])
+    fields = [line.split(None, 2) for line in read_at(16, max(0, offset - 16)).splitlines()]
+    said = {field[0]: field[2].strip() for field in fields if len(field) == 3}
+    numbers = [said.get(name, b"") for name in _NIST]
+    if b"embedded" in said.get(b"sample_coding", b"") or not all(number.isdigit() for number in numbers):
+        return None  # of what is compressed the samples are counted before that
+    channels, width, count = map(int, numbers)
+    if offset + width * count == size:  # counted over all channels, against the rule
+        return size
+    return offset + channels * width * count
+
+
+def _voc(read_at: _ReadAt, position: int) -> int | None:
+    for _ in range(MAX_CHUNKS):
+        block = read_at(position, 4)
+        if len(block) < 4 or not block[0]:
+            break
+        length = int.from_bytes(block[1:], "little")
+        if length == _VOC_UNKNOWN:
+            return None
+        position += 4 + length
+    return position
