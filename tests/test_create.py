@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from securedata.corpus import seen
 from securedata.corpus.config import config_path, load, resolve
 from securedata.corpus.create import create_corpus
 from securedata.errors import (
@@ -21,7 +24,9 @@ from securedata.errors import (
     StorageError,
     StorageUnreachable,
 )
+from securedata.files import replace_file
 from securedata.testing.memory import MemoryStorage
+from tests.commandline import runner
 from tests.hooked import Faults, Hooked
 from tests.little import ROOT, fill, make, open_quietly, writer_of
 from tests.tree import ROOT as CHECKOUT
@@ -172,6 +177,32 @@ def test_what_an_init_that_was_killed_had_under_way_is_no_hindrance(left: str) -
     storage.put_new(f"objects/{left}", [b"half"])
     with pytest.raises(CorpusExists, match="something already"):
         make(storage)
+
+
+def test_a_corpus_whose_head_cannot_be_noted_is_made(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The head is there: an error would keep from its maker which key file is to be backed up."""
+    noted: list[Path] = []
+
+    def replace(path: Path, data: bytes) -> None:
+        noted.append(path)
+        if len(noted) == 2:  # the first is before the head
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace_file(path, data)
+
+    run = runner(capsys)
+    with monkeypatch.context() as patch:
+        patch.setattr(seen, "replace_file", replace)
+        made = run("init", tmp_path / "sealed", "--name", "voice")
+    assert (made.code, len(noted)) == (0, 2), made.err
+    assert "back up this file" in made.err
+    assert "cannot be written" in caplog.text
+    assert "an old head" in caplog.text
+    assert run("verify", "voice").code == 0
 
 
 KILLED = """

@@ -47,7 +47,11 @@ def by_argument(two: tuple[Root, Root], monkeypatch: pytest.MonkeyPatch, home: P
     return ("--pin", f"{two[0].pin} {two[1].pin}")
 
 
-@pytest.fixture(params=[by_environment, by_entry, by_argument])
+def by_arguments(two: tuple[Root, Root], monkeypatch: pytest.MonkeyPatch, home: Path) -> tuple[str, ...]:
+    return ("--pin", two[1].pin, "--pin", two[0].pin)
+
+
+@pytest.fixture(params=[by_environment, by_entry, by_argument, by_arguments])
 def pins(
     two: tuple[Root, Root], request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> tuple[str, ...]:
@@ -58,7 +62,7 @@ def pins(
 
 @pytest.mark.parametrize("swapped", [True, False])
 @pytest.mark.parametrize(
-    "command", ["encrypt", "verify --prune", "wrap add", "wrap drop", "session", "session --write"]
+    "command", ["encrypt", "encrypt --dry-run", "verify --prune", "wrap add", "wrap drop", "session", "session --write"]
 )
 def test_whoever_writes_or_takes_a_role_needs_the_one(
     two: tuple[Root, Root], pins: tuple[str, ...], command: str, swapped: bool, run: Run, tmp_path: Path
@@ -69,7 +73,7 @@ def test_whoever_writes_or_takes_a_role_needs_the_one(
         shutil.copytree(two[1], root)
     before = {path: path.read_bytes() for path in files_of(root)}
     words: list[str | Path] = [*command.split(), root, *pins]
-    if command == "encrypt":
+    if command.startswith("encrypt"):
         words[1:1] = [some_wavs(tmp_path / "wavs")]
         words += ["--one-subject", "ann"]
     elif command.startswith("wrap"):

@@ -74,9 +74,21 @@ def add_corpus_options(parser: ArgumentParser, reads: bool = False) -> None:
         metavar="URI",
         help="KMS key that is trusted, as local:///home/me/voice.kek; may be given again (or: config, SECUREDATA_KMS)",
     )
-    group.add_argument("--pin", metavar="PIN", help="which corpus is meant (or: config, SECUREDATA_PIN)")
+    add_pin(group)
     if reads:
         _add_accept_generation(group)
+
+
+def add_pin(group: Any) -> None:
+    """`--pin`: one that is given again does not take the place of the one before, since writers refuse several."""
+    group.add_argument(
+        "--pin", action="append", metavar="PIN", help="which corpus is meant (or: config, SECUREDATA_PIN)"
+    )
+
+
+def pins(args: Namespace) -> str | None:
+    """What `--pin` said, for `resolve`."""
+    return " ".join(args.pin) if args.pin else None
 
 
 def _add_accept_generation(group: Any) -> None:
@@ -136,7 +148,7 @@ def reference(args: Namespace, target: str) -> Reference:
     """The corpus that a command means."""
     from securedata.corpus.config import resolve
 
-    return resolve(target, args.kms, args.pin)
+    return resolve(target, args.kms, pins(args))
 
 
 def out(text: str) -> None:

@@ -27,6 +27,7 @@ def rehearse(args: Namespace, target: Reference | None, sources: SourceList, kno
 
     corpus = None
     if target is not None:
+        target.require_pin()  # as the run would, though reading needs none
         corpus = open_corpus(target, columns=COLUMNS, accept_generation=args.accept_generation)
     with Bar(args, "reading", len(sources), sources.bytes) as bar:
         found = preview(

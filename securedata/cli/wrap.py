@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from securedata.cli.common import (
     add_command,
     add_output_options,
+    add_pin,
     add_target,
     add_writer_options,
     out,
+    pins,
     print_json,
     say,
     table,
@@ -49,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
     add_target(parser)
     group = parser.add_argument_group("corpus")
     group.add_argument("--kms", metavar="URI", help="the KMS key to add, or to drop; a lost one as 'list' shows it")
-    group.add_argument("--pin", metavar="PIN", help="which corpus is meant (or: config, SECUREDATA_PIN)")
+    add_pin(group)
     add_writer_options(parser)
     add_output_options(parser)
 
@@ -61,7 +63,7 @@ def wrap(args: Namespace) -> int:
     if (args.action == "list") != (args.kms is None):
         text = "shows all of them: leave out --kms" if args.kms else "wants the key: --kms URI"
         raise InvalidArgument(f"{args.action} {text}")
-    found = resolve(args.target, None, args.pin)
+    found = resolve(args.target, None, pins(args))
     return _list(args, found) if args.action == "list" else _change(args, found)
 
 

@@ -24,7 +24,7 @@ from securedata.corpus.config import (
 )
 from securedata.corpus.head import KEY, MAX_SEALED, Head, open_with, peek, seal_head
 from securedata.corpus.place import enter
-from securedata.corpus.seen import recall, remember
+from securedata.corpus.seen import recall, remember, remember_committed
 from securedata.errors import (
     AccessDenied,
     ConfigError,
@@ -127,7 +127,7 @@ def _create(root: str, kms: Sequence[str], name: str | None, single_writer: bool
         else:
             drop_entry(name)
         raise
-    remember(head)
+    remember_committed(head, root)
     return Created(reference, config, made)
 
 

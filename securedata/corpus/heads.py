@@ -9,10 +9,8 @@ from securedata.corpus.config import Reference
 from securedata.corpus.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_with, peek
 from securedata.corpus.lease import HeadLease
 from securedata.corpus.place import Place
-from securedata.corpus.seen import recall, remember
+from securedata.corpus.seen import recall, remember, remember_committed
 from securedata.errors import (
-    ConfigError,
-    CorpusBusy,
     CorpusGone,
     FormatError,
     LimitExceeded,
@@ -110,10 +108,7 @@ class Heads(HeadLease):
     def remember(self, head: Head) -> None:
         """Note a head that a commit of ours made, also for later runs on this machine."""
         self._note(head)
-        try:
-            remember(head)
-        except (ConfigError, CorpusBusy) as error:
-            _log.warning("%s; an old head of %s that is put back may go unnoticed", error, self.root)
+        remember_committed(head, self.root)
 
     def _recall(self, corpus_id: bytes) -> Seen | None:
         seen = recall(corpus_id)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from securedata.corpus.config import alone, state_dir
 from securedata.corpus.head import Head, Seen
-from securedata.errors import ConfigError
+from securedata.errors import ConfigError, CorpusBusy
 from securedata.files import make_folders, read_small, replace_file
 from securedata.foreign.describe import describe
 
@@ -66,6 +66,14 @@ def recall_or_warn(corpus_id: bytes, root: str, begins: bool = True) -> Seen | N
         _warned.add(corpus_id)
         _log.warning("%s; an old head that was put back may go unnoticed", why)
     return seen
+
+
+def remember_committed(head: Head, root: str) -> None:
+    """`remember` a head that is committed: nothing that fails here undoes that, so it is a warning."""
+    try:
+        remember(head)
+    except (ConfigError, CorpusBusy) as error:
+        _log.warning("%s; an old head of %s that is put back may go unnoticed", error, root)
 
 
 def remember(head: Head, reset: bool = False) -> None:
