@@ -92,6 +92,22 @@ def test_a_horizon_that_storage_has_just_reached_is_none_of_the_future(corpus: R
     assert sorted(current(corpus, place)) == ["new", "old/2"]
 
 
+def test_a_prune_that_was_suspended_takes_no_later_one_for_a_wrong_clock(
+    corpus: Reference, place: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def suspended() -> float:
+        monkeypatch.undo()  # once
+        asked = place.now()
+        place.clock += 40 * HOUR
+        prune(writer_of(corpus, place))
+        return asked
+
+    writer = writer_of(corpus, place)
+    monkeypatch.setattr(place, "now", suspended)
+    prune(writer)
+    assert writer.refresh().horizon == place.clock - DELAY
+
+
 def test_what_seals_nothing_can_be_committed(corpus: Reference, place: MemoryStorage) -> None:
     writer = writer_of(corpus, place)
     set_horizon(writer, place.clock + 100 * HOUR)

@@ -224,9 +224,9 @@ class Writer:
             HorizonInFuture: it is later than storage's time, and not to be reset; nothing was committed.
             as `transact`
         """
-        now = self.storage.now()
 
         def change(attempt: Try) -> Next[None]:
+            now = self.storage.now()  # after the head was read: a prune that committed it meanwhile had a later clock
             if reset:
                 return Next(None, times_reset(attempt.head, now))
             check_horizon(attempt.head, now, self.root)
