@@ -138,6 +138,22 @@ def test_a_new_segment_of_what_is_there_under_a_path_of_its_own(
     assert run("verify", tmp_path / "sealed").code == 0, "no object is missing"
 
 
+@pytest.mark.parametrize("policy", ["take", "skip", "fail"])
+def test_a_new_segment_of_what_is_there_with_other_content(run: Run, tmp_path: Path, policy: str) -> None:
+    src, whole = tmp_path / "src", {"path": "b.wav", "speaker": "ann"}
+    record(src, "a.wav", 2)
+    record(src, "b.wav", 3)
+    assert encrypt(run, src, "--one-subject", "ann").code == 0
+    (src / "b.wav").write_bytes((src / "a.wav").read_bytes())
+    manifest = jsonl(tmp_path / "m.jsonl", whole, {**whole, "offset": 1, "duration": 0.5})
+    options = ("--manifest", str(manifest), "--only-listed", "--if-duplicate", policy)
+    said, done = encrypt(run, src, "--dry-run", *options), encrypt(run, src, *options)
+    for name in ("added", "sources", "problems", "conflicts"):
+        assert said.json[name] == done.json[name], name
+    assert (done.code, done.json["conflicts"], done.json["added"]) == (1, ["b.wav"], 1)
+    assert run("verify", tmp_path / "sealed").code == 0
+
+
 def test_the_summary_for_people(run: Run, wavs: Path) -> None:
     root = resolve(str(wavs.parent / "sealed")).root
     done = run("encrypt", wavs / "ann", root, "--one-subject", "ann")

@@ -104,6 +104,7 @@ class _Ingest:
         self.progress = progress
         self.report = IngestReport(problems=list(sources.problems))
         self.fates = np.zeros(self.table.num_rows, dtype=np.int8)
+        self._files_there: set[str] = set()  # of which the corpus had a row; made once it is of use
         self.started = time.monotonic()
         self.told_bytes = 0
         # one batch: a list of sources is made in one piece
@@ -313,7 +314,7 @@ class _Ingest:
         erased = {self.indices[at] for at in tombstoned(head, self.table.take(pa.array(self.indices)))}
         kept, dropped = [], set()
         # by file and not by row: what is new of a recording has one object with what is there, which must stay
-        there = {self.files[i] for i in self.indices if self.there[i]}
+        there = self._files_there = self._files_there or {self.files[i] for i in np.flatnonzero(self.there).tolist()}
         # what is there already goes first: it is taken whatever else has its content
         order = sorted(
             zip(self.indices, self.rows, strict=True), key=lambda one: (self.files[one[0]] not in there, one[0])
