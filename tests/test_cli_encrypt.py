@@ -129,6 +129,14 @@ def test_checksum_finds_what_size_and_time_do_not(run: Run, here: Path, wavs: Pa
     assert run("encrypt", wavs, "sealed", *PATTERN, "--checksum").code == 1
 
 
+def test_two_columns_for_one_field_are_no_choice(run: Run, tmp_path: Path, wavs: Path) -> None:
+    (wavs / "m.csv").write_text("path,who,whom\nann/utt0.wav,ann,bob\n")
+    what = ("encrypt", wavs, tmp_path / "sealed", "--manifest", "m.csv", "--only-listed")
+    done = run(*what, "--columns", "speaker=who", "--columns", "speaker=whom")
+    assert (done.code, "names two columns for speaker, 'who' and 'whom'" in done.err) == (2, True)
+    assert run(*what, "--columns", "speaker=who", "--column", "speaker=who").code == 0
+
+
 @pytest.mark.parametrize("option", ["--columns", "--column"])
 def test_words_of_a_manifest(run: Run, here: Path, wavs: Path, option: str) -> None:
     table = wavs / "train.tsv"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +159,15 @@ def _column(text: str) -> tuple[str, str]:
     return field, column
 
 
+def _columns(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    chosen: dict[str, str] = {}
+    for field, column in pairs:
+        if chosen.setdefault(field, column) != column:
+            both = f"{chosen[field]!r} and {column!r}"
+            raise InvalidArgument(f"--columns names two columns for {field}, {both}: leave one out")
+    return chosen
+
+
 def encrypt(args: Namespace) -> int:
     """Run the command."""
     from securedata.corpus.commit import Writer
@@ -176,7 +186,7 @@ def encrypt(args: Namespace) -> int:
     sources = list_sources(
         args.src,
         manifest=args.manifest,
-        columns=dict(args.columns) or None,
+        columns=_columns(args.columns) or None,
         speaker_pattern=args.speaker_pattern,
         one_subject=args.one_subject,
         subject_per_file=args.subject_per_file,
