@@ -138,6 +138,24 @@ def test_what_is_behind_the_samples_of_an_au() -> None:
     assert probe(content + bytes(9000)).frames == probe(content + b"TAG" + bytes(125)).frames == 20_011
 
 
+W64_LIST = bytes.fromhex("6c6973742f91cf11a5d628db04c10000") + (424).to_bytes(8, "little") + b"x" * 400
+
+
+@pytest.mark.parametrize(
+    ("name", "subtype", "behind"),
+    [
+        *(("W64", subtype, W64_LIST) for subtype in ("PCM_16", "PCM_24", "FLOAT", "ULAW", "MS_ADPCM")),
+        *(("SVX", subtype, b"ANNO\0\0\1\0" + b"x" * 256) for subtype in ("PCM_16", "PCM_S8")),
+        *(("VOC", subtype, bytes(300)) for subtype in ("PCM_16", "ALAW")),
+    ],
+)
+def test_what_is_behind_the_samples_is_none_of_them(name: str, subtype: str, behind: bytes) -> None:
+    """libsndfile reads it as samples."""
+    content = written(name, subtype, 20_000)
+    whole = check_parts(content)
+    assert np.array_equal(check_parts(content + bytes(-len(content) % 8 if name == "W64" else 0) + behind), whole)
+
+
 def test_a_nist_that_counts_its_channels_too() -> None:
     content = written("NIST", "PCM_16", 20_000, 2)
     assert probe(content.replace(b"sample_count -i 20000", b"sample_count -i 40000")).frames == 20_000

@@ -1,12 +1,12 @@
-"""Where the samples of a file end, as its header says, in formats of which libsndfile reads a shorter one in silence.
+"""Where the samples of a file are, as its header says, in formats of which libsndfile reads what there is.
 
-Not of WAV, FLAC and MP3, which have modules of their own. Lengths are bytes from the beginning of the file.
+Not in WAV, FLAC and MP3, which have modules of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from securedata.media.audio.wav import MAX_CHUNKS, is_placeholder
 
@@ -16,24 +16,40 @@ _SAMPLES = (b"SSND", b"BODY", b"data")
 _AU: dict[bytes, Literal["big", "little"]] = {b".snd": "big", b"dns.": "little"}
 _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _VOC_UNKNOWN = 0xFFFFFF
+_VOC_HEADS = {1: 2, 9: 12}  # bytes before the samples in a block of sound, by its type
 _NIST = (b"channel_count", b"sample_n_bytes", b"sample_count")
 _MANY = 4096  # bytes: less than that behind the samples are tags and padding
 
 
+class Samples(NamedTuple):
+    """Bytes from the beginning of the file: of the first sample, and behind the last."""
+
+    start: int
+    end: int
+
+
 def missing_bytes(read_at: _ReadAt, size: int) -> int:
     """Bytes of samples that the header counts beyond the end of the file."""
-    return max(0, (_end(read_at, size) or 0) - size)
+    found = _samples(read_at, size)
+    return max(0, found.end - size) if found else 0
+
+
+def sample_bytes(read_at: _ReadAt, size: int) -> int | None:
+    """Bytes of samples, where libsndfile goes on behind them, through chunks of other things; else None."""
+    reads_on = read_at(0, 4) in (b"riff", b"Crea") or read_at(8, 4) in (b"8SVX", b"16SV")
+    found = _samples(read_at, size) if reads_on else None
+    return found.end - found.start if found else None
 
 
 def left_bytes(read_at: _ReadAt, size: int) -> int:
     """Bytes behind the samples of an AU, which has nothing there, if they are many and no zeros."""
-    end = _end(read_at, size) if read_at(0, 4) in _AU else None
-    if end is None or size - end < _MANY or not read_at(end, _MANY).strip(b"\0"):
+    found = _samples(read_at, size) if read_at(0, 4) in _AU else None
+    if found is None or size - found.end < _MANY or not read_at(found.end, _MANY).strip(b"\0"):
         return 0
-    return size - end
+    return size - found.end
 
 
-def _end(read_at: _ReadAt, size: int) -> int | None:
+def _samples(read_at: _ReadAt, size: int) -> Samples | None:
     """None where the header does not say it."""
     head = read_at(0, 40)
     if head[:4] == b"FORM" or head[:4] == b"RIFX":
@@ -44,7 +60,7 @@ def _end(read_at: _ReadAt, size: int) -> int | None:
         return _w64(read_at)
     if head[:4] in _AU:
         offset, length = (int.from_bytes(field, _AU[head[:4]]) for field in (head[4:8], head[8:12]))
-        return None if is_placeholder(length) else offset + length
+        return None if is_placeholder(length) else Samples(offset, offset + length)
     if head[:8] == b"NIST_1A\n":
         return _nist(read_at, head, size)
     if head[:19] == b"Creative Voice File":
@@ -52,7 +68,7 @@ def _end(read_at: _ReadAt, size: int) -> int | None:
     return None
 
 
-def _chunks(read_at: _ReadAt) -> int | None:
+def _chunks(read_at: _ReadAt) -> Samples | None:
     position = 12
     for _ in range(MAX_CHUNKS):
         chunk = read_at(position, 8)
@@ -60,12 +76,12 @@ def _chunks(read_at: _ReadAt) -> int | None:
             return None
         length = int.from_bytes(chunk[4:], "big")
         if chunk[:4] in _SAMPLES:
-            return None if is_placeholder(length) else position + 8 + length
+            return None if is_placeholder(length) else Samples(position + 8, position + 8 + length)
         position += 8 + length + (length & 1)
     return None
 
 
-def _w64(read_at: _ReadAt) -> int | None:
+def _w64(read_at: _ReadAt) -> Samples | None:
     position = 40
     for _ in range(MAX_CHUNKS):
         chunk = read_at(position, 24)
@@ -73,12 +89,12 @@ def _w64(read_at: _ReadAt) -> int | None:
         if len(chunk) < 24 or length < 24:
             return None
         if chunk[:16] == _W64_DATA:
-            return None if is_placeholder(length - 24) else position + length
+            return None if is_placeholder(length - 24) else Samples(position + 24, position + length)
         position += length + 7 & ~7
     return None
 
 
-def _caf(read_at: _ReadAt) -> int | None:
+def _caf(read_at: _ReadAt) -> Samples | None:
     position = 8
     for _ in range(MAX_CHUNKS):
         chunk = read_at(position, 12)
@@ -86,12 +102,12 @@ def _caf(read_at: _ReadAt) -> int | None:
         if len(chunk) < 12 or length < 0:
             return None
         if chunk[:4] == b"data":
-            return position + 12 + length
+            return Samples(position + 12, position + 12 + length)
         position += 12 + length
     return None
 
 
-def _nist(read_at: _ReadAt, head: bytes, size: int) -> int | None:
+def _nist(read_at: _ReadAt, head: bytes, size: int) -> Samples | None:
     if not head[8:16].strip().isdigit():
         return None
     offset = int(head[8:16])
@@ -102,17 +118,17 @@ def _nist(read_at: _ReadAt, head: bytes, size: int) -> int | None:
         return None  # of what is compressed the samples are counted before that
     channels, width, count = map(int, numbers)
     if offset + width * count == size:  # counted over all channels, against the rule
-        return size
-    return offset + channels * width * count
+        return Samples(offset, size)
+    return Samples(offset, offset + channels * width * count)
 
 
-def _voc(read_at: _ReadAt, position: int) -> int | None:
-    for _ in range(MAX_CHUNKS):
-        block = read_at(position, 4)
-        if len(block) < 4 or not block[0]:
-            break
-        length = int.from_bytes(block[1:], "little")
-        if length == _VOC_UNKNOWN:
-            return None
-        position += 4 + length
-    return position
+def _voc(read_at: _ReadAt, position: int) -> Samples | None:
+    """Of one block of sound; None of several, and of other things between them."""
+    block = read_at(position, 4)
+    length = int.from_bytes(block[1:], "little")
+    if len(block) < 4 or block[0] not in _VOC_HEADS or length == _VOC_UNKNOWN:
+        return None
+    end = position + 4 + length
+    if read_at(end, 1) not in (b"", b"\0"):
+        return None
+    return Samples(position + 4 + _VOC_HEADS[block[0]], end)

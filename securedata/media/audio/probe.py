@@ -18,7 +18,8 @@ The frames are those that libsndfile decodes. It believes the header of an MP3, 
 no further: the frames of each MP3 are counted (in a WAV too, and of Layer II), decoded where the header counts others,
 and where libsndfile would leave some out it is refused. So are several Ogg recordings one behind the other (chained),
 of which libsndfile reads the first, and an Ogg with a missing or damaged page, where it stops. Of formats whose headers
-or seeks libsndfile misreads (PAF, SDS, DWVW) the frames are decoded.
+or seeks libsndfile misreads (PAF, SDS, DWVW) the frames are decoded; what is behind the samples of a W64, SVX or VOC is
+left out, where libsndfile reads on.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from securedata.media.quiet import c_quiet
 from securedata.media.reason import Undecodable
 
 _WAV_FORMATS = ("WAV", "WAVEX", "RF64")
+_WIDTHS = SAMPLE_BYTES | {"PCM_S8": 1}
 _UNKNOWN_FRAMES = 2**62  # libsndfile says 2**63 - 1 for a FLAC whose header gives no length
 
 _ReadAt = Callable[[int, int], bytes]  # (offset, at most this many bytes)
@@ -157,6 +159,9 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
                 _check_flac(audio, file, read_at, size)
             if subtype.startswith("MPEG"):
                 frames = _mp3_frames(audio, mpeg, frames_at)
+            elif kind.name in ("W64", "SVX", "VOC") and subtype in _WIDTHS:
+                samples = lengths.sample_bytes(read_at, size)
+                frames = min(frames, samples // (_WIDTHS[subtype] * audio.channels)) if samples else frames
             elif wav is not None and subtype in BLOCK_CODED:
                 frames = _coded_frames(wav, subtype, frames)
             elif is_header_wrong(format, subtype):
