@@ -251,6 +251,9 @@ def test_the_last_block_of_a_wav_may_be_cut_off(subtype: str, channels: int) -> 
     content = written("WAV", subtype, 12_000, channels)
     whole = check_parts(content)
     at = content.index(b"data") + 4
+    for length in (0xFFFFFFFF, 0x7FFFF000):
+        open_ended = content[:at] + length.to_bytes(4, "little") + content[at + 4 :]
+        assert np.array_equal(check_parts(open_ended), whole)
     taken = 0
     for missing in (1, 3, 40, 100, 257, 511, 700):
         length = int.from_bytes(content[at : at + 4], "little") - missing

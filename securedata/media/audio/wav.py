@@ -64,6 +64,8 @@ def coded_frames(wav: WavData, subtype: str) -> int | None:
 
     libsndfile fills up such a block with samples of the one before, or leaves it out.
     """
+    if subtype == "GSM610":  # of which it counts one more where the header has a placeholder
+        return wav.length // 65 * 320
     blocks, rest = divmod(wav.length, max(1, wav.block))
     if not rest:
         return None
@@ -71,8 +73,6 @@ def coded_frames(wav: WavData, subtype: str) -> int | None:
 
 
 def _frames_of(block: int, subtype: str, channels: int) -> int:
-    if subtype == "GSM610":  # two frames of speech share bytes in it
-        return block // 65 * 320
     if subtype == "IMA_ADPCM":
         return 1 + (block - 4 * channels) // (4 * channels) * 8 if block >= 4 * channels else 0
     return 2 + (block - 7 * channels) * 2 // channels if block >= 7 * channels else 0
