@@ -16,6 +16,8 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec.core import OpenFile
+from fsspec.mapping import FSMap
 from torch.utils.data import DataLoader
 
 import securedata as sd
@@ -183,6 +185,38 @@ def test_a_filesystem_refuses_it_and_accepts_it(root: Root) -> None:
         fsspec.filesystem("securedata", root=str(root)).ls("")
     with pytest.raises(InvalidArgument, match="of one corpus"):
         fsspec.filesystem("securedata", accept_generation=2)
+
+
+def _read(thing: Any, path: str) -> bytes:
+    if isinstance(thing, OpenFile):
+        with thing as file:
+            return bytes(file.read())
+    return bytes(thing["0.wav"] if isinstance(thing, FSMap) else thing.cat_file(path))
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("what", ["filesystem", "file to be opened", "mapper"])
+def test_a_filesystem_s_pickle_says_what_a_machine_has_not_seen(
+    what: str, named: bool, root: Root, elsewhere: Callable[[], None]
+) -> None:
+    elsewhere()
+    options = {} if named else {"root": str(root)}
+    fs = fsspec.filesystem("securedata", **options)
+    path = f"{root.name}/ann/0.wav" if named else "ann/0.wav"
+    assert fs.cat_file(path) == root.clips[0].data
+    thing: Any = {"filesystem": fs, "file to be opened": OpenFile(fs, path), "mapper": fs.get_mapper(path[:-6])}[what]
+    pickled = pickle.dumps(thing)
+    for _ in range(2):  # the second one was pickled where nothing was opened
+        fs.clear_instance_cache()  # as in a process that a tool started
+        pickled = pickle.dumps(pickle.loads(pickled))
+    assert _read(pickle.loads(pickled), path) == root.clips[0].data
+    put_back(root)
+    fs.clear_instance_cache()
+    again = pickle.loads(pickled)
+    with pytest.raises(OlderGeneration):
+        _read(again, path)
+    fs.clear_instance_cache()
+    assert fsspec.filesystem("securedata", **options).cat_file(path) == root.clips[0].data
 
 
 def test_a_dataset_of_several_corpora_accepts_each_by_itself(root: Root, tmp_path: Path) -> None:

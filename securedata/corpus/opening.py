@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference, resolve
+from securedata.corpus.head import Seen
 from securedata.corpus.lease import HeadLease
 from securedata.corpus.loading import Look, Options, load, speaker_tags
 from securedata.corpus.option_values import as_flag, as_seconds, as_text, as_texts, as_whole
@@ -38,6 +39,7 @@ def open_corpus(
     accept_generation: int | None = None,
     storage: Storage | None = None,
     look: Look | None = None,
+    seen: Mapping[bytes, Seen] | None = None,
 ) -> Corpus:
     """Open a corpus for reading.
 
@@ -58,6 +60,7 @@ def open_corpus(
             the corpus is a copy or a backup. It holds for this opening, its workers and its pickles.
         storage: the storage to use in place of the one that the root names, for tests and benchmarks.
         look: is shown the rows of every manifest part before the filter, without keys, while the corpus is opened.
+        seen: `Corpus.seen` of an opening that this one goes on from; an older head is refused.
 
     Raises:
         InvalidArgument: options that make no sense.
@@ -77,7 +80,8 @@ def open_corpus(
     options = Options(kept, filter, ttl, kms_wait, refresh, accept_generation)
     if role is not None:
         reference = replace(reference, options={**reference.options, "role": as_text("role", role)})
-    lease = HeadLease(reference, enter(reference, storage=storage), ttl, kms_wait, accept_generation=accept_generation)
+    place = enter(reference, storage=storage)
+    lease = HeadLease(reference, place, ttl, kms_wait, accept_generation=accept_generation, seen=seen)
     opened, index = load(lease, options, look, speakers)
     if speakers is not None:
         options = replace(options, speakers=speaker_tags(opened.head, speakers))

@@ -81,6 +81,11 @@ class Corpus:
         """The rows, without keys: a pyarrow Table of the columns that were asked for. No copy."""
         return self.index.table
 
+    @property
+    def seen(self) -> dict[bytes, Seen]:
+        """By corpus id, the newest head that this opening has seen; no secret."""
+        return self._lease.seen
+
     # ------------------------------------------------------------ read
 
     def find(self, path: str) -> int:

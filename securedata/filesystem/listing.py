@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
@@ -15,8 +15,10 @@ from fsspec.utils import stringify_path
 
 from securedata.corpus import config
 from securedata.corpus.config import Reference, resolve
+from securedata.corpus.head import Seen
+from securedata.corpus.reader import Corpus
 from securedata.errors import InvalidArgument, IsAFolder, NoSuchPath
-from securedata.filesystem.opened import corpus_of, refresh_corpus
+from securedata.filesystem.opened import corpus_of, refresh_corpus, seen_of
 from securedata.filesystem.place import BARE_FOLDER, Place, folder_info
 from securedata.filesystem.tree import below, has_below
 
@@ -41,6 +43,7 @@ class Listing(AbstractFileSystem):
         self._root, self._kms, self._pin, self._options = root, kms, pin, options
         self._accept = accept_generation
         self._references: dict[str, Reference] = {}
+        self._seen: dict[str, dict[bytes, Seen]] = {}
         if root is not None:
             self._reference(root)
 
@@ -63,16 +66,30 @@ class Listing(AbstractFileSystem):
     def _names(self) -> list[str]:
         return sorted(config.load())
 
-    def _split(self, path: str) -> tuple[Reference, str, str]:
-        """A path as corpus, prefix and path in the corpus."""
+    def _split(self, path: str) -> tuple[str, str, str]:
+        """A path as target, prefix and path in the corpus."""
         if self._root is not None:
-            return self._reference(self._root), "", path
+            return self._root, "", path
         name, _, inner = path.partition("/")
-        return self._reference(_PREFIX + name), name + "/", inner
+        return _PREFIX + name, name + "/", inner
+
+    def _corpus(self, target: str) -> Corpus:
+        return corpus_of(self._reference(target), self._accept, self._seen.get(target))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        own = {target: seen_of(reference, self._accept) for target, reference in self._references.items()}
+        known = {**self._seen, **{target: seen for target, seen in own.items() if seen}}
+        return _unpickled, (type(self), self.storage_args, self.storage_options, known)
+
+    def _go_on_from(self, seen: Mapping[str, Mapping[bytes, Seen]]) -> None:
+        """Note what the openings had seen from which this filesystem was pickled: by target and corpus id."""
+        for target, heads in seen.items():
+            known = self._seen.setdefault(target, {})
+            known.update({id: known.get(id, Seen()).newest(one) for id, one in heads.items()})
 
     def _find(self, path: str) -> Place | None:
-        reference, prefix, inner = self._split(path)
-        corpus = corpus_of(reference, self._accept)
+        target, prefix, inner = self._split(path)
+        corpus = self._corpus(target)
         index = corpus.index
         try:
             row = index.find(inner)
@@ -84,7 +101,7 @@ class Listing(AbstractFileSystem):
     def _there(self, path: str) -> Place:
         place = self._find(path)
         if place is None:
-            corpus = corpus_of(self._split(path)[0], self._accept)
+            corpus = self._corpus(self._split(path)[0])
             raise NoSuchPath(
                 f"no such file or folder in generation {corpus.generation} of {corpus.root}; "
                 "invalidate_cache() opens the current one",
@@ -255,3 +272,12 @@ class Listing(AbstractFileSystem):
         for target in targets:
             self._references.pop(target, None)
             refresh_corpus(self._reference(target), self._accept)
+
+
+def _unpickled(
+    kind: type[Listing], given: Sequence[Any], options: Mapping[str, Any], seen: Mapping[str, Mapping[bytes, Seen]]
+) -> Listing:
+    """A filesystem from its pickle: that of this process with the same options, if there is one."""
+    fs = kind(*given, **options)
+    fs._go_on_from(seen)
+    return fs

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 
 from securedata.corpus.config import Reference
+from securedata.corpus.head import Seen
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.reader import Corpus
 
@@ -35,8 +37,13 @@ def _slot(reference: Reference, accept_generation: int | None = None) -> _Slot:
     return _slots.setdefault(key, _Slot())
 
 
-def corpus_of(reference: Reference, accept_generation: int | None = None) -> Corpus:
+def corpus_of(
+    reference: Reference, accept_generation: int | None = None, seen: Mapping[bytes, Seen] | None = None
+) -> Corpus:
     """The corpus, opened at the first use in this process or in the one that forked it.
+
+    Args:
+        seen: what the opening has seen that this one goes on from.
 
     Raises:
         as `open_corpus`
@@ -45,7 +52,7 @@ def corpus_of(reference: Reference, accept_generation: int | None = None) -> Cor
     if slot.corpus is None:
         with slot.lock:
             if slot.corpus is None:
-                slot.corpus = open_corpus(reference, columns=COLUMNS, accept_generation=accept_generation)
+                slot.corpus = open_corpus(reference, columns=COLUMNS, accept_generation=accept_generation, seen=seen)
     return slot.corpus
 
 
@@ -59,6 +66,12 @@ def refresh_corpus(reference: Reference, accept_generation: int | None = None) -
     with slot.lock:
         if slot.corpus is not None:
             slot.corpus.refresh()
+
+
+def seen_of(reference: Reference, accept_generation: int | None = None) -> dict[bytes, Seen]:
+    """What the opening of a corpus has seen; nothing if there is none."""
+    corpus = _slot(reference, accept_generation).corpus
+    return corpus.seen if corpus is not None else {}
 
 
 def forget_corpora() -> None:

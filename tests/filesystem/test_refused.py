@@ -99,7 +99,7 @@ def test_options_that_mean_nothing_here_are_ignored(
     caplog.set_level("DEBUG", "securedata")
     fs = fsspec.filesystem("securedata", root="voice-a", **options)
     assert fs.cat_file("ann/a.wav") == FILES["ann/a.wav"]
-    assert fs._split("x")[0].options == {}
+    assert fs._reference(fs._split("x")[0]).options == {}
     passed = {key: value for key, value in options.items() if key not in ("mode", "encoding", "newline")}
     with fsspec.open("securedata://voice-a/ann/a.wav", **passed) as file:
         assert file.read() == FILES["ann/a.wav"]
@@ -145,7 +145,7 @@ def test_refusals_are_logged(voice: Voice, fs: SecuredataFileSystem, caplog: pyt
 
 def test_options_of_a_root_reach_its_reference(voice: Voice) -> None:
     fs = fsspec.filesystem("securedata", root="voice-a", profile="trainer", region="eu-west-1")
-    assert fs._split("x")[0].options == {"profile": "trainer", "region": "eu-west-1"}
+    assert fs._reference(fs._split("x")[0]).options == {"profile": "trainer", "region": "eu-west-1"}
 
 
 def test_a_chained_url_says_what_to_write_instead(voice: Voice) -> None:
