@@ -67,7 +67,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from securedata.printable import printable_lines
+from securedata.printable import printable_lines, without_secrets_within
 
 
 class SecuredataError(Exception):
@@ -83,7 +83,8 @@ class SecuredataError(Exception):
         self, text: str = "", *, root: str | None = None, object_id: bytes | None = None, path: str | None = None
     ) -> None:
         # also for whoever prints a traceback: names of others are in it, of keys on storage or of a server's codes
-        super().__init__(printable_lines(text))
+        # and what a caller wrote: a source or a name in a manifest may be a signed URL, or one with a password
+        super().__init__(printable_lines(without_secrets_within(text)))
         self.root = root
         self.object_id = object_id
         self.path = path

@@ -39,9 +39,9 @@ import securedata
 from securedata import errors
 from securedata.errors import StorageUnreachable
 from securedata.foreign.aws import AWSKeys, Cause, Failed, Refused, ask, cause_of, clean_keys
-from securedata.foreign.describe import LONGEST, describe, without_secrets
+from securedata.foreign.describe import describe
 from securedata.foreign.quiet import quiet
-from securedata.printable import printable, printable_lines
+from securedata.printable import LONGEST, printable, printable_lines, without_secrets
 from tests.secrets import everything_logged, held, told
 
 SECRET = "s3cr3t-TOKEN/value+with=signs"
@@ -208,6 +208,9 @@ def test_arrow_quotes_values_and_we_do_not() -> None:
         ("https://user:pa/ss@host/a?b#c", "https://...@host/a?..."),
         ("hcvault://t@h/transit/keys/k?token=x", "hcvault://...@h/transit/keys/k?..."),
         ("user:pass@host", "...@host"),
+        ("s3://bucket/data@v2/a", "s3://bucket/data@v2/a"),
+        ("s3://me:pass@bucket/data@v2", "s3://...@bucket/data@v2"),
+        ("s3://bucket/a.zip::https://me:pass@h", "s3://...@h"),
         ("x://h/\x1b[2J", "x://h/\\u001b[2J"),
     ],
 )

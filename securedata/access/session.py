@@ -18,6 +18,7 @@ from securedata.foreign.aws import (
     ask,
     new_client,
     new_session,
+    of_signature,
     session_keys,
 )
 
@@ -71,6 +72,8 @@ class RoleSource:
                 raise SessionExpired(f"your own AWS credentials were refused ({said}); sign in again") from refused
             if refused.status >= 500 or refused.code in THROTTLED:
                 raise StorageUnreachable(f"STS answered {said}; try again later") from refused
+            if advice := of_signature(refused.code):
+                raise AccessDenied(f"the role {self.role} was not assumed ({said}): {advice}") from refused
             raise AccessDenied(
                 f"the role {self.role} may not be assumed ({said}): check its trust policy and your credentials"
             ) from refused

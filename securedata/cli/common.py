@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from securedata.cli.streams import takes_all_letters
-from securedata.foreign.describe import without_secrets
-from securedata.printable import printable, printable_lines
+from securedata.printable import printable, printable_lines, without_secrets_within
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
@@ -45,7 +43,15 @@ class Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         # it quotes arguments, and a URL among them may hold a password
-        super().error(re.sub(r"[^\s'\"]*://[^\s'\"]*", lambda found: without_secrets(found[0]), message))
+        super().error(without_secrets_within(message))
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse, which quotes also what follows an option that nobody knows, as in --token=..."""
+        found, more = self.parse_known_args(args, namespace)
+        options = [word.partition("=")[0] for word in more if word.startswith("-")]
+        if more:
+            self.error(f"unrecognized arguments: {' '.join(options or more)}")
+        return found
 
 
 def add_command(
@@ -157,8 +163,8 @@ def out(text: str) -> None:
 
 
 def err(text: str) -> None:
-    """Whatever else is said, on standard error, as `out` writes."""
-    print(printable_lines(text), file=sys.stderr)
+    """Whatever else is said, on standard error, as `out` writes; it can be kept in logs, so no URL shows a secret."""
+    print(printable_lines(without_secrets_within(text)), file=sys.stderr)
 
 
 def say(args: Namespace, text: str) -> None:

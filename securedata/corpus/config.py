@@ -28,8 +28,9 @@ import tomlkit
 from securedata.corpus.option_values import as_texts
 from securedata.errors import ConfigError, InvalidArgument, PinRequired
 from securedata.files import home_folder, make_folders, open_regular, read_small, replace_file
-from securedata.foreign.describe import describe, without_secrets
+from securedata.foreign.describe import describe
 from securedata.keys.pin import Pin, parse_pin
+from securedata.printable import without_secrets
 from securedata.roots import LOCAL, check_plain
 from securedata.storage.lock import wait_for
 

@@ -30,6 +30,9 @@ EXPIRED = frozenset(
 )
 """Codes for credentials that are over, or unknown: of a session that ended any of them occurs."""
 
+_CLOCK = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
+_SIGNATURE = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature"})
+
 THROTTLED = frozenset(
     {"ThrottlingException", "Throttling", "RequestLimitExceeded", "LimitExceededException", "SlowDown"}
 )
@@ -102,6 +105,15 @@ class Refused(Exception):
     def expired(self) -> bool:
         """Are the credentials over, or unknown?"""
         return self.code in EXPIRED
+
+
+def of_signature(code: str) -> str:
+    """What to check where a server takes no signature of ours, which is no matter of what is allowed; '' elsewhere."""
+    if code in _CLOCK:
+        return "the clock of this machine is wrong: set it"
+    if code in _SIGNATURE:
+        return "the signature is not the server's: check the secret key, the region and the clock of this machine"
+    return ""
 
 
 _T = TypeVar("_T")
@@ -292,6 +304,7 @@ def new_session(profile: str | None = None, region: str | None = None) -> Any:
         _models = session.get_component("data_loader")
     else:
         session.register_component("data_loader", _models)
+    ca_bundle(session)  # also for the clients that botocore makes by itself to get credentials
     return session
 
 
@@ -305,7 +318,6 @@ def new_client(session: Any, service: str, keys: AWSKeys | None = None, **option
     Raises:
         Failed: an endpoint that holds a user, a password or a query: it is kept and shown.
     """
-    ca_bundle(session)
     if keys is None:
         _clean_static_keys(session)
     else:
@@ -333,16 +345,22 @@ def proxy_for(url: str) -> str:
 def ca_bundle(session: Any) -> str:
     """The file that botocore verifies servers with. To be called through `ask`.
 
+    A setting that is there and empty, as compose files make them, is none: some versions of botocore verify nothing
+    then, others refuse it.
+
     Raises:
         Failed: it does not exist, which botocore would find out only when a server answers.
     """
     from botocore.httpsession import where
 
-    named = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    named = str(session.get_config_variable("ca_bundle") or "").strip()
+    named = named or os.environ.get("REQUESTS_CA_BUNDLE", "").strip()
     if named and not os.path.exists(named):
         text = f"the file with CA certificates (AWS_CA_BUNDLE, REQUESTS_CA_BUNDLE, ca_bundle) does not exist: {named}"
         raise Failed(Cause.SETUP, printable(text))
-    return str(named or where())
+    found = str(named or where())
+    session.set_config_variable("ca_bundle", found)
+    return found
 
 
 def _clean_static_keys(session: Any) -> None:

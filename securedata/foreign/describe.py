@@ -15,10 +15,7 @@ import ssl
 from collections.abc import Iterator
 
 from securedata.errors import SecuredataError
-from securedata.printable import printable
-
-LONGEST = 300
-"""Characters that are passed on at most."""
+from securedata.printable import LONGEST, printable, without_secrets
 
 ANOTHER_PROFILE = "name another one as profile in the config entry"
 """What a session says whose credentials would come from itself."""
@@ -73,7 +70,10 @@ _CLASSES = {
     "RecursionError": "nested too deeply",
     "ProxyError": "the proxy cannot be used",
     "InvalidProxiesConfigError": "the proxy that is set cannot be used",
-    "InvalidConfigError": "a profile in ~/.aws/config lacks a setting, or names what does not exist",
+    "InvalidConfigError": "a setting in ~/.aws/config or the environment is missing, or is nothing that it may be",
+    "InvalidChecksumConfigError": "a setting of checksums is neither when_supported nor when_required",
+    "InvalidRetryModeError": "the retry mode is none of legacy, standard and adaptive",
+    "InvalidDefaultsMode": "the defaults mode is none that botocore knows",
     "ParamValidationError": "a name or value breaks the rules of the service",
     "CredentialRetrievalError": "the way to credentials that a profile or the environment names failed",
     "MetadataRetrievalError": "the service that gives this machine credentials did not answer as it should",
@@ -166,18 +166,6 @@ def chain(error: BaseException) -> Iterator[BaseException]:
         waiting += [kwargs.get("error")] if isinstance(kwargs, dict) else []
         waiting += [getattr(one, "reason", None), getattr(one, "original_error", None), *one.args]
         waiting += [one.__cause__, one.__context__]
-
-
-def without_secrets(url: str) -> str:
-    """A URL as it can be shown: without user, password, query and fragment, which are written as '...'."""
-    scheme, separator, rest = url.rpartition("://") if url.count("://") == 1 else url.partition("://")
-    if not separator:
-        scheme, rest = "", url
-    kept, *more = re.split(r"[?#]", rest, maxsplit=1)
-    cut = "?..." if more else ""
-    if "@" in kept:  # also behind a slash: what is written wrongly may be a password with one in it
-        kept = "...@" + kept.rpartition("@")[2]
-    return printable(scheme + separator + kept + cut)[:LONGEST]
 
 
 def _words(error: BaseException) -> str:

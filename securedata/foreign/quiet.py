@@ -1,13 +1,18 @@
 """Other libraries log what they are handed: keys, tokens, headers. While they work for us they log nothing.
 
-Only the records of the thread, or the task of an event loop, that works for us are dropped. What anybody else logs
-through the same loggers stays as it is.
+Nor does `http.client` print requests, as it does where its `debuglevel` is set. Only the records and lines of the
+thread, or the task of an event loop, that works for us are dropped. What anybody else logs through the same loggers
+stays as it is.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
+from collections.abc import Callable
 from contextvars import ContextVar, Token
+from types import ModuleType
+from typing import Any
 
 _LIBRARIES = frozenset(
     {
@@ -21,7 +26,8 @@ _watching = False
 
 
 class quiet:
-    """For as long as a block runs, nothing that these libraries log in its context reaches a handler.
+    """For as long as a block runs, nothing that these libraries log in its context reaches a handler, and what
+    `http.client` prints reaches no stream.
 
     Not to be held over a `yield`: the caller of a generator would be in its context.
     """
@@ -29,6 +35,10 @@ class quiet:
     def __enter__(self) -> None:
         if not _watching:
             _watch()
+        # looked at each time: its debuglevel is set by who has imported it, and a tool may put a function there, too
+        client = sys.modules.get("http.client")
+        if client is not None:
+            _hush(client)
         self._token: Token[int] = _depth.set(_depth.get() + 1)
 
     def __exit__(self, *_: object) -> None:
@@ -37,6 +47,24 @@ class quiet:
 
 def _drop(record: logging.LogRecord) -> bool:
     return not _depth.get()
+
+
+class _Printing:
+    """Prints as before, but nothing of what is done for us."""
+
+    def __init__(self, before: Callable[..., object]) -> None:
+        self._before = before
+
+    def __call__(self, *words: object, **options: Any) -> None:
+        if not _depth.get():
+            self._before(*words, **options)
+
+
+def _hush(client: ModuleType) -> None:
+    """`http.client` asks nobody where it prints: a name in the module comes before the one of Python."""
+    found = vars(client).get("print", print)
+    if not isinstance(found, _Printing):
+        client.__dict__["print"] = _Printing(found)
 
 
 def _watch() -> None:

@@ -25,9 +25,10 @@ from securedata.foreign.aws import (
     ask,
     new_client,
     new_session,
+    of_signature,
 )
-from securedata.foreign.describe import without_secrets
 from securedata.keys.kms import KMS, Context
+from securedata.printable import without_secrets
 
 SCHEME = "aws-kms://"
 _CONNECT_SECONDS, _READ_SECONDS = 5, 10
@@ -100,6 +101,8 @@ class AWSKMS(KMS):
             return KMSUnreachable(f"{said}; try again later")
         if code in EXPIRED:
             return KMSDenied(f"{said}: the session expired or was revoked; sign in again")
+        if advice := of_signature(code):
+            return KMSDenied(f"{said}: {advice}")
         return KMSDenied(
             f"{said}: check that you may use kms:{operation.capitalize()} with this key under the corpus's "
             "encryption context, and that the key is enabled"

@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from securedata.errors import InvalidKMSURI, KeysError, KMSDenied, KMSMisconfigured, KMSThrottled, KMSUnreachable
 from securedata.files import home_folder, read_small
 from securedata.foreign.aws import Cause, cause_of
-from securedata.foreign.describe import describe, http_status, type_name, without_secrets
+from securedata.foreign.describe import describe, http_status, type_name
 from securedata.foreign.quiet import quiet
 from securedata.keys.kms import KMS, Context, context_bytes
-from securedata.printable import printable
+from securedata.printable import printable, without_secrets
 
 _SCHEMES = {"hcvault": "https", "hcvault+http": "http"}
 _TIMEOUT = 10

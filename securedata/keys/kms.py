@@ -18,8 +18,9 @@ from typing import TypeVar
 
 from securedata.errors import InvalidKMSURI, KeysError, KMSMisconfigured, KMSThrottled, KMSUnreachable, SecuredataError
 from securedata.foreign.aws import Cause, Credentials, cause_of
-from securedata.foreign.describe import describe, without_secrets
+from securedata.foreign.describe import describe
 from securedata.foreign.quiet import quiet
+from securedata.printable import without_secrets
 
 Context = Mapping[str, str]
 Provider = Callable[[str], "KMS"]

@@ -225,10 +225,7 @@ class Engine:
         curl.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
         curl.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)
         curl.setopt(pycurl.USERAGENT, "securedata")
-        # the proxy that botocore would use, so that all requests go one way; "" for none, whatever the environment says
-        curl.setopt(pycurl.PROXY, self._proxy)
-        if self._ca_bundle:
-            curl.setopt(pycurl.CAINFO, self._ca_bundle)
+        set_way(curl, self._ca_bundle, self._proxy)
         return curl
 
     def _prepare(self, curl: pycurl.Curl, get: Get, signer: Signer | None) -> None:
@@ -272,6 +269,19 @@ class Engine:
             self._idle.append(curl)
         else:
             curl.close()
+
+
+def set_way(curl: pycurl.Curl, ca_bundle: str | None, proxy: str) -> None:
+    """The proxy that botocore would use, so that all requests go one way, and whom to trust on it.
+
+    "" is no proxy, whatever the environment says. In no_proxy libcurl reads more than botocore, 10.0.0.0/8 for one; who
+    found the proxy has looked at it already.
+    """
+    curl.setopt(pycurl.PROXY, proxy)
+    curl.setopt(pycurl.NOPROXY, "")
+    if ca_bundle:
+        curl.setopt(pycurl.CAINFO, ca_bundle)
+        curl.setopt(pycurl.PROXY_CAINFO, ca_bundle)
 
 
 def signed(curl: pycurl.Curl, signer: Signer | None, body: Buffer = b"") -> list[str]:

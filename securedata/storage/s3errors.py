@@ -17,7 +17,7 @@ from securedata.errors import (
     SessionExpired,
     StorageUnreachable,
 )
-from securedata.foreign.aws import EXPIRED, Cause, Failed, Refused
+from securedata.foreign.aws import EXPIRED, Cause, Failed, Refused, of_signature
 from securedata.foreign.describe import code_text
 from securedata.printable import printable
 
@@ -110,6 +110,8 @@ def refused(said: Said, what: str, root: str, bucket: str, *, session: bool, wri
             "set region in the config entry, AWS_DEFAULT_REGION or the profile",
             root=root,
         )
+    if advice := of_signature(said.code):
+        return AccessDenied(f"{where}: refused ({quoted}): {advice}", root=root)
     if said.denied:
         if writing or said.code not in ("", "AccessDenied"):
             text = f"refused ({quoted}): check what your credentials, the role and the bucket's policy allow"

@@ -20,7 +20,7 @@ import pycurl
 
 from securedata.errors import StorageUnreachable
 from securedata.storage.base import Buffer
-from securedata.storage.curl import FINAL, Signer, backoff, signed
+from securedata.storage.curl import FINAL, Signer, backoff, set_way, signed
 
 PATIENCE = 60.0
 """Seconds from its first failure on for which a PUT is tried again."""
@@ -207,11 +207,9 @@ class Uploader:
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1),
             (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
             (pycurl.USERAGENT, "securedata"),
-            (pycurl.PROXY, self._proxy),
         ):
             curl.setopt(option, value)
-        if self._ca_bundle:
-            curl.setopt(pycurl.CAINFO, self._ca_bundle)
+        set_way(curl, self._ca_bundle, self._proxy)
         return curl
 
     def _prepare(self, curl: pycurl.Curl, put: _Put, signer: Signer | None) -> None:

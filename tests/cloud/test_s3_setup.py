@@ -11,15 +11,19 @@ from typing import ClassVar
 
 import pytest
 
+from securedata.access.session import RoleSource
 from securedata.errors import (
     AccessDenied,
     ConfigError,
     InvalidArgument,
+    KMSDenied,
     NotFound,
     SessionExpired,
     StorageUnreachable,
     UnsafeStorage,
 )
+from securedata.foreign.aws import of_signature
+from securedata.keys.kms import context_for, open_kms
 from securedata.storage.base import Wanted
 from securedata.storage.s3 import PART, S3Storage
 from securedata.testing.storage import OBJECT, raised
@@ -27,6 +31,8 @@ from tests.cloud.forward import Handler, Proxy, answering, forward
 from tests.servers import ADMIN, Seaweed
 
 pytestmark = pytest.mark.xdist_group("servers")
+
+OTHER = "objects/40/40" + "0" * 30
 
 
 @pytest.fixture
@@ -335,6 +341,112 @@ def test_a_proxy_is_used_by_all_requests_or_by_none(url: str, monkeypatch: pytes
                 assert [one.key for one in storage.list()] == [OBJECT]
                 assert len(Proxy.seen) == (0 if bypass else 2)
             monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize("bypass", ["127.0.0.0/8", "127.0.0.1/32", "127.0.0", ".0.0.1"])
+def test_what_no_proxy_holds_is_read_in_one_way(url: str, monkeypatch: pytest.MonkeyPatch, bypass: str) -> None:
+    """libcurl knows networks there, which botocore takes for names: half of the requests went past the proxy."""
+    with answering(Proxy) as proxy:
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.setenv("no_proxy", bypass)
+        storage = S3Storage(url)
+        calls = (lambda: list(storage.list()), lambda: storage.get(OBJECT), lambda: storage.put_new(OTHER, [b"x"]))
+        asked = []
+        for call in calls:
+            monkeypatch.setattr(Proxy, "seen", [])
+            call()
+            asked.append(len(Proxy.seen))
+        assert len(set(asked)) == 1, asked
+        storage.delete(OTHER)
+
+
+def test_a_proxy_behind_tls_is_trusted_by_the_same_file(
+    url: str, tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Proxy, "seen", [])
+    with answering(Proxy) as proxy, forward(proxy, tls) as between:
+        monkeypatch.setenv("http_proxy", f"https://127.0.0.1:{between.port}")
+        monkeypatch.setenv("no_proxy", "")
+        raised(StorageUnreachable, lambda: S3Storage(url).get(OBJECT))
+        assert Proxy.seen == []
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+        storage = S3Storage(url)
+        assert bytes(storage.get(OBJECT)) == b"there"
+        storage.put_new(OTHER, [b"x"])
+        assert len(Proxy.seen) == 2
+        # botocore itself trusts any proxy on the way to an http:// URL, and warns of it
+        monkeypatch.delenv("http_proxy")
+        S3Storage(url).delete(OTHER)
+
+
+# ------------------------------------------------------------------------------------------- settings that are empty
+
+
+@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+@pytest.mark.parametrize("empty", ["", " "], ids=["nothing", "a blank"])
+def test_an_empty_ca_bundle_is_none_and_nothing_goes_unverified(
+    url: str, admin: Seaweed, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, name: str, empty: str
+) -> None:
+    monkeypatch.setenv(name, empty)
+    storage = S3Storage(url)
+    assert bytes(storage.get(OBJECT)) == b"there"
+    assert [one.key for one in storage.list()] == [OBJECT]
+    with forward(admin.endpoint, tls) as between:
+        secure = S3Storage(url, {"endpoint_url": f"https://127.0.0.1:{between.port}"})
+        for call in (lambda: secure.get(OBJECT), lambda: list(secure.list())):
+            assert "certificate" in str(raised(StorageUnreachable, call)).lower()
+        assert between.requests == []
+
+
+# --------------------------------------------------------------------------------------------------------- signatures
+
+
+class Unsigned(Handler):
+    """Takes no signature."""
+
+    code: ClassVar[str] = ""
+
+    def answer(self, body: bytes) -> None:
+        text = f"<Error><Code>{self.code}</Code></Error>"
+        self.say(403, (f"<ErrorResponse>{text}</ErrorResponse>" if self.command == "POST" else text).encode())
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [("RequestTimeTooSkewed", "the clock of this machine is wrong"), ("SignatureDoesNotMatch", "check the secret key")],
+)
+def test_a_signature_that_is_not_taken_is_no_matter_of_rights(
+    admin: Seaweed, monkeypatch: pytest.MonkeyPatch, code: str, advice: str
+) -> None:
+    monkeypatch.setattr(Unsigned, "code", code)
+    key = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-0000-0000-0000-000000000000"
+    with answering(Unsigned) as endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        storage = S3Storage("s3://voice/x")
+        for kind, call in (
+            (AccessDenied, lambda: storage.get(OBJECT)),
+            (AccessDenied, lambda: list(storage.list())),
+            (AccessDenied, lambda: storage.put_new(OBJECT, [b"x"])),
+            (AccessDenied, RoleSource("arn:aws:iam::000000000000:role/T", "{}").assume),
+        ):
+            text = str(raised(kind, call))
+            assert advice in text
+            assert code in text
+    assert of_signature("InvalidSignatureException"), "as KMS calls it"
+    with answering(Refusing) as endpoint:
+        monkeypatch.setattr(Refusing, "code", code)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        text = str(raised(KMSDenied, lambda: open_kms(f"aws-kms://{key}").wrap(bytes(32), context_for(bytes(16)))))
+        assert advice in text
+
+
+class Refusing(Handler):
+    """As KMS refuses."""
+
+    code: ClassVar[str] = ""
+
+    def answer(self, body: bytes) -> None:
+        self.say(400, f'{{"__type": "{self.code}"}}'.encode(), **{"Content-Type": "application/x-amz-json-1.1"})
 
 
 # ------------------------------------------------------------------------------------------------------------- threads

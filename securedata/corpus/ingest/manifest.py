@@ -14,7 +14,7 @@ from securedata.corpus.ingest.tables import Rows, read_rows
 from securedata.corpus.ingest.texts import spellings
 from securedata.corpus.ingest.walk import Problem, Tree, printable
 from securedata.errors import InvalidArgument
-from securedata.foreign.describe import without_secrets
+from securedata.printable import without_secrets
 
 
 class Manifest:
@@ -41,7 +41,7 @@ class Manifest:
         """
         self._tree = tree
         self._where = _found(os.fspath(where), tree)
-        self.name = posixpath.basename(self._where)
+        self.name = posixpath.basename(without_secrets(self._where) if is_url(self._where) else self._where)
         content = None
         if is_url(self._where):
             content = self._fetch(options)
@@ -81,7 +81,7 @@ class Manifest:
                 problems.append(Problem(printable(name), f"line {line} of the manifest: {reason}"))
         if max(located) < 0:
             raise InvalidArgument(
-                f"{self.name} names {len(rows)} files, the first {rows.names[0]!r}, and none of them is a "
+                f"{self.name} names {len(rows)} files, the first {printable(rows.names[0])!r}, and none of them is a "
                 f"recording under {tree.root}; its paths are taken relative to its own folder and to SRC"
             )
         return located

@@ -19,10 +19,11 @@ from securedata.corpus.ingest.left_out import LeftOut
 from securedata.corpus.ingest.origin import CHANGED, MAX_CONTENT, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.corpus.ingest.walk import Tree, by_name, look_into, printable, refuse, scan, take, wrong_name
 from securedata.errors import AccessDenied, InvalidArgument, LimitExceeded, NotFound, StorageUnreachable
-from securedata.foreign.describe import describe, without_secrets
+from securedata.foreign.describe import describe
 from securedata.foreign.quiet import quiet
 from securedata.format.cobblestone import Buffer
 from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
+from securedata.printable import without_secrets
 from securedata.storage.s3 import S3Storage
 
 OPTIONS = ("profile", "region", "endpoint_url")

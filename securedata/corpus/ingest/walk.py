@@ -25,6 +25,7 @@ from securedata.corpus.ingest.origin import LocalOrigin, Origin, SourceProblem, 
 from securedata.errors import InvalidArgument
 from securedata.media.audio.probe import not_media
 from securedata.media.audio.sniff import By, sniff
+from securedata.printable import without_secrets
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # neither in a logical path (corpus.schema.check_path) nor in a name
 
@@ -296,6 +297,6 @@ def is_utf8(text: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """A name in a form that every terminal and every column of text can take."""
-    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    """A name in a form that every terminal and every column of text can take; of a signed URL not what signs it."""
+    text = os.fsencode(without_secrets(name) if "://" in name else name).decode("utf-8", "backslashreplace")
     return CONTROL.sub(lambda char: f"\\x{ord(char[0]):02x}", text)
