@@ -160,7 +160,7 @@ def test_what_we_raise_passes_a_call_as_it_is() -> None:
         ),
         (
             botocore.exceptions.HTTPClientError(error=ValueError(f"Invalid header value {SECRET!r}")),
-            "An HTTP Client raised",
+            "line end",
             Cause.SETUP,
         ),
         (requests.exceptions.InvalidHeader(SECRET), "line end", Cause.SETUP),

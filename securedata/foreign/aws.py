@@ -168,6 +168,8 @@ def _text(error: Exception) -> str:
         if isinstance(one, _OF_FILES) and isinstance(name := one.filename, str) and _is_name(name):
             return f"{printable(name)[:200]} cannot be read ({said})"
     if type(error).__module__.partition(".")[0] != "botocore" and _passed(error, *_OF_KEYS):
+        if cause_of(error) is Cause.SIGN_IN:
+            return said if isinstance(error, EOFError) else "what a profile or a process gives as credentials is over"
         return f"{_CREDENTIALS} ({said})"
     return said
 
@@ -224,6 +226,8 @@ def cause_of(error: BaseException) -> Cause:
     """Why a call was not answered: the most telling of an error and those that it wraps."""
     if _passed(error, "parsers.py") and type(error).__name__ not in _CAUSES:
         return Cause.ANSWER  # of any class: a time or a number that is none
+    if type(error) in (RuntimeError, EOFError) and _passed(error, "credentials.py"):
+        return Cause.SIGN_IN  # what it got is over already; a code of MFA that nobody typed
     network = False
     for one in chain(error):
         names = {kind.__name__ for kind in type(one).__mro__}
@@ -241,8 +245,8 @@ def cause_of(error: BaseException) -> Cause:
     if network:
         return Cause.NETWORK
     # what is raised while botocore looks for credentials is of what a file or a process gave
-    of_keys = _passed(error, *_OF_KEYS)
-    odd = isinstance(error, (AttributeError, KeyError, TypeError)) and not of_keys
+    of_settings = _passed(error, *_OF_KEYS, "args.py")  # the latter: while a client is made
+    odd = isinstance(error, (AttributeError, KeyError, TypeError)) and not of_settings
     return Cause.ANSWER if odd else Cause.SETUP
 
 
@@ -298,7 +302,8 @@ def new_session(profile: str | None = None, region: str | None = None) -> Any:
     from botocore.session import Session
 
     session = Session(profile=profile)
-    if region:
+    # a line end behind it, as files and secrets have it, passes botocore's own check and is no part of a header
+    if region := (region or session.get_config_variable("region") or "").strip():
         session.set_config_variable("region", region)
     if _models is None:
         _models = session.get_component("data_loader")

@@ -68,6 +68,7 @@ _CLASSES = {
     "gaierror": "the name of the host is not known",
     "NewConnectionError": "no connection",
     "RecursionError": "nested too deeply",
+    "EOFError": "a code was asked for, and nobody was there to type it",
     "ProxyError": "the proxy cannot be used",
     "InvalidProxiesConfigError": "the proxy that is set cannot be used",
     "InvalidConfigError": "a setting in ~/.aws/config or the environment is missing, or is nothing that it may be",
@@ -226,6 +227,9 @@ def _of_tls(error: ssl.SSLError) -> str:
 def _of_botocore(error: BaseException) -> str:
     kwargs: dict[str, object] = getattr(error, "kwargs", {})
     words = next((_CLASSES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _CLASSES), "")
+    if type(error).__name__ == "HTTPClientError":  # a wrapper that says nothing
+        inner = kwargs.get("error")
+        return (_words(inner) if isinstance(inner, BaseException) else "") or "a request could not be made"
     if words:
         said = words + (f" ({_value('provider', kwargs['provider'])})" if "provider" in kwargs else "")
         # what a credential_process writes is not passed on, but for the advice of 'securedata session' to itself

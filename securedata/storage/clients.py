@@ -83,7 +83,6 @@ class Clients:
                     session,
                     "s3",
                     keys,
-                    region_name=self._moved or self._options.get("region"),
                     endpoint_url=self._options.get("endpoint_url"),
                     config=Config(
                         retries=retries,
@@ -97,7 +96,7 @@ class Clients:
     def _open(self, keys: AWSKeys | None) -> Any:
         if self._session is None or self._keys != keys:
             # the profile also where a session signs: it may set region and endpoint
-            self._session = new_session(self._options.get("profile"))
+            self._session = new_session(self._options.get("profile"), self._moved or self._options.get("region"))
             self._keys = keys
             self._made = {}
         return self._session

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import logging
 import os
@@ -20,7 +21,15 @@ from securedata.access.session import RoleSource, profile_keys
 from securedata.corpus.config import Reference
 from securedata.corpus.create import create_corpus
 from securedata.corpus.opening import open_corpus
-from securedata.errors import AccessDenied, ConfigError, KMSDenied, KMSUnreachable, SecuredataError, StorageUnreachable
+from securedata.errors import (
+    AccessDenied,
+    ConfigError,
+    KMSDenied,
+    KMSUnreachable,
+    SecuredataError,
+    SessionExpired,
+    StorageUnreachable,
+)
 from securedata.keys.kms import context_for, open_kms
 from securedata.storage.registry import open_storage
 from tests.cloud.conftest import Become
@@ -251,6 +260,17 @@ credential_process = /bin/sh -c 'echo "{\\"Version\\": 1, \\"SecretAccessKey\\":
 credential_process = /bin/sh -c 'cat "$HOME/dated"'
 [profile deep]
 credential_process = /bin/sh -c 'cat "$HOME/deep"'
+[profile over]
+credential_process = /bin/sh -c 'cat "$HOME/over"'
+[profile code]
+role_arn = arn:aws:iam::111122223333:role/x
+source_profile = keys
+mfa_serial = arn:aws:iam::111122223333:mfa/me
+[profile keys]
+aws_access_key_id = a
+aws_secret_access_key = ZECR3T
+[profile flat]
+s3 = ZECR3T
 [profile unbalanced]
 credential_process = ZECR3T 'unbalanced
 [profile web]
@@ -276,6 +296,8 @@ SETTINGS: list[tuple[str, dict[str, str], str]] = [
     ("a process that gives a number as key", {"AWS_PROFILE": "number"}, "not in the form that AWS defines"),
     ("a process that gives no date as the end", {"AWS_PROFILE": "dated"}, "not in the form that AWS defines"),
     ("a process that gives a deep list", {"AWS_PROFILE": "deep"}, "not in the form that AWS defines"),
+    ("a process that gives what is over", {"AWS_PROFILE": "over"}, "credentials is over; "),
+    ("a code that nobody types", {"AWS_PROFILE": "code"}, "a code was asked for"),
     ("a process with an open quote", {"AWS_PROFILE": "unbalanced"}, "not in the form that AWS defines"),
     ("a token in the place of its file", WEB | {"AWS_WEB_IDENTITY_TOKEN_FILE": "eyJhbGciOi.ZECR3T." + "x" * 90}, ""),
     ("no file with a web token", {"AWS_PROFILE": "web"}, "/nonexistent/token cannot be read"),
@@ -304,6 +326,7 @@ def _cells() -> Iterator[Any]:
             yield pytest.param(one, environment, words, id=f"{name}-{one}", marks=marks)
 
 
+@pytest.mark.filterwarnings("ignore::getpass.GetPassWarning")  # there is no terminal
 @pytest.mark.parametrize(("service", "environment", "words"), list(_cells()))
 def test_what_is_set_wrongly_is_said_and_no_network_is_blamed(
     service: str, environment: dict[str, str], words: str, own_home: Path, monkeypatch: pytest.MonkeyPatch
@@ -313,6 +336,8 @@ def test_what_is_set_wrongly_is_said_and_no_network_is_blamed(
     (own_home / "deep").write_text("[" * 200_000)
     dated = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "ZECR3T", "Expiration": "ZECR3T"}
     (own_home / "dated").write_text(json.dumps(dated))
+    (own_home / "over").write_text(json.dumps({**dated, "Expiration": "2020-01-01T00:00:00Z"}))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     for name in list(os.environ):
         if name.startswith("AWS_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -332,7 +357,7 @@ def test_what_is_set_wrongly_is_said_and_no_network_is_blamed(
     with pytest.raises(SecuredataError) as caught:
         call()
     text = str(caught.value)
-    assert isinstance(caught.value, (ConfigError, AccessDenied, KMSDenied)), (type(caught.value), text)
+    assert isinstance(caught.value, (ConfigError, AccessDenied, KMSDenied, SessionExpired)), (type(caught.value), text)
     assert not isinstance(caught.value, (StorageUnreachable, KMSUnreachable)), "who waits would wait in vain"
     assert "network" not in text
     assert "\n" not in text
@@ -365,6 +390,48 @@ def test_vault_too(
     assert "network" not in str(caught.value)
     assert words in str(caught.value)
     assert not held(told(caught.value), ["ZECR3T"])
+
+
+def test_a_setting_of_a_profile_that_has_parts_and_none_was_given(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_home / "aws").write_text(CONFIG)
+    for name, value in (KEYS | {"AWS_CONFIG_FILE": f"{own_home}/aws", "AWS_DEFAULT_REGION": "us-east-1"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as caught:
+        open_storage("s3://bucket/p", {"profile": "flat"}).get("head")
+    assert "no S3 server" not in str(caught.value)
+    assert not held(told(caught.value), ["ZECR3T"])
+
+
+class Region(Handler):
+    """Keeps the regions that requests are signed for."""
+
+    seen: ClassVar[list[str]] = []
+
+    def answer(self, body: bytes) -> None:
+        self.seen.append(str(self.headers.get("Authorization")).split("/")[2])
+        self.say(404)
+
+
+@pytest.mark.parametrize("by", ["environment", "config entry"])
+@pytest.mark.parametrize("end", ["\n", " ", "\r\n"])
+def test_a_region_with_a_line_end_behind_it_is_the_region(
+    by: str, end: str, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Region.seen.clear()
+    with serving(Region) as port:
+        for name, value in (KEYS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}).items():
+            monkeypatch.setenv(name, value)
+        region = f"eu-west-7{end}"
+        monkeypatch.setenv("AWS_DEFAULT_REGION", region if by == "environment" else "us-east-1")
+        options = {"region": region} if by != "environment" else {}
+        storage = open_storage("s3://bucket/p", options)
+        role = RoleSource(ROLE, "{}", region=options.get("region"))
+        for call in (lambda: storage.get("head"), lambda: list(storage.list()), role.assume):
+            with pytest.raises(SecuredataError):
+                call()
+    assert Region.seen == ["eu-west-7"] * 3
 
 
 def test_vault_addr_is_named_where_it_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
