@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 
 import securedata as sd
 from securedata.errors import GenerationChanged, InvalidArgument
+from securedata.storage.local import LocalStorage
 from securedata.torch import workers
 from securedata.torch.stats import Tally
 from tests.kit import Root, add_clips, clip, make_corpus, remove_paths
@@ -169,6 +171,42 @@ def test_what_is_told_of_all_rows_is_covered(root: Root, column: str) -> None:
         assert ds.refresh()
         with pytest.raises(GenerationChanged):
             list(loader)
+
+
+def test_no_recording_has_the_words_of_another_while_a_thread_refreshes(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_corpus(tmp_path, [clip(f"eve/{n}.wav", 0.02 + n / 1000, speaker="eve") for n in range(5)], "voice-b")
+
+    def refresh_in_a_thread(newer: bool) -> None:
+        if newer:
+            remove_paths(other, [ds.corpora[1].index.path(0)])
+        thread = threading.Thread(target=ds.refresh)
+        thread.start()
+        thread.join()
+
+    with sd.EncryptedAudioDataset([root, other]) as ds:
+        for name, read in (("get_many", lambda: ds.__getitems__([0, MANY])), ("get_ranges", lambda: [ds[MANY]])):
+            real = getattr(LocalStorage, name)
+
+            newer = iter((False, True))
+
+            def meanwhile(
+                storage: LocalStorage, *args: Any, real: Any = real, name: str = name, newer: Any = newer
+            ) -> Any:
+                monkeypatch.setattr(LocalStorage, name, real)
+                refresh_in_a_thread(next(newer))
+                return real(storage, *args)
+
+            monkeypatch.setattr(LocalStorage, name, meanwhile)
+            assert len(read()) > 0
+            monkeypatch.setattr(LocalStorage, name, meanwhile)
+            with pytest.raises(GenerationChanged, match="between batches"):
+                read()
+            for sample in ds:
+                assert sample.speaker != "eve" or sample.waveform.shape[1] == 320 + 16 * int(sample.utterance)
+        read_batch = ds.__getitems__([0, MANY])
+        assert [sample.utterance for sample in read_batch] == ["0", "2"]
 
 
 def _refresh_here(_: int) -> None:

@@ -278,7 +278,8 @@ class Corpus:
         """
         before = self.generation
         opened, index = load(self._lease, self._options)
-        self.index, self.generation = index, opened.head.generation
+        # in this order: whoever finds another index, in another thread, finds its generation
+        self.generation, self.index = opened.head.generation, index
         self._lease.begin(opened)
         return self.generation != before
 

@@ -23,7 +23,7 @@ from securedata.torch.combine import Recordings, call
 from securedata.torch.crop import Cut, cut_of, sample_of
 from securedata.torch.decode import Row, decode_object, decode_piece, fetch_piece, open_object, piece_of, read_row
 from securedata.torch.replace import Outcome, Replacing, Source
-from securedata.torch.rows import Rows
+from securedata.torch.rows import Rows, refuse_mixed
 from securedata.torch.sample import Metadata, Sample
 from securedata.torch.select import Check, Duration, for_each, rows_where, several
 from securedata.torch.stats import Stats, Tally
@@ -178,12 +178,14 @@ class EncryptedAudioDataset(Recordings[Sample]):
             IndexError
             UndecodableMedia: the object is authentic, and no audio.
             SubjectErased, RowReplaced, ObjectMissing, FormatError, KeysExpired, ...: as `Corpus.read`
-            GenerationChanged: as `check_rows`
+            GenerationChanged: as `check_rows`, and where another thread calls `refresh` meanwhile
         """
         corpus, i = self._locate(index)
+        held = [(corpus.index, corpus.generation)]
         cut = self._cut(read_row(corpus, i))
         try:
             sample = self._read(corpus, i, cut)
+            refuse_mixed([corpus], held)
             self._tally.samples += 1
         finally:
             self._publish()
@@ -211,12 +213,14 @@ class EncryptedAudioDataset(Recordings[Sample]):
         return [self._transformed(sample) for sample in samples]
 
     def _read_rows(self, rows: Sequence[int]) -> list[Outcome]:
+        held = [(corpus.index, corpus.generation) for corpus in self.corpora]
         places = [self._place(row) for row in rows]
         cuts = [self._cut(read_row(corpus, i)) for corpus, i in places]
         found: dict[int, Outcome] = {}
         for corpus in dict.fromkeys(corpus for corpus, _ in places):
             mine = [at for at, place in enumerate(places) if place[0] is corpus]
             self._read_batch(corpus, [(at, places[at][1], cuts[at]) for at in mine], found)
+        refuse_mixed(self.corpora, held)
         return [found[at] for at in range(len(rows))]
 
     def _read_batch(self, corpus: Corpus, rows: list[tuple[int, int, Cut]], found: dict[int, Outcome]) -> None:

@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from securedata.corpus.index import Index
 from securedata.corpus.reader import Corpus
+from securedata.errors import GenerationChanged
 from securedata.media.audio.resample import Integers, resampled_lengths
 
 
@@ -49,6 +51,24 @@ class Rows:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Rows, ()  # lengths are megabytes for a million rows, and follow from the index as all else here
+
+
+def refuse_mixed(corpora: Sequence[Corpus], held: Sequence[tuple[Index, int]]) -> None:
+    """Called when something was read: the words come from a row and the audio from an object, each looked up by number.
+
+    Args:
+        corpora: what was read from.
+        held: their indexes and generations before.
+
+    Raises:
+        GenerationChanged: `refresh` in another thread has opened newer rows meanwhile.
+    """
+    for corpus, (index, generation) in zip(corpora, held, strict=True):
+        if corpus.index is not index and corpus.generation != generation:
+            raise GenerationChanged(
+                f"refresh() opened newer rows of {corpus.root} while another thread read: call it between batches",
+                root=corpus.root,
+            )
 
 
 def _frames(table: pa.Table, sample_rate: int | None) -> Integers:
