@@ -57,6 +57,41 @@ def test_patterns(run: Run, src: Path, pattern: str, left_out: int) -> None:
     assert problems == ({} if left_out else {pattern: "no file matches this pattern of --leave-out"})
 
 
+@pytest.mark.parametrize("pattern", ["no", "no/*", "*/0a7c2a8d_nohash_1.wav"])
+def test_lines_of_a_list_for_what_is_left_out_lose_nothing(run: Run, tmp_path: Path, pattern: str) -> None:
+    src = tmp_path / "src"
+    for name in ("yes/0a7c2a8d_nohash_0.wav", "no/0a7c2a8d_nohash_1.wav"):
+        (src / name).parent.mkdir(parents=True)
+        (src / name).write_bytes(WAV)
+    (src / "validation_list.txt").write_text("./no/0a7c2a8d_nohash_1.wav\n")
+    (src / "testing_list.txt").write_text("")
+    done = run("encrypt", src, tmp_path / "sealed", "--json", "--leave-out", pattern)
+    assert (done.code, done.json["problems"], done.json["sources"]["left_out"]) == (0, [], 1)
+
+
+def test_nor_do_words_of_what_is_left_out(run: Run, tmp_path: Path) -> None:
+    src = tmp_path / "src/84/12"
+    src.mkdir(parents=True)
+    for name in ("84-12-0000.wav", "84-12-0001.wav"):
+        (src / name).write_bytes(WAV)
+    (src / "84-12.trans.txt").write_text("84-12-0000 ONE\n84-12-0001 TWO\n")
+    done = run("encrypt", tmp_path / "src", tmp_path / "sealed", "--json", "--leave-out", "*-0001.wav")
+    assert (done.code, done.json["problems"], done.json["added"]) == (0, [], 1)
+
+
+def test_nor_does_a_row_of_a_manifest(run: Run, src: Path) -> None:
+    rows = "path,speaker\na.wav,ann\n./sub/b.wav,bob\n"
+    (src / "m.csv").write_text(rows)
+    options = ("--manifest", "m.csv", "--only-listed", "--leave-out", "sub", "--json")
+    done = run("encrypt", src, src.parent / "sealed", *options)
+    assert done.code == 0
+    assert done.json["problems"] == [
+        {"path": "./sub/b.wav", "reason": "line 3 of the manifest: left out on request", "taken": True}
+    ]
+    (src / "m.csv").write_text(f"{rows}sub/gone.wav,bob\n")
+    assert run("encrypt", src, src.parent / "sealed", *options).code == 1
+
+
 def test_a_pattern_of_what_is_hidden_is_of_use(run: Run, src: Path) -> None:
     done = encrypt(run, src, src.parent / "sealed", "--leave-out", ".git")
     assert (done.code, done.json["problems"], done.json["sources"]["hidden"]) == (0, [], 1)

@@ -94,6 +94,7 @@ def _context(tree: Tree) -> str:
 def _librispeech(tree: Tree, described: Described) -> None:
     words: dict[str, str] = {}
     recordings = {without_suffix(path) for path in tree.paths}
+    left_out = {without_suffix(path) for path in tree.leave.names}
     for sidecar in tree.sidecars:
         if is_transcript(sidecar):
             text = _Text(tree, sidecar, described)
@@ -101,7 +102,8 @@ def _librispeech(tree: Tree, described: Described) -> None:
                 utterance, *said = line.split(None, 1)
                 path = _meant(tree, sidecar, utterance, recordings)
                 if path is None:
-                    text.note(_LOST, number, utterance)
+                    if _meant(tree, sidecar, utterance, left_out) is None:
+                        text.note(_LOST, number, utterance)
                 elif words.setdefault(path, said[0] if said else "") != (said[0] if said else ""):
                     text.note(_OTHER_WORDS, number, utterance, line)
             text.tell()
@@ -142,7 +144,8 @@ def _speech_commands(tree: Tree, described: Described) -> None:
             path = _meant(tree, sidecar, line, recordings)
             split = "validation" if name.startswith("validation") else "testing"
             if path is None:
-                text.note(_LOST, number, line)
+                if _meant(tree, sidecar, line, tree.leave.names) is None:
+                    text.note(_LOST, number, line)
             elif splits.setdefault(path, split) != split:
                 text.note(_OTHER_LIST, number, line)
         text.tell()
@@ -161,6 +164,7 @@ def _speech_commands(tree: Tree, described: Described) -> None:
             described.split[i] = splits.get(path, "training" if corpus in listed else "")
         elif full.split("/")[-2] == BACKGROUND_NOISE:
             described.subject[i] = BACKGROUND_NOISE
+            described.split[i] = splits.get(path, "")
         else:
             described.problems.append(Problem(path, "not named as in Speech Commands, LABEL/HASH_nohash_N"))
 

@@ -13,11 +13,13 @@ class LeftOut:
     """Patterns of names under SRC; '*' stands for any text, '/' included, and a folder's name for all that is in it.
 
     Attributes:
+        names: what matched a pattern so far, in NFC: a list or manifest that names it loses nothing.
         corpus: the folder of the corpus that is written to, as (device, inode), whatever ways lead to it; or None.
     """
 
     def __init__(self, patterns: Sequence[str] = (), corpus: str | None = None, src: str = "") -> None:
         """`corpus`: the root that the recordings of `src` go to; both are URLs, or paths of this machine."""
+        self.names: set[str] = set()
         self.corpus: tuple[int, int] | None = None
         self._patterns = [(text, _compiled(_tidy(text))) for text in patterns]
         self._unused = dict.fromkeys(patterns)
@@ -39,6 +41,8 @@ class LeftOut:
         found = [text for text, pattern in self._patterns if pattern.fullmatch(name)]
         for text in found:
             self._unused.pop(text, None)
+        if any(found):
+            self.names.add(name)
         return bool(found)
 
     def unused(self) -> list[str]:

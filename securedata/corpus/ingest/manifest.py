@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from securedata.corpus.ingest.origin import LocalOrigin, SourceProblem
@@ -70,11 +70,13 @@ class Manifest:
         roots = tuple(dict.fromkeys(f"{unicodedata.normalize('NFC', root).rstrip('/')}/" for root in self._roots()))
         located = []
         for name, line in zip(rows.names, rows.lines, strict=True):
-            whole = (_join(base, one, base == tree.root) for one in spellings(name) for base in bases)
-            inside = (path[len(root) :] for path in whole for root in roots if path.startswith(root))
-            i = next((i for i in (index.get(path, -1) for path in inside) if i >= 0), -1)
+            i = next((i for i in (index.get(path, -1) for path in self._meant(name, bases, roots)) if i >= 0), -1)
             located.append(i)
-            if i < 0:
+            if i < 0 and not tree.leave.names.isdisjoint(self._meant(name, bases, roots)):
+                problems.append(
+                    Problem(printable(name), f"line {line} of the manifest: left out on request", taken=True)
+                )
+            elif i < 0:
                 there = any(os.path.exists(os.path.join(base, name)) for base in bases if not is_url(base))
                 taken = there or is_url(tree.root)
                 reason = "is not among the recordings taken from SRC" if taken else "no such file"
@@ -85,6 +87,11 @@ class Manifest:
                 f"recording under {tree.root}; its paths are taken relative to its own folder and to SRC"
             )
         return located
+
+    def _meant(self, name: str, bases: list[str], roots: tuple[str, ...]) -> Iterator[str]:
+        """What the name of a row may be under SRC, best first."""
+        whole = (_join(base, one, base == self._tree.root) for one in spellings(name) for base in bases)
+        return (path[len(root) :] for path in whole for root in roots if path.startswith(root))
 
     def _bases(self) -> list[str]:
         own = self._where.rpartition("/")[0] if is_url(self._where) else os.path.dirname(os.path.abspath(self._where))
