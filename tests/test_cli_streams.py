@@ -222,6 +222,15 @@ def test_names_that_the_locale_has_no_letters_for_are_one_clear_line(tmp_path: P
     assert done.returncode == 1
     [line] = done.stderr.decode().splitlines()
     assert "set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale" in line
+    some_wavs(tmp_path / "wavs")
+    (tmp_path / "wavs/ann").rename(tmp_path / "wavs/Zoë")
+    for source, extra in (("wavs", ""), ("wavs/Zoë", "--one-subject Z")):
+        done = shell(
+            f"$SD encrypt {source} ./new {extra or '--speaker-pattern {speaker}/{utterance}'}", tmp_path, **narrow
+        )
+        assert done.returncode in (1, 2)
+        assert b"set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale" in done.stderr
+        assert b"rename it" not in done.stderr
 
 
 # ---------------------------------------------------------------------------------------------------------- terminals

@@ -1,6 +1,7 @@
 """What the walk takes, what it counts and what it complains of, in real folders."""
 
 import os
+import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,21 @@ def test_names_that_are_no_utf8(tmp_path: Path) -> None:
     assert tree.companions == 1
     wrong = "its name is not valid UTF-8; rename it"
     assert reasons(tree) == {"b\\xff.wav": wrong, "d\\xfe": wrong}
+
+
+def test_names_that_the_locale_takes_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In Latin-1 'Zoë' would be 'ZoÃ«', under whom nobody would look for her; nothing said so."""
+    monkeypatch.setattr(os, "fsencode", lambda name: os.fspath(name).encode("latin-1"))
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "iso8859-1")
+    touch(tmp_path, "a.wav", "ZoÃ«/b.wav", "Ã¼.wav", "\xe9.wav")
+    tree = scan(tmp_path)
+    assert tree.paths == ["a.wav", "\xe9.wav"], "a name that is no UTF-8 is in the locale's own letters"
+    assert set(reasons(tree)) == {"Zoë", "ü.wav"}
+    for reason in reasons(tree).values():
+        assert reason == (
+            "its name is in UTF-8, and is read as iso8859-1: set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale"
+        )
+    assert (tree.files, tree.not_taken) == (4, 2)
 
 
 def test_names_that_no_logical_path_can_hold(tmp_path: Path) -> None:

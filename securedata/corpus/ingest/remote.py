@@ -286,8 +286,8 @@ def _take(tree: Tree, found: _Found) -> None:
         if above not in tree.hidden_names[-1:]:  # listings are in the order of names
             tree.hidden_names.append(above)
     elif by_name(tree, name, parts[-1]):
-        if wrong := "one of its folders has no name" if "" in parts else wrong_name(name):
-            refuse(tree, printable(name), f"{wrong}; rename it")
+        if wrong := "one of its folders has no name; rename it" if "" in parts else wrong_name(name):
+            refuse(tree, printable(name), wrong)
         else:
             take(tree, name, found.stamp)
 

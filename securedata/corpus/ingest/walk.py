@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import sys
 import unicodedata
 from array import array
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ from securedata.media.audio.sniff import By, sniff
 from securedata.printable import without_secrets
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")  # neither in a logical path (corpus.schema.check_path) nor in a name
+
+NARROW = "set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale"
 
 
 class Problem(NamedTuple):
@@ -135,7 +138,8 @@ def scan(src: str | os.PathLike[str], leave_out: Sequence[str] = (), corpus: str
     """
     root = os.path.abspath(os.fspath(src))
     if not is_utf8(root):
-        raise InvalidArgument(f"{printable(root)}: the folder's name is not valid UTF-8; rename it")
+        advice = f"is not valid UTF-8 in this locale; {NARROW}" if is_misread(root) else "is not valid UTF-8; rename it"
+        raise InvalidArgument(f"{printable(root)}: the folder's name {advice}")
     if not os.path.isdir(root):
         what = "is a file, not a folder" if os.path.exists(root) else "does not exist"
         raise InvalidArgument(f"{root} {what}: name the folder that holds the recordings")
@@ -183,7 +187,7 @@ def _take(tree: Tree, entry: os.DirEntry[str], name: str, folders: list[str], li
         tree.files += below
         tree.hidden += below
     elif wrong := wrong_name(entry.name):
-        tree.problems.append(Problem(printable(name), f"{wrong}; rename it"))
+        tree.problems.append(Problem(printable(name), wrong))
         below = 0 if link else _count_files(entry.path)
         tree.files += below
         tree.not_taken += below
@@ -213,7 +217,7 @@ def by_name(tree: Tree, name: str, last: str) -> bool:
         if is_sidecar(last) and not wrong_name(name):
             tree.sidecars.append(name)
     elif wrong := wrong_name(last):
-        refuse(tree, printable(name), f"{wrong}; rename it")
+        refuse(tree, printable(name), wrong)
     else:
         return True
     return False
@@ -279,10 +283,26 @@ def look_into(tree: Tree) -> None:
 
 
 def wrong_name(name: str) -> str:
-    """Why the name cannot be part of a logical path; '' if it can."""
+    """Why the name cannot be part of a logical path, and what to do; '' if it can."""
     if "\\" in name or CONTROL.search(name):
-        return "its name holds a backslash or a control character"
-    return "" if is_utf8(name) else "its name is not valid UTF-8"
+        return "its name holds a backslash or a control character; rename it"
+    if not name.isascii() and is_misread(name):
+        return f"its name is in UTF-8, and is read as {sys.getfilesystemencoding()}: {NARROW}"
+    return "" if is_utf8(name) else "its name is not valid UTF-8; rename it"
+
+
+def is_misread(name: str) -> bool:
+    """Is a name on this disk in UTF-8, and this process in a locale that takes its letters for others?
+
+    Its person would get another name, by which nobody would look for them.
+    """
+    if sys.getfilesystemencoding() == "utf-8":
+        return False
+    try:
+        os.fsencode(name).decode()
+    except UnicodeError:
+        return False
+    return True
 
 
 def is_utf8(text: str) -> bool:
