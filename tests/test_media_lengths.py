@@ -270,6 +270,24 @@ def test_the_last_block_of_a_wav_may_be_cut_off(subtype: str, channels: int) -> 
     assert taken
 
 
+@pytest.mark.parametrize("subtype", ["IMA_ADPCM", "MS_ADPCM", "GSM610", "PCM_16"])
+@pytest.mark.parametrize("length", [0, 1])
+def test_a_wav_whose_header_counts_no_frame_gets_its_way(subtype: str, length: int) -> None:
+    content = written("WAV", subtype, 80_000)
+    at = content.index(b"data") + 4
+    killed = content[:at] + length.to_bytes(4, "little") + content[at + 4 :]
+    if (subtype, length) == ("PCM_16", 0):
+        assert probe(killed).frames == 80_000
+    else:
+        assert "bytes follow (its writer was killed?): ffmpeg -ignore_length 1" in not_taken(killed)
+    assert not_taken(killed[: at + 4 + 8 * length]).endswith("no frames")
+
+
+def test_what_was_cut_off_gets_its_way() -> None:
+    for name, subtype in (("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("AIFF", "PCM_16"), ("WAV", "IMA_ADPCM")):
+        assert not_taken(written(name, subtype)[:-1000]).endswith("OUT.flac")
+
+
 @pytest.mark.parametrize("tag", [APE, b"TAG" + bytes(125), os.urandom(500)], ids=["ape", "id3v1", "noise"])
 def test_a_tag_behind_lossless_recordings(tag: bytes) -> None:
     for kind in KINDS:

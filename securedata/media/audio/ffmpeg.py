@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 WAY = "ffmpeg -i IN -map 0:a:0 -c:a flac OUT.flac"
 """The command that makes a file which libsndfile reads."""
 
+AGAIN = f"copy it again, or take what is there: {WAY}"
+"""What to do about a file that ends too early."""
+
 _SLACK = 0.25  # seconds that a header counts besides what decodes: encoders' priming and padding
 _NO_LENGTH = ("AAC", "AMR", "AC3")  # streams without a header: FFmpeg guesses their length
 _SCALES = {"u1": (128.0, 2.0**-7), "i2": (0.0, 2.0**-15), "i4": (0.0, 2.0**-31), "f4": (0.0, 1.0), "f8": (0.0, 1.0)}
@@ -54,7 +57,7 @@ def describe(kind: Kind, read_at: ReadAt, size: int) -> tuple[str, int, int, int
         if not frames:
             raise Undecodable("the recording has no frames")
         if said is not None and frames / rate < said - _SLACK:
-            raise Undecodable(f"cut off: {frames / rate:.2f} s of {said:.2f} s can be decoded; copy it again")
+            raise Undecodable(f"cut off: {frames / rate:.2f} s of {said:.2f} s can be decoded; {AGAIN}")
         return stream.codec_context.name.upper(), rate, channels, frames
 
 

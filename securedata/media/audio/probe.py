@@ -44,6 +44,7 @@ from securedata.media.quiet import c_quiet
 from securedata.media.reason import Undecodable
 
 _WAV_FORMATS = ("WAV", "WAVEX", "RF64")
+_MANY = 4096  # bytes: less than that behind a header are tags and padding
 _WIDTHS = SAMPLE_BYTES | {"PCM_S8": 1}
 _UNKNOWN_FRAMES = 2**62  # libsndfile says 2**63 - 1 for a FLAC whose header gives no length
 
@@ -132,7 +133,7 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
     frames_at = _chunk_of(read_at, wav) if wav and wav.is_mp3 else read_at
     mpeg = mp3.find(frames_at, wav.length if wav else size) if wav is None or wav.is_mp3 else None
     if missing := _missing_bytes(kind, wav, mpeg, read_at, size):
-        raise Undecodable(f"cut off: {missing} bytes that its header counts are missing; copy it again")
+        raise Undecodable(f"cut off: {missing} bytes that its header counts are missing; {ffmpeg.AGAIN}")
     if wants_tag(kind, read_at):
         file = file if isinstance(file, KeptError) else KeptError.ranges(read_at, size)
         file.put_in_front(EMPTY_TAG)
@@ -154,7 +155,7 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
                 # the writer was killed and left 0 for the length; PCM is read by position, whatever libsndfile says
                 frames = wav.length // (SAMPLE_BYTES[subtype] * audio.channels)
             if frames <= 0 or audio.samplerate <= 0 or audio.channels <= 0:
-                raise Undecodable("the recording has no frames")
+                raise _no_frames(wav, size)
             if format == "FLAC":
                 _check_flac(audio, file, read_at, size)
             if subtype.startswith("MPEG"):
@@ -163,7 +164,7 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
                 samples = lengths.sample_bytes(read_at, size)
                 frames = min(frames, samples // (_WIDTHS[subtype] * audio.channels)) if samples else frames
             elif wav is not None and subtype in BLOCK_CODED:
-                frames = _coded_frames(wav, subtype, frames)
+                frames = _coded_frames(wav, size, subtype, frames)
             elif is_header_wrong(format, subtype):
                 frames = _decoded(audio)
             info = AudioInfo(format, subtype, audio.samplerate, audio.channels, frames, None)
@@ -216,10 +217,20 @@ def _check_ogg(read_at: _ReadAt, size: int) -> None:
             "split it, or join them with 'ffmpeg -i IN OUT.flac'"
         )
     if not pages.is_whole:  # where one is missing, libsndfile's read ends, and one of other lengths would not
-        raise Undecodable("damaged: a page is missing or wrong; copy it again, or 'ffmpeg -i IN OUT.flac' reads on")
+        raise Undecodable(f"damaged: a page is missing or wrong; {ffmpeg.AGAIN}")
 
 
-def _coded_frames(wav: WavData, subtype: str, frames: int) -> int:
+def _no_frames(wav: WavData | None, size: int) -> Undecodable:
+    left = size - wav.offset if wav else 0
+    if left < _MANY:
+        return Undecodable("the recording has no frames")
+    return Undecodable(
+        f"the recording has no frames by its header, and {left} bytes follow (its writer was killed?): "
+        "ffmpeg -ignore_length 1 -i IN.wav -c:a flac OUT.flac"
+    )
+
+
+def _coded_frames(wav: WavData, size: int, subtype: str, frames: int) -> int:
     """Those that libsndfile counts, less what it makes up behind the end.
 
     Raises:
@@ -229,7 +240,7 @@ def _coded_frames(wav: WavData, subtype: str, frames: int) -> int:
     if found is None:
         return frames
     if not found:
-        raise Undecodable("the recording has no frames")
+        raise _no_frames(wav, size)
     if found > frames:
         raise Undecodable(
             f"its last block is cut off, and libsndfile leaves out {found - frames} frames of it; convert it: "
@@ -306,7 +317,7 @@ def _check_flac(audio: soundfile.SoundFile, file: int | io.BytesIO | KeptError, 
     """
     frames = int(audio.frames)
     if not _last_frame_reads(audio):
-        raise Undecodable(f"cut off, or joined: the last of its {frames} frames cannot be read; copy it again")
+        raise Undecodable(f"cut off, or joined: the last of its {frames} frames cannot be read; {ffmpeg.AGAIN}")
     position = os.lseek(file, 0, os.SEEK_CUR) if isinstance(file, int) else file.tell()
     if flac.has_more(read_at, size, frames, position):
         raise Undecodable(
