@@ -18,8 +18,9 @@ from securedata.corpus.ingest import tables
 from securedata.corpus.ingest.origin import LocalOrigin, SourceProblem, Stamp
 from securedata.corpus.ingest.tables import read_rows
 from securedata.corpus.seen import recall
-from securedata.errors import ConfigError, InvalidArgument, KMSDenied, NotAFile, NotFound
+from securedata.errors import ConfigError, InvalidArgument, InvalidKMSURI, KMSDenied, NotAFile, NotFound
 from securedata.keys import hcvault
+from securedata.keys.local import LocalKMS
 from securedata.storage.local import LocalStorage
 from securedata.storage.lock import LOCK
 from securedata.storage.registry import open_storage
@@ -160,6 +161,20 @@ def test_no_spelling_of_a_local_root_comes_to_it_by_a_way_that_follows_links(tmp
         assert isinstance(storage, LocalStorage)
         with pytest.raises(NotAFile):
             storage.get("planted")
+
+
+def test_a_nul_character_is_an_error_of_ours(tmp_path: Path) -> None:
+    """One entry like this in the config ended every command in a traceback."""
+    with pytest.raises(InvalidKMSURI, match="an absolute path"):
+        LocalKMS("local:///a%00b")
+    for root in ("/a\0b", "file:///a\0b"):
+        for use in (securedata.open_corpus, open_storage, create_corpus):
+            with pytest.raises(InvalidArgument, match="NUL character"):
+                use(root)
+    config.config_path().parent.mkdir(parents=True)
+    config.config_path().write_text('[corpora.odd]\nroot = "/a\\u0000b"\n')
+    with pytest.raises(ConfigError, match=r"corpora\.odd\]: no root can hold a NUL character"):
+        config.load()
 
 
 @pytest.mark.parametrize("below", [False, True])

@@ -138,7 +138,13 @@ def _find(target: str) -> Reference:
 
 
 def normal_root(root: str) -> str:
-    """One spelling for each root: absolute and resolved for a local path, no slash at the end."""
+    """One spelling for each root: absolute and resolved for a local path, no slash at the end.
+
+    Raises:
+        InvalidArgument: no path can be like this.
+    """
+    if "\0" in root:
+        raise InvalidArgument("no root can hold a NUL character")
     scheme, separator, rest = root.partition("://")
     if separator and scheme in LOCAL:
         root = rest

@@ -36,7 +36,7 @@ class LocalKMS(KMS):
 
     def __init__(self, uri: str) -> None:
         path = unquote(uri.removeprefix(SCHEME))
-        if not uri.startswith(SCHEME) or not path.startswith("/"):
+        if not uri.startswith(SCHEME) or not path.startswith("/") or "\0" in path:
             raise InvalidKMSURI(f"{uri!r}: a local KMS URI is local:// and an absolute path, as local:///home/me/kek")
         self.uri = uri
         self.path = Path(path)

@@ -49,8 +49,8 @@ class LocalStorage(Storage):
     """A folder. Safe for many processes of one machine; network file systems are refused for writing."""
 
     def __init__(self, path: str) -> None:
-        if not path:
-            raise InvalidArgument("an empty path is no root")
+        if not path or "\0" in path:
+            raise InvalidArgument("an empty path is no root, nor is one with a NUL character")
         self.path = os.path.abspath(os.path.expanduser(path))
         self.url = self.path
         self._fresh_process()
