@@ -149,6 +149,39 @@ def test_what_another_user_laid_there_does_not_steer_fsspec(
     assert not (tmp_path / "made").exists()
 
 
+@pytest.mark.parametrize("owner", ["stranger", "folder's"])
+def test_a_link_on_the_way_is_followed_if_the_folder_is_its_owner_s(
+    owner: str, root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is laid by whoever may write there, the second by whose folder it is, as on a cluster."""
+    fs = fsspec.filesystem("securedata", skip_instance_cache=True, allow_plaintext_export=True)
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "utt0.wav").write_bytes(b"precious")
+    (out / "ann").symlink_to(elsewhere)
+    lstat, look = os.lstat, os.stat
+
+    def owned(status: os.stat_result) -> os.stat_result:
+        return os.stat_result((*status[:4], STRANGER, *status[5:]))
+
+    monkeypatch.setattr(
+        os, "lstat", lambda path, **kw: owned(lstat(path, **kw)) if path == str(out / "ann") else lstat(path, **kw)
+    )
+    if owner == "folder's":
+        monkeypatch.setattr(
+            os, "stat", lambda path, **kw: owned(look(path, **kw)) if path == str(out) else look(path, **kw)
+        )
+        fs.get(root.name, str(out), recursive=True)
+        assert (elsewhere / "utt0.wav").read_bytes() == root.clips[0].data
+    else:
+        with pytest.raises(InvalidArgument, match="a link that another user laid there"):
+            fs.get(root.name, str(out), recursive=True)
+        with pytest.raises(InvalidArgument, match="a link that another user laid there"):
+            fs.get_file(f"{root.name}/ann/utt0.wav", str(out / "ann/utt0.wav"))
+        assert [path.read_bytes() for path in elsewhere.iterdir()] == [b"precious"]
+
+
 def test_a_link_of_one_s_own_is_followed(root: Root, tmp_path: Path) -> None:
     fs = fsspec.filesystem("securedata", skip_instance_cache=True, allow_plaintext_export=True)
     (tmp_path / "link.wav").symlink_to(tmp_path / "behind.wav")

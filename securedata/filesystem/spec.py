@@ -29,16 +29,23 @@ from securedata.filesystem.options import absolute, check_options, check_urls
 from securedata.filesystem.refused import refused
 
 
-def _own_target(path: str | os.PathLike[str]) -> str:
-    """Where a local path leads. Links of this user and of root count, another user's would choose what is overwritten.
+def _own_target(path: str | os.PathLike[str], is_folder: bool = False) -> str:
+    """Where a local path leads. No link counts that another user laid there: it would choose what is overwritten.
+
+    Of folders, a link counts that is of the owner of the folder it is in, as administrators lay them.
 
     Raises:
         InvalidArgument
     """
     name = os.path.abspath(path)
-    if os.path.islink(name) and os.lstat(name).st_uid not in (os.geteuid(), 0):
-        text = "get(): the local path is a link that another user laid there: take it away, or name another path"
-        raise refused(InvalidArgument(text))
+    at = ""
+    for part in name.split(os.sep)[1:]:
+        above, at = at or os.sep, f"{at}{os.sep}{part}"
+        if os.path.islink(at):
+            trusted = {os.geteuid(), 0} | ({os.stat(above).st_uid} if is_folder or at != name else set())
+            if os.lstat(at).st_uid not in trusted:
+                text = "get(): a link that another user laid there is in the local path: take it away"
+                raise refused(InvalidArgument(f"{text}, or name another path"))
     return os.path.realpath(name)
 
 
@@ -211,7 +218,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         if hasattr(target, "write"):
             self._pour(rpath, target, callback, kwargs)
         elif self.isdir(rpath):
-            make_folders(os.path.abspath(target), 0o700)
+            make_folders(_own_target(target, is_folder=True), 0o700)
         else:
             self._get_local(rpath, _own_target(target), callback, kwargs)
 
