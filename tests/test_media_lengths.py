@@ -299,6 +299,18 @@ def test_a_tag_behind_lossless_recordings(tag: bytes) -> None:
                 probe(content[: len(content) // 2] + tag)
 
 
+@pytest.mark.parametrize("format", ["WAV", "AIFF", "AU", "W64", "RF64", "OGG"])
+def test_what_is_behind_an_id3_tag_and_no_mp3(format: str) -> None:
+    """libsndfile reads less of it from bytes than by name."""
+    for size in (0, 200):
+        tag = ID3[:8] + bytes([size >> 7, size & 127]) + bytes(size)
+        content = written(format, "VORBIS" if format == "OGG" else "PCM_16")
+        for look in looks(tag + content):
+            with pytest.raises(Undecodable, match=rf"an ID3 tag in front of {format}, .*: tail -c \+{len(tag) + 1} IN"):
+                look()
+        assert probe((tag + content)[len(tag) :]).frames == 20_011
+
+
 def test_tta_behind_an_id3_tag() -> None:
     (tta,) = [make(kind) for kind in KINDS if kind.codec == "tta"]
     assert np.array_equal(part(ID3 + tta), part(tta))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from securedata.media.audio.sniff import id3_bytes
+
 _ReadAt = Callable[[int, int], bytes]
 
 _BUFFER = 8192  # libFLAC reads so much at once, and may be that far behind the frame it decoded
@@ -22,7 +24,7 @@ def has_more(read_at: _ReadAt, size: int, frames: int, position: int) -> bool:
         frames: what the header counts, not 0.
         position: where libsndfile stopped reading once it had decoded the last of them.
     """
-    at = _tag_bytes(read_at)
+    at = id3_bytes(read_at(0, 10))
     head = read_at(at, 256)
     if not head.startswith(b"fLaC") or len(head) < 42:
         return False
@@ -35,13 +37,6 @@ def has_more(read_at: _ReadAt, size: int, frames: int, position: int) -> bool:
         return True
     count = -(-frames // max(block, 1))
     return size - begin > count * longest and _is_joined(read_at, begin, size)
-
-
-def _tag_bytes(read_at: _ReadAt) -> int:
-    head = read_at(0, 10)
-    if not head.startswith(b"ID3") or len(head) < 10:
-        return 0
-    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
 
 
 def _audio_offset(read_at: _ReadAt, at: int, head: bytes) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from securedata.media.audio.sniff import mpeg_length
+from securedata.media.audio.sniff import id3_bytes, mpeg_length
 
 ReadAt = Callable[[int, int], bytes]
 """Bytes by (offset, length), fewer where the file ends."""
@@ -67,9 +67,9 @@ def find(read_at: ReadAt, size: int) -> Mp3 | None:
     start = 0
     for _ in range(_MAX_TAGS):
         tag = read_at(start, 10)
-        if tag[:3] != b"ID3" or len(tag) < 10:
+        if not (length := id3_bytes(tag)):
             break
-        start += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+        start += length
         start += 10 if tag[5] & 0x10 else 0  # a footer
     head = read_at(start, _SYNC_WITHIN if start or tag[:1] == b"\xff" else 0)
     at = -1

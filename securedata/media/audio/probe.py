@@ -304,6 +304,8 @@ def not_media(kind: Kind | None) -> str:
         )
     if kind.by is By.OTHER:
         return f"no audio by its first bytes: {kind.name}"
+    if kind.tag:
+        return f"an ID3 tag in front of {kind.name}, where decoders expect none: tail -c +{kind.tag + 1} IN > OUT"
     if kind.name.endswith("archive"):
         return f"a {kind.name}: unpack it"
     return f"{kind.name} is not decoded here; convert it: {ffmpeg.WAY}"

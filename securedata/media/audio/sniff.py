@@ -33,11 +33,13 @@ class Kind(NamedTuple):
         name: of its container: what the manifest's `format` says where FFmpeg decodes it; else for people.
         by: what decodes it.
         demuxer: FFmpeg's name of the container.
+        tag: bytes of an ID3 tag in front that has to go first.
     """
 
     name: str
     by: By
     demuxer: str = ""
+    tag: int = 0
 
 
 FLAC = Kind("FLAC", By.SNDFILE)
@@ -134,12 +136,14 @@ def sniff(read_at: ReadAt) -> Kind | None:
             return kind
     if head.startswith(b"\0") and head[4:8] in _MP4_SPACE:
         return MP4
-    if head.startswith(b"ID3") and len(head) >= 10:
-        tag = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
+    if tag := id3_bytes(head):
         behind = read_at(tag, HEAD)
         for magic, kind in _TAGGED.items():
             if behind.startswith(magic):
                 return kind
+        # libsndfile reads some of these, and less than there is
+        if (found := _by_magic(behind)) and found.by in (By.SNDFILE, By.FFMPEG):
+            return Kind(found.name, By.NOTHING, tag=tag)
         return AAC if _adts(behind, 0) else MP3
     if _adts(head, 0):
         return AAC
@@ -148,6 +152,20 @@ def sniff(read_at: ReadAt) -> Kind | None:
     if any(_mpeg(head, at) for at in _syncs(head)):
         return MP3
     return _TEXT if _is_text(head) else None
+
+
+def _by_magic(head: bytes) -> Kind | None:
+    """By no fewer than four bytes."""
+    if found := _CHUNKED.get(head[:4], {}).get(head[8:12]):
+        return found
+    return next((kind for at, magic, kind in _LISTED if len(magic) > 3 and head.startswith(magic, at)), None)
+
+
+def id3_bytes(head: bytes) -> int:
+    """Bytes of the ID3 tag, without its footer, that a file begins with; 0 without one."""
+    if not head.startswith(b"ID3") or len(head) < 10:
+        return 0
+    return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
 
 
 def wants_tag(kind: Kind | None, read_at: ReadAt) -> bool:
