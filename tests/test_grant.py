@@ -386,10 +386,23 @@ def test_hand_over_tries_once_and_leaves_failures_to_the_workers(clock: Clock, k
     lease.hand_over()
     assert (kms.calls, clock.slept, lease.grant.generation) == (1, [], 1)
     kms.fails = None
+    clock.move(59)
+    lease.hand_over()
+    assert kms.calls == 1, "each of many workers would wait for what does not answer"
+    clock.move(2)
     lease.hand_over()
     assert (kms.calls, lease.grant.generation) == (2, 2)
     lease.hand_over()
     assert kms.calls == 2
+
+
+def test_a_retired_lease_is_renewed_on_use_and_before_no_fork(clock: Clock, kms: KMS) -> None:
+    lease = lease_of(kms)
+    lease.retire()
+    clock.move(0.9 * TTL)
+    module._before_fork()
+    assert kms.calls == 0
+    assert (lease.check().generation, kms.calls) == (2, 1)
 
 
 def test_thousands_of_processes_do_not_ask_in_the_same_second() -> None:

@@ -256,6 +256,21 @@ def test_run_longer_than_the_keys_last_renews(root: Root, counted: Counted) -> N
         assert all(np.diff(times) >= 0.75 * ttl)  # and not more often than it must
 
 
+def test_what_was_closed_is_renewed_before_no_fork(root: Root, counted: Counted) -> None:
+    with sd.EncryptedAudioDataset(root, ttl=0.1) as ds:
+        time.sleep(0.1)
+        started = multiprocessing.get_context("fork").Process(target=len, args=(ds,))
+        started.start()
+        started.join()
+        assert len(counted.calls) == 2
+    time.sleep(0.1)
+    again = multiprocessing.get_context("fork").Process(target=len, args=(ds,))
+    again.start()
+    again.join()
+    assert len(counted.calls) == 2
+    assert np.array_equal(ds[0].waveform.numpy(), root.clips[0].audio), "what is read all the same is renewed"
+
+
 class Timed(Dataset[tuple[sd.Sample, float, float]]):
     """Samples, and when reading each began and ended, by the clock that all processes share."""
 

@@ -180,6 +180,11 @@ class HeadLease:
         assert self._lease is not None
         self._lease.hand_over()
 
+    def retire(self) -> None:
+        """Called when what was opened is closed: no renewal before a fork any more; reads that go on renew on use."""
+        if self._lease is not None:
+            self._lease.retire()
+
     def _renew(self, _: Grant) -> Grant:
         # The rows stay those that were opened, so what others have seen since is no reason to end a job: it may read a
         # copy, whose original goes on on this machine.

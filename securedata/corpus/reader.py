@@ -286,6 +286,7 @@ class Corpus:
     def close(self) -> None:
         """Give the shared memory back once nobody uses it. Rows that were taken out stay readable."""
         self.index.close()
+        self._lease.retire()
 
     def check_access(self) -> None:
         """Renew the keys if it is time, as every read does.

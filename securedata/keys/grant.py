@@ -27,6 +27,7 @@ RENEW_AT = 0.75
 JITTER = 0.10
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 15.0
+_AFTER_FAILURE = 60.0
 _PASSING = (KMSUnreachable, KMSThrottled, StorageUnreachable)
 _CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # since boot; suspended time counts if it can
 
@@ -61,6 +62,7 @@ class Lease:
         self._renew = renew
         self._root = root
         self._kms_wait = kms_wait
+        self._retired = False
         self._fresh_process()
         _leases.add(self)
 
@@ -100,13 +102,20 @@ class Lease:
     def hand_over(self) -> None:
         """Called before new workers start: they should not begin with a grant that is nearly spent.
 
-        One try; a failure is left to the workers, which renew on use and can wait.
+        One try, and none soon after one that failed: storage that is gone takes a minute to say so, for each worker. A
+        failure is left to the workers, which renew on use and can wait.
         """
+        if self._retired or time.monotonic() - self._failed_at < _AFTER_FAILURE:
+            return
         if self.grant.age() >= self.grant.ttl * RENEW_AT and self._lock.acquire(blocking=False):
             try:
                 self._try()
             finally:
                 self._lock.release()
+
+    def retire(self) -> None:
+        """No new worker will use it: of what was closed nothing is handed over."""
+        self._retired = True
 
     def _renew_or_wait(self, began: float) -> None:
         if self.holds():  # another thread was first
