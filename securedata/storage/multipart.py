@@ -66,6 +66,7 @@ def _complete(
         # a key that is taken when a put is tried again was taken by the first try, whose answer was lost
         if not _retried(error):
             raise AlreadyExists(f"{key} of {calls.url} exists already", root=calls.url) from error
+        check_there()
     except NotFound as error:  # no such upload: any more, if a first try was the last
         if not _retried(error):
             raise

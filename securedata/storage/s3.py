@@ -233,7 +233,7 @@ class S3Storage(Storage):
     def _put_outcome(self, key: str, outcome: Sent | StorageUnreachable, begun: float) -> float | SecuredataError:
         if isinstance(outcome, StorageUnreachable):
             return StorageUnreachable(f"{key} of {self.url}: {outcome}; check endpoint and network", root=self.url)
-        if outcome.status == 412 and outcome.tries == 1:
+        if outcome.status == 412 and (outcome.tries == 1 or not self._is_there(key)):
             return AlreadyExists(f"{key} of {self.url} exists already", root=self.url)
         if outcome.status not in (200, 412):
             said = said_by(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
@@ -244,6 +244,14 @@ class S3Storage(Storage):
         except StorageUnreachable as error:
             return error
         return when - (time.monotonic() - begun) - _CLOCK_SLACK
+
+    def _is_there(self, key: str) -> bool:
+        """Is there an object under a key that an earlier try may have put?"""
+        try:
+            self.get_ranges(key, [(0, 1)])
+        except SecuredataError:  # the refusal is what counts then, and whoever hears of it looks again
+            return False
+        return True
 
     def replace(self, key: str, data: Buffer, version: str | None) -> None:
         if version is not None and (not version or version.startswith("W/")):

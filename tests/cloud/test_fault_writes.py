@@ -235,3 +235,28 @@ def test_a_first_head_that_no_storage_took_is_put_again(
     made = run("init", f"s3://voice/{cloud.prefix}/made", "--name", "made")
     assert (made.code, rule.hits) == (0, 1), made.err
     assert run("verify", "made").code == 0
+
+
+@pytest.mark.parametrize(
+    ("large", "method", "skip"), [(False, "PUT", 0), pytest.param(True, "POST", 1, marks=pytest.mark.full)]
+)
+def test_a_retry_that_is_refused_where_nothing_is_there_names_nothing(
+    large: bool, method: str, skip: int, between: Between, made: Root
+) -> None:
+    """The first try was not carried out, and the second is taken for one that comes too late."""
+    new = (
+        Clip("ann/new.wav", encode(noise(PART / 2 / 16_000 + 30), 16_000))
+        if large
+        else clip("ann/new.wav", 0.1, seed=5)
+    )
+    date = formatdate(usegmt=True)
+    for fault in (faults.status(503, "SlowDown"), faults.status(412, "PreconditionFailed", Date=date)):
+        between.s3.plan(fault, method=method, path="/objects/", skip=skip)
+    with pytest.raises(StorageError):
+        add_clips(made, [new])
+    between.s3.clear()
+    with open_corpus(made.reference) as corpus:
+        assert [bytes(corpus.read(i)) for i in range(len(corpus))] == [clip("ann/old.wav", 0.1).data]
+    add_clips(made, [new])
+    with open_corpus(made.reference) as corpus:
+        assert bytes(corpus.read("ann/new.wav")) == new.data
