@@ -202,6 +202,20 @@ def test_ogg_joined_under_one_number_is_refused(subtype: str) -> None:
         probe(content + content)
 
 
+@pytest.mark.parametrize("subtypes", [("VORBIS", "OPUS"), ("OPUS", "VORBIS"), ("OPUS", "OPUS")])
+def test_ogg_tracks_side_by_side_are_not_reduced_to_one(subtypes: tuple[str, str]) -> None:
+    out = io.BytesIO()
+    sources = [av.open(io.BytesIO(written("OGG", subtype, 32_000)), "r") for subtype in subtypes]
+    with av.open(out, "w", format="ogg") as both:
+        streams = [both.add_stream_from_template(source.streams.audio[0]) for source in sources]
+        for source, stream in zip(sources, streams, strict=True):
+            for packet in source.demux(audio=0):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    both.mux(packet)
+    assert not_taken(out.getvalue()).startswith("2 audio tracks: take one: ffmpeg")
+
+
 def pages(content: bytes) -> list[int]:
     """Where they begin."""
     found, at = [], 0
@@ -236,11 +250,11 @@ def test_pages_over_the_borders_of_pieces(piece: int, monkeypatch: pytest.Monkey
     content = written("OGG", "VORBIS", 400_000)
     monkeypatch.setattr(ogg, "_PIECE", piece)
     read = lambda at, n: content[at : at + n]  # noqa: E731 - a short name for three calls
-    assert ogg.walk(read, len(content)) == (False, True)
-    assert ogg.walk(read, len(content) - 100) == (False, True)
+    assert ogg.walk(read, len(content)) == (False, True, 1)
+    assert ogg.walk(read, len(content) - 100) == (False, True, 1)
     one = pages(content)[-2]
     between = content[:one] + b"x" + content[one:]
-    assert ogg.walk(lambda at, n: between[at : at + n], len(between)) == (False, False)
+    assert ogg.walk(lambda at, n: between[at : at + n], len(between)) == (False, False, 1)
 
 
 @pytest.mark.parametrize("channels", [1, 2])

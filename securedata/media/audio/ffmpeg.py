@@ -85,6 +85,11 @@ def decode(kind: Kind, read_at: ReadAt, size: int, start: int, frames: int, rate
     raise Undecodable(f"it has {at} frames")
 
 
+def tracks(count: int) -> str:
+    """Why a file is not taken that has not one audio track."""
+    return f"{count} audio tracks: take one: {WAY} (0:a:1 for the second)" if count else "no audio track"
+
+
 @contextmanager
 def _opened(kind: Kind, read_at: ReadAt, size: int) -> Iterator[tuple[InputContainer, AudioStream]]:
     """The container and its only audio track; errors of FFmpeg in between are `Undecodable`."""
@@ -99,8 +104,7 @@ def _opened(kind: Kind, read_at: ReadAt, size: int) -> Iterator[tuple[InputConta
         with av.open(file, "r", format=kind.demuxer, metadata_errors="replace") as container:
             streams = container.streams.audio
             if len(streams) != 1:
-                tracks = f"{len(streams)} audio tracks: take one" if streams else "no audio track"
-                raise Undecodable(tracks + (f": {WAY} (0:a:1 for the second)" if streams else ""))
+                raise Undecodable(tracks(len(streams)))
             codec = streams[0].codec_context
             if codec is None:  # of a track whose encoding FFmpeg does not know, or that is damaged
                 raise ValueError

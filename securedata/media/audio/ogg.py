@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 _PAGE = 65_307  # bytes, at most
 _PIECE = 1 << 20
+_AUDIO = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"fLaC", b"Speex   ")  # what a stream of audio begins with
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _FIRST, _KNOWN = 2, 7  # flags: of the first page of a stream, and all that there are
 
@@ -19,23 +20,25 @@ class Pages(NamedTuple):
         is_chained: whether a stream begins behind pages of another, which libsndfile does not read.
         is_whole: whether none is missing or damaged, by the number and the CRC that they carry; behind the last one
             there may be anything, and the last may be cut off.
+        tracks: streams of audio that begin side by side, of which libsndfile reads the first.
     """
 
     is_chained: bool
     is_whole: bool
+    tracks: int
 
 
 def walk(read_at: Callable[[int, int], bytes], size: int) -> Pages:
     """Look at each page, some microseconds each."""
     following: dict[bytes, int] = {}  # the number of the next page, by stream
-    position, piece, at, is_whole, in_head = 0, b"", 0, True, True
+    position, piece, at, is_whole, in_head, tracks = 0, b"", 0, True, True, 0
     while True:
         if not piece or (at + _PAGE > len(piece) and position + len(piece) - at < size):
             piece, at = read_at(position, _PIECE), 0
         if piece[at : at + 4] != b"OggS" or len(piece) < at + 27 or piece[at + 4] or piece[at + 5] > _KNOWN:
             resumed = _resume(read_at, position + 1)
             if resumed is None:
-                return Pages(False, is_whole)
+                return Pages(False, is_whole, tracks)
             position, piece, is_whole = resumed, b"", False
             continue
         stream, number = piece[at + 14 : at + 18], int.from_bytes(piece[at + 18 : at + 22], "little")
@@ -43,9 +46,11 @@ def walk(read_at: Callable[[int, int], bytes], size: int) -> Pages:
             in_head = False
             is_whole = is_whole and following.get(stream) == number
         elif not in_head:
-            return Pages(True, is_whole)
+            return Pages(True, is_whole, tracks)
         following[stream] = number + 1 & 0xFFFFFFFF
         segments = piece[at + 26]
+        if in_head and piece.startswith(_AUDIO, at + 27 + segments):
+            tracks += 1
         length = 27 + segments + sum(piece[at + 27 : at + 27 + segments])
         if at + length <= len(piece) and not _is_sound(piece[at : at + length]):
             is_whole = False

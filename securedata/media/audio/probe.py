@@ -216,6 +216,8 @@ def _check_ogg(read_at: _ReadAt, size: int) -> None:
             "several recordings one behind the other (chained Ogg), of which libsndfile reads the first only: "
             "split it, or join them with 'ffmpeg -i IN OUT.flac'"
         )
+    if pages.tracks > 1:
+        raise Undecodable(ffmpeg.tracks(pages.tracks))
     if not pages.is_whole:  # where one is missing, libsndfile's read ends, and one of other lengths would not
         raise Undecodable(f"damaged: a page is missing or wrong; {ffmpeg.AGAIN}")
 
