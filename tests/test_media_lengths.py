@@ -156,6 +156,12 @@ def test_what_is_behind_the_samples_is_none_of_them(name: str, subtype: str, beh
     assert np.array_equal(check_parts(content + bytes(-len(content) % 8 if name == "W64" else 0) + behind), whole)
 
 
+def test_more_samples_than_a_w64_counts_are_read() -> None:
+    content = written("W64", "PCM_16")
+    at = content.index(b"data\xf3\xac") + 16
+    assert probe(content[:at] + (24 + 8000).to_bytes(8, "little") + content[at + 8 :]).frames == 20_011
+
+
 def test_a_nist_that_counts_its_channels_too() -> None:
     content = written("NIST", "PCM_16", 20_000, 2)
     assert probe(content.replace(b"sample_count -i 20000", b"sample_count -i 40000")).frames == 20_000

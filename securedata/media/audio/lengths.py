@@ -35,10 +35,18 @@ def missing_bytes(read_at: _ReadAt, size: int) -> int:
 
 
 def sample_bytes(read_at: _ReadAt, size: int) -> int | None:
-    """Bytes of samples, where libsndfile goes on behind them, through chunks of other things; else None."""
-    reads_on = read_at(0, 4) in (b"riff", b"Crea") or read_at(8, 4) in (b"8SVX", b"16SV")
-    found = _samples(read_at, size) if reads_on else None
-    return found.end - found.start if found else None
+    """Bytes of samples, where libsndfile goes on behind them, through chunks of other things; else None.
+
+    Of a header that counts too few, because its writer was killed, more samples are behind those, and no chunk.
+    """
+    head = read_at(0, 12)
+    aligned = 8 if head[:4] == b"riff" else 2 if head[8:] in (b"8SVX", b"16SV") else 1
+    found = _samples(read_at, size) if aligned > 1 or head[:4] == b"Crea" else None
+    if found is None:
+        return None
+    behind = read_at(found.end + -found.end % aligned, 4)
+    is_other = aligned == 1 or (behind.isascii() and behind.decode("ascii").isprintable())
+    return found.end - found.start if is_other else None
 
 
 def left_bytes(read_at: _ReadAt, size: int) -> int:
