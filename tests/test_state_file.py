@@ -14,7 +14,7 @@ import pytest
 from securedata.corpus.config import Reference, state_dir
 from securedata.corpus.seen import recall
 from securedata.errors import OlderGeneration
-from tests.commandline import runner
+from tests.commandline import PATTERN, runner, some_wavs
 from tests.kit import Root, add_clips, clip, make_corpus
 from tests.little import open_quietly
 
@@ -81,6 +81,23 @@ def test_a_damaged_state_stops_a_writer_until_a_generation_is_accepted(
     seen = recall(root.reference.pins[0].corpus_id)
     assert seen
     assert seen.generation == 4  # of the horizon
+
+
+def test_an_accepted_generation_is_accepted_by_encrypt_too(
+    root: Root, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The look for what an interrupted run left read the state first, and ended there."""
+    wavs = some_wavs(tmp_path / "wavs")
+    run = runner(capsys)
+    state_file(root).write_text("{}")
+    refused = run("encrypt", wavs, root, *PATTERN)
+    assert refused.code == 1
+    assert "is damaged" in refused.error
+    done = run("encrypt", wavs, root, *PATTERN, "--replace", "--accept-generation", 3)
+    assert done.code == 0, done.err
+    seen = recall(root.reference.pins[0].corpus_id)
+    assert seen
+    assert seen.generation == 4
 
 
 UNREADABLE: dict[str, Callable[[Path], object]] = {

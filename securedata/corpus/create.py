@@ -183,7 +183,10 @@ def interrupted(reference: Reference) -> bool:
 
     An entry of the config whose head is missing is otherwise a corpus that is gone: a folder that is not mounted, say.
     """
-    seen = [recall(pin.corpus_id) for pin in reference.pins]
+    try:
+        seen = [recall(pin.corpus_id) for pin in reference.pins]
+    except ConfigError:  # it cannot be told; a writer says what is wrong, unless its user accepts a generation
+        return False
     return bool(seen) and all(one is not None and one.generation == 0 for one in seen)
 
 
