@@ -130,8 +130,12 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
         codec, rate, channels, frames = ffmpeg.describe(kind, read_at, size)
         return AudioInfo(kind.name, codec, rate, channels, frames, None)
     wav = wav_data(read_at, size)
-    frames_at = _chunk_of(read_at, wav) if wav and wav.is_mp3 else read_at
-    mpeg = mp3.find(frames_at, wav.length if wav else size) if wav is None or wav.is_mp3 else None
+    frames_at, mpeg = read_at, None
+    if wav is None:
+        mpeg = mp3.find(read_at, size)
+    elif wav.is_mp3:
+        frames_at = _chunk_of(read_at, wav)
+        mpeg = mp3.find(frames_at, wav.length)
     if missing := _missing_bytes(kind, wav, mpeg, read_at, size):
         raise Undecodable(f"cut off: {missing} bytes that its header counts are missing; {ffmpeg.AGAIN}")
     if wants_tag(kind, read_at):

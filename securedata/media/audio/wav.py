@@ -17,16 +17,27 @@ class WavData(NamedTuple):
     Attributes:
         offset: position of the first byte.
         length: bytes, as the header says, or what the file holds where the header does not know.
-        is_mp3: whether the header says that they are an MP3.
-        channels: as the header says.
-        block: bytes of a block, where samples are coded in blocks.
+        form: 14 bytes of the format chunk, from its tag on.
     """
 
     offset: int
     length: int
-    is_mp3: bool
-    channels: int
-    block: int
+    form: bytes
+
+    @property
+    def is_mp3(self) -> bool:
+        """Whether the header says so."""
+        return self.form[:2] == _MP3
+
+    @property
+    def channels(self) -> int:
+        """As the header says."""
+        return int.from_bytes(self.form[2:4], "little")
+
+    @property
+    def block(self) -> int:
+        """Bytes of a block, where samples are coded in blocks."""
+        return int.from_bytes(self.form[12:14], "little")
 
 
 def wav_data(read_at: Callable[[int, int], bytes], size: int) -> WavData | None:
@@ -45,8 +56,7 @@ def wav_data(read_at: Callable[[int, int], bytes], size: int) -> WavData | None:
                 length = long_length
             offset = position + 8
             length = size - offset if _is_unknown(read_at, length, offset, size) else length
-            channels, block = (int.from_bytes(form[at : at + 2], "little") for at in (2, 12))
-            return WavData(offset, length, form[:2] == _MP3, channels, block)
+            return WavData(offset, length, form)
         if name == b"fmt ":
             form = chunk[8:]
         elif name == b"ds64":
