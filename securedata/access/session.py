@@ -6,6 +6,7 @@ import getpass
 import re
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from securedata.errors import AccessDenied, ConfigError, SecuredataError, SessionExpired, StorageUnreachable
@@ -21,8 +22,10 @@ from securedata.foreign.aws import (
     of_signature,
     session_keys,
 )
+from securedata.foreign.deadline import within
 
 SHORTEST, LONGEST = 900, 3600
+_SECONDS = 90.0  # of one call with all its tries, and with a code that somebody types
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +94,8 @@ class RoleSource:
             new_session(self.profile, self.region), "sts", endpoint_url=self.endpoint_url, config=config
         )
         duration = max(SHORTEST, min(LONGEST, self.duration))
-        answer: dict[str, Any] = client.assume_role(
-            RoleArn=self.role, RoleSessionName=_session_name(), Policy=self.policy, DurationSeconds=duration
-        )
+        asked = partial(client.assume_role, RoleArn=self.role, RoleSessionName=_session_name(), Policy=self.policy)
+        answer: dict[str, Any] = within(_SECONDS, partial(asked, DurationSeconds=duration))
         return answer
 
 

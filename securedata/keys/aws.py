@@ -27,11 +27,13 @@ from securedata.foreign.aws import (
     new_session,
     of_signature,
 )
+from securedata.foreign.deadline import within
 from securedata.keys.kms import KMS, Context
 from securedata.printable import without_secrets
 
 SCHEME = "aws-kms://"
 _CONNECT_SECONDS, _READ_SECONDS = 5, 10
+_SECONDS = 90.0  # of one call with all its tries, and with a code that somebody types
 _ARN = re.compile(r"arn:(aws[a-z-]*):kms:([a-z0-9-]+):(\d{12}):key/([A-Za-z0-9-]+)")
 _PASSING = frozenset({"DependencyTimeoutException", "KMSInternalException", "InternalFailure", "ServiceUnavailable"})
 
@@ -90,7 +92,7 @@ class AWSKMS(KMS):
         raise AssertionError("unreachable")
 
     def _asked(self, operation: str, renew: bool, arguments: Mapping[str, Any]) -> Any:
-        return getattr(self._client(renew), operation)(**arguments)
+        return within(_SECONDS, partial(getattr(self._client(renew), operation), **arguments))
 
     def _error(self, operation: str, refused: Refused) -> KeysError:
         code, status = refused.code, refused.status

@@ -13,12 +13,14 @@ import ipaddress
 import os
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from securedata.errors import InvalidKMSURI, KeysError, KMSDenied, KMSMisconfigured, KMSThrottled, KMSUnreachable
 from securedata.files import home_folder, read_small
 from securedata.foreign.aws import Cause, cause_of
+from securedata.foreign.deadline import within
 from securedata.foreign.describe import describe, http_status, type_name
 from securedata.foreign.quiet import quiet
 from securedata.keys.kms import KMS, Context, context_bytes
@@ -26,6 +28,7 @@ from securedata.printable import printable, without_secrets
 
 _SCHEMES = {"hcvault": "https", "hcvault+http": "http"}
 _TIMEOUT = 10
+_SECONDS = 30.0  # of one call
 _LONGEST_TOKEN = 65536
 
 
@@ -91,7 +94,8 @@ class VaultKMS(KMS):
         )
         try:
             # the answer as it came: hvac takes a redirect for an answer, and its own body for what it leads to
-            answer = getattr(client.secrets.transit, operation)(name=name, mount_point=mount, **arguments)
+            asked = partial(getattr(client.secrets.transit, operation), name=name, mount_point=mount, **arguments)
+            answer = within(_SECONDS, asked)
             status = getattr(answer, "status_code", 200)
             if not isinstance(answer, dict) and 300 <= status < 400:
                 raise KMSUnreachable(self._redirected(answer))

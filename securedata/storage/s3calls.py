@@ -10,12 +10,14 @@ from typing import Any
 
 from securedata.errors import SecuredataError, StorageUnreachable
 from securedata.foreign.aws import Failed, Refused, ask
+from securedata.foreign.deadline import SLOWEST, within
 from securedata.storage.clients import Clients, Place
 from securedata.storage.curl import Engine, Signer
 from securedata.storage.s3errors import Said, failed, refused, said_to
 from securedata.storage.upload import NO_ETAG
 
 _STORING = frozenset({"put_object", "upload_part"})
+_SECONDS = 120.0  # of one call with all its tries
 _DENIED_PAUSE = 60.0  # a session that is denied something is renewed this often at most: what is missing is denied too
 
 
@@ -47,13 +49,14 @@ class Calls:
         raise AssertionError("unreachable")
 
     def _asked(self, operation: str, once: bool, renew: bool, arguments: Mapping[str, Any]) -> Any:
-        return getattr(self.clients.get(once, renew), operation)(Bucket=self.bucket, **arguments)
+        asked = partial(getattr(self.clients.get(once, renew), operation), Bucket=self.bucket, **arguments)
+        return within(_SECONDS + len(arguments.get("Body", b"")) / SLOWEST, asked)
 
     def read(self, key: str, limit: int, **arguments: Any) -> bytes:
         """A whole object by boto3, for one that libcurl does not fetch: a version. At most `limit` bytes, and one."""
         got = self.call("get_object", key, **arguments)
         try:
-            return ask(partial(_body, got["Body"], limit))
+            return ask(lambda: within(_SECONDS + limit / SLOWEST, partial(_body, got["Body"], limit)))
         except Failed as error:  # in the middle of the body
             raise failed(error, f"{key} of {self.url}", self.url) from error
 

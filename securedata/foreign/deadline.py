@@ -1,0 +1,44 @@
+"""A call that has an end, whatever a server sends.
+
+The timeouts of botocore and requests count from one piece that arrives to the next: a server that sends a byte now and
+then would be waited for without end.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import TypeVar
+
+SLOWEST = 50_000
+"""Bytes a second below which a body counts as none that comes."""
+
+_T = TypeVar("_T")
+
+
+def within(seconds: float, call: Callable[[], _T]) -> _T:
+    """What `call` returns or raises, in the context of the caller, though in a thread of its own.
+
+    The thread of a call that has not ended is left behind: it ends with its connection, and keeps no process alive.
+
+    Raises:
+        TimeoutError: it has not ended in time.
+    """
+    context, ended = copy_context(), threading.Event()
+    results: list[_T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(context.run(call))
+        except BaseException as error:  # noqa: BLE001 - of any class; raised below, in the caller's thread
+            errors.append(error)
+        ended.set()
+
+    threading.Thread(target=work, name="securedata-call", daemon=True).start()
+    if not ended.wait(seconds):
+        raise TimeoutError
+    if errors:
+        raise errors.pop()
+    return results.pop()
