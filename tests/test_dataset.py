@@ -97,6 +97,15 @@ def test_index_is_taken_as_a_list_takes_it(root: Root) -> None:
         for wrong in (slice(0, 2), "0", 1.0, None, torch.tensor([0, 1])):
             with pytest.raises((TypeError, ValueError)):
                 ds[wrong]  # type: ignore[index]  # that is the test
+        mask = torch.tensor([True, False, True, True, False, False])
+        for wrong in (True, False, np.True_, mask[0], mask[1]):  # rows 1 and 0
+            for one in (ds, ds + ds, ds.map(str), Subset(ds, [wrong])):  # type: ignore[list-item]  # that is the test
+                with pytest.raises(TypeError):
+                    one[wrong if len(one) > 1 else 0]  # type: ignore[index]  # that is the test
+        with pytest.raises(TypeError, match="nonzero"):
+            Subset(ds, mask).__getitems__([0, 1])  # type: ignore[arg-type]  # that is the test
+        picked = Subset(ds, mask.nonzero().flatten())  # type: ignore[arg-type]  # torch's own examples do so
+        assert [picked[k].utterance for k in range(3)] == [ds.get_metadata(i).utterance for i in (0, 2, 3)]
         assert len(list(ds)) == 6  # the sequence protocol ends at IndexError
 
 

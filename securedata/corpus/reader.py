@@ -271,7 +271,8 @@ class Corpus:
         return self._missing.erased(names)
 
     def refresh(self) -> bool:
-        """Open the current head; returns whether there was a newer one. Rows may have other numbers afterwards.
+        """Open the current head; returns whether there was a newer one. Rows may have other numbers afterwards, and
+        other processes, workers too, keep those that they have.
 
         Raises:
             as `open_corpus`

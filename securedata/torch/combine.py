@@ -100,6 +100,23 @@ def concat(datasets: Iterable[Dataset[Any]]) -> Joined:
     return Joined(datasets)
 
 
+def row_of(index: SupportsIndex, rows: int) -> int:
+    """The row that an index means, of so many.
+
+    Raises:
+        IndexError
+        TypeError: no whole number, or True or False: those of a mask would be the rows 1 and 0, again and again.
+    """
+    if type(index) is not int:
+        if isinstance(index, bool) or (isinstance(index, Tensor) and index.dtype is torch.bool):
+            raise TypeError("True and False are no numbers of recordings: of a mask take mask.nonzero().flatten()")
+        index = operator.index(index)
+    row = index + rows if index < 0 else index
+    if not 0 <= row < rows:
+        raise IndexError(f"recording {index} of {rows}")
+    return row
+
+
 def call(name: str, function: Callable[[Any], Any], value: Any) -> Any:
     """What a function of the user's makes of a value.
 
@@ -243,10 +260,7 @@ class Joined(_Made, ConcatDataset[Any]):
         ends = self.cumulative_sizes
         places = []
         for index in indices:
-            i = operator.index(index)
-            i += ends[-1] if i < 0 else 0
-            if not 0 <= i < ends[-1]:
-                raise IndexError(f"recording {operator.index(index)} of {ends[-1]}")
+            i = row_of(index, ends[-1])
             which = bisect_right(ends, i)
             places.append((self.datasets[which], i - (ends[which - 1] if which else 0)))
         return places

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -19,7 +18,7 @@ from securedata.corpus.option_values import as_whole
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
 from securedata.errors import InvalidArgument, SecuredataError
-from securedata.torch.combine import Recordings, call
+from securedata.torch.combine import Recordings, call, row_of
 from securedata.torch.crop import Cut, cut_of, sample_of
 from securedata.torch.decode import Row, decode_object, decode_piece, fetch_piece, open_object, piece_of, read_row
 from securedata.torch.replace import Outcome, Replacing, Source
@@ -282,12 +281,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
         return found if self.sample_rate is None else found._replace(sample_rate=self.sample_rate)
 
     def _row(self, index: SupportsIndex) -> int:
-        i = operator.index(index)
-        if i < 0:
-            i += len(self)
-        if not 0 <= i < len(self):
-            raise IndexError(f"recording {operator.index(index)} of {len(self)}")
-        return i
+        return row_of(index, len(self))
 
     def _place(self, row: int) -> tuple[Corpus, int]:
         which, i = self._rows.place(row)
