@@ -68,7 +68,7 @@ class RoleSource:
             StorageUnreachable: STS did not answer.
         """
         try:
-            answer = ask(self._answer)
+            return _session(ask(self._answer))
         except Refused as refused:
             said = refused.said
             if refused.expired:
@@ -82,9 +82,6 @@ class RoleSource:
             ) from refused
         except Failed as failed:
             raise _error(failed, f"the role {self.role} was not assumed") from failed
-        found = answer["Credentials"]
-        keys = AWSKeys(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
-        return Session(keys, found["Expiration"].timestamp())
 
     def _answer(self) -> dict[str, Any]:
         from botocore.config import Config
@@ -115,6 +112,15 @@ def profile_keys(profile: str) -> AWSKeys:
     if keys is None:
         raise AccessDenied(f"{where}: set them up as boto3 takes them")
     return keys
+
+
+def _session(answer: dict[str, Any]) -> Session:
+    found = answer.get("Credentials") or {}
+    for name in ("AccessKeyId", "SecretAccessKey", "SessionToken", "Expiration"):
+        if not found.get(name):
+            raise Failed(Cause.ANSWER, f"the answer holds no {name}")
+    keys = AWSKeys(found["AccessKeyId"], found["SecretAccessKey"], found["SessionToken"])
+    return Session(keys, found["Expiration"].timestamp())
 
 
 def _error(failed: Failed, what: str) -> SecuredataError:

@@ -71,17 +71,18 @@ class AWSKMS(KMS):
         return key.startswith("mrk-") and (match.group(1), match.group(3), match.group(4)) == (partition, account, key)
 
     def wrap(self, key: bytes, context: Context) -> bytes:
-        answer = self._call("encrypt", KeyId=self._arn, Plaintext=key, EncryptionContext=dict(context))
-        return bytes(answer["CiphertextBlob"])
+        return self._call("encrypt", "CiphertextBlob", Plaintext=key, EncryptionContext=dict(context))
 
     def unwrap(self, blob: bytes, context: Context) -> bytes:
-        answer = self._call("decrypt", KeyId=self._arn, CiphertextBlob=blob, EncryptionContext=dict(context))
-        return bytes(answer["Plaintext"])
+        return self._call("decrypt", "Plaintext", CiphertextBlob=blob, EncryptionContext=dict(context))
 
-    def _call(self, operation: str, **arguments: Any) -> Any:
+    def _call(self, operation: str, wanted: str, **arguments: Any) -> bytes:
         for renew in (False, True):
             try:
-                return ask(partial(self._asked, operation, renew, arguments))
+                answer = ask(partial(self._asked, operation, renew, {"KeyId": self._arn, **arguments}))
+                if not isinstance(found := answer.get(wanted), bytes):
+                    raise Failed(Cause.ANSWER, f"the answer to {operation} holds no {wanted}")
+                return found
             except Refused as refused:
                 if refused.expired and not renew and self._credentials is not None:
                     continue

@@ -40,7 +40,7 @@ def endpoint(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return ""
 
 
-DAILY = ("a body", "a header")
+DAILY = ("a body", "a header", "103")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,17 @@ def test_what_drips_has_an_end(drip: str, endpoint: str, monkeypatch: pytest.Mon
             text = str(raised(kind, call))
             assert time.monotonic() - began < 10
             assert "check" in text
+
+
+@pytest.mark.parametrize("body", [b"{}", b"<r><AssumeRoleResult/></r>", b'{"CiphertextBlob": null}'])
+def test_an_answer_that_lacks_what_was_asked_for(body: bytes, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+    monkeypatch.setattr(Odd, "raw", staticmethod(lambda self: self.wfile.write(head + body)))
+    with answering(Odd) as address:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        assert "check the endpoint" in str(raised(StorageUnreachable, RoleSource(ROLE, "{}").assume))
+        kms = open_kms(f"aws-kms://{KEY}")
+        assert "check the endpoint" in str(raised(KMSUnreachable, lambda: kms.wrap(bytes(32), CONTEXT)))
 
 
 def test_a_call_is_made_in_the_context_of_its_caller() -> None:
