@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import gc
 import inspect
@@ -140,6 +141,7 @@ def test_one_unwrap_for_all_epochs_of_all_workers(many: Root, counted: Counted, 
 
 def _rank(rank: int, ranks: int, root: str, meeting: str) -> None:
     """One rank of a training: two epochs, and what all ranks saw in each."""
+    faulthandler.dump_traceback_later(100, exit=True)  # a rank that hangs says where, before the test's time is over
     distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=ranks)
     try:
         with sd.EncryptedAudioDataset(root) as ds:
@@ -158,6 +160,7 @@ def _rank(rank: int, ranks: int, root: str, meeting: str) -> None:
             assert orders[0] != orders[1]
     finally:
         distributed.destroy_process_group()
+        faulthandler.cancel_dump_traceback_later()
 
 
 def test_each_rank_unwraps_once_and_every_sample_comes_once(many: Root, counted: Counted, tmp_path: Path) -> None:
