@@ -180,11 +180,12 @@ class EncryptedAudioDataset(Recordings[Sample]):
             GenerationChanged: as `check_rows`, and where another thread calls `refresh` meanwhile
         """
         corpus, i = self._locate(index)
-        held = [(corpus.index, corpus.generation)]
+        opened, generation = corpus.index, corpus.generation
         cut = self._cut(read_row(corpus, i))
         try:
             sample = self._read(corpus, i, cut)
-            refuse_mixed([corpus], held)
+            if corpus.index is not opened:
+                refuse_mixed([corpus], [(opened, generation)])
             self._tally.samples += 1
         finally:
             self._publish()
