@@ -34,11 +34,12 @@ _syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void
 _syscall.restype = ctypes.c_long
 _HOW_SIZE = ctypes.sizeof(_How)
 
-# Every read of an object goes through this: arguments that are C values already cost a tenth of a call less.
+# Every object that is read or put goes through this: arguments that are C values already cost a tenth of a call less.
 _fast_syscall = ctypes.CDLL(None)["syscall"]
 _fast_syscall.restype = ctypes.c_long
-_HOW_READ = _How(_READ, 0, _RESOLVE)
+_HOW_READ, _HOW_FOLDER = _How(_READ, 0, _RESOLVE), _How(_FOLDER, 0, _RESOLVE)
 _FAST_OPENAT2, _FAST_HOW = ctypes.c_long(_OPENAT2), ctypes.c_void_p(ctypes.addressof(_HOW_READ))
+_FAST_FOLDER = ctypes.c_void_p(ctypes.addressof(_HOW_FOLDER))
 _FAST_SIZE = ctypes.c_size_t(_HOW_SIZE)
 
 
@@ -188,8 +189,12 @@ class Root:
         Raises:
             OSError: NotRegular, if a link leads there or is there.
         """
+        if self._openat2:
+            fd: int = _fast_syscall(_FAST_OPENAT2, self._fast_fd, os.fsencode(key or "."), _FAST_FOLDER, _FAST_SIZE)
+            if fd >= 0:
+                return fd
         try:
-            return self.open(key, _FOLDER)
+            return self.open(key, _FOLDER)  # says why
         except FileNotFoundError:
             if not make:
                 raise
