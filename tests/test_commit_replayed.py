@@ -12,6 +12,7 @@ from securedata.corpus import putting, transaction
 from securedata.corpus.config import Reference
 from securedata.corpus.heads import Heads
 from securedata.corpus.leaving import object_key
+from securedata.corpus.prune import prune
 from securedata.corpus.transaction import Next
 from securedata.errors import (
     AccessDenied,
@@ -341,6 +342,28 @@ def test_a_table_that_was_refused_and_is_not_there_is_the_refusal(corpus: Refere
     with pytest.raises(AlreadyExists):
         writer_of(corpus, storage).commit(remove=["kept/1"])
     whole(corpus, place, "kept/1", "kept/2")
+
+
+@pytest.mark.parametrize("answer", [None, AlreadyExists])
+def test_a_table_that_a_prune_took_before_it_was_read_back_is_made_again(
+    answer: type[StorageError] | None, corpus: Reference, place: MemoryStorage
+) -> None:
+    storage = Hooked(place)
+    done: list[str] = []
+
+    def suspended(call: str, key: str) -> None:
+        if call == "put_new" and key.startswith("manifest/") and not done:
+            done.append(key)
+            place.clock += 40 * 3600
+            prune(writer_of(corpus, place))
+            assert key not in place.objects
+            if answer is not None:
+                raise answer("no")
+
+    storage.after = suspended
+    assert writer_of(corpus, storage).commit(remove=["kept/1"]).removed == 1
+    assert done
+    whole(corpus, place, "kept/2")
 
 
 def test_the_parts_that_a_discard_looks_into_are_not_fetched_again(corpus: Reference, place: MemoryStorage) -> None:

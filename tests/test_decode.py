@@ -356,7 +356,7 @@ def test_crop_of_the_resampled_is_resampled_from_a_part(rate: int, target: int, 
     skip = min(part.skip, len(made) - count)
     assert skip >= part.skip - 1
     if skip == part.skip:  # else one frame off, at the very end of a recording
-        assert np.abs(made[skip : skip + count] - whole[at : at + count]).max() < 1e-5
+        assert np.abs(made[skip : skip + count] - whole[at : at + count]).max() < 2e-5  # noise of full scale
 
 
 @pytest.fixture(params=["wav", "flac"])

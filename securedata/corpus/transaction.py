@@ -22,7 +22,7 @@ from securedata.corpus.heads import Heads
 from securedata.corpus.horizon import check_horizon
 from securedata.corpus.leaving import delete_due, due, leaving_table
 from securedata.corpus.live import LiveParts
-from securedata.corpus.parts import LEAVING_SCHEMA, read_table, seal_table
+from securedata.corpus.parts import LEAVING_SCHEMA, part_missing, read_table, seal_table
 from securedata.corpus.plan import Changes, Plan, Slot, build, make_plan
 from securedata.corpus.putting import put_once
 from securedata.corpus.schema import SCHEMA
@@ -317,6 +317,8 @@ class Transaction(Generic[T]):
         try:
             back = read_table(self._storage, head.corpus_id, ref, None, schema)
         except NotFound as error:
+            if self._read().head.generation != head.generation:  # a prune took it for left over: start over
+                raise part_missing(self._heads.root, ref) from error
             raise refused or error from error
         if not back.equals(table):
             raise MalformedManifest(
