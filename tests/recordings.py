@@ -2,14 +2,30 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import soundfile
 
 from securedata.corpus.ingest.sources import SourceList
+from securedata.media.audio.probe import AudioInfo
 
 RATE = 8000
+
+
+class Recording(NamedTuple):
+    """What a manifest says of a file."""
+
+    size: int
+    subtype: str
+    sample_rate: int
+    channels: int
+    frames: int
+    data_offset: int | None
+
+
+def recording_of(data: bytes, info: AudioInfo) -> Recording:
+    return Recording(len(data), info.subtype, info.sample_rate, info.channels, info.frames, info.data_offset)
 
 
 def touch(root: Path, *names: str) -> Path:

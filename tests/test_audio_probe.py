@@ -4,7 +4,6 @@ import io
 import os
 import time
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from securedata.media.audio import mp3
 from securedata.media.audio.decode import decode
 from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 from securedata.media.reason import Undecodable
+from tests.recordings import Recording
 
 RATE = 16000
 EVEN_SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
@@ -265,14 +265,14 @@ def test_a_resource_fork_in_the_working_directory_counts_for_nothing(
     content = encoded(kind, subtype, 3 * RATE)
     aside = fork.rename("aside")
     expected = probe(content)
-    wanted = decode(Row(len(content), *expected[1:]), memoryview(content), True, 5000, 7000)
+    wanted = decode(Recording(len(content), *expected[1:]), memoryview(content), True, 5000, 7000)
     aside.rename(fork)
     if is_empty:
         fork.write_bytes(b"")
     Path("x").write_bytes(content)
     found = [probe(content), probe("x"), probe_ranges(lambda at, n: content[at : at + n], len(content))]
     assert found == [expected] * 3
-    got = decode(Row(len(content), *expected[1:]), memoryview(content), True, 5000, 7000)
+    got = decode(Recording(len(content), *expected[1:]), memoryview(content), True, 5000, 7000)
     assert np.array_equal(got, wanted)
 
 
@@ -380,7 +380,7 @@ def test_placeholders_of_writers_that_cannot_seek_back(length: int) -> None:
     content = riff((b"fmt ", FMT_PCM16), (b"data", (length, PCM)))
     info = probe(content)
     assert (info.frames, info.data_offset) == (1000, 44)
-    row = Row(len(content), info.subtype, RATE, 1, 1000, 44)
+    row = Recording(len(content), info.subtype, RATE, 1, 1000, 44)
     assert np.array_equal(decode(row, memoryview(content), True, 0, 1000)[:, 0] * 2**15, np.frombuffer(PCM, "<i2"))
 
 
@@ -398,17 +398,6 @@ def test_other_lengths_beyond_the_end_are_no_placeholders(length: int) -> None:
 ID3 = b"ID3\3\0\0\0\0\x0f\x5b" + b"\0" * 2011
 TAGS = {"none": (b"", b""), "id3v2": (ID3, b""), "two": (ID3 + ID3, b""), "id3v1": (b"", b"TAG" + bytes(125))}
 TAGS |= {"ape": (ID3, b"APETAGEX" + bytes(3_000)), "zeros": (b"", bytes(3_000))}
-
-
-class Row(NamedTuple):
-    """What a manifest says of a file."""
-
-    size: int
-    subtype: str
-    sample_rate: int
-    channels: int
-    frames: int
-    data_offset: int | None
 
 
 def whole_mp3(rate: int = RATE, seconds: float = 4, channels: int = 1, **options: object) -> bytes:
@@ -441,7 +430,7 @@ def test_an_mp3_without_a_header_is_counted(rate: int, level: float, tags: str) 
         one = content[: len(content) - len(after) - cut]
         info = probe(one + after)
         assert info.frames == decoded(one) > 3.5 * rate
-        row = Row(len(one + after), info.subtype, rate, 1, info.frames, None)
+        row = Recording(len(one + after), info.subtype, rate, 1, info.frames, None)
         whole = decode(row, memoryview(one + after), True, 0, info.frames)
         last = decode(row, memoryview(one + after), True, info.frames - 100, 100)
         assert np.abs(whole[-100:] - last).max() < 1.2e-7
@@ -548,7 +537,7 @@ def frames_of(content: bytes) -> list[bytes]:
 def read_whole(content: bytes) -> np.ndarray:
     """All frames that the probe counts, as training reads them."""
     info = probe(content)
-    row = Row(len(content), info.subtype, info.sample_rate, info.channels, info.frames, None)
+    row = Recording(len(content), info.subtype, info.sample_rate, info.channels, info.frames, None)
     return decode(row, memoryview(content), True, 0, info.frames)
 
 
@@ -561,7 +550,7 @@ def test_formats_whose_header_libsndfile_misreads(format: str, subtype: str, fra
     except Undecodable:
         assert frames == 1 or format == "AIFF"  # nothing that libsndfile reads: nothing is sealed
         return
-    row = Row(len(content), info.subtype, info.sample_rate, 1, info.frames, None)
+    row = Recording(len(content), info.subtype, info.sample_rate, 1, info.frames, None)
     whole = decode(row, memoryview(content), True, 0, info.frames)
     for start in (0, 1, 999, info.frames // 2, info.frames - 1):
         for length in (1, 500):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,27 +18,15 @@ import securedata as sd
 from securedata.cli.main import main
 from securedata.errors import UndecodableMedia
 from securedata.media.audio.decode import decode, decode_file
-from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
+from securedata.media.audio.probe import probe, probe_ranges
 from securedata.media.audio.sniff import HEAD, By, Kind, sniff
 from securedata.media.reason import Undecodable
 from tests.conftest import FULL
 from tests.ffmpegfiles import KINDS, Made, heard, make
 from tests.kit import encode, noise
+from tests.recordings import recording_of
 
 NAMES = [f"{kind.container}-{kind.codec}" for kind in KINDS]
-
-
-class Row(NamedTuple):
-    size: int
-    subtype: str
-    sample_rate: int
-    channels: int
-    frames: int
-    data_offset: int | None
-
-
-def row(data: bytes, info: AudioInfo) -> Row:
-    return Row(len(data), info.subtype, info.sample_rate, info.channels, info.frames, info.data_offset)
 
 
 def kind_of(data: bytes) -> Kind | None:
@@ -56,13 +43,13 @@ def test_a_part_is_the_same_part_of_the_whole(kind: Made) -> None:
     assert (info.format, info.subtype, info.sample_rate, info.channels) == (kind.format, kind.subtype, kind.rate, 1)
     assert info.frames == pytest.approx(kind.rate, abs=2048 + 1024)
     assert info.data_offset is None
-    whole = decode(row(data, info), memoryview(data), True, 0, info.frames)
+    whole = decode(recording_of(data, info), memoryview(data), True, 0, info.frames)
     assert whole.shape == (info.frames, 1)
     draw = random.Random(1)
     for _ in range(20 if FULL else 4):
         start = draw.randrange(info.frames - 1)
         frames = draw.randrange(1, info.frames - start)
-        part = decode(row(data, info), memoryview(data), True, start, frames)
+        part = decode(recording_of(data, info), memoryview(data), True, start, frames)
         assert np.array_equal(part, whole[start : start + frames])
 
 
@@ -70,7 +57,7 @@ def test_a_part_is_the_same_part_of_the_whole(kind: Made) -> None:
 def test_lossless_is_what_went_in(kind: Made) -> None:
     data = make(kind)
     info = probe(data)
-    whole = decode(row(data, info), memoryview(data), True, 0, info.frames)
+    whole = decode(recording_of(data, info), memoryview(data), True, 0, info.frames)
     assert np.abs(whole - heard(kind)).max() <= 2**-15
 
 
@@ -87,8 +74,8 @@ def test_by_ranges_it_is_the_same(kind: Made) -> None:
 
     info = probe(data)
     assert probe_ranges(lambda offset, length: data[offset : offset + length], len(data)) == info
-    found = decode_file(row(data, info), read_into, 100, 500)
-    assert np.array_equal(found, decode(row(data, info), memoryview(data), True, 100, 500))
+    found = decode_file(recording_of(data, info), read_into, 100, 500)
+    assert np.array_equal(found, decode(recording_of(data, info), memoryview(data), True, 100, 500))
     assert asked
 
 
@@ -96,7 +83,7 @@ def test_two_channels() -> None:
     data = make(KINDS[0], channels=2)
     info = probe(data)
     assert info.channels == 2
-    assert decode(row(data, info), memoryview(data), True, 10, 20).shape == (20, 2)
+    assert decode(recording_of(data, info), memoryview(data), True, 10, 20).shape == (20, 2)
 
 
 def test_several_tracks_are_not_reduced_to_one() -> None:
@@ -133,7 +120,7 @@ def test_a_failure_while_reading_is_no_short_recording(kind: Made) -> None:
             return len(piece)
 
         with pytest.raises(_Broken):
-            decode_file(row(data, info), read_into, 0, info.frames)
+            decode_file(recording_of(data, info), read_into, 0, info.frames)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=NAMES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable
-from typing import NamedTuple
 
 import av
 import numpy as np
@@ -18,27 +17,16 @@ from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 from securedata.media.reason import Undecodable
 from tests.ffmpegfiles import KINDS, make
 from tests.kit import Floats, noise
+from tests.recordings import recording_of
 
 ID3 = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)
 APE = b"\x20\0\0\0".join((b"APETAGEX\xd0\x07\0\0", b"\0\0\0\0\0\0\0\x80" + bytes(8)))
 
 
-class Recording(NamedTuple):
-    """A file as a row describes it."""
-
-    size: int
-    subtype: str
-    sample_rate: int
-    channels: int
-    frames: int
-    data_offset: int | None
-
-
 def part(data: bytes, start: int = 0, frames: int | None = None) -> Floats:
     """As training reads a recording, or a part of it."""
     info = probe(data)
-    row = Recording(len(data), info.subtype, info.sample_rate, info.channels, info.frames, info.data_offset)
-    return decode(row, memoryview(data), True, start, info.frames if frames is None else frames)
+    return decode(recording_of(data, info), memoryview(data), True, start, info.frames if frames is None else frames)
 
 
 def check_parts(data: bytes, tolerance: float = 0.0) -> Floats:
