@@ -60,7 +60,7 @@ format: $(STAMP)  ## let ruff sort the imports and lay out the code
 	$(PY) -m ruff format .
 
 docs-check: $(STAMP)  ## run the code blocks of README and docs
-	$(PY) -m pytest tests/test_docs.py tests/test_dependencies.py
+	$(PY) -m pytest tests/project/test_docs.py tests/project/test_dependencies.py
 
 bench: $(STAMP)  ## every benchmark behind the README's figures; wants an idle machine
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(PY) $$script; done

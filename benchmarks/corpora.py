@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import soundfile
 
 from rows import synthetic
-from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.corpus.create import create_corpus
 from securedata.corpus.schema import MAX_ROWS, SCHEMA, rows_table
+from securedata.corpus.writer import Writer
 from securedata.storage.base import Storage
 
 REAL = "clip/"

@@ -31,7 +31,7 @@ from loading_figures import Measured, figures_of, table_of
 from loading_plot import draw
 from process import isolated
 from stats import figures_table
-from tests.servers import seaweed
+from tests.kit.servers.processes import seaweed
 from worker import Contender
 
 HERE = Path(__file__).resolve().parent

@@ -23,7 +23,7 @@ import report
 import repository  # noqa: F401 - for its effect: `tests` can be imported
 from process import isolated
 from stats import Estimate, Figure, estimate, figures_table, table
-from tests.servers import seaweed
+from tests.kit.servers.processes import seaweed
 from worker import Contender
 
 HERE = Path(__file__).resolve().parent

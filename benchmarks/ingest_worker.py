@@ -70,11 +70,11 @@ def obstore_async(files: Sequence[Path], threads: int, kek: str) -> Upload:
 
 def securedata(files: Sequence[Path], threads: int, kek: str) -> Upload:
     """Into a new corpus: opened, files listed, probed, sealed, uploaded, committed, as `securedata encrypt` does."""
-    from securedata.corpus.commit import Writer
     from securedata.corpus.config import Reference
     from securedata.corpus.create import create_corpus
-    from securedata.corpus.ingest.pipeline import ingest
-    from securedata.corpus.ingest.sources import list_sources
+    from securedata.corpus.writer import Writer
+    from securedata.ingest.pipeline import ingest
+    from securedata.ingest.sources.recordings import list_sources
 
     folder = files[0].parent.parent
 

@@ -28,7 +28,7 @@ import report
 import repository  # noqa: F401 - for its effect: `tests` can be imported
 from process import isolated
 from stats import Figure, estimate, figures_table, table
-from tests.servers import moto
+from tests.kit.servers.processes import moto
 
 HERE = Path(__file__).resolve().parent
 METHODS = ("fork", "spawn", "forkserver")

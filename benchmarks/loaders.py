@@ -101,7 +101,7 @@ def clocked(spec: Spec) -> Made:
 
 def _opened(spec: Spec, place: type[Elsewhere]) -> Made:
     from securedata.corpus import batch
-    from securedata.corpus.leaving import object_key
+    from securedata.corpus.state.retired import object_key
     from securedata.storage.registry import open_storage
 
     made = securedata(spec)
@@ -286,7 +286,7 @@ LOADERS: dict[str, Callable[[Spec], Made]] = {
 
 
 def bytes_by_securedata(spec: Spec) -> Callable[[Sequence[int]], int]:
-    from securedata.corpus.batch import Piece
+    from securedata.corpus.objects.fetch import Piece
 
     made = securedata(spec)
     (corpus,) = made.dataset.corpora

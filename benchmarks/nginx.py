@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import repository  # noqa: F401 - for its effect: `tests` can be imported
-from tests.servers import answers, free_port, running
+from tests.kit.servers.processes import answers, free_port, running
 
 PACKAGES = ("nginx-light", "libnginx-mod-http-lua")
 MODULES = Path("/usr/lib/nginx/modules")

@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from contenders import check
 from rows import synthetic
-from securedata.corpus.commit import Writer
 from securedata.corpus.create import create_corpus
+from securedata.corpus.objects.put import Put
 from securedata.corpus.opening import open_corpus
-from securedata.corpus.putting import Put
 from securedata.corpus.schema import rows_table
+from securedata.corpus.writer import Writer
 from securedata.format.header import Header, Kind
 from securedata.format.sealed import Expect, open_into, open_whole, seal, seal_into, sealed_size
 from securedata.testing.memory import MemoryStorage

@@ -83,8 +83,8 @@ def many_rows(work: Path, rows: int) -> None:
     """A manifest of many rows, all but their objects: opening reads no object."""
     sys.path.append(str(Path(__file__).resolve().parent))
     from rows import synthetic
-    from securedata.corpus.commit import Writer
     from securedata.corpus.create import create_corpus
+    from securedata.corpus.writer import Writer
 
     writer = Writer(create_corpus(str(work / "sealed-rows"), [], "rows").reference)
     for table in synthetic(rows, seed=1):

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 import corpora
-from securedata.corpus.leaving import object_key
 from securedata.corpus.reader import Corpus
+from securedata.corpus.state.retired import object_key
 from securedata.storage.registry import open_storage
 from securedata.torch import dataset as dataset_module
 from securedata.torch import decode

@@ -1,1 +1,1 @@
-"""The test-suite; a package, so that tests share helpers as ``tests.kit``, ``tests.tree`` and ``tests.readme``."""
+"""The test-suite; what its tests share is in `tests.kit`."""

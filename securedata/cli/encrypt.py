@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from securedata.cli.bad import Bad, bad_of, check_writable, news, read_known, write_bad
 from securedata.cli.common import (
     Bar,
     add_command,
@@ -24,14 +23,15 @@ from securedata.cli.common import (
     size,
     warn,
 )
+from securedata.cli.known_bad import Bad, bad_of, check_writable, news, read_known, write_bad
 from securedata.cli.rehearse import accounted, rehearse, some
 from securedata.cli.target import find, make
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
-    from securedata.corpus.ingest.report import IngestReport
-    from securedata.corpus.ingest.sources import SourceList
+    from securedata.ingest.report import IngestReport
+    from securedata.ingest.sources.recordings import SourceList
 
 
 def add_parser(subparsers: Any) -> None:
@@ -170,11 +170,11 @@ def _columns(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 def encrypt(args: Namespace) -> int:
     """Run the command."""
-    from securedata.corpus.commit import Writer
-    from securedata.corpus.ingest.pipeline import ingest
-    from securedata.corpus.ingest.sources import list_sources
-    from securedata.corpus.ingest.trial import refused
-    from securedata.corpus.inherit import check_clearable
+    from securedata.corpus.rows.inherit import check_clearable
+    from securedata.corpus.writer import Writer
+    from securedata.ingest.pipeline import ingest
+    from securedata.ingest.sources.recordings import list_sources
+    from securedata.ingest.trial import refused
 
     check_clearable(args.clear)
     if args.dry_run and args.write_bad:
@@ -254,7 +254,7 @@ def _finish(
 
 
 def _source_options(args: Namespace) -> dict[str, str]:
-    from securedata.corpus.ingest.remote import OPTIONS
+    from securedata.ingest.sources.remote import OPTIONS
 
     return {name: value for name in OPTIONS if (value := getattr(args, f"source_{name}"))}
 

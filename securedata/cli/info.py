@@ -59,9 +59,9 @@ def info(args: Namespace) -> int:
         return _config(args)
     if args.object:
         return _object(args)
-    from securedata.corpus.head import KEY, MAX_SEALED, peek
-    from securedata.corpus.lease import or_no_corpus
-    from securedata.corpus.place import enter
+    from securedata.corpus.connection import enter
+    from securedata.corpus.state.head import KEY, MAX_SEALED, peek
+    from securedata.corpus.state.lease import or_no_corpus
 
     found = reference(args, args.target)
     storage = enter(found).storage

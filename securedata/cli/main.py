@@ -37,14 +37,14 @@ DISTRIBUTION = "securedata-torch"
 _COMMANDS = {
     "init": "securedata.cli.init",
     "encrypt": "securedata.cli.encrypt",
-    "ls": "securedata.cli.look",
+    "ls": "securedata.cli.ls",
     "info": "securedata.cli.info",
-    "cat": "securedata.cli.look",
-    "export": "securedata.cli.keep",
-    "verify": "securedata.cli.keep",
+    "cat": "securedata.cli.cat",
+    "export": "securedata.cli.export",
+    "verify": "securedata.cli.verify",
     "wrap": "securedata.cli.wrap",
     "session": "securedata.cli.session",
-    "bench": "securedata.cli.bench.command",
+    "bench": "securedata.cli.bench",
 }
 
 

@@ -6,14 +6,14 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from securedata.cli.bad import Bad, bad_of, news
 from securedata.cli.common import Bar, duration, fail, out, plural, print_json, say, show, size
+from securedata.cli.known_bad import Bad, bad_of, news
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
-    from securedata.corpus.ingest.preview import Preview
-    from securedata.corpus.ingest.report import Sources
-    from securedata.corpus.ingest.sources import SourceList
+    from securedata.ingest.preview import Preview
+    from securedata.ingest.report import Sources
+    from securedata.ingest.sources.recordings import SourceList
 
 
 def rehearse(args: Namespace, target: Reference | None, sources: SourceList, known: frozenset[Bad]) -> int:
@@ -22,8 +22,8 @@ def rehearse(args: Namespace, target: Reference | None, sources: SourceList, kno
     Returns:
         The exit code that the run would have.
     """
-    from securedata.corpus.ingest.preview import COLUMNS, preview
     from securedata.corpus.opening import open_corpus
+    from securedata.ingest.preview import COLUMNS, preview
 
     corpus = None
     if target is not None:

@@ -62,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
 
 def session(args: Namespace) -> int:
     """Run the command."""
-    from securedata.corpus.place import role_source
+    from securedata.corpus.connection import role_source
 
     found = reference(args, args.target)
     if args.role:

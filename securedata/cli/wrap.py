@@ -68,9 +68,9 @@ def wrap(args: Namespace) -> int:
 
 
 def _list(args: Namespace, found: Reference) -> int:
-    from securedata.corpus.head import KEY, MAX_SEALED, peek
-    from securedata.corpus.lease import or_no_corpus
-    from securedata.corpus.place import enter
+    from securedata.corpus.connection import enter
+    from securedata.corpus.state.head import KEY, MAX_SEALED, peek
+    from securedata.corpus.state.lease import or_no_corpus
     from securedata.keys.pin import check_corpus
 
     storage = enter(found).storage
@@ -84,9 +84,9 @@ def _list(args: Namespace, found: Reference) -> int:
 def _change(args: Namespace, found: Reference) -> int:
     from dataclasses import replace
 
-    from securedata.corpus.commit import Writer
-    from securedata.corpus.place import enter
+    from securedata.corpus.connection import enter
     from securedata.corpus.wrapping import add_wrap, drop_wrap
+    from securedata.corpus.writer import Writer
 
     found.require_pin()
     # by one's own credentials: a role's session may not encrypt

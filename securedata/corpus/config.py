@@ -32,7 +32,7 @@ from securedata.foreign.describe import describe
 from securedata.keys.pin import Pin, parse_pin
 from securedata.printable import without_secrets
 from securedata.roots import LOCAL, check_plain
-from securedata.storage.lock import wait_for
+from securedata.storage.file_lock import wait_for
 
 _log = logging.getLogger("securedata")
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from securedata.corpus.census import What, classify
+from securedata.corpus.check.inventory import What, classify
 from securedata.corpus.config import (
     Reference,
     alone,
@@ -22,9 +22,9 @@ from securedata.corpus.config import (
     normal_root,
     write_entry,
 )
-from securedata.corpus.head import KEY, MAX_SEALED, Head, open_with, peek, seal_head
-from securedata.corpus.place import enter
-from securedata.corpus.seen import recall, remember, remember_committed
+from securedata.corpus.connection import enter
+from securedata.corpus.state.head import KEY, MAX_SEALED, Head, open_with, peek, seal_head
+from securedata.corpus.state.seen import recall, remember, remember_committed
 from securedata.errors import (
     AccessDenied,
     ConfigError,

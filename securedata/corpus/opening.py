@@ -10,13 +10,13 @@ from dataclasses import replace
 import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference, resolve
-from securedata.corpus.head import Seen
-from securedata.corpus.lease import HeadLease
-from securedata.corpus.loading import Look, Options, load, speaker_tags
+from securedata.corpus.connection import enter
 from securedata.corpus.option_values import as_flag, as_seconds, as_text, as_texts, as_whole
-from securedata.corpus.place import enter
 from securedata.corpus.reader import Corpus
+from securedata.corpus.rows.loading import Look, Options, load, speaker_tags
 from securedata.corpus.schema import TRAINING
+from securedata.corpus.state.head import Seen
+from securedata.corpus.state.lease import HeadLease
 from securedata.storage.base import Storage
 
 

@@ -11,17 +11,17 @@ from typing import Any
 import pyarrow as pa
 
 from securedata.access.session import Session
-from securedata.corpus.batch import Batch, Piece
 from securedata.corpus.config import Reference
-from securedata.corpus.counters import Counters
-from securedata.corpus.head import Head, Seen
-from securedata.corpus.index import Index, Location, place_of
-from securedata.corpus.lease import HeadLease
-from securedata.corpus.loading import Options, load
-from securedata.corpus.missing import Missing
-from securedata.corpus.objectfile import ObjectFile, is_read_whole
-from securedata.corpus.place import Place, enter
-from securedata.corpus.shared import spawning
+from securedata.corpus.connection import Place, enter
+from securedata.corpus.objects.counters import Counters
+from securedata.corpus.objects.fetch import Batch, Piece
+from securedata.corpus.objects.file import ObjectFile, is_read_whole
+from securedata.corpus.objects.missing import Missing
+from securedata.corpus.rows.index import Index, Location, place_of
+from securedata.corpus.rows.loading import Options, load
+from securedata.corpus.rows.memfd import spawning
+from securedata.corpus.state.head import Head, Seen
+from securedata.corpus.state.lease import HeadLease
 from securedata.errors import AccessDenied, GenerationChanged, NotFound, SecuredataError
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind

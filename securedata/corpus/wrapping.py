@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from securedata.corpus.commit import Writer
-from securedata.corpus.head import Head, OpenedHead
+from securedata.corpus.state.head import Head, OpenedHead
+from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, KeysError, KMSDenied
 from securedata.keys.kms import KMS, ask_to_unwrap, context_for, open_kms
 from securedata.keys.local import refuse_inside

@@ -7,7 +7,7 @@ from typing import Any
 
 from fsspec.spec import AbstractBufferedFile
 
-from securedata.corpus.objectfile import READ_AHEAD, FailsForGood
+from securedata.corpus.objects.file import READ_AHEAD, FailsForGood
 from securedata.corpus.option_values import as_whole
 from securedata.errors import InvalidArgument, PlaintextRefused, RowReplaced
 from securedata.filesystem.refused import refused

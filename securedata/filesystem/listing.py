@@ -15,11 +15,11 @@ from fsspec.utils import stringify_path
 
 from securedata.corpus import config
 from securedata.corpus.config import Reference, resolve
-from securedata.corpus.head import Seen
 from securedata.corpus.reader import Corpus
+from securedata.corpus.state.head import Seen
 from securedata.errors import InvalidArgument, IsAFolder, NoSuchPath
+from securedata.filesystem.location import BARE_FOLDER, Place, folder_info
 from securedata.filesystem.opened import corpus_of, refresh_corpus, seen_of
-from securedata.filesystem.place import BARE_FOLDER, Place, folder_info
 from securedata.filesystem.tree import below, has_below
 
 _PREFIX = "securedata://"

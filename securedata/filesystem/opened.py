@@ -11,9 +11,9 @@ import threading
 from collections.abc import Mapping
 
 from securedata.corpus.config import Reference
-from securedata.corpus.head import Seen
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.reader import Corpus
+from securedata.corpus.state.head import Seen
 
 COLUMNS = ("format", "sample_rate", "channels", "frames", "source_mtime_ns")
 """What `info` shows of a row besides its size: nothing about people, for tools write what `info` says into their logs

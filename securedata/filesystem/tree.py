@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from securedata.corpus.index import Index
+from securedata.corpus.rows.index import Index
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 

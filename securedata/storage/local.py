@@ -34,10 +34,10 @@ from securedata.errors import (
 from securedata.files import NEW, fsync_folder, link_new, put_in_place, temporary_name, write_all, write_durable
 from securedata.foreign.describe import describe
 from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
-from securedata.storage.batch import Batch
 from securedata.storage.beneath import NotRegular, Root
-from securedata.storage.lock import LOCK, clock, locked
+from securedata.storage.file_lock import LOCK, clock, locked
 from securedata.storage.mounts import file_system
+from securedata.storage.unflushed import Batch
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 

@@ -8,7 +8,7 @@ from securedata.foreign.aws import Credentials
 from securedata.roots import LOCAL
 from securedata.storage.base import Storage
 from securedata.storage.local import LocalStorage
-from securedata.storage.s3 import S3Storage
+from securedata.storage.s3.store import S3Storage
 from securedata.storage.web import WebStorage
 
 
@@ -33,6 +33,6 @@ def open_storage(
         return S3Storage(root, options, credentials)
     if scheme in ("http", "https"):
         return WebStorage(root)
-    from securedata.storage.fsspecstore import FsspecStorage  # fsspec takes a while to import
+    from securedata.storage.fsspec import FsspecStorage  # fsspec takes a while to import
 
     return FsspecStorage(root)

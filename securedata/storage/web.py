@@ -18,9 +18,9 @@ from securedata.errors import (
 from securedata.foreign.aws import Failed
 from securedata.roots import check_segments
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
-from securedata.storage.clients import way_to
-from securedata.storage.curl import engine, waited
-from securedata.storage.request import Answer, Get
+from securedata.storage.http.get import engine, waited
+from securedata.storage.http.request import Answer, Get
+from securedata.storage.s3.clients import way_to
 
 _IN_FLIGHT = 256 * 1024 * 1024
 _AS_IT_STANDS = "%/:[]~!$&'()*+,;=@"

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
-from securedata.corpus.batch import Piece
 from securedata.corpus.config import Reference
+from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.option_values import as_whole
 from securedata.corpus.reader import Corpus

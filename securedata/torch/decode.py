@@ -9,8 +9,8 @@ from __future__ import annotations
 import threading
 from typing import Any, NamedTuple, TypeVar
 
-from securedata.corpus.batch import Piece
-from securedata.corpus.objectfile import ObjectFile
+from securedata.corpus.objects.fetch import Piece
+from securedata.corpus.objects.file import ObjectFile
 from securedata.corpus.reader import Corpus
 from securedata.errors import MalformedManifest, SecuredataError, UndecodableMedia
 from securedata.media.audio.decode import decode, decode_file

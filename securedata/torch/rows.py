@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from securedata.corpus.index import Index
 from securedata.corpus.reader import Corpus
+from securedata.corpus.rows.index import Index
 from securedata.errors import GenerationChanged
 from securedata.media.audio.resample import Integers, resampled_lengths
 

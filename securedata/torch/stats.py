@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from securedata.corpus.counters import Counters
-from securedata.corpus.shared import HAVE_MEMFD, spawning
+from securedata.corpus.objects.counters import Counters
+from securedata.corpus.rows.memfd import HAVE_MEMFD, spawning
 
 _LINES = 4096  # the first says how many are used; processes beyond the others share the last one, and may lose counts
 _CELLS = 16

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from securedata.corpus.commit import Writer
 from securedata.corpus.config import Reference
 from securedata.corpus.create import create_corpus
 from securedata.corpus.schema import rows_table
+from securedata.corpus.writer import Writer
 from securedata.filesystem import opened
 
 MTIME = 1_700_000_000_000_000_000

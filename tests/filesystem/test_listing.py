@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from securedata.corpus.config import Reference, write_entry
-from securedata.corpus.index import Index
+from securedata.corpus.rows.index import Index
 from securedata.corpus.schema import SCHEMA, rows_table
 from securedata.errors import (
     InvalidArgument,

@@ -13,7 +13,7 @@ from fsspec.config import conf, set_conf_env
 
 import securedata as sd
 from securedata.corpus.config import resolve
-from securedata.corpus.export import export
+from securedata.corpus.export.export import export
 from securedata.corpus.option_values import as_flag, as_seconds, as_whole
 from securedata.errors import InvalidArgument, PlaintextRefused
 from tests.filesystem.corpus import FILES, Voice

@@ -23,7 +23,7 @@ from securedata.errors import (
 )
 from securedata.filesystem import SecuredataFileSystem
 from tests.filesystem.corpus import FILES, SEEN, Voice, make, named
-from tests.process import output_of
+from tests.kit.cli.process import output_of
 
 
 def test_fsspec_knows_the_scheme() -> None:

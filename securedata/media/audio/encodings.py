@@ -26,6 +26,7 @@ def hides_errors(format: str, subtype: str) -> bool:
     """Whether libsndfile may give fewer or other frames, without an error, where reading such a file fails.
 
     It tells of PCM and of G.711 in the usual files, and of FLAC, which it calls PCM: there it seeks after each read,
-    and notices. Lossy and block-coded files it decodes as if they ended there (tests/test_file_faults.py tries them).
+    and notices. Lossy and block-coded files it decodes as if they ended there (see
+    tests/corpus/objects/test_file_faults.py).
     """
     return format not in _TELLS or subtype not in _SAMPLE_BY_SAMPLE

@@ -1,0 +1,84 @@
+"""`securedata export`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict, replace
+from typing import Any
+
+from securedata.cli.common import (
+    Progress,
+    add_command,
+    add_corpus_options,
+    add_output_options,
+    add_target,
+    add_threads,
+    fail,
+    out,
+    plural,
+    print_json,
+    reference,
+    say,
+    show,
+    size,
+)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "export",
+        export,
+        help="restore the source files",
+        about=(
+            "Restore the source files byte for byte, checked against the digests of their ingest, and a manifest\n"
+            "(manifest.jsonl) with speakers and words, which 'securedata encrypt --manifest' reads.\n"
+            "This writes plaintext to a disk, into files that only you can read, unless you say --mode-from-umask.\n"
+            "A run that was killed is run again; files that are right are left."
+        ),
+        example="  securedata export voice-a ./restored --allow-plaintext-export",
+    )
+    add_target(parser)
+    parser.add_argument("destination", metavar="DEST", help="folder to write to")
+    parser.add_argument("--path", metavar="PATH", default="", help="only this recording, or what lies in this folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there with other content")
+    parser.add_argument("--allow-plaintext-export", action="store_true", help="has to be said")
+    parser.add_argument(
+        "--mode-from-umask", action="store_true", help="for a shared place: give what is made the umask's mode"
+    )
+    add_threads(parser, "one per core, at most 8")
+    add_corpus_options(parser, reads=True)
+    add_output_options(parser)
+
+
+def export(args: Namespace) -> int:
+    """Run `securedata export`."""
+    from securedata.corpus.export.export import export as restore
+
+    with Progress(args, "exporting") as progress:
+        report = restore(
+            reference(args, args.target),
+            args.destination,
+            allow_plaintext_export=args.allow_plaintext_export,
+            prefix=args.path,
+            overwrite=args.overwrite,
+            mode_from_umask=args.mode_from_umask,
+            threads=args.threads,
+            progress=progress,
+            accept_generation=args.accept_generation,
+        )
+    failed = [{"path": path, "error": type(error).__name__, "text": str(error)} for path, error in report.failed]
+    if args.json:
+        print_json({**asdict(replace(report, failed=[])), "failed": failed, "complete": report.complete})
+    else:
+        out(
+            f"{plural(report.written, 'file')} written ({size(report.bytes)}), {report.right_already:,} right already, "
+            f"in {report.destination}: this is plaintext now"
+        )
+        say(
+            args,
+            f"to seal it again: securedata encrypt {args.destination} ./NEW --manifest {report.manifest} --layout none",
+        )
+        show(args, "not restored", [f"{one['path']}: {one['text']}" for one in failed])
+    return fail(f"{plural(len(failed), 'file')} of {report.root} not restored") if failed else 0

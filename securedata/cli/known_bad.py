@@ -1,0 +1,167 @@
+"""What an earlier run could not take, so that a later one can tell news from old: `--write-bad` and `--known-bad`."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import stat
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from securedata.errors import InvalidArgument
+from securedata.files import put_in_place, read_bounded
+
+if TYPE_CHECKING:
+    from securedata.ingest.sources.recordings import SourceList
+
+CONFLICT = "other content or people under a path that is taken"
+ERASED = "of a person who was erased"
+_LARGEST = 2**30
+"""Bytes of such a file, at most: it is read whole. It may be a pipe."""
+
+
+@dataclass(frozen=True, slots=True, order=True, repr=False)  # paths are often names of people
+class Bad:
+    """One recording that is not taken, why, and which file it is: another one of the same path is news.
+
+    `stamp` is what the listing said of it: size, time, version; '' where there is no such file, or none is meant.
+    """
+
+    path: str
+    reason: str
+    stamp: str = ""
+
+    def said(self) -> dict[str, str]:
+        """For people and programs that ask what is new."""
+        return {"path": self.path, "reason": self.reason}
+
+
+class _Problem(Protocol):
+    @property
+    def path(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def taken(self) -> bool: ...
+
+
+class _Report(Protocol):
+    @property
+    def problems(self) -> Sequence[_Problem]: ...
+    @property
+    def conflicts(self) -> Sequence[str]: ...
+    @property
+    def erased(self) -> Sequence[str]: ...
+
+
+def bad_of(report: _Report, sources: SourceList) -> list[Bad]:
+    """Everything that a run did not take."""
+    problems = [one for one in report.problems if not one.taken]
+    stamps = _stamps(sources, {*report.conflicts, *(one.path for one in problems)})
+    return [
+        *(Bad(one.path, one.reason, stamps.get(one.path, "")) for one in problems),
+        *(Bad(path, CONFLICT, stamps.get(path, "")) for path in report.conflicts),
+        *(Bad(path, ERASED) for path in report.erased),
+    ]
+
+
+def _stamps(sources: SourceList, paths: set[str]) -> dict[str, str]:
+    """What the listing says of these files, as text."""
+    if not paths:
+        return {}
+    columns = (sources.table.column(name).to_pylist() for name in ("path", "size", "mtime_ns", "version"))
+    rows = ((path, stamp) for path, *stamp in zip(*columns, strict=True) if path in paths)
+    known = ((path, list(stamp)) for path, stamp in sources.stamps.items())
+    return {path: " ".join(map(str, stamp)).strip() for path, stamp in (*rows, *known)}
+
+
+def read_known(file: str | None) -> frozenset[Bad]:
+    """What `write_bad` wrote; nothing without a file.
+
+    Raises:
+        InvalidArgument: it cannot be read, or is no such file.
+    """
+    if file is None:
+        return frozenset()
+    try:
+        lines = read_bounded(os.open(file, os.O_RDONLY | os.O_CLOEXEC), file, _LARGEST).decode().split("\n")
+        entries = [json.loads(line) for line in lines if line.strip()]
+        found = (Bad(str(one["path"]), str(one["reason"]), str(one.get("stamp", ""))) for one in entries)
+        return frozenset(map(_key, found))
+    except OSError as error:
+        raise InvalidArgument(
+            f"--known-bad {file} cannot be read ({error.strerror}); a run with --write-bad {file} makes it"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise InvalidArgument(
+            f"--known-bad {file} is not what --write-bad writes: a path and a reason a line"
+        ) from None
+
+
+def news(found: Iterable[Bad], known: frozenset[Bad]) -> list[Bad]:
+    """What is bad and was not known, or for another reason, or is another file by now."""
+    return [one for one in found if not known.intersection((_key(one), _key(replace(one, stamp=""))))]
+
+
+def check_writable(file: str) -> None:
+    """See, before any work, that `write_bad` can write this file.
+
+    Raises:
+        InvalidArgument: it cannot.
+    """
+    where = os.path.abspath(file)
+    try:
+        _check_replaceable(where)
+        with tempfile.TemporaryFile(dir=os.path.dirname(where)):
+            pass
+    except OSError as error:
+        raise InvalidArgument(f"--write-bad {file} cannot be written: {error.strerror}") from None
+
+
+def _check_replaceable(path: str) -> None:
+    """A file is written beside this one and takes its place: of /dev/stdout, a device or a pipe that would be the end.
+
+    Raises:
+        OSError: something is there, and it is no regular file.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "a link, device or pipe has this name; name a file")
+
+
+def write_bad(file: str, found: Iterable[Bad]) -> None:
+    """Write what is bad, one JSON object a line, for this user alone: paths are often names of people.
+
+    Raises:
+        InvalidArgument: it cannot be written.
+    """
+    text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in sorted(set(found)))
+    folder, name = os.path.split(os.path.abspath(file))
+    try:
+        descriptor, scratch = tempfile.mkstemp(prefix=f".{name}.", dir=folder)  # made 0600
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+                out.write(text)
+            _check_replaceable(os.path.join(folder, name))
+            put_in_place(scratch, os.path.join(folder, name))
+        except BaseException:  # raised again: nothing half written stays
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(scratch)
+            raise
+    except OSError as error:
+        raise InvalidArgument(f"--write-bad {file} cannot be written: {error.strerror}") from None
+
+
+def _key(one: Bad) -> Bad:
+    """A manifest that grew gives the same row another line."""
+    return replace(one, reason=re.sub(r"\bline \d+", "line", one.reason))

@@ -1,0 +1,153 @@
+"""`securedata ls`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from securedata.cli.common import (
+    add_command,
+    add_corpus_options,
+    add_output_options,
+    add_target,
+    duration,
+    out,
+    plural,
+    print_json,
+    reference,
+    split_target,
+    table,
+)
+from securedata.errors import NoSuchPath
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_COLUMNS = (
+    "path",
+    "size",
+    "frames",
+    "frames_in_segment",
+    "sample_rate",
+    "format",
+    "speaker",
+    "split",
+    "language",
+    "source_mtime_ns",
+)
+_SHOWN = ("speaker", "split", "language", "format", "sample_rate")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "ls",
+        ls,
+        help="list the recordings of a corpus",
+        about=(
+            "List the recordings in a folder of a corpus, like 'ls -l': plaintext size, duration, speaker, name.\n"
+            "A folder shows the sums of what lies below it, a recording that was cut into segments once for each."
+        ),
+        example=(
+            "  securedata ls voice-a\n  securedata ls voice-a ann\n"
+            "  securedata ls securedata://voice-a/ann/utt0.wav --json"
+        ),
+    )
+    add_target(parser)
+    parser.add_argument(
+        "path", metavar="PATH", nargs="?", default="", help="a folder or a recording (default: the top)"
+    )
+    parser.add_argument(
+        "-R", "--recursive", action="store_true", help="all recordings below it, with their whole paths"
+    )
+    add_corpus_options(parser, reads=True)
+    add_output_options(parser)
+
+
+def ls(args: Namespace) -> int:
+    """Run `securedata ls`."""
+    import pyarrow.compute as pc
+
+    from securedata.corpus.opening import open_corpus
+
+    target, path = split_target(args.target, args.path)
+    path = path.strip("/").encode(errors="backslashreplace").decode()  # no path of a corpus holds a surrogate
+    with open_corpus(reference(args, target), columns=_COLUMNS, accept_generation=args.accept_generation) as corpus:
+        rows = corpus.table
+    here = f"{path}/" if path else ""
+    exact = rows.filter(pc.equal(rows.column("path"), path))
+    below = rows.filter(pc.starts_with(rows.column("path"), here))
+    if path and not exact.num_rows and not below.num_rows:
+        raise NoSuchPath("the corpus has no such path; 'securedata ls' without one shows the top", path=path)
+    if exact.num_rows:
+        found, here = _recordings(exact), ""
+    elif args.recursive:
+        found, here = _recordings(below), ""
+    else:
+        deeper = pc.greater_equal(pc.find_substring(pc.utf8_slice_codeunits(below.column("path"), len(here)), "/"), 0)
+        found = _recordings(below.filter(pc.invert(deeper))) + _folders(below.filter(deeper), here)
+    found.sort(key=lambda one: str(one["path"]).encode())
+    if args.json:
+        print_json(found)
+    elif found:
+        out(table([_line(one, len(here)) for one in found], frozenset({0, 1})))
+    return 0
+
+
+def _recordings(rows: pa.Table) -> list[dict[str, Any]]:
+    found = []
+    for row in rows.to_pylist():
+        frames = row["frames"] if row["frames_in_segment"] is None else row["frames_in_segment"]
+        found.append(
+            {
+                "path": row["path"],
+                "type": "recording",
+                "size": row["size"],
+                "seconds": round(frames / row["sample_rate"], 6) if row["sample_rate"] else 0.0,
+                **{name: row[name] for name in _SHOWN},
+                "mtime": row["source_mtime_ns"] / 1e9,
+            }
+        )
+    return found
+
+
+def _folders(rows: pa.Table, here: str) -> list[dict[str, Any]]:
+    """The folders right below `here`, with what lies anywhere in them; an object of several rows counts once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = pc.list_element(
+        pc.split_pattern(pc.utf8_slice_codeunits(rows.column("path"), len(here)), "/", max_splits=1), 0
+    )
+    objects = pa.table([names, rows.column("object_id"), rows.column("size"), _seconds(rows)], ["n", "id", "size", "s"])
+    objects = objects.group_by(["n", "id"], use_threads=False).aggregate(
+        [("size", "max"), ("s", "sum"), ("s", "count")]
+    )
+    folders = objects.group_by("n", use_threads=False).aggregate(
+        [("size_max", "sum"), ("s_sum", "sum"), ("s_count", "sum")]
+    )
+    return [
+        {
+            "path": f"{here}{one['n']}/",
+            "type": "folder",
+            "size": one["size_max_sum"],
+            "seconds": round(one["s_sum_sum"], 6),
+            "recordings": one["s_count_sum"],
+        }
+        for one in folders.to_pylist()
+    ]
+
+
+def _seconds(rows: pa.Table) -> pa.ChunkedArray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    frames = pc.coalesce(rows.column("frames_in_segment"), rows.column("frames")).cast(pa.float64())
+    rates = rows.column("sample_rate")
+    return pc.if_else(pc.equal(rates, 0), 0.0, pc.divide(frames, rates.cast(pa.float64())))
+
+
+def _line(one: dict[str, Any], skip: int) -> tuple[str, str, str, str]:
+    what = one["speaker"] if one["type"] == "recording" else plural(one["recordings"], "recording")
+    return f"{one['size']:,}", duration(one["seconds"]), what, one["path"][skip:]

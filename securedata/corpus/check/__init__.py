@@ -1,0 +1,1 @@
+"""Verify a corpus and prune it."""

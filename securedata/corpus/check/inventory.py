@@ -1,0 +1,203 @@
+"""What storage holds beside what a head names: verify reports the difference, prune deletes it."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.state.head import KEY, Head, TableRef
+from securedata.corpus.state.retired import listed, object_key
+from securedata.corpus.state.tables import read_table
+from securedata.errors import NotFound, PartMissing
+from securedata.files import TEMPORARY
+from securedata.storage.base import Entry, Storage
+
+_ID = 16
+_IDS = pa.binary(_ID)
+_HEADS = (KEY, f"{KEY}.prev")
+_OURS = frozenset((*_HEADS, ".lock"))
+_TEMPORARIES = re.compile(rf"{KEY}\.tmp|\.tmp-probe-[0-9a-f]{{16}}")  # of a head at first, and of the probe of a server
+_AUDIT = "audit/"
+_PATTERNS = (
+    re.compile(r"objects/([0-9a-f]{2})/(?P<id>\1[0-9a-f]{30})"),
+    re.compile(r"manifest/(?P<id>[0-9a-f]{32})"),
+    re.compile(r"packs/(?P<id>[0-9a-f]{32})"),
+)
+
+
+class What(Enum):
+    """What a storage key is, by its form alone."""
+
+    OBJECT = "object"
+    TABLE = "manifest part or leaving list"
+    PACK = "pack"
+    TEMPORARY = "temporary file"
+    OURS = "head, lock or audit log"
+    FOREIGN = "foreign file"
+
+
+def classify(key: str) -> tuple[What, bytes]:
+    """What a key is, and the id in it (b'' if there is none)."""
+    for what, pattern in zip((What.OBJECT, What.TABLE, What.PACK), _PATTERNS, strict=True):
+        if match := pattern.fullmatch(key):
+            return what, bytes.fromhex(match["id"])
+    if key in _OURS or key.startswith(_AUDIT):
+        return What.OURS, b""
+    base, mark, _ = key.partition(TEMPORARY)
+    ours = base in _HEADS or any(pattern.fullmatch(base) for pattern in _PATTERNS)
+    if (mark and ours) or _TEMPORARIES.fullmatch(key):
+        return What.TEMPORARY, b""
+    return What.FOREIGN, b""
+
+
+@dataclass(slots=True)
+class Named:
+    """What a head names: objects by id (in Arrow, 16 bytes each), packs and tables by id, and what is leaving by key.
+
+    `objects` lie under names of their own, `packed` ones in a pack.
+    """
+
+    objects: list[pa.Array] = field(default_factory=list)
+    packed: list[pa.Array] = field(default_factory=list)
+    packs: set[bytes] = field(default_factory=set)
+    tables: set[bytes] = field(default_factory=set)
+    leaving: set[str] = field(default_factory=set)
+
+    @classmethod
+    def by(cls, head: Head, storage: Storage) -> Named:
+        """Everything that a head names.
+
+        Raises:
+            PartMissing: a part or leaving list is not there.
+            FormatError, MalformedManifest, StorageError
+        """
+        named = cls()
+        for part in head.parts:
+            with _there(part):
+                named.add_rows(read_table(storage, head.corpus_id, part, ("object_id", "pack")))
+            named.tables.add(part.id)
+        for one in head.leaving:
+            with _there(one.table):
+                named.leaving.update(listed(storage, head, one))
+            named.tables.add(one.table.id)
+        return named
+
+    def add_rows(self, table: pa.Table) -> None:
+        """The objects and packs of a part's rows; columns `object_id` and `pack`."""
+        ids, pack = table.column("object_id"), table.column("pack")
+        self.objects += ids.filter(pc.is_null(pack)).chunks
+        self.packed += ids.filter(pc.is_valid(pack)).chunks
+        self.packs.update(id for id in pc.unique(pack).to_pylist() if id is not None)
+
+    def add(self, other: Named) -> None:
+        """What another head names as well."""
+        self.objects += other.objects
+        self.packed += other.packed
+        self.packs |= other.packs
+        self.tables |= other.tables
+        self.leaving |= other.leaving
+
+    def has_objects(self, ids: pa.Array, packed: bool = False) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which of these ids are of objects that lie under names of their own, or, if `packed`, anywhere."""
+        known = pa.chunked_array(self.objects + (self.packed if packed else []), _IDS)
+        found: np.ndarray[Any, np.dtype[np.bool_]] = pc.is_in(ids, value_set=known).to_numpy(zero_copy_only=False)
+        return found
+
+
+def named_now(read: Callable[[], Head], storage: Storage) -> tuple[Head, Named]:
+    """The current head and everything that it names; `read` reads it anew, for it may be replaced meanwhile.
+
+    Raises:
+        PartMissing: a head names a part or leaving list that is not there, and goes on to do so.
+        what `read` raises, FormatError, MalformedManifest, StorageError
+    """
+    missing: PartMissing | None = None
+    while True:
+        head = read()
+        try:
+            return head, Named.by(head, storage)
+        except PartMissing as error:
+            if missing and missing.object_id == error.object_id:
+                raise
+            missing = error
+
+
+@contextmanager
+def _there(ref: TableRef) -> Iterator[None]:
+    try:
+        yield
+    except NotFound as error:
+        raise PartMissing(
+            f"the head names table {ref.id.hex()}, which storage does not have: restore it from a backup",
+            root=error.root,
+            object_id=ref.id,
+        ) from error
+
+
+class Listing:
+    """The keys of a storage, read once: objects as columns, for there may be millions, the few others as they are."""
+
+    def __init__(self, storage: Storage, seen: Callable[[int], None] | None = None, before: float = np.inf) -> None:
+        """List everything that was stored `before` a time (storage's clock); `seen` hears of progress."""
+        self.others: list[tuple[What, bytes, Entry]] = []
+        self._ids = bytearray()
+        self._sizes, self._times = array("q"), array("d")
+        for number, entry in enumerate(storage.list()):
+            if seen and number % 1000 == 0:
+                seen(number)
+            if entry.time >= before:
+                continue
+            what, id = classify(entry.key)
+            if what is What.OBJECT:
+                self._ids += id
+                self._sizes.append(entry.size)
+                self._times.append(entry.time)
+            else:
+                self.others.append((what, id, entry))
+
+    @property
+    def objects(self) -> int:
+        """How many objects lie under names of their own."""
+        return len(self._times)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all that was listed."""
+        return sum(self._sizes) + sum(entry.size for _, _, entry in self.others)
+
+    def unnamed(self, named: Named) -> Iterator[tuple[What, Entry]]:
+        """What is of ours by its form, and named nowhere: neither by rows nor by the head nor by what is leaving."""
+        for i in np.flatnonzero(~named.has_objects(self._object_ids())):
+            key = object_key(bytes(self._ids[int(i) * _ID : (int(i) + 1) * _ID]))
+            if key not in named.leaving:
+                yield What.OBJECT, Entry(key, self._sizes[i], self._times[i])
+        for what, id, entry in self.others:
+            known = named.tables if what is What.TABLE else named.packs
+            if what is What.TEMPORARY or (
+                what in (What.TABLE, What.PACK) and id not in known and entry.key not in named.leaving
+            ):
+                yield what, entry
+
+    def stored(self, keys: Iterable[str]) -> int:
+        """How many of these keys are there."""
+        wanted = {key: classify(key) for key in keys}
+        ids = pa.array([id for what, id in wanted.values() if what is What.OBJECT], _IDS)
+        return int(pc.sum(pc.is_in(self._object_ids(), value_set=ids)).as_py() or 0) + sum(
+            entry.key in wanted for _, _, entry in self.others
+        )
+
+    def _object_ids(self) -> pa.Array:
+        return pa.Array.from_buffers(_IDS, self.objects, [None, pa.py_buffer(self._ids)])
+
+    def of(self, what: What) -> Iterable[Entry]:
+        """The entries of one sort; not for objects."""
+        return [entry for one, _, entry in self.others if one is what]

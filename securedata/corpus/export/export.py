@@ -1,0 +1,238 @@
+"""The way out: the source files again, byte for byte, and a manifest from which they can be sealed anew."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from securedata.corpus.config import Reference
+from securedata.corpus.export.destination import Destination, DestinationFailed
+from securedata.corpus.export.manifest import MANIFEST, manifest_lines
+from securedata.corpus.opening import open_corpus
+from securedata.corpus.option_values import as_flag
+from securedata.corpus.reader import Corpus
+from securedata.corpus.schema import ALL, check_path
+from securedata.corpus.segments import recording_path
+from securedata.errors import (
+    InvalidArgument,
+    KeysError,
+    MalformedManifest,
+    NoSuchPath,
+    PlaintextRefused,
+    SecuredataError,
+    StorageError,
+)
+from securedata.storage.base import Storage
+
+Progress = Callable[[int, int, int, int], None]
+"""Hears of (files done, files in all, bytes done, bytes in all)."""
+
+WHOLE = 8 * 1024 * 1024
+"""Objects up to this are fetched whole, larger ones in pieces of this size, so that memory stays bounded."""
+
+
+@dataclass(slots=True)
+class ExportReport:
+    """What became of the files. `bytes` of plaintext were written; `failed`: logical path and why."""
+
+    root: str
+    destination: str
+    manifest: str = ""
+    rows: int = 0
+    files: int = 0
+    written: int = 0
+    right_already: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    failed: list[tuple[str, SecuredataError]] = field(default_factory=list, repr=False)
+
+    @property
+    def complete(self) -> bool:
+        return not self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One source file: where it goes, the row that its object is read by, and what it must be."""
+
+    path: str = field(repr=False)
+    row: int
+    size: int
+    sha256: bytes
+    mtime_ns: int
+
+
+def export(
+    reference: Reference,
+    destination: str | os.PathLike[str],
+    *,
+    allow_plaintext_export: bool = False,
+    prefix: str = "",
+    overwrite: bool = False,
+    mode_from_umask: bool = False,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    storage: Storage | None = None,
+    accept_generation: int | None = None,
+) -> ExportReport:
+    """Restore the source files of a corpus into a folder, and write the manifest beside them.
+
+    Files that are there and right are left; others are written under another name, compared with the digest of their
+    source, flushed to disk and renamed. So it can be killed and run again. A failure is noted, and the rest goes on.
+
+    Args:
+        destination: a folder; made where it is missing. Nothing outside of it is written, whatever links are in it.
+        allow_plaintext_export: has to be said, for this writes plaintext to a disk.
+        prefix: a logical path, of a file or a folder; '' for all.
+        overwrite: replace files that are there and differ.
+        mode_from_umask: for a shared place, make files and folders with the mode that the umask leaves; otherwise they
+            are this user's alone, 0600 and 0700. Folders that are there keep theirs.
+        threads: files under way at once; None: one for each CPU, at most 8.
+        accept_generation: as `open_corpus` takes it.
+
+    Raises:
+        PlaintextRefused: before anything is opened.
+        NoSuchPath: nothing has the prefix.
+        InvalidArgument: the destination is no folder, or lies in the corpus.
+        StorageUnreachable: the destination is full or failed.
+        KeysError, CorpusError, ...: the corpus cannot be opened, or its keys ended.
+    """
+    if not as_flag("allow_plaintext_export", allow_plaintext_export):
+        raise PlaintextRefused(
+            f"export writes the plaintext of {reference.root} to a disk: say so with --allow-plaintext-export "
+            "(in Python: allow_plaintext_export=True)",
+            root=reference.root,
+        )
+    overwrite = as_flag("overwrite", overwrite)
+    started = time.monotonic()
+    with open_corpus(reference, columns=ALL, storage=storage, accept_generation=accept_generation) as corpus:
+        report = ExportReport(reference.root, os.path.abspath(os.fspath(destination)))
+        files, rows = _plan(corpus, prefix.strip("/"), report)
+        with Destination(report.destination, reference.root, mode_from_umask) as out:
+            _write_all(corpus, out, files, overwrite, threads or min(8, os.cpu_count() or 1), progress, report)
+            _write_manifest(corpus, out, rows, overwrite, report)
+            out.make_durable()
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _plan(corpus: Corpus, prefix: str, report: ExportReport) -> tuple[list[_File], list[int]]:
+    """The files to restore, in the order of their paths, and the rows of the manifest."""
+    files: dict[str, _File] = {}
+    rows = []
+    names = ("path", "start", "frames_in_segment", "size", "source_sha256", "source_mtime_ns")
+    for row in corpus.index.order.tolist():
+        path, start, frames, size, sha256, mtime_ns = corpus.index.values(names, row)
+        whole = recording_path(path, start, frames)
+        if prefix and not any(one == prefix or one.startswith(f"{prefix}/") for one in (path, whole)):
+            continue
+        try:
+            check_path(whole)
+        except InvalidArgument as error:
+            report.failed.append((whole, error))
+            continue
+        rows.append(row)
+        known = files.setdefault(whole, _File(whole, row, size, sha256, mtime_ns))
+        if known.sha256 != sha256:
+            report.failed.append((path, _two_contents(corpus, row)))
+    if prefix and not rows and not report.failed:
+        raise NoSuchPath(f"no row of {corpus.root} has the path that was asked for, nor lies below it", path=prefix)
+    if MANIFEST in files:
+        raise InvalidArgument(
+            f"a file of {corpus.root} is called {MANIFEST}, as the manifest would be: export it by its folders, "
+            "with --path",
+            root=corpus.root,
+        )
+    report.files, report.rows = len(files), len(rows)
+    return list(files.values()), rows
+
+
+def _write_all(
+    corpus: Corpus,
+    out: Destination,
+    files: list[_File],
+    overwrite: bool,
+    threads: int,
+    progress: Progress | None,
+    report: ExportReport,
+) -> None:
+    total = sum(file.size for file in files)
+    done = bytes_done = 0
+    pending: deque[tuple[_File, Future[bool]]] = deque()
+    todo = iter(files)
+    with ThreadPoolExecutor(threads, thread_name_prefix="securedata-export") as pool:
+        try:
+            while True:
+                while len(pending) < 4 * threads and (file := next(todo, None)) is not None:
+                    pending.append((file, pool.submit(_write, corpus, out, file, overwrite)))
+                if not pending:
+                    return
+                file, future = pending.popleft()
+                try:
+                    if future.result():
+                        report.written += 1
+                        report.bytes += file.size
+                    else:
+                        report.right_already += 1
+                except (KeysError, DestinationFailed):  # no other file would fare better
+                    raise
+                except SecuredataError as error:
+                    report.failed.append((file.path, error))
+                done += 1
+                bytes_done += file.size
+                if progress:
+                    progress(done, len(files), bytes_done, total)
+        except BaseException:  # raised again, Ctrl-C too: the threads stop first
+            out.stop()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _write(corpus: Corpus, out: Destination, file: _File, overwrite: bool) -> bool:
+    return out.write(
+        file.path,
+        _pieces(corpus, file),
+        sha256=file.sha256,
+        size=file.size,
+        mtime_ns=file.mtime_ns,
+        overwrite=overwrite,
+    )
+
+
+def _pieces(corpus: Corpus, file: _File) -> Iterator[bytearray]:
+    if file.size <= WHOLE:
+        yield corpus.read(file.row)
+        return
+    for at in range(0, file.size, WHOLE):
+        yield corpus.read_range(file.row, at, WHOLE)
+
+
+def _write_manifest(corpus: Corpus, out: Destination, rows: list[int], overwrite: bool, report: ExportReport) -> None:
+    """The same rows give the same bytes, so that an export that is run again finds its own manifest right."""
+    digest, size = hashlib.sha256(), 0
+    for line in manifest_lines(corpus, rows):
+        digest.update(line)
+        size += len(line)
+    report.manifest = os.path.join(out.path, MANIFEST)
+    try:
+        lines = manifest_lines(corpus, rows)
+        out.write(MANIFEST, lines, sha256=digest.digest(), size=size, overwrite=overwrite)
+    except DestinationFailed:
+        raise
+    except StorageError as error:
+        report.failed.append((MANIFEST, error))
+
+
+def _two_contents(corpus: Corpus, row: int) -> SecuredataError:
+    object_id = corpus.value("object_id", row)
+    return MalformedManifest(
+        f"object {object_id.hex()} of {corpus.root} is another recording than the one that stands under its file's "
+        "path: read it with 'securedata cat'",
+        root=corpus.root,
+        object_id=object_id,
+    )

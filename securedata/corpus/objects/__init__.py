@@ -1,0 +1,1 @@
+"""Sealed objects: fetched, put, read as files, missed."""

@@ -1,0 +1,108 @@
+"""Why an object that a row names is not on storage."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.rows.index import Index
+from securedata.corpus.state.head import KEY, MAX_SEALED, Head, OpenedHead, peek
+from securedata.corpus.state.tables import read_table
+from securedata.errors import (
+    AccessDenied,
+    NotFound,
+    ObjectMissing,
+    OlderGeneration,
+    RowReplaced,
+    SecuredataError,
+    SubjectErased,
+    SupersededKey,
+)
+from securedata.keys.tags import Tagger
+from securedata.storage.base import Storage
+
+RECHECK = 10.0
+"""Seconds for which the parts are not looked through again."""
+
+
+class Missing:
+    """Explains by the current head, which is opened, by a call to the KMS, only if it is another than before.
+
+    Its parts are looked through, by another call, at most once in ten seconds. Of a head only its tombstones are
+    kept: its keys would open rows that a filter left out.
+    """
+
+    def __init__(self, storage: Storage, reread: Callable[[], OpenedHead]) -> None:
+        """`reread` opens the current head, or raises."""
+        self._storage = storage
+        self._reread = reread
+        self._known: tuple[bytes, Tagger, frozenset[bytes]] | None = None  # of one head: write id, tags
+        self._looked = -math.inf
+
+    def explain(self, index: Index, i: int, generation: int, error: NotFound | AccessDenied) -> SecuredataError:
+        """The error to raise for a row whose object is not there, or was refused, which may mean the same.
+
+        Args:
+            generation: of the head that the index was made from.
+        """
+        try:
+            better = self._explain(index, i, generation)
+        except SecuredataError as worse:
+            better = worse
+        told = (SubjectErased, RowReplaced, OlderGeneration, SupersededKey)
+        if isinstance(error, AccessDenied) and not isinstance(better, told):
+            return error
+        better.__cause__ = error
+        return better
+
+    def _explain(self, index: Index, i: int, generation: int) -> SecuredataError:
+        root, object_id = self._storage.url, index.location(i).object_id
+
+        def because(kind: type[SecuredataError], text: str) -> SecuredataError:
+            where = f"object {object_id.hex()} of {root}"
+            return kind(f"{where} {text}", root=root, object_id=object_id, path=index.path(i))
+
+        head, tagger, tombstones = self._current()
+        # an erasure commits its tombstone before it deletes, so a head that was read after the 404 knows of it
+        if any(tagger.tag(name) in tombstones for name in index.value("subjects", i)):
+            return because(SubjectErased, "is gone: the person recorded in it was erased; refresh() the dataset")
+        if time.monotonic() - self._looked < RECHECK:
+            return because(ObjectMissing, "is not on storage; refresh() the dataset, or run 'securedata verify'")
+        head = head or self._reread().head
+        self._looked = time.monotonic()
+        for part in head.parts:
+            try:
+                ids = read_table(self._storage, head.corpus_id, part, ["path", "object_id"]).column("object_id")
+            except NotFound:  # a FileNotFoundError, which mappings take for a key that was never there
+                what = "is not on storage, nor is a manifest part that might name it"
+                return because(ObjectMissing, f"{what}; refresh() the dataset, or run 'securedata verify'")
+            if pc.index(ids, pa.scalar(object_id, pa.binary(16))).as_py() >= 0:
+                what = "is named by the current head and not on storage; restore it, or 'securedata encrypt --reseal'"
+                return because(ObjectMissing, what)
+        what = f"is gone: its row was replaced or removed since generation {generation}; refresh() the dataset"
+        return because(RowReplaced, what)
+
+    def erased(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of the names whose person was erased, by the current head."""
+        _, tagger, tombstones = self._current()
+        return frozenset(name for name in names if tombstones and tagger.tag(name) in tombstones)
+
+    def _current(self) -> tuple[Head | None, Tagger, frozenset[bytes]]:
+        """The current head, None unless it had to be opened; and its tombstones."""
+        known = self._known
+        if known is not None and self._write_id() == known[0]:
+            return None, known[1], known[2]
+        head = self._reread().head
+        known = head.write_id, Tagger(head.secret), frozenset(one.tag for one in head.tombstones)
+        self._known = known
+        return head, known[1], known[2]
+
+    def _write_id(self) -> bytes | None:
+        try:
+            return peek(self._storage.get(KEY, MAX_SEALED), self._storage.url)[0].object_id
+        except NotFound:
+            return None  # opening it says more

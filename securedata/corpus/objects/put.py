@@ -1,0 +1,241 @@
+"""Put a new object on storage, and see that it opens before anybody relies on it.
+
+Storage that compares a checksum with what it received holds just what it was given: that is opened again in memory,
+piece by piece, before it is put. What any other storage took is read back.
+
+Ids are random and never used twice. Storage that says no to a new one has therefore been asked twice: an intermediary
+sent the put again, and its first one landed. What is read back and is the same counts as put.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from securedata.corpus.state.retired import object_key
+from securedata.errors import (
+    AlreadyExists,
+    AuthenticationFailed,
+    NotFound,
+    PreconditionFailed,
+    SecuredataError,
+    StorageError,
+)
+from securedata.format.cobblestone import Buffer
+from securedata.format.header import Header, Kind
+from securedata.format.sealed import Expect, compare, open_stream, open_whole, seal, seal_stream
+from securedata.storage.base import Storage, Wanted
+
+_PIECE = 4 * 1024 * 1024
+_CLOCK_SLACK = 60.0  # seconds by which clocks of one storage may differ
+_LOOKS = (0.1, 0.5, 2.0)
+_sleep = time.sleep
+_NO = (AlreadyExists, PreconditionFailed, NotFound)
+"""Answers to a put of a new key that it may have landed under: 412, 409, and 404 for an upload that is completed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A new object on storage, not yet committed. Sizes in bytes, `time` by storage's clock in seconds."""
+
+    object_id: bytes
+    data_key: bytes = field(repr=False)
+    sealed_size: int
+    size: int
+    sha256: bytes
+    time: float
+
+
+class Uncommitted:
+    """The objects that a writer has put and no commit is known to have taken, with storage's time of each.
+
+    One whose commit is in doubt, that storage lost or its writer discarded has no time any more: it is stale for every
+    later commit, and nobody deletes it but a prune.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.times: dict[bytes, float] = {}
+        self._horizons: dict[bytes, float] = {}
+        self._storage = storage
+        self._lost = storage.lost
+
+    def look(self) -> int:
+        """Give up what storage has lost since the last look; returns a number to `add` with what is put from now on."""
+        if self._storage.lost != self._lost:
+            self._lost = self._storage.lost
+            self.times.update(dict.fromkeys(self.times, -math.inf))
+        return self._lost
+
+    def add(self, put: Put, looked: int, horizon: float) -> None:
+        """Note an object.
+
+        Args:
+            looked: the answer of `look` before it was put; storage may have lost it since then.
+            horizon: that of the newest head before it was put.
+        """
+        self._horizons[put.object_id] = horizon
+        self.times[put.object_id] = put.time if self._storage.lost == looked else -math.inf
+
+    def forget(self, object_ids: Iterable[bytes]) -> None:
+        for object_id in object_ids:
+            self.times.pop(object_id, None)
+            self._horizons.pop(object_id, None)
+
+    def look_for(self, object_ids: Iterable[bytes], horizon: float) -> None:
+        """Give up those of `object_ids` that were put under another horizon than this one of a head, and are gone.
+
+        A horizon that was ahead for a while, and was set back, shows no more of the prune that deleted by it.
+
+        Raises:
+            StorageError
+        """
+        ids = [id for id in self.among(object_ids) if self._horizons.get(id, horizon) != horizon]
+        wanted = [Wanted(object_key(id), 0, 1) for id in ids]
+        for at, got in self._storage.get_many(wanted, _PIECE) if ids else ():
+            if isinstance(got, NotFound):
+                self.times[ids[at]] = -math.inf
+            elif isinstance(got, SecuredataError):
+                raise got
+            else:
+                self._horizons[ids[at]] = horizon
+
+    def doubt(self, object_ids: Iterable[bytes]) -> None:
+        """A head may name these, or have named them, or they are gone."""
+        self.times.update((id, -math.inf) for id in object_ids if id in self.times)
+
+    def among(self, object_ids: Iterable[bytes]) -> list[bytes]:
+        """Those of `object_ids` that no head can name."""
+        return [id for id in object_ids if self.times.get(id, -math.inf) > -math.inf]
+
+
+def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> Put:
+    """Seal pieces of plaintext into a new object and store it, checked; holds a few pieces at a time.
+
+    Raises:
+        AuthenticationFailed: what was sealed, or what was read back, does not open to the plaintext.
+        StorageError
+    """
+    put, refused = _put_pieces(storage, corpus_id, pieces)
+    if refused or not storage.checksums:
+        _read_back(storage, corpus_id, put, refused)
+    return put
+
+
+def put_objects(storage: Storage, corpus_id: bytes, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
+    """Seal whole plaintexts, each into a new object, and store them side by side, checked; in any order.
+
+    The next is taken and sealed while others are under way. Raises as `put_object`; others may then have been stored.
+    """
+    made: dict[int, Put] = {}
+    begun = time.monotonic()
+
+    def sealed() -> Iterator[tuple[str, Buffer]]:
+        for at, plain in enumerate(plains):
+            object_id, key = os.urandom(16), os.urandom(32)
+            message = seal(Header(Kind.DATA, corpus_id, object_id), key, plain)
+            if storage.checksums:
+                check = Expect(Kind.DATA, corpus_id, object_id, storage.url, len(message), len(plain))
+                compare(open_whole(key, message, check), plain, check)
+            digest = hashlib.sha256(plain).digest()
+            made[at] = Put(object_id, key, len(message), len(plain), digest, 0.0)
+            yield object_key(object_id), message
+
+    for at, outcome in storage.put_many(sealed()):
+        refused = outcome if isinstance(outcome, _NO) else None
+        if refused:
+            outcome = _look_for(storage, object_key(made[at].object_id), begun)
+        if not isinstance(outcome, float):
+            raise outcome
+        put = replace(made.pop(at), time=outcome)
+        if refused or not storage.checksums:
+            _read_back(storage, corpus_id, put, refused)
+        yield at, put
+
+
+def _put_pieces(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> tuple[Put, StorageError | None]:
+    object_id, key = os.urandom(16), os.urandom(32)
+    digest, size, sealed = hashlib.sha256(), 0, 0
+
+    def plain() -> Iterator[Buffer]:
+        nonlocal size
+        for piece in pieces:
+            digest.update(piece)
+            size += len(piece)
+            yield piece
+
+    def counted() -> Iterator[Buffer]:
+        nonlocal sealed
+        check = Expect(Kind.DATA, corpus_id, object_id, storage.url) if storage.checksums else None
+        for piece in seal_stream(Header(Kind.DATA, corpus_id, object_id), key, plain(), check):
+            sealed += len(piece)
+            yield piece
+
+    when, refused = put_once(storage, object_key(object_id), counted())
+    return Put(object_id, key, sealed, size, digest.digest(), when), refused
+
+
+def put_once(storage: Storage, key: str, pieces: Iterable[Buffer]) -> tuple[float, StorageError | None]:
+    """`Storage.put_new` under a random id, which nobody else can have taken.
+
+    Returns:
+        Storage's time of it in seconds, or one before it; and what was answered instead of yes. Then the object counts
+        as stored only once it was read back, and that error is to be raised if it is not there.
+
+    Raises:
+        AccessDenied, StorageUnreachable
+    """
+    begun = time.monotonic()
+    try:
+        return storage.put_new(key, pieces), None
+    except _NO as error:
+        return _look_for(storage, key, begun), error
+
+
+def _look_for(storage: Storage, key: str, begun: float) -> float:
+    """Wait for what may be there although it was refused; a time by storage's clock no later than a put since `begun`.
+
+    Of two puts at once the one that is not refused may not have landed yet.
+    """
+    when = storage.now() - (time.monotonic() - begun) - _CLOCK_SLACK
+    for seconds in _LOOKS:
+        try:
+            storage.get_ranges(key, [(0, 1)])
+            break
+        except NotFound:
+            _sleep(seconds)
+    return when
+
+
+def _read_back(storage: Storage, corpus_id: bytes, put: Put, refused: StorageError | None) -> None:
+    try:
+        _compare(storage, corpus_id, put)
+    except NotFound as error:
+        raise refused or error from error
+
+
+def _compare(storage: Storage, corpus_id: bytes, put: Put) -> None:
+    expect = Expect(Kind.DATA, corpus_id, put.object_id, storage.url, put.sealed_size, put.size)
+    pieces = _read_pieces(storage, object_key(put.object_id), put.sealed_size)
+    if put.sealed_size < _PIECE:
+        digest = hashlib.sha256(open_whole(put.data_key, next(pieces), expect)).digest()
+    else:
+        check = hashlib.sha256()
+        for piece in open_stream(put.data_key, pieces, expect):
+            check.update(piece)
+        digest = check.digest()
+    if digest != put.sha256:
+        raise AuthenticationFailed(
+            f"{expect.name} reads back differently than it was sealed; the disk or memory is faulty",
+            root=storage.url,
+            object_id=put.object_id,
+        )
+
+
+def _read_pieces(storage: Storage, key: str, size: int) -> Iterator[Buffer]:
+    end = size + 1  # one more: what is longer is another object
+    for at in range(0, end, _PIECE):
+        yield storage.get_ranges(key, [(at, min(_PIECE, end - at))])[0]

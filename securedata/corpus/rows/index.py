@@ -1,0 +1,273 @@
+"""The rows of an opened corpus in memory: columns in one memfd, data keys in another, no object per row."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import ipc
+
+from securedata.corpus.rows.arrow_cells import cells, values
+from securedata.corpus.rows.memfd import SharedBytes
+from securedata.corpus.schema import SCHEMA, STORAGE_COLUMNS
+from securedata.corpus.state.retired import object_key, storage_key
+from securedata.errors import InvalidArgument, NoSuchPath
+from securedata.foreign.describe import describe
+from securedata.format.sealed import LEAST, Expect, refuse_length
+
+_KEY = 32
+
+
+class Location(NamedTuple):
+    """Where an object is and what it must be. Sizes are in bytes."""
+
+    object_id: bytes
+    pack: bytes | None
+    offset: int | None
+    sealed_size: int
+    size: int
+
+
+_ENDS = 2**63  # no storage addresses a byte from here on
+
+
+def place_of(location: Location, expect: Expect) -> tuple[str, int]:
+    """The storage key under which an object lies, alone or in a pack, and its offset there.
+
+    A storage takes a negative offset for another range, and adds before it compares.
+
+    Raises:
+        Truncated: no object lies where the row says, or has its size.
+    """
+    size, pack = location.sealed_size, location.pack
+    offset = 0 if pack is None else location.offset or 0
+    if offset < 0 or size < LEAST or size + offset >= _ENDS:
+        refuse_length(expect, f"{size} from {offset}, as the row says")
+    return object_key(location.object_id) if pack is None else storage_key("pack", pack), offset
+
+
+class Index:
+    """Rows in the order of the head's parts. Columns are fixed when it is built."""
+
+    def __init__(self, columns: SharedBytes, keys: SharedBytes) -> None:
+        self._columns = columns
+        self._keys = keys
+        reader = ipc.open_file(pa.py_buffer(columns.view), options=ipc.IpcReadOptions(use_threads=False))
+        self.table: pa.Table = reader.read_all()
+        batches = self.table.to_batches()
+        self._starts = [0]
+        for batch in batches:
+            self._starts.append(self._starts[-1] + batch.num_rows)
+        self._cells = [{name: cells(batch.column(name)) for name in batch.schema.names} for batch in batches]
+        self._places = [_Places(batch) for batch in batches]
+        self._order: np.ndarray[Any, np.dtype[np.int64]] | None = None
+
+    @classmethod
+    def build(
+        cls, parts: Iterable[Callable[[], pa.Table]], columns: Sequence[str], filter: pc.Expression | None
+    ) -> Index:
+        """Fill an index part by part; no more than one part is decoded at a time.
+
+        Args:
+            parts: each returns one part's table, with `data_key`; called once, in order.
+            columns: what the index keeps besides the storage columns.
+            filter: rows to keep, over the manifest's columns.
+
+        Raises:
+            InvalidArgument: the filter does not fit the columns.
+            what `parts` raises
+        """
+        names = list(dict.fromkeys([*STORAGE_COLUMNS, *columns]))
+        keys: list[bytes] = []
+
+        def fill_columns(file: io.RawIOBase) -> None:
+            writer: ipc.RecordBatchFileWriter | None = None
+
+            def kept_rows() -> Iterator[pa.Table]:
+                for part in parts:
+                    table, found = _filtered(part(), filter)
+                    keys.append(found)
+                    yield table.select([name for name in names if name in table.schema.names])
+
+            tables: Iterable[pa.Table] = kept_rows()
+            if any(name not in SCHEMA.names for name in names):
+                tables = _alike(list(tables), names)
+            for table in tables:
+                kept = table.combine_chunks()
+                if writer is None:
+                    writer = ipc.new_file(
+                        pa.PythonFile(file, "w"), kept.schema, options=ipc.IpcWriteOptions(use_threads=False)
+                    )
+                writer.write_table(kept)
+            if writer is None:
+                raise InvalidArgument("an index needs at least one table, if only an empty one, for its schema")
+            writer.close()
+
+        def fill_keys(file: io.RawIOBase) -> None:
+            for one in keys:
+                file.write(one)
+
+        shared_columns = SharedBytes.build("securedata-index", fill_columns)
+        return cls(shared_columns, SharedBytes.build("securedata-keys", fill_keys))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Index, (self._columns, self._keys)
+
+    @property
+    def shareable(self) -> bool:
+        """Can it go to a worker that multiprocessing starts, in memory?"""
+        return self._columns.shareable and self._keys.shareable
+
+    def populate(self) -> None:
+        """Touch all pages, before workers start."""
+        self._columns.populate()
+        self._keys.populate()
+
+    def close(self) -> None:
+        """Close the descriptors that workers would get."""
+        self._columns.close()
+        self._keys.close()
+
+    # ------------------------------------------------------------ rows
+
+    def row(self, i: int) -> int:
+        """A row number from an index as sequences take it, negative ones included.
+
+        Raises:
+            IndexError
+        """
+        if not -len(self) <= i < len(self):
+            raise IndexError(f"row {i} of {len(self)}")
+        return i % len(self)
+
+    def value(self, column: str, i: int) -> Any:
+        """The Python value of one cell."""
+        chunk = bisect_right(self._starts, i) - 1
+        return self._cells[chunk][column](i - self._starts[chunk])
+
+    def values(self, columns: Sequence[str], i: int) -> list[Any]:
+        """The Python values of several cells of one row."""
+        chunk = bisect_right(self._starts, i) - 1
+        batch, at = self._cells[chunk], i - self._starts[chunk]
+        return [batch[column](at) for column in columns]
+
+    def location(self, i: int) -> Location:
+        """Where the object of a row is."""
+        chunk = bisect_right(self._starts, i) - 1
+        return self._places[chunk].at(i - self._starts[chunk])
+
+    def key(self, i: int) -> memoryview:
+        """The 32-byte data key of a row's object."""
+        return self._keys.view[i * _KEY : (i + 1) * _KEY]
+
+    # ------------------------------------------------------------ paths
+
+    @property
+    def order(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Row numbers sorted by path; made at its first use (about a second for a million rows)."""
+        if self._order is None:
+            # per batch, then merged by Arrow; bytes of UTF-8 sort as their code points do
+            self._order = pc.sort_indices(self.table.column("path")).to_numpy().astype(np.int64)
+        return self._order
+
+    def path(self, i: int) -> str:
+        """The logical path of a row."""
+        return str(self.value("path", i))
+
+    def lower_bound(self, path: str) -> int:
+        """The position in `order` of the first row whose path is not below `path`."""
+        wanted = path.encode(errors="surrogatepass")  # which no path has, and so finds none
+        return bisect_left(_Sorted(self), wanted)
+
+    def find(self, path: str) -> int:
+        """The row of a path.
+
+        Raises:
+            NoSuchPath
+        """
+        at = self.lower_bound(path)
+        if at < len(self):
+            row = int(self.order[at])
+            if self.path(row) == path:
+                return row
+        raise NoSuchPath("no such path in the corpus, or it was left out by a filter", path=path)
+
+
+def _alike(tables: Sequence[pa.Table], names: Sequence[str]) -> list[pa.Table]:
+    """All with the same columns: parts of other writers may lack one that SCHEMA does not know, or have it narrower."""
+    try:
+        schema = pa.unify_schemas([table.schema for table in tables], promote_options="permissive")
+        if missing := [name for name in names if name not in schema.names]:
+            raise InvalidArgument(f"the manifest has no column {missing[0]}; it has: {', '.join(schema.names)}")
+        schema = pa.schema([schema.field(name) for name in names])
+        return [pa.concat_tables([schema.empty_table(), one], promote_options="permissive") for one in tables]
+    except pa.ArrowException as error:
+        raise InvalidArgument(
+            f"a column has types in the manifest's parts that no type holds: {describe(error)}"
+        ) from None
+
+
+class _Places:
+    """Storage columns of one batch, read from their buffers: 1 us a row instead of 4 through Arrow scalars."""
+
+    __slots__ = ("_ids", "_offsets", "_packs", "_sealed", "_sizes")
+
+    def __init__(self, batch: pa.RecordBatch) -> None:
+        self._ids = values(batch.column("object_id"), 16)
+        self._sealed = values(batch.column("sealed_size"), 8).cast("q")
+        self._sizes = values(batch.column("size"), 8).cast("q")
+        packs = batch.column("pack")
+        packed = packs.null_count < len(packs)
+        self._packs: pa.Array | None = packs if packed else None
+        self._offsets: pa.Array | None = batch.column("offset") if packed else None
+
+    def at(self, j: int) -> Location:
+        pack = self._packs[j].as_py() if self._packs is not None else None
+        offset = self._offsets[j].as_py() if self._offsets is not None else None
+        return Location(self._ids[16 * j : 16 * j + 16].tobytes(), pack, offset, self._sealed[j], self._sizes[j])
+
+
+class _Sorted(Sequence[bytes]):
+    """The paths in sorted order, as a sequence that bisect can read."""
+
+    def __init__(self, index: Index) -> None:
+        self._index = index
+        self._order = index.order
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._index.path(int(self._order[at])).encode()
+
+
+def _filtered(table: pa.Table, filter: pc.Expression | None) -> tuple[pa.Table, bytes]:
+    """The rows that pass the filter, without their keys; and their keys."""
+    keys = table.column("data_key")
+    table = table.drop_columns("data_key")
+    if filter is not None:
+        # keys are kept out of the filter's sight, and follow by row number
+        numbered = table.append_column("\0row", pa.array(np.arange(table.num_rows)))
+        try:
+            numbered = numbered.filter(filter)
+        except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            names = ", ".join(table.schema.names)
+            raise InvalidArgument(
+                f"filter= does not fit the manifest: {describe(error)}; its columns are: {names}"
+            ) from None
+        keys = keys.take(numbered.column("\0row"))
+        table = numbered.drop_columns("\0row")
+    array = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks else pa.array([], pa.binary(_KEY))
+    data = array.buffers()[1]
+    start = array.offset * _KEY
+    return table, data.slice(start, len(array) * _KEY).to_pybytes() if data is not None else b""

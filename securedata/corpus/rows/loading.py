@@ -1,0 +1,119 @@
+"""From a reference to an opened head and an index of its rows: one GET for the head, one per part. No listing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.rows.index import Index
+from securedata.corpus.schema import SCHEMA, TRAINING
+from securedata.corpus.state.head import Head, OpenedHead
+from securedata.corpus.state.lease import HeadLease
+from securedata.corpus.state.tables import read_table
+from securedata.errors import InvalidArgument, NotFound, PartMissing
+from securedata.keys.kms import patiently
+from securedata.keys.tags import Tagger
+from securedata.storage.base import Storage
+
+Look = Callable[[pa.Table], None]
+
+_TRIES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a corpus was opened; a receiver of its pickle opens it the same way.
+
+    Attributes:
+        speakers: tags of the only speakers that are kept. Tags, because a pickle of these options names nobody.
+    """
+
+    columns: tuple[str, ...]
+    filter: pc.Expression | None
+    ttl: float
+    kms_wait: float
+    refresh: bool
+    accept_generation: int | None = None
+    speakers: frozenset[bytes] | None = field(default=None, repr=False)
+
+
+def load(
+    lease: HeadLease, options: Options, look: Look | None = None, speakers: Iterable[str] | None = None
+) -> tuple[OpenedHead, Index]:
+    """Open the current head and index its rows.
+
+    Args:
+        speakers: the names of the only speakers to keep, where the options have no tags of them yet.
+        look: is shown the rows of every part before the filter; of some twice, where the head is replaced meanwhile.
+
+    Raises:
+        CorpusGone, NotACorpus, OlderGeneration, SupersededKey, PartMissing, FormatError, KeysError, MalformedManifest
+        InvalidArgument
+    """
+    missing: NotFound | None = None
+    named = b""
+    for _ in range(_TRIES):
+        opened = patiently(lease.open)
+        head = opened.head
+        if missing and any(part.id == named for part in head.parts):
+            break
+        try:
+            return opened, _index(lease.storage, head, options, look, speakers)
+        except _Gone as gone:  # the head was replaced while we read: start over
+            missing, named = gone.error, gone.part
+    raise PartMissing(
+        f"the head of {lease.root} names manifest part {named.hex()}, which storage does not have: "
+        "its rows cannot be read; restore the part from a backup or an older version of the storage",
+        root=lease.root,
+        object_id=named,
+    ) from missing
+
+
+class _Gone(Exception):
+    def __init__(self, part: bytes, error: NotFound) -> None:
+        super().__init__(part)
+        self.part, self.error = part, error
+
+
+def speaker_tags(head: Head, speakers: Iterable[str]) -> frozenset[bytes]:
+    """The tags of names under the secret of a corpus.
+
+    Raises:
+        InvalidArgument
+    """
+    tagger = Tagger(head.secret)
+    try:
+        return frozenset(map(tagger.tag, speakers))
+    except UnicodeEncodeError:  # not chained: it holds the name
+        raise InvalidArgument("a speaker's name holds a surrogate, which is no character") from None
+
+
+def _spoken_by(table: pa.Table, wanted: frozenset[bytes], tagger: Tagger) -> pa.Table:
+    column = table.column("speaker")
+    names = [name for name in pc.unique(column).to_pylist() if name is not None and tagger.tag(name) in wanted]
+    return table.filter(pc.is_in(column, pa.array(names, column.type)))
+
+
+def _index(storage: Storage, head: Head, options: Options, look: Look | None, speakers: Iterable[str] | None) -> Index:
+    wanted = None if options.filter is not None else (*options.columns, "data_key", *TRAINING)
+    columns = None if wanted is None or any(name not in SCHEMA.names for name in wanted) else wanted
+    tags = options.speakers if speakers is None else speaker_tags(head, speakers)
+
+    def loader(number: int) -> Callable[[], pa.Table]:
+        def load() -> pa.Table:
+            part = head.parts[number]
+            try:
+                table = read_table(storage, head.corpus_id, part, columns)
+            except NotFound as error:
+                raise _Gone(part.id, error) from error
+            if look is not None:
+                look(table.drop_columns("data_key"))
+            return table if tags is None else _spoken_by(table, tags, Tagger(head.secret))
+
+        return load
+
+    parts = [loader(number) for number in range(len(head.parts))] or [SCHEMA.empty_table]
+    return Index.build(parts, options.columns, options.filter)

@@ -1,0 +1,64 @@
+"""Segments of longer recordings: seconds in a manifest, frames in the corpus, a path for each.
+
+A row's path is unique and several rows may share one object, so a segment's path is that of the recording with the
+frames it covers: `talk.wav` from frame 16000 up to 48000 is `talk@16000-48000.wav`. Its row says `start` 16000 and
+`frames_in_segment` 32000, from which the recording's own path can be had back.
+"""
+
+from __future__ import annotations
+
+from securedata.media.audio.probe import AudioInfo
+from securedata.media.audio.suffixes import without_suffix
+
+TOLERANCE = 0.5
+"""Seconds by which a source may be wrong about where a recording ends, whether it gives segments or only durations."""
+ROUNDING = 0.01
+"""Seconds to which sources round: a difference that is not worth a word."""
+
+
+def segment_path(path: str, start: int, frames: int) -> str:
+    """The logical path of a segment of the recording at `path`."""
+    base = without_suffix(path)
+    return f"{base}{_mark(start, frames)}{path[len(base) :]}"
+
+
+def recording_path(path: str, start: int | None, frames: int | None) -> str:
+    """The logical path of the recording that a row belongs to; `path` itself where the row is all of it."""
+    if start is None or frames is None:
+        return path
+    base = without_suffix(path)
+    return base.removesuffix(_mark(start, frames)) + path[len(base) :]
+
+
+def _mark(start: int, frames: int) -> str:
+    return f"@{start}-{start + frames}"
+
+
+def to_frames(offset: float, duration: float | None, info: AudioInfo) -> tuple[int, int] | None:
+    """(start, frames) of a segment given in seconds; None if it is the whole recording.
+
+    An end up to `TOLERANCE` beyond the recording's is its end; `seconds_past` says by how much it was.
+
+    Raises:
+        ValueError: the segment is empty, or not inside the recording.
+    """
+    slack, rounding = round(TOLERANCE * info.sample_rate), round(ROUNDING * info.sample_rate)
+    start = _frames(offset, info)
+    end = info.frames if duration is None else _frames(offset + duration, info)
+    if start == 0 and info.frames - rounding <= end <= info.frames + slack:
+        return None
+    if start >= min(end, info.frames) or end > info.frames + slack:
+        length = info.frames / info.sample_rate
+        raise ValueError(f"from {offset} s for {duration} s is not inside a recording of {length:.3f} s")
+    return start, min(end, info.frames) - start
+
+
+def _frames(seconds: float, info: AudioInfo) -> int:
+    # far outside, in frames more than a float can hold
+    return round(min(seconds, info.frames + 1.0) * info.sample_rate)
+
+
+def seconds_past(offset: float, duration: float | None, info: AudioInfo) -> float:
+    """Seconds by which a segment ends after its recording; 0 where it does not, but for rounding."""
+    past = 0.0 if duration is None else offset + duration - info.frames / info.sample_rate
+    return past if past > ROUNDING + 0.5 / info.sample_rate else 0.0

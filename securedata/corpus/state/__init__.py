@@ -1,0 +1,1 @@
+"""The head, what it names, and how it is read and replaced."""

@@ -1,0 +1,366 @@
+"""One logical commit, over as many tries as it takes: read the head, change it, replace it.
+
+docs/format.md has the rules. Everything that belongs to one commit is kept in its `Transaction`, so a writer that makes
+many of them carries nothing over from one to the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import pyarrow as pa
+
+from securedata.corpus.objects.put import put_once
+from securedata.corpus.rows.plan import Changes, Plan, Slot, build, make_plan
+from securedata.corpus.schema import SCHEMA
+from securedata.corpus.state.head import KEY, Head, Leaving, OpenedHead, TableRef, open_with, seal_head
+from securedata.corpus.state.heads import Heads
+from securedata.corpus.state.horizon import check_horizon
+from securedata.corpus.state.live import LiveParts
+from securedata.corpus.state.retired import delete_due, due, leaving_table
+from securedata.corpus.state.tables import LEAVING_SCHEMA, part_missing, read_table, seal_table
+from securedata.errors import (
+    CommitRace,
+    CorpusBusy,
+    CorpusError,
+    MalformedManifest,
+    NotFound,
+    OutcomeUnknown,
+    PartMissing,
+    PreconditionFailed,
+    SecuredataError,
+    StorageUnreachable,
+)
+from securedata.storage.base import Storage
+
+_log = logging.getLogger("securedata")
+
+_TRIES = 100
+_UNREACHABLE_TRIES = 5
+
+_sleep = time.sleep
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Next(Generic[T]):
+    """What a change makes of the head that a try is about to replace.
+
+    Attributes:
+        outcome: what `Writer.transact` returns if this try lands, or if there is nothing to commit.
+        members: the fields of `Head` that change; None: there is nothing to commit.
+        key: a fresh corpus key, 32 bytes, to seal the next head under; None: the key of the head before it.
+    """
+
+    outcome: T
+    members: Mapping[str, Any] | None
+    key: bytes | None = field(default=None, repr=False)
+
+
+class Try:
+    """One try of a commit: the head that it is about to replace, and what a change may do for the next one.
+
+    A change is called once for each try. It must check what it wants against this head every time, for another writer
+    may have replaced the one before.
+    """
+
+    def __init__(self, opened: OpenedHead, transaction: Transaction[Any]) -> None:
+        self.opened = opened
+        self.head = opened.head
+        self._transaction = transaction
+
+    def load(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+        """A part of this head. Raises as `Writer.load`."""
+        return self._transaction.live.load(part, columns)
+
+    def plan(self, changes: Changes) -> Plan:
+        """What these changes of rows would do to this head; writes nothing.
+
+        Raises:
+            HorizonInFuture: new objects are older than the horizon, and so would be those of another try.
+        """
+        plan = make_plan(self.head, changes, self.load)
+        if plan.outcome.stale:
+            self._transaction.check_horizon(self.head)
+        return plan
+
+    def write(self, plan: Plan, changes: Changes) -> dict[str, Any]:
+        """Write the parts of a plan that are not there yet, and the list of what leaves.
+
+        Returns:
+            `parts` and `leaving` of the next head.
+
+        Raises:
+            HorizonInFuture: what is written is older than the horizon at once.
+        """
+        return self._transaction.write(self.head, plan, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent(Generic[T]):
+    """A head that was sent to storage: its outcome, and the new objects that it names."""
+
+    outcome: T
+    objects: frozenset[bytes]
+
+
+class Transaction(Generic[T]):
+    """One logical commit.
+
+    Attributes:
+        write_id: names it, over all tries.
+        tries: how many times the head was to be replaced.
+        in_doubt: may a head name objects of this commit without our knowing? From before a try is sent until a later
+            look at the head proves that it did not land, whatever was answered: an intermediary may send a conditional
+            put twice, and the answer is that to the second one.
+        objects: ids of new objects that a try has named, or was about to.
+        committed: those that the try that landed has named.
+    """
+
+    def __init__(self, storage: Storage, heads: Heads, live: LiveParts, change: Callable[[Try], Next[T]]) -> None:
+        self.live = live
+        self.write_id = os.urandom(16)
+        self.tries = 0
+        self.in_doubt = False
+        self.objects: set[bytes] = set()
+        self.committed: frozenset[bytes] = frozenset()
+        self._storage, self._heads, self._change = storage, heads, change
+        self._sent: dict[int, _Sent[T]] = {}  # by the generation that a try makes, where it would be found
+        self._replacing: int | None = None  # the generation that the last try was to replace, while that is in doubt
+        self._silent = 0
+        self._failure: SecuredataError | None = None
+        self._naming: set[bytes] = set()
+        self._lost = storage.lost
+        self._scratch: list[TableRef] = []
+        self._made: dict[Slot, TableRef] = {}
+        self._made_for: Changes | None = None
+        self._made_under = 0.0
+
+    def run(self) -> T:
+        """Replace the head by what the change makes of it. Raises as `Writer.transact`.
+
+        `in_doubt` still holds when this returns: the caller settles what was committed first, and then the doubt.
+        """
+        while True:
+            unsettled = self.in_doubt
+            if not unsettled:  # tries can take minutes; but what became of one that was sent comes first
+                self._heads.check()
+            opened = self._look()
+            if opened is None:
+                continue
+            landed = self._landed(opened.head)
+            if landed is not None:
+                return self._done(landed)
+            if self._failure and (self._silent >= _UNREACHABLE_TRIES or not _may_pass(self._failure)):
+                raise self._failure
+            if self.tries == _TRIES:
+                raise self._race()
+            self.tries += 1
+            if unsettled:
+                self._heads.check()
+            self._naming = set()
+            try:
+                after = self._change(Try(opened, self))
+            except PartMissing as gone:
+                if any(part.id == gone.object_id for part in self._read().head.parts):
+                    raise
+                continue  # the head was replaced while we read: start over
+            if after.members is None:
+                return after.outcome
+            if self._replace(opened, after, after.members):
+                return self._done(opened.head.generation + 1)
+
+    # ------------------------------------------------------------ the head
+
+    def _look(self) -> OpenedHead | None:
+        """The current head; None: storage does not answer, and a try is in doubt, so it is asked again."""
+        try:
+            return self._read()
+        except StorageUnreachable as error:
+            if self._replacing is None:
+                raise
+            if self._silent >= _UNREACHABLE_TRIES:
+                raise self._unknown("it does not answer") from error
+            self._wait_for_storage()
+            return None
+
+    def _read(self) -> OpenedHead:
+        opened = self._heads.read()
+        self.live.forget_all_but(opened.head)
+        return opened
+
+    def _landed(self, head: Head) -> int | None:
+        """The generation at which a try landed, if a head shows it. A newer head that does not ends the doubt.
+
+        A try that was sent lands in the place of one version only: once another head is there, it never will.
+        """
+        if self._replacing is None:
+            return None
+        if self.write_id in head.writes:
+            self._heads.remember(head)
+            return head.generation - (len(head.writes) - 1 - head.writes.index(self.write_id))
+        passed = head.generation - self._replacing
+        if passed > len(head.writes):
+            raise self._unknown(f"{passed} generations passed since its last try")
+        if passed > 0:
+            self._replacing = None
+            self.in_doubt = False
+        return None
+
+    def _replace(self, opened: OpenedHead, after: Next[T], members: Mapping[str, Any]) -> bool:
+        """Put the next head in the place of the one that was read. No: the next look at it tells what happened."""
+        members, cleared = self._clear_due(opened.head, members)
+        head, key = opened.head.next(self.write_id, **members), after.key or opened.key
+        sealed = seal_head(head, key)
+        if open_with(sealed, key, self._heads.root) != head:
+            raise MalformedManifest(f"the new head of {self._heads.root} does not read back; nothing was committed")
+        self._sent[head.generation] = _Sent(after.outcome, frozenset(self._naming))
+        self._replacing = opened.head.generation
+        before, self.in_doubt = self.in_doubt, True
+        try:
+            self._storage.replace(KEY, sealed, opened.version)
+        except CorpusBusy:  # this try was not even begun
+            self.in_doubt = before
+            raise
+        except OutcomeUnknown:  # it is there, and might not last: to find it there would say nothing
+            raise
+        except PreconditionFailed:
+            _sleep(random.uniform(0, min(2.0, 0.02 * 2 ** min(self.tries - 1, 7))))  # noqa: S311 - jitter, no secret
+            return False
+        except SecuredataError as error:  # whatever was answered, a redirect too
+            self._failure = error
+            if _may_pass(error):
+                self._wait_for_storage()
+            return False
+        self._heads.committed(OpenedHead(opened.head, key, opened.version), head)
+        with orphans():
+            self._delete_tables(head, cleared)
+        return True
+
+    def _done(self, generation: int) -> T:
+        sent = self._sent[generation]
+        self.committed = sent.objects
+        return sent.outcome
+
+    def _race(self) -> CorpusError:
+        root = self._heads.root
+        if self.in_doubt:
+            return self._unknown(f"storage refused {_TRIES} tries, and shows no other commit")
+        return CommitRace(
+            f"{_TRIES} tries to commit to {root} lost against other writers; nothing was committed, try again",
+            root=root,
+        )
+
+    def _wait_for_storage(self) -> None:
+        self._silent += 1
+        _sleep(random.uniform(0, 0.1 * 2**self._silent))  # noqa: S311 - jitter, no secret
+
+    def _unknown(self, why: str) -> OutcomeUnknown:
+        root = self._heads.root
+        return OutcomeUnknown(
+            f"a commit to {root} may or may not have happened: {why}; run it again, what was committed is recognised",
+            root=root,
+        )
+
+    # ------------------------------------------------------------ tables
+
+    def check_horizon(self, head: Head) -> None:
+        """Of a head under which something new turned out to be old. Raises HorizonInFuture."""
+        check_horizon(head, self._storage.now(), self._heads.root)
+
+    def write(self, head: Head, plan: Plan, changes: Changes) -> dict[str, Any]:
+        """As `Try.write`."""
+        if changes is not self._made_for or head.horizon != self._made_under:
+            # Equal slots hold equal rows for the same changes only; and a prune may have deleted what was made before
+            # it, also one whose horizon was ahead and was set back.
+            self._made, self._made_for, self._made_under = {}, changes, head.horizon
+        self.objects |= plan.outcome.committed
+        self._naming |= plan.outcome.committed
+        parts = []
+        for slot in plan.slots:
+            ref = slot.kept
+            if ref is None:
+                ref = self._made.get(slot)
+                if ref is None:
+                    ref, _ = self._put_table(build(slot, changes, self.live.load), SCHEMA, head)
+                    self._made[slot] = ref
+            parts.append(ref)
+        members: dict[str, Any] = {"parts": tuple(parts)}
+        if plan.leaving_parts or plan.leaving_objects:
+            table = leaving_table(plan.leaving_parts, plan.leaving_objects)
+            ref, when = self._put_table(table, LEAVING_SCHEMA, head)
+            members["leaving"] = (*head.leaving, Leaving(ref, when))
+        self._storage.make_durable()
+        if (
+            self._storage.lost != self._lost
+        ):  # by another commit through the same storage: what was planned is not there
+            raise StorageUnreachable(
+                f"what was put to {self._heads.root} was lost on its way to the disk; run it again, it is sealed again",
+                root=self._heads.root,
+            )
+        return members
+
+    def _put_table(self, table: pa.Table, schema: pa.Schema, head: Head) -> tuple[TableRef, float]:
+        """Parts are as precious as the head, for they hold the only keys: each is read back and opened."""
+        ref, sealed = seal_table(table, head.corpus_id)
+        when, refused = put_once(self._storage, ref.storage_key, [sealed])
+        self._scratch.append(ref)
+        check_horizon(head, when, self._heads.root)  # not now(): a prune compares what a listing shows of this put
+        try:
+            back = read_table(self._storage, head.corpus_id, ref, None, schema)
+        except NotFound as error:
+            if self._read().head.generation != head.generation:  # a prune took it for left over: start over
+                raise part_missing(self._heads.root, ref) from error
+            raise refused or error from error
+        if not back.equals(table):
+            raise MalformedManifest(
+                f"table {ref.id.hex()} of {self._heads.root} reads back differently than it was written; "
+                "nothing was committed, the disk or memory is faulty",
+                root=self._heads.root,
+                object_id=ref.id,
+            )
+        if schema is SCHEMA:
+            self.live.keep(ref, back)
+        return ref, when
+
+    def _delete_tables(self, head: Head, cleared: Sequence[Leaving]) -> None:
+        """Delete leaving lists that the head no longer names, and tables made for tries that lost."""
+        named = {part.id for part in head.parts} | {one.table.id for one in head.leaving}
+        for ref in [*(one.table for one in cleared), *self._scratch]:
+            if ref.id not in named:
+                self._storage.delete(ref.storage_key)
+
+    def _clear_due(self, head: Head, members: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[Leaving, ...]]:
+        if not head.leaving:
+            return members, ()
+        now = self._storage.now()
+        if not due(head, now):
+            return members, ()
+        try:
+            cleared = delete_due(self._storage, head, now, lambda ids: self.live.named(head, ids) | self._naming)
+        except SecuredataError as error:  # a part that cannot be read, too: then what it names is not known
+            _log.warning("what is due to be deleted from %s stays for a later commit: %s", self._heads.root, error)
+            return members, ()
+        leaving = members.get("leaving", head.leaving)
+        return {**members, "leaving": tuple(one for one in leaving if one not in cleared)}, cleared
+
+
+def _may_pass(error: SecuredataError) -> bool:
+    return isinstance(error, StorageUnreachable)
+
+
+@contextlib.contextmanager
+def orphans() -> Iterator[None]:
+    """Deleting what a commit no longer needs: what that fails to delete are orphans, which prune finds."""
+    try:
+        yield
+    except SecuredataError as error:
+        _log.warning("committed, but not everything was deleted that is no longer needed: %s", error)

@@ -1,0 +1,149 @@
+"""A writer's view of the head: opened by pin and KMS, read again, and never older than one that was seen."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from securedata.corpus.config import Reference
+from securedata.corpus.connection import Place
+from securedata.corpus.state.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_with, peek
+from securedata.corpus.state.lease import HeadLease
+from securedata.corpus.state.seen import recall, remember, remember_committed
+from securedata.errors import (
+    CorpusGone,
+    FormatError,
+    LimitExceeded,
+    NotFound,
+    OlderGeneration,
+    UnconfirmedGeneration,
+)
+from securedata.format.cobblestone import Buffer
+from securedata.keys.grant import Grant
+from securedata.keys.kms import patiently
+from securedata.keys.wraps import unwrap_key
+
+_log = logging.getLogger("securedata")
+
+
+class Heads(HeadLease):
+    """The newest head that a writer has read, and its right to read on."""
+
+    def __init__(
+        self, reference: Reference, place: Place, accept_generation: int | None, ttl: float, kms_wait: float
+    ) -> None:
+        """Open the head. Raises as `Writer` does."""
+        super().__init__(reference, place, ttl, kms_wait, accept_generation=accept_generation)
+        self._confirmed: bool | None = True if accept_generation is not None else None
+        self.opened = patiently(self.open)
+        self.begin(self.opened)
+
+    @property
+    def unwraps(self) -> int:
+        """How often the KMS was asked."""
+        return self.counters.unwraps
+
+    def read(self) -> OpenedHead:
+        """The current head, by the corpus key that is known if it is still that one.
+
+        Raises:
+            CorpusGone, OlderGeneration, SupersededKey, PinMismatch, FormatError, KeysError, StorageError, ...
+        """
+        seen = self._so_far(machine=not self.by_hand)
+        data, version = self._get()
+        header = peek(data, self.root)[0]
+        known, newest = self.opened, seen.get(header.corpus_id, Seen())
+        same = (header.key_id, header.corpus_id) == (known.head.key_id, known.head.corpus_id)
+        if same and header.key_id not in newest.superseded:
+            head = open_with(data, known.key, self.root)
+            if newest.admits(head):
+                self.opened = OpenedHead(head, known.key, version)
+                self._note(head)
+                return self.opened
+        self.opened = self.open()  # under a new key, or an older one, which it refuses
+        return self.opened
+
+    def require_newest(self) -> None:
+        """As `Writer.require_newest`."""
+        head = self.opened.head
+        if not self._confirmed:
+            raise unconfirmed(self.root, head.generation)
+        try:
+            for name, data in self.storage.older(KEY, MAX_SEALED):
+                former = self._former(data)
+                if former is not None and not Seen.of(former).admits(head):
+                    raise OlderGeneration(
+                        f"the head of {self.root} has generation {head.generation} and does not follow from {name}, of "
+                        f"generation {former.generation}: an old head was put back, or the corpus was restored from a "
+                        f"backup; nothing was deleted. Restore the newest head; or, if you mean this one, delete "
+                        f"{name} first: what only that names is then lost",
+                        root=self.root,
+                    )
+        except LimitExceeded as error:
+            raise LimitExceeded(
+                f"{error}: no head is so large, so it was not compared, and nothing was deleted; look at it and delete "
+                "it, and then run this again",
+                root=self.root,
+            ) from None
+
+    def _former(self, data: Buffer) -> Head | None:
+        """A former head; None if it is none of this corpus, or does not open."""
+        head, key = self.opened.head, self.opened.key
+        try:
+            header, wraps = peek(data, self.root)
+            if header.corpus_id != head.corpus_id or header.key_id in head.superseded:
+                return None  # what a past reader can forge says nothing
+            if header.key_id != head.key_id:  # a later one, which the head knows nothing of
+                key = unwrap_key(wraps, self.place.trusted, header.corpus_id, self.root)
+            return open_with(data, key, self.root)
+        except FormatError as error:  # a crash while it was written, or a storage that damaged it
+            _log.warning("a former head of %s does not open, and was not compared: %s", self.root, error)
+            return None
+
+    def committed(self, opened: OpenedHead, head: Head) -> None:
+        """A head of ours was put in the place of `opened`. Nothing that fails here undoes that."""
+        self.opened = replace(opened, head=head)
+        self.remember(head)
+
+    def remember(self, head: Head) -> None:
+        """Note a head that a commit of ours made, also for later runs on this machine."""
+        self._note(head)
+        remember_committed(head, self.root)
+
+    def _recall(self, corpus_id: bytes) -> Seen | None:
+        seen = recall(corpus_id)
+        if self._confirmed is None:  # the first look, before this opening itself is noted
+            self._confirmed = seen is not None
+        return seen
+
+    def _opened(self, head: Head) -> None:
+        remember(head, reset=self.by_hand)
+        self.by_hand = False  # what was accepted is what this machine knows now
+        super()._opened(head)
+
+    def _get(self) -> tuple[Buffer, str]:
+        try:
+            return self.storage.get_versioned(KEY, MAX_SEALED)
+        except NotFound as error:
+            raise CorpusGone(
+                f"the corpus is gone: {self.root} has no head; restore it from a backup, from head.prev or from an "
+                "older version of the storage; if it was moved, change root in the config file; if there never was "
+                "one, make it with 'securedata init'",
+                root=self.root,
+            ) from error
+
+    def _renew(self, _: Grant) -> Grant:
+        self.place.renew()
+        self.opened = self.open()
+        return self._grant(self.opened.head)
+
+
+def unconfirmed(root: str, generation: int) -> UnconfirmedGeneration:
+    """What a machine that has not seen a corpus says before it would delete."""
+    return UnconfirmedGeneration(
+        f"this machine has not seen {root} before, so an old head that was put back would go unnoticed, and what the "
+        f"head does not name would be deleted; nothing was deleted. If {generation} is the newest generation, as "
+        f"'securedata info' shows where the corpus is written, confirm it with --accept-generation {generation} "
+        f"(accept_generation={generation}); keep $XDG_STATE_HOME between the runs of a container or a cron job",
+        root=root,
+    )

@@ -1,0 +1,225 @@
+"""The head of an opened corpus and the right to read on: opens it, knows what was seen of it, and renews the grant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+from securedata.corpus.config import Reference
+from securedata.corpus.connection import Place
+from securedata.corpus.objects.counters import Counters
+from securedata.corpus.state.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_head, peek
+from securedata.corpus.state.seen import recall_or_warn
+from securedata.errors import (
+    AccessDenied,
+    CorpusGone,
+    InvalidArgument,
+    NotACorpus,
+    NotFound,
+    OlderGeneration,
+    SupersededKey,
+)
+from securedata.keys.grant import Grant, Lease
+from securedata.keys.pin import check_corpus
+from securedata.storage.base import Buffer, Storage
+
+_T = TypeVar("_T")
+
+
+class HeadLease:
+    """Opens the head of one corpus through the KMS, and holds the grant that it gives. Readers, writers and verify
+    renew through it.
+
+    It refuses a head that is older than what it has seen itself, or others on this machine: see `seen`.
+    """
+
+    holds: Callable[[], bool]
+    """Is no renewal due? There once the lease began."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        place: Place,
+        ttl: float,
+        kms_wait: float,
+        *,
+        accept_generation: int | None = None,
+        seen: Mapping[bytes, Seen] | None = None,
+    ) -> None:
+        """Contacts nobody.
+
+        Args:
+            ttl, kms_wait: seconds, as `open_corpus` takes them.
+            accept_generation: take a head of this generation, and no other, whatever this machine has seen.
+            seen: by corpus id, what the opening that this one goes on from has seen.
+        """
+        self.reference = reference
+        self.root = reference.root
+        self.place = place
+        self.storage = place.storage
+        self.counters = Counters()
+        self.by_hand = accept_generation is not None
+        self._accept = accept_generation
+        self._seen = dict(seen or {})
+        self._ttl = ttl
+        self._kms_wait = kms_wait
+        self._lease: Lease | None = None
+
+    @property
+    def grant(self) -> Grant:
+        """What is allowed now, and until when."""
+        assert self._lease is not None
+        return self._lease.grant
+
+    @property
+    def seen(self) -> dict[bytes, Seen]:
+        """By corpus id, the newest that this opening has seen."""
+        return dict(self._seen)
+
+    def open(self) -> OpenedHead:
+        """Fetch and open the current head: one GET and one unwrap.
+
+        It is not older than what this opening has seen, nor than what this machine has.
+
+        Raises:
+            CorpusGone, NotACorpus: there is none.
+            OlderGeneration, SupersededKey: a newer one was seen.
+            InvalidArgument: it is not of the generation that was to be accepted.
+            as `open_head`
+        """
+        return self._open(not self.by_hand)
+
+    def _open(self, machine: bool) -> OpenedHead:
+        seen = self._so_far(machine)
+        while True:
+            data, version = self._get()
+            corpus_id = peek(data, self.root)[0].corpus_id
+            check_corpus(self.reference.pins, corpus_id, self.root)
+            late = corpus_id not in seen
+            if late:
+                seen[corpus_id] = self._newest(corpus_id, machine)
+            self.counters.unwraps += 1
+            try:
+                opened = open_head(data, version, self.root, self.place.trusted, self.reference.pins, seen[corpus_id])
+                break
+            except (OlderGeneration, SupersededKey):
+                if not late:
+                    raise
+                # only the head said which corpus it is; a commit that was noted meanwhile is on storage by now
+        if self._accept is not None and opened.head.generation != self._accept:
+            raise InvalidArgument(
+                f"the head of {self.root} has generation {opened.head.generation}, not {self._accept}; "
+                "nothing accepted",
+                root=self.root,
+            )
+        self._opened(opened.head)
+        self._accept = None
+        return opened
+
+    def disregard_machine(self) -> None:
+        """From here on only what this opening itself has seen counts: for verify, which reports and goes on."""
+        self.by_hand = True
+
+    def _so_far(self, machine: bool) -> dict[bytes, Seen]:
+        """What was seen of the pinned corpus, by its id.
+
+        Looked up before a head is read: one that is committed and noted in between is not newer than the one that
+        storage gives then.
+        """
+        if len(self.reference.pins) != 1:
+            return {}
+        corpus_id = self.reference.pins[0].corpus_id
+        return {corpus_id: self._newest(corpus_id, machine)}
+
+    def _newest(self, corpus_id: bytes, machine: bool) -> Seen:
+        own = self._seen.get(corpus_id, Seen())
+        others = self._recall(corpus_id) if machine else None
+        return own.newest(others) if others else own
+
+    def _recall(self, corpus_id: bytes) -> Seen | None:
+        return recall_or_warn(corpus_id, self.root, corpus_id not in self._seen)
+
+    def _note(self, head: Head) -> None:
+        self._seen[head.corpus_id] = self._seen.get(head.corpus_id, Seen()).newest(Seen.of(head))
+
+    def _opened(self, head: Head) -> None:
+        self._note(head)
+
+    def _get(self) -> tuple[Buffer, str]:
+        return or_no_corpus(self.reference, self.storage, lambda: self.storage.get_versioned(KEY, MAX_SEALED))
+
+    def begin(self, opened: OpenedHead) -> None:
+        """Begin a lease by a head that was opened just now, to which the corpus is pinned from here on."""
+        self.reference = replace(self.reference, pins=(opened.head.pin,))
+        self.take(self._grant(opened.head))
+
+    def take(self, grant: Grant) -> None:
+        """Begin a lease by a grant, as that of a parent process."""
+        self._lease = Lease(grant, self._renew, self.root, self._kms_wait)
+        self.holds = self._lease.holds  # asked at every read: without a call in between
+
+    def check(self) -> None:
+        """Called before every fetch: renew the keys if it is time.
+
+        Raises:
+            KeysExpired, KMSDenied, ...
+        """
+        assert self._lease is not None
+        self._lease.check()
+
+    def guard(self, items: Iterable[_T]) -> Iterator[_T]:
+        """The same items, each after a `check`: of work that may go on for hours."""
+        self.check()
+        for item in items:
+            self.check()
+            yield item
+
+    def hand_over(self) -> None:
+        """Called before new workers start, which take over the grant."""
+        assert self._lease is not None
+        self._lease.hand_over()
+
+    def retire(self) -> None:
+        """Called when what was opened is closed: no renewal before a fork any more; reads that go on renew on use."""
+        if self._lease is not None:
+            self._lease.retire()
+
+    def _renew(self, _: Grant) -> Grant:
+        # The rows stay those that were opened, so what others have seen since is no reason to end a job: it may read a
+        # copy, whose original goes on on this machine.
+        self.place.renew()
+        return self._grant(self._open(machine=False).head)
+
+    def _grant(self, head: Head) -> Grant:
+        return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), self.place.ttl(self._ttl))
+
+
+def or_no_corpus(reference: Reference, storage: Storage, read: Callable[[], _T]) -> _T:
+    """What `read` makes of the head; a head that is missing is explained.
+
+    Raises:
+        CorpusGone, NotACorpus
+        what `read` raises
+    """
+    try:
+        return read()
+    except NotFound as error:
+        if reference.pins or _has_objects(storage):
+            raise CorpusGone(
+                f"the corpus is gone: {reference.root} has no head any more; restore it from a backup, "
+                "from head.prev or from an older version of the storage; if it was moved, change root in the "
+                "config file",
+                root=reference.root,
+            ) from error
+        raise NotACorpus(
+            f"there is no corpus at {reference.root}: check the path, or make one with 'securedata init'",
+            root=reference.root,
+        ) from error
+
+
+def _has_objects(storage: Storage) -> bool:
+    try:
+        return any(True for _ in storage.list("objects/"))
+    except AccessDenied:  # whoever may not look takes it for no corpus
+        return False

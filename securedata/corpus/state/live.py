@@ -1,0 +1,66 @@
+"""The manifest parts that the newest head names, as a writer reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.state.head import Head, TableRef
+from securedata.corpus.state.tables import part_missing, read_table
+from securedata.errors import NotFound
+from securedata.storage.base import Storage
+
+_FEW = 8
+_IDS = ("object_id", "pack")
+
+
+class LiveParts:
+    """Reads live parts. Small sets of columns are kept, since every try of a commit looks at them again."""
+
+    def __init__(self, storage: Storage, corpus_id: bytes, root: str) -> None:
+        self._storage, self._corpus_id, self._root = storage, corpus_id, root
+        self._kept: dict[bytes, dict[tuple[str, ...], pa.Table]] = {}
+
+    def load(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+        """A live part: these columns; None: all.
+
+        Raises:
+            PartMissing: it is not there; the head may have been replaced meanwhile.
+            FormatError, MalformedManifest, StorageError
+        """
+        if columns is None or len(columns) > _FEW:
+            return self._fetch(part, columns)
+        kept = self._kept.setdefault(part.id, {})
+        if tuple(columns) not in kept:
+            kept[tuple(columns)] = self._fetch(part, columns)
+        return kept[tuple(columns)]
+
+    def keep(self, part: TableRef, table: pa.Table) -> None:
+        """Know which objects a part names that was just written, without reading it again."""
+        self._kept.setdefault(part.id, {})[_IDS] = table.select(_IDS)
+
+    def named(self, head: Head, ids: Iterable[bytes]) -> set[bytes]:
+        """Those of some ids of objects, packs and parts that this head names. Raises as `load`."""
+        wanted = pa.array(ids, pa.binary(16))
+        found = {part.id for part in head.parts} & set(wanted.to_pylist())
+        for part in head.parts if len(wanted) else ():
+            known = (one for one in self._kept.get(part.id, {}).values() if set(_IDS) <= set(one.schema.names))
+            view = next(known, None) or self.load(part, _IDS)
+            for name in _IDS:
+                column = view.column(name)
+                found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())
+        return found
+
+    def forget_all_but(self, head: Head) -> None:
+        """Keep nothing of parts that this head does not name."""
+        live = {part.id for part in head.parts}
+        for gone in set(self._kept) - live:
+            del self._kept[gone]
+
+    def _fetch(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+        try:
+            return read_table(self._storage, self._corpus_id, part, columns)
+        except NotFound as error:
+            raise part_missing(self._root, part) from error

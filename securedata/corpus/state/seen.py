@@ -1,0 +1,94 @@
+"""What writers on this machine have seen of each corpus, so that writers and readers refuse an old head put back.
+
+One small file per corpus under $XDG_STATE_HOME/securedata/seen: the generation, its write id and the ids of
+superseded corpus keys. It holds no secret.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from securedata.corpus.config import alone, state_dir
+from securedata.corpus.state.head import Head, Seen
+from securedata.errors import ConfigError, CorpusBusy
+from securedata.files import make_folders, read_small, replace_file
+from securedata.foreign.describe import describe
+
+_log = logging.getLogger("securedata")
+
+_LARGEST = 16 * 1024 * 1024
+"""Bytes of such a file: more than 400,000 superseded keys."""
+_ADVICE = "set XDG_STATE_HOME to a folder of yours that can be written"
+
+
+def _path(corpus_id: bytes) -> Path:
+    try:
+        folder = state_dir()
+    except ConfigError:  # neither HOME nor a passwd entry, as in some containers
+        raise ConfigError(f"what was seen of a corpus cannot be looked up without a home folder; {_ADVICE}") from None
+    return folder / "seen" / f"{corpus_id.hex()}.json"
+
+
+def recall(corpus_id: bytes) -> Seen | None:
+    """The newest that was seen; None if this machine has not written to the corpus.
+
+    Raises:
+        ConfigError: the file is damaged, or cannot be read; there is no home folder.
+    """
+    path = _path(corpus_id)
+    try:
+        return Seen.parse(read_small(path, _LARGEST))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {describe(error)}; {_ADVICE}") from None
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        text = f"{path} is damaged ({type(error).__name__}); delete it to forget what was seen of corpus {path.stem}"
+        raise ConfigError(text) from None
+
+
+_warned: set[bytes] = set()
+
+
+def recall_or_warn(corpus_id: bytes, root: str, begins: bool = True) -> Seen | None:
+    """`recall` for readers, who read on without it: one warning for each corpus. Nothing is written.
+
+    Args:
+        begins: this opening has seen nothing itself yet, so that without the file any old head would do.
+    """
+    why = f"this machine has seen no head of {root} before, as those that write note it in $XDG_STATE_HOME"
+    try:
+        seen = recall(corpus_id)
+    except ConfigError as error:
+        seen, why, begins = None, str(error), True
+    if seen is None and begins and corpus_id not in _warned:
+        _warned.add(corpus_id)
+        _log.warning("%s; an old head that was put back may go unnoticed", why)
+    return seen
+
+
+def remember_committed(head: Head, root: str) -> None:
+    """`remember` a head that is committed: nothing that fails here undoes that, so it is a warning."""
+    try:
+        remember(head)
+    except (ConfigError, CorpusBusy) as error:
+        _log.warning("%s; an old head of %s that is put back may go unnoticed", error, root)
+
+
+def remember(head: Head, reset: bool = False) -> None:
+    """Note a head that was opened for writing or committed; never goes backwards unless `reset`.
+
+    Raises:
+        ConfigError: the state folder cannot be written.
+    """
+    path, seen = _path(head.corpus_id), Seen.of(head)
+    try:
+        make_folders(path.parent, 0o700)
+        with alone("seen.lock"):  # between looking and writing nobody writes who has seen less
+            before = None if reset else recall(head.corpus_id)
+            if before and (before.generation > seen.generation or before == seen):
+                return
+            replace_file(path, seen.json())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {describe(error)}; {_ADVICE}") from None

@@ -1,0 +1,277 @@
+"""A corpus opened for writing: objects, then parts, then the head by conditional put. Crash-safe at every write.
+
+docs/format.md tells the rules. In short: a row exists if and only if it stands in a part that the head
+names; ids are never used twice; what a commit takes out is listed and deleted a day later; one write
+id names a logical commit over all its tries, so that a lost answer can be resolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from securedata.corpus.config import Reference
+from securedata.corpus.connection import enter
+from securedata.corpus.objects.put import Put, Uncommitted, put_object, put_objects
+from securedata.corpus.rows.outcome import Outcome
+from securedata.corpus.rows.plan import Changes, check_objects, join
+from securedata.corpus.schema import SCHEMA, check_types, fit
+from securedata.corpus.state.commit import Next, T, Transaction, Try, orphans
+from securedata.corpus.state.head import Head, OpenedHead, TableRef
+from securedata.corpus.state.heads import Heads
+from securedata.corpus.state.horizon import check_horizon, times_reset
+from securedata.corpus.state.live import LiveParts
+from securedata.corpus.state.retired import DELAY, object_key
+from securedata.format.cobblestone import Buffer
+from securedata.keys.wraps import Wrap
+from securedata.storage.base import Storage
+
+
+class Writer:
+    """A corpus opened for writing. One thread commits; `put_object` may be called from many.
+
+    Writing needs the KMS's Decrypt only, and the pin.
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        *,
+        single_writer: bool = False,
+        accept_generation: int | None = None,
+        ttl: float = 3600.0,
+        kms_wait: float = 600.0,
+        storage: Storage | None = None,
+    ) -> None:
+        """Open for writing.
+
+        Args:
+            accept_generation: take a head of this generation although a newer one was seen.
+
+        Raises:
+            PinRequired: before any call.
+            UnsafeStorage, CorpusGone, PinMismatch, NoTrustedKey, KMSDenied, OlderGeneration, ...
+        """
+        reference.require_pin()
+        self.reference = reference
+        self.root = reference.root
+        place = enter(reference, write=True, storage=storage)
+        self.storage = place.storage
+        self.storage.check_writable(single_writer)
+        self._heads = Heads(reference, place, accept_generation, ttl, kms_wait)
+        self.corpus_id = self.head.corpus_id
+        self._live = LiveParts(self.storage, self.corpus_id, self.root)
+        self._uncommitted = Uncommitted(self.storage)
+
+    def __repr__(self) -> str:
+        # also of one that could not open, which a traceback with local variables shows
+        generation = self.head.generation if hasattr(self, "_uncommitted") else "unknown"
+        return f"<Writer {self.reference.root if hasattr(self, 'reference') else ''} generation {generation}>"
+
+    @property
+    def head(self) -> Head:
+        """The newest head that this writer has seen."""
+        return self._heads.opened.head
+
+    @property
+    def unwraps(self) -> int:
+        """How often the KMS was asked."""
+        return self._heads.unwraps
+
+    def require_newest(self) -> None:
+        """Called before anything is deleted because the head does not name it.
+
+        Raises:
+            UnconfirmedGeneration: this machine had not seen the corpus before this writer was opened, and the caller
+                named no generation.
+            OlderGeneration: storage still has a head that this one does not follow from, as one of a later generation:
+                `head.prev`, or an older version.
+        """
+        self._heads.require_newest()
+
+    # ------------------------------------------------------------ objects
+
+    def put_object(self, pieces: Iterable[Buffer]) -> Put:
+        """Seal pieces of plaintext into a new object and store it, checked; raises as `putting`, and KeysExpired."""
+        looked, horizon = self._uncommitted.look(), self.head.horizon
+        put = put_object(self.storage, self.corpus_id, self._heads.guard(pieces))
+        self._uncommitted.add(put, looked, horizon)
+        return put
+
+    def put_objects(self, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
+        """Seal whole plaintexts, each into a new object, and store them side by side; raises as `put_object`."""
+        looked, horizon = self._uncommitted.look(), self.head.horizon
+        for at, put in put_objects(self.storage, self.corpus_id, self._heads.guard(plains)):
+            self._uncommitted.add(put, looked, horizon)
+            yield at, put
+
+    def discard(self, object_ids: Iterable[bytes]) -> None:
+        """Delete objects that this writer put and that no commit took, nor may have taken; others are left alone.
+
+        What the current head names is never deleted, however it came to be here. Rows of a discarded object are stale.
+
+        Raises:
+            StorageError, KeysError, CorpusError: the head cannot be read, or an object cannot be deleted.
+        """
+        mine = self._uncommitted.among(object_ids)
+        if not mine:
+            return
+        for object_id in sorted(set(mine) - self._live.named(self.refresh(), mine)):
+            self.storage.delete(object_key(object_id))
+            self._uncommitted.doubt([object_id])  # and not forgotten: no later commit may name it
+
+    # ------------------------------------------------------------ commits
+
+    def commit(
+        self,
+        add: pa.Table | None = None,
+        remove: Sequence[str] = (),
+        replace: bool = False,
+        settings: dict[str, Any] | None = None,
+        update: pa.Table | None = None,
+        reseal: bool = False,
+        clear: Mapping[str, Collection[str]] | None = None,
+    ) -> Outcome:
+        """Add, remove and replace rows in one atomic step.
+
+        Args:
+            add: rows of the manifest's schema, whose objects were put before. A row that is there
+                already keeps its object (if path, content, segment and people are equal), and what `add` leaves empty.
+            remove: logical paths.
+            replace: other content or people under a path that is taken replace the row; otherwise a conflict.
+            settings: settings of the corpus to change.
+            update: rows that are there and whose descriptive columns are to be updated; never added.
+            reseal: rows to add replace those of the same recording, too, and their objects.
+            clear: by logical path, columns that are emptied where `add` and `update` leave them empty.
+
+        Returns:
+            What became of the rows. Conflicts, erased, stale and missing rows were not committed; stale ones
+            must be sealed anew, for a prune may have deleted their objects.
+
+        Raises:
+            InvalidArgument: rows that do not fit the schema or those that are there, a path twice, an object whose
+                rows name other people.
+            HorizonInFuture: what is put now can never be committed.
+            CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
+                Where no look at the head could tell whether it landed, the same rows are stale from then on: a head
+                may name their objects or have named them, and no object is committed twice. So are those whose
+                objects a disk lost.
+        """
+        tables = [fit(table) for table in (add, update) if table is not None] or [SCHEMA.empty_table()]
+        check_types(tables[0].schema, tables[-1].schema)
+        table = join(tables)
+        check_objects(table)
+        updates_only = 0 if update is None else update.num_rows
+        changes = Changes(table, updates_only, tuple(remove), replace, reseal, self._uncommitted.times, clear or {})
+
+        ids = table.column("object_id").to_pylist()
+
+        def change(attempt: Try) -> Next[Outcome]:
+            self._uncommitted.look()
+            self._uncommitted.look_for(ids, attempt.head.horizon)
+            plan = attempt.plan(changes)
+            new = settings is not None and {**attempt.head.settings, **settings} != attempt.head.settings
+            if not plan.outcome.changes and not new:
+                return Next(plan.outcome, None)
+            members = attempt.write(plan, changes)
+            if settings:
+                members["settings"] = {**attempt.head.settings, **settings}
+            return Next(plan.outcome, members)
+
+        outcome = self.transact(change)
+        with orphans():
+            self.discard(set(ids) - outcome.committed)
+        return outcome
+
+    def transact(self, change: Callable[[Try], Next[T]]) -> T:
+        """Replace the head by what a change makes of it, however often that takes: one logical commit.
+
+        Args:
+            change: is called for every try, with the head that this try is about to replace, and must check what it
+                wants against that one. It returns the fields of the next head that differ, and what is to be returned
+                if this try lands. Rows are dropped, changed and added by `Try.plan` and `Try.write`.
+
+        Returns:
+            The outcome of the try that landed, or of the one that found nothing to commit.
+
+        Raises:
+            CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
+            whatever `change` raises.
+        """
+        transaction = Transaction(self.storage, self._heads, self._live, change)
+        try:
+            outcome = transaction.run()
+            self._uncommitted.forget(transaction.committed)
+            transaction.in_doubt = False  # only now: Ctrl-C may come between any two lines
+        finally:
+            if transaction.in_doubt:  # what a head may name is never deleted as an orphan, nor committed again
+                self._uncommitted.doubt(transaction.objects)
+        return outcome
+
+    def commit_horizon(self, reset: bool = False) -> Head:
+        """Move the horizon to storage's time less a day, never backwards; deletes and clears what is due.
+
+        Args:
+            reset: a horizon that is later than storage's time is set back, and so are times of what leaves. No prune
+                may run meanwhile: one that began under the old horizon would delete what is committed under the new.
+
+        Returns:
+            The head that was committed. What it names nowhere and was stored before its horizon may be deleted.
+
+        Raises:
+            HorizonInFuture: it is later than storage's time, and not to be reset; nothing was committed.
+            as `transact`
+        """
+
+        def change(attempt: Try) -> Next[None]:
+            now = self.storage.now()  # after the head was read: a prune that committed it meanwhile had a later clock
+            if reset:
+                return Next(None, times_reset(attempt.head, now))
+            check_horizon(attempt.head, now, self.root)
+            return Next(None, {"horizon": max(attempt.head.horizon, now - DELAY)})
+
+        self.transact(change)
+        return self.head
+
+    def check_horizon(self) -> None:
+        """See that what is put now can be committed: one request to storage.
+
+        Raises:
+            HorizonInFuture
+        """
+        check_horizon(self.head, self.storage.now(), self.root)
+
+    def commit_wraps(self, change: Callable[[OpenedHead], tuple[Wrap, ...] | None]) -> Head:
+        """Replace the wraps of the corpus key by what `change` makes of each head that is tried; None: leave them.
+
+        Returns:
+            The head that holds now.
+        """
+
+        def rewrap(attempt: Try) -> Next[None]:
+            wraps = change(attempt.opened)
+            return Next(None, None if wraps is None else {"wraps": wraps})
+
+        self.transact(rewrap)
+        return self.head
+
+    # ------------------------------------------------------------ reading
+
+    def refresh(self) -> Head:
+        """Read the current head."""
+        self._heads.check()
+        head = self._heads.read().head
+        self._live.forget_all_but(head)
+        return head
+
+    def load(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+        """A live part: these columns; None: all. Small sets of columns are kept.
+
+        Raises:
+            PartMissing: it is not there; the head may have been replaced meanwhile.
+            FormatError, MalformedManifest, StorageError
+        """
+        self._heads.check()
+        return self._live.load(part, columns)

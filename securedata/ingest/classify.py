@@ -1,0 +1,138 @@
+"""What an ingest has to do with each source row: compared with the corpus by columns, without reading a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.rows.inherit import CLEARABLE, Clear, changed_columns, inherit, unequal
+from securedata.corpus.schema import SCHEMA
+from securedata.corpus.state.head import Head, TableRef
+
+FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra")
+"""Columns that a source list knows, and that are corrected without sealing anything. Empty ones say nothing."""
+
+_COLUMNS = ("path", "size", "source_mtime_ns", "subjects")
+
+Load = Callable[[TableRef, Sequence[str] | None], pa.Table]
+
+
+class Todo(IntEnum):
+    """What to do with a source row."""
+
+    SEAL = 0
+    SKIP = 1  # size, mtime and words are the row's
+    UPDATE = 2  # size and mtime are the row's, the words are not
+    HASH = 3  # same size, another mtime: its digest tells
+    CONFLICT = 4  # other content or people under a path that is taken
+
+
+class Known:
+    """For each source row: what to do, and where its row stands in the corpus.
+
+    Attributes:
+        todo: a `Todo` each.
+        part: the place of its part in `parts`; -1: it has no row.
+        row: its place in that part.
+        differs: whether its words or its time are not the row's, of which content says nothing.
+        parts: those of the head that was looked at. The writer's may be another one a moment later: a thread that
+            renews the keys reads it again, and places in its parts are other rows.
+    """
+
+    def __init__(self, rows: int, parts: tuple[TableRef, ...]) -> None:
+        self.parts = parts
+        self.todo = np.zeros(rows, dtype=np.int8)
+        self.part = np.full(rows, -1, dtype=np.int32)
+        self.row = np.zeros(rows, dtype=np.int64)
+        self.differs = np.zeros(rows, dtype=bool)
+
+
+def classify(
+    sources: pa.Table,
+    head: Head,
+    load: Load,
+    *,
+    replace: bool,
+    checksum: bool,
+    reseal: bool = False,
+    clear: Clear | None = None,
+) -> Known:
+    """Compare source rows with a corpus.
+
+    Args:
+        sources: columns of a SourceList.
+        load: reads a live part.
+        replace: what differs is sealed anew instead of being a conflict.
+        checksum: size and mtime are not enough, digests are compared.
+        reseal: what is there already is sealed anew.
+        clear: columns that are emptied where the sources mention nothing.
+    """
+    columns = (*_COLUMNS, *(CLEARABLE if clear else FROM_SOURCE))
+    known = Known(sources.num_rows, head.parts)
+    for number, part in enumerate(head.parts):
+        table = load(part, columns)
+        classify_part(known, number, table, sources, replace=replace, checksum=checksum, reseal=reseal, clear=clear)
+    return known
+
+
+def classify_part(
+    known: Known,
+    number: int,
+    table: pa.Table,
+    sources: pa.Table,
+    *,
+    replace: bool,
+    checksum: bool,
+    reseal: bool = False,
+    clear: Clear | None = None,
+) -> None:
+    """The same for the rows of one part, or of a corpus that is open for reading."""
+    found = pc.index_in(table.column("path"), value_set=sources.column("path").combine_chunks())
+    rows = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
+    if not len(rows):
+        return
+    at = pc.drop_null(found).to_numpy().astype(np.int64)
+    old, new = table.take(pa.array(rows)), sources.take(pa.array(at))
+    known.part[at], known.row[at] = number, rows
+    if reseal:
+        known.todo[at] = Todo.SEAL
+    else:
+        known.todo[at], known.differs[at] = _compare(old, new, replace, checksum, clear)
+
+
+def mentioned_by(sources: pa.Table) -> pa.Table:
+    """What source rows say in the corpus's own columns; null where they cannot say anything."""
+    others = [SCHEMA.field(name) for name in CLEARABLE if name not in sources.schema.names]
+    table = sources.select(["path", "subjects", *FROM_SOURCE])
+    at = table.schema.get_field_index("utterance")
+    given = pc.if_else(sources.column("utterance_given"), table.column("utterance"), "")
+    table = table.set_column(at, table.schema.field(at), given)
+    for field in others:
+        table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+    return table.append_column(SCHEMA.field("source_mtime_ns"), sources.column("mtime_ns"))
+
+
+def _compare(
+    old: pa.Table, new: pa.Table, replace: bool, checksum: bool, clear: Clear | None
+) -> tuple[np.ndarray[Any, np.dtype[np.int8]], np.ndarray[Any, np.dtype[np.bool_]]]:
+    same_size = _equal(old["size"], new["size"])
+    same_time = _equal(old["source_mtime_ns"], new["mtime_ns"])
+    same_people = ~unequal(old["subjects"], new["subjects"])
+    before = old.drop_columns(["source_mtime_ns"])  # which is compared by itself
+    kept = inherit(before, mentioned_by(new), clear)
+    same_words = ~changed_columns(before.drop_columns(["subjects"]), kept)[0]
+    other = Todo.SEAL if replace else Todo.CONFLICT
+    todo = np.where(same_words, Todo.SKIP, Todo.UPDATE)
+    told = ~_equal(new["mtime_ns"], pa.scalar(0, pa.int64()))  # a place may not tell when a file was written
+    todo = np.where(same_time & told & (not checksum), todo, Todo.HASH)
+    return np.where(same_size & same_people, todo, other).astype(np.int8), ~same_words | (told & ~same_time)
+
+
+def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray | pa.Scalar) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    same: np.ndarray[Any, np.dtype[np.bool_]] = pc.equal(left, right).to_numpy(zero_copy_only=False)
+    return same

@@ -1,0 +1,399 @@
+"""Seal a list of recordings into a corpus: parallel, in intervals, and again from where it was killed.
+
+Every interval ends in a commit, so a kill costs at most one. Sources are read in pieces, so memory
+stays bounded whatever their size, and they are never changed or deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.rows.arrow_cells import cells, one_chunk
+from securedata.corpus.rows.inherit import check_clearable
+from securedata.corpus.rows.outcome import Outcome
+from securedata.corpus.rows.plan import CHECK, tombstoned
+from securedata.corpus.schema import DESCRIPTIVE, rows_table
+from securedata.corpus.segments import recording_path
+from securedata.corpus.writer import Writer
+from securedata.ingest.classify import FROM_SOURCE, Known, Todo, classify, mentioned_by
+from securedata.ingest.duplicates import Duplicates
+from securedata.ingest.report import LEFT_OUT, NOT_TAKEN, TAKEN, UNCHANGED, IngestReport, account
+from securedata.ingest.sealing import Done, Item, Sealing
+from securedata.ingest.sources.origin import LocalOrigin
+from securedata.ingest.sources.recordings import SourceList
+from securedata.ingest.sources.walk import Problem
+from securedata.storage.local import LocalStorage
+
+COMMIT_SECONDS = 30.0
+COMMIT_ROWS = 10_000
+COMMIT_BYTES = 4_000_000_000
+
+NETWORK_THREADS = 16
+
+_TICK = 0.2
+
+Progress = Callable[[int, int], None]
+"""Called from one thread with the files and bytes that were done since the last call."""
+
+
+def ingest(
+    sources: SourceList,
+    writer: Writer,
+    *,
+    threads: int | None = None,
+    replace: bool = False,
+    checksum: bool = False,
+    reseal: bool = False,
+    clear: Sequence[str] = (),
+    if_duplicate: str = "take",
+    progress: Progress | None = None,
+) -> IngestReport:
+    """Seal what the corpus does not hold yet.
+
+    Args:
+        sources: from `list_sources`.
+        writer: the corpus, opened for writing.
+        threads: files under way at once; None: two per core, and 16 at least over a network, which has them wait.
+        replace: recordings that changed replace their rows; otherwise they are conflicts.
+        checksum: read files of which size and mtime are the row's, too, and compare digests.
+        reseal: seal what is there already anew, too, in place of its rows: mends objects that are lost or damaged.
+        clear: columns that are emptied where a recording is described without them: by its row of the manifest or, if
+            there is no manifest, by the run. All else that a run does not mention stays: see `inherit`.
+        if_duplicate: 'take', 'skip' or 'fail' what is new and has the content of another path, there or in the run.
+        progress: told of files and bytes as they are done, what needs no work included.
+
+    Raises:
+        InvalidArgument: a column that cannot be cleared.
+        StorageError, KeysError, CorpusError: what was committed stays; run it again for the rest.
+    """
+    check_clearable(clear)
+    if threads is None:
+        here = isinstance(sources.origin, LocalOrigin) and isinstance(writer.storage, LocalStorage)
+        threads = max(2 * (os.cpu_count() or 1), 1 if here else NETWORK_THREADS)
+    return _Ingest(sources, writer, threads, replace, checksum, reseal, clear, if_duplicate, progress).run()
+
+
+class _Ingest:
+    def __init__(
+        self,
+        sources: SourceList,
+        writer: Writer,
+        threads: int,
+        replace: bool,
+        checksum: bool,
+        reseal: bool,
+        clear: Sequence[str],
+        if_duplicate: str,
+        progress: Progress | None,
+    ) -> None:
+        self.sources, self.table, self.writer = sources, sources.table, writer
+        self.replace, self.checksum, self.reseal = replace or reseal, checksum, reseal
+        described = sources.table.column("path").filter(sources.table.column("described")).to_pylist() if clear else []
+        self.clear = dict.fromkeys(described, frozenset(clear))
+        self.if_duplicate, self.duplicates = if_duplicate, Duplicates()
+        self.progress = progress
+        self.report = IngestReport(problems=list(sources.problems))
+        self.fates = np.zeros(self.table.num_rows, dtype=np.int8)
+        self._files_there: set[str] = set()  # of which the corpus had a row; made once it is of use
+        self.started = time.monotonic()
+        self.told_bytes = 0
+        # one batch: a list of sources is made in one piece
+        self.cells = {name: cells(one_chunk(self.table.column(name))) for name in self.table.schema.names}
+        self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace)
+        # what the next commit takes
+        self.rows: list[dict[str, Any]] = []
+        self.indices: list[int] = []  # of those rows in the table
+        self.updates: dict[int, bytes] = {}  # to correct the words of: digests of the recordings that they are of
+        self.pending_bytes = 0
+        self.last_commit = time.monotonic()
+
+    def run(self) -> IngestReport:
+        """Do it; a list without a single row ends at once."""
+        self.files = self.table.column("file").to_pylist()
+        self.sizes = self.table.column("size").to_numpy()
+        known = self._classify(self.table)
+        self.there = known.part >= 0
+        if self.replace:
+            open_rows = self.there & np.isin(known.todo, (Todo.SEAL, Todo.HASH))
+            self.duplicates.leave(self._recording(i) for i in np.flatnonzero(open_rows).tolist())
+        todo = self._items(known, range(self.table.num_rows))
+        self._settle(known, range(self.table.num_rows))
+        if todo or self.updates:
+            self.writer.check_horizon()
+        with ThreadPoolExecutor(self.sealing.tasks, thread_name_prefix="securedata-ingest") as pool:
+            running: deque[Future[list[Done]]] = deque()
+            try:
+                self._work(pool, todo, running)
+            except BaseException:  # raised again, Ctrl-C too: the threads stop first
+                self.sealing.stopping = True
+                for future in running:
+                    future.cancel()
+                raise
+        self.report.sources = account(self.sources, self.files, self.fates.tolist())
+        self.report.seconds = time.monotonic() - self.started
+        self.report.generation = self.writer.head.generation
+        return self.report
+
+    def _work(self, pool: ThreadPoolExecutor, todo: deque[Item], running: deque[Future[list[Done]]]) -> None:
+        try:
+            while todo or running or self.rows or self.updates:
+                while todo and len(running) < 4 * self.sealing.tasks:
+                    running.append(pool.submit(self.sealing.seal, self.sealing.next(todo)))
+                if running:
+                    wait([running[0]], timeout=_TICK, return_when=FIRST_COMPLETED)
+                while running and running[0].done():
+                    self._take_all(running.popleft())
+                self._tell()
+                ending = not todo and not running
+                if ending or self._interval_is_over():
+                    # a large file at the front must not hold back what is done behind it
+                    for future in [future for future in running if future.done()]:
+                        running.remove(future)
+                        self._take_all(future)
+                    todo = self._commit(todo)
+        except BaseException:  # raised again, Ctrl-C too; if this commit fails as well, as the context of its error
+            if self.rows or self.updates:
+                self._commit(deque())  # what is sealed and durable is not thrown away
+            raise
+
+    # ------------------------------------------------------------ what to do
+
+    def _classify(self, table: pa.Table) -> Known:
+        return classify(
+            table,
+            self.writer.head,
+            self.writer.load,
+            replace=self.replace,
+            checksum=self.checksum,
+            reseal=self.reseal,
+            clear=self.clear,
+        )
+
+    def _items(self, known: Known, rows: range | list[int]) -> deque[Item]:
+        """Files to read, in the order of their rows; rows of one file stand together. Notes whose words changed."""
+        items: deque[Item] = deque()
+        digests = self._digests(known)
+        self.updates.update((rows[at], digests[at]) for at in np.flatnonzero(known.todo == Todo.UPDATE).tolist())
+        for at, (i, todo) in enumerate(zip(rows, known.todo.tolist(), strict=True)):
+            if todo == Todo.HASH:
+                items.append(Item(self.files[i], (i,), digests[at]))
+            elif todo == Todo.SEAL:
+                last = items[-1] if items else None
+                if last and last.file == self.files[i] and last.digest is None:
+                    items[-1] = Item(last.file, (*last.rows, i))
+                else:
+                    items.append(Item(self.files[i], (i,)))
+        return items
+
+    def _digests(self, known: Known) -> dict[int, bytes]:
+        """Of the rows that a source may be the recording of, by its place."""
+        found: dict[int, bytes] = {}
+        wanted = (known.todo == Todo.HASH) | (known.todo == Todo.UPDATE)
+        for number in np.unique(known.part[wanted]):
+            at = np.flatnonzero(wanted & (known.part == number))
+            column = self.writer.load(known.parts[number], ("source_sha256",)).column("source_sha256")
+            found.update(zip(at.tolist(), column.take(pa.array(known.row[at])).to_pylist(), strict=True))
+        return found
+
+    def _settle(self, known: Known, rows: range | list[int]) -> None:
+        """Count what needs no file to be read."""
+        index = np.asarray(rows, np.int64)  # which an empty list alone would not be
+        skip = index[known.todo == Todo.SKIP]
+        self.report.unchanged += len(skip)
+        self.fates[skip] = UNCHANGED
+        update, conflict = index[known.todo == Todo.UPDATE], index[known.todo == Todo.CONFLICT]
+        paths = self.table.column("path")
+        self.report.conflicts += [paths[i].as_py() for i in conflict.tolist()]
+        if self.progress:
+            settled = np.concatenate([skip, update, conflict])
+            self.progress(len(settled), int(self.sizes[settled].sum()))
+
+    # ------------------------------------------------------------ results, in the main thread
+
+    def _take_all(self, future: Future[list[Done]]) -> None:
+        for done in future.result():
+            self._take(done)
+
+    def _take(self, done: Done) -> None:
+        self.report.files += 1
+        if self.progress:
+            self.progress(1, 0)
+        if done.problem:
+            self.report.problems.append(done.problem)
+        if done.same or (done.problem and not done.problem.taken):
+            self.duplicates.stay(map(self._recording, done.item.rows))
+        if done.conflict:
+            self.report.conflicts.append(self.cells["path"](done.item.rows[0]))
+        if done.same:
+            assert done.item.digest is not None
+            self.updates.update(dict.fromkeys(done.item.rows, done.item.digest))
+        if done.put is None or done.info is None:
+            return
+        put, info = done.put, done.info
+        self.report.bytes += put.size
+        self.report.sealed_bytes += put.sealed_size
+        self.pending_bytes += put.size
+        for i in done.item.rows:
+            source = {name: read(i) for name, read in self.cells.items()}
+            self.indices.append(i)
+            self.rows.append(
+                {
+                    **{name: source[name] for name in (*FROM_SOURCE, "path", "subjects", "start", "frames_in_segment")},
+                    "utterance": source["utterance"] if source["utterance_given"] else "",
+                    "object_id": put.object_id,
+                    "data_key": put.data_key,
+                    "sealed_size": put.sealed_size,
+                    "size": put.size,
+                    **info._asdict(),
+                    "source_sha256": put.sha256,
+                    "source_mtime_ns": source["mtime_ns"],
+                }
+            )
+
+    def _recording(self, i: int) -> str:
+        read = self.cells
+        return recording_path(read["path"](i), read["start"](i), read["frames_in_segment"](i))
+
+    def _tell(self) -> None:
+        read = self.sealing.read_bytes
+        if self.progress and read > self.told_bytes:
+            self.progress(0, read - self.told_bytes)
+            self.told_bytes = read
+
+    def _interval_is_over(self) -> bool:
+        if not self.rows and not self.updates:
+            self.last_commit = time.monotonic()
+            return False
+        return (
+            time.monotonic() - self.last_commit >= COMMIT_SECONDS
+            or len(self.rows) + len(self.updates) >= COMMIT_ROWS
+            or self.pending_bytes >= COMMIT_BYTES
+        )
+
+    def _commit(self, todo: deque[Item]) -> deque[Item]:
+        """Commit what is sealed; returns what is left to do."""
+        before = self.writer.head.generation
+        self._compare_contents()
+        rows, indices, updates = self.rows, self.indices, self.updates
+        table, changed = self._update_table(updates)
+        outcome = self.writer.commit(
+            rows_table(rows),
+            replace=self.replace,
+            settings=self.sources.settings,
+            update=table,
+            reseal=self.reseal,
+            clear=self.clear,
+        )
+        self.rows, self.indices, self.updates, self.pending_bytes = [], [], {}, 0
+        self.last_commit = time.monotonic()
+        self._count(outcome)
+        self._note_fates(outcome, [*indices, *updates], changed)
+        redo = self._stale(outcome, changed)
+        after = self.writer.head.generation
+        if after > before + 1 and todo:
+            todo = self._without_others(todo)
+        return deque([*todo, *redo])
+
+    def _compare_contents(self) -> None:
+        """Take out of the next commit what is there under another path, if the caller wants that."""
+        if not self.rows:
+            return
+        twins = self.duplicates
+        head = self.writer.refresh()
+        twins.look((row["source_sha256"] for row in self.rows), (self.writer.load(part, CHECK) for part in head.parts))
+        erased = {self.indices[at] for at in tombstoned(head, self.table.take(pa.array(self.indices)))}
+        kept, dropped = [], set()
+        # by file and not by row: what is new of a recording has one object with what is there, which must stay
+        there = self._files_there = self._files_there or {self.files[i] for i in np.flatnonzero(self.there).tolist()}
+        # what is there already goes first: it is taken whatever else has its content
+        order = sorted(
+            zip(self.indices, self.rows, strict=True), key=lambda one: (self.files[one[0]] not in there, one[0])
+        )
+        for i, row in order:
+            digest, path = row["source_sha256"], self._recording(i)
+            other = None if self.files[i] in there or i in erased else twins.other(digest, path)
+            if other is not None and self.if_duplicate == "fail":
+                self.report.problems.append(Problem(row["path"], f"has the content of {other}, which is taken"))
+            elif other is not None:
+                self.report.duplicates.append((row["path"], other))
+            if other is None or self.if_duplicate == "take":
+                if i not in erased:
+                    twins.take(digest, path)
+                kept.append((i, row))
+            else:
+                dropped.add(row["object_id"])
+                self.fates[i] = LEFT_OUT if self.if_duplicate == "skip" else NOT_TAKEN
+        self.indices, self.rows = [i for i, _ in kept], [row for _, row in kept]
+        if dropped:
+            self.writer.discard(dropped)
+
+    def _count(self, outcome: Outcome) -> None:
+        report = self.report
+        report.commits += outcome.changes
+        report.added += outcome.added - outcome.replaced
+        report.replaced += outcome.replaced
+        report.updated += outcome.updated
+        report.columns = dict(sorted((Counter(report.columns) + outcome.columns).items()))
+        report.unchanged += outcome.unchanged
+        report.conflicts += outcome.conflicts
+        report.erased += outcome.erased
+
+    def _note_fates(self, outcome: Outcome, rows: list[int], changed: list[int]) -> None:
+        not_there = {*outcome.conflicts, *outcome.erased, *outcome.stale}
+        same = set(outcome.same)
+        for i in set(rows).difference(changed):
+            path = self.cells["path"](i)
+            self.fates[i] = NOT_TAKEN if path in not_there else UNCHANGED if path in same else TAKEN
+
+    def _stale(self, outcome: Outcome, changed: list[int]) -> list[Item]:
+        """Files to seal: a prune may have deleted what lay uncommitted for a day, or a row is another one by now."""
+        if not outcome.stale and not changed:
+            return []
+        stale = set(outcome.stale)
+        paths = self.table.column("path")
+        stale.update(paths[i].as_py() for i in changed)
+        again = [i for i in range(self.table.num_rows) if paths[i].as_py() in stale]
+        return [Item(self.files[i], (i,)) for i in again]
+
+    def _without_others(self, todo: deque[Item]) -> deque[Item]:
+        """Another writer is at work: skip what it has committed, and go on elsewhere than it does."""
+        rows = [i for item in todo for i in item.rows]
+        known = self._classify(self.table.take(pa.array(rows)))
+        left = self._items(known, rows)
+        self._settle(known, rows)
+        left.rotate(random.randrange(len(left)) if left else 0)  # noqa: S311 - no secret
+        return left
+
+    def _update_table(self, updates: dict[int, bytes]) -> tuple[pa.Table | None, list[int]]:
+        """The rows as the corpus has them, with what their sources mention in place of what describes them.
+
+        Also the sources whose row went away or holds another recording by now: their words are not that one's.
+        """
+        if not updates:
+            return None, []
+        rows, digests = list(updates), pa.array(updates.values(), pa.binary(32))
+        sources = self.table.take(pa.array(rows))
+        known = classify(sources, self.writer.refresh(), self.writer.load, replace=False, checksum=True)
+        pieces, same = [], np.zeros(len(rows), dtype=bool)
+        for number in np.unique(known.part[known.part >= 0]):
+            at = np.flatnonzero(known.part == number)
+            piece = self.writer.load(known.parts[number], None).take(pa.array(known.row[at]))
+            right = pc.equal(piece.column("source_sha256"), digests.take(pa.array(at)))
+            same[at] = right.to_numpy(zero_copy_only=False)
+            piece, new = piece.filter(right), mentioned_by(sources.take(pa.array(at)).filter(right))
+            for name in DESCRIPTIVE:
+                position = piece.schema.get_field_index(name)
+                piece = piece.set_column(position, piece.schema.field(position), new.column(name))
+            pieces.append(piece)
+        changed = [rows[at] for at in np.flatnonzero(~same).tolist()]
+        return pa.concat_tables(pieces, promote_options="default") if pieces else None, changed

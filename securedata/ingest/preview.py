@@ -1,0 +1,291 @@
+"""What an ingest would do, without doing it: every recording that would be sealed is read, hashed and probed.
+
+The corpus is opened for reading, if there is one. Nothing is written: no corpus, key, state or object.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from securedata.corpus.reader import Corpus
+from securedata.corpus.rows.inherit import CLEARABLE
+from securedata.corpus.segments import recording_path
+from securedata.ingest.classify import Known, Todo, classify_part
+from securedata.ingest.duplicates import Duplicates
+from securedata.ingest.report import Sources
+from securedata.ingest.sources.origin import PIECE, SourceProblem, Stamp
+from securedata.ingest.sources.recordings import SourceList
+from securedata.ingest.sources.walk import Problem
+from securedata.media.audio.probe import AudioInfo, probe
+from securedata.media.reason import Undecodable
+
+_ABOUT_FILE = ("path", "size", "source_mtime_ns", "source_sha256", "subjects")
+COLUMNS = (*_ABOUT_FILE, *CLEARABLE, "sample_rate", "frames", "start", "frames_in_segment")
+"""What has to be known of a corpus."""
+
+
+@dataclass(slots=True)
+class Person:
+    """What would be of one person."""
+
+    recordings: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Preview:
+    """What would become of the sources.
+
+    Attributes:
+        added, replaced, updated, unchanged: rows.
+        bytes, seconds: of what would be sealed.
+        people: of what would be sealed or is unchanged, by name; a recording of several counts for each.
+        recordings: path, people and what would be done, for each row.
+        duplicates: groups of paths whose files are byte for byte the same, those in the corpus included.
+    """
+
+    added: int = 0
+    replaced: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    people: dict[str, Person] = field(default_factory=dict, repr=False)
+    recordings: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    duplicates: list[list[str]] = field(default_factory=list, repr=False)
+    problems: list[Problem] = field(default_factory=list, repr=False)
+    conflicts: list[str] = field(default_factory=list, repr=False)
+    erased: list[str] = field(default_factory=list, repr=False)
+    sources: Sources = field(default_factory=Sources)
+
+    @property
+    def complete(self) -> bool:
+        """Would everything be taken?"""
+        return not self.conflicts and not self.erased and all(problem.taken for problem in self.problems)
+
+
+class _Looked(NamedTuple):
+    """One file: its digest and header, or why it would not be taken; b'': it cannot be read."""
+
+    digest: bytes = b""
+    info: AudioInfo | None = None
+    problem: str = ""
+
+
+def preview(
+    sources: SourceList,
+    corpus: Corpus | None,
+    *,
+    threads: int | None = None,
+    replace: bool = False,
+    checksum: bool = False,
+    reseal: bool = False,
+    clear: tuple[str, ...] = (),
+    if_duplicate: str = "take",
+    progress: Callable[[int, int], None] | None = None,
+) -> Preview:
+    """Look at everything that `ingest` would.
+
+    Args:
+        corpus: opened with `COLUMNS`; None: there is none yet.
+        others: as `ingest` takes them.
+
+    Raises:
+        StorageError: the place of the recordings cannot be read.
+    """
+    result = Preview(problems=list(sources.problems))
+    table = sources.table
+    rows = table.select(["path", "file", "size", "mtime_ns", "version", "subjects", "start", "frames_in_segment"])
+    there: pa.Table | None = corpus.table if corpus is not None else None
+    known = Known(table.num_rows, ())
+    erased: frozenset[str] = frozenset()
+    if corpus is not None and there is not None:
+        described = table.column("path").filter(table.column("described")).to_pylist() if clear else []
+        clear_of = dict.fromkeys(described, frozenset(clear))
+        again = replace or reseal
+        classify_part(known, 0, there, table, replace=again, checksum=checksum, reseal=reseal, clear=clear_of)
+        erased = corpus.erased({name for names in table.column("subjects").to_pylist() for name in names})
+    todo = known.todo.tolist()
+    at = [int(row) if part >= 0 else -1 for part, row in zip(known.part, known.row, strict=True)]
+    names = table.column("file").to_pylist()
+    files = [list(group) for _, group in groupby(range(table.num_rows), key=names.__getitem__)]
+    entries = rows.to_pylist()
+    digests: dict[bytes, list[str]] = {}
+    wanted = [group for group in files if any(todo[i] in (Todo.SEAL, Todo.HASH, Todo.CONFLICT) for i in group)]
+    looked = dict(zip((group[0] for group in wanted), _look(sources, entries, wanted, threads, progress), strict=True))
+    counts = result.sources
+    twins, skipped = Duplicates(), 0
+    twins.look((one.digest for one in looked.values() if one.digest), [] if there is None else [there])
+    if there is not None and (replace or reseal):
+        twins.leave(_recording(entries[g[0]]) for g in files if _leaves(g, todo, at, there, looked.get(g[0])))
+    for group in sorted(files, key=lambda group: max(at[i] for i in group) < 0):  # what is there goes first
+        first = entries[group[0]]
+        if erased.intersection(first["subjects"]):
+            result.erased += [entries[i]["path"] for i in group]
+            continue
+        found = looked.get(group[0])
+        if found is not None and found.problem and _opens(group, todo, at, there, found, replace or reseal):
+            result.problems.append(Problem(first["path"], found.problem))
+            continue
+        digest = found.digest if found else b""
+        if not digest and there is not None and at[group[0]] >= 0:
+            digest = there.column("source_sha256")[at[group[0]]].as_py()
+        digests.setdefault(digest, []).append(first["path"])
+        recording = _recording(first)
+        other = twins.other(digest, recording) if max(at[i] for i in group) < 0 else None
+        if other is not None and if_duplicate == "fail":
+            reason = f"has the content of {other}, which is taken"
+            result.problems += [Problem(entries[i]["path"], reason) for i in group]
+            continue
+        if other is not None and if_duplicate == "skip":
+            skipped += 1
+            continue
+        done = [
+            _settle(result, entries[i], todo[i], bool(known.differs[i]), at[i], there, found, replace or reseal)
+            for i in group
+        ]
+        if any(done):
+            twins.take(digest, recording)
+        counts.taken += not {"add", "replace", "update"}.isdisjoint(done)
+        counts.unchanged += set(done) <= {"leave", ""} and "leave" in done
+        if not {"add", "replace"}.isdisjoint(done):
+            result.bytes += first["size"]
+    counts.files, counts.companions, counts.hidden = sources.files, sources.companions, sources.hidden
+    counts.left_out = sources.left_out + skipped
+    counts.not_taken = sources.not_taken + len(files) - counts.taken - counts.unchanged - skipped
+    result.duplicates = _duplicates(digests, there, {entry["path"] for entry in entries})
+    return result
+
+
+def _recording(entry: dict[str, Any]) -> str:
+    return recording_path(entry["path"], entry["start"], entry["frames_in_segment"])
+
+
+def _leaves(group: list[int], todo: list[int], at: list[int], there: pa.Table, found: _Looked | None) -> bool:
+    """Whether a file has, or may have, other content in the corpus after the run; one that cannot be taken stays."""
+    if found is None or found.problem:
+        return False
+    digests = there.column("source_sha256")
+    return any(
+        todo[i] == Todo.SEAL or (todo[i] == Todo.HASH and digests[at[i]].as_py() != found.digest)
+        for i in group
+        if at[i] >= 0
+    )
+
+
+def _opens(
+    group: list[int], todo: list[int], at: list[int], there: pa.Table | None, found: _Looked, replace: bool
+) -> bool:
+    """Whether the run would open a file, rather than see by its size, people or digest that it changes nothing."""
+    for i in group:
+        if todo[i] == Todo.HASH and there is not None:
+            same = there.column("source_sha256")[at[i]].as_py() == found.digest
+            if not found.digest or (replace and not same):
+                return True
+        elif todo[i] == Todo.SEAL:
+            return True
+    return False
+
+
+def _settle(
+    result: Preview,
+    entry: dict[str, Any],
+    todo: int,
+    differs: bool,
+    at: int,
+    there: pa.Table | None,
+    found: _Looked | None,
+    replace: bool,
+) -> str:
+    """Count one row; returns what would be done with it, '' for a conflict."""
+    if todo == Todo.HASH and there is not None and found is not None:
+        same = there.column("source_sha256")[at].as_py() == found.digest
+        settled = Todo.UPDATE if differs else Todo.SKIP
+        todo = settled if same else Todo.SEAL if replace else Todo.CONFLICT
+    if todo == Todo.CONFLICT:
+        result.conflicts.append(entry["path"])
+        return ""
+    if todo == Todo.SEAL:
+        action = "replace" if at >= 0 else "add"
+        result.replaced += at >= 0
+        result.added += at < 0
+    else:
+        action = "update" if todo == Todo.UPDATE else "leave"
+        result.updated += todo == Todo.UPDATE
+        result.unchanged += todo == Todo.SKIP
+    seconds = _seconds(entry, at, there, found)
+    result.seconds += seconds if todo == Todo.SEAL else 0.0
+    for name in entry["subjects"]:
+        person = result.people.setdefault(name, Person())
+        person.recordings += 1
+        person.seconds += seconds
+    result.recordings.append({"path": entry["path"], "subjects": entry["subjects"], "action": action})
+    return action
+
+
+def _seconds(entry: dict[str, Any], at: int, there: pa.Table | None, found: _Looked | None) -> float:
+    if found is not None and found.info is not None:
+        frames, rate = found.info.frames, found.info.sample_rate
+    elif there is not None and at >= 0:
+        frames, rate = there.column("frames")[at].as_py(), there.column("sample_rate")[at].as_py()
+    else:
+        return 0.0
+    length = entry["frames_in_segment"]
+    return (frames if length is None else length) / rate if rate else 0.0
+
+
+def _look(
+    sources: SourceList,
+    entries: list[dict[str, Any]],
+    groups: list[list[int]],
+    threads: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[_Looked]:
+    """What there is to be said of each file, in their order."""
+
+    def look(group: list[int]) -> _Looked:
+        entry = entries[group[0]]
+        file, stamp = entry["file"], Stamp(entry["size"], entry["mtime_ns"], entry["version"])
+        digest, data = hashlib.sha256(), None
+        try:
+            if stamp.size <= PIECE:
+                data = sources.origin.whole(file, stamp)
+                digest.update(data)
+            else:
+                for piece in sources.origin.pieces(file, stamp):
+                    digest.update(piece)
+        except SourceProblem as error:
+            return _Looked(problem=str(error))
+        try:
+            info = sources.origin.probe(file, stamp) if data is None else probe(data)
+        except (Undecodable, SourceProblem) as error:
+            return _Looked(digest.digest(), problem=str(error))
+        return _Looked(digest.digest(), info)
+
+    with ThreadPoolExecutor(threads or 2 * (os.cpu_count() or 1), thread_name_prefix="securedata-preview") as pool:
+        for group, found in zip(groups, pool.map(look, groups), strict=True):
+            if progress:
+                progress(1, entries[group[0]]["size"])
+            yield found
+
+
+def _duplicates(digests: dict[bytes, list[str]], there: pa.Table | None, listed: set[str]) -> list[list[str]]:
+    """Paths of the same content; of the corpus those that the sources do not list, each recording once."""
+    if there is not None:
+        for digest, path, start in zip(
+            there.column("source_sha256").to_pylist(),
+            there.column("path").to_pylist(),
+            there.column("start").to_pylist(),
+            strict=True,
+        ):
+            if digest in digests and path not in listed and start is None:
+                digests[digest].append(path)
+    return sorted(sorted(paths) for digest, paths in digests.items() if digest and len(paths) > 1)

@@ -1,0 +1,1 @@
+"""Where recordings come from: walks, manifests, layouts, and the people in them."""

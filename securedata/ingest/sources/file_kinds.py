@@ -1,0 +1,43 @@
+"""What a file of a source is by its name: a recording, a companion of recordings, or to be looked into."""
+
+from __future__ import annotations
+
+from securedata.media.audio.suffixes import suffix_of
+
+# Files that no one seals but a known layout reads; layouts.py says how.
+SIDECAR_SUFFIX = ".trans.txt"
+SIDECAR_NAMES = frozenset(("validation_list.txt", "testing_list.txt"))
+
+_COMPANION_SUFFIXES = frozenset(
+    (
+        *(".txt", ".lab", ".textgrid", ".ctm", ".stm", ".rttm", ".srt", ".vtt", ".ass", ".eaf", ".phn", ".wrd", ".trs"),
+        *(".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".scp"),
+        *(".md", ".rst", ".html", ".htm", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".odt", ".ods", ".rtf", ".log"),
+        *(".jpg", ".jpeg", ".png", ".gif", ".bmp", ".svg", ".webp", ".tif", ".tiff", ".ico", ".cue", ".m3u", ".m3u8"),
+        *(".py", ".sh", ".ipynb", ".js", ".c", ".h", ".cpp", ".pl", ".m", ".r", ".css"),
+        *(".npy", ".npz", ".pt", ".pth", ".pkl", ".h5", ".hdf5", ".parquet", ".arrow", ".ark", ".db", ".sqlite"),
+        *(".md5", ".sha1", ".sha256", ".sha512", ".sfv", ".sig", ".asc", ".lock"),
+    )
+)
+_COMPANION_NAMES = frozenset(
+    (
+        *("readme", "license", "licence", "copying", "notice", "authors", "changes", "changelog", "contributing"),
+        *("makefile", "dockerfile", "manifest", "checksums", "md5sums", "sha1sums", "sha256sums", "version"),
+        *("thumbs.db", "desktop.ini", "_success", "segments", "text", "utt2spk", "spk2utt", "spk2gender", "utt2dur"),
+    )
+)
+
+
+def is_companion(name: str) -> bool:
+    """Is it, by its name, what goes along with recordings, so that nobody has to look into it?"""
+    return suffix_of(name) in _COMPANION_SUFFIXES or name.lower() in _COMPANION_NAMES
+
+
+def is_sidecar(name: str) -> bool:
+    """May a known layout read a file of this name?"""
+    return name.lower() in SIDECAR_NAMES or is_transcript(name)
+
+
+def is_transcript(name: str) -> bool:
+    """Does it hold the words of LibriSpeech, by its name?"""
+    return name.lower().endswith(SIDECAR_SUFFIX)

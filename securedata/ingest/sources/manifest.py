@@ -1,0 +1,128 @@
+"""A manifest beside the recordings, or elsewhere: its rows, and which file each of them means."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from securedata.errors import InvalidArgument
+from securedata.ingest.sources.manifest_reader import Rows, read_rows
+from securedata.ingest.sources.origin import LocalOrigin, SourceProblem
+from securedata.ingest.sources.remote import is_url, origin_of
+from securedata.ingest.sources.texts import spellings
+from securedata.ingest.sources.walk import Problem, Tree, printable
+from securedata.printable import without_secrets
+
+
+class Manifest:
+    """One manifest, read.
+
+    Attributes:
+        name: for messages.
+        rows: what it says.
+    """
+
+    def __init__(
+        self,
+        where: str | os.PathLike[str],
+        tree: Tree,
+        columns: Mapping[str, str | None] | None,
+        options: Mapping[str, str],
+        segment_unit: str | None = None,
+    ) -> None:
+        """Read the file or URL `where`, or, if there is no such file, the one of that name under SRC.
+
+        Raises:
+            InvalidArgument: there is none, or it is none.
+            StorageError: its place cannot be read.
+        """
+        self._tree = tree
+        self._where = _found(os.fspath(where), tree)
+        self.name = posixpath.basename(without_secrets(self._where) if is_url(self._where) else self._where)
+        content = None
+        if is_url(self._where):
+            content = self._fetch(options)
+        self.rows: Rows = read_rows(self._where, columns, content, segment_unit)
+
+    def _fetch(self, options: Mapping[str, str]) -> bytes:
+        root = self._tree.root
+        try:
+            if self._where.startswith(f"{root}/"):
+                return self._tree.origin.content(self._where[len(root) + 1 :])
+            folder, _, name = self._where.rpartition("/")
+            of_s3 = self._where.startswith("s3://")
+            return origin_of(folder, options if of_s3 else {}).content(name)
+        except SourceProblem as problem:
+            raise InvalidArgument(f"{self.name}: the manifest {without_secrets(self._where)}: {problem}") from problem
+
+    def locate(self, problems: list[Problem]) -> list[int]:
+        """For each row the index of its file in the tree, or -1, which is a problem.
+
+        Raises:
+            InvalidArgument: none of them is there.
+        """
+        rows, tree = self.rows, self._tree
+        index = {path: i for i, path in enumerate(tree.paths)}
+        bases = self._bases()
+        roots = tuple(dict.fromkeys(f"{unicodedata.normalize('NFC', root).rstrip('/')}/" for root in self._roots()))
+        located = []
+        for name, line in zip(rows.names, rows.lines, strict=True):
+            i = next((i for i in (index.get(path, -1) for path in self._meant(name, bases, roots)) if i >= 0), -1)
+            located.append(i)
+            if i < 0 and not tree.leave.names.isdisjoint(self._meant(name, bases, roots)):
+                problems.append(
+                    Problem(printable(name), f"line {line} of the manifest: left out on request", taken=True)
+                )
+            elif i < 0:
+                there = any(os.path.exists(os.path.join(base, name)) for base in bases if not is_url(base))
+                taken = there or is_url(tree.root)
+                reason = "is not among the recordings taken from SRC" if taken else "no such file"
+                problems.append(Problem(printable(name), f"line {line} of the manifest: {reason}"))
+        if max(located) < 0:
+            raise InvalidArgument(
+                f"{self.name} names {len(rows)} files, the first {printable(rows.names[0])!r}, and none of them is a "
+                f"recording under {tree.root}; its paths are taken relative to its own folder and to SRC"
+            )
+        return located
+
+    def _meant(self, name: str, bases: list[str], roots: tuple[str, ...]) -> Iterator[str]:
+        """What the name of a row may be under SRC, best first."""
+        whole = (_join(base, one, base == self._tree.root) for one in spellings(name) for base in bases)
+        return (path[len(root) :] for path in whole for root in roots if path.startswith(root))
+
+    def _bases(self) -> list[str]:
+        own = self._where.rpartition("/")[0] if is_url(self._where) else os.path.dirname(os.path.abspath(self._where))
+        return list(dict.fromkeys((own, f"{own.rstrip('/')}/clips", self._tree.root)))
+
+    def _roots(self) -> tuple[str, ...]:
+        """A manifest may spell SRC through its links, or as it really is."""
+        root = self._tree.root
+        return (root, os.path.realpath(root)) if isinstance(self._tree.origin, LocalOrigin) else (root,)
+
+
+def _found(where: str, tree: Tree) -> str:
+    if where.startswith(("file://", "local://")):
+        return where.partition("://")[2]
+    if is_url(where) or os.path.isabs(where) or Path(where).exists():
+        return where
+    if isinstance(tree.origin, LocalOrigin):
+        beside = tree.origin.file(where)
+        return beside if os.path.exists(beside) else where
+    return tree.origin.file(where)
+
+
+def _join(base: str, name: str, is_root: bool) -> str:
+    """A name in a manifest as an absolute path or URL; it may be one already."""
+    if is_url(name):
+        scheme, _, rest = name.partition("://")
+        return f"{scheme}://{posixpath.normpath(rest)}"
+    if not is_url(base):
+        whole = posixpath.normpath(posixpath.join(base, name))  # which drops the base where the name is absolute
+        return unicodedata.normalize("NFC", whole)
+    if is_root:  # taken as it is: a chain of URLs cannot be walked up
+        return unicodedata.normalize("NFC", f"{base}/{posixpath.normpath(name)}")
+    scheme, _, rest = base.partition("://")
+    return unicodedata.normalize("NFC", f"{scheme}://{posixpath.normpath(posixpath.join(rest, name))}")

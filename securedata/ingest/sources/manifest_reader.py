@@ -1,0 +1,359 @@
+"""Transcripts, speakers and segments from a NeMo manifest (JSON, one object a line) or from a table (CSV, TSV).
+
+A line that is no JSON object, has too few fields or names no audio file stops the reading: a manifest that is broken in
+one place is not trusted in others. A row of the right form with an impossible value is the fault of one recording.
+
+CSV follows RFC 4180 (quotes). TSV has none as a rule, as in Common Voice, whose sentences begin with quotation marks;
+what pandas quotes, because a field holds a quotation mark, a tab or a line end, is read as it was meant.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, NoReturn
+
+from securedata.corpus.columns import KNOWN_COLUMNS, BadValue, Times, folded, target_of
+from securedata.errors import InvalidArgument
+from securedata.files import read_bounded
+from securedata.foreign.describe import describe
+from securedata.ingest.sources.origin import MAX_CONTENT
+from securedata.ingest.sources.texts import NoText, strip, text_of
+from securedata.ingest.sources.walk import CONTROL, is_utf8
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _NoJson(f"{name} is no JSON")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _NoJson(f"it has two values of {twice!r}")
+    return values
+
+
+class _NoJson(ValueError):
+    """What Python reads as JSON and others do not: NaN, an infinity, a key that is there twice."""
+
+
+# Made once: json.loads() and dumps() with options make a new one at every call.
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_each_once)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(slots=True, repr=False)  # holds transcripts and names
+class Rows:
+    """The rows of one manifest, as columns.
+
+    Attributes:
+        names: the audio file as the row spells it.
+        lines: where the row stands, from 1, for messages.
+        transcript, speaker, utterance, split, language: '' where the row has none.
+        subjects: the people recorded: those in `subjects`, else the speaker; () where the row names nobody.
+        offset, duration: of a segment, or None; in seconds, or in frames of the recording if `in_samples`.
+        extra: every other column, as one JSON object; '' if there is none.
+        fault: what is wrong with the row, '' if nothing.
+        names_people: whether the manifest has a speaker or subjects column at all.
+    """
+
+    names: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    transcript: list[str] = field(default_factory=list)
+    speaker: list[str] = field(default_factory=list)
+    utterance: list[str] = field(default_factory=list)
+    split: list[str] = field(default_factory=list)
+    language: list[str] = field(default_factory=list)
+    subjects: list[tuple[str, ...]] = field(default_factory=list)
+    offset: list[float | None] = field(default_factory=list)
+    duration: list[float | None] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    fault: list[str] = field(default_factory=list)
+    names_people: bool = False
+    in_samples: bool = False
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def read_rows(
+    manifest: str | os.PathLike[str],
+    columns: Mapping[str, str | None] | None = None,
+    content: bytes | None = None,
+    segment_unit: str | None = None,
+) -> Rows:
+    """Read a manifest: `.json`, `.jsonl`, `.ndjson` as JSON lines, `.csv`, `.tsv` as a table with a header.
+
+    Args:
+        manifest: the file.
+        content: its bytes, if it is elsewhere and was fetched.
+        columns: which of its columns is meant, as in `{"speaker": "client_id"}`; None or '' takes none for that
+            purpose, so the column goes to extra. Without an entry the usual names are recognised (`KNOWN_COLUMNS`).
+        segment_unit: of `UNITS`, for times in columns whose names do not say it; None: seconds.
+
+    Raises:
+        InvalidArgument: not readable, or not a manifest in one of these forms.
+    """
+    where = os.path.basename(os.fspath(manifest))
+    chosen = dict(columns or {})
+    if unknown := set(chosen) - set(KNOWN_COLUMNS):
+        raise InvalidArgument(f"no such column as {min(unknown)!r}: choose among {', '.join(KNOWN_COLUMNS)}")
+    suffix = os.path.splitext(where)[1].lower()
+    readers = {".json": _json_rows, ".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows, ".tsv": _csv_rows}
+    if suffix not in readers:
+        raise InvalidArgument(f"{where}: a manifest is one of {', '.join(readers)}; this is none by its suffix")
+    rows, roles, times = Rows(), _Roles(where, chosen), Times(where, segment_unit)
+    try:
+        text = text_of(_content(manifest) if content is None else content)
+    except OSError as error:
+        raise InvalidArgument(f"{where}: the manifest cannot be read: {error.strerror}") from None
+    except NoText as error:
+        raise InvalidArgument(f"{where}: the manifest is {error}") from None
+    for line, values in readers[suffix](text, suffix, where):
+        _append(rows, line, values, roles, times)
+    if not len(rows):
+        raise InvalidArgument(f"{where} has no rows")
+    roles.check_all_found()
+    times.check(chosen.keys())
+    rows.in_samples = times.in_samples
+    rows.names_people = "speaker" in roles.found or "subjects" in roles.found
+    return rows
+
+
+def _content(manifest: str | os.PathLike[str]) -> bytes:
+    """What the caller named; it may be a pipe."""
+    return read_bounded(os.open(manifest, os.O_RDONLY | os.O_CLOEXEC), os.fspath(manifest), MAX_CONTENT)
+
+
+def _json_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for line, content in enumerate(io.StringIO(text, newline=None), 1):
+        if not content.strip():
+            continue
+        try:
+            values = _DECODER.decode(content)
+        except _NoJson as error:
+            raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {describe(error)}") from None
+        if not isinstance(values, dict):
+            raise InvalidArgument(f"{where}, line {line}: not one JSON object a line, but a {type(values).__name__}")
+        yield line, values
+
+
+def _csv_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    tsv = suffix == ".tsv"
+    quoted = not tsv or _is_quoted(text)
+    header: list[str] | None = None
+    reader = _reader(text, tsv, quoted)
+    try:
+        for raw in reader:
+            fields = [strip(_unquoted(field) if tsv and not quoted else field) for field in raw]
+            if header is None:
+                if not any(fields):
+                    continue
+                header = fields
+                if twice := {name for name in header if header.count(name) > 1}:
+                    raise InvalidArgument(f"{where}: the header has two columns {min(twice)!r}")
+            elif any(fields) and len(fields) != len(header):
+                raise InvalidArgument(
+                    f"{where}, line {reader.line_num}: {len(fields)} fields under a header of {len(header)}"
+                )
+            elif any(fields):
+                yield reader.line_num, dict(zip(header, fields, strict=True))
+    except csv.Error as error:
+        raise InvalidArgument(f"{where}, line {reader.line_num}: {describe(error)}") from None
+
+
+def _reader(text: str, tsv: bool, quoted: bool) -> Any:
+    lines = io.StringIO(text, newline="")  # a quoted field may hold line ends
+    # of the whole process, 128 KiB at first, so it is never lowered again; the text is in memory already
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    if not quoted:
+        return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter="\t" if tsv else ",", strict=True, skipinitialspace=not tsv)
+
+
+def _is_quoted(text: str) -> bool:
+    """Whether a TSV has quotes throughout: all names of its header are quoted, or only so do the fields add up."""
+    plain = _reader(text, True, False)
+    try:
+        header: list[str] = next((fields for fields in plain if any(fields)), [])
+        if header and all(len(name) > 1 and name[0] == name[-1] == '"' for name in header):
+            return True
+        if all(len(fields) in (0, len(header)) for fields in plain):
+            return False
+        quoted = list(_reader(text, True, True))
+    except csv.Error:
+        return False
+    return all(len(fields) in (0, len(header)) for fields in quoted)
+
+
+def _unquoted(field: str) -> str:
+    """A field of a TSV that was quoted for the quotation marks in it, each of them doubled; any other as it is."""
+    inner = field[1:-1]
+    if len(field) < 4 or field[0] != '"' or field[-1] != '"' or '""' not in inner or '"' in inner.replace('""', ""):
+        return field
+    return inner.replace('""', '"')
+
+
+class _Roles:
+    """Which column serves as what, decided once per name and remembered."""
+
+    def __init__(self, where: str, chosen: Mapping[str, str | None]) -> None:
+        self.where = where
+        self.chosen = chosen
+        self.found: set[str] = set()
+        self._by_name: dict[str, str | None] = {}
+        self._text_file = ""  # NeMo takes words from files, too
+        self._mapped = {name: target for target, name in chosen.items() if name}
+
+    def of(self, values: Mapping[str, Any], line: int) -> dict[str, str]:
+        """target -> column name, for the columns of this row."""
+        roles: dict[str, str] = {}
+        for name in values:
+            if name not in self._by_name:
+                self._by_name[name] = self._target(name)
+            target = self._by_name[name]
+            if target is None:
+                continue
+            if target in roles:
+                raise InvalidArgument(
+                    f"{self.where}, line {line}: columns {roles[target]!r} and {name!r} could both be the {target}: "
+                    f"say which, as {target}={name}"
+                )
+            roles[target] = name
+        if "path" not in roles:
+            raise InvalidArgument(
+                f"{self.where}, line {line}: no column names the audio file (it has {', '.join(map(repr, values))}). "
+                f"It is called one of {', '.join(KNOWN_COLUMNS['path'])}; say path=NAME for another"
+            )
+        self.found.update(roles)
+        return roles
+
+    def check_all_found(self) -> None:
+        """Raises InvalidArgument if a column is missing that the caller named, or words are where nobody reads them."""
+        if self._text_file and "transcript" not in self.found and "transcript" not in self.chosen:
+            raise InvalidArgument(
+                f"{self.where} names files that hold the words ({self._text_file!r}), and none of its columns holds "
+                "them: they are not read from there; put them into 'text', or, to go without, say --columns transcript="
+            )
+        for target, name in self.chosen.items():
+            if name and target not in self.found:
+                raise InvalidArgument(f"{self.where} has no column {name!r}, which was to be the {target}")
+
+    def _target(self, name: str) -> str | None:
+        if name in self._mapped:
+            return self._mapped[name]
+        if folded(name) == "text_filepath":
+            self._text_file = name
+        target = target_of(name)
+        return None if target in self.chosen else target
+
+
+def _append(rows: Rows, line: int, values: dict[str, Any], roles: _Roles, times: Times) -> None:
+    role = roles.of(values, line)
+    times.note(role)
+    name = values.pop(role.pop("path"))
+    if not isinstance(name, str) or not name or not is_utf8(name):
+        raise InvalidArgument(f"{roles.where}, line {line}: the audio file's name is empty or no text")
+    taken = {target: values.pop(column) for target, column in role.items()}
+    times.note_others(values)
+    row = _Row()
+    fault = ""
+    try:
+        row = _row(taken, values, *times.span(taken, role))
+    except BadValue as error:
+        fault = str(error)
+    rows.names.append(name)
+    rows.lines.append(line)
+    rows.transcript.append(row.transcript)
+    rows.speaker.append(row.speaker)
+    rows.utterance.append(row.utterance)
+    rows.split.append(row.split)
+    rows.language.append(row.language)
+    rows.subjects.append(row.subjects)
+    rows.offset.append(row.offset)
+    rows.duration.append(row.duration)
+    rows.extra.append(row.extra)
+    rows.fault.append(fault)
+
+
+class _Row(NamedTuple):
+    transcript: str = ""
+    speaker: str = ""
+    utterance: str = ""
+    split: str = ""
+    language: str = ""
+    subjects: tuple[str, ...] = ()
+    offset: float | None = None
+    duration: float | None = None
+    extra: str = ""
+
+    def __repr__(self) -> str:  # what was said and by whom is for those who ask for it
+        return "_Row()"
+
+
+def _row(taken: dict[str, Any], others: dict[str, Any], offset: float | None, duration: float | None) -> _Row:
+    people = tuple(dict.fromkeys(_names(taken.get("subjects"))))
+    speaker = _name(taken.get("speaker"))
+    if people and speaker and speaker not in people:
+        raise BadValue("its speaker is not among its subjects")
+    return _Row(
+        transcript=_text(taken.get("transcript")),
+        speaker=speaker,
+        utterance=_text(taken.get("utterance")),
+        split=_text(taken.get("split")),
+        language=_text(taken.get("language")),
+        subjects=people or ((speaker,) if speaker else ()),
+        offset=offset,
+        duration=duration,
+        extra=_extra(others),
+    )
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        if not is_utf8(value):
+            raise BadValue("half of a surrogate pair is no text")
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    raise BadValue(f"a {type(value).__name__} where text belongs")
+
+
+def _name(value: Any) -> str:
+    """A person's name: NFC, otherwise as it is written, for two spellings are two people. Blank is nobody."""
+    name = unicodedata.normalize("NFC", _text(value))
+    if CONTROL.search(name):
+        raise BadValue("a control character in the name of a person")
+    return name if name.strip() else ""
+
+
+def _names(value: Any) -> list[str]:
+    """Several people: a JSON list, or a text with ';' between the names."""
+    values = value if isinstance(value, list) else _text(value).split(";")
+    return [name for name in map(_name, values) if name]
+
+
+def _extra(values: dict[str, Any]) -> str:
+    kept = {name: value for name, value in values.items() if value is not None and value != ""}
+    if len(kept) == 1 and isinstance(kept.get("extra"), dict):
+        kept = kept["extra"]  # as an export writes it where its columns would be taken for others
+    if not kept:
+        return ""
+    try:
+        text = _ENCODER.encode(kept)
+    except (ValueError, RecursionError) as error:  # 1e999 reads as infinity, which JSON cannot write
+        raise BadValue(f"what else it says is no JSON: {describe(error)}") from None
+    if not is_utf8(text):
+        raise BadValue("half of a surrogate pair is no text")
+    return text

@@ -1,0 +1,168 @@
+"""The list of recordings to seal: a folder, what its names say, and what a manifest adds, as one table.
+
+No recording is opened, except one that a manifest cuts into segments: the sample rate in its header turns seconds into
+frames.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from securedata.errors import InvalidArgument
+from securedata.ingest.sources.layouts import Described
+from securedata.ingest.sources.manifest import Manifest
+from securedata.ingest.sources.origin import Origin, Stamp
+from securedata.ingest.sources.remote import tree_of
+from securedata.ingest.sources.source_table import Draft
+from securedata.ingest.sources.subjects import describe_files, near_duplicates
+from securedata.ingest.sources.walk import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class SourceList:
+    """What there is to seal: files in the order of their paths, segments of one file together, in that of their start.
+
+    Attributes:
+        origin: where the recordings are read.
+        table: one row a recording or segment, with the columns of `draft.SCHEMA`. `path` is the unique logical path,
+            `file` the absolute path or the URL, `version` what the place calls its content ('' for nothing), `duration`
+            the seconds that a manifest gives a whole recording, to be compared with its header (null: nothing said);
+            `described` is True for what a row of the manifest names, or for all if there is no manifest,
+            `utterance_given` where the utterance is not the default, the file's stem; the others are the manifest
+            columns of their names.
+        problems: what is not taken, and what is taken but deserves a look (`taken`).
+        stamps: of the files that have a problem, by path, what tells another file, or another such problem, from this.
+        files: all files under SRC: those of the table, and the four counts that follow.
+        companions, hidden: as `Tree` counts them.
+        hidden_names: files and folders that begin with a dot.
+        left_out: files that the caller asked to leave out, by pattern or because the manifest does not name them.
+        not_taken: files of which no row is in the table, though nobody asked for that.
+        unlisted: recordings that no row of the manifest names.
+        near_duplicates: groups of subjects that differ only in case, blanks or punctuation.
+        settings: the rule that names the subject, for the head of the corpus.
+    """
+
+    origin: Origin
+    # No names, no words in a repr: notebooks save them.
+    table: pa.Table = field(repr=False)
+    problems: list[Problem] = field(repr=False)
+    stamps: dict[str, Stamp] = field(repr=False)
+    files: int
+    companions: int
+    hidden: int
+    hidden_names: list[str] = field(repr=False)
+    left_out: int
+    not_taken: int
+    unlisted: int
+    near_duplicates: list[tuple[str, ...]] = field(repr=False)
+    settings: dict[str, Any]
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def root(self) -> str:
+        """Absolute path of SRC, or its URL."""
+        return self.origin.root
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all source files, each counted once per row, as progress reports them."""
+        return sum(self.table.column("size").to_pylist())
+
+
+def list_sources(
+    src: str | os.PathLike[str],
+    *,
+    manifest: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
+    speaker_pattern: str | None = None,
+    one_subject: str | None = None,
+    subject_per_file: bool = False,
+    layout: str = "auto",
+    only_listed: bool = False,
+    leave_out: Sequence[str] = (),
+    segment_unit: str | None = None,
+    options: Mapping[str, str] | None = None,
+    corpus: str | None = None,
+) -> SourceList:
+    """List the recordings under `src`, with what is known of them.
+
+    Whose voice it is comes from exactly one of: the manifest's speaker column, a known layout, `speaker_pattern`,
+    `one_subject`, `subject_per_file`. Other columns come from the manifest where it has a value, else from the layout
+    or the pattern. All rows of one file have to name the same people.
+
+    Args:
+        src: a folder, or a URL: s3://, or any other that fsspec can list and read.
+        manifest: a NeMo manifest (.json, .jsonl: JSON lines), or a .csv or .tsv with a header: a file, a URL, or a name
+            under `src`. Its paths are relative to its own folder, to `clips` in it (Common Voice), or to `src`, tried
+            in this order.
+        columns: which column of the manifest is meant: `{"speaker": "client_id"}`; None or '' for not at all.
+        speaker_pattern: such as '{speaker}/{utterance}'; see `pattern`.
+        one_subject: the only person in all of them.
+        subject_per_file: each recording is another person, named by its path without extension.
+        layout: 'auto', 'none', 'librispeech' or 'speechcommands'.
+        only_listed: take only what the manifest names, as for one split of a corpus.
+        leave_out: patterns of paths under `src` that are not taken; '*' stands for any text, '/' included, and a folder
+            for all that is in it.
+        segment_unit: 's', 'ms' or 'samples': of the times in the manifest, where names of columns do not say it.
+        options: profile, region and endpoint_url of a source on S3; None: as boto3 finds them.
+        corpus: the root that they go to: where it lies below `src`, its files are left out.
+
+    Raises:
+        NotFound, AccessDenied, StorageUnreachable, SessionExpired: of a URL.
+        SubjectUnknown: nothing says whose voices these are.
+        InvalidArgument: rules that exclude each other, a manifest that is none, nothing that could be a recording.
+    """
+    if manifest is None and (columns or only_listed or segment_unit):
+        option = "--columns" if columns else "--only-listed" if only_listed else "--segment-unit"
+        raise InvalidArgument(f"{option} is about a manifest: name one by --manifest")
+    tree = tree_of(src, options, leave_out, corpus)
+    if not len(tree):
+        if not all(problem.taken for problem in tree.problems):
+            return _listed(Draft(tree, Described.blank(0)), {}, [])
+        raise InvalidArgument(
+            f"{tree.root} holds no recordings: {tree.companions} other files, {tree.hidden} hidden, "
+            f"{tree.left_out} left out"
+        )
+    listed = Manifest(manifest, tree, columns, options or {}, segment_unit) if manifest is not None else None
+    described, settings = describe_files(
+        tree,
+        speaker_pattern=speaker_pattern,
+        one_subject=one_subject,
+        subject_per_file=subject_per_file,
+        layout=layout,
+        manifest_names_people=listed is not None and listed.rows.names_people,
+    )
+    draft = Draft(tree, described)
+    if listed is None:
+        draft.add_files()
+    else:
+        draft.add_rows(listed.rows, listed.locate(draft.problems), listed.name, only_listed)
+    names = set[str]() if subject_per_file else {name for people in set(draft.subjects) for name in people}
+    return _listed(draft, settings, near_duplicates(names))
+
+
+def _listed(draft: Draft, settings: dict[str, Any], near: list[tuple[str, ...]]) -> SourceList:
+    tree = draft.tree
+    bad = {problem.path for problem in draft.problems}
+    return SourceList(
+        origin=tree.origin,
+        table=draft.table(),
+        problems=sorted(draft.problems),
+        stamps={**{path: tree.stamp(i) for i, path in enumerate(tree.paths) if path in bad}, **tree.refused},
+        files=tree.files,
+        companions=tree.companions,
+        hidden=tree.hidden,
+        hidden_names=tree.hidden_names,
+        left_out=tree.left_out + draft.left_out,
+        not_taken=tree.not_taken + len(tree) - len(set(draft.files)) - draft.left_out,
+        unlisted=draft.unlisted,
+        near_duplicates=near,
+        settings=settings,
+    )

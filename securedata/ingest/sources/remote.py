@@ -1,0 +1,331 @@
+"""Recordings behind a URL: listed once, read as streams and by ranges, and never put on this machine's disk.
+
+`s3://` goes the way of our own storage: listings over boto3, bodies over libcurl, endpoint and credentials as boto3
+finds them. Any other scheme is served by fsspec, which takes its options from its own configuration.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import re
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from securedata.errors import AccessDenied, InvalidArgument, LimitExceeded, NotFound, StorageUnreachable
+from securedata.foreign.describe import describe
+from securedata.foreign.quiet import quiet
+from securedata.format.cobblestone import Buffer
+from securedata.ingest.sources.exclude import LeftOut
+from securedata.ingest.sources.origin import CHANGED, MAX_CONTENT, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
+from securedata.ingest.sources.walk import Tree, by_name, look_into, printable, refuse, scan, take, wrong_name
+from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
+from securedata.printable import without_secrets
+from securedata.storage.s3.store import S3Storage
+
+OPTIONS = ("profile", "region", "endpoint_url")
+"""Of a source on S3; credentials are not among them."""
+
+_MTIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
+_VERSIONS = ("ETag", "etag", "md5Hash", "generation")
+_SCHEME = re.compile("[a-z]+")  # what fsspec completes with ://
+
+
+class _Found(NamedTuple):
+    """One file of a listing; `name` is relative to the root."""
+
+    name: str
+    stamp: Stamp
+
+    def __repr__(self) -> str:  # a name is often a person's
+        return f"_Found({self.stamp})"
+
+
+class RemoteOrigin(Origin):
+    """A URL that can be listed and read by range."""
+
+    def __init__(self, url: str) -> None:
+        self.root = url
+
+    @abstractmethod
+    def listing(self) -> Iterator[_Found]:
+        """All files under the root. Raises NotFound, AccessDenied, StorageUnreachable."""
+
+    @abstractmethod
+    def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
+        """`length` bytes from `offset`, which the recording has; raises as `whole`."""
+
+    def scan(self, leave_out: Sequence[str] = (), corpus: str | None = None) -> Tree:
+        """The recordings under the root, as `walk.scan` lists those of a folder."""
+        tree = Tree(self, leave=LeftOut(leave_out, corpus, self.root))
+        for found in self.listing():
+            _take(tree, found)
+        look_into(tree)
+        tree.sort()
+        return tree
+
+    def whole(self, file: str, stamp: Stamp) -> bytes:
+        return bytes(self.read_at(file, 0, stamp.size, stamp)) if stamp.size else b""
+
+    def pieces(self, file: str, stamp: Stamp) -> Iterator[Buffer]:
+        for at in range(0, stamp.size, PIECE):
+            yield self.read_at(file, at, min(PIECE, stamp.size - at), stamp)
+
+    def probe(self, file: str, stamp: Stamp) -> AudioInfo:
+        if stamp.size <= PIECE:
+            return probe(self.whole(file, stamp))
+        return probe_ranges(lambda at, length: self.read_at(file, at, length, stamp), stamp.size)
+
+    def peek(self, file: str, stamp: Stamp, offset: int, length: int) -> bytes:
+        length = min(length, stamp.size - offset)
+        return bytes(self.read_at(file, offset, length, stamp)) if length > 0 else b""
+
+    def _name(self, file: str) -> str:
+        return file[len(self.root) + 1 :]
+
+
+class S3Origin(RemoteOrigin):
+    """A prefix of a bucket."""
+
+    def __init__(self, url: str, options: Mapping[str, str]) -> None:
+        super().__init__(url)
+        self._storage = S3Storage(url, options)
+
+    def listing(self) -> Iterator[_Found]:
+        try:
+            for entry in self._storage.list():
+                yield _Found(entry.key, Stamp(entry.size, round(entry.time * 1e6) * 1000, entry.version))
+        except NotFound as error:
+            text = f"{error}; check the name, --source-endpoint-url and --source-region"
+            raise NotFound(text, root=self.root) from error
+        except AccessDenied as error:
+            text = f"{self.root} cannot be listed: {error}; --source-profile names the profile of AWS that may"
+            raise AccessDenied(text, root=self.root) from error
+
+    def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
+        try:
+            body, version = self._storage.get_part(self._name(file), offset, length)
+        except NotFound as error:
+            raise SourceProblem("the object went away while it was ingested") from error
+        except AccessDenied as error:
+            raise SourceProblem("the object cannot be read: your credentials are refused") from error
+        if version != stamp.version or len(body) != length:
+            raise SourceProblem(CHANGED)
+        return body
+
+    def content(self, name: str) -> bytes:
+        try:
+            return bytes(self._storage.get(name, MAX_CONTENT))
+        except LimitExceeded as error:
+            raise SourceProblem(f"is larger than {MAX_CONTENT} bytes") from error
+        except (NotFound, AccessDenied) as error:
+            raise SourceProblem("cannot be read: it is missing, or your credentials are refused") from error
+
+
+class FsspecOrigin(RemoteOrigin):
+    """Whatever fsspec can open."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        from fsspec.core import url_to_fs
+
+        _refuse_caches(url)
+        self._shown = without_secrets(url)
+        self._spelled: dict[str, str] = {}  # names that the place spells otherwise, as ./a.wav in a tar
+        try:
+            with quiet():
+                self._fs, self._base = url_to_fs(url)
+        except ImportError as error:
+            raise InvalidArgument(f"{self._shown}: {describe(error)}", root=self._shown) from None
+        except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+            text = f"{self._shown} cannot be opened: {describe(error)}"
+            raise StorageUnreachable(text, root=self._shown) from None
+
+    def listing(self) -> Iterator[_Found]:
+        self._fs.invalidate_cache()
+        where = self._shown
+        try:
+            with quiet():
+                found = self._fs.find(self._base, detail=True)
+            listed = [_Found(self._named(path), _stamp(info)) for path, info in found.items()]
+        except FileNotFoundError:
+            raise NotFound(f"{where} does not exist", root=where) from None
+        except PermissionError as error:
+            raise AccessDenied(f"{where} cannot be listed: {describe(error)}", root=where) from None
+        except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+            raise StorageUnreachable(f"{where} cannot be listed: {describe(error)}", root=where) from None
+        yield from listed
+
+    def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
+        body: bytes = self._read(self._name(file), offset, offset + length)
+        if len(body) != length:
+            raise SourceProblem(CHANGED)
+        return body
+
+    def whole(self, file: str, stamp: Stamp) -> bytes:
+        body = super().whole(file, stamp)
+        self._check(file, stamp)
+        return body
+
+    def pieces(self, file: str, stamp: Stamp) -> Iterator[Buffer]:
+        yield from super().pieces(file, stamp)
+        self._check(file, stamp)
+
+    def content(self, name: str) -> bytes:
+        body = self._read(name, 0, MAX_CONTENT + 1)
+        if len(body) > MAX_CONTENT:
+            raise SourceProblem(f"is larger than {MAX_CONTENT} bytes")
+        return body
+
+    def _read(self, name: str, start: int | None, end: int | None) -> bytes:
+        try:
+            with quiet():
+                return bytes(self._fs.cat_file(self._path(name), start=start, end=end))
+        except FileNotFoundError:
+            raise SourceProblem("the file went away while it was ingested") from None
+        except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+            raise SourceProblem(f"the file cannot be read: {describe(error)}") from None
+
+    def _check(self, file: str, stamp: Stamp) -> None:
+        path = self._path(self._name(file))
+        try:
+            with quiet():
+                self._fs.invalidate_cache(path)
+                now = _stamp(self._fs.info(path))
+        except Exception as error:  # noqa: BLE001 - every file system has errors of its own
+            raise SourceProblem(f"the file cannot be looked at: {describe(error)}") from None
+        if now != stamp:
+            raise SourceProblem(CHANGED)
+
+    def _named(self, path: str) -> str:
+        spelled = path[len(self._base) :].lstrip("/")
+        name = "/".join(part for part in spelled.split("/") if part != ".")
+        if name != spelled:
+            self._spelled[name] = spelled
+        return name
+
+    def _path(self, name: str) -> str:
+        name = self._spelled.get(name, name)
+        return f"{self._base.rstrip('/')}/{name}" if self._base else name
+
+
+def tree_of(
+    src: str | os.PathLike[str],
+    options: Mapping[str, str] | None = None,
+    leave_out: Sequence[str] = (),
+    corpus: str | None = None,
+) -> Tree:
+    """List the recordings under a folder or a URL.
+
+    Args:
+        leave_out, corpus: as `walk.scan` takes them; `corpus` may be a URL.
+        options: `OPTIONS` of a source on S3.
+
+    Raises:
+        InvalidArgument: no folder, a URL that cannot be one, or two files with one logical path.
+        NotFound, AccessDenied, StorageUnreachable: of a URL.
+    """
+    origin = origin_of(src, options or {})
+    if isinstance(origin, LocalOrigin):
+        return scan(origin.root, leave_out, corpus)
+    return origin.scan(leave_out, corpus)
+
+
+def origin_of(src: str | os.PathLike[str], options: Mapping[str, str]) -> LocalOrigin | RemoteOrigin:
+    """The place behind a path or URL. Raises as `tree_of`."""
+    text = os.fspath(src)
+    if not is_url(text):
+        found: LocalOrigin | RemoteOrigin = LocalOrigin(os.path.abspath(text))
+    elif text.partition("://")[0] in ("file", "local"):
+        found = LocalOrigin(os.path.abspath(text.partition("://")[2]))
+    elif urlsplit(text).password is not None:
+        raise InvalidArgument("SRC holds a password: URLs get into logs; leave it to the configuration of its scheme")
+    elif text.startswith("s3://"):
+        return S3Origin(text.rstrip("/"), options)
+    else:
+        found = FsspecOrigin(_with_schemes(text).rstrip("/"))
+    if options:
+        given = ", ".join(f"--source-{name.replace('_', '-')}" for name in options)
+        raise InvalidArgument(f"{given}: for a source on S3 (s3://...), which {found.root} is not")
+    return found
+
+
+def _with_schemes(url: str) -> str:
+    """A chain of URLs whose last is a local path, as zip://::/abs/all.zip, with a scheme before that path.
+
+    fsspec would take the path for the name of a scheme. A local archive may also be named by file:// or relatively.
+    """
+    first, *others = url.split("::")
+    if not others or "://" in others[-1]:
+        return url
+    last = others.pop()
+    if "/" not in last and "." not in last:  # the name of a scheme, as fsspec has it
+        return url
+    return "::".join([first, *others, f"file://{os.path.abspath(os.path.expanduser(last))}"])
+
+
+def is_url(text: str) -> bool:
+    """Is it a URL rather than a path?"""
+    return "://" in text
+
+
+def _take(tree: Tree, found: _Found) -> None:
+    name = found.name
+    parts = name.split("/")
+    if not name or name.endswith("/"):  # the mark that some tools leave for a folder
+        return
+    hidden = next((i for i, part in enumerate(parts[:-1]) if part.startswith(".")), None)
+    if hidden is not None:
+        tree.leave.has(name)  # which is hidden anyway
+        tree.files += 1
+        tree.hidden += 1
+        above = printable("/".join(parts[: hidden + 1]))
+        if above not in tree.hidden_names[-1:]:  # listings are in the order of names
+            tree.hidden_names.append(above)
+    elif by_name(tree, name, parts[-1]):
+        if wrong := "one of its folders has no name; rename it" if "" in parts else wrong_name(name):
+            refuse(tree, printable(name), wrong)
+        else:
+            take(tree, name, found.stamp)
+
+
+def _refuse_caches(url: str) -> None:
+    """No plaintext on disk: what keeps what it reads in files is refused, wherever it stands in a chain."""
+    from fsspec import get_filesystem_class
+    from fsspec.implementations.cached import CachingFileSystem
+
+    shown = without_secrets(url)
+    for hop in url.split("::"):
+        scheme, separator, _ = hop.partition("://")
+        if not separator and not _SCHEME.fullmatch(scheme):  # fsspec takes it for a path of this machine
+            scheme = "file"
+        try:
+            kind = get_filesystem_class(scheme)
+        except (ValueError, ImportError) as error:
+            raise InvalidArgument(f"{shown}: fsspec cannot serve {scheme}://: {describe(error)}", root=shown) from None
+        if issubclass(kind, CachingFileSystem):
+            raise InvalidArgument(f"{shown}: {scheme} would put the recordings on this machine's disk; leave it out")
+
+
+def _stamp(info: Mapping[str, Any]) -> Stamp:
+    version = next((str(info[name]) for name in _VERSIONS if info.get(name)), "")
+    size = int(info.get("size") or 0)
+    if size < 0:
+        raise ValueError("a negative size")
+    return Stamp(size, next((_ns(info[name]) for name in _MTIMES if info.get(name)), 0), version)
+
+
+def _ns(value: Any) -> int:
+    """Nanoseconds since the epoch of what file systems give for a time; 0 where that is nothing known."""
+    if isinstance(value, str):
+        try:
+            value = datetime.datetime.fromisoformat(value)
+        except ValueError:
+            return 0
+    if isinstance(value, datetime.datetime):
+        value = value.timestamp()
+    known = isinstance(value, (int, float)) and math.isfinite(value)
+    return round(value * 1e6) * 1000 if known else 0

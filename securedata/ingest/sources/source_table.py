@@ -1,0 +1,238 @@
+"""The rows to seal, put together from what names say and what a manifest adds."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import groupby
+
+import pyarrow as pa
+
+from securedata.corpus.rows.inherit import stem
+from securedata.corpus.segments import seconds_past, segment_path, to_frames
+from securedata.errors import InvalidArgument
+from securedata.ingest.sources.layouts import Described
+from securedata.ingest.sources.manifest_reader import Rows
+from securedata.ingest.sources.origin import SourceProblem
+from securedata.ingest.sources.walk import Problem, Tree
+from securedata.media.audio.probe import AudioInfo
+from securedata.media.reason import Undecodable
+
+SCHEMA = pa.schema(
+    [
+        pa.field("path", pa.large_string(), nullable=False),
+        pa.field("file", pa.large_string(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),
+        pa.field("mtime_ns", pa.int64(), nullable=False),
+        pa.field("version", pa.large_string(), nullable=False),
+        pa.field("subjects", pa.list_(pa.large_string()), nullable=False),
+        pa.field("speaker", pa.large_string(), nullable=False),
+        pa.field("utterance", pa.large_string(), nullable=False),
+        pa.field("transcript", pa.large_string(), nullable=False),
+        pa.field("split", pa.large_string(), nullable=False),
+        pa.field("language", pa.large_string(), nullable=False),
+        pa.field("start", pa.int64()),
+        pa.field("frames_in_segment", pa.int64()),
+        pa.field("duration", pa.float64()),
+        pa.field("extra", pa.large_string(), nullable=False),
+        pa.field("described", pa.bool_(), nullable=False),
+        pa.field("utterance_given", pa.bool_(), nullable=False),
+    ]
+)
+
+
+class Draft:
+    """The columns of the table while they are filled."""
+
+    def __init__(self, tree: Tree, described: Described) -> None:
+        self.tree = tree
+        self.described = described
+        self.problems = list(tree.problems)
+        self.unlisted = 0
+        self.left_out = 0
+        self.files: list[int] = []  # index into the tree
+        self.paths: list[str] = []
+        self.subjects: list[tuple[str, ...]] = []
+        self.texts: dict[str, list[str]] = {
+            name: [] for name in ("speaker", "utterance", "transcript", "split", "language")
+        }
+        self.start: list[int | None] = []
+        self.frames: list[int | None] = []
+        self.duration: list[float | None] = []
+        self.extra: list[str] = []
+        self.described_rows: list[bool] = []
+        self.utterance_given: list[bool] = []
+
+    def add_files(self) -> None:
+        """All recordings, as names and folders describe them."""
+        for i in range(len(self.tree)):
+            self._add_file(i, described=True)
+        self.problems += self.described.problems
+
+    def add_rows(self, rows: Rows, located: list[int], manifest: str, only_listed: bool) -> None:
+        """The recordings as a manifest describes them, and, unless `only_listed`, those that it leaves out."""
+        listed = (k for k in range(len(rows)) if located[k] >= 0)
+        order = sorted(listed, key=lambda k: (located[k], rows.offset[k] or 0.0))
+        groups = {i: list(group) for i, group in groupby(order, located.__getitem__)}
+        for i in range(len(self.tree)):
+            if i in groups:
+                self._add_group(i, groups[i], rows, manifest)
+            elif not only_listed:
+                self._add_unlisted(i, rows.names_people)
+        self.unlisted = len(self.tree) - len(groups)
+        self.left_out = self.unlisted if only_listed else 0
+        passed_over = {path for i, path in enumerate(self.tree.paths) if i not in groups} if only_listed else set()
+        self.problems += [problem for problem in self.described.problems if problem.path not in passed_over]
+        self._check_unique()
+
+    def _add_file(self, i: int, described: bool) -> None:
+        subject = self.described.subject[i]
+        if subject:  # else it is among the problems
+            self._add(i, None, (subject,), ("", "", "", "", ""), None, "", described)
+
+    def _add_unlisted(self, i: int, manifest_names_people: bool) -> None:
+        path = self.tree.paths[i]
+        if manifest_names_people:
+            self.problems.append(Problem(path, "no row of the manifest names it, so nobody says whose voice it is"))
+        elif self.described.subject[i]:
+            self.problems.append(Problem(path, "no row of the manifest names it", taken=True))
+            self._add_file(i, described=False)
+
+    def _add_group(self, i: int, group: list[int], rows: Rows, manifest: str) -> None:
+        """The rows of one file: all of them or none, for they share one object, with the same people."""
+        path = self.tree.paths[i]
+        for k in group:
+            if rows.fault[k]:
+                self.problems.append(Problem(path, f"line {rows.lines[k]} of the manifest: {rows.fault[k]}"))
+                return
+            if rows.names_people and not rows.subjects[k]:
+                self.problems.append(Problem(path, f"line {rows.lines[k]} of the manifest names no speaker"))
+                return
+            if set(rows.subjects[k]) != set(rows.subjects[group[0]]):
+                raise InvalidArgument(
+                    f"lines {rows.lines[group[0]]} and {rows.lines[k]} of {manifest} are segments of one recording and "
+                    "name different people, which is not supported yet: cut it into one file a person, or give every "
+                    "row of it a column 'subjects' with all of them",
+                    path=path,
+                )
+        if not rows.names_people and not self.described.subject[i]:
+            return  # it is among the problems
+        info = None
+        if len(group) > 1 or rows.offset[group[0]] is not None:
+            try:
+                info = self._probe(i)
+            except (Undecodable, SourceProblem) as error:
+                self.problems.append(Problem(path, str(error)))
+                return
+        self._add_segments(i, group, rows, info)
+
+    def _probe(self, i: int) -> AudioInfo:
+        tree, origin = self.tree, self.tree.origin
+        return origin.probe(origin.file(tree.names[i]), tree.stamp(i))
+
+    def _add_segments(self, i: int, group: list[int], rows: Rows, info: AudioInfo | None) -> None:
+        seen: dict[tuple[int, int] | None, int] = {}
+        people = rows.subjects[group[0]] if rows.names_people else (self.described.subject[i],)
+        for k in group:
+            segment = None
+            if info is not None:
+                offset, duration = rows.offset[k] or 0.0, rows.duration[k]
+                if rows.in_samples:
+                    offset /= info.sample_rate
+                    duration = None if duration is None else duration / info.sample_rate
+                try:
+                    segment = to_frames(offset, duration, info)
+                except ValueError as error:
+                    self.problems.append(Problem(self.tree.paths[i], f"line {rows.lines[k]} of the manifest: {error}"))
+                    continue
+                if past := seconds_past(offset, duration, info):
+                    line = f"line {rows.lines[k]} of the manifest"
+                    reason = f"{line} ends {past:.2f} s after the recording, and is taken up to its end"
+                    self.problems.append(Problem(self.tree.paths[i], reason, taken=True))
+            first = seen.setdefault(segment, k)
+            if first != k:
+                self.problems.append(self._twice(i, rows, first, k, segment is None))
+                continue
+            texts = (rows.speaker[k], rows.utterance[k], rows.transcript[k], rows.split[k], rows.language[k])
+            said = rows.duration[k] if segment is None and not rows.in_samples else None
+            self._add(i, segment, people, texts, said, rows.extra[k], True)
+
+    def _twice(self, i: int, rows: Rows, first: int, k: int, whole: bool) -> Problem:
+        """A row for what an earlier one describes: nothing is lost where it says the same."""
+        reason = f"line {rows.lines[k]} of the manifest is left out: line {rows.lines[first]} names the same recording"
+        same = all(
+            column[first] == column[k]
+            for column in (rows.speaker, rows.utterance, rows.transcript, rows.split, rows.language, rows.extra)
+        )
+        if not same:
+            reason += " and says something else of it"
+            reason += "; if these are segments, name their columns: --columns offset=NAME end=NAME" if whole else ""
+        return Problem(self.tree.paths[i], reason, taken=same)
+
+    def _add(
+        self,
+        i: int,
+        segment: tuple[int, int] | None,
+        people: tuple[str, ...],
+        texts: tuple[str, str, str, str, str],
+        duration: float | None,
+        extra: str,
+        described: bool,
+    ) -> None:
+        known = self.described
+        path = self.tree.paths[i] if segment is None else segment_path(self.tree.paths[i], *segment)
+        speaker, utterance, transcript, split, language = texts
+        self.files.append(i)
+        self.paths.append(path)
+        self.subjects.append(people)
+        named = known.utterance[i] if segment is None else ""
+        # a row that is there keeps its own utterance where a run knows only the file's stem, by a pattern too
+        self.utterance_given.append(bool(utterance) or (bool(named) and named != stem(path)))
+        self.texts["speaker"].append(speaker or (people[0] if len(people) == 1 else ""))
+        self.texts["utterance"].append(utterance or named or stem(path))
+        self.texts["transcript"].append(transcript or known.transcript[i])
+        self.texts["split"].append(split or known.split[i])
+        self.texts["language"].append(language or known.language[i])
+        start, frames = segment or (None, None)
+        self.start.append(start)
+        self.frames.append(frames)
+        self.duration.append(duration)
+        self.extra.append(_merge(known.extra[i], extra))
+        self.described_rows.append(described)
+
+    def _check_unique(self) -> None:
+        """A file may have the name that a segment of another gets."""
+        if len(set(self.paths)) == len(self.paths):
+            return
+        twice = next(path for path, count in Counter(self.paths).items() if count > 1)
+        raise InvalidArgument(
+            f"a file and a segment of another would both be {twice!r} in the corpus; rename the file", path=twice
+        )
+
+    def table(self) -> pa.Table:
+        """The finished columns."""
+        tree = self.tree
+        columns = {
+            "path": self.paths,
+            "file": [tree.origin.file(tree.names[i]) for i in self.files],
+            "size": [tree.sizes[i] for i in self.files],
+            "mtime_ns": [tree.mtimes[i] for i in self.files],
+            "version": [tree.versions[i] for i in self.files],
+            "subjects": self.subjects,
+            **self.texts,
+            "start": self.start,
+            "frames_in_segment": self.frames,
+            "duration": self.duration,
+            "extra": self.extra,
+            "described": self.described_rows,
+            "utterance_given": self.utterance_given,
+        }
+        return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
+
+
+def _merge(named: dict[str, str] | None, extra: str) -> str:
+    """Extra of a file's name and of its row as one JSON text; the row's value counts where both have one."""
+    if not named:
+        return extra
+    both = {**named, **json.loads(extra)} if extra else named
+    return json.dumps(both, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,147 @@
+"""Whose voice it is: exactly one rule says so, and without one nothing is sealed."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from securedata.errors import InvalidArgument, SubjectUnknown
+from securedata.ingest.sources.layouts import Described, describe, recognise
+from securedata.ingest.sources.pattern import PathPattern
+from securedata.ingest.sources.walk import CONTROL, Problem, Tree, is_utf8
+from securedata.media.audio.suffixes import without_suffix
+
+_SPOKEN_OF = ("speaker", "utterance", "split", "language")  # names in a pattern that have a column; others go to extra
+
+
+def describe_files(
+    tree: Tree,
+    *,
+    speaker_pattern: str | None = None,
+    one_subject: str | None = None,
+    subject_per_file: bool = False,
+    layout: str = "auto",
+    manifest_names_people: bool = False,
+) -> tuple[Described, dict[str, Any]]:
+    """Name the subject of every file by the one rule that was given, or by a layout that is recognised.
+
+    Returns:
+        What the rule says of each file, and the settings that record the rule in the corpus. The name behind
+        `one_subject` is not in them: settings outlive the erasure of a person.
+
+    Raises:
+        SubjectUnknown: there is no rule; the text shows the choices.
+        InvalidArgument: there is more than one, or it fits no file at all.
+    """
+    given = {
+        "--speaker-pattern": speaker_pattern is not None,
+        "--one-subject": one_subject is not None,
+        "--subject-per-file": subject_per_file,
+        f"--layout {layout}": layout not in ("auto", "none"),
+        "the manifest's column of speakers": manifest_names_people,
+    }
+    rules = [name for name, is_given in given.items() if is_given]
+    if len(rules) > 1:
+        raise InvalidArgument(
+            f"{' and '.join(rules)} would each say whose voice it is: leave all but one out"
+            + (" (the column: --columns speaker=)" if manifest_names_people else "")
+        )
+    if layout == "auto" and (recognised := recognise(tree)) is not None:
+        if rules:
+            raise InvalidArgument(
+                f"{tree.root} has the layout {recognised}, which names its speakers, and {rules[0]} would name others: "
+                "leave that out, or say --layout none"
+            )
+        layout = recognised
+    if layout not in ("auto", "none"):
+        return describe(layout, tree), {"subject": {"layout": layout}}
+    if manifest_names_people:
+        return Described.blank(len(tree)), {"subject": {"manifest": True}}
+    if speaker_pattern is not None:
+        return _by_pattern(tree, PathPattern(speaker_pattern)), {"subject": {"pattern": speaker_pattern}}
+    described = Described.blank(len(tree))
+    if one_subject is not None:
+        name = unicodedata.normalize("NFC", one_subject)
+        if not name.strip() or CONTROL.search(name) or not is_utf8(name):
+            raise InvalidArgument("--one-subject takes the name of the person; this one is blank or not all text")
+        described.subject = [name] * len(tree)
+        return described, {"subject": {"one": True}}
+    if subject_per_file:
+        # Two files that differ by their suffix alone are one recording in two encodings, so one person.
+        described.subject = [without_suffix(path) for path in tree.paths]
+        return described, {"subject": {"per_file": True}}
+    raise SubjectUnknown(_choices(tree))
+
+
+def _by_pattern(tree: Tree, pattern: PathPattern) -> Described:
+    described = Described.blank(len(tree))
+    others = [name for name in pattern.names if name not in _SPOKEN_OF]
+    for i, path in enumerate(tree.paths):
+        found = pattern.match(without_suffix(path))
+        if found is None or not found["speaker"].strip():
+            described.problems.append(Problem(path, f"does not fit the speaker pattern {pattern.text}"))
+            continue
+        described.subject[i] = found["speaker"]
+        described.utterance[i] = found.get("utterance", "")
+        described.split[i] = found.get("split", "")
+        described.language[i] = found.get("language", "")
+        if others:
+            described.extra[i] = {name: found[name] for name in others}
+    if len(described.problems) == len(tree):
+        raise InvalidArgument(
+            f"none of the {len(tree)} recordings under {tree.root} fits the speaker pattern {pattern.text!r}, "
+            f"which is compared with paths such as {without_suffix(tree.paths[0])!r}"
+        )
+    return described
+
+
+def _choices(tree: Tree) -> str:
+    first = tree.paths[0]
+    lines = [
+        f"nothing says whose voices the {len(tree)} recordings under {tree.root} are, and a subject is never guessed.",
+        "Say it in one of these ways (a person can be erased only by the name that you give here):",
+    ]
+    lines += [f"  --speaker-pattern {text!r}: {said}" for text, said in _pattern_examples(without_suffix(first))]
+    lines += [
+        f"  --subject-per-file: each recording is another person; {first} is of {without_suffix(first)!r}",
+        "  --one-subject NAME: all of them are of one person",
+        "  --manifest FILE: a NeMo manifest (JSON lines), or a CSV or TSV, with a column 'speaker'",
+    ]
+    return "\n".join(lines)
+
+
+def _pattern_examples(path: str) -> list[tuple[str, str]]:
+    """Patterns that fit the user's own first path, each with what it would make of it."""
+    depth = path.count("/")
+    if depth == 0:
+        patterns = [f"{{speaker}}{mark}{{utterance}}" for mark in "_-" if mark in path]
+    else:
+        between = "*/" * (depth - 1)
+        patterns = list(dict.fromkeys((f"{{speaker}}/{between}{{utterance}}", f"{between}{{speaker}}/{{utterance}}")))
+    examples = []
+    for text in patterns:
+        found = PathPattern(text).match(path)
+        if found is not None:
+            examples.append((text, f"{path} is of {found['speaker']!r}"))
+    return examples or [("{speaker}/{utterance}", "for recordings in one folder a person")]
+
+
+def near_duplicates(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Groups of names that differ only in case, width, blanks or punctuation: perhaps one person, spelled twice.
+
+    They stay two people; the user is told, for an erasure takes only the spelling that it is given.
+    """
+    groups: defaultdict[str, set[str]] = defaultdict(set)
+    for name in names:
+        groups[_loosely(name)].add(name)
+    return sorted(tuple(sorted(group)) for group in groups.values() if len(group) > 1)
+
+
+def _loosely(name: str) -> str:
+    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    # A mark between digits keeps them apart, as 1-12 and 11-2 are two numbers; elsewhere it goes.
+    text = re.sub(r"(?<=\d)[\W_]+(?=\d)", "-", text)
+    return re.sub(r"(?<!\d)[\W_]+|[\W_]+(?!\d)", "", text) or text

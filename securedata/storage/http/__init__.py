@@ -1,0 +1,1 @@
+"""GET and PUT over libcurl."""

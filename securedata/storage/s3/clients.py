@@ -1,0 +1,194 @@
+"""botocore's clients for one bucket, and what libcurl has to know of it, all as AWS users set it.
+
+Endpoint, region, proxy and CA bundle are those that botocore finds. Clients are shared by the threads of a process and
+never by two processes: a fork makes them anew.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+import weakref
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from securedata.foreign.aws import (
+    AWSKeys,
+    Cause,
+    Credentials,
+    Failed,
+    ask,
+    ca_bundle,
+    new_client,
+    new_session,
+    proxy_for,
+    session_keys,
+)
+from securedata.storage.http.get import Engine, Signer, engine
+
+_CONNECT_SECONDS, _READ_SECONDS = 10, 60
+
+
+class Place(NamedTuple):
+    """Where a bucket is, as botocore resolves it."""
+
+    url: str
+    region: str
+    ca_bundle: str
+    proxy: str
+    checksums: bool
+    """May requests carry a checksum that the server compares? Of some stores users say that none may."""
+    sign_payload: bool
+    """Does a signature cover a digest of the body?"""
+
+    def __repr__(self) -> str:  # a proxy's URL may hold a password
+        return f"Place({self.url!r}, {self.region!r})"
+
+
+class Clients:
+    """Makes clients when they are needed."""
+
+    def __init__(self, bucket: str, options: Mapping[str, str], credentials: Credentials | None) -> None:
+        self.credentials = credentials
+        self._bucket = bucket
+        self._options = dict(options)
+        self._moved, self._moved_at = "", -math.inf
+        # text only: a forked worker needs no client to know it
+        self._place: Place | None = None
+        self._fresh_process()
+        _all.add(self)
+
+    def _fresh_process(self) -> None:
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._keys: AWSKeys | None = None
+        self._made: dict[bool, Any] = {}
+
+    def get(self, once: bool = False, renew: bool = False) -> Any:
+        """A client for S3. `once`: one that tries a call once. `renew`: its last credentials were refused.
+
+        Raises:
+            what `foreign.aws.ask` takes and makes ours: a profile that does not exist, for example.
+        """
+        from botocore.config import Config
+
+        keys = self.credentials(renew) if self.credentials is not None else None
+        with self._lock:
+            session = self._open(keys)
+            if once not in self._made:
+                retries = {"total_max_attempts": 1} if once else {"total_max_attempts": 6, "mode": "standard"}
+                self._made[once] = new_client(
+                    session,
+                    "s3",
+                    keys,
+                    endpoint_url=self._options.get("endpoint_url"),
+                    config=Config(
+                        retries=retries,
+                        connect_timeout=_CONNECT_SECONDS,
+                        read_timeout=_READ_SECONDS,
+                        signature_version="s3v4",
+                    ),
+                )
+            return self._made[once]
+
+    def _open(self, keys: AWSKeys | None) -> Any:
+        if self._session is None or self._keys != keys:
+            # the profile also where a session signs: it may set region and endpoint
+            self._session = new_session(self._options.get("profile"), self._moved or self._options.get("region"))
+            self._keys = keys
+            self._made = {}
+        return self._session
+
+    def place(self) -> Place:
+        """Where the bucket is; found once. Raises as `get`."""
+        if self._place is None:
+            client = self.get()
+            url = _bucket_url(client, self._bucket)
+            with self._lock:
+                if self.credentials is None and session_keys(self._session) is None:
+                    raise Failed(Cause.CREDENTIALS, "Unable to locate credentials")
+                bundle = ca_bundle(self._session)
+            config = client.meta.config
+            self._place = Place(
+                url,
+                client.meta.region_name or "us-east-1",
+                bundle,
+                proxy_for(url),
+                # botocore before 1.36 does not know the setting
+                getattr(config, "request_checksum_calculation", None) != "when_required",
+                bool((config.s3 or {}).get("payload_signing_enabled")),
+            )
+        return self._place
+
+    def move(self, region: str, began: float) -> bool:
+        """Believe a server, asked at `began`, that the bucket is in another region; once, for two could send us round.
+
+        Returns:
+            Whether to ask again.
+        """
+        with self._lock:
+            if self._moved:
+                return self._moved_at >= began and region == self._moved
+            if not region or (self._place is not None and region == self._place.region):
+                return False
+            self._moved, self._moved_at = region, time.monotonic()
+            self._session = self._place = None
+        return True
+
+    def signer(self, renew: bool) -> Signer | None:
+        """What libcurl signs with; None: there are no credentials. Raises as `get`."""
+        place = self.place()
+        if self.credentials is not None:
+            return Signer(*self.credentials(renew), place.region, place.sign_payload)
+        with self._lock:
+            keys = session_keys(self._open(None))
+        return Signer(*keys, place.region, place.sign_payload) if keys is not None else None
+
+    def engine(self) -> Engine:
+        """This thread's libcurl engine. Raises as `get`."""
+        place = self.place()
+        return engine(place.ca_bundle, place.proxy)
+
+
+def _bucket_url(client: Any, bucket: str) -> str:
+    """Where a client would send a request for a bucket's objects.
+
+    It is asked for an object's tags, and stopped before it signs or sends: a presigned URL can name another endpoint.
+    """
+    found: list[str] = []
+
+    def stop(params: Mapping[str, Any], **_: Any) -> tuple[Any, Any]:
+        found.append(params["url"])
+        return AWSResponse(params["url"], 200, {}, None), {}
+
+    from botocore.awsrequest import AWSResponse
+
+    # nobody else makes this call, of those that name an object
+    client.meta.events.register("before-call.s3.GetObjectTagging", stop)
+    try:
+        client.get_object_tagging(Bucket=bucket, Key="k")
+    finally:
+        client.meta.events.unregister("before-call.s3.GetObjectTagging", stop)
+    return found[-1].partition("?")[0][: -len("k")]
+
+
+def way_to(url: str) -> tuple[str, str]:
+    """CA bundle and proxy for any other server, found as they are for S3; the proxy is "" for none.
+
+    Raises:
+        Failed: settings that cannot be right.
+    """
+    return ask(lambda: (ca_bundle(new_session()), proxy_for(url)))
+
+
+_all: weakref.WeakSet[Clients] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for clients in list(_all):
+        clients._fresh_process()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,132 @@
+"""Listing and deleting on S3, with all versions where the bucket keeps them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from securedata.errors import AccessDenied, LimitExceeded, NotFound, StorageUnreachable
+from securedata.storage.base import Buffer, Entry
+from securedata.storage.s3.calls import Calls, response
+
+VERSIONS = 64
+"""Older versions of one key that are looked at."""
+
+_LISTED = ("Contents", "Versions", "DeleteMarkers")
+_IDLE = 100  # pages in a row that may bring nothing new
+
+
+def entries(calls: Calls, prefix: str) -> Iterator[Entry]:
+    """As `Storage.list`."""
+    for page in _pages(calls, "list_objects_v2", prefix, "NextContinuationToken", "ContinuationToken"):
+        for one in page.get("Contents", ()):
+            _check(calls, one, "Key", "Size", "LastModified")
+            time, version = one["LastModified"].timestamp(), bare(one.get("ETag", ""))
+            yield Entry(one["Key"][len(calls.prefix) :], one["Size"], time, version)
+
+
+def hidden(calls: Calls) -> Iterator[str]:
+    """As `Storage.hidden`; none are found by whoever may not list versions."""
+    for one in _versions(calls, ""):
+        if one["IsLatest"] and "Size" not in one:
+            yield one["Key"][len(calls.prefix) :]
+
+
+def delete(calls: Calls, key: str) -> None:
+    """As `Storage.delete`; what a role's session deletes is hidden by a marker, since it may not list versions."""
+    deleted = False
+    for one in _versions(calls, key):
+        if one["Key"] == calls.prefix + key:
+            _delete(calls, key, VersionId=one["VersionId"])
+            deleted = True
+    if not deleted:
+        _delete(calls, key)
+
+
+def _delete(calls: Calls, key: str, **version: Any) -> None:
+    with contextlib.suppress(NotFound):  # some servers say so, and all do where an intermediary asked them twice
+        calls.call("delete_object", key, **version)
+
+
+def older(calls: Calls, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
+    """The last versions of a key before the current one, as `Storage.older` gives them.
+
+    None are found by whoever may not list or read them.
+    """
+    found = 0
+    for one in _versions(calls, key):
+        if one["Key"] != calls.prefix + key or one["IsLatest"] or "Size" not in one:
+            continue
+        found += 1
+        if found > VERSIONS:
+            return
+        name = f"version {one['VersionId']} of {key}"
+        if one["Size"] > limit:
+            raise LimitExceeded(
+                f"{name} of {calls.url} has {one['Size']} bytes, above the limit of {limit}", root=calls.url
+            )
+        try:
+            yield name, calls.read(key, limit, VersionId=one["VersionId"])
+        except AccessDenied:
+            return
+        except NotFound:  # deleted while we looked
+            continue
+
+
+def bare(etag: str) -> str:
+    """An ETag without quotes, and without the mark of a weak one."""
+    return etag.removeprefix("W/").strip('"')
+
+
+def _versions(calls: Calls, prefix: str) -> Iterator[Any]:
+    """Versions and delete markers; none where storage has none, or does not show them."""
+    try:
+        for page in _pages(calls, "list_object_versions", prefix, "NextKeyMarker", "KeyMarker"):
+            for one in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
+                _check(calls, one, "Key", "VersionId", "IsLatest")
+                yield one
+    except AccessDenied:
+        return
+    except StorageUnreachable as error:
+        if response(error).get("Error", {}).get("Code", "") not in ("NotImplemented", "MethodNotAllowed"):
+            raise
+
+
+def _check(calls: Calls, one: Mapping[str, Any], *needed: str) -> None:
+    """Has an entry what every listing of S3 has, and does it lie under the root?"""
+    for name in needed:
+        if one.get(name) is None:
+            raise _odd(calls, f"an entry without {name}")
+    if not one["Key"].startswith(calls.prefix) or ("Size" in one and one["Size"] < 0):
+        raise _odd(calls, "a key that is not under the root, or of no size")
+
+
+def _odd(calls: Calls, what: str) -> StorageUnreachable:
+    text = f"{calls.url}: a listing of it has {what}; no S3 server lists like this: check the endpoint"
+    return StorageUnreachable(text, root=calls.url)
+
+
+def _pages(calls: Calls, operation: str, prefix: str, told: str, asked: str) -> Iterator[Any]:
+    token: dict[str, Any] = {}
+    tokens: set[tuple[str, ...]] = set()
+    before, idle = None, 0
+    while True:
+        page = calls.call(operation, None, Prefix=calls.prefix + prefix, **token)
+        if page.get("IsTruncated") is None:  # also of what is no listing at all, as an empty page
+            raise _odd(calls, "no word on whether there is more")
+        yield page
+        if not page["IsTruncated"]:
+            return
+        if not page.get(told):
+            raise _odd(calls, "more pages, and no word on how to ask for them")
+        token = {asked: page[told]}
+        if page.get("NextVersionIdMarker"):
+            token["VersionIdMarker"] = page["NextVersionIdMarker"]
+        # a token that came before, or new ones for ever for the same page: it would have no end
+        first = [(one.get("Key"), one.get("VersionId")) for name in _LISTED for one in page.get(name, ())[:1]]
+        idle = idle + 1 if first == before or not first else 0
+        before, known = first, tuple(token.values())
+        if known in tokens or idle > _IDLE:
+            raise _odd(calls, "no end")
+        tokens.add(known)

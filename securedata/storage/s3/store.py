@@ -1,0 +1,296 @@
+"""Storage on S3 and what speaks it: bulk reads over libcurl, everything else over boto3."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from securedata.errors import (
+    AlreadyExists,
+    LimitExceeded,
+    NotFound,
+    PreconditionFailed,
+    SecuredataError,
+    StorageUnreachable,
+    UnsafeStorage,
+)
+from securedata.foreign.aws import Credentials
+from securedata.roots import split_s3
+from securedata.storage.base import Buffer, Entry, Storage, Wanted
+from securedata.storage.http.get import waited
+from securedata.storage.http.put import Sent, uploader
+from securedata.storage.http.request import Answer, Get
+from securedata.storage.part_stream import cut
+from securedata.storage.s3.calls import Calls
+from securedata.storage.s3.clients import Clients
+from securedata.storage.s3.conditional_put import probe
+from securedata.storage.s3.errors import Said, said_by, time_of
+from securedata.storage.s3.listing import bare, delete, entries, hidden, older
+from securedata.storage.s3.multipart import put_parts
+
+PART = 16 * 1024 * 1024
+"""Bytes from which on an upload goes in parts of this size."""
+PARTS_UNDER_WAY = 2
+"""Parts of one upload that are sent side by side, while the next one is filled."""
+
+_CLOCK_SLACK = 60.0  # a put's time is taken this much earlier, so that it is never later than what a listing says
+_IN_FLIGHT = 256 * 1024 * 1024
+_USABLE = frozenset({200, 206, 413, 416})
+_PROBED: set[str] = set()
+
+
+class _Asked(NamedTuple):
+    """One GET, as `curl.Get` takes it; `length` None: the whole object of at most `limit` bytes."""
+
+    key: str
+    offset: int = 0
+    length: int | None = None
+    limit: int = 0
+    least: int = 0
+
+
+class S3Storage(Storage):
+    """A prefix of a bucket."""
+
+    held = (PARTS_UNDER_WAY + 2) * PART
+    together = 8
+
+    def __init__(
+        self, url: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
+    ) -> None:
+        """`options`: profile, region and endpoint_url, as boto3 takes them. `credentials`: of a role's session."""
+        bucket, prefix = split_s3(url)
+        self.url = url.rstrip("/")
+        self.bucket = bucket
+        self.prefix = prefix + "/" if prefix else ""
+        self._clients = Clients(bucket, options or {}, credentials)
+        self._calls = Calls(self.url, bucket, self.prefix, self._clients)
+
+    @property
+    def checksums(self) -> bool:  # type: ignore[override]  # what is a constant of others depends on the user's settings
+        """As `Storage.checksums`: not where AWS's settings say that none is sent unless a call requires it.
+
+        Raises:
+            ConfigError, InvalidArgument, ...: settings from which no client can be made.
+        """
+        return self._calls.place().checksums
+
+    def __repr__(self) -> str:
+        return f"S3Storage({self.url!r})"
+
+    # ------------------------------------------------------------ read
+
+    def get(self, key: str, limit: int | None = None) -> Buffer:
+        return self.get_versioned(key, limit)[0]
+
+    def get_versioned(self, key: str, limit: int | None = None) -> tuple[Buffer, str]:
+        most = limit if limit is not None else 2**40
+        answer = self._fetch([_Asked(key, limit=most)])[0]
+        if answer.status == 413:
+            count = answer.size or f"more than {most}"
+            raise LimitExceeded(f"{key} of {self.url} has {count} bytes, above the limit of {most}", root=self.url)
+        return answer.body, answer.etag
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
+        asked = [_Asked(key, offset, length) for offset, length in ranges if length > 0]
+        bodies = iter([answer.body for answer in self._fetch(asked)])
+        return [next(bodies) if length > 0 else b"" for _, length in ranges]
+
+    def get_part(self, key: str, offset: int, length: int) -> tuple[Buffer, str]:
+        """One range, shorter where the object ends, and the version that it is of, as `list` names it."""
+        answer = self._fetch([_Asked(key, offset, length, least=length)])[0]
+        return answer.body, bare(answer.etag)
+
+    def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+        """Side by side, each as it lands; see `Storage.get_many`."""
+        for group in self.get_landed(wanted, in_flight):
+            yield from group
+
+    def get_landed(
+        self, wanted: Sequence[Wanted], in_flight: int
+    ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
+        """What one look at the sockets has completed; see `Storage.get_landed`."""
+        asked = [_Asked(one.key, one.offset, one.length, least=one.least) for one in wanted]
+        for group in self._answers(asked, in_flight):
+            yield [(at, outcome.body if isinstance(outcome, Answer) else outcome) for at, outcome in group]
+
+    def waited(self) -> float:
+        return waited()
+
+    def _fetch(self, asked: Sequence[_Asked]) -> list[Answer]:
+        found: dict[int, Answer] = {}
+        for group in self._answers(asked, _IN_FLIGHT):
+            for at, outcome in group:
+                if not isinstance(outcome, Answer):
+                    raise outcome
+                found[at] = outcome
+        return [found[at] for at in range(len(asked))]
+
+    def _answers(self, asked: Sequence[_Asked], in_flight: int) -> Iterator[list[tuple[int, Answer | SecuredataError]]]:
+        """Usable answers, or errors. What new credentials or the bucket's own region may mend is asked once more."""
+        again: list[int] = []
+        renew, began = False, time.monotonic()
+        for group in self._run(asked, range(len(asked)), in_flight, renew=False):
+            kept = []
+            for at, outcome in group:
+                if isinstance(outcome, Said):
+                    stale = self._calls.may_renew(outcome, began)
+                    if stale or (outcome.elsewhere and self._clients.move(outcome.region, began)):
+                        renew |= stale
+                        again.append(at)
+                        continue
+                kept.append((at, self._outcome(asked[at].key, outcome)))
+            yield kept
+        for group in self._run(asked, again, in_flight, renew):
+            yield [(at, self._outcome(asked[at].key, outcome)) for at, outcome in group]
+
+    def _run(
+        self, asked: Sequence[_Asked], places: Sequence[int], in_flight: int, renew: bool
+    ) -> Iterator[list[tuple[int, Answer | Said | SecuredataError]]]:
+        if not places:
+            return
+        url, signer, engine = self._calls.ready(renew)
+        gets = [self._get(url, asked[at]) for at in places]
+        for group in engine.fetch(gets, lambda: signer, in_flight=in_flight):
+            yield [(places[number], self._usable(asked[places[number]], outcome)) for number, outcome in group]
+
+    def _get(self, url: str, asked: _Asked) -> Get:
+        path = quote(self.prefix + asked.key, safe="/~")
+        return Get(url + path, asked.offset, asked.length, asked.limit, asked.least)
+
+    def _usable(self, asked: _Asked, outcome: Answer | StorageUnreachable) -> Answer | Said | SecuredataError:
+        if isinstance(outcome, StorageUnreachable):
+            text = f"{asked.key} of {self.url}: {outcome}; check endpoint and network"
+            return StorageUnreachable(text, root=self.url)
+        if outcome.status not in _USABLE:
+            return said_by(outcome.body, outcome.status, outcome.region, outcome.date)
+        if outcome.status == 416:  # the range begins behind the end: nothing is there
+            return outcome._replace(body=memoryview(b""))
+        if not outcome.as_asked:
+            text = f"{asked.key} of {self.url}: the server answered with another range than it was asked for"
+            return StorageUnreachable(f"{text}; check the endpoint, and proxies on the way", root=self.url)
+        if asked.length is not None and (outcome.status == 413 or (outcome.status == 200 and asked.offset)):
+            return StorageUnreachable(f"{asked.key} of {self.url}: the server ignores ranges", root=self.url)
+        return outcome
+
+    def _outcome(self, key: str, outcome: Answer | Said | SecuredataError) -> Answer | SecuredataError:
+        return self._calls.refused(outcome, key) if isinstance(outcome, Said) else outcome
+
+    # ------------------------------------------------------------ write
+
+    def put_new(self, key: str, pieces: Iterable[Buffer]) -> float:
+        buffer = bytearray()
+        source = iter(pieces)
+        for piece in source:
+            buffer += piece
+            if len(buffer) >= PART:
+                parts = cut(buffer, source, PART)
+                begun = put_parts(self._calls, key, parts, PARTS_UNDER_WAY, lambda: self.get_ranges(key, [(0, 1)]))
+                return begun - _CLOCK_SLACK
+        for _, outcome in self.put_many([(key, buffer)]):
+            if isinstance(outcome, float):
+                return outcome
+            raise outcome
+        raise AssertionError("unreachable")
+
+    def put_many(self, wanted: Iterable[tuple[str, Buffer]]) -> Iterator[tuple[int, float | SecuredataError]]:
+        """As `Storage.put_many`, side by side over libcurl."""
+        begun = time.monotonic()
+        under_way: dict[int, tuple[str, Buffer]] = {}
+        again: dict[int, tuple[str, Buffer]] = {}
+        renew = False
+
+        def taken() -> Iterator[tuple[str, Buffer]]:
+            for at, one in enumerate(wanted):
+                under_way[at] = one
+                yield one
+
+        for at, outcome in self._puts(taken(), renew=False):
+            one = under_way.pop(at)
+            if isinstance(outcome, Sent) and outcome.status not in (200, 412):
+                said = said_by(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
+                stale = self._calls.may_renew(said, begun)
+                if stale or (said.elsewhere and self._clients.move(said.region, begun)):
+                    renew |= stale
+                    again[at] = one
+                    continue
+            yield at, self._put_outcome(one[0], outcome, begun)
+        places = list(again)
+        for number, outcome in self._puts(again.values(), renew) if again else ():
+            at = places[number]
+            yield at, self._put_outcome(again[at][0], outcome, begun)
+
+    def _puts(
+        self, wanted: Iterable[tuple[str, Buffer]], renew: bool
+    ) -> Iterator[tuple[int, Sent | StorageUnreachable]]:
+        url, signer, _ = self._calls.ready(renew)
+        place = self._calls.place()
+        puts = ((url + quote(self.prefix + key, safe="/~"), body) for key, body in wanted)
+        return uploader(place.ca_bundle, place.proxy).put(puts, signer, self.together, place.checksums)
+
+    def _put_outcome(self, key: str, outcome: Sent | StorageUnreachable, begun: float) -> float | SecuredataError:
+        if isinstance(outcome, StorageUnreachable):
+            return StorageUnreachable(f"{key} of {self.url}: {outcome}; check endpoint and network", root=self.url)
+        if outcome.status == 412 and (outcome.tries == 1 or not self._is_there(key)):
+            return AlreadyExists(f"{key} of {self.url} exists already", root=self.url)
+        if outcome.status not in (200, 412):
+            said = said_by(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
+            return self._calls.refused(said, key, writing=True)
+        # 412: taken by an earlier try, whose answer was lost; the time is then that of a later answer
+        try:
+            when = time_of(outcome.date, f"{key} of {self.url}", self.url)
+        except StorageUnreachable as error:
+            return error
+        return when - (time.monotonic() - begun) - _CLOCK_SLACK
+
+    def _is_there(self, key: str) -> bool:
+        """Is there an object under a key that an earlier try may have put?"""
+        try:
+            self.get_ranges(key, [(0, 1)])
+        except SecuredataError:  # the refusal is what counts then, and whoever hears of it looks again
+            return False
+        return True
+
+    def replace(self, key: str, data: Buffer, version: str | None) -> None:
+        if version is not None and (not version or version.startswith("W/")):
+            raise UnsafeStorage(
+                f"{key} of {self.url}: the server gives {'a weak' if version else 'no'} ETag, so a change cannot be "
+                "made on condition that nobody else makes one: check the endpoint, and proxies on the way",
+                root=self.url,
+            )
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
+        try:
+            self._calls.call("put_object", key, once=True, Body=bytes(data), **condition)
+        except NotFound as error:
+            raise PreconditionFailed(str(error), root=self.url) from error
+
+    def make_durable(self) -> None:
+        """What S3 has answered to is durable."""
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        return entries(self._calls, prefix)
+
+    def hidden(self) -> Iterator[str]:
+        return hidden(self._calls)
+
+    def older(self, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
+        yield from super().older(key, limit)
+        yield from older(self._calls, key, limit)
+
+    def delete(self, key: str) -> None:
+        delete(self._calls, key)
+
+    def now(self) -> float:
+        [[(_, outcome)]] = self._run([_Asked("head", 0, 1)], [0], 1, renew=False)
+        if isinstance(outcome, SecuredataError):
+            raise outcome
+        return time_of(outcome.date, self.url, self.url)  # a refusal has a date as well
+
+    def check_writable(self, single_writer: bool = False) -> None:
+        place = self._calls.ready(False)[0]
+        if single_writer or place in _PROBED:
+            return
+        probe(self._calls.call, self.delete, self.url)
+        _PROBED.add(place)

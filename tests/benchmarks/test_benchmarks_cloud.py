@@ -1,0 +1,76 @@
+"""Benchmarks of loading, ingest and the KMS run on real servers, at sizes that prove nothing else; so does the demo."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.benchmarks.test_benchmarks import run
+from tests.kit.docs.tree import ROOT
+
+pytestmark = pytest.mark.xdist_group("servers")
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    """Two 'speakers' of noise."""
+    noise = np.random.default_rng(1)
+    for speaker in ("one", "two"):
+        folder = tmp_path / "speech" / speaker
+        folder.mkdir(parents=True)
+        for number in range(4):
+            samples = noise.uniform(-0.1, 0.1, 8_000 * 3)
+            soundfile.write(folder / f"{number}.wav", samples, 8_000, subtype="PCM_16")
+    return tmp_path / "speech"
+
+
+def test_dataloader(tmp_path: Path, speech: Path) -> None:
+    sections = ("latency-0ms", "share-wav")
+    small = ("--clips", 4, "--batch", 2, "--rounds", 2, "--slice", 0.01, "--least", 2, "--speech", speech)
+    found = run("dataloader", *sections, "--no-peers", *small, out=tmp_path)
+    measured = found["results"]["sections"]
+    assert set(measured) == set(sections)
+    ours = {"securedata", "securedata, decryption taken out", "securedata, plaintext in RAM"}
+    assert set(measured["latency-0ms"]["contenders"]) == ours | {"boto3", "boto3 + Fernet"}
+    for rounds in measured["latency-0ms"]["contenders"].values():
+        assert len(rounds) == 2
+        assert all(one["samples"] > 0 and one["cpu"] > 0 for one in rounds)
+    assert all(one["sealing"] > 0 for one in measured["share-wav"]["contenders"]["securedata, clocked"])
+    assert (tmp_path / "dataloader.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ingest(tmp_path: Path, speech: Path) -> None:
+    small = ("--clips", 4, "--rounds", 2, "--no-peers", "--speech", speech)
+    found = run("ingest", *small, out=tmp_path)
+    measured = found["results"]["contenders"]
+    assert set(measured) == {"securedata", "boto3"}
+    assert all(one["files"] == 4 and one["wall"] > 0 for rounds in measured.values() for one in rounds)
+    assert [len(rounds) for rounds in measured.values()] == [2, 2]
+
+
+def test_kms(tmp_path: Path, speech: Path) -> None:
+    small = ("--clips", 6, "--batch", 2, "--workers", 2, "--epochs", 2, "--rounds", 1, "--methods", "fork")
+    found = run("kms", *small, "--no-peers", "--speech", speech, out=tmp_path)
+    (one,) = found["results"]
+    assert (one["calls"], one["samples"]) == (1, 12)
+    assert 0 < one["first"] < one["wall"]
+
+
+def test_demo_cloud(tmp_path: Path, speech: Path) -> None:
+    environment = {**os.environ, "SPEAKERS": "{speaker}/*"}
+    command = [sys.executable, "-m", "demo.run", "--cloud", "--corpus", str(speech), "--workdir", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\n8/8  " in done.stdout
+    assert "Refused with the trainer's own keys, without the role: AccessDenied." in done.stdout
+    assert "Refused under the role, with another corpus's KMS token: KMSDenied." in done.stdout
+    results = json.loads((tmp_path / "out" / "results-cloud.json").read_text())
+    assert results["found_in_store"] == 0
+    assert results["kms_calls"]["open"] == 1

@@ -1,0 +1,537 @@
+"""Beside real servers: what is logged, redirected, or set wrongly gives no secret away and names its right cause."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import os
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from securedata.access.session import RoleSource, profile_keys
+from securedata.corpus.config import Reference
+from securedata.corpus.create import create_corpus
+from securedata.corpus.opening import open_corpus
+from securedata.errors import (
+    AccessDenied,
+    ConfigError,
+    KMSDenied,
+    KMSUnreachable,
+    SecuredataError,
+    SessionExpired,
+    StorageUnreachable,
+)
+from securedata.keys.kms import context_for, open_kms
+from securedata.storage.registry import open_storage
+from tests.cloud.conftest import Become
+from tests.kit.cli.commandline import Run, runner
+from tests.kit.corpora import make_corpus
+from tests.kit.secrets import everything_logged, held, told
+from tests.kit.servers.corpora import Cloud
+from tests.kit.servers.forward import Handler
+from tests.kit.servers.processes import ROLE, TRAINER, Bao, free_port
+
+pytestmark = pytest.mark.xdist_group("servers")
+
+CONTEXT = context_for(bytes(16))
+ARN = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-0000-0000-0000-000000000000"
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(capsys)
+
+
+@contextmanager
+def serving(handler: type[Handler], tls: ssl.SSLContext | None = None) -> Iterator[int]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Empty(Handler):
+    """Has nothing."""
+
+    def answer(self, body: bytes) -> None:
+        self.say(404)
+
+
+# ------------------------------------------------------------------------------------------- logs
+
+
+def test_at_level_1_no_log_holds_a_key_a_token_or_a_header(
+    cloud: Cloud, become: Become, aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over each provider and each storage, by a role's session and by keys of the environment."""
+    import boto3
+
+    root = cloud.make("contractor-a", role=ROLE)
+    local = make_corpus(tmp_path, name="on-disk")
+    token = cloud.token(root)
+    become(TRAINER, token)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_KMS", aws)
+    key = f"aws-kms://{boto3.client('kms', region_name='us-east-1').create_key()['KeyMetadata']['Arn']}"
+    secrets: list[str | bytes] = [TRAINER[1], token, os.urandom(32)]
+    with everything_logged() as log:
+        corpus_key = secrets[-1]
+        assert isinstance(corpus_key, bytes)
+        for uri in (key, root.kms):
+            kms = open_kms(uri)
+            if uri == key:
+                assert kms.unwrap(kms.wrap(corpus_key, CONTEXT), CONTEXT) == corpus_key
+            else:
+                with pytest.raises(KMSDenied):
+                    kms.wrap(corpus_key, CONTEXT)
+        moto_role = RoleSource(ROLE, "{}", region="us-east-1", endpoint_url=aws).assume()
+        secrets += [moto_role.keys.secret_key, moto_role.keys.token or ""]
+        with open_corpus(str(root.name)) as corpus:
+            held_by = corpus._lease.place.session
+            assert held_by is not None
+            secrets += [held_by.keys.secret_key, held_by.keys.token or ""]
+            assert len(corpus.read(0)) > 64
+        with open_corpus(str(local.name)) as corpus:
+            corpus.read(0)
+        with pytest.raises(SecuredataError):
+            open_storage(root, {}).get("head")
+        with pytest.raises(SecuredataError):
+            list(open_storage(root, {}).list())
+        with serving(Empty) as port, pytest.raises(SecuredataError):
+            open_storage(f"http://127.0.0.1:{port}/x").get("head", 10)
+        memory = open_storage(f"memory://log-{tmp_path.name}")
+        memory.put_new("objects/3f/3f" + "0" * 30, [b"x"])
+        logging.getLogger("botocore.auth").debug("ours is not the only call")
+    text = "\n".join(log.records)
+    assert not [one[:12] for one in held(text, [one for one in secrets if one])]
+    assert "ours is not the only call" in text, "others may log"
+    assert not log.of("botocore.endpoint", "botocore.parsers", "urllib3.connectionpool")
+
+
+# ------------------------------------------------------------------------------------------- redirects
+
+
+class Elsewhere(Handler):
+    """Redirects everything."""
+
+    target: ClassVar[str] = ""
+    status: ClassVar[int] = 307
+
+    def answer(self, body: bytes) -> None:
+        self.say(self.status, Location=f"{self.target}{self.path}?token=in-the-query")
+
+
+class Thief(Handler):
+    """Takes what comes."""
+
+    seen: ClassVar[list[str]] = []
+
+    def answer(self, body: bytes) -> None:
+        self.seen.append(f"{self.path} {dict(self.headers)} {body!r}")
+        self.say(200, b'{"data": {"ciphertext": "vault:v1:x", "plaintext": "eA=="}}')
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_vault_hands_token_and_key_to_nobody_else(
+    status: int, tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VAULT_CACERT", str(certificate))
+    monkeypatch.setenv("VAULT_TOKEN", "s.secret-token")
+    Thief.seen.clear()
+    with serving(Thief) as thief, serving(Elsewhere, tls) as port:
+        monkeypatch.setattr(Elsewhere, "target", f"http://127.0.0.1:{thief}")
+        monkeypatch.setattr(Elsewhere, "status", status)
+        kms = open_kms(f"hcvault://127.0.0.1:{port}/transit/keys/k")
+        for call in (lambda: kms.wrap(bytes(32), CONTEXT), lambda: kms.unwrap(b"vault:v1:x", CONTEXT)):
+            with pytest.raises(KMSUnreachable) as caught:
+                call()
+            assert "redirect" in str(caught.value)
+            assert f"127.0.0.1:{thief}" in str(caught.value)
+            assert not held(told(caught.value), ["s.secret-token", "in-the-query"])
+    assert Thief.seen == []
+
+
+@pytest.mark.parametrize("scheme", ["s3", "http"])
+def test_storage_follows_no_redirect_either(
+    scheme: str, own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Thief.seen.clear()
+    with serving(Thief) as thief, serving(Elsewhere) as port:
+        monkeypatch.setattr(Elsewhere, "target", f"http://127.0.0.1:{thief}")
+        monkeypatch.setattr(Elsewhere, "status", 302)
+        options = {"endpoint_url": f"http://127.0.0.1:{port}", "region": "us-east-1"} if scheme == "s3" else {}
+        for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "secret-key", "SESSION_TOKEN": "tok"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        root = "s3://bucket/p" if scheme == "s3" else f"http://127.0.0.1:{port}/p"
+        with pytest.raises(SecuredataError):
+            open_storage(root, options).get("head", 1000)
+        if scheme == "s3":
+            with pytest.raises(SecuredataError):
+                list(open_storage(root, options).list())
+            with pytest.raises(SecuredataError):
+                RoleSource(ROLE, "{}", region="us-east-1", endpoint_url=options["endpoint_url"]).assume()
+    assert Thief.seen == []
+
+
+# ------------------------------------------------------------------------------------------- tokens and their ends
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", " ", "\t\n"])
+def test_a_token_with_a_line_end_behind_it_is_the_token(
+    end: str, bao: Bao, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = bao.make_key(f"{cloud.prefix}-stripped")
+    monkeypatch.setenv("VAULT_TOKEN", bao.token + end)
+    kms = open_kms(uri)
+    assert kms.unwrap(kms.wrap(bytes(32), CONTEXT), CONTEXT) == bytes(32)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, os.environ[name] + end)
+    storage = open_storage(f"s3://voice/{cloud.prefix}/stripped", {})
+    key = "objects/3f/3f" + "0" * 30
+    storage.put_new(key, [b"by libcurl"])
+    assert bytes(storage.get(key)) == b"by libcurl"
+    assert [entry.key for entry in storage.list()] == [key], "by botocore"
+    storage.delete(key)
+
+
+ODD = ["TOP\nZECR3T", "TOP\r\nX-Evil: ZECR3T", "TOP\x00ZECR3T", "TOPäZECR3T", "TOP\u2028ZECR3T"]
+
+
+@pytest.mark.parametrize("odd", [one for one in ODD if "\x00" not in one])
+def test_one_with_a_line_end_within_is_refused_and_not_shown(
+    odd: str, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(Thief) as port:
+        for name, value in {"ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b", "SESSION_TOKEN": odd}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        monkeypatch.setenv("VAULT_TOKEN", odd)
+        storage = open_storage("s3://bucket/p", {})
+        calls: list[Callable[[], object]] = [
+            lambda: storage.get("head"),
+            lambda: list(storage.list()),
+            lambda: storage.put_new("objects/3f/3f" + "0" * 30, [b"x"]),
+            lambda: open_kms(f"aws-kms://{ARN}").wrap(bytes(32), CONTEXT),
+            lambda: open_kms(f"hcvault+http://127.0.0.1:{port}/transit/keys/k").wrap(bytes(32), CONTEXT),
+            lambda: RoleSource(ROLE, "{}").assume(),
+        ]
+        Thief.seen.clear()
+        for call in calls:
+            with pytest.raises(ConfigError) as caught:
+                call()
+            assert not held(told(caught.value), ["ZECR3T"])
+        assert Thief.seen == []
+
+
+# ------------------------------------------------------------------------------------------- settings
+
+KEYS = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+WEB = {"AWS_ROLE_ARN": "arn:aws:iam::111122223333:role/x"}
+CONFIG = """
+[profile junk]
+credential_process = /bin/echo junk ZECR3T
+[profile list]
+credential_process = /bin/echo [1]
+[profile fails]
+credential_process = /bin/sh -c "echo ZECR3T >&2; exit 3"
+[profile missing]
+credential_process = /nonexistent/tool --password ZECR3T
+[profile quoted]
+credential_process = "/nonexistent/tool --password ZECR3T"
+[profile number]
+credential_process = /bin/sh -c 'echo "{\\"Version\\": 1, \\"SecretAccessKey\\": \\"ZECR3T\\", \\"AccessKeyId\\": 5}"'
+[profile dated]
+credential_process = /bin/sh -c 'cat "$HOME/dated"'
+[profile deep]
+credential_process = /bin/sh -c 'cat "$HOME/deep"'
+[profile over]
+credential_process = /bin/sh -c 'cat "$HOME/over"'
+[profile code]
+role_arn = arn:aws:iam::111122223333:role/x
+source_profile = keys
+mfa_serial = arn:aws:iam::111122223333:mfa/me
+[profile keys]
+aws_access_key_id = a
+aws_secret_access_key = ZECR3T
+[profile flat]
+s3 = ZECR3T
+[profile unbalanced]
+credential_process = ZECR3T 'unbalanced
+[profile web]
+role_arn = arn:aws:iam::111122223333:role/x
+web_identity_token_file = /nonexistent/token
+[profile half]
+role_arn = arn:aws:iam::111122223333:role/x
+"""
+
+# what is set wrongly: the environment, and what the line says
+SETTINGS: list[tuple[str, dict[str, str], str]] = [
+    ("endpoint without a scheme", KEYS | {"AWS_ENDPOINT_URL": "localhost:9000"}, "the endpoint is no URL"),
+    ("endpoint with a bad port", KEYS | {"AWS_ENDPOINT_URL": "http://localhost:99999"}, "no URL"),
+    ("endpoint with a word as port", KEYS | {"AWS_ENDPOINT_URL": "http://localhost:nine"}, "no URL"),
+    ("endpoint with open brackets", KEYS | {"AWS_ENDPOINT_URL": "http://[::1:9000"}, ""),
+    ("endpoint with a password", KEYS | {"AWS_ENDPOINT_URL": "http://me:ZECR3T@localhost:9"}, "must not hold a user"),
+    ("endpoint with a query", KEYS | {"AWS_ENDPOINT_URL": "http://localhost:9/?k=ZECR3T"}, "must not hold a user"),
+    ("a process that prints junk", {"AWS_PROFILE": "junk"}, "no JSON"),
+    ("a process that prints a list", {"AWS_PROFILE": "list"}, ""),
+    ("a process that fails", {"AWS_PROFILE": "fails"}, "failed (custom-process)"),
+    ("a process that is missing", {"AWS_PROFILE": "missing"}, "/nonexistent/tool"),
+    ("a command line as the name of a process", {"AWS_PROFILE": "quoted"}, "(Not a directory)"),
+    ("a process that gives a number as key", {"AWS_PROFILE": "number"}, "not in the form that AWS defines"),
+    ("a process that gives no date as the end", {"AWS_PROFILE": "dated"}, "not in the form that AWS defines"),
+    ("a process that gives a deep list", {"AWS_PROFILE": "deep"}, "not in the form that AWS defines"),
+    ("a process that gives what is over", {"AWS_PROFILE": "over"}, "credentials is over; "),
+    ("a code that nobody types", {"AWS_PROFILE": "code"}, "a code was asked for"),
+    ("a process with an open quote", {"AWS_PROFILE": "unbalanced"}, "not in the form that AWS defines"),
+    ("a token in the place of its file", WEB | {"AWS_WEB_IDENTITY_TOKEN_FILE": "eyJhbGciOi.ZECR3T." + "x" * 90}, ""),
+    ("no file with a web token", {"AWS_PROFILE": "web"}, "/nonexistent/token cannot be read"),
+    ("a profile without its source", {"AWS_PROFILE": "half"}, ""),
+    ("a profile that does not exist", {"AWS_PROFILE": "nobody"}, "nobody"),
+    ("no CA file", KEYS | {"AWS_CA_BUNDLE": "/nonexistent.pem"}, ""),
+    ("a CA file of requests that is missing", KEYS | {"REQUESTS_CA_BUNDLE": "/nonexistent.pem"}, ""),
+    ("a proxy that is none", KEYS | {"HTTPS_PROXY": "http://me:ZECR3T@:port:x"}, ""),
+    ("a proxy with a bad port", KEYS | {"HTTPS_PROXY": "http://me:ZECR3T@localhost:port"}, ""),
+    ("a proxy without a host", KEYS | {"HTTPS_PROXY": "http://me:ZECR3T@"}, "the proxy is no URL"),
+    ("a proxy with a slash in its password", KEYS | {"HTTPS_PROXY": "http://me:Z/ZECR3T@h:1"}, "the proxy is no URL"),
+    ("a proxy of no kind", KEYS | {"HTTPS_PROXY": "ZECR3T://h:1"}, "the proxy is no URL"),
+    ("a config file that is none", {"AWS_CONFIG_FILE": "BROKEN"}, ""),
+]
+
+
+SERVICES = ("s3", "s3 by botocore", "kms", "sts", "profile")
+
+
+def _cells() -> Iterator[Any]:
+    """Each setting through each service that meets it; in the default run through one of them, in turn."""
+    for number, (name, environment, words) in enumerate(SETTINGS):
+        services = [one for one in SERVICES if one != "profile" or "AWS_PROFILE" in environment]
+        for one in services:
+            marks = () if one == services[number % len(services)] else (pytest.mark.full,)
+            yield pytest.param(one, environment, words, id=f"{name}-{one}", marks=marks)
+
+
+@pytest.mark.filterwarnings("ignore::getpass.GetPassWarning")  # there is no terminal
+@pytest.mark.parametrize(("service", "environment", "words"), list(_cells()))
+def test_what_is_set_wrongly_is_said_and_no_network_is_blamed(
+    service: str, environment: dict[str, str], words: str, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_home / "aws").write_text(CONFIG)
+    (own_home / "broken").write_text("[profile x\nZECR3T")
+    (own_home / "deep").write_text("[" * 200_000)
+    dated = {"Version": 1, "AccessKeyId": "a", "SecretAccessKey": "ZECR3T", "Expiration": "ZECR3T"}
+    (own_home / "dated").write_text(json.dumps(dated))
+    (own_home / "over").write_text(json.dumps({**dated, "Expiration": "2020-01-01T00:00:00Z"}))
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    for name in list(os.environ):
+        if name.startswith("AWS_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    base = {"AWS_CONFIG_FILE": f"{own_home}/aws", "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent"}
+    base |= {"AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true"}
+    for name, value in (base | environment).items():
+        monkeypatch.setenv(name, value.replace("BROKEN", f"{own_home}/broken"))
+    storage = open_storage("s3://bucket/p", {})
+    profile = environment.get("AWS_PROFILE")
+    call: Callable[[], object] = {
+        "s3": lambda: storage.get("head"),
+        "s3 by botocore": lambda: list(storage.list()),
+        "kms": lambda: open_kms(f"aws-kms://{ARN}").wrap(bytes(32), CONTEXT),
+        "sts": lambda: RoleSource(ROLE, "{}").assume(),
+        "profile": lambda: profile_keys(str(profile)),
+    }[service]
+    with pytest.raises(SecuredataError) as caught:
+        call()
+    text = str(caught.value)
+    assert isinstance(caught.value, (ConfigError, AccessDenied, KMSDenied, SessionExpired)), (type(caught.value), text)
+    assert not isinstance(caught.value, (StorageUnreachable, KMSUnreachable)), "who waits would wait in vain"
+    assert "network" not in text
+    assert "\n" not in text
+    assert words in text
+    assert not held(told(caught.value), ["ZECR3T"])
+
+
+@pytest.mark.parametrize(
+    ("uri", "environment", "words"),
+    [
+        ("hcvault://127.0.0.1:9/transit/keys/k", {"VAULT_CACERT": "/nonexistent.pem"}, "VAULT_CACERT"),
+        ("hcvault://127.0.0.1:9/transit/keys/k", {"REQUESTS_CA_BUNDLE": "/nonexistent.pem"}, "CA"),
+        ("hcvault://127.0.0.1:9/transit/keys/k", {"VAULT_CACERT": "JUNK"}, "VAULT_CACERT"),
+        ("hcvault://127.0.0.1:99999/transit/keys/k", {}, ""),
+        ("hcvault://127.0.0.1:x/transit/keys/k", {}, ""),
+        ("hcvault://[::1/transit/keys/k", {}, ""),
+        ("hcvault://vault.example/transit/keys/k", {"HTTPS_PROXY": "http://me:ZECR3T@localhost:x"}, "proxy"),
+    ],
+)
+def test_vault_too(
+    uri: str, environment: dict[str, str], words: str, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_home / "junk").write_text("ZECR3T")
+    monkeypatch.setenv("VAULT_TOKEN", "ZECR3T")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value.replace("JUNK", f"{own_home}/junk"))
+    with pytest.raises(SecuredataError) as caught:
+        open_kms(uri).wrap(bytes(32), CONTEXT)
+    assert not isinstance(caught.value, KMSUnreachable), caught.value
+    assert "network" not in str(caught.value)
+    assert words in str(caught.value)
+    assert not held(told(caught.value), ["ZECR3T"])
+
+
+def test_a_setting_of_a_profile_that_has_parts_and_none_was_given(
+    own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_home / "aws").write_text(CONFIG)
+    for name, value in (KEYS | {"AWS_CONFIG_FILE": f"{own_home}/aws", "AWS_DEFAULT_REGION": "us-east-1"}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as caught:
+        open_storage("s3://bucket/p", {"profile": "flat"}).get("head")
+    assert "no S3 server" not in str(caught.value)
+    assert not held(told(caught.value), ["ZECR3T"])
+
+
+class Region(Handler):
+    """Keeps the regions that requests are signed for."""
+
+    seen: ClassVar[list[str]] = []
+
+    def answer(self, body: bytes) -> None:
+        self.seen.append(str(self.headers.get("Authorization")).split("/")[2])
+        self.say(404)
+
+
+@pytest.mark.parametrize("by", ["environment", "config entry"])
+@pytest.mark.parametrize("end", ["\n", " ", "\r\n"])
+def test_a_region_with_a_line_end_behind_it_is_the_region(
+    by: str, end: str, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Region.seen.clear()
+    with serving(Region) as port:
+        for name, value in (KEYS | {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}).items():
+            monkeypatch.setenv(name, value)
+        region = f"eu-west-7{end}"
+        monkeypatch.setenv("AWS_DEFAULT_REGION", region if by == "environment" else "us-east-1")
+        options = {"region": region} if by != "environment" else {}
+        storage = open_storage("s3://bucket/p", options)
+        role = RoleSource(ROLE, "{}", region=options.get("region"))
+        for call in (lambda: storage.get("head"), lambda: list(storage.list()), role.assume):
+            with pytest.raises(SecuredataError):
+                call()
+    assert Region.seen == ["eu-west-7"] * 3
+
+
+def test_vault_addr_is_named_where_it_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VAULT_TOKEN", "t")
+    monkeypatch.setenv("VAULT_ADDR", "https://vault.example:8200")
+    with pytest.raises(KMSUnreachable) as caught:
+        open_kms(f"hcvault+http://127.0.0.1:{free_port()}/transit/keys/k").wrap(bytes(32), CONTEXT)
+    assert "Connection refused" in str(caught.value)
+    assert "VAULT_ADDR is not used" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "root", ["s3://key:ZECR3T@bucket/p", "s3://bucket?t=ZECR3T", "https://me:ZECR3T@h/p", "https://h/p?t=ZECR3T"]
+)
+def test_a_root_with_a_secret_is_refused_and_not_shown(root: str, own_home: Path) -> None:
+    for call in (lambda: open_storage(root), lambda: open_corpus(root), lambda: create_corpus(root, ["local:///k"])):
+        with pytest.raises(SecuredataError) as caught:
+            call()
+        assert not held(told(caught.value), ["ZECR3T"])
+
+
+def test_a_reference_shows_no_secret_of_its_settings() -> None:
+    options = {"endpoint_url": "https://me:ZECR3T@h", "sts_endpoint_url": "https://h/?ZECR3T"}
+    shown = repr(Reference("s3://bucket/p", kms=("hcvault://me:ZECR3T@h/transit/keys/k",), options=options))
+    assert not held(shown, ["ZECR3T"])
+    assert "s3://bucket/p" in shown
+    assert not held(repr(RoleSource(ROLE, "{}", endpoint_url="https://me:ZECR3T@h")), ["ZECR3T"])
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "hcvault://me:ZECR3T@h/transit/keys/k",
+        "hcvault://h/transit/keys/k?token=ZECR3T",
+        f"aws-kms://{ARN}?ZECR3T",
+        "nosuch://me:ZECR3T@h",
+        "me:ZECR3T@h",
+    ],
+)
+def test_a_kms_uri_with_a_secret_is_not_shown(uri: str) -> None:
+    with pytest.raises(SecuredataError) as caught:
+        open_kms(uri).wrap(bytes(32), CONTEXT)
+    assert not held(told(caught.value), ["ZECR3T"])
+
+
+# ------------------------------------------------------------------------------------------- the command
+
+
+class Echo(Handler):
+    """A server that writes back what it was sent, in the texts of its errors and with what steers a terminal."""
+
+    def answer(self, body: bytes) -> None:
+        token = self.headers.get("x-amz-security-token", "") + str(self.headers.get("X-Vault-Token", ""))
+        said = f"\x1b]0;{token}\x07{base64.b64encode(body).decode()}".encode()
+        if "transit" in self.path:
+            self.say(403, b'{"errors": ["' + said.replace(b"\x1b", b"\\u001b").replace(b"\x07", b"") + b'"]}')
+        else:
+            xml = b"<Error><Code>Ac\xc2\x9bcess</Code><Message>" + said.replace(b"\x1b", b"").replace(b"\x07", b"")
+            self.say(403, xml + b"</Message></Error>", Content_Type="application/xml")
+
+
+def test_the_command_shows_no_secret_that_a_server_sends_back(
+    own_home: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (KEYS | {"AWS_SESSION_TOKEN": "T0PZ", "VAULT_TOKEN": "T0PZ"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with serving(Echo) as port:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        for arguments in (
+            ("init", f"{own_home}/a", "--kms", f"hcvault+http://127.0.0.1:{port}/transit/keys/k"),
+            ("init", f"{own_home}/a", "--kms", f"aws-kms://{ARN}"),
+            ("ls", "s3://bucket/p", "--kms", f"aws-kms://{ARN}"),
+            ("encrypt", "s3://bucket/p", f"{own_home}/b", "--one-subject", "x"),
+        ):
+            done = run(*arguments)
+            assert done.code == 1, done.err
+            assert "Traceback" not in done.err
+            assert not held(done.out + done.err, ["T0PZ"])
+            assert not {"\x1b", "\x07", "\x9b"} & set(done.out + done.err)
+            assert len(done.err.strip().splitlines()) == 1
+
+
+def test_a_role_says_so_too(cloud: Cloud, run: Run, become: Become, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = cloud.make("contractor-a", role=ROLE)
+    become(TRAINER, cloud.bao.token)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
+    for command in (("ls", str(root.name)), ("session", str(root.name))):
+        done = run(*command)
+        assert done.code == 1
+        assert "the endpoint is no URL" in done.err
+        assert len(done.err.strip().splitlines()) == 1
+
+
+def test_a_new_corpus_under_a_key_whose_settings_are_wrong_leaves_nothing(
+    own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError):
+        create_corpus(str(tmp_path / "c"), [f"aws-kms://{ARN}"], "c")
+    assert not (tmp_path / "c" / "head").exists()

@@ -1,0 +1,521 @@
+"""verify finds what is wrong and nothing else, and goes on to the end."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from securedata.corpus.check.prune import prune
+from securedata.corpus.check.verify import verify
+from securedata.corpus.state.head import KEY, Tombstone
+from securedata.corpus.state.retired import listed, object_key
+from securedata.corpus.state.seen import remember
+from securedata.errors import (
+    CorpusGone,
+    KMSDenied,
+    NotACorpus,
+    PinMismatch,
+    StorageUnreachable,
+)
+from securedata.keys.pin import make_pin
+from securedata.keys.tags import Tagger
+from securedata.testing.memory import MemoryStorage
+from tests.kit.made import FILES, Made, change, check, commit_head, commit_rows, errors, id_of, made
+from tests.kit.small import DAY, add, commit, in_folder, in_memory, keys, row
+
+
+@pytest.fixture(name="made")
+def sound() -> Made:
+    return made()
+
+
+# ------------------------------------------------------------------------------------------------ nothing is wrong
+
+
+def test_a_sound_corpus_is_accounted_for_to_the_byte(made: Made) -> None:
+    report = check(made)
+    assert report.ok
+    assert report.findings == []
+    assert (report.rows, report.rows_failed, report.parts) == (4, 0, 2)
+    assert (report.objects, report.objects_opened) == (4, 4)
+    assert report.bytes == sum(map(len, FILES.values()))
+    assert report.stored == len(keys(made[1])) == 4 + 2 + 1
+    assert report.stored_bytes == sum(len(data) for data, _ in made[1].objects.values())
+    assert (report.in_flight, report.leaving, report.changed_to) == (0, 0, None)
+    assert report.pin == str(made[0].pins[0])
+    assert report.generation == 3
+
+
+def test_an_empty_corpus_is_sound() -> None:
+    reference, storage, _ = in_memory()
+    assert verify(reference, storage=storage).ok
+
+
+def test_a_folder_is_sound_and_stays_as_it_was(tmp_path: Path) -> None:
+    reference, writer = in_folder(tmp_path / "sealed")
+    add(writer, FILES)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "sealed").rglob("*") if path.name != ".lock"}
+    assert verify(reference).ok
+    assert before == {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "sealed").rglob("*") if path.name != ".lock"
+    }
+
+
+def test_a_reader_without_write_permission_can_verify(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reference, writer = in_folder(tmp_path / "sealed")
+    add(writer, FILES)
+
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "utime", denied)  # the test may run as root, whom no mode stops
+    assert verify(reference).ok
+
+
+def test_progress_ends_at_all_objects_and_bytes(made: Made) -> None:
+    seen: list[tuple[int, ...]] = []
+    check(made, progress=lambda *numbers: seen.append(numbers))
+    total = sum(len(data) for key, (data, _) in made[1].objects.items() if key.startswith("objects/"))
+    assert seen[-1] == (4, 4, total, total)
+    assert seen == sorted(seen)
+
+
+def test_rows_that_share_an_object_open_it_once(made: Made) -> None:
+    shared = row(made[2], "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
+    commit(made[2], shared, {**shared, "path": "eve/talk@100-200.wav", "start": 100})
+    report = check(made)
+    assert report.ok
+    assert (report.rows, report.objects) == (6, 5)
+
+
+def test_a_large_object_is_fetched_in_pieces(made: Made) -> None:
+    asked: list[int] = []
+
+    class Watched(MemoryStorage):
+        def get_ranges(self, key: str, ranges: Any) -> list[bytes]:
+            asked.extend(length for _, length in ranges)
+            return super().get_ranges(key, ranges)
+
+    storage = Watched()
+    storage.objects = made[1].objects
+    assert verify(made[0], storage=storage).ok
+    assert max(asked) == 4 * 1024 * 1024
+
+
+def test_packed_objects_are_opened_where_their_rows_say(made: Made) -> None:
+    rows = [row(made[2], f"eve/{n}.wav", os.urandom(1000 * n + 1)) for n in range(3)]
+    pack, at = os.urandom(16), 0
+    content = b""
+    for one in rows:
+        sealed = made[1].objects.pop(object_key(one["object_id"]))[0]
+        one.update(pack=pack, offset=at)
+        content, at = content + sealed, at + len(sealed)
+    made[1].put_new(f"packs/{pack.hex()}", [content])
+    commit_rows(made, *rows)
+    assert check(made).ok
+    change(made[1], f"packs/{pack.hex()}", content[:-1])
+    report = check(made)
+    assert errors(report) == ["Truncated"]
+    assert report.findings[0].paths == ("eve/2.wav",)
+
+
+# ---------------------------------------------------------------------------------------------------- what is wrong
+
+
+def flip(data: bytes, at: int) -> bytes:
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("harm", "error"),
+    [
+        (lambda data: flip(data, 70), "AuthenticationFailed"),
+        (lambda data: flip(data, len(data) - 1), "AuthenticationFailed"),
+        (lambda data: data[:-1], "Truncated"),
+        (lambda data: data + b"x", "Truncated"),
+        (lambda data: b"", "NotSealed"),
+        (lambda data: flip(data, 8), "UnknownVersion"),
+        (lambda data: flip(data, 9), "UnknownSuite"),
+        (lambda data: data[:12] + b"\x03" + data[13:], "WrongKind"),
+        (lambda data: flip(data, 20), "WrongCorpus"),
+        (lambda data: flip(data, 50), "WrongObject"),
+    ],
+)
+@pytest.mark.parametrize("path", ["ann/1.wav", "bob/2.wav"])
+def test_a_damaged_object_is_a_finding_and_the_rest_is_verified(made: Made, path: str, harm: Any, error: str) -> None:
+    object_id = id_of(made, path)
+    change(made[1], object_key(object_id), harm(made[1].objects[object_key(object_id)][0]))
+    report = check(made)
+    assert errors(report) == [error]
+    finding = report.findings[0]
+    assert (finding.object_id, finding.paths) == (object_id, (path,))
+    assert object_id.hex() in finding.text
+    assert path not in finding.text
+    assert path not in repr(finding)
+    assert (report.objects, report.objects_opened, report.rows_failed) == (4, 3, 1)
+
+
+def test_a_missing_object_is_a_finding(made: Made) -> None:
+    object_id = id_of(made, "ann/1.wav")
+    del made[1].objects[object_key(object_id)]
+    report = check(made)
+    assert errors(report) == ["ObjectMissing"]
+    assert report.findings[0].object_id == object_id
+
+
+def test_swapped_objects_are_two_findings(made: Made) -> None:
+    a, b = (object_key(id_of(made, path)) for path in ("ann/1.wav", "bob/1.wav"))
+    one, two = made[1].objects[a][0], made[1].objects[b][0]
+    change(made[1], a, two)
+    change(made[1], b, one)
+    assert errors(check(made)) == ["WrongObject", "WrongObject"]
+
+
+def test_a_disk_that_fails_under_one_object_does_not_end_it(made: Made) -> None:
+    bad = object_key(id_of(made, "ann/1.wav"))
+
+    class Failing(MemoryStorage):
+        def get_ranges(self, key: str, ranges: Any) -> list[bytes]:
+            if key == bad:
+                raise StorageUnreachable(f"{key}: Input/output error")
+            return super().get_ranges(key, ranges)
+
+    storage = Failing()
+    storage.objects = made[1].objects
+    report = verify(made[0], storage=storage)
+    assert errors(report) == ["StorageUnreachable"]
+    assert report.objects_opened == 3
+
+
+@pytest.mark.parametrize(
+    ("column", "other", "error"), [("source_sha256", bytes(32), "MalformedManifest"), ("size", 5, "Truncated")]
+)
+def test_content_that_is_not_what_the_row_says(made: Made, column: str, other: object, error: str) -> None:
+    commit_rows(made, {**row(made[2], "eve/1.wav", b"four"), column: other})
+    report = check(made)
+    assert errors(report) == [error], "what a reader would get"
+    assert report.findings[0].paths == ("eve/1.wav",)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"path": "../eve/1.wav"}, "a logical path must be"),
+        ({"path": "/eve"}, "a logical path must be"),
+        ({"path": "ann/1.wav"}, "several rows have its path"),
+        ({"subjects": []}, "names no subject"),
+        ({"start": 5}, "half of a segment"),
+        ({"start": 15999, "frames_in_segment": 2}, "not inside the recording"),
+        ({"start": -1, "frames_in_segment": 2}, "not inside the recording"),
+        ({"start": 0, "frames_in_segment": 0}, "not inside the recording"),
+        ({"start": 2**63 - 1, "frames_in_segment": 5}, "not inside the recording"),
+        ({"offset": 7}, "packed and says not where"),
+    ],
+)
+def test_a_row_that_breaks_a_rule(made: Made, change: dict[str, Any], reason: str) -> None:
+    commit_rows(made, {**row(made[2], "eve/1.wav", b"four"), **change})
+    report = check(made)
+    assert errors(report) == ["MalformedManifest"]
+    assert reason in report.findings[0].text
+    assert report.findings[0].paths == (change.get("path", "eve/1.wav"),)
+    assert report.rows_failed == 1
+    assert report.objects_opened == 5
+
+
+@pytest.mark.parametrize("size", ["size", "sealed_size"])
+def test_a_negative_size(made: Made, size: str) -> None:
+    commit_rows(made, {**row(made[2], "eve/1.wav", b"four"), size: -5})
+    report = check(made)
+    assert "its sizes are negative" in report.findings[0].text
+    assert report.rows_failed == 1
+    assert report.objects == 5
+
+
+@pytest.mark.parametrize(
+    ("column", "other"),
+    [
+        ("subjects", ["eve", "bob"]),
+        ("source_sha256", bytes(32)),
+        ("data_key", bytes(32)),
+        ("size", 3),
+        ("sealed_size", 3),
+    ],
+)
+def test_rows_of_one_object_that_disagree(made: Made, column: str, other: Any) -> None:
+    one = row(made[2], "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
+    commit_rows(made, one, {**one, "path": "eve/talk@100-200.wav", "start": 100, column: other})
+    report = check(made)
+    assert errors(report) == ["MalformedManifest"]
+    assert f"another {column}" in report.findings[0].text
+    assert report.findings[0].paths == ("eve/talk@100-200.wav",)
+
+
+def test_the_order_of_subjects_does_not_matter(made: Made) -> None:
+    one = row(made[2], "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100, subjects=["a", "b"])
+    commit_rows(made, one, {**one, "path": "eve/talk@100-200.wav", "start": 100, "subjects": ["b", "a"]})
+    assert check(made).ok
+
+
+def test_an_object_with_rows_in_two_parts(made: Made) -> None:
+    one = row(made[2], "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
+    commit_rows(made, one)
+    commit_rows(made, {**one, "path": "eve/talk@100-200.wav", "start": 100})
+    report = check(made)
+    assert errors(report) == ["MalformedManifest"]
+    assert report.findings[0].object_id == one["object_id"]
+
+
+def test_a_person_who_was_erased_and_stands_there_still(made: Made) -> None:
+    commit_head(made, tombstones=(Tombstone(Tagger(made[2].head.secret).tag("ann"), 3),))
+    report = check(made)
+    assert errors(report) == ["SubjectErased", "SubjectErased"]
+    assert sorted(path for finding in report.findings for path in finding.paths) == ["ann/1.wav", "ann/2.wav"]
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_part_that_cannot_be_read(made: Made, missing: bool) -> None:
+    part = made[2].head.parts[0]
+    if missing:
+        del made[1].objects[part.storage_key]
+    else:
+        change(made[1], part.storage_key, flip(made[1].objects[part.storage_key][0], 200))
+    made[1].clock += 2 * DAY
+    report = check(made)
+    # its objects are named by nobody else: they look like orphans, and the text says why that is not sure
+    assert errors(report) == sorted(["Orphan", "Orphan", "PartMissing" if missing else "AuthenticationFailed"])
+    assert all("as far as" in one.text for one in report.findings if one.error == "Orphan")
+    assert (report.rows, report.rows_failed, report.objects_opened) == (4, 2, 2)
+
+
+def test_an_old_head_put_back_is_a_finding(made: Made) -> None:
+    old = made[1].objects[KEY]
+    add(made[2], {"eve/1.wav": b"eve"})
+    made[1].objects[KEY] = old
+    report = check(made)
+    assert errors(report) == ["OlderGeneration"]
+    assert report.in_flight == 2  # the object and the part of the newer one
+
+
+def test_a_superseded_key_is_a_finding(made: Made) -> None:
+    remember(replace(made[2].head, generation=9, superseded=(made[2].head.key_id,)))
+    assert errors(check(made)) == ["SupersededKey"]
+
+
+# ---------------------------------------------------------------------------------------------- what nobody committed
+
+
+def test_what_is_in_flight_is_counted_and_no_finding(made: Made) -> None:
+    made[2].put_object([b"not yet committed"])
+    made[1].put_new(f"manifest/{os.urandom(16).hex()}", [b"a part"])
+    made[1].put_new(f"packs/{os.urandom(16).hex()}", [b"a pack"])
+    made[1].put_new(f"objects/ab/ab{'0' * 30}.tmp-77-5", [b"half"])
+    report = check(made)
+    assert report.ok
+    assert report.in_flight == 4
+    made[1].clock += DAY - 1
+    assert check(made).ok
+    made[1].clock += 1
+    report = check(made)
+    assert errors(report) == ["OldTemporary", "Orphan", "Orphan", "Orphan"]
+    assert report.in_flight == 0
+    assert all(finding.key in keys(made[1]) for finding in report.findings)
+
+
+def test_a_packed_object_that_also_lies_alone_is_an_orphan(made: Made) -> None:
+    one = row(made[2], "eve/1.wav", b"four")
+    pack = os.urandom(16)
+    made[1].put_new(f"packs/{pack.hex()}", [made[1].objects[object_key(one["object_id"])][0]])
+    commit_rows(made, {**one, "pack": pack, "offset": 0})
+    made[1].clock += 2 * DAY
+    report = check(made)
+    assert [finding.key for finding in report.findings] == [object_key(one["object_id"])]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "notes.txt",
+        "objects/ab/cd",
+        f"objects/ab/cd{'0' * 30}",
+        "manifest/x",
+        "objects/x.tmp-1",
+        ".tmp-notes",
+        "notes.tmp-1",
+        "head.tmp.txt",
+        "heads",
+        f"packs/{'A' * 32}",
+    ],
+)
+def test_a_foreign_file_is_a_finding_from_the_start(made: Made, key: str) -> None:
+    made[1].put_new(key, [b"?"])
+    report = check(made)
+    assert errors(report) == ["ForeignFile"]
+    assert report.findings[0].key == key
+
+
+def test_head_files_lock_and_audit_log_are_ours(made: Made) -> None:
+    for key in ("head.prev", ".lock", "audit/2026/checkpoint"):
+        made[1].put_new(key, [b"?"])
+    made[1].clock += 9 * DAY
+    assert check(made).ok
+
+
+TEMPORARIES = (
+    "head.tmp",
+    "head.tmp-0123456789abcdef",
+    "head.prev.tmp-0123456789abcdef",
+    ".tmp-probe-0123456789abcdef",
+    f"manifest/{'a' * 32}.tmp-0123456789abcdef",
+    f"objects/ab/ab{'0' * 30}.tmp-4242-140000",
+)
+
+
+def test_what_a_killed_writer_had_under_way_is_found_and_pruned_after_a_day(made: Made) -> None:
+    for key in TEMPORARIES:
+        made[1].put_new(key, [b"half"])
+    report = check(made)
+    assert (report.ok, report.in_flight) == (True, len(TEMPORARIES))
+    assert not prune(made[2]).deleted
+    made[1].clock += DAY + 1
+    report = check(made)
+    assert {one.key for one in report.findings} == set(TEMPORARIES)
+    assert set(errors(report)) == {"OldTemporary"}
+    assert prune(made[2]).deleted == set(TEMPORARIES)
+    assert check(made).ok
+
+
+def test_what_left_waits_a_day_and_is_due_then(made: Made) -> None:
+    object_id = id_of(made, "ann/1.wav")
+    made[2].commit(remove=["ann/1.wav"])
+    report = check(made)
+    assert report.ok
+    assert (report.leaving, report.in_flight) == (2, 0)  # the object, and the part that was rewritten
+    made[1].clock += DAY
+    report = check(made)
+    assert errors(report) == ["LeavingDue"]
+    made[1].delete(object_key(object_id))
+    made[1].delete(f"manifest/{_parts_leaving(made)[0]}")
+    assert check(made).ok  # an erasure deletes at once, and leaves its list until another commit clears it
+
+
+def _parts_leaving(made: Made) -> list[str]:
+    head = made[2].head
+    found = [key for one in head.leaving for key in listed(made[1], head, one)]
+    return [key.removeprefix("manifest/") for key in found if key.startswith("manifest/")]
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_leaving_list_that_cannot_be_read(made: Made, missing: bool) -> None:
+    made[2].commit(remove=["ann/1.wav"])
+    key = made[2].head.leaving[0].table.storage_key
+    if missing:
+        del made[1].objects[key]
+    else:
+        change(made[1], key, made[1].objects[key][0][:-1])
+    report = check(made)
+    assert errors(report) == ["NotFound" if missing else "Truncated"]
+    assert report.findings[0].key == key
+
+
+# ------------------------------------------------------------------------------------------- while the corpus moves on
+
+
+class Moving(MemoryStorage):
+    """Does something once, just before an object is read for the first time, as another process might."""
+
+    def __init__(self, made: Made, move: Any) -> None:
+        super().__init__()
+        self.objects, self.clock = made[1].objects, made[1].clock
+        self.move = move
+
+    def get_ranges(self, key: str, ranges: Any) -> list[bytes]:
+        move, self.move = self.move, lambda: None
+        move()
+        return super().get_ranges(key, ranges)
+
+
+def test_what_was_removed_and_deleted_meanwhile_is_no_finding(made: Made) -> None:
+    gone = [object_key(id_of(made, path)) for path in ("ann/1.wav", "ann/2.wav")]
+
+    def move() -> None:
+        made[2].commit(remove=["ann/1.wav", "ann/2.wav"])
+        for key in gone:  # as an erasure deletes: at once
+            made[1].delete(key)
+
+    report = verify(made[0], storage=Moving(made, move), threads=1)
+    assert report.ok
+    assert (report.generation, report.changed_to) == (3, 4)
+    assert report.objects_opened == 2
+
+
+def test_what_is_missing_and_still_named_stays_a_finding(made: Made) -> None:
+    def move() -> None:
+        add(made[2], {"eve/1.wav": b"eve"})
+        made[1].delete(object_key(id_of(made, "ann/1.wav")))
+
+    report = verify(made[0], storage=Moving(made, move), threads=1)
+    assert errors(report) == ["ObjectMissing"]
+    assert report.changed_to == 4
+
+
+def test_what_was_committed_meanwhile_is_no_orphan(made: Made) -> None:
+    late = row(made[2], "eve/1.wav", b"eve")
+    made[1].clock += 2 * DAY  # a horizon would make it stale; there was none
+    report = verify(made[0], storage=Moving(made, lambda: commit(made[2], late)), threads=1)
+    assert report.ok
+    assert report.in_flight == 0
+
+
+def test_a_part_that_was_replaced_and_deleted_meanwhile_is_no_finding(made: Made) -> None:
+    class Parts(Moving):
+        def get(self, key: str, limit: int | None = None) -> bytes:
+            if key.startswith("manifest/"):
+                move, self.move = self.move, lambda: None
+                move()
+            return super().get(key, limit)
+
+    def move() -> None:
+        old = made[2].head.parts[0].storage_key
+        made[2].commit(remove=["ann/1.wav"])
+        made[1].delete(old)
+
+    report = verify(made[0], storage=Parts(made, move), threads=1)
+    assert report.ok
+    assert report.changed_to == 4
+
+
+# -------------------------------------------------------------------------------------------------- what cannot begin
+
+
+def test_no_corpus_and_a_corpus_that_is_gone(made: Made) -> None:
+    del made[1].objects[KEY]
+    with pytest.raises(CorpusGone):
+        check(made)
+    with pytest.raises(NotACorpus):
+        verify(replace(made[0], pins=()), storage=MemoryStorage())
+
+
+def test_another_corpus_than_the_one_that_was_pinned(made: Made) -> None:
+    with pytest.raises(PinMismatch):
+        verify(replace(made[0], pins=(make_pin(bytes(16), bytes(32)),)), storage=made[1])
+
+
+def test_keys_are_renewed_while_it_runs_and_a_refusal_ends_it(made: Made) -> None:
+    key_file = Path(made[0].kms[0].removeprefix("local://"))
+    assert check(made, ttl=0.0, kms_wait=0.0).ok  # each fetch renews
+    seen: list[int] = []
+
+    def take_away(done: int, *_: int) -> None:
+        if not seen:
+            key_file.chmod(0o644)
+        seen.append(done)
+
+    for n in range(40):
+        add(made[2], {f"eve/{n}.wav": b"eve"})
+    with pytest.raises(KMSDenied):
+        check(made, ttl=0.0, kms_wait=0.0, progress=take_away)
+    assert seen

@@ -1,0 +1,467 @@
+"""A conditional write that landed and was answered no: an intermediary sent it twice, and we hear of the second try."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from securedata.corpus import putting, transaction
+from securedata.corpus.check.prune import prune
+from securedata.corpus.config import Reference
+from securedata.corpus.state.commit import Next
+from securedata.corpus.state.heads import Heads
+from securedata.corpus.state.retired import object_key
+from securedata.errors import (
+    AccessDenied,
+    AlreadyExists,
+    AuthenticationFailed,
+    FormatError,
+    HorizonInFuture,
+    InvalidArgument,
+    NotFound,
+    OutcomeUnknown,
+    PreconditionFailed,
+    SecuredataError,
+    SessionExpired,
+    StorageError,
+    StorageUnreachable,
+    UnsafeStorage,
+)
+from securedata.storage.local import LocalStorage
+from securedata.storage.s3.conditional_put import probe
+from securedata.testing.memory import MemoryStorage
+from tests.kit.hooked import Faults, Hooked
+from tests.kit.little import content, current, fill, look, make, named_keys, open_quietly, row, table, writer_of
+
+NO = [PreconditionFailed, NotFound, AccessDenied, SessionExpired, InvalidArgument]  # the last: of a redirect
+TAKEN = [AlreadyExists, PreconditionFailed, NotFound]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transaction, "_sleep", lambda seconds: None)
+
+
+@pytest.fixture
+def place() -> MemoryStorage:
+    return MemoryStorage()
+
+
+@pytest.fixture
+def corpus(place: MemoryStorage) -> Reference:
+    reference = make(place)
+    fill(writer_of(reference, place), "kept/1", "kept/2")
+    return reference
+
+
+def whole(corpus: Reference, place: MemoryStorage, *paths: str) -> None:
+    """The head names these paths; all that it names is there and opens."""
+    assert sorted(current(corpus, place)) == sorted(paths)
+    assert named_keys(look(corpus, place).head, place) <= set(place.objects)
+    opened = open_quietly(corpus, place)
+    for path in paths:
+        assert opened.read(path) == content(path)
+
+
+# --------------------------------------------------------------------------------------------------------- the head
+
+
+@pytest.mark.parametrize("answer", NO)
+@pytest.mark.parametrize("others", [0, 1, 63])
+def test_a_head_that_landed_is_ours_whatever_was_answered(
+    answer: type[SecuredataError], others: int, corpus: Reference, place: MemoryStorage
+) -> None:
+    storage = Hooked(place)
+    writer, other = writer_of(corpus, storage), writer_of(corpus, place)
+    rows = table(row(writer, "new", content("new")))
+
+    def replayed(call: str, key: str) -> None:
+        if call == "replace":
+            storage.after = lambda call, key: None
+            for number in range(others):
+                other.commit(settings={"number": number})
+            raise answer("no")
+
+    storage.after = replayed
+    before = look(corpus, place).head.generation
+    outcome = writer.commit(rows)
+    assert (outcome.added, outcome.unchanged) == (1, 0)
+    assert outcome.committed == set(rows.column("object_id").to_pylist())
+    assert look(corpus, place).head.generation == before + 1 + others, "one commit"
+    whole(corpus, place, "kept/1", "kept/2", "new")
+
+
+def test_a_head_that_landed_at_the_last_try_is_found(
+    corpus: Reference, place: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transaction, "_TRIES", 1)
+    storage = Hooked(place, after=Faults("replace", error=PreconditionFailed))
+    fill(writer_of(corpus, storage), "new")
+    whole(corpus, place, "kept/1", "kept/2", "new")
+
+
+@pytest.mark.parametrize("answer", [AccessDenied, UnsafeStorage, InvalidArgument])
+def test_a_head_that_was_refused_and_did_not_land_is_the_refusal(
+    answer: type[SecuredataError], corpus: Reference, place: MemoryStorage
+) -> None:
+    storage = Hooked(place, before=Faults("replace", error=answer))
+    writer = writer_of(corpus, storage)
+    with pytest.raises(answer):
+        fill(writer, "new")
+    assert sum(call == "replace" for call, _ in storage.calls) == 1
+    whole(corpus, place, "kept/1", "kept/2")
+
+
+@pytest.mark.parametrize("answer", [PreconditionFailed, StorageUnreachable, AccessDenied, InvalidArgument])
+def test_what_nobody_could_look_for_is_neither_deleted_nor_committed_again(
+    answer: type[SecuredataError], corpus: Reference, place: MemoryStorage
+) -> None:
+    storage = Hooked(place)
+    writer = writer_of(corpus, storage)
+    rows = table(row(writer, "new", content("new")))
+
+    def away(call: str, key: str) -> None:
+        if call == "get_versioned":
+            raise StorageUnreachable("the line is cut")
+
+    def replayed(call: str, key: str) -> None:
+        if call == "replace":
+            storage.before = away
+            raise answer("no")
+
+    storage.after = replayed
+    with pytest.raises(OutcomeUnknown, match="run it again"):
+        writer.commit(rows)
+    storage.before = storage.after = lambda call, key: None
+    writer_of(corpus, place).commit(remove=["new"])  # its object leaves, and readers have it for a day
+    writer.discard(rows.column("object_id").to_pylist())
+    assert writer.commit(rows).stale == ["new"]
+    assert object_key(rows.column("object_id")[0].as_py()) in place.objects
+    whole(corpus, place, "kept/1", "kept/2")
+
+
+def test_refusals_without_another_head_leave_the_outcome_unknown(corpus: Reference, place: MemoryStorage) -> None:
+    storage = Hooked(place)
+    writer = writer_of(corpus, storage)
+    rows = table(row(writer, "new", content("new")))
+    storage.before = Faults("replace", 1000, error=PreconditionFailed)
+    with pytest.raises(OutcomeUnknown, match="shows no other commit"):
+        writer.commit(rows)
+    storage.before = lambda call, key: None
+    assert writer.commit(rows).stale == ["new"], "one of them may still be under way"
+
+
+@pytest.mark.parametrize("when", ["committed", "run"])
+def test_ctrl_c_behind_a_head_that_landed_leaves_its_objects(
+    when: str, corpus: Reference, place: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = writer_of(corpus, place)
+    rows = table(row(writer, "new", content("new")))
+    owner: Any = Heads if when == "committed" else transaction.Transaction
+    real = getattr(owner, when)
+
+    def interrupted(*given: Any) -> None:
+        real(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, when, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            writer.commit(rows)
+    writer.commit(rows)  # as an ingest does that was interrupted
+    writer.discard(rows.column("object_id").to_pylist())
+    whole(corpus, place, "kept/1", "kept/2", "new")
+
+
+def test_no_way_to_a_discard_deletes_what_the_head_names(corpus: Reference, place: MemoryStorage) -> None:
+    writer, other = writer_of(corpus, place), writer_of(corpus, place)
+    rows = [row(writer, path, content(path)) for path in ("new/1", "new/2", "left")]
+    other.commit(table(*rows[:2]))  # by a way that this writer does not know of
+    ids = [one["object_id"] for one in rows]
+    writer.discard(ids)
+    whole(corpus, place, "kept/1", "kept/2", "new/1", "new/2")
+    assert ids[2].hex() not in "".join(place.objects), "what nothing names is deleted"
+
+
+def test_a_discard_that_cannot_read_the_head_deletes_nothing(corpus: Reference, place: MemoryStorage) -> None:
+    storage = Hooked(place)
+    writer = writer_of(corpus, storage)
+    rows = table(row(writer, "kept/1", content("kept/1")))  # there already: its new object is not needed
+    stored = set(place.objects)
+    storage.before = lambda call, key: None
+
+    def away(call: str, key: str) -> None:
+        if call == "get_versioned" and storage.calls.count((call, key)) > 2:
+            raise StorageUnreachable("the line is cut")
+
+    storage.before = away
+    assert writer.commit(rows).unchanged == 1, "that is an orphan, and no failure of the commit"
+    assert set(place.objects) == stored
+
+
+# ------------------------------------------------------------------------------------------------- objects and tables
+
+
+@pytest.mark.parametrize("answer", TAKEN)
+@pytest.mark.parametrize("many", [False, True])
+def test_an_object_that_landed_counts_whatever_was_answered(
+    answer: type[StorageError], many: bool, corpus: Reference, place: MemoryStorage
+) -> None:
+    storage = Hooked(place)
+    storage.checksums = True  # then nothing would be read back otherwise
+    writer = writer_of(corpus, storage)
+    storage.after = Faults("put_new", error=answer, prefix="objects/")
+    data = content("new")
+    put = next(writer.put_objects([data]))[1] if many else writer.put_object([data])
+    assert put.time <= place.clock, "never later than storage's own time of it"
+    assert put.time > place.clock - 3600
+    reads = [key for call, key in storage.calls if call == "get_ranges"]
+    assert reads, "it was read back"
+    made = row(writer_of(corpus, place), "new", data)
+    made.update(object_id=put.object_id, data_key=put.data_key, sealed_size=put.sealed_size)
+    assert writer.commit(table(made)).added == 1
+    whole(corpus, place, "kept/1", "kept/2", "new")
+
+
+@pytest.mark.parametrize("what", ["other bytes", "longer", "shorter"])
+@pytest.mark.parametrize("many", [False, True])
+def test_other_bytes_under_a_new_id_are_an_error(
+    what: str, many: bool, corpus: Reference, place: MemoryStorage
+) -> None:
+    storage = Hooked(place)
+    storage.checksums = True
+    writer = writer_of(corpus, storage)
+
+    def taken(call: str, key: str) -> None:
+        if call == "put_new":
+            data, time = place.objects[key]
+            other = {"other bytes": data[:-1] + bytes([data[-1] ^ 1]), "longer": data + b"x", "shorter": data[:-1]}
+            place.objects[key] = (other[what], time)
+            raise AlreadyExists("no")
+
+    storage.after = taken
+    with pytest.raises(FormatError):
+        next(writer.put_objects([content("new")])) if many else writer.put_object([content("new")])
+
+
+@pytest.mark.parametrize("answer", TAKEN)
+@pytest.mark.parametrize("many", [False, True])
+def test_an_object_that_was_refused_and_is_not_there_is_the_refusal(
+    answer: type[StorageError], many: bool, corpus: Reference, place: MemoryStorage
+) -> None:
+    storage = Hooked(place, before=Faults("put_new", error=answer))
+    storage.checksums = True
+    writer = writer_of(corpus, storage)
+    with pytest.raises(answer, match="the line is cut"):
+        next(writer.put_objects([content("new")])) if many else writer.put_object([content("new")])
+
+
+@pytest.mark.parametrize("answer", TAKEN)
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_table_that_landed_counts_whatever_was_answered(
+    answer: type[StorageError], at: int, corpus: Reference, place: MemoryStorage
+) -> None:
+    # the first is a part, the second the list of what leaves
+    storage = Hooked(place)
+    tables: list[str] = []
+
+    def replayed(call: str, key: str) -> None:
+        if call == "put_new":
+            tables.append(key)
+            if len(tables) == at + 1:
+                raise answer("no")
+
+    storage.after = replayed
+    assert writer_of(corpus, storage).commit(remove=["kept/1"]).removed == 1
+    assert len(tables) == 2
+    whole(corpus, place, "kept/2")
+
+
+@pytest.mark.parametrize("what", ["objects/", "manifest/"])
+def test_of_two_puts_at_once_the_other_may_land_a_moment_later(
+    what: str, corpus: Reference, place: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = Hooked(place)
+    under_way: dict[str, Any] = {}
+
+    def refused(call: str, key: str) -> None:
+        if call == "put_new" and key.startswith(what) and not under_way:
+            under_way[key] = place.objects.pop(key)
+            raise NotFound("the upload is over")
+
+    storage.after = refused
+    monkeypatch.setattr(putting, "_sleep", lambda seconds: place.objects.update(under_way))
+    fill(writer_of(corpus, storage), "new")
+    assert under_way
+    whole(corpus, place, "kept/1", "kept/2", "new")
+
+
+class Late(MemoryStorage):
+    """Says of a put that it may have been a minute before now, as S3 does."""
+
+    def put_new(self, key: str, pieces: Any) -> float:
+        return super().put_new(key, pieces) - 60
+
+
+@pytest.mark.parametrize("deed", ["part", "list"])
+def test_a_table_that_a_prune_may_take_for_older_than_the_horizon_is_not_named(deed: str) -> None:
+    """The prune that left this horizon under a clock a day ahead may have listed this table before the horizon."""
+    place = Late()
+    corpus = make(place)
+    writer = writer_of(corpus, place)
+    fill(writer, "kept/1", "kept/2")
+    words = {**current(corpus, place)["kept/1"], "transcript": "words"}
+    writer.transact(lambda attempt: Next(None, {"horizon": place.clock - 30}))
+    with pytest.raises(HorizonInFuture):
+        writer.commit(update=table(words)) if deed == "part" else writer.commit(remove=["kept/1", "kept/2"])
+    place.clock += 31
+    writer.commit(remove=["kept/1"])
+    whole(corpus, place, "kept/2")
+
+
+def test_another_table_under_a_new_id_is_an_error(corpus: Reference, place: MemoryStorage) -> None:
+    storage = Hooked(place)
+
+    def taken(call: str, key: str) -> None:
+        if call == "put_new":
+            data, time = place.objects[key]
+            place.objects[key] = (data[:-1] + bytes([data[-1] ^ 1]), time)
+            raise AlreadyExists("no")
+
+    storage.after = taken
+    with pytest.raises(AuthenticationFailed):
+        writer_of(corpus, storage).commit(remove=["kept/1"])
+    whole(corpus, place, "kept/1", "kept/2")
+
+
+def test_a_table_that_was_refused_and_is_not_there_is_the_refusal(corpus: Reference, place: MemoryStorage) -> None:
+    storage = Hooked(place, before=Faults("put_new", error=AlreadyExists))
+    with pytest.raises(AlreadyExists):
+        writer_of(corpus, storage).commit(remove=["kept/1"])
+    whole(corpus, place, "kept/1", "kept/2")
+
+
+@pytest.mark.parametrize("answer", [None, AlreadyExists])
+def test_a_table_that_a_prune_took_before_it_was_read_back_is_made_again(
+    answer: type[StorageError] | None, corpus: Reference, place: MemoryStorage
+) -> None:
+    storage = Hooked(place)
+    done: list[str] = []
+
+    def suspended(call: str, key: str) -> None:
+        if call == "put_new" and key.startswith("manifest/") and not done:
+            done.append(key)
+            place.clock += 40 * 3600
+            prune(writer_of(corpus, place))
+            assert key not in place.objects
+            if answer is not None:
+                raise answer("no")
+
+    storage.after = suspended
+    assert writer_of(corpus, storage).commit(remove=["kept/1"]).removed == 1
+    assert done
+    whole(corpus, place, "kept/2")
+
+
+def test_the_parts_that_a_discard_looks_into_are_not_fetched_again(corpus: Reference, place: MemoryStorage) -> None:
+    storage = Hooked(place)
+    writer = writer_of(corpus, storage)
+    rows = [row(writer, path, content(path)) for path in ("kept/1", "new")]
+    storage.calls.clear()
+    assert writer.commit(table(*rows)).unchanged == 1
+    fetched = [key for call, key in storage.calls if call == "get"]
+    assert len(fetched) == 1 + 1 + 1, (
+        "the live part by its columns, its descriptions, and the new one that is read back"
+    )
+    assert sum(call == "get_versioned" for call, _ in storage.calls) == 2
+
+
+def test_a_file_that_was_linked_twice_is_there_and_flushed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server of files answers a repeated request to make a link with 'it exists'."""
+    storage = LocalStorage(str(tmp_path))
+    real, flushed = os.link, os.fsync
+
+    def link(*given: Any, **more: Any) -> None:
+        real(*given, **more)
+        real(*given, **more)
+
+    inodes: list[int] = []
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(os, "fsync", lambda fd: (inodes.append(os.fstat(fd).st_ino), flushed(fd)))
+    storage.put_new("objects/00/one", [b"one"])
+    storage.make_durable()
+    assert os.stat(tmp_path / "objects/00/one").st_ino in inodes
+    assert storage.get("objects/00/one") == b"one"
+    monkeypatch.undo()
+    with pytest.raises(AlreadyExists):
+        storage.put_new("objects/00/one", [b"one"])
+
+
+# ---------------------------------------------------------------------------------------------------------- the probe
+
+
+class Server:
+    """As much of one as the probe asks: the first so many answers are refusals, of puts that landed or not."""
+
+    def __init__(self, no: type[StorageError], times: int, landed: bool, honest: bool = True, at: int = 0) -> None:
+        self.keys: set[str] = set()
+        self.no, self.refused, self.landed, self.honest = no, range(at, at + times), landed, honest
+        self.puts = 0
+
+    def call(self, operation: str, key: str, **given: Any) -> None:
+        if operation == "head_object":
+            if key not in self.keys:
+                raise NotFound(key)
+            return
+        self.puts += 1
+        false = "IfMatch" in given or key in self.keys
+        if self.puts - 1 in self.refused:
+            if self.landed and not false:
+                self.keys.add(key)
+            raise self.no(key)
+        if false and self.honest:
+            raise PreconditionFailed(key)
+        self.keys.add(key)
+
+
+@pytest.mark.parametrize("no", [PreconditionFailed, NotFound])
+@pytest.mark.parametrize(
+    ("times", "landed", "honest", "at", "error"),
+    [
+        (0, False, True, 0, None),
+        (1, True, True, 0, None),
+        (1, True, False, 0, UnsafeStorage),
+        (1, False, True, 0, None),
+        (1, False, False, 0, UnsafeStorage),
+        (3, False, True, 0, "as answered"),
+        (1, False, True, 1, None),
+        (1, False, True, 2, None),
+    ],
+)
+def test_a_probe_that_was_answered_no(
+    times: int,
+    landed: bool,
+    honest: bool,
+    at: int,
+    error: type[StorageError] | str | None,
+    no: type[StorageError],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("securedata.storage.s3.conditional_put._sleep", lambda seconds: None)
+    server = Server(no, times, landed, honest, at)
+    if error is None:
+        probe(server.call, server.keys.discard, "s3://voice")
+    else:
+        with pytest.raises(no if isinstance(error, str) else error):
+            probe(server.call, server.keys.discard, "s3://voice")
+    assert not server.keys, "nothing is left of it"
+
+
+def test_a_probe_that_fails_leaves_nothing() -> None:
+    server = Server(StorageUnreachable, 1, landed=True)
+    with pytest.raises(StorageUnreachable):
+        probe(server.call, server.keys.discard, "s3://voice")
+    assert not server.keys

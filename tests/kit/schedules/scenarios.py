@@ -1,0 +1,319 @@
+"""Actors over one corpus, what each may change, and the scenarios that put them together."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from securedata.corpus.check.prune import prune
+from securedata.corpus.config import Reference
+from securedata.corpus.rows.outcome import Outcome
+from securedata.corpus.state.retired import DELAY, object_key
+from securedata.corpus.writer import Writer
+from securedata.errors import HorizonInFuture, ObjectMissing, RowReplaced
+from securedata.storage.base import Storage
+from securedata.testing.memory import MemoryStorage
+from tests.kit.erasing import without
+from tests.kit.little import content, fill, make, open_quietly, row, rows_of, table
+from tests.kit.schedules.interleave import Actor, Explorer, Run, Scripted, pause
+from tests.kit.schedules.oracle import HOUR, RESETS, Row, Rule, World, nothing
+
+READS = frozenset(("get", "get_ranges", "get_versioned", "pause"))
+
+
+@dataclass(frozen=True)
+class Role:
+    """An actor, what it may change, and what must hold of the rows once it is done."""
+
+    name: str
+    act: Callable[[World, Storage], object]
+    rule: Rule = nothing
+    after: Callable[[World, Sequence[Any]], None] = lambda world, results: None
+    mortal: bool = True
+    points: frozenset[str] | None = None
+    prunes: bool = False
+
+
+def digest(path: str, version: int = 0) -> bytes:
+    return hashlib.sha256(content(path, version)).digest()
+
+
+def writer_of(world: World, storage: Storage) -> Writer:
+    return Writer(world.reference, storage=storage)
+
+
+# -------------------------------------------------------------------------------------------------------------- actors
+
+
+def ingest(name: str, *paths: str, version: int = 0, replace: bool = False, subjects: Sequence[str] = ("ann",)) -> Role:
+    """Seals and commits; seals anew what a prune may have taken meanwhile, as an ingest does."""
+
+    def act(world: World, storage: Storage) -> Outcome:
+        writer = writer_of(world, storage)
+        todo = list(paths)
+        total = Outcome()
+        while todo:
+            rows = [row(writer, path, content(path, version), subjects) for path in todo]
+            outcome = writer.commit(table(*rows), replace=replace)
+            seen = outcome.added + outcome.updated + outcome.unchanged
+            left = len(outcome.conflicts) + len(outcome.erased) + len(outcome.stale)
+            assert seen + left == len(todo), "every row is accounted for"
+            ids = {one["object_id"] for one in rows}
+            assert outcome.committed <= ids
+            assert outcome.committed <= {one.object_id for m in world.history.values() for one in m.rows.values()}
+            total.conflicts += outcome.conflicts
+            total.erased += outcome.erased
+            todo = outcome.stale
+        return total
+
+    def rule(path: str, old: Row | None, new: Row | None) -> bool:
+        if path not in paths or new is None or new.sha256 != digest(path, version):
+            return False
+        return old is None or replace
+
+    def after(world: World, results: Sequence[Any]) -> None:
+        assert results, "it was run again until it ended"
+        for path in set(paths) - set(results[-1].conflicts) - set(results[-1].erased):
+            assert any(
+                path in moment.rows and moment.rows[path].sha256 == digest(path, version)
+                for moment in world.history.values()
+            ), f"LOST: {path} was committed and no head ever named it"
+
+    return Role(name, act, rule, after)
+
+
+def describe(name: str, path: str, words: str) -> Role:
+    """Corrects the transcript of a recording, if it is there."""
+
+    def act(world: World, storage: Storage) -> Outcome:
+        writer = writer_of(world, storage)
+        known = rows_of(writer.head, storage).get(path)
+        return writer.commit(update=table({**known, "transcript": words})) if known else Outcome()
+
+    def rule(changed: str, old: Row | None, new: Row | None) -> bool:
+        return bool(changed == path and old and new and new == old._replace(transcript=words))
+
+    return Role(name, act, rule)
+
+
+def remove(name: str, *paths: str) -> Role:
+    def act(world: World, storage: Storage) -> Outcome:
+        return writer_of(world, storage).commit(remove=paths)
+
+    return Role(name, act, lambda path, old, new: path in paths and new is None)
+
+
+def erase(name: str, person: str) -> Role:
+    """The commit of an erasure: the person's rows go and a tombstone comes, in one step."""
+
+    def act(world: World, storage: Storage) -> None:
+        writer_of(world, storage).transact(lambda attempt: without([person], attempt))
+
+    def after(world: World, results: Sequence[Any]) -> None:
+        assert not any(person in one.subjects for one in world.rows.values()), "RESURRECTED"
+
+    return Role(name, act, lambda path, old, new: bool(old and person in old.subjects and new is None), after)
+
+
+def sweep(name: str) -> Role:
+    """A prune."""
+    return Role(name, lambda world, storage: prune(writer_of(world, storage)), prunes=True)
+
+
+def reset() -> Role:
+    """A prune that sets times in the future back."""
+
+    def after(world: World, results: Sequence[Any]) -> None:
+        assert world.now_named.head.horizon <= world.clock - DELAY
+
+    return Role(
+        RESETS, lambda world, storage: prune(writer_of(world, storage), reset_horizon=True), after=after, prunes=True
+    )
+
+
+def unless_ahead(role: Role) -> Role:
+    """The role of somebody who goes away when the horizon lies in the future."""
+
+    def act(world: World, storage: Storage) -> object:
+        try:
+            return role.act(world, storage)
+        except HorizonInFuture:
+            return None
+
+    def after(world: World, results: Sequence[Any]) -> None:
+        if results and results[-1] is not None:
+            role.after(world, results)
+
+    return replace(role, act=act, after=after)
+
+
+def clock(hours: float = 13, times: int = 3) -> Role:
+    def act(world: World, storage: Storage) -> None:
+        for number in range(times):
+            pause(storage, f"+{hours:g} h")
+            world.clock += hours * HOUR
+            assert number >= 0
+
+    return Role("T", act, mortal=False)
+
+
+def read(name: str) -> Role:
+    """A reader in flight: it has what it opened, for a day at least, and hears the reason afterwards."""
+
+    def act(world: World, storage: Storage) -> int:
+        corpus = open_quietly(world.reference, storage)
+        rows = world.history[corpus.generation].rows
+        assert sorted(corpus.table.column("path").to_pylist()) == sorted(rows)
+        done = 0
+        for path, one in sorted(rows.items()):
+            try:
+                data = corpus.read(path)
+            except (RowReplaced, ObjectMissing):
+                assert object_key(one.object_id) not in world.objects, "and the oracle saw to when it went"
+            else:
+                assert hashlib.sha256(data).digest() == one.sha256
+                done += 1
+        return done
+
+    return Role(name, act, mortal=False, points=READS)
+
+
+# ----------------------------------------------------------------------------------------------------------- scenarios
+
+SCENARIOS: dict[str, Callable[[], list[Role]]] = {
+    "two ingests": lambda: [ingest("A", "new/a"), ingest("B", "new/b"), clock(), sweep("P")],
+    "the same file twice": lambda: [ingest("A", "x"), ingest("B", "x"), remove("D", "x"), clock(), sweep("P")],
+    "two versions": lambda: [
+        ingest("A", "x", version=1, replace=True),
+        ingest("B", "x", version=2, replace=True),
+        remove("D", "x"),
+        clock(),
+    ],
+    "conflict": lambda: [ingest("A", "x", version=1), ingest("B", "x", version=2), remove("D", "old/1"), sweep("P")],
+    "descriptions": lambda: [
+        describe("U", "old/1", "one"),
+        describe("V", "old/2", "two"),
+        remove("D", "old/1"),
+        ingest("A", "new/a"),
+    ],
+    "an erased person": lambda: [
+        ingest("A", "bob/new", subjects=("bob",)),
+        ingest("B", "ann/new"),
+        erase("E", "bob"),
+        clock(times=2),
+        sweep("P"),
+    ],
+    "removed and recorded again": lambda: [
+        remove("D", "old/1", "old/3"),
+        ingest("A", "old/1"),
+        clock(),
+        sweep("P"),
+        sweep("Q"),
+    ],
+    "a reader in flight": lambda: [
+        read("R"),
+        ingest("A", "old/1", version=1, replace=True),
+        remove("D", "old/3"),
+        clock(hours=25, times=2),
+        sweep("P"),
+    ],
+}
+
+
+def begin() -> tuple[Reference, MemoryStorage]:
+    """Three recordings of ann and one of bob in two parts, and a leaving list that is nearly due."""
+    place = MemoryStorage()
+    reference = make(place)
+    writer = Writer(reference, storage=place)
+    fill(writer, "old/1", "gone")
+    fill(writer, "old/2", "old/3", "bob/1")
+    writer.commit(table(row(writer, "bob/2", content("bob/2"), ["bob"])), remove=["gone", "bob/1"])
+    place.clock += 20 * HOUR
+    return reference, place
+
+
+AHEAD: dict[str, Callable[[], list[Role]]] = {
+    "ingests and a reset": lambda: [
+        unless_ahead(ingest("A", "new/a")),
+        unless_ahead(remove("D", "old/1")),
+        unless_ahead(sweep("P")),
+        reset(),
+    ],
+    "a reset while time passes": lambda: [
+        reset(),
+        clock(hours=25, times=2),
+        unless_ahead(ingest("A", "old/1", version=1, replace=True)),
+    ],
+}
+"""With a horizon, and a list of what leaves, that a prune and a removal under a wrong clock have left in the future."""
+
+
+def ahead(start: tuple[Reference, MemoryStorage]) -> tuple[Reference, MemoryStorage]:
+    """The same corpus after a while in which the clock was wrong by four days."""
+    reference, place = start
+    writer = Writer(reference, storage=place)
+    place.clock += 96 * HOUR
+    writer.commit(remove=["old/3"])
+    writer.commit_horizon()
+    place.clock -= 96 * HOUR
+    return reference, place
+
+
+def play(
+    start: tuple[Reference, MemoryStorage],
+    scenario: str,
+    choose: Callable[[int], int],
+    preemptions: int,
+    faults: int,
+    thorough: bool = False,
+) -> World:
+    """One schedule of a scenario, from the same start."""
+    roles, world, actors = cast(start, {**SCENARIOS, **AHEAD}[scenario]())
+    return see(Run(world, actors, choose, preemptions, faults, lambda: None), world, roles, thorough)
+
+
+def act_out(start: tuple[Reference, MemoryStorage], roles: list[Role], script: Sequence[tuple[str, str]]) -> World:
+    """One schedule, told step by step."""
+    roles, world, actors = cast(start, roles)
+    return see(Scripted(world, actors, script), world, roles, thorough=True)
+
+
+def cast(start: tuple[Reference, MemoryStorage], roles: list[Role]) -> tuple[list[Role], World, list[Actor]]:
+    reference, place = start
+    pruning = frozenset(role.name for role in roles if role.prunes)
+    world = World(reference, place, {role.name: role.rule for role in roles}, pruning)
+    actors = []
+    for role in roles:
+        actor = Actor(role.name, functools.partial(role.act, world), role.mortal)
+        if role.points is not None:
+            actor.points = role.points
+        actors.append(actor)
+    return roles, world, actors
+
+
+def see(run: Run, world: World, roles: list[Role], thorough: bool) -> World:
+    run.run()
+    try:
+        for role, actor in zip(roles, run.actors, strict=True):
+            role.after(world, actor.results)
+        world.finish(thorough)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n  after the steps:\n    " + "\n    ".join(run.trace)) from error
+    return world
+
+
+def explore(
+    start: tuple[Reference, MemoryStorage],
+    scenario: str,
+    preemptions: int,
+    faults: int,
+    share: float = 1.0,
+    seed: int = 0,
+) -> int:
+    """How many schedules it took to go through them."""
+    explorer = Explorer(share, seed)
+    explorer.each(lambda choose: play(start, scenario, choose, preemptions, faults, explorer.runs % 20 == 0))
+    return explorer.runs

@@ -1,0 +1,560 @@
+"""EncryptedAudioDataset in one process: samples, rows, crops, and what its pickle and repr hold."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import io
+import os
+import pickle
+import sys
+from multiprocessing import context as multiprocessing_context
+from multiprocessing import reduction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import torch
+from torch.utils.data import Subset, default_collate
+from torch.utils.data._utils.pin_memory import pin_memory
+
+import securedata as sd
+from securedata.corpus.state.head import peek
+from securedata.corpus.writer import Writer
+from securedata.errors import (
+    ConfigError,
+    GenerationChanged,
+    InvalidArgument,
+    KMSUnreachable,
+    NotACorpus,
+    PinMismatch,
+    RowReplaced,
+)
+from securedata.format.header import WRAP
+from securedata.keys.kms import context_for, open_kms
+from securedata.keys.wraps import Wrap
+from securedata.torch.sample import Metadata
+from tests.kit.cli.process import output_of
+from tests.kit.corpora import Clip, Root, add_clips, clip, encode, make_corpus, noise, remove_paths, some_clips
+from tests.kit.docs.tree import ROOT
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return make_corpus(tmp_path)
+
+
+def _by_path(ds: sd.EncryptedAudioDataset) -> dict[str, int]:
+    return {ds.get_metadata(i).path: i for i in range(len(ds))}
+
+
+# ---------------------------------------------------------------------------------------------------------- samples
+
+
+def test_sample_is_what_the_manifest_says(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        assert len(ds) == 6
+        places = _by_path(ds)
+        for one in root.clips:
+            sample = ds[places[one.path]]
+            assert type(sample) is sd.Sample
+            waveform, sample_rate, transcript, speaker, utterance, extra = sample
+            assert np.array_equal(waveform.numpy(), one.audio)
+            assert waveform.dtype == torch.float32
+            assert sample_rate == ds.corpora[0].value("sample_rate", places[one.path])
+            assert transcript == one.columns["transcript"]
+            assert (speaker, utterance) == (one.speaker, one.path[4:8])
+            assert extra == one.columns.get("extra", "")
+
+
+def test_metadata_is_the_sample_without_audio(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        for i in range(len(ds)):
+            found = ds.get_metadata(i)
+            assert type(found) is Metadata
+            assert found[1:] == ds[i][1:]
+    with sd.EncryptedAudioDataset(root, sample_rate=22_050) as ds:
+        for i in range(len(ds)):
+            assert ds.get_metadata(i).sample_rate == ds[i].sample_rate == 22_050
+        before = ds.corpora[0].counters.objects
+        ds.get_metadata(0)
+        assert ds.corpora[0].counters.objects == before
+
+
+def test_index_is_taken_as_a_list_takes_it(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        last = ds.get_metadata(5)
+        for index in (-1, np.int64(5), np.uint8(5), torch.tensor(5), torch.tensor([-1])[0], True + 4):
+            assert ds.get_metadata(index) == last
+            assert torch.equal(ds[index].waveform, ds[5].waveform)
+        for index in (6, -7, np.int64(6)):
+            with pytest.raises(IndexError, match="of 6"):
+                ds[index]
+            with pytest.raises(IndexError, match="of 6"):
+                ds.get_metadata(index)
+        for wrong in (slice(0, 2), "0", 1.0, None, torch.tensor([0, 1])):
+            with pytest.raises((TypeError, ValueError)):
+                ds[wrong]  # type: ignore[index]  # that is the test
+        mask = torch.tensor([True, False, True, True, False, False])
+        for wrong in (True, False, np.True_, mask[0], mask[1]):  # rows 1 and 0
+            for one in (ds, ds + ds, ds.map(str), Subset(ds, [wrong])):  # type: ignore[list-item]  # that is the test
+                with pytest.raises(TypeError):
+                    one[wrong if len(one) > 1 else 0]  # type: ignore[index]  # that is the test
+        with pytest.raises(TypeError, match="nonzero"):
+            Subset(ds, mask).__getitems__([0, 1])  # type: ignore[arg-type]  # that is the test
+        picked = Subset(ds, mask.nonzero().flatten())  # type: ignore[arg-type]  # torch's own examples do so
+        assert [picked[k].utterance for k in range(3)] == [ds.get_metadata(i).utterance for i in (0, 2, 3)]
+        assert len(list(ds)) == 6  # the sequence protocol ends at IndexError
+
+
+def test_a_shallow_copy_follows_a_refresh(tmp_path: Path) -> None:
+    """`copy.copy(ds)` is how a second dataset with another transform is made; it has the same corpora."""
+    first = make_corpus(tmp_path, [clip(f"ann/{n}.wav", 0.02 + n / 100) for n in range(3)])
+    second = make_corpus(tmp_path, [clip("eve/0.wav", 0.03, speaker="eve")], "voice-b")
+    with sd.EncryptedAudioDataset([first, second]) as ds:
+        quiet = copy.copy(ds)
+        quiet.transform = torch.zeros_like
+        both = (ds, quiet)
+        assert [len(one.lengths) for one in both] == [4, 4]
+        for refresh in (ds.refresh, quiet.refresh):
+            remove_paths(first, [ds.get_metadata(0).path])
+            add_clips(first, [clip(f"bob/{len(ds)}{n}.wav", 0.05, speaker="bob", seed=n) for n in range(3)])
+            assert refresh()
+            for one in both:
+                paths = one.metadata.column("path").to_pylist()
+                assert [one.get_metadata(i).path for i in range(len(one))] == paths
+                assert one.lengths.tolist() == [sample.waveform.shape[1] for sample in one]
+        assert len(ds) == 8
+        assert quiet[0].waveform.abs().max() == 0 < ds[0].waveform.abs().max()
+        apart = copy.deepcopy(ds)
+        remove_paths(first, [ds.get_metadata(0).path])
+        ds.refresh()
+        assert [len(ds), len(quiet), len(apart), len(apart.lengths)] == [7, 7, 8, 8]
+
+
+def test_lengths_are_those_of_the_options_now(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        whole = ds.lengths
+        for rate, frames in ((None, 100), (8_000, None), (8_000, 1_000), (None, None)):
+            ds.sample_rate, ds.num_frames = rate, frames
+            assert ds.lengths.tolist() == [sample.waveform.shape[1] for sample in ds]
+        assert ds.lengths is whole
+
+
+def test_several_corpora_follow_each_other(tmp_path: Path) -> None:
+    first = make_corpus(tmp_path, some_clips()[:2], name="voice-a")
+    empty = make_corpus(tmp_path, [], name="voice-b")
+    second = make_corpus(tmp_path, some_clips()[3:], name="voice-c")
+    with sd.EncryptedAudioDataset(["voice-a", "securedata://voice-b", second]) as ds:
+        assert [corpus.root for corpus in ds.corpora] == [first, empty, second]
+        assert len(ds) == 5
+        paths = [ds.get_metadata(i).path for i in range(5)]
+        assert paths == [one.path for one in first.clips + second.clips]
+        assert ds.metadata.column("path").to_pylist() == paths
+        assert ds.lengths.tolist() == [ds[i].waveform.shape[1] for i in range(5)]
+        assert ds.speakers == ["ann", "bob"]
+        assert ds.get_metadata(-1).path == paths[-1]
+        for i, one in enumerate(first.clips + second.clips):
+            assert np.array_equal(ds[i].waveform.numpy(), one.audio)
+
+
+def test_kms_and_pin_are_given_or_from_the_config(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = make_corpus(tmp_path, [], name="voice-b")
+    monkeypatch.setenv("SECUREDATA_CONFIG", str(tmp_path / "none"))
+    with sd.EncryptedAudioDataset(root, kms=root.kms, pin=root.pin) as ds:
+        assert len(ds) == 6
+    with sd.EncryptedAudioDataset([root, other], kms=[root.kms, other.kms], pin=[root.pin, other.pin]) as ds:
+        assert len(ds) == 6
+    with pytest.warns(sd.UnpinnedWarning, match=root.pin), sd.EncryptedAudioDataset(root, kms=root.kms) as ds:
+        assert len(ds) == 6
+    with pytest.raises(PinMismatch):
+        sd.EncryptedAudioDataset(root, kms=root.kms, pin=other.pin)
+
+
+# ------------------------------------------------------------------------------------------------------------- rows
+
+
+@pytest.mark.parametrize(
+    ("wish", "paths"),
+    [
+        ({"speaker": "bob"}, ["bob/utt0.wav", "bob/utt1.flac", "bob/utt2.wav"]),
+        ({"speaker": ["ann"]}, ["ann/utt0.wav", "ann/utt1.flac", "ann/utt2.ogg"]),
+        ({"split": "test"}, ["ann/utt2.ogg", "bob/utt1.flac"]),
+        ({"split": ("test", "")}, ["ann/utt2.ogg", "bob/utt1.flac", "bob/utt2.wav"]),
+        ({"duration": (0.5, 0.7)}, ["ann/utt0.wav", "ann/utt1.flac", "ann/utt2.ogg"]),
+        ({"duration": (None, 0.4)}, ["bob/utt1.flac", "bob/utt2.wav"]),
+        ({"duration": (0.61, None)}, ["ann/utt1.flac", "bob/utt0.wav"]),
+        ({"duration": (None, None), "speaker": "ann", "split": "test"}, ["ann/utt2.ogg"]),
+        ({"filter": pc.field("channels") == 2}, ["bob/utt0.wav"]),
+        ({"filter": pc.field("format") == "WAV", "speaker": "bob", "duration": (0, 0.5)}, ["bob/utt2.wav"]),
+    ],
+)
+def test_wishes_choose_rows(root: Root, wish: dict[str, Any], paths: list[str]) -> None:
+    with sd.EncryptedAudioDataset(root, **wish) as ds:
+        assert ds.metadata.column("path").to_pylist() == paths
+        assert len(ds) == len(ds.lengths) == len(paths)
+        assert ds.lengths.dtype == torch.int64
+        audio = {one.path: one.audio for one in root.clips}
+        for i, path in enumerate(paths):
+            assert np.array_equal(ds[i].waveform.numpy(), audio[path])
+
+
+def test_metadata_table_has_no_keys_and_no_ids(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        names = ds.metadata.schema.names
+        assert {"path", "speaker", "transcript", "split", "frames", "sample_rate", "extra", "subjects"} <= set(names)
+        assert not {"data_key", "object_id", "pack", "offset", "sealed_size"} & set(names)
+        assert ds.metadata.column("transcript").to_pylist() == [one.columns["transcript"] for one in root.clips]
+
+
+def test_speakers_are_sorted_and_unique(tmp_path: Path) -> None:
+    clips = [clip(f"{n}.wav", 0.1, speaker=name) for n, name in enumerate(["zoe", "ann", "Émile", "ann", "bob"])]
+    with sd.EncryptedAudioDataset(make_corpus(tmp_path, clips)) as ds:
+        assert ds.speakers == ["ann", "bob", "zoe", "Émile"]
+
+
+@pytest.mark.parametrize("num_frames", [None, 5_000])
+@pytest.mark.parametrize("sample_rate", [None, 8_000, 16_000, 44_100, 11_025])
+def test_lengths_are_those_of_the_samples(root: Root, sample_rate: int | None, num_frames: int | None) -> None:
+    with sd.EncryptedAudioDataset(root, sample_rate=sample_rate, num_frames=num_frames) as ds:
+        assert ds.lengths.dtype == torch.int64
+        assert ds.lengths.tolist() == [ds[i].waveform.shape[1] for i in range(len(ds))]
+
+
+# ------------------------------------------------------------------------------------------------------------ crops
+
+
+def test_short_clips_come_as_they_are_and_long_ones_are_cut(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root, num_frames=8_000, crop="start") as ds:
+        for i, one in enumerate(root.clips):
+            assert np.array_equal(ds[i].waveform.numpy(), one.audio[:, :8_000])
+
+
+def test_random_crops_follow_torchs_seed(tmp_path: Path) -> None:
+    ramp = (np.arange(30_000) / 32_768).astype(np.float32)[:, None]
+    root = make_corpus(tmp_path, [Clip("ramp.wav", encode(ramp, 16_000)), clip("short.wav", 0.01)])
+
+    def starts(seed: int, many: int) -> list[int]:
+        torch.manual_seed(seed)
+        return [round(ds[0].waveform[0, 0].item() * 32_768) for _ in range(many)]
+
+    with sd.EncryptedAudioDataset(root, num_frames=10_000) as ds:
+        assert starts(1, 20) == starts(1, 20)
+        assert starts(1, 20) != starts(2, 20)
+        drawn = starts(3, 300)
+        assert len(set(drawn)) > 250
+        assert min(drawn) < 500
+        assert 19_500 < max(drawn) <= 20_000
+        torch.manual_seed(4)
+        before = torch.get_rng_state()
+        _ = ds[1]  # nothing to choose: nothing is drawn
+        assert torch.equal(torch.get_rng_state(), before)
+    with sd.EncryptedAudioDataset(root, num_frames=29_999) as ds:  # both ends can be reached
+        assert set(starts(5, 40)) == {0, 1}
+
+
+def test_transform_runs_last(root: Root) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    def transform(waveform: torch.Tensor) -> torch.Tensor:
+        seen.append(tuple(waveform.shape))
+        return waveform.mean(0, keepdim=True) * 2
+
+    with sd.EncryptedAudioDataset(root, sample_rate=8_000, num_frames=1_000, crop="start", transform=transform) as ds:
+        sample = ds[3]
+        assert seen == [(2, 1_000)]
+        assert sample.waveform.shape == (1, 1_000)
+        with sd.EncryptedAudioDataset(root, sample_rate=8_000, num_frames=1_000, crop="start") as plain:
+            assert torch.equal(sample.waveform, transform(plain[3].waveform))
+
+
+# ---------------------------------------------------------------------------------------------------------- refusals
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"crop": "end"}, "crop= is 'random' or 'start'"),
+        ({"sample_rate": 0}, "sample_rate= is between 1"),
+        ({"sample_rate": 16_000.5}, "whole number, not 1"),
+        ({"sample_rate": 10**9}, "sample_rate= is between"),
+        ({"sample_rate": 7}, "which cannot become 7 Hz"),
+        ({"num_frames": 0}, "num_frames= is between"),
+        ({"num_frames": "many"}, "whole number, not .many"),
+        ({"duration": 3}, "shortest, longest"),
+        ({"duration": (1, "x")}, "shortest, longest"),
+        ({"duration": (1, 2, 3)}, "shortest, longest"),
+        ({"speaker": [1]}, "speaker= is a list of texts"),
+        ({"filter": lambda row: True}, "pyarrow expression"),
+        ({"filter": pc.field("no_such_column") == 1}, "its columns are"),
+    ],
+)
+def test_options_that_make_no_sense_fail_at_once(root: Root, options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidArgument, match=reason):
+        sd.EncryptedAudioDataset(root, **options)
+
+
+def test_rate_that_soxr_cannot_reach_fails_at_once(tmp_path: Path) -> None:
+    root = make_corpus(tmp_path, [Clip("slow.wav", encode(noise(10, 100), 100)), clip("usual.wav")])
+    with pytest.raises(InvalidArgument, match="100 Hz, which cannot become 192000 Hz"):
+        sd.EncryptedAudioDataset(root, sample_rate=192_000)
+    with sd.EncryptedAudioDataset(root, sample_rate=192_000, filter=pc.field("sample_rate") > 100) as ds:
+        assert ds.lengths.tolist() == [96_000]
+
+
+def test_what_is_no_corpus_fails_at_once_and_leaves_nothing_open(root: Root, tmp_path: Path) -> None:
+    before = _memfds()
+    with pytest.raises(InvalidArgument, match="at least one"):
+        sd.EncryptedAudioDataset([])
+    with pytest.raises(ConfigError, match="no corpus named 'voice-z'"):
+        sd.EncryptedAudioDataset("voice-z")
+    with pytest.raises(NotACorpus):
+        sd.EncryptedAudioDataset([root, str(tmp_path / "nothing")])
+    root.key_file.rename(tmp_path / "away.kek")
+    with pytest.raises(KMSUnreachable):
+        sd.EncryptedAudioDataset(root)
+    assert _memfds() == before
+
+
+# -------------------------------------------------------------------------------------------------------------- keep
+
+
+def _memfds() -> int:
+    """Descriptors of shared memory; a mapping has one of its own, which goes with the last view of it."""
+    gc.collect()
+    links = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            links.append(os.readlink(f"/proc/self/fd/{fd}"))
+        except FileNotFoundError:  # the listing's own descriptor
+            continue
+    return sum("memfd:securedata" in link for link in links)
+
+
+def test_refresh_takes_the_current_rows(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        assert ds.lengths.shape == (6,)
+        assert not ds.refresh()
+        add_clips(root, [clip(f"eve/utt{n}.wav", 0.2, speaker="eve", seed=n) for n in range(3)])
+        remove_paths(root, ["ann/utt0.wav"])
+        assert (len(ds), ds.speakers) == (6, ["ann", "bob"])  # a dataset never changes under its reader
+        assert np.array_equal(ds[0].waveform.numpy(), root.clips[0].audio)  # its object stays for a day
+        assert ds.refresh()
+        assert (len(ds), ds.speakers, len(ds.lengths)) == (8, ["ann", "bob", "eve"], 8)
+        places = _by_path(ds)
+        assert "ann/utt0.wav" not in places
+        assert np.array_equal(ds[places["eve/utt2.wav"]].waveform.numpy(), root.clips[-1].audio)
+
+
+def test_row_that_was_replaced_and_swept_says_so(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        [i] = [i for i in range(6) if ds.get_metadata(i).path == "ann/utt0.wav"]
+        object_id = ds.corpora[0].value("object_id", i)
+        add_clips(root, [clip("ann/utt0.wav", 0.2, seed=9)], replace=True)
+        Path(root, "objects", object_id.hex()[:2], object_id.hex()).unlink()
+        with pytest.raises(RowReplaced, match="refresh") as caught:
+            ds[i]
+        assert caught.value.path == "ann/utt0.wav"
+        ds.refresh()
+        assert np.array_equal(ds[_by_path(ds)["ann/utt0.wav"]].waveform.numpy(), root.clips[-1].audio)
+
+
+def test_close_gives_the_shared_memory_back(root: Root) -> None:
+    before = _memfds()
+    ds = sd.EncryptedAudioDataset(root)
+    opened = _memfds()
+    assert opened > before
+    ds.close()
+    ds.close()
+    assert _memfds() < opened
+    assert np.array_equal(ds[0].waveform.numpy(), root.clips[0].audio)  # what is mapped stays readable
+    del ds
+    assert _memfds() == before
+
+
+def test_reprs_show_no_words(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root, filter=pc.field("speaker") == "bob") as ds:
+        sample, metadata, batch = ds[2], ds.get_metadata(2), sd.pad_collate([ds[1], ds[2]])
+        collated = default_collate([ds[2], ds[2]])
+        assert repr(ds) == "<EncryptedAudioDataset of voice-a: 3 recordings>"
+    assert repr(sample) == (
+        "Sample(waveform=float32 [1, 2400], sample_rate=8000, transcript=<5 characters>, "
+        "speaker=<3 characters>, utterance=<4 characters>, extra=<11 characters>)"
+    )
+    for shown in (repr(sample), str(sample), f"{metadata}", repr(batch), repr(collated), repr([sample]), repr(ds)):
+        for secret in ("hello", "bob", "utt2", "room", "tensor"):
+            assert secret not in shown
+    assert "float32 [2, 1, 17640]" in repr(batch)
+
+
+# ------------------------------------------------------------------------------------------------------------ pickles
+
+
+def _secrets(root: Root) -> list[bytes]:
+    """Every key there is: of the KMS, the corpus, its parts and its objects."""
+    writer = Writer(root.reference)
+    header, _ = peek(Path(root, "head").read_bytes(), root)
+    blobs = [Wrap.decode(value, root).blob for kind, value in header.tlvs if kind == WRAP]
+    keys = [open_kms(root.kms).unwrap(blob, context_for(header.corpus_id)) for blob in blobs]
+    keys += [bytes.fromhex(root.key_file.read_text().split()[2]), writer.head.secret]
+    for part in writer.head.parts:
+        keys += [part.key, *writer.load(part, ["data_key"]).column("data_key").to_pylist()]
+    assert {len(key) for key in keys} == {32}
+    assert len(keys) == 3 + 1 + 6
+    return keys
+
+
+def _holds(data: bytes, keys: list[bytes]) -> bool:
+    return any(form in data for key in keys for form in (key, key.hex().encode(), key[:16], repr(key).encode()))
+
+
+def test_pickle_holds_no_key_and_no_word(root: Root, tmp_path: Path) -> None:
+    with sd.EncryptedAudioDataset(root, speaker=["ann", "bob"], sample_rate=8_000) as ds:
+        assert len(ds.lengths) == 6
+        path = tmp_path / "dataset.pickle"
+        path.write_bytes(pickle.dumps(ds))
+        keys = _secrets(root)
+        assert _holds(b"".join(bytes(ds.corpora[0].index.key(i)) for i in range(6)), keys)  # the search can find one
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
+            data = pickle.dumps(ds, protocol)
+            assert not _holds(data, keys)
+            assert not any(word in data for word in (b"good morning", b"utt0", b"room"))
+        with pytest.raises(TypeError, match="never into a pickle"):
+            pickle.dumps(ds.corpora[0].index)
+        again = pickle.loads(path.read_bytes())
+    with again:
+        assert again.corpora[0].counters.unwraps == 1  # the receiver asked for itself
+        assert (len(again), again.sample_rate) == (6, 8_000)
+        assert again.lengths.tolist() == ds.lengths.tolist()
+        assert torch.equal(again[2].waveform, ds[2].waveform)
+
+
+class _Descriptor:
+    """What stands for a descriptor in the pickle; the descriptor itself goes beside it."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+
+class _Spawning:
+    """What multiprocessing offers to pickles while it starts a process."""
+
+    DupFd = _Descriptor
+
+    def __init__(self) -> None:
+        self.handed: list[int] = []
+
+    def duplicate_for_child(self, fd: int) -> int:
+        self.handed.append(fd)
+        return fd
+
+
+def test_pickle_for_a_worker_holds_no_key_either(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        spawning = _Spawning()
+        data = io.BytesIO()
+        multiprocessing_context.set_spawning_popen(spawning)
+        try:
+            reduction.dump(ds, data)
+        finally:
+            multiprocessing_context.set_spawning_popen(None)
+        assert len(spawning.handed) == 3  # rows, keys, statistics
+        assert not _holds(data.getvalue(), _secrets(root))
+
+
+def test_pickle_from_another_generation_is_refused_unless_asked_for(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as strict, sd.EncryptedAudioDataset(root, refresh=True) as current:
+        pickles = [pickle.dumps(ds) for ds in (strict, current)]
+    add_clips(root, [clip("eve/utt0.wav", 0.2, speaker="eve")])
+    with pytest.raises(GenerationChanged, match="refresh=True"):
+        pickle.loads(pickles[0])
+    with pickle.loads(pickles[1]) as again:
+        assert len(again) == len(again.lengths) == 7
+        assert again[_by_path(again)["eve/utt0.wav"]].speaker == "eve"
+
+
+# ------------------------------------------------------------------------------------------------------------ batches
+
+
+def test_pad_collate_pads_the_end(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        samples = [ds[i] for i in (0, 1, 2, 4, 5)]
+    batch = sd.pad_collate(samples)
+    assert type(batch) is sd.Batch
+    assert batch.waveform.shape == (5, 1, 17_640)
+    assert batch.waveform.dtype == torch.float32
+    assert batch.lengths.dtype == torch.int64
+    assert batch.lengths.tolist() == [8_000, 11_200, 9_600, 17_640, 2_400]
+    for row, sample, length in zip(batch.waveform, samples, batch.lengths, strict=True):
+        assert torch.equal(row[:, :length], sample.waveform)
+        assert not row[:, length:].any()
+    assert batch.sample_rate == [16_000, 16_000, 16_000, 44_100, 8_000]
+    assert batch.transcript == [sample.transcript for sample in samples]
+    assert batch.speaker == ["ann", "ann", "ann", "bob", "bob"]
+    assert batch.utterance == ["utt0", "utt1", "utt2", "utt1", "utt2"]
+    assert batch.extra[-1] == '{"room": 3}'
+
+
+def test_pad_collate_pads_features_too() -> None:
+    samples = [sd.Sample(torch.full((1, 40, n), float(n)), 16_000, "", "", "", "") for n in (3, 5)]
+    batch = sd.pad_collate(samples)
+    assert batch.waveform.shape == (2, 1, 40, 5)
+    assert batch.waveform[0, 0, :, 3:].abs().sum() == 0
+
+
+def test_pad_collate_says_what_does_not_fit(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        mixed = [ds[0], ds[3]]
+    with pytest.raises(InvalidArgument, match=r"\[1, 8000\], \[2, 16000\].*mean"):
+        sd.pad_collate(mixed)
+    with pytest.raises(InvalidArgument, match="at least one"):
+        sd.pad_collate([])
+    scalar = sd.Sample(torch.tensor(1.0), 16_000, "", "", "", "")
+    with pytest.raises(InvalidArgument, match="length only"):
+        sd.pad_collate([scalar, scalar])
+
+
+def test_batches_are_pinned_as_what_they_are(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    # pinning itself needs an accelerator; that a named tuple survives torch's walk does not
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self.clone())
+    with sd.EncryptedAudioDataset(root) as ds:
+        batch = sd.pad_collate([ds[0], ds[1]])
+        pinned, sample = pin_memory(batch), pin_memory(ds[0])
+    assert (type(pinned), type(sample)) == (sd.Batch, sd.Sample)
+    assert pinned.waveform is not batch.waveform
+    assert torch.equal(pinned.waveform, batch.waveform)
+    assert pinned[2:] == batch[2:]
+
+
+def test_torchs_own_tools_take_it(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root, speaker="ann", num_frames=1_000) as ds:
+        batch = default_collate([ds[0], ds[1]])
+        assert type(batch) is sd.Sample
+        assert batch.waveform.shape == (2, 1, 1_000)
+        assert batch.sample_rate.tolist() == [16_000, 16_000]
+        assert Subset(ds, [2, 0])[1].utterance == ds.get_metadata(0).utterance
+
+
+# --------------------------------------------------------------------------------------------------- not needed here
+
+
+def test_a_torchaudio_that_does_not_import_breaks_nothing(root: Root, tmp_path: Path) -> None:
+    for name in ("torchaudio", "torchcodec"):
+        (tmp_path / "broken" / name).mkdir(parents=True)
+        (tmp_path / "broken" / name / "__init__.py").write_text("raise OSError('libtorch_cuda.so: no such file')\n")
+    program = (
+        f"import sys; sys.path[:0] = [{str(tmp_path / 'broken')!r}, {str(ROOT)!r}]\n"
+        "import securedata as sd\n"
+        f"ds = sd.EncryptedAudioDataset({str(root)!r}, sample_rate=8000, num_frames=1000)\n"
+        "batch = sd.pad_collate([ds[0], ds[1]])\n"
+        "assert batch.waveform.shape == (2, 1, 1000) and len(ds.lengths) == 6\n"
+        "print(*sorted({'torchaudio', 'torchcodec', 'torch', 'boto3'} & set(sys.modules)))\n"
+    )
+    assert output_of([sys.executable, "-W", "error", "-c", program], tmp_path).split() == ["torch"]
+
+
+def test_noise_is_not_silence() -> None:
+    # comparisons above would hold for zeros, too
+    assert np.abs(noise(0.1)).mean() > 0.05
