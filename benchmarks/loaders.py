@@ -89,18 +89,18 @@ def in_memory(spec: Spec) -> Made:
 
 def clocked(spec: Spec) -> Made:
     """Ours, with a clock around decryption and lookup; slower by that, so used for nothing else."""
-    from securedata.corpus import batch
+    from securedata.corpus.objects import fetch as batch
     from securedata.torch import dataset
 
     made = securedata(spec)
-    batch.Batch.__init__ = spent.clocked(batch.Batch.__init__)  # type: ignore[method-assign]  # the measurement
-    batch.Batch._open = spent.clocked(batch.Batch._open)  # type: ignore[method-assign]  # as above
+    batch.ObjectBatch.__init__ = spent.clocked(batch.ObjectBatch.__init__)  # type: ignore[method-assign]  # the measurement
+    batch.ObjectBatch._open = spent.clocked(batch.ObjectBatch._open)  # type: ignore[method-assign]  # as above
     dataset.read_row = spent.clocked(dataset.read_row)
     return made
 
 
 def _opened(spec: Spec, place: type[Elsewhere]) -> Made:
-    from securedata.corpus import batch
+    from securedata.corpus.objects import fetch as batch
     from securedata.corpus.state.retired import object_key
     from securedata.storage.registry import open_storage
 
@@ -119,7 +119,7 @@ def _as_it_is(_key: object, plain: Any, _expect: object) -> Any:
 
 
 class Elsewhere:
-    """A storage whose `get_landed` asks for objects of another name, and of the size of their plaintext."""
+    """A storage whose `get_batches` asks for objects of another name, and of the size of their plaintext."""
 
     def __init__(self, storage: Any, keys: dict[str, str]) -> None:
         self._storage, self._keys = storage, keys
@@ -127,10 +127,10 @@ class Elsewhere:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
-    def get_landed(self, wanted: Sequence[Any], in_flight: int) -> Iterator[list[tuple[int, Any]]]:
+    def get_batches(self, wanted: Sequence[Any], in_flight: int) -> Iterator[list[tuple[int, Any]]]:
         # `least` would be the sealed size, and a file of the plaintext's counts as cut short
         plain = [one._replace(key=self._keys[one.key], least=0) for one in wanted]
-        return self._storage.get_landed(plain, in_flight)  # type: ignore[no-any-return]  # Storage.get_landed
+        return self._storage.get_batches(plain, in_flight)  # type: ignore[no-any-return]  # Storage.get_landed
 
 
 class Memory(Elsewhere):
@@ -140,7 +140,7 @@ class Memory(Elsewhere):
         super().__init__(storage, keys)
         self._objects = {sealed: bytes(storage.get(key)) for sealed, key in keys.items()}
 
-    def get_landed(self, wanted: Sequence[Any], in_flight: int) -> Iterator[list[tuple[int, Any]]]:
+    def get_batches(self, wanted: Sequence[Any], in_flight: int) -> Iterator[list[tuple[int, Any]]]:
         for at, one in enumerate(wanted):
             yield [(at, self._objects[one.key])]
 

@@ -80,7 +80,7 @@ def environment(**values: str) -> Iterator[None]:
 def seaweed(work: Path) -> Iterator[None]:
     """SeaweedFS, named to boto3 by the environment."""
     sys.path.append(str(HERE.parent))
-    from tests import servers
+    from tests.kit.servers import processes as servers
 
     with servers.seaweed(work / "weed") as server:
         os.environ.update(server.environment())

@@ -59,13 +59,13 @@ def info(args: Namespace) -> int:
         return _config(args)
     if args.object:
         return _object(args)
-    from securedata.corpus.connection import enter
+    from securedata.corpus.connection import connect
     from securedata.corpus.state.head import KEY, MAX_SEALED, peek
-    from securedata.corpus.state.lease import or_no_corpus
+    from securedata.corpus.state.lease import explain_missing_head
 
     found = reference(args, args.target)
-    storage = enter(found).storage
-    data = or_no_corpus(found, storage, lambda: storage.get(KEY, MAX_SEALED))
+    storage = connect(found).storage
+    data = explain_missing_head(found, storage, lambda: storage.get(KEY, MAX_SEALED))
     header, wraps = peek(data, found.root)
     known: dict[str, Any] = {
         "name": found.name,

@@ -28,7 +28,7 @@ from securedata.errors import InvalidArgument, SecuredataError
 from securedata.printable import printable
 
 if TYPE_CHECKING:
-    from securedata.corpus.check.report import Finding, PruneReport, Report
+    from securedata.corpus.check.report import Finding, PruneReport, VerifyReport
     from securedata.corpus.config import Reference
 
 _PRUNED = ("Orphan", "OldTemporary", "LeavingDue")
@@ -70,7 +70,7 @@ def verify(args: Namespace) -> int:
     found = reference(args, args.target)
     if args.prune:
         found.require_pin()
-        found = found.as_oneself()  # a role's session may not list
+        found = found.without_role()  # a role's session may not list
     with Progress(args, "verifying") as progress:
         report = check(found, threads=args.threads, progress=progress, accept_generation=args.accept_generation)
     pruned, refused = _pruned(args, found) if args.prune else (None, None)
@@ -95,7 +95,7 @@ def _pruned(args: Namespace, found: Reference) -> tuple[PruneReport | None, Secu
         return None, error
 
 
-def _described(report: Report, left: list[Finding], pruned: PruneReport | None) -> dict[str, Any]:
+def _described(report: VerifyReport, left: list[Finding], pruned: PruneReport | None) -> dict[str, Any]:
     known = asdict(report)
     known["corpus_id"] = report.corpus_id.hex()
     known["findings"] = [{**asdict(one), "object_id": one.object_id.hex() if one.object_id else None} for one in left]
@@ -105,7 +105,7 @@ def _described(report: Report, left: list[Finding], pruned: PruneReport | None) 
     return known
 
 
-def _tell(args: Namespace, report: Report, left: list[Finding], pruned: PruneReport | None) -> None:
+def _tell(args: Namespace, report: VerifyReport, left: list[Finding], pruned: PruneReport | None) -> None:
     out(
         f"{plural(report.rows, 'row')} in {plural(report.parts, 'part')}, generation {report.generation}; "
         f"{plural(report.objects_opened, 'object')} opened, {size(report.bytes)} in {report.seconds:.1f} s"

@@ -68,13 +68,13 @@ def wrap(args: Namespace) -> int:
 
 
 def _list(args: Namespace, found: Reference) -> int:
-    from securedata.corpus.connection import enter
+    from securedata.corpus.connection import connect
     from securedata.corpus.state.head import KEY, MAX_SEALED, peek
-    from securedata.corpus.state.lease import or_no_corpus
+    from securedata.corpus.state.lease import explain_missing_head
     from securedata.keys.pin import check_corpus
 
-    storage = enter(found).storage
-    header, wraps = peek(or_no_corpus(found, storage, lambda: storage.get(KEY, MAX_SEALED)), found.root)
+    storage = connect(found).storage
+    header, wraps = peek(explain_missing_head(found, storage, lambda: storage.get(KEY, MAX_SEALED)), found.root)
     check_corpus(found.pins, header.corpus_id, found.root)
     say(args, "no KMS was asked: this is what storage says, which opening the corpus proves")
     _show(args, found, wraps)
@@ -84,13 +84,13 @@ def _list(args: Namespace, found: Reference) -> int:
 def _change(args: Namespace, found: Reference) -> int:
     from dataclasses import replace
 
-    from securedata.corpus.connection import enter
+    from securedata.corpus.connection import connect
     from securedata.corpus.wrapping import add_wrap, drop_wrap
     from securedata.corpus.writer import Writer
 
     found.require_pin()
     # by one's own credentials: a role's session may not encrypt
-    own = found.as_oneself()
+    own = found.without_role()
     writer = Writer(own, single_writer=args.single_writer, accept_generation=args.accept_generation)
     if args.action == "drop":
         done = drop_wrap(writer, args.kms)
@@ -98,7 +98,7 @@ def _change(args: Namespace, found: Reference) -> int:
     else:
         if made := _key_file(found, args.kms):
             warn(f"{made} was made: back up this file")
-        done = add_wrap(writer, enter(replace(own, kms=(args.kms,))).trusted[0])
+        done = add_wrap(writer, connect(replace(own, kms=(args.kms,))).trusted[0])
         say(args, f"added in generation {done.head.generation}" if done.changed else "it opens the corpus already")
     if not any(_trusts(found, one) for one in done.head.wraps):
         warn("warning: no key that you trust opens the corpus any more; name one in kms of your config")

@@ -61,7 +61,7 @@ class Reference:
         options = {name: without_secrets(str(value)) for name, value in self.options.items()}
         return f"Reference({without_secrets(self.root)!r}, {self.name!r}, kms={kms}, options={options})"
 
-    def as_oneself(self) -> Reference:
+    def without_role(self) -> Reference:
         """The same corpus without the role: for what a session cut to reading or writing may not do, as listing."""
         options = {key: value for key, value in self.options.items() if key != "role"}
         return Reference(self.root, self.name, self.kms, self.pins, options)
@@ -304,7 +304,7 @@ def _table(reference: Reference) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def alone(lock: str) -> Iterator[None]:
+def file_lock(lock: str) -> Iterator[None]:
     """Of all processes of this user on this machine that name the same lock, one at a time is inside.
 
     Raises:
@@ -352,7 +352,7 @@ def _edit(change: Callable[[Any], object]) -> Path:
         return path
     try:
         make_folders(path.parent, 0o700)
-        with alone("config.lock"):
+        with file_lock("config.lock"):
             text = read_small(path, _LARGEST).decode() if path.exists() else ""
             document = tomlkit.parse(text)
             change(document.setdefault("corpora", tomlkit.table(is_super_table=True)))

@@ -54,7 +54,7 @@ class RoleCredentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Connection:
     """A corpus's storage and trusted KMS keys."""
 
     storage: Storage
@@ -76,9 +76,9 @@ class Place:
         return self.credentials.session if self.credentials is not None else None
 
 
-def enter(
+def connect(
     reference: Reference, *, write: bool = False, session: Session | None = None, storage: Storage | None = None
-) -> Place:
+) -> Connection:
     """The place of a corpus. Contacts nobody yet.
 
     Args:
@@ -101,7 +101,7 @@ def enter(
             kms.use(lambda _: profile_keys(profile))  # botocore renews them where they end
     if storage is None:
         storage = open_storage(reference.root, reference.options, credentials)
-    return Place(storage, trusted, credentials)
+    return Connection(storage, trusted, credentials)
 
 
 def role_source(reference: Reference, write: bool = False) -> RoleSource:

@@ -14,15 +14,15 @@ from pathlib import Path
 from securedata.corpus.check.inventory import What, classify
 from securedata.corpus.config import (
     Reference,
-    alone,
     check_name,
     data_dir,
     drop_entry,
+    file_lock,
     load,
     normal_root,
     write_entry,
 )
-from securedata.corpus.connection import enter
+from securedata.corpus.connection import connect
 from securedata.corpus.state.head import KEY, MAX_SEALED, Head, open_with, peek, seal_head
 from securedata.corpus.state.seen import recall, remember, remember_committed
 from securedata.errors import (
@@ -82,7 +82,7 @@ def create_corpus(
         CorpusGone: a corpus that this machine has written to was there.
         ConfigError, KMSDenied, ContextNotBound, UnsafeStorage, ...
     """
-    with alone("create.lock"):
+    with file_lock("create.lock"):
         return _create(normal_root(root), kms, name, single_writer, storage)
 
 
@@ -94,13 +94,13 @@ def _create(root: str, kms: Sequence[str], name: str | None, single_writer: bool
     uris = tuple(kms) or (known.kms if known else ()) or (uri_for(data_dir() / "keys" / f"{name}.kek"),)
     # an entry may be there before its corpus, to say how its storage is reached; a role's session may not list
     reference = Reference(root, name, uris, (), known.options if known else {})
-    place = enter(reference.as_oneself(), storage=storage)
+    connection = connect(reference.without_role(), storage=storage)
     try:
         root.encode()
     except UnicodeEncodeError:
         raise InvalidArgument("the path is not UTF-8, and the config file could not hold it: choose another") from None
-    place.storage.check_writable(single_writer)
-    _refuse_full(place.storage, root)
+    connection.storage.check_writable(single_writer)
+    _refuse_full(connection.storage, root)
     if known and known.pins and any(recall(pin.corpus_id) for pin in known.pins) and not interrupted(known):
         raise CorpusGone(
             f"the corpus {name!r} was at {root} and is gone: restore it from a backup, "
@@ -110,7 +110,7 @@ def _create(root: str, kms: Sequence[str], name: str | None, single_writer: bool
     refuse_inside(root, uris)
     made = tuple(path for path in _local_files(uris) if create_key_file(path))
     corpus_id, key_id, key, secret = os.urandom(16), os.urandom(16), os.urandom(CORPUS_KEY), os.urandom(32)
-    wraps = wrap_key(place.trusted, key, corpus_id)
+    wraps = wrap_key(connection.trusted, key, corpus_id)
     write_id = os.urandom(16)
     head = Head(corpus_id, key_id, write_id, wraps, 1, secret, writes=(write_id,))
     sealed = seal_head(head, key)
@@ -120,7 +120,7 @@ def _create(root: str, kms: Sequence[str], name: str | None, single_writer: bool
     remember(dataclasses.replace(head, generation=0))
     config = write_entry(name, reference)
     try:
-        _put_head(place.storage, sealed, key, head)
+        _put_head(connection.storage, sealed, key, head)
     except CorpusExists:  # made on another machine: this one's entry would name a corpus that never was
         if known:
             write_entry(name, known)
@@ -197,7 +197,7 @@ def is_empty(reference: Reference) -> bool:
         StorageError
     """
     try:
-        return next(iter(enter(reference.as_oneself()).storage.list()), None) is None
+        return next(iter(connect(reference.without_role()).storage.list()), None) is None
     except AccessDenied:
         return False
 
@@ -211,7 +211,7 @@ def _refuse_full(storage: Storage, root: str) -> None:
             f"there is {what} at {root}: choose an empty place, or 'securedata encrypt' into the corpus that is there",
             root=root,
         )
-    for key in storage.hidden():
+    for key in storage.deleted_keys():
         raise CorpusExists(
             f"something was deleted at {root} and can still be restored ({key}, an older version): restore it, choose "
             "another place, or delete all versions",

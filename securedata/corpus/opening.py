@@ -10,7 +10,7 @@ from dataclasses import replace
 import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference, resolve
-from securedata.corpus.connection import enter
+from securedata.corpus.connection import connect
 from securedata.corpus.option_values import as_flag, as_seconds, as_text, as_texts, as_whole
 from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.loading import Look, Options, load, speaker_tags
@@ -80,8 +80,8 @@ def open_corpus(
     options = Options(kept, filter, ttl, kms_wait, refresh, accept_generation)
     if role is not None:
         reference = replace(reference, options={**reference.options, "role": as_text("role", role)})
-    place = enter(reference, storage=storage)
-    lease = HeadLease(reference, place, ttl, kms_wait, accept_generation=accept_generation, seen=seen)
+    connection = connect(reference, storage=storage)
+    lease = HeadLease(reference, connection, ttl, kms_wait, accept_generation=accept_generation, seen=seen)
     opened, index = load(lease, options, look, speakers)
     if speakers is not None:
         options = replace(options, speakers=speaker_tags(opened.head, speakers))

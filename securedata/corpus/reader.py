@@ -12,9 +12,9 @@ import pyarrow as pa
 
 from securedata.access.session import Session
 from securedata.corpus.config import Reference
-from securedata.corpus.connection import Place, enter
+from securedata.corpus.connection import Connection, connect
 from securedata.corpus.objects.counters import Counters
-from securedata.corpus.objects.fetch import Batch, Piece
+from securedata.corpus.objects.fetch import ObjectBatch, Piece
 from securedata.corpus.objects.file import ObjectFile, is_read_whole
 from securedata.corpus.objects.missing import Missing
 from securedata.corpus.rows.index import Index, Location, place_of
@@ -194,9 +194,9 @@ class Corpus:
         """
         self.check_access()
         index, storage = self.index, self._storage
-        batch = Batch(pieces, index, self._expect)
-        begun = time.perf_counter(), storage.waited()
-        for group in storage.get_landed(batch.wanted, in_flight):
+        batch = ObjectBatch(pieces, index, self._expect)
+        begun = time.perf_counter(), storage.seconds_backing_off()
+        for group in storage.get_batches(batch.wanted, in_flight):
             self._count_fetch(*begun)
             self.check_access()  # a slow consumer or a slow storage may have outlasted the grant since the last group
             opening = time.perf_counter()
@@ -208,11 +208,11 @@ class Corpus:
                 elif not isinstance(outcome, SecuredataError):
                     self._count(len(outcome), 0.0)
                 yield at, outcome
-            begun = time.perf_counter(), storage.waited()
+            begun = time.perf_counter(), storage.seconds_backing_off()
 
     def _count_fetch(self, begun: float, waited: float) -> float:
         """Counts what passed since then, part of which storage has waited; returns the time."""
-        now, waited = time.perf_counter(), self._storage.waited() - waited
+        now, waited = time.perf_counter(), self._storage.seconds_backing_off() - waited
         self.counters.seconds_fetch += now - begun - waited
         self.counters.seconds_wait += waited
         return now
@@ -250,7 +250,7 @@ class Corpus:
         key, base = place_of(location, expect)
         if base:
             ranges = [(base + offset, length) for offset, length in ranges]
-        begun = time.perf_counter(), self._storage.waited()
+        begun = time.perf_counter(), self._storage.seconds_backing_off()
         try:
             fetched = self._storage.get_ranges(key, ranges)
         except (NotFound, AccessDenied) as error:
@@ -313,7 +313,7 @@ class Corpus:
                 self.generation,
                 self.index,
                 self._lease.grant,
-                self._lease.place.session,
+                self._lease.connection.session,
                 self._lease.seen,
             )
         return _reopen, (self.reference, self._options, self.generation, self._lease.seen)
@@ -330,7 +330,7 @@ def _attach(
     session: Session | None,
     seen: Mapping[bytes, Seen],
 ) -> Corpus:
-    lease = _lease(reference, enter(reference, session=session), options, seen)
+    lease = _lease(reference, connect(reference, session=session), options, seen)
     lease.take(grant)
     corpus = Corpus.__new__(Corpus)
     corpus._begin(lease, options, corpus_id, pin, generation, index)
@@ -338,7 +338,7 @@ def _attach(
 
 
 def _reopen(reference: Reference, options: Options, generation: int, seen: Mapping[bytes, Seen]) -> Corpus:
-    lease = _lease(reference, enter(reference), options, seen)
+    lease = _lease(reference, connect(reference), options, seen)
     opened, index = load(lease, options)
     if opened.head.generation != generation and not options.refresh:
         index.close()
@@ -351,9 +351,9 @@ def _reopen(reference: Reference, options: Options, generation: int, seen: Mappi
     return Corpus(lease, options, opened.head, index)
 
 
-def _lease(reference: Reference, place: Place, options: Options, seen: Mapping[bytes, Seen]) -> HeadLease:
+def _lease(reference: Reference, connection: Connection, options: Options, seen: Mapping[bytes, Seen]) -> HeadLease:
     """The lease of an opening that goes on in another process. What was accepted by hand is what it has seen."""
-    lease = HeadLease(reference, place, options.ttl, options.kms_wait, seen=seen)
+    lease = HeadLease(reference, connection, options.ttl, options.kms_wait, seen=seen)
     lease.by_hand = options.accept_generation is not None
     return lease
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from securedata.corpus.config import Reference
-from securedata.corpus.connection import enter
+from securedata.corpus.connection import connect
 from securedata.corpus.objects.put import Put, Uncommitted, put_object, put_objects
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.rows.plan import Changes, check_objects, join
@@ -57,10 +57,10 @@ class Writer:
         reference.require_pin()
         self.reference = reference
         self.root = reference.root
-        place = enter(reference, write=True, storage=storage)
-        self.storage = place.storage
+        connection = connect(reference, write=True, storage=storage)
+        self.storage = connection.storage
         self.storage.check_writable(single_writer)
-        self._heads = Heads(reference, place, accept_generation, ttl, kms_wait)
+        self._heads = Heads(reference, connection, accept_generation, ttl, kms_wait)
         self.corpus_id = self.head.corpus_id
         self._live = LiveParts(self.storage, self.corpus_id, self.root)
         self._uncommitted = Uncommitted(self.storage)

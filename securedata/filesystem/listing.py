@@ -18,7 +18,7 @@ from securedata.corpus.config import Reference, resolve
 from securedata.corpus.reader import Corpus
 from securedata.corpus.state.head import Seen
 from securedata.errors import InvalidArgument, IsAFolder, NoSuchPath
-from securedata.filesystem.location import BARE_FOLDER, Place, folder_info
+from securedata.filesystem.location import BARE_FOLDER, Location, folder_info
 from securedata.filesystem.opened import corpus_of, refresh_corpus, seen_of
 from securedata.filesystem.tree import below, has_below
 
@@ -87,7 +87,7 @@ class Listing(AbstractFileSystem):
             known = self._seen.setdefault(target, {})
             known.update({id: known.get(id, Seen()).newest(one) for id, one in heads.items()})
 
-    def _find(self, path: str) -> Place | None:
+    def _find(self, path: str) -> Location | None:
         target, prefix, inner = self._split(path)
         corpus = self._corpus(target)
         index = corpus.index
@@ -96,11 +96,11 @@ class Listing(AbstractFileSystem):
         except NoSuchPath:
             row = None
         is_folder = not inner or has_below(index, inner)
-        return Place(corpus, index, prefix, inner, row, is_folder) if is_folder or row is not None else None
+        return Location(corpus, index, prefix, inner, row, is_folder) if is_folder or row is not None else None
 
-    def _there(self, path: str) -> Place:
-        place = self._find(path)
-        if place is None:
+    def _there(self, path: str) -> Location:
+        location = self._find(path)
+        if location is None:
             corpus = self._corpus(self._split(path)[0])
             raise NoSuchPath(
                 f"no such file or folder in generation {corpus.generation} of {corpus.root}; "
@@ -108,13 +108,13 @@ class Listing(AbstractFileSystem):
                 root=corpus.root,
                 path=path,
             )
-        return place
+        return location
 
-    def _file(self, path: str) -> Place:
-        place = None if self._is_top(path) else self._there(path)
-        if place is None or place.row is None:
+    def _file(self, path: str) -> Location:
+        location = None if self._is_top(path) else self._there(path)
+        if location is None or location.row is None:
             raise IsAFolder("a folder was named where a file is wanted: list it with ls(), or name a file", path=path)
-        return place
+        return location
 
     def _is_top(self, path: str) -> bool:
         """Is it a folder that is known without opening a corpus? Raises ConfigError for a name that is not."""
@@ -145,10 +145,12 @@ class Listing(AbstractFileSystem):
         if self._root is None and not path:
             found = {name: folder_info(name) for name in self._names()}
         else:
-            place = self._there(path)
-            found = self._below(place, 1, True, not detail) if place.is_folder else {place.name: place.info()}
-            if place.row is None and place.name:
-                del found[place.name]
+            location = self._there(path)
+            found = (
+                self._below(location, 1, True, not detail) if location.is_folder else {location.name: location.info()}
+            )
+            if location.row is None and location.name:
+                del found[location.name]
         return [found[name] for name in sorted(found)] if detail else sorted(found)
 
     def find(
@@ -174,22 +176,22 @@ class Listing(AbstractFileSystem):
                     found[name] = folder_info(name)
                 if maxdepth != 1:
                     found |= self.find(name, maxdepth and maxdepth - 1, withdirs, True, bare or not detail)
-        elif place := self._find(path):
-            found = self._below(place, maxdepth, withdirs, bare or not detail)
+        elif location := self._find(path):
+            found = self._below(location, maxdepth, withdirs, bare or not detail)
         return {name: found[name] for name in sorted(found)} if detail else sorted(found)
 
-    def _below(self, place: Place, maxdepth: int | None, withdirs: bool, bare: bool) -> dict[str, dict[str, Any]]:
+    def _below(self, location: Location, maxdepth: int | None, withdirs: bool, bare: bool) -> dict[str, dict[str, Any]]:
         found = {}
         folders: set[str] = set()
-        if place.row is not None:
-            found[place.name] = place.info()
-        if place.is_folder and place.inner + place.prefix:
-            folders.add(place.inner)
-        for paths, rows in below(place.index, place.inner, maxdepth, folders):
-            found |= place.infos(paths, rows, bare)
+        if location.row is not None:
+            found[location.name] = location.info()
+        if location.is_folder and location.inner + location.prefix:
+            folders.add(location.inner)
+        for paths, rows in below(location.index, location.inner, maxdepth, folders):
+            found |= location.infos(paths, rows, bare)
         if withdirs:
             for folder in folders:
-                name = (place.prefix + folder).rstrip("/")
+                name = (location.prefix + folder).rstrip("/")
                 found.setdefault(name, BARE_FOLDER if bare else folder_info(name))
         return found
 
@@ -230,8 +232,8 @@ class Listing(AbstractFileSystem):
             return None
         if self._is_top(path):
             return "directory"
-        place = self._find(path)
-        return None if place is None else "directory" if place.row is None else "file"
+        location = self._find(path)
+        return None if location is None else "directory" if location.row is None else "file"
 
     def ukey(self, path: Any) -> str:
         """Identifies the bytes of a file: as long as it is the same, they are. Not a digest of them.

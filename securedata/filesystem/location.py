@@ -20,7 +20,7 @@ BARE_FOLDER = {"type": "directory"}
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A path in an opened corpus, whose index is held: `refresh` gives rows other numbers.
 
     `prefix` and `inner` make its name in the filesystem, `inner` being its logical path or a folder of such.

@@ -152,11 +152,11 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         if not asked_by_open:
             # `open` is for readers; those that go around it are the caching filesystems
             self._check_export("a caching filesystem (blockcache::, filecache::, simplecache::)")
-        place = self._file(path)
-        read_range = place.corpus.ranges(place.index, place.row or 0)
-        whole = not in_ranges and place.is_read_whole()
+        location = self._file(path)
+        read_range = location.corpus.ranges(location.index, location.row or 0)
+        whole = not in_ranges and location.is_read_whole()
         return SecuredataFile(
-            self, path, read_range, place.info(), place.ukey(), whole, block_size, cache_type, cache_options
+            self, path, read_range, location.info(), location.ukey(), whole, block_size, cache_type, cache_options
         )
 
     def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
@@ -165,10 +165,10 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         Raises:
             NoSuchPath, IsAFolder, and what reading an object raises
         """
-        place = self._file(self._strip_protocol(path))
-        size = place.index.value("size", place.row or 0)
+        location = self._file(self._strip_protocol(path))
+        size = location.index.value("size", location.row or 0)
         first, last, _ = slice(start, end).indices(size)
-        return bytes(place.corpus.ranges(place.index, place.row or 0)(first, max(0, last - first)))
+        return bytes(location.corpus.ranges(location.index, location.row or 0)(first, max(0, last - first)))
 
     def head(self, path: Any, size: int = 1024) -> bytes:
         """The first bytes of a file, and no others are read. Raises as `cat_file`."""

@@ -18,10 +18,10 @@ _COPIES = 4  # of a piece: as it is read, sealed, opened again to be compared, a
 
 def needed(size: int, storage: Storage) -> int:
     """Bytes of memory, at most, while a recording of `size` bytes is sealed and put."""
-    return _COPIES * min(size, PIECE) + min(size, storage.held)
+    return _COPIES * min(size, PIECE) + min(size, storage.buffered)
 
 
-class Room:
+class ByteBudget:
     """Memory that threads take and give back, in the order in which they ask; who wants more than all goes alone."""
 
     def __init__(self, total: int) -> None:

@@ -16,7 +16,7 @@ from securedata.corpus.objects.put import Put
 from securedata.corpus.segments import TOLERANCE
 from securedata.corpus.writer import Writer
 from securedata.format.cobblestone import Buffer
-from securedata.ingest.byte_budget import TOTAL, Room, needed
+from securedata.ingest.byte_budget import TOTAL, ByteBudget, needed
 from securedata.ingest.sources.origin import PIECE, LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.ingest.sources.walk import Problem
 from securedata.ingest.unfinished import Unfinished
@@ -63,9 +63,9 @@ class Sealing:
         self, origin: Origin, writer: Writer, cells: Mapping[str, Callable[[int], Any]], threads: int, replace: bool
     ) -> None:
         self._origin, self._writer, self._cells, self._replace = origin, writer, cells, replace
-        self._room = Room(TOTAL)
+        self._budget = ByteBudget(TOTAL)
         # for a source over a network it takes threads that wait, so that several files are read side by side
-        side_by_side = min(threads, writer.storage.together) if isinstance(origin, LocalOrigin) else 1
+        side_by_side = min(threads, writer.storage.parallel_puts) if isinstance(origin, LocalOrigin) else 1
         self._together = _ROUNDS * side_by_side if side_by_side > 1 else 1
         self.tasks = max(1, threads // side_by_side)
         self.read_bytes = 0
@@ -85,7 +85,7 @@ class Sealing:
 
     def seal(self, items: list[Item]) -> list[Done]:
         """Read, seal and put files: one of any size, or several small ones."""
-        with self._room.take(sum(needed(self._size(item), self._writer.storage) for item in items)):
+        with self._budget.take(sum(needed(self._size(item), self._writer.storage) for item in items)):
             if self._size(items[0]) > PIECE:
                 return [self._guarded(items[0], self._large)]
             return self._small(items)

@@ -137,7 +137,7 @@ PATIENCE = 20.0
 """Seconds for which a KMS that asks to slow down is asked again when a corpus is opened."""
 
 
-def patiently(call: Callable[[], _T]) -> _T:
+def retry_throttled(call: Callable[[], _T]) -> _T:
     """What `call` returns. Jobs that start together may be asked to slow down: they ask again, with backoff and jitter.
 
     Raises:

@@ -11,8 +11,8 @@ from securedata.errors import NotFound, SecuredataError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-LANDED = 512 * 1024
-"""Bytes that `Storage.get_landed` hands over together."""
+BATCH_BYTES = 512 * 1024
+"""Bytes that `Storage.get_batches` hands over together."""
 
 
 MAX_REPLACED = 128 * 1024 * 1024
@@ -57,10 +57,10 @@ class Storage(ABC):
     checksums: bool = False
     """Does `put_new` send a checksum that the other side compares with what it received? Else what was put is read."""
 
-    held: int = 0
+    buffered: int = 0
     """Bytes of one object, at most, that `put_new` has in memory besides the piece that it is given."""
 
-    together: int = 1
+    parallel_puts: int = 1
     """Objects that `put_many` puts side by side."""
 
     lost: int = 0
@@ -95,10 +95,10 @@ class Storage(ABC):
             except SecuredataError as error:
                 yield at, error
 
-    def get_landed(
+    def get_batches(
         self, wanted: Sequence[Wanted], in_flight: int
     ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
-        """`get_many` in lists of what has landed when it is asked for, `LANDED` bytes at most and one more.
+        """`get_many` in lists of what has landed when it is asked for, `BATCH_BYTES` bytes at most and one more.
 
         To open them all before the first is decoded costs a quarter less than to open each after a decoder has swept
         the caches.
@@ -108,13 +108,13 @@ class Storage(ABC):
         for at, got in self.get_many(wanted, in_flight):
             group.append((at, got))
             size += 0 if isinstance(got, SecuredataError) else len(got)
-            if size >= LANDED:
+            if size >= BATCH_BYTES:
                 yield group
                 group, size = [], 0
         if group:
             yield group
 
-    def waited(self) -> float:
+    def seconds_backing_off(self) -> float:
         """Seconds that this thread has spent between the tries of its fetches, with none under way."""
         return 0.0
 
@@ -168,7 +168,7 @@ class Storage(ABC):
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """All keys that begin with `prefix`, in no particular order."""
 
-    def hidden(self) -> Iterator[str]:
+    def deleted_keys(self) -> Iterator[str]:
         """Keys of which only older versions and delete markers are left; none where storage keeps no versions."""
         return iter(())
 

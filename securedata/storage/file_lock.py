@@ -134,14 +134,14 @@ def wait_for(fd: int, what: str, file: str, root: str | None = None) -> None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            waited = time.monotonic() - began
-        if waited >= BUSY:
+            seconds_backing_off = time.monotonic() - began
+        if seconds_backing_off >= BUSY:
             raise CorpusBusy(
                 f"another process has held {what} for {BUSY:.0f} s: see which one has {file} open (fuser, lsof), then "
                 "run it again; nothing was lost",
                 root=root,
             )
-        if waited >= SAID and not said:
+        if seconds_backing_off >= SAID and not said:
             _log.warning("waiting for another process that holds %s, up to %.0f s", what, BUSY)
             said = True
         time.sleep(random.uniform(0.002, 0.05))  # noqa: S311 - jitter, no secret

@@ -37,7 +37,7 @@ from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
 from securedata.storage.beneath import NotRegular, Root
 from securedata.storage.file_lock import LOCK, clock, locked
 from securedata.storage.mounts import file_system
-from securedata.storage.unflushed import Batch
+from securedata.storage.unflushed import Unflushed
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
@@ -62,7 +62,7 @@ class LocalStorage(Storage):
     def _fresh_process(self) -> None:
         """Descriptors and what waits to be flushed belong to the process that opened them."""
         self._root: Root | None = None
-        self._batch: Batch | None = None
+        self._batch: Unflushed | None = None
         self._lock = threading.Lock()
 
     # ------------------------------------------------------------ read
@@ -164,17 +164,17 @@ class LocalStorage(Storage):
             os.close(at)
         return stored
 
-    def _batch_of(self, root: Root) -> Batch:
+    def _batch_of(self, root: Root) -> Unflushed:
         """The batch under way; the lock is held."""
         batch = self._batch
         if batch is not None and batch.root is not root:  # it went to a folder where nobody will look for it
             self.lost += 1
             batch = None
         if batch is None:
-            batch = self._batch = Batch(root)
+            batch = self._batch = Unflushed(root)
         return batch
 
-    def _add(self, root: Root, batch: Batch, key: str, fd: int) -> None:
+    def _add(self, root: Root, batch: Unflushed, key: str, fd: int) -> None:
         """Note a file that was put, to be flushed; or flush it now."""
         with self._lock:
             if self._batch is batch and batch.add(key, fd):

@@ -28,7 +28,7 @@ def _syncfs_tells() -> bool:
 SYNCFS = _syncfs_tells()
 
 
-class Batch:
+class Unflushed:
     """Files of one root that are to be flushed. Used by one thread at a time."""
 
     def __init__(self, root: Root) -> None:

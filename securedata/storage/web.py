@@ -18,9 +18,9 @@ from securedata.errors import (
 from securedata.foreign.aws import Failed
 from securedata.roots import check_segments
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
-from securedata.storage.http.get import engine, waited
+from securedata.storage.http.get import engine, seconds_backing_off
 from securedata.storage.http.request import Answer, Get
-from securedata.storage.s3.clients import way_to
+from securedata.storage.s3.clients import route_to
 
 _IN_FLIGHT = 256 * 1024 * 1024
 _AS_IT_STANDS = "%/:[]~!$&'()*+,;=@"
@@ -74,13 +74,13 @@ class WebStorage(Storage):
 
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
         """Side by side, each as it lands; see `Storage.get_many`."""
-        for group in self.get_landed(wanted, in_flight):
+        for group in self.get_batches(wanted, in_flight):
             yield from group
 
-    def get_landed(
+    def get_batches(
         self, wanted: Sequence[Wanted], in_flight: int
     ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
-        """What one look at the sockets has completed; see `Storage.get_landed`."""
+        """What one look at the sockets has completed; see `Storage.get_batches`."""
         places = [at for at, one in enumerate(wanted) if one.length > 0]
         yield [(at, b"") for at, one in enumerate(wanted) if one.length <= 0]
         asked = [wanted[at] for at in places]
@@ -99,15 +99,15 @@ class WebStorage(Storage):
             return StorageUnreachable(text, root=self.url)
         return got.body if got.status != 416 else b""  # 416: the range begins behind the end, and nothing is there
 
-    def waited(self) -> float:
-        return waited()
+    def seconds_backing_off(self) -> float:
+        return seconds_backing_off()
 
     def _fetch(
         self, gets: Sequence[Get], keys: Sequence[str], in_flight: int
     ) -> Iterator[list[tuple[int, Answer | SecuredataError]]]:
         if self._way is None:
             try:
-                self._way = way_to(self.url)
+                self._way = route_to(self.url)
             except Failed as error:
                 raise ConfigError(f"{self.url}: {error}", root=self.url) from error
         for group in engine(*self._way).fetch(gets, lambda: None, in_flight=in_flight):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from securedata.corpus import head as head_module
+from securedata.corpus.state import head as head_module
 from securedata.corpus.state.head import seal_head
 from securedata.errors import (
     AuthenticationFailed,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from securedata.corpus import seen
 from securedata.corpus.config import config_path, load, resolve
 from securedata.corpus.create import create_corpus
+from securedata.corpus.state import seen
 from securedata.errors import (
     AccessDenied,
     CorpusExists,
@@ -107,11 +107,11 @@ def test_a_corpus_that_another_machine_makes_meanwhile(before: bool) -> None:
         assert config_path().read_text().strip() == config.strip()
 
 
-LANDED = [StorageUnreachable, PreconditionFailed, AccessDenied, NotFound, InvalidArgument]
+BATCH_BYTES = [StorageUnreachable, PreconditionFailed, AccessDenied, NotFound, InvalidArgument]
 """What may be answered to a put of the head that landed: nothing, or what an intermediary heard to its second try."""
 
 
-@pytest.mark.parametrize("answer", LANDED)
+@pytest.mark.parametrize("answer", BATCH_BYTES)
 @pytest.mark.parametrize("used", [False, True])
 def test_a_head_that_landed_is_ours_whatever_was_answered(answer: type[SecuredataError], used: bool) -> None:
     place = MemoryStorage()

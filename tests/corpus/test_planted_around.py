@@ -16,7 +16,7 @@ from securedata.corpus import config
 from securedata.corpus.create import create_corpus
 from securedata.corpus.state.seen import recall
 from securedata.errors import ConfigError, InvalidArgument, InvalidKMSURI, KMSDenied, NotAFile, NotFound
-from securedata.ingest import tables
+from securedata.ingest.sources import manifest_reader as tables
 from securedata.ingest.sources.manifest_reader import read_rows
 from securedata.ingest.sources.origin import LocalOrigin, SourceProblem, Stamp
 from securedata.keys import hcvault

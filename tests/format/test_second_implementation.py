@@ -15,7 +15,7 @@ from securedata.format.cobblestone import CHUNK, Message
 from securedata.format.header import Header, Kind, context
 from securedata.format.sealed import Expect, open_stream, open_whole, seal
 from securedata.keys.tags import Tagger
-from tests import second
+from tests.kit import second_reader as second
 from tests.kit.little import content, fill, look, make, row, table, writer_of
 
 KEY, CORPUS, OBJECT = bytes(range(32)), b"C" * 16, b"O" * 16

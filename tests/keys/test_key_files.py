@@ -21,7 +21,7 @@ from securedata.files import replace_file, write_all
 from securedata.keys import local
 from securedata.keys.kms import context_for
 from securedata.keys.local import LocalKMS, create_key_file, uri_for
-from securedata.storage import lock
+from securedata.storage import file_lock as lock
 from tests.kit.little import content, make, row, table, writer_of
 
 STRANGER = 4243

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from securedata.corpus.check.report import Report
+from securedata.corpus.check.report import VerifyReport
 from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference
 from securedata.corpus.opening import open_corpus
@@ -30,7 +30,7 @@ def made() -> Made:
     return reference, storage, writer
 
 
-def check(made: Made, **options: Any) -> Report:
+def check(made: Made, **options: Any) -> VerifyReport:
     return verify(made[0], storage=made[1], threads=2, **options)
 
 
@@ -55,5 +55,5 @@ def commit_rows(made: Made, *rows: dict[str, Any]) -> None:
     commit_head(made, parts=(*made[2].head.parts, ref))
 
 
-def errors(report: Report) -> list[str]:
+def errors(report: VerifyReport) -> list[str]:
     return sorted(finding.error for finding in report.findings)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from securedata.corpus import head as head_module
 from securedata.corpus.config import Reference
+from securedata.corpus.state import head as head_module
 from securedata.corpus.state.head import OpenedHead, TableRef, seal_head
 from securedata.errors import (
     SecuredataError,

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from securedata.corpus import leaving, plan
-from securedata.corpus import transaction as transaction_module
-from securedata.corpus import verify as verify_module
+from securedata.corpus.check import verify as verify_module
 from securedata.corpus.config import Reference
+from securedata.corpus.rows import plan
 from securedata.corpus.rows.plan import Changes
+from securedata.corpus.state import commit as transaction_module
+from securedata.corpus.state import retired as leaving
 from securedata.corpus.state.commit import Transaction
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.live import LiveParts
@@ -27,7 +28,10 @@ from securedata.format.cobblestone import CHUNK, PREFIX, SEALED_CHUNK
 from securedata.format.header import FIXED
 from securedata.keys import wraps
 from securedata.testing.memory import MemoryStorage
-from tests import test_bad_corpus, test_bad_input, test_commit, test_commit_replayed, test_kms
+from tests.corpus import test_bad_corpus
+from tests.corpus.state import test_commit, test_commit_replayed
+from tests.format import test_bad_input
+from tests.keys import test_kms
 from tests.kit.little import fill, make
 from tests.kit.schedules.scenarios import Role, act_out, begin, clock, erase, explore, ingest, remove, sweep
 from tests.kit.tampered import two_corpora

@@ -15,7 +15,7 @@ from securedata.cli.main import main
 from securedata.corpus.config import Reference
 from securedata.corpus.state.retired import object_key
 from securedata.errors import NotFound, OutcomeUnknown, SecuredataError, StorageUnreachable
-from securedata.storage import batch
+from securedata.storage import unflushed as batch
 from securedata.storage.local import LocalStorage
 from tests.kit.cli.commandline import PATTERN, some_wavs
 from tests.kit.little import content, current, keys_of, look, make, named_keys, row, table, writer_of

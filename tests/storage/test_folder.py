@@ -20,7 +20,8 @@ from securedata.errors import (  # noqa: E402 - after the rewrite is asked for
     StorageUnreachable,
     UnsafeStorage,
 )
-from securedata.storage import batch, beneath, mounts  # noqa: E402 - as above
+from securedata.storage import beneath, mounts  # noqa: E402 - as above
+from securedata.storage import unflushed as batch  # noqa: E402 - as above
 from securedata.storage.base import Storage, Wanted  # noqa: E402 - as above
 from securedata.storage.file_lock import LOCK  # noqa: E402 - as above
 from securedata.storage.local import LocalStorage  # noqa: E402 - as above

@@ -25,7 +25,8 @@ from securedata.errors import (
     PreconditionFailed,
     SecuredataError,
 )
-from securedata.storage import base, beneath, local, lock
+from securedata.storage import base, beneath, local
+from securedata.storage import file_lock as lock
 from securedata.storage.base import Wanted
 from securedata.storage.file_lock import LOCK
 from securedata.storage.local import LocalStorage

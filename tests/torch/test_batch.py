@@ -15,7 +15,7 @@ import securedata as sd
 from securedata.corpus.objects.fetch import Batch, Piece
 from securedata.corpus.opening import open_corpus
 from securedata.errors import AuthenticationFailed, ObjectMissing, UndecodableMedia
-from securedata.storage.base import LANDED
+from securedata.storage.base import BATCH_BYTES
 from securedata.storage.local import LocalStorage
 from securedata.torch import workers
 from tests.kit.corpora import Clip, clip, encode, make_corpus, noise, some_clips
@@ -143,13 +143,13 @@ def test_noise_is_not_the_same_twice() -> None:
 def test_what_landed_together_is_opened_together(tmp_path: Path) -> None:
     reference, writer = in_folder(tmp_path / "corpus")
     # one that is larger than what is handed over together, among some that share it
-    sizes = [10_000, 200_000, 3 * LANDED, 0, 300_000, LANDED, 150_000, 90_000]
+    sizes = [10_000, 200_000, 3 * BATCH_BYTES, 0, 300_000, BATCH_BYTES, 150_000, 90_000]
     contents = {f"a/{number}.bin": os.urandom(size) for number, size in enumerate(sizes)}
     add(writer, contents)
     with open_corpus(reference) as corpus:
         pieces = [Piece(corpus.find(path)) for path in contents]
         batch = Batch(pieces, corpus.index, corpus._expect)
-        groups = list(corpus._storage.get_landed(batch.wanted, 1 << 28))
+        groups = list(corpus._storage.get_batches(batch.wanted, 1 << 28))
         assert [[at for at, _ in group] for group in groups] == [[0, 1, 2], [3, 4, 5], [6, 7]]
         read = dict(corpus.read_many(pieces))
         assert [read[at] for at in range(len(sizes))] == list(contents.values())

@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 import securedata as sd
-from securedata.corpus import missing
+from securedata.corpus.objects import missing
 from securedata.errors import (
     AccessDenied,
     AuthenticationFailed,

@@ -6,7 +6,7 @@ from securedata.corpus.check.inventory import Listing, named_now
 from securedata.corpus.check.report import PruneReport
 from securedata.corpus.check.verify import Progress
 from securedata.corpus.config import Reference
-from securedata.corpus.connection import enter
+from securedata.corpus.connection import connect
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.heads import unconfirmed
 from securedata.corpus.state.lease import HeadLease
@@ -32,7 +32,7 @@ def open_for_pruning(
     """
     pin = reference.require_pin()
     if accept_generation is None and recall(pin.corpus_id) is None:
-        lease = HeadLease(reference, enter(reference, storage=storage), 0.0, 0.0)
+        lease = HeadLease(reference, connect(reference, storage=storage), 0.0, 0.0)
         raise unconfirmed(reference.root, lease.open().head.generation)
     return Writer(reference, single_writer=single_writer, accept_generation=accept_generation, storage=storage)
 

@@ -27,7 +27,7 @@ class Finding:
 
 
 @dataclass(slots=True)
-class Report:
+class VerifyReport:
     """What verify saw. Sizes in bytes; `bytes` is plaintext, `stored_bytes` all that lies under the root."""
 
     root: str

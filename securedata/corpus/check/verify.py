@@ -18,14 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.check.inventory import Listing, Named, What, named_now
-from securedata.corpus.check.report import Finding, Report
+from securedata.corpus.check.report import Finding, VerifyReport
 from securedata.corpus.config import Reference
-from securedata.corpus.connection import enter
+from securedata.corpus.connection import connect
 from securedata.corpus.rows.index import Location, place_of
 from securedata.corpus.rows.invariants import COLUMNS, Rules
 from securedata.corpus.state.head import KEY, MAX_SEALED, OpenedHead, TableRef
 from securedata.corpus.state.horizon import TOLERANCE, horizon_text, shown
-from securedata.corpus.state.lease import HeadLease, or_no_corpus
+from securedata.corpus.state.lease import HeadLease, explain_missing_head
 from securedata.corpus.state.retired import DELAY, due, listed, object_key
 from securedata.corpus.state.tables import read_table
 from securedata.errors import (
@@ -60,7 +60,7 @@ def verify(
     ttl: float = 3600.0,
     kms_wait: float = 600.0,
     accept_generation: int | None = None,
-) -> Report:
+) -> VerifyReport:
     """Open everything that the head names, check every row, and account for everything else on storage.
 
     Args:
@@ -73,8 +73,10 @@ def verify(
         StorageError: storage cannot be listed.
     """
     # a role's session may not list
-    reference = reference.as_oneself()
-    lease = HeadLease(reference, enter(reference, storage=storage), ttl, kms_wait, accept_generation=accept_generation)
+    reference = reference.without_role()
+    lease = HeadLease(
+        reference, connect(reference, storage=storage), ttl, kms_wait, accept_generation=accept_generation
+    )
     return _Verification(lease).run(threads or min(8, os.cpu_count() or 1), progress)
 
 
@@ -86,7 +88,7 @@ class _Verification:
         self.opened, old = _open(lease)
         self.lease.begin(self.opened)
         self.head = self.opened.head
-        self.report = Report(self.root, self.head.corpus_id, str(self.head.pin), self.head.generation)
+        self.report = VerifyReport(self.root, self.head.corpus_id, str(self.head.pin), self.head.generation)
         if old is not None:
             self._find(type(old).__name__, str(old), key=KEY)
         self.named = Named()
@@ -94,7 +96,7 @@ class _Verification:
         self.leaving: dict[bytes, list[str]] = {}
         self.complete = True  # is everything known that the head names?
 
-    def run(self, threads: int, progress: Progress | None) -> Report:
+    def run(self, threads: int, progress: Progress | None) -> VerifyReport:
         started = time.monotonic()
         objects, total = self._manifest()
         self._objects(threads, progress or (lambda *_: None), objects, total)
@@ -116,7 +118,9 @@ class _Verification:
     # ------------------------------------------------------------ the head
 
     def _version(self) -> str:
-        return or_no_corpus(self.lease.reference, self.storage, lambda: self.storage.get_versioned(KEY, MAX_SEALED))[1]
+        return explain_missing_head(
+            self.lease.reference, self.storage, lambda: self.storage.get_versioned(KEY, MAX_SEALED)
+        )[1]
 
     # ------------------------------------------------------------ manifest
 

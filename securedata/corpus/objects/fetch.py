@@ -21,7 +21,7 @@ class Piece(NamedTuple):
     length: int | None = None
 
 
-class Batch:
+class ObjectBatch:
     """The ranges of several pieces, in one list for storage."""
 
     __slots__ = ("_count", "_expects", "_index", "_landed", "_owners", "_pieces", "wanted")

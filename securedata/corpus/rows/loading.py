@@ -14,7 +14,7 @@ from securedata.corpus.state.head import Head, OpenedHead
 from securedata.corpus.state.lease import HeadLease
 from securedata.corpus.state.tables import read_table
 from securedata.errors import InvalidArgument, NotFound, PartMissing
-from securedata.keys.kms import patiently
+from securedata.keys.kms import retry_throttled
 from securedata.keys.tags import Tagger
 from securedata.storage.base import Storage
 
@@ -56,7 +56,7 @@ def load(
     missing: NotFound | None = None
     named = b""
     for _ in range(_TRIES):
-        opened = patiently(lease.open)
+        opened = retry_throttled(lease.open)
         head = opened.head
         if missing and any(part.id == named for part in head.parts):
             break

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from securedata.corpus.config import Reference
-from securedata.corpus.connection import Place
+from securedata.corpus.connection import Connection
 from securedata.corpus.state.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_with, peek
 from securedata.corpus.state.lease import HeadLease
 from securedata.corpus.state.seen import recall, remember, remember_committed
@@ -20,7 +20,7 @@ from securedata.errors import (
 )
 from securedata.format.cobblestone import Buffer
 from securedata.keys.grant import Grant
-from securedata.keys.kms import patiently
+from securedata.keys.kms import retry_throttled
 from securedata.keys.wraps import unwrap_key
 
 _log = logging.getLogger("securedata")
@@ -30,12 +30,12 @@ class Heads(HeadLease):
     """The newest head that a writer has read, and its right to read on."""
 
     def __init__(
-        self, reference: Reference, place: Place, accept_generation: int | None, ttl: float, kms_wait: float
+        self, reference: Reference, connection: Connection, accept_generation: int | None, ttl: float, kms_wait: float
     ) -> None:
         """Open the head. Raises as `Writer` does."""
-        super().__init__(reference, place, ttl, kms_wait, accept_generation=accept_generation)
+        super().__init__(reference, connection, ttl, kms_wait, accept_generation=accept_generation)
         self._confirmed: bool | None = True if accept_generation is not None else None
-        self.opened = patiently(self.open)
+        self.opened = retry_throttled(self.open)
         self.begin(self.opened)
 
     @property
@@ -94,7 +94,7 @@ class Heads(HeadLease):
             if header.corpus_id != head.corpus_id or header.key_id in head.superseded:
                 return None  # what a past reader can forge says nothing
             if header.key_id != head.key_id:  # a later one, which the head knows nothing of
-                key = unwrap_key(wraps, self.place.trusted, header.corpus_id, self.root)
+                key = unwrap_key(wraps, self.connection.trusted, header.corpus_id, self.root)
             return open_with(data, key, self.root)
         except FormatError as error:  # a crash while it was written, or a storage that damaged it
             _log.warning("a former head of %s does not open, and was not compared: %s", self.root, error)
@@ -133,7 +133,7 @@ class Heads(HeadLease):
             ) from error
 
     def _renew(self, _: Grant) -> Grant:
-        self.place.renew()
+        self.connection.renew()
         self.opened = self.open()
         return self._grant(self.opened.head)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from securedata.corpus.config import Reference
-from securedata.corpus.connection import Place
+from securedata.corpus.connection import Connection
 from securedata.corpus.objects.counters import Counters
 from securedata.corpus.state.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_head, peek
 from securedata.corpus.state.seen import recall_or_warn
@@ -40,7 +40,7 @@ class HeadLease:
     def __init__(
         self,
         reference: Reference,
-        place: Place,
+        connection: Connection,
         ttl: float,
         kms_wait: float,
         *,
@@ -56,8 +56,8 @@ class HeadLease:
         """
         self.reference = reference
         self.root = reference.root
-        self.place = place
-        self.storage = place.storage
+        self.connection = connection
+        self.storage = connection.storage
         self.counters = Counters()
         self.by_hand = accept_generation is not None
         self._accept = accept_generation
@@ -101,7 +101,9 @@ class HeadLease:
                 seen[corpus_id] = self._newest(corpus_id, machine)
             self.counters.unwraps += 1
             try:
-                opened = open_head(data, version, self.root, self.place.trusted, self.reference.pins, seen[corpus_id])
+                opened = open_head(
+                    data, version, self.root, self.connection.trusted, self.reference.pins, seen[corpus_id]
+                )
                 break
             except (OlderGeneration, SupersededKey):
                 if not late:
@@ -147,7 +149,7 @@ class HeadLease:
         self._note(head)
 
     def _get(self) -> tuple[Buffer, str]:
-        return or_no_corpus(self.reference, self.storage, lambda: self.storage.get_versioned(KEY, MAX_SEALED))
+        return explain_missing_head(self.reference, self.storage, lambda: self.storage.get_versioned(KEY, MAX_SEALED))
 
     def begin(self, opened: OpenedHead) -> None:
         """Begin a lease by a head that was opened just now, to which the corpus is pinned from here on."""
@@ -188,14 +190,14 @@ class HeadLease:
     def _renew(self, _: Grant) -> Grant:
         # The rows stay those that were opened, so what others have seen since is no reason to end a job: it may read a
         # copy, whose original goes on on this machine.
-        self.place.renew()
+        self.connection.renew()
         return self._grant(self._open(machine=False).head)
 
     def _grant(self, head: Head) -> Grant:
-        return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), self.place.ttl(self._ttl))
+        return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), self.connection.ttl(self._ttl))
 
 
-def or_no_corpus(reference: Reference, storage: Storage, read: Callable[[], _T]) -> _T:
+def explain_missing_head(reference: Reference, storage: Storage, read: Callable[[], _T]) -> _T:
     """What `read` makes of the head; a head that is missing is explained.
 
     Raises:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from securedata.corpus.config import alone, state_dir
+from securedata.corpus.config import file_lock, state_dir
 from securedata.corpus.state.head import Head, Seen
 from securedata.errors import ConfigError, CorpusBusy
 from securedata.files import make_folders, read_small, replace_file
@@ -85,7 +85,7 @@ def remember(head: Head, reset: bool = False) -> None:
     path, seen = _path(head.corpus_id), Seen.of(head)
     try:
         make_folders(path.parent, 0o700)
-        with alone("seen.lock"):  # between looking and writing nobody writes who has seen less
+        with file_lock("seen.lock"):  # between looking and writing nobody writes who has seen less
             before = None if reset else recall(head.corpus_id)
             if before and (before.generation > seen.generation or before == seen):
                 return

@@ -18,7 +18,7 @@ from securedata.ingest.sources.layouts import Described
 from securedata.ingest.sources.manifest import Manifest
 from securedata.ingest.sources.origin import Origin, Stamp
 from securedata.ingest.sources.remote import tree_of
-from securedata.ingest.sources.source_table import Draft
+from securedata.ingest.sources.source_table import SourceTable
 from securedata.ingest.sources.subjects import describe_files, near_duplicates
 from securedata.ingest.sources.walk import Problem
 
@@ -125,7 +125,7 @@ def list_sources(
     tree = tree_of(src, options, leave_out, corpus)
     if not len(tree):
         if not all(problem.taken for problem in tree.problems):
-            return _listed(Draft(tree, Described.blank(0)), {}, [])
+            return _listed(SourceTable(tree, Described.blank(0)), {}, [])
         raise InvalidArgument(
             f"{tree.root} holds no recordings: {tree.companions} other files, {tree.hidden} hidden, "
             f"{tree.left_out} left out"
@@ -139,30 +139,30 @@ def list_sources(
         layout=layout,
         manifest_names_people=listed is not None and listed.rows.names_people,
     )
-    draft = Draft(tree, described)
+    table = SourceTable(tree, described)
     if listed is None:
-        draft.add_files()
+        table.add_files()
     else:
-        draft.add_rows(listed.rows, listed.locate(draft.problems), listed.name, only_listed)
-    names = set[str]() if subject_per_file else {name for people in set(draft.subjects) for name in people}
-    return _listed(draft, settings, near_duplicates(names))
+        table.add_rows(listed.rows, listed.locate(table.problems), listed.name, only_listed)
+    names = set[str]() if subject_per_file else {name for people in set(table.subjects) for name in people}
+    return _listed(table, settings, near_duplicates(names))
 
 
-def _listed(draft: Draft, settings: dict[str, Any], near: list[tuple[str, ...]]) -> SourceList:
-    tree = draft.tree
-    bad = {problem.path for problem in draft.problems}
+def _listed(table: SourceTable, settings: dict[str, Any], near: list[tuple[str, ...]]) -> SourceList:
+    tree = table.tree
+    bad = {problem.path for problem in table.problems}
     return SourceList(
         origin=tree.origin,
-        table=draft.table(),
-        problems=sorted(draft.problems),
+        table=table.table(),
+        problems=sorted(table.problems),
         stamps={**{path: tree.stamp(i) for i, path in enumerate(tree.paths) if path in bad}, **tree.refused},
         files=tree.files,
         companions=tree.companions,
         hidden=tree.hidden,
         hidden_names=tree.hidden_names,
-        left_out=tree.left_out + draft.left_out,
-        not_taken=tree.not_taken + len(tree) - len(set(draft.files)) - draft.left_out,
-        unlisted=draft.unlisted,
+        left_out=tree.left_out + table.left_out,
+        not_taken=tree.not_taken + len(tree) - len(set(table.files)) - table.left_out,
+        unlisted=table.unlisted,
         near_duplicates=near,
         settings=settings,
     )

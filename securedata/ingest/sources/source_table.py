@@ -41,7 +41,7 @@ SCHEMA = pa.schema(
 )
 
 
-class Draft:
+class SourceTable:
     """The columns of the table while they are filled."""
 
     def __init__(self, tree: Tree, described: Described) -> None:

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import pycurl
 
 from securedata.errors import StorageUnreachable
-from securedata.storage.base import LANDED, Buffer
+from securedata.storage.base import BATCH_BYTES, Buffer
 from securedata.storage.http.request import Answer, Get, header_reader
 
 CONNECTIONS = 32
@@ -88,9 +88,9 @@ class Engine:
         self._spare: Engine | None = None
 
     @property
-    def waited(self) -> float:
+    def seconds_backing_off(self) -> float:
         """Seconds between the tries of requests, while none was under way."""
-        return self._waited + (self._spare.waited if self._spare is not None else 0.0)
+        return self._waited + (self._spare.seconds_backing_off if self._spare is not None else 0.0)
 
     def fetch(
         self, gets: Sequence[Get], signer: Callable[[], Signer | None], *, in_flight: int = 256 * 1024 * 1024
@@ -162,7 +162,7 @@ class Engine:
             self._waited += pause
 
     def _landed(self, flight: _Flight) -> Iterator[list[tuple[int, Answer | StorageUnreachable]]]:
-        """What is complete, in lists of `LANDED` bytes; what is to be tried again waits."""
+        """What is complete, in lists of `BATCH_BYTES` bytes; what is to be tried again waits."""
         landed: list[tuple[int, Answer | StorageUnreachable]] = []
         size = 0
         for curl, code, failed in self._finished():
@@ -174,7 +174,7 @@ class Engine:
                 continue
             landed.append((at, outcome))
             size += get.got
-            if size >= LANDED:
+            if size >= BATCH_BYTES:
                 yield landed
                 landed, size = [], 0
         if landed:
@@ -315,9 +315,9 @@ def engine(ca_bundle: str | None = None, proxy: str = "") -> Engine:
     return known[key]
 
 
-def waited() -> float:
+def seconds_backing_off() -> float:
     """Seconds that this thread has spent between the tries of its requests, with none under way."""
-    return sum(one.waited for (pid, *_), one in _known().items() if pid == os.getpid())
+    return sum(one.seconds_backing_off for (pid, *_), one in _known().items() if pid == os.getpid())
 
 
 def _known() -> dict[tuple[int, str | None, str], Engine]:

@@ -13,8 +13,8 @@ from securedata.foreign.aws import Failed, Refused, ask
 from securedata.foreign.deadline import SLOWEST, within
 from securedata.storage.http.get import Engine, Signer
 from securedata.storage.http.put import NO_ETAG
-from securedata.storage.s3.clients import Clients, Place
-from securedata.storage.s3.errors import Said, failed, refused, said_to
+from securedata.storage.s3.clients import Clients, Endpoint
+from securedata.storage.s3.errors import Said, from_botocore, from_client_error, to_error
 
 _STORING = frozenset({"put_object", "upload_part"})
 _SECONDS = 120.0  # of one call with all its tries
@@ -37,12 +37,12 @@ class Calls:
             try:
                 answer = ask(partial(self._asked, operation, once, renew, arguments))
             except Refused as error:
-                said = said_to(error)
+                said = from_client_error(error)
                 if not renew and self.may_renew(said, began):
                     continue
-                raise self.refused(said, key, writing=not operation.startswith(("list", "get"))) from error
+                raise self.to_error(said, key, writing=not operation.startswith(("list", "get"))) from error
             except Failed as error:
-                raise failed(error, f"{key} of {self.url}" if key else self.url, self.url) from error
+                raise from_botocore(error, f"{key} of {self.url}" if key else self.url, self.url) from error
             if operation in _STORING and not answer.get("ETag"):
                 raise StorageUnreachable(f"{key} of {self.url}: {NO_ETAG}; check endpoint and network", root=self.url)
             return answer
@@ -58,26 +58,26 @@ class Calls:
         try:
             return ask(lambda: within(_SECONDS + limit / SLOWEST, partial(_body, got["Body"], limit)))
         except Failed as error:  # in the middle of the body
-            raise failed(error, f"{key} of {self.url}", self.url) from error
+            raise from_botocore(error, f"{key} of {self.url}", self.url) from error
 
-    def place(self) -> Place:
+    def endpoint(self) -> Endpoint:
         """Where the bucket is, and how it is to be spoken to."""
         try:
-            return ask(self.clients.place)
+            return ask(self.clients.endpoint)
         except Failed as error:
-            raise failed(error, self.url, self.url) from error
+            raise from_botocore(error, self.url, self.url) from error
 
     def ready(self, renew: bool) -> tuple[str, Signer | None, Engine]:
         """The bucket's URL, and what libcurl needs to fetch from it."""
         try:
-            return ask(lambda: (self.clients.place().url, self.clients.signer(renew), self.clients.engine()))
+            return ask(lambda: (self.clients.endpoint().url, self.clients.signer(renew), self.clients.engine()))
         except Failed as error:
-            raise failed(error, self.url, self.url) from error
+            raise from_botocore(error, self.url, self.url) from error
 
-    def refused(self, said: Said, key: str | None, writing: bool = False) -> SecuredataError:
+    def to_error(self, said: Said, key: str | None, writing: bool = False) -> SecuredataError:
         """The error for an answer."""
         session = self.clients.credentials is not None
-        return refused(said, key or "", self.url, self.bucket, session=session, writing=writing)
+        return to_error(said, key or "", self.url, self.bucket, session=session, writing=writing)
 
     def may_renew(self, said: Said, began: float) -> bool:
         """May a new session be given what this one was refused since `began`? A revoked one looks like a denied one."""

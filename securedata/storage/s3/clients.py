@@ -31,7 +31,7 @@ from securedata.storage.http.get import Engine, Signer, engine
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 
 
-class Place(NamedTuple):
+class Endpoint(NamedTuple):
     """Where a bucket is, as botocore resolves it."""
 
     url: str
@@ -56,7 +56,7 @@ class Clients:
         self._options = dict(options)
         self._moved, self._moved_at = "", -math.inf
         # text only: a forked worker needs no client to know it
-        self._place: Place | None = None
+        self._endpoint: Endpoint | None = None
         self._fresh_process()
         _all.add(self)
 
@@ -101,9 +101,9 @@ class Clients:
             self._made = {}
         return self._session
 
-    def place(self) -> Place:
+    def endpoint(self) -> Endpoint:
         """Where the bucket is; found once. Raises as `get`."""
-        if self._place is None:
+        if self._endpoint is None:
             client = self.get()
             url = _bucket_url(client, self._bucket)
             with self._lock:
@@ -111,7 +111,7 @@ class Clients:
                     raise Failed(Cause.CREDENTIALS, "Unable to locate credentials")
                 bundle = ca_bundle(self._session)
             config = client.meta.config
-            self._place = Place(
+            self._endpoint = Endpoint(
                 url,
                 client.meta.region_name or "us-east-1",
                 bundle,
@@ -120,7 +120,7 @@ class Clients:
                 getattr(config, "request_checksum_calculation", None) != "when_required",
                 bool((config.s3 or {}).get("payload_signing_enabled")),
             )
-        return self._place
+        return self._endpoint
 
     def move(self, region: str, began: float) -> bool:
         """Believe a server, asked at `began`, that the bucket is in another region; once, for two could send us round.
@@ -131,25 +131,25 @@ class Clients:
         with self._lock:
             if self._moved:
                 return self._moved_at >= began and region == self._moved
-            if not region or (self._place is not None and region == self._place.region):
+            if not region or (self._endpoint is not None and region == self._endpoint.region):
                 return False
             self._moved, self._moved_at = region, time.monotonic()
-            self._session = self._place = None
+            self._session = self._endpoint = None
         return True
 
     def signer(self, renew: bool) -> Signer | None:
         """What libcurl signs with; None: there are no credentials. Raises as `get`."""
-        place = self.place()
+        endpoint = self.endpoint()
         if self.credentials is not None:
-            return Signer(*self.credentials(renew), place.region, place.sign_payload)
+            return Signer(*self.credentials(renew), endpoint.region, endpoint.sign_payload)
         with self._lock:
             keys = session_keys(self._open(None))
-        return Signer(*keys, place.region, place.sign_payload) if keys is not None else None
+        return Signer(*keys, endpoint.region, endpoint.sign_payload) if keys is not None else None
 
     def engine(self) -> Engine:
         """This thread's libcurl engine. Raises as `get`."""
-        place = self.place()
-        return engine(place.ca_bundle, place.proxy)
+        endpoint = self.endpoint()
+        return engine(endpoint.ca_bundle, endpoint.proxy)
 
 
 def _bucket_url(client: Any, bucket: str) -> str:
@@ -174,7 +174,7 @@ def _bucket_url(client: Any, bucket: str) -> str:
     return found[-1].partition("?")[0][: -len("k")]
 
 
-def way_to(url: str) -> tuple[str, str]:
+def route_to(url: str) -> tuple[str, str]:
     """CA bundle and proxy for any other server, found as they are for S3; the proxy is "" for none.
 
     Raises:

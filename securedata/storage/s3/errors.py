@@ -65,7 +65,7 @@ def time_of(date: str, where: str, root: str) -> float:
         ) from None
 
 
-def said_by(body: memoryview, status: int, region: str, date: str) -> Said:
+def parse_error(body: memoryview, status: int, region: str, date: str) -> Said:
     """Code and region from the body of an answer of S3; empty where it is none."""
     try:
         root = ElementTree.fromstring(bytes(body))  # noqa: S314 - expat expands no external entity; the body is capped
@@ -75,14 +75,14 @@ def said_by(body: memoryview, status: int, region: str, date: str) -> Said:
     return Said(status, code_text(code), printable(region or moved), date)
 
 
-def said_to(error: Refused) -> Said:
+def from_client_error(error: Refused) -> Said:
     """What an answer to a call of botocore holds."""
     headers = error.response["ResponseMetadata"]["HTTPHeaders"]
     region = headers.get("x-amz-bucket-region", "") or error.response["Error"]["Region"]
     return Said(error.status, error.code, region, headers.get("date", ""))
 
 
-def refused(said: Said, what: str, root: str, bucket: str, *, session: bool, writing: bool) -> SecuredataError:
+def to_error(said: Said, what: str, root: str, bucket: str, *, session: bool, writing: bool) -> SecuredataError:
     """The error for an answer.
 
     Args:
@@ -121,7 +121,7 @@ def refused(said: Said, what: str, root: str, bucket: str, *, session: bool, wri
     return StorageUnreachable(f"{where}: {quoted}; try again later, or look after the server", root=root)
 
 
-def failed(error: Failed, where: str, root: str) -> SecuredataError:
+def from_botocore(error: Failed, where: str, root: str) -> SecuredataError:
     """The error for a call that was not answered."""
     kind, advice = _CAUSES[error.cause]
     return kind(f"{where}: {error}; {advice}", root=root)

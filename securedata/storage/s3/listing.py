@@ -26,8 +26,8 @@ def entries(calls: Calls, prefix: str) -> Iterator[Entry]:
             yield Entry(one["Key"][len(calls.prefix) :], one["Size"], time, version)
 
 
-def hidden(calls: Calls) -> Iterator[str]:
-    """As `Storage.hidden`; none are found by whoever may not list versions."""
+def deleted_keys(calls: Calls) -> Iterator[str]:
+    """As `Storage.deleted_keys`; none are found by whoever may not list versions."""
     for one in _versions(calls, ""):
         if one["IsLatest"] and "Size" not in one:
             yield one["Key"][len(calls.prefix) :]

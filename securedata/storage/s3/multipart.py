@@ -48,7 +48,7 @@ def put_parts(
 
 
 def _checksum(calls: Calls) -> dict[str, Any]:
-    return {"ChecksumAlgorithm": "CRC32"} if calls.place().checksums else {}
+    return {"ChecksumAlgorithm": "CRC32"} if calls.endpoint().checksums else {}
 
 
 def _put_part(calls: Calls, key: str, upload: str, number: int, data: mmap.mmap) -> dict[str, Any]:

@@ -19,15 +19,15 @@ from securedata.errors import (
 from securedata.foreign.aws import Credentials
 from securedata.roots import split_s3
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
-from securedata.storage.http.get import waited
+from securedata.storage.http.get import seconds_backing_off
 from securedata.storage.http.put import Sent, uploader
 from securedata.storage.http.request import Answer, Get
 from securedata.storage.part_stream import cut
 from securedata.storage.s3.calls import Calls
 from securedata.storage.s3.clients import Clients
 from securedata.storage.s3.conditional_put import probe
-from securedata.storage.s3.errors import Said, said_by, time_of
-from securedata.storage.s3.listing import bare, delete, entries, hidden, older
+from securedata.storage.s3.errors import Said, parse_error, time_of
+from securedata.storage.s3.listing import bare, delete, deleted_keys, entries, older
 from securedata.storage.s3.multipart import put_parts
 
 PART = 16 * 1024 * 1024
@@ -54,8 +54,8 @@ class _Asked(NamedTuple):
 class S3Storage(Storage):
     """A prefix of a bucket."""
 
-    held = (PARTS_UNDER_WAY + 2) * PART
-    together = 8
+    buffered = (PARTS_UNDER_WAY + 2) * PART
+    parallel_puts = 8
 
     def __init__(
         self, url: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
@@ -75,7 +75,7 @@ class S3Storage(Storage):
         Raises:
             ConfigError, InvalidArgument, ...: settings from which no client can be made.
         """
-        return self._calls.place().checksums
+        return self._calls.endpoint().checksums
 
     def __repr__(self) -> str:
         return f"S3Storage({self.url!r})"
@@ -105,19 +105,19 @@ class S3Storage(Storage):
 
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
         """Side by side, each as it lands; see `Storage.get_many`."""
-        for group in self.get_landed(wanted, in_flight):
+        for group in self.get_batches(wanted, in_flight):
             yield from group
 
-    def get_landed(
+    def get_batches(
         self, wanted: Sequence[Wanted], in_flight: int
     ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
-        """What one look at the sockets has completed; see `Storage.get_landed`."""
+        """What one look at the sockets has completed; see `Storage.get_batches`."""
         asked = [_Asked(one.key, one.offset, one.length, least=one.least) for one in wanted]
         for group in self._answers(asked, in_flight):
             yield [(at, outcome.body if isinstance(outcome, Answer) else outcome) for at, outcome in group]
 
-    def waited(self) -> float:
-        return waited()
+    def seconds_backing_off(self) -> float:
+        return seconds_backing_off()
 
     def _fetch(self, asked: Sequence[_Asked]) -> list[Answer]:
         found: dict[int, Answer] = {}
@@ -165,7 +165,7 @@ class S3Storage(Storage):
             text = f"{asked.key} of {self.url}: {outcome}; check endpoint and network"
             return StorageUnreachable(text, root=self.url)
         if outcome.status not in _USABLE:
-            return said_by(outcome.body, outcome.status, outcome.region, outcome.date)
+            return parse_error(outcome.body, outcome.status, outcome.region, outcome.date)
         if outcome.status == 416:  # the range begins behind the end: nothing is there
             return outcome._replace(body=memoryview(b""))
         if not outcome.as_asked:
@@ -176,7 +176,7 @@ class S3Storage(Storage):
         return outcome
 
     def _outcome(self, key: str, outcome: Answer | Said | SecuredataError) -> Answer | SecuredataError:
-        return self._calls.refused(outcome, key) if isinstance(outcome, Said) else outcome
+        return self._calls.to_error(outcome, key) if isinstance(outcome, Said) else outcome
 
     # ------------------------------------------------------------ write
 
@@ -210,7 +210,7 @@ class S3Storage(Storage):
         for at, outcome in self._puts(taken(), renew=False):
             one = under_way.pop(at)
             if isinstance(outcome, Sent) and outcome.status not in (200, 412):
-                said = said_by(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
+                said = parse_error(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
                 stale = self._calls.may_renew(said, begun)
                 if stale or (said.elsewhere and self._clients.move(said.region, begun)):
                     renew |= stale
@@ -226,9 +226,9 @@ class S3Storage(Storage):
         self, wanted: Iterable[tuple[str, Buffer]], renew: bool
     ) -> Iterator[tuple[int, Sent | StorageUnreachable]]:
         url, signer, _ = self._calls.ready(renew)
-        place = self._calls.place()
+        endpoint = self._calls.endpoint()
         puts = ((url + quote(self.prefix + key, safe="/~"), body) for key, body in wanted)
-        return uploader(place.ca_bundle, place.proxy).put(puts, signer, self.together, place.checksums)
+        return uploader(endpoint.ca_bundle, endpoint.proxy).put(puts, signer, self.parallel_puts, endpoint.checksums)
 
     def _put_outcome(self, key: str, outcome: Sent | StorageUnreachable, begun: float) -> float | SecuredataError:
         if isinstance(outcome, StorageUnreachable):
@@ -236,8 +236,8 @@ class S3Storage(Storage):
         if outcome.status == 412 and (outcome.tries == 1 or not self._is_there(key)):
             return AlreadyExists(f"{key} of {self.url} exists already", root=self.url)
         if outcome.status not in (200, 412):
-            said = said_by(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
-            return self._calls.refused(said, key, writing=True)
+            said = parse_error(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
+            return self._calls.to_error(said, key, writing=True)
         # 412: taken by an earlier try, whose answer was lost; the time is then that of a later answer
         try:
             when = time_of(outcome.date, f"{key} of {self.url}", self.url)
@@ -272,8 +272,8 @@ class S3Storage(Storage):
     def list(self, prefix: str = "") -> Iterator[Entry]:
         return entries(self._calls, prefix)
 
-    def hidden(self) -> Iterator[str]:
-        return hidden(self._calls)
+    def deleted_keys(self) -> Iterator[str]:
+        return deleted_keys(self._calls)
 
     def older(self, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
         yield from super().older(key, limit)
@@ -289,8 +289,8 @@ class S3Storage(Storage):
         return time_of(outcome.date, self.url, self.url)  # a refusal has a date as well
 
     def check_writable(self, single_writer: bool = False) -> None:
-        place = self._calls.ready(False)[0]
-        if single_writer or place in _PROBED:
+        endpoint = self._calls.ready(False)[0]
+        if single_writer or endpoint in _PROBED:
             return
         probe(self._calls.call, self.delete, self.url)
-        _PROBED.add(place)
+        _PROBED.add(endpoint)

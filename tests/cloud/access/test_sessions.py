@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from securedata.access.session import Session
-from securedata.corpus.connection import RoleCredentials, enter, role_source
+from securedata.corpus.connection import RoleCredentials, connect, role_source
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.state.head import KEY, peek, seal_head
 from securedata.corpus.state.seen import remember
@@ -110,7 +110,7 @@ def test_a_session_for_a_root_with_an_odd_name(cloud: Cloud, become: Become, nam
     pins = cloud.make("for-its-pin", ()).reference.pins
     become(TRAINER, "")
     for one, may in ((storage, True), (beside, False)):
-        place = enter(replace(reference_of(storage), pins=pins))
+        place = connect(replace(reference_of(storage), pins=pins))
         client = cloud.weed.client(tuple(place.credentials(False)) if place.credentials else ())
         said = outcome(lambda one=one, client=client: client.get_object(Bucket="voice", Key=one.prefix + "objects/00"))
         assert said == ("ok" if may else "AccessDenied")
@@ -175,7 +175,7 @@ def test_a_session_that_is_refused_is_renewed_once(cloud: Cloud, become: Become)
         options = {"role": ROLE, "sts_endpoint_url": f"http://127.0.0.1:{sts.port}"}
         reference = replace(root.reference, options=options)
         over = Session(AWSKeys("GONE", "gone", "gone"), time.time() + 3600)
-        place = enter(reference, session=over)
+        place = connect(reference, session=over)
         names = [one.partition("objects/")[2] for one in keys_in(cloud.weed, f"{root}/objects")]
         keys = [f"objects/{name}" for name in names]
         assert len(place.storage.get(keys[0])) > 64
@@ -184,7 +184,7 @@ def test_a_session_that_is_refused_is_renewed_once(cloud: Cloud, become: Become)
             place.storage.get(key)
         assert len(sts.requests) == 1, "the new one is kept"
         # what is refused to the new one as well is refused
-        place = enter(reference, session=session(root))
+        place = connect(reference, session=session(root))
         with deny(cloud, root):
             assert "refused or missing" in str(raised(AccessDenied, lambda: place.storage.get(keys[0])))
             assert len(sts.requests) == 2
@@ -193,12 +193,12 @@ def test_a_session_that_is_refused_is_renewed_once(cloud: Cloud, become: Become)
             wanted = [Wanted(key, 0, 10) for key in keys]
             assert {type(got) for _, got in place.storage.get_many(wanted, 1 << 20)} == {AccessDenied}
             assert len(sts.requests) == 2, "and not for every object anew"
-            batch = enter(reference, session=session(root)).storage
+            batch = connect(reference, session=session(root)).storage
             assert {type(got) for _, got in batch.get_many(wanted, 1 << 20)} == {AccessDenied}
             assert len(sts.requests) == 3, "one for a batch"
         assert len(place.storage.get(keys[0])) > 64
         # a whole batch is mended by one as well
-        batch = enter(reference, session=over).storage
+        batch = connect(reference, session=over).storage
         assert {len(got) for _, got in batch.get_many(wanted, 1 << 20) if not isinstance(got, Exception)} == {10}
         assert len(sts.requests) == 4
 
@@ -225,7 +225,7 @@ def test_a_role_that_may_not_be_assumed_or_asked_for(
 def test_a_session_shows_no_secret(cloud: Cloud, become: Become) -> None:
     root = cloud.make("contractor-a", (), role=ROLE)
     become(TRAINER, "")
-    place = enter(root.reference)
+    place = connect(root.reference)
     assert isinstance(place.credentials, RoleCredentials)
     keys = place.credentials(False)
     for one in (place, place.session, keys, place.credentials, role_source(root.reference)):

@@ -88,7 +88,7 @@ def test_an_entry_may_say_how_its_storage_is_reached_before_there_is_a_corpus(
     assert entry.kms == (uri,)
     assert len(entry.pins) == 1
     assert keys_in(cloud.weed, root) == [f"{cloud.prefix}/a/head"]
-    with open_corpus(entry.as_oneself()) as corpus:
+    with open_corpus(entry.without_role()) as corpus:
         assert len(corpus) == 0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from securedata.corpus.opening import open_corpus
 from securedata.errors import OutcomeUnknown, StorageError, StorageUnreachable
-from securedata.storage import s3
+from securedata.storage.s3 import store as s3
 from securedata.storage.s3.store import PART
 from securedata.testing import faults
 from securedata.testing.proxy import Exchange, Fault

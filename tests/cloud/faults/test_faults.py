@@ -13,7 +13,7 @@ import soundfile
 import securedata as sd
 from securedata.corpus.opening import open_corpus
 from securedata.errors import StorageUnreachable
-from securedata.storage import curl
+from securedata.storage.http import get as curl
 from securedata.testing import faults
 from tests.corpus.objects.test_file_faults import SOUNDFILE
 from tests.kit.corpora import Root, clip, make_corpus, some_clips

@@ -16,7 +16,7 @@ from securedata.errors import KMSUnreachable, SecuredataError, StorageUnreachabl
 from securedata.foreign.deadline import within
 from securedata.keys import aws, hcvault
 from securedata.keys.kms import context_for, open_kms
-from securedata.storage import s3calls
+from securedata.storage.s3 import calls as s3calls
 from securedata.storage.s3.store import S3Storage
 from securedata.testing.storage import raised
 from tests.cloud.storage.test_odd_servers import DRIPS, Odd

@@ -15,8 +15,9 @@ import securedata as sd
 from securedata.errors import NotSealed, SecuredataError, StorageUnreachable, UnsafeStorage
 from securedata.ingest.sources.origin import SourceProblem, Stamp
 from securedata.ingest.sources.remote import FsspecOrigin, S3Origin
-from securedata.storage import curl, upload
 from securedata.storage.fsspec import FsspecStorage
+from securedata.storage.http import get as curl
+from securedata.storage.http import put as upload
 from securedata.storage.s3.store import PART, S3Storage
 from securedata.storage.web import WebStorage
 from securedata.testing.storage import OBJECT
@@ -352,10 +353,10 @@ def test_versions_without_an_end(odd: Any) -> None:
     for more, text in (("<NextKeyMarker>x/a</NextKeyMarker>", "no end"), ("", "how to ask for them")):
         body = f"<ListVersionsResult>{version}<IsTruncated>true</IsTruncated>{more}</ListVersionsResult>".encode()
         answer(says(GOOD_DATE, body))
-        assert text in ends(lambda: list(s3(endpoint).hidden()))
+        assert text in ends(lambda: list(s3(endpoint).deleted_keys()))
     told = b"<IsTruncated>false</IsTruncated>"
     answer(says(GOOD_DATE, b"<ListVersionsResult><Version><Size>1</Size></Version>" + told + b"</ListVersionsResult>"))
-    assert "an entry without Key" in ends(lambda: list(s3(endpoint).hidden()))
+    assert "an entry without Key" in ends(lambda: list(s3(endpoint).deleted_keys()))
 
 
 # -------------------------------------------------------------------------------------------------------------- fsspec

@@ -15,7 +15,7 @@ import pytest
 from securedata.corpus.writer import Writer
 from securedata.errors import AlreadyExists, StorageUnreachable
 from securedata.format.header import MAGIC
-from securedata.storage import upload
+from securedata.storage.http import put as upload
 from securedata.storage.s3.store import S3Storage
 from tests.kit.corpora import clip
 from tests.kit.servers.corpora import Cloud, keys_in
@@ -76,7 +76,7 @@ def test_many_together(admin: Seaweed, prefix: str) -> None:
         def wanted() -> Iterator[tuple[str, bytes]]:
             nonlocal made
             for number in range(30):
-                assert made - ended < storage.together
+                assert made - ended < storage.parallel_puts
                 made += 1
                 yield f"objects/{number}", bytes([number]) * 1000
 
@@ -89,7 +89,7 @@ def test_many_together(admin: Seaweed, prefix: str) -> None:
         assert sorted(found) == list(range(30))
         assert [at for at, outcome in found.items() if not isinstance(outcome, float)] == [7]
         assert isinstance(found[7], AlreadyExists)
-        assert between.connections <= at_first + storage.together + 1
+        assert between.connections <= at_first + storage.parallel_puts + 1
         for number in range(30):
             content = b"taken" if number == 7 else bytes([number]) * 1000
             assert bytes(storage.get(f"objects/{number}")) == content

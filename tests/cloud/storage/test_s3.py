@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from securedata.errors import AlreadyExists, LimitExceeded, NotFound, PreconditionFailed, StorageUnreachable
-from securedata.storage import s3
 from securedata.storage.base import Storage, Wanted
 from securedata.storage.registry import open_storage
+from securedata.storage.s3 import store as s3
 from securedata.storage.s3.store import PART, S3Storage
 from securedata.testing.storage import OBJECT, OTHER, StorageContract, raised
 from tests.cloud.conftest import VERSIONED
@@ -219,7 +219,7 @@ def test_a_get_whose_answer_is_lost_is_tried_again(admin: Seaweed, storage: S3St
         between.lose = "GET"
         assert bytes(through.get(OBJECT)) == b"x" * 100_000
         assert between.lost == 1
-        assert 0 < through.waited() < 10
+        assert 0 < through.seconds_backing_off() < 10
 
 
 # ------------------------------------------------------------------------------------------------------ many at once

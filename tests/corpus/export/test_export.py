@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from securedata.corpus import export as module
+from securedata.corpus.export import export as module
 from securedata.corpus.export.destination import Destination
 from securedata.corpus.export.export import ExportReport, export
 from securedata.corpus.opening import open_corpus

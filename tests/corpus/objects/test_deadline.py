@@ -14,13 +14,13 @@ from securedata.corpus.reader import Corpus
 from securedata.corpus.state.commit import Next
 from securedata.errors import KeysExpired
 from securedata.format import sealed
-from securedata.storage.base import LANDED, Buffer, Wanted
+from securedata.storage.base import BATCH_BYTES, Buffer, Wanted
 from securedata.storage.local import LocalStorage
 from tests.kit.corpora import Clip, Root, make_corpus
 from tests.kit.little import open_quietly, writer_of
 
 TTL = 0.3
-BIG = LANDED + 1
+BIG = BATCH_BYTES + 1
 """Bytes of a recording that lands in a group of its own."""
 
 

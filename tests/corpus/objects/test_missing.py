@@ -8,7 +8,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from securedata.corpus import missing
+from securedata.corpus.objects import missing
 from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.reader import Corpus

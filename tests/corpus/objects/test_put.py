@@ -18,7 +18,7 @@ from securedata.errors import AuthenticationFailed
 from securedata.format.cobblestone import CHUNK, Message
 from securedata.format.header import Kind
 from securedata.format.sealed import Expect, open_whole
-from securedata.ingest.byte_budget import Room, needed
+from securedata.ingest.byte_budget import ByteBudget, needed
 from securedata.ingest.sources.origin import PIECE
 from securedata.storage.part_stream import cut, side_by_side
 from securedata.storage.s3.store import PART, S3Storage
@@ -154,12 +154,12 @@ def test_side_by_side_stops_at_a_failure() -> None:
 
 
 def test_room_is_never_exceeded_and_is_given_in_turn() -> None:
-    room, lock = Room(100), threading.Lock()
+    budget, lock = ByteBudget(100), threading.Lock()
     taken, most, order = 0, 0, []
 
     def work(number: int, count: int) -> None:
         nonlocal taken, most
-        with room.take(count):
+        with budget.take(count):
             with lock:
                 order.append(number)
                 taken += min(count, 100)
@@ -180,9 +180,9 @@ def test_room_is_never_exceeded_and_is_given_in_turn() -> None:
 
 
 def test_room_is_given_back_after_an_error() -> None:
-    room = Room(10)
+    budget = ByteBudget(10)
     for _ in range(3):
-        with pytest.raises(ValueError, match="x"), room.take(10):
+        with pytest.raises(ValueError, match="x"), budget.take(10):
             raise ValueError("x")
 
 

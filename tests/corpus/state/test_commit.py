@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from securedata.corpus import plan
 from securedata.corpus.config import Reference
+from securedata.corpus.rows import plan
 from securedata.corpus.schema import SCHEMA
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Tombstone

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from securedata.corpus import plan
 from securedata.corpus.config import Reference
+from securedata.corpus.rows import plan
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, MalformedManifest
 from securedata.testing.memory import MemoryStorage

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from securedata.corpus import heads, transaction
 from securedata.corpus.config import Reference
+from securedata.corpus.state import commit as transaction
+from securedata.corpus.state import heads
 from securedata.corpus.writer import Writer
 from securedata.errors import CommitRace, ConfigError, OutcomeUnknown, PreconditionFailed, StorageUnreachable
 from securedata.testing.memory import MemoryStorage

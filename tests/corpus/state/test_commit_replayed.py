@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from securedata.corpus import putting, transaction
 from securedata.corpus.check.prune import prune
 from securedata.corpus.config import Reference
+from securedata.corpus.objects import put as putting
+from securedata.corpus.state import commit as transaction
 from securedata.corpus.state.commit import Next
 from securedata.corpus.state.heads import Heads
 from securedata.corpus.state.retired import object_key

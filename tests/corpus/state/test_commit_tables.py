@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from securedata.corpus import head as head_module
-from securedata.corpus import plan
 from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference, state_dir
+from securedata.corpus.rows import plan
+from securedata.corpus.state import head as head_module
 from securedata.corpus.state.head import Head, seal_head
 from securedata.corpus.state.retired import listed
 from securedata.corpus.state.seen import recall, remember

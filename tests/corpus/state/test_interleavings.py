@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from securedata.corpus import plan
 from securedata.corpus.config import Reference
+from securedata.corpus.rows import plan
 from securedata.testing.memory import MemoryStorage
 from tests.conftest import FULL, Note
 from tests.kit.schedules.interleave import Explorer, TooManySchedules, listed

@@ -18,9 +18,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NotFound, StorageUnreachable, SubjectUnknown
-from securedata.ingest import origin, remote
 from securedata.ingest.pipeline import ingest
 from securedata.ingest.report import IngestReport
+from securedata.ingest.sources import origin, remote
 from securedata.ingest.sources.recordings import SourceList, list_sources
 from securedata.media.audio.probe import probe, probe_ranges
 from securedata.media.blocks import Blocks

@@ -17,7 +17,9 @@ from torch.utils.data import DataLoader
 import securedata as sd
 from securedata.errors import SecuredataError
 from securedata.keys import aws, hcvault, kms
-from securedata.storage import clients, curl, upload
+from securedata.storage.http import get as curl
+from securedata.storage.http import put as upload
+from securedata.storage.s3 import clients
 from securedata.testing.proxy import Rule
 from tests.kit.corpora import Root
 from tests.kit.servers.corpora import Cloud
