@@ -95,7 +95,7 @@ class Books:
     def __init__(self) -> None:
         self.rows: dict[str, str] = {}
 
-    def connect(self, said: list[list[str]]) -> None:
+    def enter(self, said: list[list[str]]) -> None:
         for what, *paths in said:
             if what == "added":
                 self.rows[paths[0]] = paths[0]
@@ -130,7 +130,7 @@ def test_processes_that_commit_at_once_lose_nothing(corpus: Reference, start: St
     begin(processes)
     books = Books()
     for process in processes:
-        books.connect(ending(process))
+        books.enter(ending(process))
     assert len(books.rows) >= 12
     assert whole(corpus) == {path: content(what) for path, what in books.rows.items()}
     storage = LocalStorage(corpus.root)
@@ -149,8 +149,8 @@ def kill_and_look(start: Start, corpus: Reference, kills: int, seed: int) -> Non
         time.sleep(chosen.uniform(0.0, 0.4))
         process.kill()
         books = Books()
-        books.connect(ending(process, expected=-9))
-        books.connect(ending(other))
+        books.enter(ending(process, expected=-9))
+        books.enter(ending(other))
         found = whole(corpus)
         for path, what in sure.items():
             assert found[path] == content(what), "what was committed before stays"
