@@ -85,7 +85,7 @@ def test_a_lock_of_the_state_folder_is_a_file_of_ours(
         lock.symlink_to(tmp_path / "elsewhere")
     else:
         PLANTED[kind](lock)
-    with pytest.raises(ConfigError, match=r"some\.lock cannot be written"), config.alone("some.lock"):
+    with pytest.raises(ConfigError, match=r"some\.lock cannot be written"), config.file_lock("some.lock"):
         raise AssertionError("nobody is alone behind that")
     assert not (tmp_path / "elsewhere").exists()
 

@@ -393,7 +393,7 @@ def test_an_error_of_another_library_becomes_text_in_one_place_only() -> None:
     assert not wrong, f"use foreign.describe, and 'from None': {wrong}"
 
 
-OWN = {"corpus/ingest/draft.py", "corpus/reader.py", "torch/decode.py"}
+OWN = {"ingest/sources/source_table.py", "corpus/reader.py", "torch/decode.py"}
 """Where a ValueError or a FileNotFoundError is one that a function of ours made, of numbers or of nothing."""
 
 KNOWN = {"_PASSING", "GeneratorExit", "IndexError", "KeyboardInterrupt", "StopIteration"}

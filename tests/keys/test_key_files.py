@@ -13,7 +13,7 @@ import pytest
 
 from securedata import files
 from securedata.cli.main import main
-from securedata.corpus.config import Reference, alone, config_path, load, write_entry
+from securedata.corpus.config import Reference, config_path, file_lock, load, write_entry
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.seen import recall, remember
 from securedata.errors import ConfigError, CorpusBusy, KMSDenied, KMSUnreachable
@@ -272,7 +272,7 @@ def test_a_lock_of_the_state_folder_is_waited_for_in_bounds(
 ) -> None:
     monkeypatch.setattr(lock, "SAID", 0.1)
     monkeypatch.setattr(lock, "BUSY", 0.3)
-    with alone("config.lock"):
+    with file_lock("config.lock"):
         with pytest.raises(CorpusBusy, match=r"config\.lock"):
             write_entry("v", Reference("/data/v", "v"))
         assert "waiting for another process that holds the lock" in caplog.text
@@ -284,7 +284,7 @@ def test_a_committed_head_counts_although_the_state_folder_is_busy(
 ) -> None:
     monkeypatch.setattr(lock, "BUSY", 0.2)
     writer = writer_of(make(root=str(tmp_path / "sealed")))
-    with alone("seen.lock"):
+    with file_lock("seen.lock"):
         assert writer.commit(table(row(writer, "a", content("a")))).added == 1
     assert "may go unnoticed" in caplog.text
 

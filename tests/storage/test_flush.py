@@ -159,10 +159,10 @@ def test_many_files_are_flushed_by_a_descriptor_from_before_they_were_written(
     if not batch.SYNCFS:
         pytest.fail("this kernel is too old to tell")
     opened: list[tuple[int, int]] = []
-    watch, write = batch.Batch.watch, os.write
+    watch, write = batch.Unflushed.watch, os.write
     wrote: list[int] = []
     monkeypatch.setattr(
-        batch.Batch, "watch", lambda self, folder: (watch(self, folder), opened.append((len(wrote), folder)))[0]
+        batch.Unflushed, "watch", lambda self, folder: (watch(self, folder), opened.append((len(wrote), folder)))[0]
     )
     monkeypatch.setattr(os, "write", lambda fd, data: (wrote.append(fd), write(fd, data))[1])
     flushed: list[int] = []

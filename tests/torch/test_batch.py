@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import securedata as sd
-from securedata.corpus.objects.fetch import Batch, Piece
+from securedata.corpus.objects.fetch import ObjectBatch, Piece
 from securedata.corpus.opening import open_corpus
 from securedata.errors import AuthenticationFailed, ObjectMissing, UndecodableMedia
 from securedata.storage.base import BATCH_BYTES
@@ -148,7 +148,7 @@ def test_what_landed_together_is_opened_together(tmp_path: Path) -> None:
     add(writer, contents)
     with open_corpus(reference) as corpus:
         pieces = [Piece(corpus.find(path)) for path in contents]
-        batch = Batch(pieces, corpus.index, corpus._expect)
+        batch = ObjectBatch(pieces, corpus.index, corpus._expect)
         groups = list(corpus._storage.get_batches(batch.wanted, 1 << 28))
         assert [[at for at, _ in group] for group in groups] == [[0, 1, 2], [3, 4, 5], [6, 7]]
         read = dict(corpus.read_many(pieces))

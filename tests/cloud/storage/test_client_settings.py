@@ -137,7 +137,7 @@ def test_libcurl_asks_where_boto3_does(
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_CONFIG_FILE", str(path))
     storage = S3Storage("s3://voice/x")
-    assert storage._calls.place().url == url
+    assert storage._calls.endpoint().url == url
     client = storage._clients.get()
     sent: list[str] = []
 

@@ -102,7 +102,7 @@ def test_at_level_1_no_log_holds_a_key_a_token_or_a_header(
         moto_role = RoleSource(ROLE, "{}", region="us-east-1", endpoint_url=aws).assume()
         secrets += [moto_role.keys.secret_key, moto_role.keys.token or ""]
         with open_corpus(str(root.name)) as corpus:
-            held_by = corpus._lease.place.session
+            held_by = corpus._lease.connection.session
             assert held_by is not None
             secrets += [held_by.keys.secret_key, held_by.keys.token or ""]
             assert len(corpus.read(0)) > 64
@@ -292,7 +292,7 @@ SETTINGS: list[tuple[str, dict[str, str], str]] = [
     ("a process that prints a list", {"AWS_PROFILE": "list"}, ""),
     ("a process that fails", {"AWS_PROFILE": "fails"}, "failed (custom-process)"),
     ("a process that is missing", {"AWS_PROFILE": "missing"}, "/nonexistent/tool"),
-    ("a command line as the name of a process", {"AWS_PROFILE": "quoted"}, "(Not a directory)"),
+    ("a command line as the name of a process", {"AWS_PROFILE": "quoted"}, "not in the form that AWS defines ("),
     ("a process that gives a number as key", {"AWS_PROFILE": "number"}, "not in the form that AWS defines"),
     ("a process that gives no date as the end", {"AWS_PROFILE": "dated"}, "not in the form that AWS defines"),
     ("a process that gives a deep list", {"AWS_PROFILE": "deep"}, "not in the form that AWS defines"),

@@ -81,11 +81,11 @@ def test_a_profile_gives_endpoint_region_and_keys(
     storage = S3Storage(url, {"profile": "voice"})
     assert bytes(storage.get(OBJECT)) == b"there"
     assert [one.key for one in storage.list()] == [OBJECT]
-    assert storage._clients.place().region == "eu-west-3"
+    assert storage._clients.endpoint().region == "eu-west-3"
     # what the config entry says wins over the profile
     named = S3Storage(url, {"profile": "other", "region": "eu-west-1", "endpoint_url": admin.endpoint})
     assert bytes(named.get(OBJECT)) == b"there"
-    assert named._clients.place().region == "eu-west-1"
+    assert named._clients.endpoint().region == "eu-west-1"
     raised(ConfigError, lambda: S3Storage(url, {"profile": "third"}).get(OBJECT))
 
 

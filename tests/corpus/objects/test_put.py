@@ -189,6 +189,6 @@ def test_room_is_given_back_after_an_error() -> None:
 def test_needed_is_bounded() -> None:
     storage = S3Storage("s3://voice/x")
     assert needed(1000, storage) == 5000
-    assert needed(10**12, storage) == 4 * PIECE + storage.held
-    assert storage.held <= 5 * PART
+    assert needed(10**12, storage) == 4 * PIECE + storage.buffered
+    assert storage.buffered <= 5 * PART
     assert needed(10**12, MemoryStorage()) == 4 * PIECE
