@@ -13,7 +13,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/installed-$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum | cut -d ' ' -f 1)
 
 # The scripts behind the README's figures; the other files there are their helpers.
-BENCHMARKS := benchmarks/decrypt.py benchmarks/corpus.py benchmarks/dataloader.py benchmarks/ingest.py benchmarks/kms.py
+BENCHMARKS := decrypt corpus loading ingest kms
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-cloud test test-full lint format docs-check bench build clean distclean
@@ -63,7 +63,7 @@ docs-check: $(STAMP)  ## run the code blocks of README and docs
 	$(PY) -m pytest tests/project/test_docs.py tests/project/test_dependencies.py
 
 bench: $(STAMP)  ## every benchmark behind the README's figures; wants an idle machine
-	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(PY) $$script; done
+	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(PY) -m benchmarks.$$script; done
 
 build: $(STAMP)  ## wheel and sdist into dist/
 	$(PY) -m build --no-isolation

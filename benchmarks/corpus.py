@@ -1,8 +1,8 @@
 """What a corpus costs: samples of real clips, a million rows, a hundred thousand unchanged files.
 
-    python benchmarks/corpus.py                      all sections; about fifteen minutes
-    python benchmarks/corpus.py clips again          some of them: clips, million, again
-    python benchmarks/corpus.py million --runs 3 --work DIR    fewer runs; DIR keeps what was made and is used again
+    python -m benchmarks.corpus                      all sections; about fifteen minutes
+    python -m benchmarks.corpus clips again          some of them: clips, million, again
+    python -m benchmarks.corpus million --runs 3 --work DIR    fewer runs; DIR keeps what was made and is used again
 
 benchmarks/README.md says what each section measures.
 """
@@ -19,15 +19,11 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
-import clips
-import corpora
-import machine
-import million
-import reingest
-import report
-import sample_cost
-from process import isolated
-from stats import Figure, figures_table
+from benchmarks.data import clips, corpora
+from benchmarks.sections import million, reingest, sample_cost
+from benchmarks.tools import machine, report
+from benchmarks.tools.process import isolated
+from benchmarks.tools.stats import Figure, figures_table
 
 Found = tuple[list[Figure], dict[str, object]]
 

@@ -1,8 +1,8 @@
 """Decrypt and seal throughput of securedata beside its peers, in one run.
 
-    python benchmarks/decrypt.py                     everything (makes .venv-peers at the first run); about four minutes
-    python benchmarks/decrypt.py --no-peers          without the peers' venv
-    python benchmarks/decrypt.py --sizes 100kB,1MiB --rounds 15 --out results
+    python -m benchmarks.decrypt                     everything (makes .venv-peers at the first run); about four minutes
+    python -m benchmarks.decrypt --no-peers          without the peers' venv
+    python -m benchmarks.decrypt --sizes 100kB,1MiB --rounds 15 --out results
 
 Each contender opens what it sealed itself, into a reused buffer where its API has one. In every round each of them
 works for a few short slices in turn, in an order that rotates, so that what the machine does meanwhile hits all of
@@ -22,14 +22,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import contenders
-import machine
-import ours
-import peers
-import report
-from process import isolated
-from stats import Estimate, Figure, estimate, figures_table, number, table
-from timing import Contender, Slice, Work, number_for, run
+from benchmarks.peers import contenders, ours
+from benchmarks.peers import venv as peers
+from benchmarks.tools import machine, report
+from benchmarks.tools.process import isolated
+from benchmarks.tools.stats import Estimate, Figure, estimate, figures_table, number, table
+from benchmarks.tools.timing import Contender, Slice, Work, number_for, run
 
 SIZES = {"4kB": 4_000, "32kB": 32_000, "100kB": 100_000, "1MiB": 1 << 20, "16MiB": 16 << 20}
 WORKING_SET = """bytes of plaintext opened in turn, at least one object; by default (1 MiB) an object is in the

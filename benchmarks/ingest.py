@@ -1,7 +1,7 @@
 """Sealing and uploading recordings, beside a plain concurrent upload of the same files.
 
-    python benchmarks/ingest.py                three minutes, and a venv of peers once
-    python benchmarks/ingest.py --no-peers     ourselves and boto3 alone, without another venv
+    python -m benchmarks.ingest                three minutes, and a venv of peers once
+    python -m benchmarks.ingest --no-peers     ourselves and boto3 alone, without another venv
 
 benchmarks/README.md says what each contender is.
 """
@@ -16,18 +16,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-import clips
-import machine
-import peers
-import report
-import repository  # noqa: F401 - for its effect: `tests` can be imported
-from process import isolated
-from stats import Estimate, Figure, estimate, figures_table, table
+from benchmarks.data import clips
+from benchmarks.peers import venv as peers
+from benchmarks.tools import machine, report
+from benchmarks.tools.contender import Contender
+from benchmarks.tools.process import isolated
+from benchmarks.tools.stats import Estimate, Figure, estimate, figures_table, table
 from tests.kit.servers.processes import seaweed
-from worker import Contender
 
-HERE = Path(__file__).resolve().parent
-REQUIREMENTS = HERE / "dataloader-requirements.txt"
 OURS = "securedata"
 PLAIN = ("boto3", "obstore")
 TARGET = 0.8
@@ -44,12 +40,14 @@ def measure(args: argparse.Namespace, work: Path, scratch: Path) -> dict[str, li
     files = clips.make(speech, work / "clips", args.clips, seconds=SECONDS)
     pythons: dict[str, Path | str] = {OURS: sys.executable, "boto3": sys.executable}
     if args.peers:
-        pythons["obstore"] = peers.python_of(args.peers_venv, REQUIREMENTS, "obstore and others; about 120 MB")
+        pythons["obstore"] = peers.python_of(args.peers_venv, peers.LOADING, "obstore and others; about 120 MB")
     found: dict[str, list[dict[str, float]]] = {name: [] for name in pythons}
     with ExitStack() as stack:
         server = stack.enter_context(seaweed(scratch / "seaweed"))
-        script = HERE / "ingest_worker.py"
-        contenders = [stack.enter_context(Contender(name, python, script, [name])) for name, python in pythons.items()]
+        contenders = [
+            stack.enter_context(Contender(name, python, ["-m", "benchmarks.workers.ingest", name]))
+            for name, python in pythons.items()
+        ]
         for contender in contenders:
             contender.ask(
                 do="begin",

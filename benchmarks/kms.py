@@ -1,7 +1,7 @@
 """How often the KMS is asked, and how soon the first batch is there: beside the AWS Encryption SDK with its cache.
 
-    python benchmarks/kms.py                  about two minutes, and the venv of decrypt.py's peers once
-    python benchmarks/kms.py --no-peers       securedata alone
+    python -m benchmarks.kms                  about two minutes, and the venv of decrypt.py's peers once
+    python -m benchmarks.kms --no-peers       securedata alone
 
 The KMS is moto's server of AWS's API; its log of requests does the counting.
 """
@@ -16,21 +16,16 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import clips
-import corpora
-import machine
-import peers
-import report
-import repository  # noqa: F401 - for its effect: `tests` can be imported
-from process import isolated
-from stats import Figure, estimate, figures_table, table
+from benchmarks.data import clips, corpora
+from benchmarks.peers import venv as peers
+from benchmarks.tools import machine, report
+from benchmarks.tools.process import isolated
+from benchmarks.tools.stats import Figure, estimate, figures_table, table
 from tests.kit.servers.processes import moto
 
-HERE = Path(__file__).resolve().parent
 METHODS = ("fork", "spawn", "forkserver")
 OURS, OWN, SHARED = "securedata", "AWS ESDK, a data key for each object", "AWS ESDK, data keys of 100 objects"
 REUSED = {OWN: 1, SHARED: 100}
@@ -88,12 +83,8 @@ class Bench:
 
     def run(self, which: str, request: dict[str, Any]) -> dict[str, Any]:
         python = sys.executable if which == OURS else str(self.elsewhere)
-        torch = find_spec("torch")  # where it is: a venv may stand on another
-        assert torch is not None
-        assert torch.origin is not None
-        site = str(Path(torch.origin).parents[1])
-        command = [python, "-X", "utf8", "-W", "ignore", str(HERE / "kms_worker.py"), site, json.dumps(request)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        command = [python, "-X", "utf8", "-W", "ignore", "-m", "benchmarks.workers.kms", json.dumps(request)]
+        done = subprocess.run(command, cwd=peers.ROOT, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise RuntimeError(f"{which} ended with {done.returncode}; its traceback is above")
         return json.loads(done.stdout)  # type: ignore[no-any-return]  # the worker answers with an object

@@ -1,12 +1,13 @@
 """This checkout beside an older one: the CPU time that a sample, an object or a file costs in each.
 
     git worktree add ../older 9dfd651
-    python benchmarks/releases.py ../older                  every workload: about five minutes
-    python benchmarks/releases.py ../older --only wav flac  some of them
-    python benchmarks/releases.py ../older --no-s3          without SeaweedFS
+    python -m benchmarks.releases ../older                  every workload: about five minutes
+    python -m benchmarks.releases ../older --only wav flac  some of them
+    python -m benchmarks.releases ../older --no-s3          without SeaweedFS
 
-Both releases read corpora that the older one made, each in a process of its own that imports securedata from its
-checkout; they work in turn, round after round, and the first of a pair by turns. Figures are new / old of CPU time.
+Both releases read corpora of recordings that the older one made, each in a process of its own that imports securedata
+from its checkout; they work in turn, round after round, and the first of a pair by turns. Figures are new / old of CPU
+time.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import machine
-import release_worker
-import report
-from process import isolated
-from stats import Figure, estimate, figures_table, table
-from worker import Contender
+from benchmarks.tools import machine, report
+from benchmarks.tools.contender import ROOT, Contender
+from benchmarks.tools.process import isolated
+from benchmarks.tools.stats import Figure, estimate, figures_table, table
+from benchmarks.workers import release as release_worker
+from tests.kit.servers import processes
 
 TARGET = 1.0
 """Neither release should be slower; the median of new / old shows which is, and its interval whether that is sure."""
 SLOWER = 1.03
-HERE = Path(__file__).resolve().parent
+
+WORKER = ROOT / "benchmarks" / "workers" / "release.py"
+"""Run by its path, and outside of this checkout: what it imports comes from the release that it measures."""
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 """Where glibc's thresholds end up in a long run. Left to themselves they depend on what a process happened to free, and
@@ -40,7 +43,7 @@ make a batch up to twice as slow in one of two equal processes."""
 def worker(stack: ExitStack, path: Path, work: Path) -> Contender:
     """A process that imports securedata from that checkout."""
     with environment(PYTHONPATH=str(path.resolve()), **MALLOC):
-        started = Contender(path.name, sys.executable, HERE / "release_worker.py", [str(work)])
+        started = Contender(path.name, sys.executable, [str(WORKER), str(work)], cwd=work.parent)
     found = stack.enter_context(started).ask(do="where")["file"]
     if not Path(found).is_relative_to(path.resolve()):
         raise SystemExit(f"{path} has no securedata: its process imported {found}")
@@ -50,7 +53,7 @@ def worker(stack: ExitStack, path: Path, work: Path) -> Contender:
 def measure(args: argparse.Namespace, name: str, work: Path) -> list[dict[str, float]]:
     """The raw rounds of one workload, in processes of its own: seconds of CPU for one sample, object or file."""
     with ExitStack() as stack:
-        old, new = worker(stack, args.old, work), worker(stack, HERE.parent, work)
+        old, new = worker(stack, args.old, work), worker(stack, ROOT, work)
         number = old.ask(do="count", name=name, seconds=args.slice)["number"]
         new.ask(do="count", name=name, seconds=args.slice)
         rounds: list[dict[str, float]] = []
@@ -79,10 +82,7 @@ def environment(**values: str) -> Iterator[None]:
 @contextmanager
 def seaweed(work: Path) -> Iterator[None]:
     """SeaweedFS, named to boto3 by the environment."""
-    sys.path.append(str(HERE.parent))
-    from tests.kit.servers import processes as servers
-
-    with servers.seaweed(work / "weed") as server:
+    with processes.seaweed(work / "weed") as server:
         os.environ.update(server.environment())
         yield
 
@@ -112,7 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if s3:
             stack.enter_context(seaweed(work))
         with ExitStack() as making:
-            worker(making, args.old, work / "corpora").ask(do="make", s3=s3, files=args.files, rows=args.rows)
+            worker(making, args.old, work / "corpora").ask(do="make", s3=s3, files=args.files)
+            worker(making, ROOT, work / "corpora").ask(do="rows", rows=args.rows)
         found: dict[str, list[dict[str, float]]] = {}
         for name in args.only or release_worker.WORKLOADS:
             if name.startswith("s3-") and not s3:

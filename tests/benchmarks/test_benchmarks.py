@@ -15,12 +15,9 @@ import soundfile
 
 from tests.kit.docs.tree import ROOT
 
-BENCHMARKS = ROOT / "benchmarks"
-sys.path.append(str(BENCHMARKS))
-
 
 def run(name: str, *arguments: object, out: Path) -> dict[str, Any]:
-    command = [sys.executable, str(BENCHMARKS / f"{name}.py"), *map(str, arguments), "--out", str(out)]
+    command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments), "--out", str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
@@ -79,7 +76,7 @@ def test_releases(tmp_path: Path, names: tuple[str, ...]) -> None:
 
 
 def test_releases_refuses_a_folder_without_a_release(tmp_path: Path) -> None:
-    command = [sys.executable, str(BENCHMARKS / "releases.py"), str(tmp_path), "--no-s3", "--only", "wav"]
+    command = [sys.executable, "-m", "benchmarks.releases", str(tmp_path), "--no-s3", "--only", "wav"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert "has no securedata" in done.stderr
@@ -87,7 +84,7 @@ def test_releases_refuses_a_folder_without_a_release(tmp_path: Path) -> None:
 
 def test_worker_answers_over_the_pipe() -> None:
     # The peers are not installed here; the worker, its protocol and the clock are the same with what is.
-    import peers
+    from benchmarks.peers import venv as peers
 
     with peers.Worker(sys.executable, ["cryptography"]) as worker:
         ((_, (variant,)),) = worker.families.items()
@@ -101,7 +98,7 @@ def test_worker_answers_over_the_pipe() -> None:
 
 
 def test_worker_that_dies_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
-    import peers
+    from benchmarks.peers import venv as peers
 
     with peers.Worker(sys.executable, ["cryptography"]) as worker, pytest.raises(RuntimeError, match="ended with 1"):
         worker.ask(do="no such thing")
@@ -109,13 +106,17 @@ def test_worker_that_dies_is_an_error(capfd: pytest.CaptureFixture[str]) -> None
 
 
 def test_pins_name_every_peer() -> None:
-    pins = [line for line in (BENCHMARKS / "peers-requirements.txt").read_text().splitlines() if line[0] != "#"]
+    pins = [
+        line
+        for line in (ROOT / "benchmarks" / "peers" / "decrypt-requirements.txt").read_text().splitlines()
+        if line[0] != "#"
+    ]
     assert all("==" in line for line in pins)
     assert {"tink", "aws-encryption-sdk", "cryptography"} <= {line.partition("==")[0] for line in pins}
 
 
 def test_interval_is_the_order_statistic_one() -> None:
-    from stats import estimate
+    from benchmarks.tools.stats import estimate
 
     seven = estimate([7.0, 1.0, 2.0, 3.0, 6.0, 5.0, 4.0])
     assert (seven.median, seven.low, seven.high) == (4.0, 1.0, 7.0)
@@ -141,13 +142,13 @@ def test_interval_is_the_order_statistic_one() -> None:
     ],
 )
 def test_verdict(low: float, high: float, at_most: bool, verdict: str) -> None:
-    from stats import Estimate, Figure
+    from benchmarks.tools.stats import Estimate, Figure
 
     assert Figure("x", 1.0, Estimate((low + high) / 2, low, high, 0.98, 7), at_most).verdict == verdict
 
 
 def test_table_lines_up() -> None:
-    from stats import number, table
+    from benchmarks.tools.stats import number, table
 
     assert table(["a", "bb"], [["ccc", "d"]]).splitlines() == ["| a   | bb |", "| --- | -- |", "| ccc | d  |"]
     assert [number(x) for x in (0.0123456, 1.23456, 123.456, 12345.6, 0.0)] == ["0.0123", "1.23", "123", "12,346", "0"]

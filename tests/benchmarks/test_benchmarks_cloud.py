@@ -31,10 +31,10 @@ def speech(tmp_path: Path) -> Path:
     return tmp_path / "speech"
 
 
-def test_dataloader(tmp_path: Path, speech: Path) -> None:
+def test_loading(tmp_path: Path, speech: Path) -> None:
     sections = ("latency-0ms", "share-wav")
     small = ("--clips", 4, "--batch", 2, "--rounds", 2, "--slice", 0.01, "--least", 2, "--speech", speech)
-    found = run("dataloader", *sections, "--no-peers", *small, out=tmp_path)
+    found = run("loading", *sections, "--no-peers", *small, out=tmp_path)
     measured = found["results"]["sections"]
     assert set(measured) == set(sections)
     ours = {"securedata", "securedata, decryption taken out", "securedata, plaintext in RAM"}
@@ -43,7 +43,7 @@ def test_dataloader(tmp_path: Path, speech: Path) -> None:
         assert len(rounds) == 2
         assert all(one["samples"] > 0 and one["cpu"] > 0 for one in rounds)
     assert all(one["sealing"] > 0 for one in measured["share-wav"]["contenders"]["securedata, clocked"])
-    assert (tmp_path / "dataloader.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "loading.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_ingest(tmp_path: Path, speech: Path) -> None:

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import corpora
+from benchmarks.data import corpora
+from benchmarks.tools.stats import Estimate, Figure, estimate
+from benchmarks.tools.timing import Call, by_turns, run
 from securedata.corpus.reader import Corpus
 from securedata.corpus.state.retired import object_key
 from securedata.storage.registry import open_storage
 from securedata.torch import dataset as dataset_module
 from securedata.torch import decode
 from securedata.torch.dataset import EncryptedAudioDataset
-from stats import Estimate, Figure, estimate
-from timing import Call, by_turns, run
 
 SHARE = 3.0
 

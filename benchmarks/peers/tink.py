@@ -9,8 +9,8 @@ from functools import partial
 import tink
 from tink import aead, streaming_aead
 
-from contenders import CONTEXT, check
-from timing import Call, Work
+from benchmarks.peers.contenders import CONTEXT, check
+from benchmarks.tools.timing import Call, Work
 
 aead.register()
 streaming_aead.register()

@@ -1,8 +1,8 @@
 """Samples a second from S3: the sealed corpus beside what researchers use on plaintext today.
 
-    python benchmarks/dataloader.py                            everything: about six minutes, and a venv of peers once
-    python benchmarks/dataloader.py latency-20ms --rounds 3    some sections, fewer rounds
-    python benchmarks/dataloader.py --no-peers                 ourselves and boto3 alone, without another venv
+    python -m benchmarks.loading                               everything: about six minutes, and a venv of peers once
+    python -m benchmarks.loading    latency-20ms --rounds 3    some sections, fewer rounds
+    python -m benchmarks.loading    --no-peers                 ourselves and boto3 alone, without another venv
 
 benchmarks/README.md says what each section and contender is.
 """
@@ -16,26 +16,19 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import bucket
-import clips
-import machine
-import nginx
-import peers
-import report
-import repository  # noqa: F401 - for its effect: `tests` can be imported
-from loading_figures import Measured, figures_of, table_of
-from loading_plot import draw
-from process import isolated
-from stats import figures_table
+from benchmarks.data import bucket, clips
+from benchmarks.peers import venv as peers
+from benchmarks.tools import machine, nginx, report
+from benchmarks.tools.contender import Contender
+from benchmarks.tools.loading_figures import Measured, figures_of, table_of
+from benchmarks.tools.loading_plot import draw
+from benchmarks.tools.process import isolated
+from benchmarks.tools.stats import figures_table
 from tests.kit.servers.processes import seaweed
-from worker import Contender
 
-HERE = Path(__file__).resolve().parent
-REQUIREMENTS = HERE / "dataloader-requirements.txt"
 LATENCY = 0.02
 
 OURS = ("securedata", "securedata, decryption taken out", "securedata, plaintext in RAM")
@@ -72,10 +65,7 @@ class Loader(Contender):
     """A contender whose DataLoader lives as long as it does."""
 
     def __init__(self, name: str, python: Path | str) -> None:
-        torch = find_spec("torch")  # where it is: a venv may stand on another
-        assert torch is not None
-        assert torch.origin is not None
-        super().__init__(name, python, HERE / "loader_worker.py", [name, str(Path(torch.origin).parents[1])])
+        super().__init__(name, python, ["-m", "benchmarks.workers.loading", name])
         self.batches = 0
 
     def fit(self, seconds: float, least: int) -> list[float]:
@@ -154,7 +144,7 @@ def bench(args: argparse.Namespace, work: Path, scratch: Path, sections: Sequenc
     wanted = {which for name in sections for which in SECTIONS[name].contenders}
     elsewhere = None
     if args.peers and wanted & set(ELSEWHERE):
-        elsewhere = peers.python_of(args.peers_venv, REQUIREMENTS, "s3fs, s3torchconnector, litdata; about 120 MB")
+        elsewhere = peers.python_of(args.peers_venv, peers.LOADING, "s3fs, s3torchconnector, litdata; about 120 MB")
     with ExitStack() as stack:
         server = stack.enter_context(seaweed(scratch / "seaweed"))
         doors = stack.enter_context(nginx.fronts(server.endpoint, scratch / "nginx", args.latency / 1000))
@@ -190,7 +180,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="no contender from another venv")
     parser.add_argument("--peers-venv", type=Path, default=peers.DEFAULT.with_name(".venv-peers-loading"))
     parser.add_argument("--work", type=Path, help="where clips are made and kept; default: temporary")
-    parser.add_argument("--out", type=Path, default=report.OUT, help="folder for dataloader.json and dataloader.png")
+    parser.add_argument("--out", type=Path, default=report.OUT, help="folder for loading.json and loading.png")
     args = parser.parse_args(argv)
     if unknown := set(args.sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}; there are: {', '.join(SECTIONS)}")
@@ -214,8 +204,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 found[name] = measured
     figures = figures_of(found)
     results = {"sections": {name: one.json() for name, one in found.items()}, "remarks": standing.remarks}
-    written = report.write(args.out, "dataloader", about, figures, results)
-    draw(args.out / "dataloader.png", found)
+    written = report.write(args.out, "loading", about, figures, results)
+    draw(args.out / "loading.png", found)
     print(f"\n{machine.line(about)}\n")
     for one in found.values():
         print(f"{one.name}\n\n{table_of(one)}\n")

@@ -1,12 +1,12 @@
-"""Bars of what dataloader.py found: samples per second, and the workers' CPU for each."""
+"""Bars of what benchmarks.loading found: samples per second, and the workers' CPU for each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from loading_figures import Measured
-from stats import estimate
+from benchmarks.tools.loading_figures import Measured
+from benchmarks.tools.stats import estimate
 
 
 def draw(path: Path, found: Mapping[str, Measured]) -> bool:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from stats import Figure
+from benchmarks.tools.stats import Figure
 
 OUT = Path("benchmarks/results")
 

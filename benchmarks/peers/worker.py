@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from typing import Any
 
-from timing import Contender, Work, number_for, run
+from benchmarks.tools.timing import Contender, Work, number_for, run
 
 
 def tink() -> Iterator[tuple[str, Contender]]:
     """Tink's one-shot AEAD, and its streaming AEAD in both segment sizes, read at once or into a buffer."""
-    import peers_tink
+    from benchmarks.peers import tink as peers_tink
 
     yield "Tink one-shot", peers_tink.Aead()
     for template in ("AES256_GCM_HKDF_4KB", "AES256_GCM_HKDF_1MB"):
@@ -34,7 +34,7 @@ def tink() -> Iterator[tuple[str, Contender]]:
 
 def esdk() -> Iterator[tuple[str, Contender]]:
     """The AWS Encryption SDK under a raw AES keyring and under the older raw master key, over frame lengths."""
-    import peers_esdk
+    from benchmarks.peers import esdk as peers_esdk
 
     for frame in (4096, 16384, 65536, 262144, 1048576):
         yield "AWS ESDK keyring", peers_esdk.Message("keyring", frame)
@@ -43,7 +43,7 @@ def esdk() -> Iterator[tuple[str, Contender]]:
 
 def plain_cryptography() -> Iterator[tuple[str, Contender]]:
     """The limit once more, in this process: shows what venv and pipe cost (nothing, if all is well)."""
-    import contenders
+    from benchmarks.peers import contenders
 
     yield "one-shot AES-GCM in the worker", contenders.OneShot()
 

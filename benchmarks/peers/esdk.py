@@ -17,8 +17,8 @@ from aws_encryption_sdk.identifiers import AlgorithmSuite, EncryptionKeyType, Wr
 from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey
 from aws_encryption_sdk.key_providers.raw import RawMasterKeyProvider
 
-from contenders import check
-from timing import Call, Work
+from benchmarks.peers.contenders import check
+from benchmarks.tools.timing import Call, Work
 
 KEY = os.urandom(32)
 

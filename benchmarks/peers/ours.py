@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from contenders import check
-from rows import synthetic
+from benchmarks.data.rows import synthetic
+from benchmarks.peers.contenders import check
+from benchmarks.tools.timing import Call, Work
 from securedata.corpus.create import create_corpus
 from securedata.corpus.objects.put import Put
 from securedata.corpus.opening import open_corpus
@@ -18,7 +19,6 @@ from securedata.corpus.writer import Writer
 from securedata.format.header import Header, Kind
 from securedata.format.sealed import Expect, open_into, open_whole, seal, seal_into, sealed_size
 from securedata.testing.memory import MemoryStorage
-from timing import Call, Work
 
 ROOT = "memory://benchmark"
 

@@ -1,6 +1,6 @@
-"""A process for one contender of ingest.py: uploads the same files under a new prefix whenever it is told to.
+"""A process for one contender of benchmarks.ingest: uploads the same files under a new prefix whenever it is told to.
 
-python ingest_worker.py CONTENDER
+python -m benchmarks.workers.ingest CONTENDER
 
 Requests and answers are lines of JSON: {"do": "begin", "environment": {}, "files": [], "kek": "", "threads": 16} and
 {"do": "run", "prefix": "..."}. Only securedata's own contender imports it, so that the others can live elsewhere.

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import repository  # noqa: F401 - for its effect: `tests` can be imported
 from tests.kit.servers.processes import answers, free_port, running
 
 PACKAGES = ("nginx-light", "libnginx-mod-http-lua")

@@ -1,9 +1,10 @@
-"""A process for one release in releases.py: makes corpora to read, and repeats a workload when it is told to.
+"""A process for one release in benchmarks.releases: makes corpora to read, and repeats a workload when it is told to.
 
-python release_worker.py WORK
+python benchmarks/workers/release.py WORK
 
-It uses what every release has: the public classes, fsspec, and the command. Requests and answers are lines of JSON:
-{"do": "where"}, {"do": "make", "files": 256, "rows": 40000, "s3": true},
+Run by its path, so that it imports securedata from PYTHONPATH. It uses what every release has: the public classes,
+fsspec, and the command. Requests and answers are lines of JSON:
+{"do": "where"}, {"do": "make", "files": 256, "s3": true}, {"do": "rows", "rows": 40000},
 {"do": "count", "name": "wav", "seconds": 0.5}, {"do": "run", "name": "wav", "number": 9}.
 """
 
@@ -66,13 +67,12 @@ def encrypt(source: Path, root: str, name: str | None = None) -> None:
         raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}")
 
 
-def make(work: Path, s3: bool, files: int, rows: int) -> None:
+def make(work: Path, s3: bool, files: int) -> None:
     """The corpora that both releases read."""
     clips = max(1, files // 5)
     encrypt(recordings(work / "flac", ".flac", 10, clips), str(work / "sealed-flac"), "flac")
     encrypt(recordings(work / "long", ".wav", 10, clips), str(work / "sealed-long"), "long")
     encrypt(recordings(work / "wav", ".wav", 1, files), str(work / "sealed-wav"), "wav")
-    many_rows(work, rows)
     if s3:
         command = [sys.executable, "-m", "securedata.cli.main", "init", "s3://voice/read", "--name", "s3"]
         subprocess.run(command, check=True, capture_output=True)
@@ -80,9 +80,8 @@ def make(work: Path, s3: bool, files: int, rows: int) -> None:
 
 
 def many_rows(work: Path, rows: int) -> None:
-    """A manifest of many rows, all but their objects: opening reads no object."""
-    sys.path.append(str(Path(__file__).resolve().parent))
-    from rows import synthetic
+    """A manifest of many rows, all but their objects: opening reads no object. Made by the checkout of this file."""
+    from benchmarks.data.rows import synthetic
     from securedata.corpus.create import create_corpus
     from securedata.corpus.writer import Writer
 
@@ -195,7 +194,9 @@ def main() -> None:
 
             answer = {"file": securedata.__file__}
         elif request["do"] == "make":
-            make(work, request["s3"], request["files"], request["rows"])
+            make(work, request["s3"], request["files"])
+        elif request["do"] == "rows":
+            many_rows(work, request["rows"])
         else:
             name = request["name"]
             if name not in known:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import corpora
+from benchmarks.data import corpora
 
 
 def fill(client: Any, bucket: str, name: str, files: Sequence[Path], kek: Path) -> dict[str, Any]:

@@ -25,9 +25,6 @@ def speech_folder(given: Path | None, cache: Path) -> Path:
     """The folder that was named, or the demo's prompts, fetched by apt (about 60 MB) if need be."""
     if given is not None:
         return given
-    repository = str(Path(__file__).resolve().parent.parent)
-    if repository not in sys.path:
-        sys.path.append(repository)
     from demo import DemoError
     from demo.prompts import get_voices
 

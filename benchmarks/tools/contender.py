@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 class Contender:
-    """A process that works when it is told to; `with` ends it."""
+    """A process that runs a module of this package and works when it is asked to; `with` ends it."""
 
-    def __init__(self, name: str, python: Path | str, script: Path, arguments: Sequence[str]) -> None:
+    def __init__(self, name: str, python: Path | str, start: Sequence[str], cwd: Path = ROOT) -> None:
         self.name = name
-        command = [str(python), "-X", "utf8", "-W", "ignore", str(script), *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [str(python), "-X", "utf8", "-W", "ignore", *start]
+        self._process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> Contender:
         return self

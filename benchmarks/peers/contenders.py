@@ -10,7 +10,7 @@ from cryptography.cobblestone import Cobblestone256Decryptor, Cobblestone256Encr
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from timing import Call, Work
+from benchmarks.tools.timing import Call, Work
 
 NONCE = bytes(12)
 CONTEXT = b"securedata benchmark" + bytes(44)

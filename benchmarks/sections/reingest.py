@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from process import environment
-from stats import Figure, estimate
+from benchmarks.tools.process import environment
+from benchmarks.tools.stats import Figure, estimate
 
 TARGET_SECONDS = 10.0
 PER_SPEAKER = 1_000

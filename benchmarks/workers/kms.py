@@ -1,6 +1,6 @@
 """One process for one run of kms.py, in the main venv or in that of the peers.
 
-python kms_worker.py SITE REQUEST      SITE: the main venv's packages, seen behind this venv's own; REQUEST: JSON
+python -m benchmarks.workers.kms REQUEST      REQUEST: JSON
 
 Prints one line of JSON: seconds to the first batch and to the end, samples.
 """
@@ -113,8 +113,7 @@ def load(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    sys.path.append(sys.argv[1])
-    request = json.loads(sys.argv[2])
+    request = json.loads(sys.argv[1])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a peer prints
     answers.write(json.dumps(seal(request) if request["do"] == "seal" else load(request)) + "\n")

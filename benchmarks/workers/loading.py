@@ -1,6 +1,6 @@
-"""A process for one contender of dataloader.py: keeps its DataLoader alive, and times epochs when it is told to.
+"""A process for one contender of benchmarks.loading: keeps its DataLoader alive, and times epochs when it is told to.
 
-python loader_worker.py CONTENDER SITE      SITE: the main venv's packages, seen behind this venv's own
+python -m benchmarks.workers.loading CONTENDER
 
 Requests and answers are lines of JSON: {"do": "begin", "environment": {}, "spec": {}, "batch": 32, "workers": 2},
 {"do": "run", "batches": 8}, {"do": "check"}, {"do": "end"}.
@@ -47,7 +47,7 @@ class Loading:
         import torch
         from torch.utils.data import DataLoader
 
-        import loaders
+        from benchmarks.workers import loaders
 
         torch.set_num_threads(1)
         made = loaders.LOADERS[name](spec)
@@ -82,7 +82,7 @@ class Fetching:
     """Bytes in this process, without workers and decoding."""
 
     def __init__(self, name: str, spec: Any, batches: Batches, workers: int) -> None:
-        import loaders
+        from benchmarks.workers import loaders
 
         self._read = loaders.BYTES[name](spec)
         self._batches = batches
@@ -96,8 +96,7 @@ class Fetching:
 
 
 def main() -> None:
-    name, site = sys.argv[1:]
-    sys.path.append(site)
+    (name,) = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a peer prints
     running: Loading | Fetching | None = None
@@ -107,7 +106,7 @@ def main() -> None:
         answer: dict[str, Any] = {}
         if request["do"] == "begin":
             os.environ.update(request["environment"])
-            import loaders
+            from benchmarks.workers import loaders
 
             spec = loaders.Spec(**request["spec"])
             batches = Batches(len(spec.plain), request["batch"])

@@ -1,6 +1,6 @@
 """A corpus of a million rows: opening it, reading from it, and what each worker of a DataLoader holds for itself.
 
-    python benchmarks/million.py ROLE JSON     one measurement in a process of its own; corpus.py calls this
+    python -m benchmarks.sections.million ROLE JSON     one measurement in a process of its own; corpus.py calls this
 
 Memory is measured in fresh processes: what an earlier measurement left behind would hide in the next one's peak.
 """
@@ -19,10 +19,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from corpora import Made, real_rows
-from process import environment, forget_peak, peak_resident, private_dirty, resident, unmapped_memfds
-from stats import Figure, estimate
-from timing import Call, by_turns, run
+from benchmarks.data.corpora import Made, real_rows
+from benchmarks.tools.contender import ROOT
+from benchmarks.tools.process import environment, forget_peak, peak_resident, private_dirty, resident, unmapped_memfds
+from benchmarks.tools.stats import Figure, estimate
+from benchmarks.tools.timing import Call, by_turns, run
 
 SECONDS = 3.0
 PEAK_MB = 600.0
@@ -86,8 +87,8 @@ def measure_same(small: Made, large: Made, rounds: int) -> tuple[list[Figure], d
 
 def role(work: Path, name: str, made: Made, **more: object) -> dict[str, Any]:
     """One measurement in a fresh process, whose last line is its answer."""
-    command = [sys.executable, __file__, name, json.dumps(asdict(made) | more)]
-    done = subprocess.run(command, env=environment(work), stdout=subprocess.PIPE, text=True, check=True)
+    command = [sys.executable, "-m", "benchmarks.sections.million", name, json.dumps(asdict(made) | more)]
+    done = subprocess.run(command, cwd=ROOT, env=environment(work), stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]  # an object, printed below
 
 

@@ -1,6 +1,6 @@
 """A venv for the peers, and a worker in it that measures when it is told to.
 
-python benchmarks/peers.py [DIR]     make the venv (default: .venv-peers beside the checkout's .venv) and say where
+python -m benchmarks.peers.venv [DIR]     make the venv (default: .venv-peers beside the checkout's .venv) and say where
 """
 
 from __future__ import annotations
@@ -10,25 +10,28 @@ import json
 import subprocess
 import sys
 import venv
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from timing import Slice
+from benchmarks.tools.timing import Slice
 
-HERE = Path(__file__).resolve().parent
-REQUIREMENTS = HERE / "peers-requirements.txt"
-DEFAULT = HERE.parent / ".venv-peers"
+ROOT = Path(__file__).resolve().parents[2]
+DECRYPT = ROOT / "benchmarks" / "peers" / "decrypt-requirements.txt"
+LOADING = ROOT / "benchmarks" / "peers" / "loading-requirements.txt"
+DEFAULT = ROOT / ".venv-peers"
 
 
 def python_of(
     place: Path = DEFAULT,
-    requirements: Path = REQUIREMENTS,
+    requirements: Path = DECRYPT,
     what: str = "tink, aws-encryption-sdk; about 120 MB",
 ) -> Path:
     """The interpreter of a venv of peers, made where it is missing or was made from other pins.
 
-    The pins name every package that is wanted, so nothing else is installed.
+    The pins name every package that is wanted, so nothing else is installed. Behind its own packages the venv sees
+    those of this one: torch, NumPy and soundfile.
     """
     stamp = place / "pins.sha256"
     pins = hashlib.sha256(requirements.read_bytes()).hexdigest()
@@ -39,6 +42,11 @@ def python_of(
         options = ["--quiet", "--disable-pip-version-check", "--no-deps", "-r", str(requirements)]
         subprocess.run([str(python), "-m", "pip", "install", *options], check=True)
         stamp.write_text(pins, encoding="ascii")
+    torch = find_spec("torch")  # where it is: a venv may stand on another
+    assert torch is not None
+    assert torch.origin is not None
+    packages = next(place.glob("lib/python*/site-packages"))
+    (packages / "behind.pth").write_text(f"{Path(torch.origin).parents[1]}\n", encoding="utf-8")
     return python
 
 
@@ -46,8 +54,8 @@ class Worker:
     """A process that prepares and times contenders on request; `with` ends it."""
 
     def __init__(self, python: Path | str, packages: list[str]) -> None:
-        command = [str(python), "-X", "utf8", str(HERE / "peers_worker.py"), *packages]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        command = [str(python), "-X", "utf8", "-m", "benchmarks.peers.worker", *packages]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import soundfile
 
-from rows import synthetic
+from benchmarks.data.rows import synthetic
 from securedata.corpus.config import Reference
 from securedata.corpus.create import create_corpus
 from securedata.corpus.schema import MAX_ROWS, SCHEMA, rows_table

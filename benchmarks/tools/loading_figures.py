@@ -1,4 +1,4 @@
-"""What the rounds of dataloader.py come to: tables, ratios and verdicts."""
+"""What the rounds of benchmarks.loading come to: tables, ratios and verdicts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stats import Estimate, Figure, estimate, table
+from benchmarks.tools.stats import Estimate, Figure, estimate, table
 
 OURS, BARE, RAM = "securedata", "securedata, decryption taken out", "securedata, plaintext in RAM"
 SPEEDS: dict[str, dict[str, float]] = {

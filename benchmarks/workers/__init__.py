@@ -1,0 +1,1 @@
+"""Processes that work when they are asked to."""
