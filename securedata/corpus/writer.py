@@ -94,18 +94,29 @@ class Writer:
     # ------------------------------------------------------------ objects
 
     def put_object(self, pieces: Iterable[Buffer]) -> Put:
-        """Seal pieces of plaintext into a new object and store it, checked; raises as `putting`, and KeysExpired."""
+        """Seal pieces of plaintext into a new object and store it, checked.
+
+        If a prune deleted it before it was checked, its rows are stale: `commit` does not take them.
+
+        Raises:
+            KeysExpired, as `put.put_object`
+        """
         looked, horizon = self._uncommitted.look(), self.head.horizon
-        put = put_object(self.storage, self.corpus_id, self._heads.guard(pieces))
+        put = put_object(self.storage, self.corpus_id, self._heads.guard(pieces), self._pruned_since(horizon))
         self._uncommitted.add(put, looked, horizon)
         return put
 
     def put_objects(self, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
         """Seal whole plaintexts, each into a new object, and store them side by side; raises as `put_object`."""
         looked, horizon = self._uncommitted.look(), self.head.horizon
-        for at, put in put_objects(self.storage, self.corpus_id, self._heads.guard(plains)):
+        sources = self._heads.guard(plains)
+        for at, put in put_objects(self.storage, self.corpus_id, sources, self._pruned_since(horizon)):
             self._uncommitted.add(put, looked, horizon)
             yield at, put
+
+    def _pruned_since(self, horizon: float) -> Callable[[], bool]:
+        """Asks whether the head has another horizon by now: every prune commits one before it deletes."""
+        return lambda: self._heads.read().head.horizon != horizon
 
     def discard(self, object_ids: Iterable[bytes]) -> None:
         """Delete objects that this writer put and that no commit took, nor may have taken; others are left alone.

@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from securedata.clocks import Moment
 from securedata.errors import KeysExpired, KMSThrottled, KMSUnreachable, SecuredataError, StorageUnreachable
 
 _log = logging.getLogger("securedata")
@@ -29,28 +30,26 @@ _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 15.0
 _AFTER_FAILURE = 60.0
 _PASSING = (KMSUnreachable, KMSThrottled, StorageUnreachable)
-_CLOCK: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # since boot; suspended time counts if it can
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Immutable; workers get their parent's. Times are seconds; `ttl` counts from `boot` and `wall`."""
+    """Immutable; workers get their parent's. `ttl` is in seconds, from `began` on."""
 
     generation: int
     key_id: bytes
     superseded: frozenset[bytes]
     ttl: float
-    boot: float
-    wall: float
+    began: Moment
 
     @classmethod
     def issue(cls, generation: int, key_id: bytes, superseded: frozenset[bytes], ttl: float) -> Grant:
         """A grant that begins now."""
-        return cls(generation, key_id, superseded, ttl, time.clock_gettime(_CLOCK), time.time())
+        return cls(generation, key_id, superseded, ttl, Moment.now())
 
     def age(self) -> float:
-        """Seconds since it was issued, by the clock that says more: a suspended host or a clock set back hides none."""
-        return max(time.clock_gettime(_CLOCK) - self.boot, time.time() - self.wall)
+        """Seconds since it was issued: a suspended host or a clock set back hides none."""
+        return self.began.age()
 
 
 class Lease:

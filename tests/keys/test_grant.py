@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import pytest
 
+from securedata import clocks
 from securedata.errors import (
     KeysExpired,
     KMSDenied,
@@ -81,6 +82,7 @@ class KMS:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(clocks, "time", clock)
     monkeypatch.setattr(module.random, "random", lambda: 0.5)
     return clock
 

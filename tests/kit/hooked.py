@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from securedata.errors import StorageUnreachable
+from securedata.errors import AccessDenied, NotFound, StorageUnreachable
 from securedata.storage.base import Buffer, Entry, Storage
 
 Hook = Callable[[str, str], None]
@@ -86,6 +86,22 @@ class Hooked(Storage):
     def _before(self, call: str, key: str) -> None:
         self.calls.append((call, key))
         self.before(call, key)
+
+
+class Unlisted(Hooked):
+    """Denies what is not there, as S3 does to a session that may not list."""
+
+    def get(self, key: str, limit: int | None = None) -> Buffer:
+        try:
+            return super().get(key, limit)
+        except NotFound as error:
+            raise AccessDenied(f"{key}: refused or missing") from error
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
+        try:
+            return super().get_ranges(key, ranges)
+        except NotFound as error:
+            raise AccessDenied(f"{key}: refused or missing") from error
 
 
 class Faults:

@@ -5,6 +5,9 @@ piece by piece, before it is put. What any other storage took is read back.
 
 Ids are random and never used twice. Storage that says no to a new one has therefore been asked twice: an intermediary
 sent the put again, and its first one landed. What is read back and is the same counts as put.
+
+A writer that was suspended for a day may find that a prune deleted what it put before it was read back. That counts as
+put and is stale for every commit, so it is sealed again under a new id, like all that a prune took.
 """
 
 from __future__ import annotations
@@ -13,11 +16,13 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from securedata.clocks import Moment
 from securedata.corpus.state.retired import object_key
 from securedata.errors import (
+    AccessDenied,
     AlreadyExists,
     AuthenticationFailed,
     NotFound,
@@ -36,11 +41,16 @@ _LOOKS = (0.1, 0.5, 2.0)
 _sleep = time.sleep
 _NO = (AlreadyExists, PreconditionFailed, NotFound)
 """Answers to a put of a new key that it may have landed under: 412, 409, and 404 for an upload that is completed."""
+GONE = (NotFound, AccessDenied)
+"""Answers to a get of a key that is not there: S3 denies it to a session that may not list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A new object on storage, not yet committed. Sizes in bytes, `time` by storage's clock in seconds."""
+    """A new object on storage, not yet committed. Sizes in bytes, `time` by storage's clock in seconds.
+
+    `time` is -inf if a prune has deleted it already.
+    """
 
     object_id: bytes
     data_key: bytes = field(repr=False)
@@ -96,7 +106,7 @@ class Uncommitted:
         ids = [id for id in self.among(object_ids) if self._horizons.get(id, horizon) != horizon]
         wanted = [Wanted(object_key(id), 0, 1) for id in ids]
         for at, got in self._storage.get_many(wanted, _PIECE) if ids else ():
-            if isinstance(got, NotFound):
+            if isinstance(got, GONE):
                 self.times[ids[at]] = -math.inf
             elif isinstance(got, SecuredataError):
                 raise got
@@ -112,8 +122,11 @@ class Uncommitted:
         return [id for id in object_ids if self.times.get(id, -math.inf) > -math.inf]
 
 
-def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> Put:
+def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer], pruned: Callable[[], bool]) -> Put:
     """Seal pieces of plaintext into a new object and store it, checked; holds a few pieces at a time.
+
+    Args:
+        pruned: asked of what was put and is not there: may a prune have deleted it?
 
     Raises:
         AuthenticationFailed: what was sealed, or what was read back, does not open to the plaintext.
@@ -121,17 +134,19 @@ def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) -> 
     """
     put, refused = _put_pieces(storage, corpus_id, pieces)
     if refused or not storage.checksums:
-        _read_back(storage, corpus_id, put, refused)
+        return _read_back(storage, corpus_id, put, refused, pruned)
     return put
 
 
-def put_objects(storage: Storage, corpus_id: bytes, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
+def put_objects(
+    storage: Storage, corpus_id: bytes, plains: Iterable[bytes], pruned: Callable[[], bool]
+) -> Iterator[tuple[int, Put]]:
     """Seal whole plaintexts, each into a new object, and store them side by side, checked; in any order.
 
     The next is taken and sealed while others are under way. Raises as `put_object`; others may then have been stored.
     """
     made: dict[int, Put] = {}
-    begun = time.monotonic()
+    begun = Moment.now()
 
     def sealed() -> Iterator[tuple[str, Buffer]]:
         for at, plain in enumerate(plains):
@@ -152,7 +167,7 @@ def put_objects(storage: Storage, corpus_id: bytes, plains: Iterable[bytes]) -> 
             raise outcome
         put = replace(made.pop(at), time=outcome)
         if refused or not storage.checksums:
-            _read_back(storage, corpus_id, put, refused)
+            put = _read_back(storage, corpus_id, put, refused, pruned)
         yield at, put
 
 
@@ -188,33 +203,43 @@ def put_once(storage: Storage, key: str, pieces: Iterable[Buffer]) -> tuple[floa
     Raises:
         AccessDenied, StorageUnreachable
     """
-    begun = time.monotonic()
+    begun = Moment.now()
     try:
         return storage.put_new(key, pieces), None
     except _NO as error:
         return _look_for(storage, key, begun), error
 
 
-def _look_for(storage: Storage, key: str, begun: float) -> float:
+def _look_for(storage: Storage, key: str, begun: Moment) -> float:
     """Wait for what may be there although it was refused; a time by storage's clock no later than a put since `begun`.
 
     Of two puts at once the one that is not refused may not have landed yet.
     """
-    when = storage.now() - (time.monotonic() - begun) - _CLOCK_SLACK
+    when = storage.now() - begun.age() - _CLOCK_SLACK
     for seconds in _LOOKS:
         try:
             storage.get_ranges(key, [(0, 1)])
             break
-        except NotFound:
+        except GONE:
             _sleep(seconds)
     return when
 
 
-def _read_back(storage: Storage, corpus_id: bytes, put: Put, refused: StorageError | None) -> None:
+def _read_back(
+    storage: Storage, corpus_id: bytes, put: Put, refused: StorageError | None, pruned: Callable[[], bool]
+) -> Put:
     try:
         _compare(storage, corpus_id, put)
-    except NotFound as error:
-        raise refused or error from error
+    except GONE as error:
+        if pruned():
+            return replace(put, time=-math.inf)
+        raise why_gone(error, refused) from error
+    return put
+
+
+def why_gone(error: StorageError, refused: StorageError | None) -> StorageError:
+    """What to raise if what was put cannot be read, and no prune took it; `refused` is of `put_once`."""
+    return refused if refused and isinstance(error, NotFound) else error
 
 
 def _compare(storage: Storage, corpus_id: bytes, put: Put) -> None:

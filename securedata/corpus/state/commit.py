@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
-from securedata.corpus.objects.put import put_once
+from securedata.corpus.objects.put import GONE, put_once, why_gone
 from securedata.corpus.rows.plan import Changes, Plan, Slot, build, make_plan
 from securedata.corpus.schema import SCHEMA
 from securedata.corpus.state.head import KEY, Head, Leaving, OpenedHead, TableRef, open_with, seal_head
@@ -31,7 +31,6 @@ from securedata.errors import (
     CorpusBusy,
     CorpusError,
     MalformedManifest,
-    NotFound,
     OutcomeUnknown,
     PartMissing,
     PreconditionFailed,
@@ -316,10 +315,10 @@ class Transaction(Generic[T]):
         check_horizon(head, when, self._heads.root)  # not now(): a prune compares what a listing shows of this put
         try:
             back = read_table(self._storage, head.corpus_id, ref, None, schema)
-        except NotFound as error:
+        except GONE as error:
             if self._read().head.generation != head.generation:  # a prune took it for left over: start over
                 raise part_missing(self._heads.root, ref) from error
-            raise refused or error from error
+            raise why_gone(error, refused) from error
         if not back.equals(table):
             raise MalformedManifest(
                 f"table {ref.id.hex()} of {self._heads.root} reads back differently than it was written; "

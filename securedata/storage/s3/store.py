@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from securedata.clocks import Moment
 from securedata.errors import (
     AlreadyExists,
     LimitExceeded,
@@ -197,7 +198,7 @@ class S3Storage(Storage):
 
     def put_many(self, wanted: Iterable[tuple[str, Buffer]]) -> Iterator[tuple[int, float | SecuredataError]]:
         """As `Storage.put_many`, side by side over libcurl."""
-        begun = time.monotonic()
+        begun, moment = time.monotonic(), Moment.now()
         under_way: dict[int, tuple[str, Buffer]] = {}
         again: dict[int, tuple[str, Buffer]] = {}
         renew = False
@@ -216,11 +217,11 @@ class S3Storage(Storage):
                     renew |= stale
                     again[at] = one
                     continue
-            yield at, self._put_outcome(one[0], outcome, begun)
+            yield at, self._put_outcome(one[0], outcome, moment)
         places = list(again)
         for number, outcome in self._puts(again.values(), renew) if again else ():
             at = places[number]
-            yield at, self._put_outcome(again[at][0], outcome, begun)
+            yield at, self._put_outcome(again[at][0], outcome, moment)
 
     def _puts(
         self, wanted: Iterable[tuple[str, Buffer]], renew: bool
@@ -230,7 +231,7 @@ class S3Storage(Storage):
         puts = ((url + quote(self.prefix + key, safe="/~"), body) for key, body in wanted)
         return uploader(endpoint.ca_bundle, endpoint.proxy).put(puts, signer, self.parallel_puts, endpoint.checksums)
 
-    def _put_outcome(self, key: str, outcome: Sent | StorageUnreachable, begun: float) -> float | SecuredataError:
+    def _put_outcome(self, key: str, outcome: Sent | StorageUnreachable, begun: Moment) -> float | SecuredataError:
         if isinstance(outcome, StorageUnreachable):
             return StorageUnreachable(f"{key} of {self.url}: {outcome}; check endpoint and network", root=self.url)
         if outcome.status == 412 and (outcome.tries == 1 or not self._is_there(key)):
@@ -243,7 +244,7 @@ class S3Storage(Storage):
             when = time_of(outcome.date, f"{key} of {self.url}", self.url)
         except StorageUnreachable as error:
             return error
-        return when - (time.monotonic() - begun) - _CLOCK_SLACK
+        return when - begun.age() - _CLOCK_SLACK
 
     def _is_there(self, key: str) -> bool:
         """Is there an object under a key that an earlier try may have put?"""

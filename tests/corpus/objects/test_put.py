@@ -27,6 +27,11 @@ from securedata.testing.memory import MemoryStorage
 CORPUS = bytes(16)
 
 
+def untouched() -> bool:
+    """No prune was there."""
+    return False
+
+
 class Checksummed(MemoryStorage):
     """Compares checksums, as S3 does; counts what is read."""
 
@@ -43,7 +48,7 @@ class Checksummed(MemoryStorage):
 def test_what_is_put_opens_and_is_not_read_back_where_checksums_are_compared(size: int, piece: int) -> None:
     data = os.urandom(size)
     for storage in (Checksummed(), MemoryStorage()):
-        put = put_object(storage, CORPUS, [data[at : at + piece] for at in range(0, size, piece)])
+        put = put_object(storage, CORPUS, [data[at : at + piece] for at in range(0, size, piece)], untouched)
         [(stored, _)] = storage.objects.values()
         expect = Expect(Kind.DATA, CORPUS, put.object_id, "x", put.sealed_size, size)
         assert bytes(open_whole(put.data_key, stored, expect)) == data
@@ -54,7 +59,7 @@ def test_what_is_put_opens_and_is_not_read_back_where_checksums_are_compared(siz
 def test_whole_ones_together() -> None:
     plains = [os.urandom(size) for size in (0, 1, CHUNK, 3 * CHUNK + 5, 100_000)]
     for storage in (Checksummed(), MemoryStorage()):
-        found = dict(put_objects(storage, CORPUS, iter(plains)))
+        found = dict(put_objects(storage, CORPUS, iter(plains), untouched))
         assert sorted(found) == list(range(len(plains)))
         for at, put in found.items():
             stored = storage.objects[object_key(put.object_id)][0]
@@ -92,8 +97,9 @@ def test_a_fault_of_memory_is_seen_before_anything_is_put(
     data = os.urandom(5 * CHUNK + 7)
     storage = Checksummed()
     pieces = [data[: 3 * CHUNK], data[3 * CHUNK :]]
+    puts = put_objects(storage, CORPUS, [data], untouched)
     with pytest.raises(AuthenticationFailed):
-        _ = dict(put_objects(storage, CORPUS, [data])) if together else put_object(storage, CORPUS, pieces)
+        _ = dict(puts) if together else put_object(storage, CORPUS, pieces, untouched)
     assert storage.objects == {}
 
 

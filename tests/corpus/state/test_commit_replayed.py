@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from securedata import clocks
 from securedata.corpus.check.prune import prune
 from securedata.corpus.config import Reference
 from securedata.corpus.objects import put as putting
+from securedata.corpus.objects.put import Put
 from securedata.corpus.state import commit as transaction
 from securedata.corpus.state.commit import Next
 from securedata.corpus.state.heads import Heads
@@ -34,7 +39,7 @@ from securedata.errors import (
 from securedata.storage.local import LocalStorage
 from securedata.storage.s3.conditional_put import probe
 from securedata.testing.memory import MemoryStorage
-from tests.kit.hooked import Faults, Hooked
+from tests.kit.hooked import Faults, Hooked, Unlisted
 from tests.kit.little import content, current, fill, look, make, named_keys, open_quietly, row, table, writer_of
 
 NO = [PreconditionFailed, NotFound, AccessDenied, SessionExpired, InvalidArgument]  # the last: of a redirect
@@ -44,6 +49,7 @@ TAKEN = [AlreadyExists, PreconditionFailed, NotFound]
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transaction, "_sleep", lambda seconds: None)
+    monkeypatch.setattr(putting, "_sleep", lambda seconds: None)
 
 
 @pytest.fixture
@@ -260,6 +266,79 @@ def test_an_object_that_was_refused_and_is_not_there_is_the_refusal(
         next(writer.put_objects([content("new")])) if many else writer.put_object([content("new")])
 
 
+@pytest.mark.parametrize("answer", [None, *TAKEN])
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("kind", [Hooked, Unlisted])
+def test_an_object_that_a_prune_took_before_it_was_read_back_is_stale_and_put_again(
+    kind: type[Hooked], answer: type[StorageError] | None, many: bool, corpus: Reference, place: MemoryStorage
+) -> None:
+    storage = kind(place)
+    taken: list[str] = []
+
+    def suspended(call: str, key: str) -> None:
+        if call == "put_new" and key.startswith("objects/") and not taken:
+            taken.append(key)
+            place.clock += 40 * 3600
+            prune(writer_of(corpus, place))
+            assert key not in place.objects
+            if answer is not None:
+                raise answer("no")
+
+    storage.after = suspended
+    writer, data = writer_of(corpus, storage), content("new")
+    outcomes = []
+    for _ in range(2):
+        put = next(writer.put_objects([data]))[1] if many else writer.put_object([data])
+        made = row(writer_of(corpus, place), "new", data)
+        made.update(object_id=put.object_id, data_key=put.data_key, sealed_size=put.sealed_size)
+        outcomes.append(writer.commit(table(made)))
+    assert [one.stale for one in outcomes] == [["new"], []]
+    assert outcomes[1].added == 1
+    assert len({key for call, key in storage.calls if call == "put_new" and key.startswith("objects/")}) == 2
+    whole(corpus, place, "kept/1", "kept/2", "new")
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_refusal_after_a_prune_is_the_refusal_the_next_time(
+    many: bool, corpus: Reference, place: MemoryStorage
+) -> None:
+    storage = Hooked(place, before=Faults("put_new", 2, error=AlreadyExists))
+    writer = writer_of(corpus, storage)
+    place.clock += 40 * 3600
+    prune(writer_of(corpus, place))
+
+    def put() -> Put:
+        return next(writer.put_objects([content("new")]))[1] if many else writer.put_object([content("new")])
+
+    assert put().time == -math.inf, "it may have landed, and the prune have deleted it"
+    with pytest.raises(AlreadyExists):
+        put()
+
+
+@pytest.mark.parametrize("clock", ["boot", "wall"])
+def test_a_put_that_was_refused_is_as_old_as_a_suspended_host_says(
+    clock: str, corpus: Reference, place: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time that is too late would have a prune delete what a commit takes for younger than its horizon."""
+    storage = Hooked(place)
+    writer, put_at, hours = writer_of(corpus, storage), place.clock, {"boot": 0, "wall": 0}
+    late = SimpleNamespace(
+        clock_gettime=lambda which: time.clock_gettime(which) + 3600 * hours["boot"],
+        time=lambda: time.time() + 3600 * hours["wall"],
+    )
+    monkeypatch.setattr(clocks, "time", late)
+
+    def suspended(call: str, key: str) -> None:
+        if call == "put_new" and key.startswith("objects/"):
+            place.clock += 30 * 3600
+            hours[clock] = 30
+            raise AlreadyExists("no")
+
+    storage.after = suspended
+    monkeypatch.setattr(writer._heads, "guard", iter)  # its grant is over, too
+    assert writer.put_object([content("new")]).time <= put_at
+
+
 @pytest.mark.parametrize("answer", TAKEN)
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_table_that_landed_counts_whatever_was_answered(
@@ -346,10 +425,11 @@ def test_a_table_that_was_refused_and_is_not_there_is_the_refusal(corpus: Refere
 
 
 @pytest.mark.parametrize("answer", [None, AlreadyExists])
+@pytest.mark.parametrize("kind", [Hooked, Unlisted])
 def test_a_table_that_a_prune_took_before_it_was_read_back_is_made_again(
-    answer: type[StorageError] | None, corpus: Reference, place: MemoryStorage
+    kind: type[Hooked], answer: type[StorageError] | None, corpus: Reference, place: MemoryStorage
 ) -> None:
-    storage = Hooked(place)
+    storage = kind(place)
     done: list[str] = []
 
     def suspended(call: str, key: str) -> None:

@@ -20,7 +20,7 @@ from securedata.errors import HorizonInFuture
 from securedata.storage.local import LocalStorage
 from securedata.testing.memory import MemoryStorage
 from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
-from tests.kit.hooked import Hooked
+from tests.kit.hooked import Hooked, Unlisted
 from tests.kit.little import content, current, fill, look, make, open_quietly, row, table, writer_of
 
 HOUR = 3600.0
@@ -188,12 +188,13 @@ def test_a_reset_moves_nothing_back_that_is_not_in_the_future(corpus: Reference,
     assert prune(writer_of(corpus, place), reset_horizon=True).horizon == place.clock - DELAY
 
 
+@pytest.mark.parametrize("kind", [Hooked, Unlisted])
 @pytest.mark.parametrize("how", ["add", "replace", "reseal"])
 def test_what_that_prune_deleted_is_not_committed_after_a_reset(
-    how: str, corpus: Reference, place: MemoryStorage
+    how: str, kind: type[Hooked], corpus: Reference, place: MemoryStorage
 ) -> None:
     """Its writer never saw the horizon by which it was deleted."""
-    writer = writer_of(corpus, place)
+    writer = writer_of(corpus, kind(place))
     path = "new" if how == "add" else "old/1"
     data = b"other" if how == "replace" else content(path)
     rows = table(row(writer, path, data))
