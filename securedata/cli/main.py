@@ -33,19 +33,8 @@ examples:
 
 DISTRIBUTION = "securedata-torch"
 
-# command: module that adds it; modules load no corpus code before they run
-_COMMANDS = {
-    "init": "securedata.cli.init",
-    "encrypt": "securedata.cli.encrypt",
-    "ls": "securedata.cli.ls",
-    "info": "securedata.cli.info",
-    "cat": "securedata.cli.cat",
-    "export": "securedata.cli.export",
-    "verify": "securedata.cli.verify",
-    "wrap": "securedata.cli.wrap",
-    "session": "securedata.cli.session",
-    "bench": "securedata.cli.bench",
-}
+# each in a module of its name; these load no corpus code before they run
+_COMMANDS = ("init", "encrypt", "ls", "info", "cat", "export", "verify", "wrap", "session", "bench")
 
 
 def parser(command: str | None = None) -> ArgumentParser:
@@ -55,8 +44,8 @@ def parser(command: str | None = None) -> ArgumentParser:
     subparsers = top.add_subparsers(
         title="commands", prog="securedata", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
-    for module in [_COMMANDS[command]] if command in _COMMANDS else dict.fromkeys(_COMMANDS.values()):
-        import_module(module).add_parser(subparsers)
+    for name in [command] if command in _COMMANDS else _COMMANDS:
+        import_module(f"securedata.cli.commands.{name}").add_parser(subparsers)
     return top
 
 

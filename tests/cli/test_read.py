@@ -209,7 +209,7 @@ def test_cat_into_a_pipe(root: Root, tmp_path: Path) -> None:
 def test_cat_of_a_large_one_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     large = clip("ann/long.wav", 5.0)
     root = make_corpus(tmp_path, [large])
-    monkeypatch.setattr("securedata.cli.cat._PIECE", 50_000)
+    monkeypatch.setattr("securedata.cli.commands.cat._PIECE", 50_000)
     target = tmp_path / "out.wav"
     Out(monkeypatch, os.open(target, os.O_WRONLY | os.O_CREAT))
     assert main(["cat", root, "ann/long.wav", "--allow-plaintext-export"]) == 0

@@ -23,9 +23,9 @@ from securedata.cli.common import (
     size,
     warn,
 )
-from securedata.cli.known_bad import Bad, bad_of, check_writable, news, read_known, write_bad
-from securedata.cli.rehearse import accounted, rehearse, some
-from securedata.cli.target import find, make
+from securedata.cli.encrypting.known_bad import Bad, bad_of, check_writable, news, read_known, write_bad
+from securedata.cli.encrypting.rehearse import accounted, rehearse, some
+from securedata.cli.encrypting.target import find, make
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import os
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from securedata.cli.commands.init import announce
 from securedata.cli.common import reference
-from securedata.cli.init import announce
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from securedata.cli.common import Bar, duration, fail, out, plural, print_json, say, show, size
-from securedata.cli.known_bad import Bad, bad_of, news
+from securedata.cli.encrypting.known_bad import Bad, bad_of, news
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference

@@ -1,0 +1,1 @@
+"""What `securedata encrypt` alone needs: the corpus it writes to, its rehearsal, what earlier runs did not take."""
