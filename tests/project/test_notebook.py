@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ import soundfile
 from IPython.display import Audio
 from nbclient import NotebookClient
 
+from tests.kit.cli.process import output_of
 from tests.kit.docs.tree import ROOT
 
+SECUREDATA = [sys.executable, "-m", "securedata"]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 # Runs in the notebook's own process, after its cells.
@@ -95,7 +98,7 @@ def test_explore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     results = json.loads(_text(notebook.cells[shown - 1]))
     seconds = [1.0 + 0.25 * n for n in range(6)]
-    short = [f"ann/utt{n}.wav" for n in range(5)]
+    short = [f"ann/utt{n}.wav" for n in range(3)]
     assert results["rows"] == 12
     assert results["speakers"] == ["ann", "bob"]
     assert sorted(results["few"]) == sorted(results["same"]) == short
@@ -110,7 +113,7 @@ def test_explore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     printed = "\n".join(_text(cell) for cell in notebook.cells[:shown])
     assert "<EncryptedAudioDataset of explore: 12 recordings>" in printed
-    assert "12 rows; 5 of one speaker and at most two seconds; 5 by an expression" in printed
+    assert "12 rows; 3 of one speaker and at most 1.63 seconds; 3 by an expression" in printed
     assert "b'RIFF' 1000 bytes of the end, of" in printed
     assert "not played: LISTEN is False" in printed
     pictures = [
@@ -127,6 +130,37 @@ def test_explore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _sound(notebook) == []
     assert "audio/" not in saved
     assert "<audio" not in saved
+
+
+@pytest.mark.parametrize("corpus", ["./sealed", "short", "empty"])
+@pytest.mark.timeout(180)
+def test_explore_takes_any_corpus(corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MPLBACKEND")  # as above
+    wavs, sealed = tmp_path / "wavs", tmp_path / corpus
+    if corpus == "empty":
+        output_of([*SECUREDATA, "init", sealed, "--name", corpus], tmp_path)
+    else:
+        # shorter than a window of the spectrogram; two channels at a rate that needs other windows
+        rate, frames = (8_000, 150) if corpus == "short" else (44_100, 30_000)
+        for speaker in ("x", "y"):
+            (wavs / speaker).mkdir(parents=True)
+            sound = np.random.default_rng(1).uniform(-0.5, 0.5, (frames, 2))
+            soundfile.write(wavs / speaker / "a.wav", sound, rate)
+        name = ["--name", corpus] if corpus == "short" else []
+        pattern = ["--speaker-pattern", "{speaker}/{utterance}"]
+        output_of([*SECUREDATA, "encrypt", wavs, sealed, *name, *pattern], tmp_path)
+    notebook = nbformat.read(ROOT / "notebooks" / "explore.ipynb", as_version=4)
+    notebook.cells[1].source = notebook.cells[1].source.replace('CORPUS = ""', f'CORPUS = "{corpus}"')
+    _run(notebook, tmp_path)
+    printed = "\n".join(_text(cell) for cell in notebook.cells)
+    pictures = [one for cell in notebook.cells for one in cell.get("outputs", []) if "image/png" in one.get("data", {})]
+    if corpus == "empty":
+        assert "0 rows" in printed
+        assert pictures == []
+    else:
+        assert "2 rows; 1 of one speaker" in printed
+        assert "b'RIFF'" in printed
+        assert len(pictures) == 1
 
 
 def test_the_detector_finds_what_the_player_saves(tmp_path: Path) -> None:
