@@ -14,7 +14,7 @@ from benchmarks.data import corpora
 from benchmarks.tools.stats import Estimate, Figure, estimate
 from benchmarks.tools.timing import Call, by_turns, run
 from securedata.corpus.reader import Corpus
-from securedata.corpus.state.retired import object_key
+from securedata.corpus.state.layout import object_key
 from securedata.storage.registry import open_storage
 from securedata.torch import dataset as dataset_module
 from securedata.torch import decode

@@ -101,7 +101,7 @@ def clocked(spec: Spec) -> Made:
 
 def _opened(spec: Spec, place: type[Elsewhere]) -> Made:
     from securedata.corpus.objects import fetch as batch
-    from securedata.corpus.state.retired import object_key
+    from securedata.corpus.state.layout import object_key
     from securedata.storage.registry import open_storage
 
     made = securedata(spec)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from securedata.corpus.check.inventory import What, classify
 from securedata.corpus.config import (
     Reference,
     check_name,
@@ -23,7 +22,8 @@ from securedata.corpus.config import (
     write_entry,
 )
 from securedata.corpus.connection import connect
-from securedata.corpus.state.head import KEY, MAX_SEALED, Head, open_with, peek, seal_head
+from securedata.corpus.state.head import MAX_SEALED, Head, open_with, peek, seal_head
+from securedata.corpus.state.layout import HEAD, What, classify
 from securedata.corpus.state.seen import recall, remember, remember_committed
 from securedata.errors import (
     AccessDenied,
@@ -141,7 +141,7 @@ def _put_head(storage: Storage, sealed: Buffer, key: bytes, head: Head) -> None:
     """
     for tries in range(_TRIES):
         try:
-            storage.replace(KEY, sealed, None)
+            storage.replace(HEAD, sealed, None)
         except OutcomeUnknown:  # it is there, and might not last
             raise
         except SecuredataError as error:  # whatever was answered, a redirect too
@@ -162,7 +162,7 @@ def _landed(storage: Storage, key: bytes, head: Head, refused: SecuredataError) 
     """Is the head on storage ours? None: there is none."""
     root = storage.url
     try:
-        data = storage.get_versioned(KEY, MAX_SEALED)[0]
+        data = storage.get_versioned(HEAD, MAX_SEALED)[0]
     except NotFound:
         return None
     except SecuredataError as error:
@@ -206,7 +206,7 @@ def _refuse_full(storage: Storage, root: str) -> None:
     for entry in storage.list():
         if "/" not in entry.key and classify(entry.key)[0] is What.TEMPORARY:  # of an init that was killed
             continue
-        what = "a corpus" if entry.key == KEY else f"something already ({entry.key})"
+        what = "a corpus" if entry.key == HEAD else f"something already ({entry.key})"
         raise CorpusExists(
             f"there is {what} at {root}: choose an empty place, or 'securedata encrypt' into the corpus that is there",
             root=root,

@@ -22,8 +22,9 @@ from securedata.corpus.state.commit import Next, T, Transaction, Try, orphans
 from securedata.corpus.state.head import Head, OpenedHead, TableRef
 from securedata.corpus.state.heads import Heads
 from securedata.corpus.state.horizon import check_horizon, times_reset
+from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.live import LiveParts
-from securedata.corpus.state.retired import DELAY, object_key
+from securedata.corpus.state.retired import DELAY
 from securedata.format.cobblestone import Buffer
 from securedata.keys.wraps import Wrap
 from securedata.storage.base import Storage

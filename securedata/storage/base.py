@@ -46,6 +46,11 @@ class Wanted(NamedTuple):
     least: int = 0
 
 
+def previous_key(key: str) -> str:
+    """Where `replace` leaves what was under a key before, on storage that keeps no versions."""
+    return f"{key}.prev"
+
+
 class Storage(ABC):
     """A flat space of keys under one root. Keys are `/`-separated and relative to the root.
 
@@ -182,7 +187,7 @@ class Storage(ABC):
             LimitExceeded: one is larger than `limit` bytes.
         """
         try:
-            yield f"{key}.prev", self.get(f"{key}.prev", limit)
+            yield previous_key(key), self.get(previous_key(key), limit)
         except NotFound:
             return
 

@@ -33,7 +33,7 @@ from securedata.errors import (
 from securedata.foreign.describe import describe, type_name
 from securedata.foreign.quiet import quiet
 from securedata.roots import check_segments
-from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
+from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted, previous_key
 
 CLOCK = ".clock"
 _IN_MEMORY = 16 * 1024 * 1024
@@ -183,7 +183,7 @@ class FsspecStorage(Storage):
                 raise PreconditionFailed(f"{key} of {self.url} changed since it was read", root=self.url)
             self._make_folder(key)
             if current is not None:
-                fs.pipe_file(f"{path}.prev", current)
+                fs.pipe_file(previous_key(path), current)
             fs.pipe_file(path, bytes(data))
 
     def make_durable(self) -> None:

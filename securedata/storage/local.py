@@ -33,7 +33,7 @@ from securedata.errors import (
 )
 from securedata.files import NEW, fsync_folder, link_new, put_in_place, temporary_name, write_all, write_durable
 from securedata.foreign.describe import describe
-from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
+from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted, previous_key
 from securedata.storage.beneath import NotRegular, Root
 from securedata.storage.file_lock import LOCK, clock, locked
 from securedata.storage.mounts import file_system
@@ -194,7 +194,7 @@ class LocalStorage(Storage):
                 if (None if current is None else _version(current)) != version:
                     raise PreconditionFailed(f"{key} of {self.url} changed since it was read", root=self.url)
                 if current is not None:
-                    _swap(folder, f"{name}.prev", current)
+                    _swap(folder, previous_key(name), current)
                 _swap(folder, name, data)
                 try:
                     os.fsync(folder)

@@ -14,7 +14,7 @@ from securedata.cli.main import main
 from securedata.corpus.config import config_path
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.schema import rows_table
-from securedata.corpus.state.retired import object_key
+from securedata.corpus.state.layout import object_key
 from tests.kit.cli.commandline import Run, runner, some_wavs
 from tests.kit.corpora import Root, clip, make_corpus
 from tests.kit.small import DAY, add, in_folder, row

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from securedata.corpus.opening import open_corpus
-from securedata.corpus.state.head import KEY, seal_head
+from securedata.corpus.state.head import seal_head
+from securedata.corpus.state.layout import HEAD
 from securedata.corpus.wrapping import add_wrap, drop_wrap
 from securedata.corpus.writer import Writer
 from securedata.errors import (
@@ -88,7 +89,7 @@ def test_a_wrap_that_opens_no_longer_is_made_anew(root: Root, key: Key) -> None:
     opened = read_head(storage, [LocalKMS(root.kms)], root.reference.pins)
     mine, theirs = opened.head.wraps
     broken = replace(opened.head, generation=opened.head.generation + 1, wraps=(mine, replace(theirs, blob=bytes(60))))
-    storage.replace(KEY, seal_head(broken, opened.key), opened.version)
+    storage.replace(HEAD, seal_head(broken, opened.key), opened.version)
     with pytest.raises(KMSDenied):
         opens(root, second)
     assert add_wrap(Writer(root.reference), second).changed

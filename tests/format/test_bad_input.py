@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from securedata.corpus.reader import Corpus
-from securedata.corpus.state.retired import object_key
+from securedata.corpus.state.layout import object_key
 from securedata.errors import (
     AuthenticationFailed,
     FormatError,

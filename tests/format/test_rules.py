@@ -19,7 +19,8 @@ from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.schema import MAX_ROWS, check_path, rows_table
 from securedata.corpus.state import commit as transaction
 from securedata.corpus.state.head import MAX_GENERATION, TableRef, open_with, seal_head
-from securedata.corpus.state.retired import listed, object_key
+from securedata.corpus.state.layout import object_key
+from securedata.corpus.state.retired import listed
 from securedata.corpus.state.tables import open_table, read_table, seal_table
 from securedata.errors import (
     AuthenticationFailed,

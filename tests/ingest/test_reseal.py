@@ -10,7 +10,7 @@ import soundfile
 
 from securedata.cli.main import main
 from securedata.corpus.opening import open_corpus
-from securedata.corpus.state.retired import object_key
+from securedata.corpus.state.layout import object_key
 from securedata.errors import SecuredataError
 
 

@@ -9,7 +9,7 @@ from securedata.corpus.rows.plan import Changes
 from securedata.corpus.schema import SCHEMA
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Tombstone
-from securedata.corpus.state.retired import object_key
+from securedata.corpus.state.layout import object_key
 from securedata.corpus.writer import Writer
 from securedata.keys.tags import Tagger
 from tests.kit.corpora import Root

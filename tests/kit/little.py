@@ -15,8 +15,8 @@ from securedata.corpus.create import create_corpus
 from securedata.corpus.opening import UnpinnedWarning, open_corpus
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import rows_table
-from securedata.corpus.state.head import KEY, MAX_SEALED, Head, OpenedHead, open_head
-from securedata.corpus.state.retired import object_key
+from securedata.corpus.state.head import MAX_SEALED, Head, OpenedHead, open_head
+from securedata.corpus.state.layout import HEAD, object_key
 from securedata.corpus.state.tables import read_table
 from securedata.corpus.writer import Writer
 from securedata.keys.kms import KMS, open_all
@@ -84,7 +84,7 @@ def look(reference: Reference, storage: Storage | None = None) -> OpenedHead:
 
 
 def read_head(storage: Storage, trusted: Sequence[KMS], pins: tuple[Pin, ...] = ()) -> OpenedHead:
-    data, version = storage.get_versioned(KEY, MAX_SEALED)
+    data, version = storage.get_versioned(HEAD, MAX_SEALED)
     return open_head(data, version, storage.url, trusted, pins)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from securedata.cli.main import main
 from securedata.corpus.config import Reference
-from securedata.corpus.state.retired import object_key
+from securedata.corpus.state.layout import object_key
 from securedata.errors import NotFound, OutcomeUnknown, SecuredataError, StorageUnreachable
 from securedata.storage import unflushed as batch
 from securedata.storage.local import LocalStorage

@@ -60,12 +60,13 @@ def info(args: Namespace) -> int:
     if args.object:
         return _object(args)
     from securedata.corpus.connection import connect
-    from securedata.corpus.state.head import KEY, MAX_SEALED, peek
+    from securedata.corpus.state.head import MAX_SEALED, peek
+    from securedata.corpus.state.layout import HEAD
     from securedata.corpus.state.lease import explain_missing_head
 
     found = reference(args, args.target)
     storage = connect(found).storage
-    data = explain_missing_head(found, storage, lambda: storage.get(KEY, MAX_SEALED))
+    data = explain_missing_head(found, storage, lambda: storage.get(HEAD, MAX_SEALED))
     header, wraps = peek(data, found.root)
     known: dict[str, Any] = {
         "name": found.name,

@@ -69,12 +69,13 @@ def wrap(args: Namespace) -> int:
 
 def _list(args: Namespace, found: Reference) -> int:
     from securedata.corpus.connection import connect
-    from securedata.corpus.state.head import KEY, MAX_SEALED, peek
+    from securedata.corpus.state.head import MAX_SEALED, peek
+    from securedata.corpus.state.layout import HEAD
     from securedata.corpus.state.lease import explain_missing_head
     from securedata.keys.pin import check_corpus
 
     storage = connect(found).storage
-    header, wraps = peek(explain_missing_head(found, storage, lambda: storage.get(KEY, MAX_SEALED)), found.root)
+    header, wraps = peek(explain_missing_head(found, storage, lambda: storage.get(HEAD, MAX_SEALED)), found.root)
     check_corpus(found.pins, header.corpus_id, found.root)
     say(args, "no KMS was asked: this is what storage says, which opening the corpus proves")
     _show(args, found, wraps)

@@ -2,61 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.corpus.state.head import KEY, Head, TableRef
-from securedata.corpus.state.retired import listed, object_key
+from securedata.corpus.state.head import Head, TableRef
+from securedata.corpus.state.layout import What, classify, object_key
+from securedata.corpus.state.retired import listed
 from securedata.corpus.state.tables import read_table
 from securedata.errors import NotFound, PartMissing
-from securedata.files import TEMPORARY
 from securedata.storage.base import Entry, Storage
 
 _ID = 16
 _IDS = pa.binary(_ID)
-_HEADS = (KEY, f"{KEY}.prev")
-_OURS = frozenset((*_HEADS, ".lock"))
-_TEMPORARIES = re.compile(rf"{KEY}\.tmp|\.tmp-probe-[0-9a-f]{{16}}")  # of a head at first, and of the probe of a server
-_AUDIT = "audit/"
-_PATTERNS = (
-    re.compile(r"objects/([0-9a-f]{2})/(?P<id>\1[0-9a-f]{30})"),
-    re.compile(r"manifest/(?P<id>[0-9a-f]{32})"),
-    re.compile(r"packs/(?P<id>[0-9a-f]{32})"),
-)
-
-
-class What(Enum):
-    """What a storage key is, by its form alone."""
-
-    OBJECT = "object"
-    TABLE = "manifest part or leaving list"
-    PACK = "pack"
-    TEMPORARY = "temporary file"
-    OURS = "head, lock or audit log"
-    FOREIGN = "foreign file"
-
-
-def classify(key: str) -> tuple[What, bytes]:
-    """What a key is, and the id in it (b'' if there is none)."""
-    for what, pattern in zip((What.OBJECT, What.TABLE, What.PACK), _PATTERNS, strict=True):
-        if match := pattern.fullmatch(key):
-            return what, bytes.fromhex(match["id"])
-    if key in _OURS or key.startswith(_AUDIT):
-        return What.OURS, b""
-    base, mark, _ = key.partition(TEMPORARY)
-    ours = base in _HEADS or any(pattern.fullmatch(base) for pattern in _PATTERNS)
-    if (mark and ours) or _TEMPORARIES.fullmatch(key):
-        return What.TEMPORARY, b""
-    return What.FOREIGN, b""
 
 
 @dataclass(slots=True)

@@ -17,16 +17,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.corpus.check.inventory import Listing, Named, What, named_now
+from securedata.corpus.check.inventory import Listing, Named, named_now
 from securedata.corpus.check.report import Finding, VerifyReport
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import connect
 from securedata.corpus.rows.index import Location, place_of
 from securedata.corpus.rows.invariants import COLUMNS, Rules
-from securedata.corpus.state.head import KEY, MAX_SEALED, OpenedHead, TableRef
+from securedata.corpus.state.head import MAX_SEALED, OpenedHead, TableRef
 from securedata.corpus.state.horizon import TOLERANCE, horizon_text, shown
+from securedata.corpus.state.layout import HEAD, What, object_key
 from securedata.corpus.state.lease import HeadLease, explain_missing_head
-from securedata.corpus.state.retired import DELAY, due, listed, object_key
+from securedata.corpus.state.retired import DELAY, due, listed
 from securedata.corpus.state.tables import read_table
 from securedata.errors import (
     AccessDenied,
@@ -90,7 +91,7 @@ class _Verification:
         self.head = self.opened.head
         self.report = VerifyReport(self.root, self.head.corpus_id, str(self.head.pin), self.head.generation)
         if old is not None:
-            self._find(type(old).__name__, str(old), key=KEY)
+            self._find(type(old).__name__, str(old), key=HEAD)
         self.named = Named()
         self.readable: list[TableRef] = []
         self.leaving: dict[bytes, list[str]] = {}
@@ -119,7 +120,7 @@ class _Verification:
 
     def _version(self) -> str:
         return explain_missing_head(
-            self.lease.reference, self.storage, lambda: self.storage.get_versioned(KEY, MAX_SEALED)
+            self.lease.reference, self.storage, lambda: self.storage.get_versioned(HEAD, MAX_SEALED)
         )[1]
 
     # ------------------------------------------------------------ manifest
@@ -314,7 +315,7 @@ class _Verification:
     def _times(self, now: float) -> None:
         """Times of the head that storage's clock has not reached: until then nothing is committed, or deleted."""
         if self.head.horizon > now + TOLERANCE:
-            self._find("HorizonInFuture", horizon_text(self.head, now, self.root), key=KEY)
+            self._find("HorizonInFuture", horizon_text(self.head, now, self.root), key=HEAD)
         for one in self.head.leaving:
             if one.time > now + TOLERANCE:
                 text = (

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.rows.index import Index
-from securedata.corpus.state.head import KEY, MAX_SEALED, Head, OpenedHead, peek
+from securedata.corpus.state.head import MAX_SEALED, Head, OpenedHead, peek
+from securedata.corpus.state.layout import HEAD
 from securedata.corpus.state.tables import read_table
 from securedata.errors import (
     AccessDenied,
@@ -103,6 +104,6 @@ class Missing:
 
     def _write_id(self) -> bytes | None:
         try:
-            return peek(self._storage.get(KEY, MAX_SEALED), self._storage.url)[0].object_id
+            return peek(self._storage.get(HEAD, MAX_SEALED), self._storage.url)[0].object_id
         except NotFound:
             return None  # opening it says more

@@ -15,7 +15,7 @@ from pyarrow import ipc
 from securedata.corpus.rows.arrow_cells import cells, values
 from securedata.corpus.rows.memfd import SharedBytes
 from securedata.corpus.schema import SCHEMA, STORAGE_COLUMNS
-from securedata.corpus.state.retired import object_key, storage_key
+from securedata.corpus.state.layout import object_key, pack_key
 from securedata.errors import InvalidArgument, NoSuchPath
 from securedata.foreign.describe import describe
 from securedata.format.sealed import LEAST, Expect, refuse_length
@@ -48,7 +48,7 @@ def place_of(location: Location, expect: Expect) -> tuple[str, int]:
     offset = 0 if pack is None else location.offset or 0
     if offset < 0 or size < LEAST or size + offset >= _ENDS:
         refuse_length(expect, f"{size} from {offset}, as the row says")
-    return object_key(location.object_id) if pack is None else storage_key("pack", pack), offset
+    return object_key(location.object_id) if pack is None else pack_key(pack), offset
 
 
 class Index:

@@ -20,9 +20,10 @@ import pyarrow as pa
 from securedata.corpus.objects.put import GONE, put_once, why_gone
 from securedata.corpus.rows.plan import Changes, Plan, Slot, build, make_plan
 from securedata.corpus.schema import SCHEMA
-from securedata.corpus.state.head import KEY, Head, Leaving, OpenedHead, TableRef, open_with, seal_head
+from securedata.corpus.state.head import Head, Leaving, OpenedHead, TableRef, open_with, seal_head
 from securedata.corpus.state.heads import Heads
 from securedata.corpus.state.horizon import check_horizon
+from securedata.corpus.state.layout import HEAD
 from securedata.corpus.state.live import LiveParts
 from securedata.corpus.state.retired import delete_due, due, leaving_table
 from securedata.corpus.state.tables import LEAVING_SCHEMA, part_missing, read_table, seal_table
@@ -225,7 +226,7 @@ class Transaction(Generic[T]):
         self._replacing = opened.head.generation
         before, self.in_doubt = self.in_doubt, True
         try:
-            self._storage.replace(KEY, sealed, opened.version)
+            self._storage.replace(HEAD, sealed, opened.version)
         except CorpusBusy:  # this try was not even begun
             self.in_doubt = before
             raise

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from securedata.corpus.state.layout import table_key
 from securedata.errors import (
     InvalidArgument,
     LimitExceeded,
@@ -25,7 +26,6 @@ from securedata.keys.pin import Pin, check_corpus, check_secret, make_pin
 from securedata.keys.wraps import Wrap, unwrap_key
 from securedata.storage.base import Buffer
 
-KEY = "head"
 MAX_BODY = 64 * 1024 * 1024
 MAX_SEALED = sealed_size(MAX_BODY, MAX_HEAD_HEADER)
 WRITES_KEPT = 64
@@ -46,7 +46,7 @@ class TableRef:
 
     @property
     def storage_key(self) -> str:
-        return f"manifest/{self.id.hex()}"
+        return table_key(self.id)
 
 
 @dataclass(frozen=True, slots=True)

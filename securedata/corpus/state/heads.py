@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import Connection
-from securedata.corpus.state.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_with, peek
+from securedata.corpus.state.head import MAX_SEALED, Head, OpenedHead, Seen, open_with, peek
+from securedata.corpus.state.layout import HEAD
 from securedata.corpus.state.lease import HeadLease
 from securedata.corpus.state.seen import recall, remember, remember_committed
 from securedata.errors import (
@@ -69,7 +70,7 @@ class Heads(HeadLease):
         if not self._confirmed:
             raise unconfirmed(self.root, head.generation)
         try:
-            for name, data in self.storage.older(KEY, MAX_SEALED):
+            for name, data in self.storage.older(HEAD, MAX_SEALED):
                 former = self._former(data)
                 if former is not None and not Seen.of(former).admits(head):
                     raise OlderGeneration(
@@ -123,7 +124,7 @@ class Heads(HeadLease):
 
     def _get(self) -> tuple[Buffer, str]:
         try:
-            return self.storage.get_versioned(KEY, MAX_SEALED)
+            return self.storage.get_versioned(HEAD, MAX_SEALED)
         except NotFound as error:
             raise CorpusGone(
                 f"the corpus is gone: {self.root} has no head; restore it from a backup, from head.prev or from an "

@@ -9,7 +9,8 @@ from typing import TypeVar
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import Connection
 from securedata.corpus.objects.counters import Counters
-from securedata.corpus.state.head import KEY, MAX_SEALED, Head, OpenedHead, Seen, open_head, peek
+from securedata.corpus.state.head import MAX_SEALED, Head, OpenedHead, Seen, open_head, peek
+from securedata.corpus.state.layout import HEAD, OBJECTS
 from securedata.corpus.state.seen import recall_or_warn
 from securedata.errors import (
     AccessDenied,
@@ -149,7 +150,7 @@ class HeadLease:
         self._note(head)
 
     def _get(self) -> tuple[Buffer, str]:
-        return explain_missing_head(self.reference, self.storage, lambda: self.storage.get_versioned(KEY, MAX_SEALED))
+        return explain_missing_head(self.reference, self.storage, lambda: self.storage.get_versioned(HEAD, MAX_SEALED))
 
     def begin(self, opened: OpenedHead) -> None:
         """Begin a lease by a head that was opened just now, to which the corpus is pinned from here on."""
@@ -222,6 +223,6 @@ def explain_missing_head(reference: Reference, storage: Storage, read: Callable[
 
 def _has_objects(storage: Storage) -> bool:
     try:
-        return any(True for _ in storage.list("objects/"))
+        return any(True for _ in storage.list(OBJECTS))
     except AccessDenied:  # whoever may not look takes it for no corpus
         return False

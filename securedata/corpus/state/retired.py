@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 import pyarrow as pa
 
 from securedata.corpus.state.head import Head, Leaving
+from securedata.corpus.state.layout import object_key, pack_key, table_key
 from securedata.corpus.state.tables import LEAVING_SCHEMA, read_table
 from securedata.errors import FormatError, MalformedManifest, NotFound
 from securedata.storage.base import Storage
@@ -22,17 +23,9 @@ _log = logging.getLogger("securedata")
 DELAY = 24 * 3600.0
 
 
-def object_key(object_id: bytes) -> str:
-    """The storage key of an object."""
-    name = object_id.hex()
-    return f"objects/{name[:2]}/{name}"
-
-
-def storage_key(what: str, id: bytes) -> str:
-    """The storage key of an entry of a leaving list: an object, a part or a pack."""
-    if what == "object":
-        return object_key(id)
-    return f"{'manifest' if what == 'part' else 'packs'}/{id.hex()}"
+def _storage_key(what: str, id: bytes) -> str:
+    """The storage key of an entry, by what a leaving list calls it: an object, a part or a pack."""
+    return {"object": object_key, "part": table_key}.get(what, pack_key)(id)
 
 
 def leaving_table(parts: Iterable[bytes], objects: Iterable[bytes]) -> pa.Table:
@@ -55,7 +48,7 @@ def listed(storage: Storage, head: Head, one: Leaving) -> list[str]:
     Raises:
         NotFound, FormatError, MalformedManifest
     """
-    return [storage_key(what, id) for id, what in _entries(storage, head, one)]
+    return [_storage_key(what, id) for id, what in _entries(storage, head, one)]
 
 
 def _entries(storage: Storage, head: Head, one: Leaving) -> list[tuple[bytes, str]]:
@@ -91,6 +84,6 @@ def delete_due(
             if id in again:
                 _log.warning("%s of %s is on a list of what leaves, and named: it stays", id.hex(), storage.url)
             else:
-                storage.delete(storage_key(what, id))
+                storage.delete(_storage_key(what, id))
         done.append(one)
     return tuple(done)

@@ -11,7 +11,8 @@ import pytest
 from securedata.access.session import Session
 from securedata.corpus.connection import RoleCredentials, connect, role_source
 from securedata.corpus.opening import open_corpus
-from securedata.corpus.state.head import KEY, peek, seal_head
+from securedata.corpus.state.head import peek, seal_head
+from securedata.corpus.state.layout import HEAD
 from securedata.corpus.state.seen import remember
 from securedata.corpus.writer import Writer
 from securedata.errors import (
@@ -131,7 +132,7 @@ def test_a_token_for_one_corpus_opens_no_other(cloud: Cloud, become: Become) -> 
         assert corpus.counters.unwraps == 1
     assert "revoked, or its policy does not allow" in str(raised(KMSDenied, lambda: open_corpus(b.reference)))
     become(ADMIN, cloud.token(a))
-    header, wraps = peek(S3Storage(b).get(KEY), b)
+    header, wraps = peek(S3Storage(b).get(HEAD), b)
     for uri in (a.kms, b.kms):
         for corpus_id in (header.corpus_id, corpus.corpus_id):
             call = lambda uri=uri, id=corpus_id: open_kms(uri).unwrap(wraps[0].blob, context_for(id))  # noqa: E731 - one of four
@@ -256,20 +257,20 @@ def test_a_head_of_another_corpus_is_refused_by_the_pin(cloud: Cloud) -> None:
 def test_a_writer_refuses_what_is_older_than_what_it_saw(cloud: Cloud) -> None:
     root = cloud.make("contractor-a", bucket="versioned")
     storage = S3Storage(root)
-    old = bytes(storage.get(KEY))
+    old = bytes(storage.get(HEAD))
     writer = Writer(root.reference)
     add_clips(root, [clip("cid/new.wav", speaker="cid")])
-    newest, version = storage.get_versioned(KEY)
+    newest, version = storage.get_versioned(HEAD)
     writer.refresh()
-    storage.replace(KEY, old, version)
+    storage.replace(HEAD, old, version)
     raised(OlderGeneration, lambda: writer.commit(remove=["ann/utt0.wav"]))
     raised(OlderGeneration, lambda: Writer(root.reference))
     # a corpus key that a rotation has replaced opens no head again, of whatever generation
-    storage.replace(KEY, bytes(newest), storage.get_versioned(KEY)[1])
+    storage.replace(HEAD, bytes(newest), storage.get_versioned(HEAD)[1])
     opened = read_head(storage, [open_kms(root.kms)], root.reference.pins)
     remember(replace(opened.head, generation=opened.head.generation + 1, superseded=(opened.head.key_id,)))
     forged = replace(opened.head, generation=99)
-    storage.replace(KEY, seal_head(forged, opened.key), opened.version)
+    storage.replace(HEAD, seal_head(forged, opened.key), opened.version)
     raised(SupersededKey, lambda: Writer(root.reference))
 
 
@@ -279,7 +280,7 @@ def test_a_kms_uri_planted_in_a_head_is_never_called(
 ) -> None:
     root = cloud.make("contractor-a")
     storage = S3Storage(root)
-    data, version = storage.get_versioned(KEY)
+    data, version = storage.get_versioned(HEAD)
     header, wraps = peek(data, root)
     body = bytes(data)[len(header.encode()) :]
     with forward(cloud.bao.address) as trap:
@@ -293,10 +294,10 @@ def test_a_kms_uri_planted_in_a_head_is_never_called(
         for kept, error in (((), NoTrustedKey), (wraps, AuthenticationFailed)):
             listed = [*planted, *kept] if first else [*kept, *planted]
             forged = replace(header, tlvs=tuple((WRAP, one.encode()) for one in listed))
-            storage.replace(KEY, forged.encode() + body, storage.get_versioned(KEY)[1])
+            storage.replace(HEAD, forged.encode() + body, storage.get_versioned(HEAD)[1])
             raised(error, lambda: open_corpus(root.reference))
             raised(error, lambda: Writer(root.reference))
         assert trap.connections == 0
-    storage.replace(KEY, data, storage.get_versioned(KEY)[1])
+    storage.replace(HEAD, data, storage.get_versioned(HEAD)[1])
     assert len(open_corpus(root.reference)) == 6
     assert version

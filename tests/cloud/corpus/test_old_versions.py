@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from securedata.corpus.check.prune import open_for_pruning, prune
-from securedata.corpus.state.head import KEY, MAX_SEALED
+from securedata.corpus.state.head import MAX_SEALED
+from securedata.corpus.state.layout import HEAD
 from securedata.errors import LimitExceeded, OlderGeneration, UnconfirmedGeneration
 from securedata.storage.s3.store import S3Storage
 from tests.kit.corpora import Root, add_clips, clip
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("servers")
 
 def put_back(root: Root, data: bytes) -> None:
     storage = S3Storage(root)
-    storage.replace(KEY, data, storage.get_versioned(KEY)[1])
+    storage.replace(HEAD, data, storage.get_versioned(HEAD)[1])
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], N
 def test_a_later_head_among_the_versions_refuses_a_prune(cloud: Cloud, elsewhere: Callable[[], None]) -> None:
     root = cloud.make("contractor-a", bucket="versioned")
     storage = S3Storage(root)
-    old = bytes(storage.get(KEY))
+    old = bytes(storage.get(HEAD))
     add_clips(root, [clip("cid/new.wav", speaker="cid")])
     put_back(root, old)
     before = keys_in(cloud.weed, root)
@@ -49,20 +50,20 @@ def test_a_later_head_among_the_versions_refuses_a_prune(cloud: Cloud, elsewhere
 def test_older_versions_are_what_was_there_before(cloud: Cloud) -> None:
     root = cloud.make("contractor-a", bucket="versioned")
     storage = S3Storage(root)
-    heads = [bytes(storage.get(KEY))]
+    heads = [bytes(storage.get(HEAD))]
     for number in range(2):
         add_clips(root, [clip(f"cid/{number}.wav", speaker="cid")])
-        heads.append(bytes(storage.get(KEY)))
-    found = [bytes(data) for _, data in storage.older(KEY, MAX_SEALED)]
+        heads.append(bytes(storage.get(HEAD)))
+    found = [bytes(data) for _, data in storage.older(HEAD, MAX_SEALED)]
     assert found[:2] == heads[-2::-1]  # newest first
     assert heads[-1] not in found
     with pytest.raises(LimitExceeded, match="above the limit of 10"):
-        list(storage.older(KEY, 10))
+        list(storage.older(HEAD, 10))
     assert list(storage.older("head.nothing", 10)) == []
 
 
 def test_a_bucket_without_versions_has_none(cloud: Cloud) -> None:
     root = cloud.make("contractor-a")
     add_clips(root, [clip("cid/new.wav", speaker="cid")])
-    assert list(S3Storage(root).older(KEY, MAX_SEALED)) == []
+    assert list(S3Storage(root).older(HEAD, MAX_SEALED)) == []
     assert prune(open_for_pruning(root.reference)).deleted == set()

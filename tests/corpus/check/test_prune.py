@@ -11,7 +11,7 @@ import pytest
 from securedata.corpus.check.prune import prune
 from securedata.corpus.check.verify import verify
 from securedata.corpus.schema import rows_table
-from securedata.corpus.state.retired import object_key
+from securedata.corpus.state.layout import object_key
 from securedata.corpus.writer import Writer
 from securedata.errors import (
     PartMissing,

@@ -11,8 +11,9 @@ import pytest
 
 from securedata.corpus.check.prune import prune
 from securedata.corpus.check.verify import verify
-from securedata.corpus.state.head import KEY, Tombstone
-from securedata.corpus.state.retired import listed, object_key
+from securedata.corpus.state.head import Tombstone
+from securedata.corpus.state.layout import HEAD, object_key
+from securedata.corpus.state.retired import listed
 from securedata.corpus.state.seen import remember
 from securedata.errors import (
     CorpusGone,
@@ -292,9 +293,9 @@ def test_a_part_that_cannot_be_read(made: Made, missing: bool) -> None:
 
 
 def test_an_old_head_put_back_is_a_finding(made: Made) -> None:
-    old = made[1].objects[KEY]
+    old = made[1].objects[HEAD]
     add(made[2], {"eve/1.wav": b"eve"})
-    made[1].objects[KEY] = old
+    made[1].objects[HEAD] = old
     report = check(made)
     assert errors(report) == ["OlderGeneration"]
     assert report.in_flight == 2  # the object and the part of the newer one
@@ -492,7 +493,7 @@ def test_a_part_that_was_replaced_and_deleted_meanwhile_is_no_finding(made: Made
 
 
 def test_no_corpus_and_a_corpus_that_is_gone(made: Made) -> None:
-    del made[1].objects[KEY]
+    del made[1].objects[HEAD]
     with pytest.raises(CorpusGone):
         check(made)
     with pytest.raises(NotACorpus):

@@ -20,7 +20,7 @@ from securedata.corpus.export import export as module
 from securedata.corpus.export.destination import Destination
 from securedata.corpus.export.export import ExportReport, export
 from securedata.corpus.opening import open_corpus
-from securedata.corpus.state.retired import object_key
+from securedata.corpus.state.layout import object_key
 from securedata.corpus.writer import Writer
 from securedata.errors import (
     AccessDenied,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from securedata.corpus.objects.put import put_object, put_objects
-from securedata.corpus.state.retired import object_key
+from securedata.corpus.state.layout import object_key
 from securedata.errors import AuthenticationFailed
 from securedata.format.cobblestone import CHUNK, Message
 from securedata.format.header import Kind

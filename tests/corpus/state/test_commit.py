@@ -13,7 +13,8 @@ from securedata.corpus.rows import plan
 from securedata.corpus.schema import SCHEMA
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Tombstone
-from securedata.corpus.state.retired import listed, object_key
+from securedata.corpus.state.layout import object_key
+from securedata.corpus.state.retired import listed
 from securedata.corpus.state.tables import read_table, seal_table
 from securedata.corpus.writer import Writer
 from securedata.errors import (

@@ -7,7 +7,8 @@ import pytest
 from securedata.corpus.check.prune import prune
 from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference
-from securedata.corpus.state.retired import listed, object_key
+from securedata.corpus.state.layout import object_key
+from securedata.corpus.state.retired import listed
 from securedata.errors import StorageUnreachable
 from securedata.testing.memory import MemoryStorage
 from tests.kit.hooked import Hooked

@@ -19,7 +19,7 @@ from securedata.corpus.objects.put import Put
 from securedata.corpus.state import commit as transaction
 from securedata.corpus.state.commit import Next
 from securedata.corpus.state.heads import Heads
-from securedata.corpus.state.retired import object_key
+from securedata.corpus.state.layout import object_key
 from securedata.errors import (
     AccessDenied,
     AlreadyExists,

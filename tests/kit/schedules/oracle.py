@@ -11,7 +11,8 @@ from securedata.corpus.check.prune import prune
 from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference
 from securedata.corpus.state.head import Head, TableRef, open_with
-from securedata.corpus.state.retired import DELAY, listed, object_key
+from securedata.corpus.state.layout import object_key
+from securedata.corpus.state.retired import DELAY, listed
 from securedata.corpus.state.seen import remember
 from securedata.corpus.state.tables import read_table
 from securedata.corpus.writer import Writer

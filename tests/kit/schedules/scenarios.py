@@ -11,7 +11,8 @@ from typing import Any
 from securedata.corpus.check.prune import prune
 from securedata.corpus.config import Reference
 from securedata.corpus.rows.outcome import Outcome
-from securedata.corpus.state.retired import DELAY, object_key
+from securedata.corpus.state.layout import object_key
+from securedata.corpus.state.retired import DELAY
 from securedata.corpus.writer import Writer
 from securedata.errors import HorizonInFuture, ObjectMissing, RowReplaced
 from securedata.storage.base import Storage
