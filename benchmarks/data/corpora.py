@@ -45,7 +45,7 @@ def corpus(
     kms: str | None = None,
 ) -> Made:
     """A new corpus of `rows` rows, of which the clips are scattered among made-up ones; `kms` in place of the KEK."""
-    reference = create_corpus(str(root), [kms or f"local://{kek.resolve()}"], storage=storage).reference
+    reference = create_corpus(str(root), kms=[kms or f"local://{kek.resolve()}"], storage=storage).reference
     writer = Writer(reference, storage=storage)
     real = rows_table(_row(writer, path) for path in clips)
     random = np.random.default_rng(rows)

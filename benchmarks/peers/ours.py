@@ -81,7 +81,7 @@ class Reader:
 
     def prepare(self, size: int, count: int) -> Work:
         storage = MemoryStorage(f"{ROOT}/{size}")
-        made = create_corpus(storage.url, [f"local://{self._work}/benchmark.kek"], storage=storage).reference
+        made = create_corpus(storage.url, kms=[f"local://{self._work}/benchmark.kek"], storage=storage).reference
         writer = Writer(made, storage=storage)
         texts = [os.urandom(size) for _ in range(count)]
         puts = [writer.put_object([text]) for text in texts]

@@ -73,17 +73,17 @@ def securedata(files: Sequence[Path], threads: int, kek: str) -> Upload:
     from securedata.corpus.config import Reference
     from securedata.corpus.create import create_corpus
     from securedata.corpus.writer import Writer
-    from securedata.ingest.pipeline import ingest
+    from securedata.ingest.pipeline import seal_sources
     from securedata.ingest.sources.recordings import list_sources
 
     folder = files[0].parent.parent
 
     def upload(reference: Reference) -> None:
-        report = ingest(list_sources(folder, speaker_pattern="{speaker}/{utterance}"), Writer(reference))
+        report = seal_sources(list_sources(folder, speaker_pattern="{speaker}/{utterance}"), Writer(reference))
         if report.added != len(files) or not report.complete:
             raise AssertionError(f"{report.added} of {len(files)} were taken")
 
-    return lambda prefix: partial(upload, create_corpus(f"s3://{BUCKET}/{prefix}", [f"local://{kek}"]).reference)
+    return lambda prefix: partial(upload, create_corpus(f"s3://{BUCKET}/{prefix}", kms=[f"local://{kek}"]).reference)
 
 
 CONTENDERS = {"securedata": securedata, "boto3": boto3_threads, "obstore": obstore_async}

@@ -85,7 +85,7 @@ def many_rows(work: Path, rows: int) -> None:
     from securedata.corpus.create import create_corpus
     from securedata.corpus.writer import Writer
 
-    writer = Writer(create_corpus(str(work / "sealed-rows"), [], "rows").reference)
+    writer = Writer(create_corpus(str(work / "sealed-rows"), name="rows").reference)
     for table in synthetic(rows, seed=1):
         writer.commit(table)
 

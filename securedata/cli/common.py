@@ -239,53 +239,6 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
-class Bar:
-    """A progress bar of bytes and files on standard error; silent where nobody looks."""
-
-    def __init__(self, args: Namespace, what: str, files: int, total: int) -> None:
-        from tqdm import tqdm
-
-        self._files, self._done = files, 0
-        self._bar = tqdm(
-            total=total,
-            desc=what,
-            unit="B",
-            unit_scale=True,
-            disable=args.quiet or args.json or not sys.stderr.isatty(),
-            file=sys.stderr,
-        )
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def __call__(self, files: int, count: int) -> None:
-        """So many more files and bytes."""
-        self._done += files
-        self._bar.set_postfix_str(f"{self._done:,}/{self._files:,} files", refresh=False)
-        self._bar.update(count)
-
-
-class Progress:
-    """A bar for work that tells (files done, files in all, bytes done, bytes in all)."""
-
-    def __init__(self, args: Namespace, what: str) -> None:
-        self._args, self._what = args, what
-        self._bar: Bar | None = None
-        self._told = (0, 0)
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.__exit__()
-
-    def __call__(self, files: int, all_files: int, done: int, total: int) -> None:
-        """Where the work stands."""
-        if self._bar is None:
-            self._bar = Bar(self._args, self._what, all_files, total)
-        self._bar(files - self._told[0], done - self._told[1])
-        self._told = (files, done)
+def wants_progress(args: Namespace) -> bool:
+    """Whether a bar may be shown; there is one only where standard error is a terminal."""
+    return not (args.quiet or args.json)

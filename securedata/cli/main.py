@@ -85,23 +85,32 @@ def _main(argv: Sequence[str] | None) -> int:
 
 @contextmanager
 def _printable_logs() -> Iterator[None]:
-    """What nobody handles, ours and other libraries', goes to standard error: names in it cannot steer a terminal."""
+    """Logs go to standard error: ours as the command's own lines, and other libraries' unless somebody handles them.
+
+    Names in them cannot steer a terminal.
+    """
     import logging  # not for --version and --help
 
     class Printable(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
             return printable_lines(super().format(record))
 
-    handler = logging.lastResort
-    if handler is None:
-        yield
-        return
-    before = handler.formatter
-    handler.setFormatter(Printable())
+    class Own(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.name != "securedata.report":  # the command shows the report itself
+                warn(record.getMessage())
+
+    own, log, last = Own(logging.WARNING), logging.getLogger("securedata"), logging.lastResort
+    before = last.formatter if last else None
+    log.addHandler(own)
+    if last:
+        last.setFormatter(Printable())
     try:
         yield
     finally:
-        handler.setFormatter(before)
+        log.removeHandler(own)
+        if last:
+            last.setFormatter(before)
 
 
 def _run(args: Namespace) -> int:

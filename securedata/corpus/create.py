@@ -8,7 +8,7 @@ import random
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from securedata.corpus.config import (
@@ -22,6 +22,8 @@ from securedata.corpus.config import (
     write_entry,
 )
 from securedata.corpus.connection import connect
+from securedata.corpus.notices import log_notice
+from securedata.corpus.option_values import as_flag, as_texts
 from securedata.corpus.state.head import MAX_SEALED, Head, open_with, peek, seal_head
 from securedata.corpus.state.layout import HEAD, What, classify
 from securedata.corpus.state.seen import recall, remember, remember_committed
@@ -45,6 +47,8 @@ from securedata.keys.pin import make_pin
 from securedata.keys.wraps import CORPUS_KEY, wrap_key
 from securedata.storage.base import Storage
 
+BACK_UP = "back up this file: without it the corpus is lost"
+
 _TRIES = 5
 _MAY_PASS = (PreconditionFailed, StorageUnreachable)
 
@@ -52,46 +56,86 @@ _sleep = time.sleep
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
-    """A new corpus: how to find it, and the key file that was made for it, if one was."""
+class CreateReport:
+    """A new corpus, and what must not be lost.
 
-    reference: Reference
+    Attributes:
+        root: absolute path or URL.
+        name: in the config.
+        kms: URIs of the KMS keys that wrap its key; each alone opens it.
+        pin: tells this corpus from any other; a colleague needs it.
+        config: path of the config file that has the entry.
+        key_files: key files that were made.
+        back_up: key files on this machine that open the corpus, made now or before: if no other KMS key opens it and
+            these are lost, so is the corpus.
+        reference: how any process finds it; `open_corpus` takes it, too.
+    """
+
+    root: str
+    name: str
+    kms: tuple[str, ...]
+    pin: str
     config: Path
     key_files: tuple[Path, ...]
+    back_up: tuple[Path, ...]
+    reference: Reference = field(repr=False)
 
 
 def create_corpus(
-    root: str,
-    kms: Sequence[str] = (),
+    root: str | os.PathLike[str],
     name: str | None = None,
     *,
+    kms: str | Sequence[str] = (),
     single_writer: bool = False,
     storage: Storage | None = None,
-) -> Created:
-    """Make a corpus at an empty root, and its entry in the config file.
+) -> CreateReport:
+    """Make a new, empty corpus at an empty root, and its entry in the config file.
 
-    A crash leaves nothing that a second run does not mend: the key file and the config entry come
-    first, and the head, which makes it a corpus, last.
+    A crash leaves nothing that a second run does not mend: the key file and the config entry come first, and the head,
+    which makes it a corpus, last. `ingest` makes a corpus by itself where there is none.
 
     Args:
-        kms: KMS URIs, each of which wraps the corpus key; none: a key file under $XDG_DATA_HOME is made.
+        root: an empty place: a path or a URL.
         name: its name in the config; None: after the root's last part.
+        kms: KMS URIs, each of which wraps the corpus key. None: those of the config entry, if there is one already,
+            else SECUREDATA_KMS, else a key file that is made under ~/.local/share/securedata/keys.
+        single_writer: allow storage on which two writers could lose rows: nobody else ever writes there.
+        storage: the storage to use in place of the one that the root names, for tests and benchmarks.
+
+    Returns:
+        The new corpus. A warning names each key file that must be backed up.
 
     Raises:
         CorpusExists: there is something at the root.
         CorpusGone: a corpus that this machine has written to was there.
-        ConfigError, KMSDenied, ContextNotBound, UnsafeStorage, ...
+        ConfigError: the name is taken, or the config file cannot be written.
+        KMSDenied, KMSUnreachable, ContextNotBound: the KMS key cannot wrap a corpus key.
+        UnsafeStorage: two writers could lose rows there.
+        StorageError, ...
+
+    Example:
+        created = sd.create_corpus("./sealed-b", "voice-b")
+        print(created.pin, "in", created.config)
+        print("back up", *created.back_up)
     """
+    uris = as_texts("kms", kms)
+    where = normal_root(os.fspath(root))
     with file_lock("create.lock"):
-        return _create(normal_root(root), kms, name, single_writer, storage)
+        created = _create(where, uris, name, as_flag("single_writer", single_writer), storage)
+    for path in created.back_up:
+        log_notice(f"the key of the new corpus {created.name!r} is {path}: {BACK_UP}")
+    return created
 
 
-def _create(root: str, kms: Sequence[str], name: str | None, single_writer: bool, storage: Storage | None) -> Created:
+def _create(
+    root: str, kms: Sequence[str], name: str | None, single_writer: bool, storage: Storage | None
+) -> CreateReport:
     name = check_name(name) if name is not None else _free_name(root)
     known = load().get(name)
     if known and normal_root(known.root) != root:
         raise ConfigError(f"the name {name!r} is taken by {known.root}; give another one with --name")
-    uris = tuple(kms) or (known.kms if known else ()) or (uri_for(data_dir() / "keys" / f"{name}.kek"),)
+    uris = tuple(kms) or (known.kms if known else ()) or tuple(os.environ.get("SECUREDATA_KMS", "").split())
+    uris = uris or (uri_for(data_dir() / "keys" / f"{name}.kek"),)
     # an entry may be there before its corpus, to say how its storage is reached; a role's session may not list
     reference = Reference(root, name, uris, (), known.options if known else {})
     connection = connect(reference.without_role(), storage=storage)
@@ -128,7 +172,8 @@ def _create(root: str, kms: Sequence[str], name: str | None, single_writer: bool
             drop_entry(name)
         raise
     remember_committed(head, root)
-    return Created(reference, config, made)
+    pin = str(reference.pins[0])
+    return CreateReport(root, name, uris, pin, config, made, tuple(_local_files(uris)), reference)
 
 
 def _put_head(storage: Storage, sealed: Buffer, key: bytes, head: Head) -> None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from securedata.errors import InvalidArgument
+
+MAX_THREADS = 10_000
+"""Threads that a caller can ask for at once."""
 
 _FLAGS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -98,6 +101,17 @@ def as_text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidArgument(f"{name}= is a text, not {type(value).__name__}{_hint(value)}")
     return str(value)
+
+
+def as_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """One of a few words.
+
+    Raises:
+        InvalidArgument: the text shows them.
+    """
+    if not isinstance(value, str) or value not in choices:
+        raise InvalidArgument(f"{name}= is {', '.join(choices[:-1])} or {choices[-1]}, not {_shown(value)}")
+    return value
 
 
 def _hint(value: Any) -> str:

@@ -46,7 +46,7 @@ Progress = Callable[[int, int], None]
 """Called from one thread with the files and bytes that were done since the last call."""
 
 
-def ingest(
+def seal_sources(
     sources: SourceList,
     writer: Writer,
     *,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -20,6 +20,7 @@ from securedata.corpus.rows.inherit import CLEARABLE
 from securedata.corpus.segments import recording_path
 from securedata.ingest.classify import Known, Todo, classify_part
 from securedata.ingest.duplicates import Duplicates
+from securedata.ingest.known_bad import Bad
 from securedata.ingest.report import Sources
 from securedata.ingest.sources.origin import PIECE, SourceProblem, Stamp
 from securedata.ingest.sources.recordings import SourceList
@@ -41,15 +42,17 @@ class Person:
 
 
 @dataclass(slots=True)
-class Preview:
-    """What would become of the sources.
+class IngestPreview:
+    """What would become of the sources; nothing was written.
 
     Attributes:
         added, replaced, updated, unchanged: rows.
-        bytes, seconds: of what would be sealed.
+        bytes, seconds: of audio that would be sealed.
         people: of what would be sealed or is unchanged, by name; a recording of several counts for each.
         recordings: path, people and what would be done, for each row.
         duplicates: groups of paths whose files are byte for byte the same, those in the corpus included.
+        problems, conflicts, erased, sources, new, hidden_names, near_duplicates: as `IngestReport` has them.
+        root, name: of the corpus; None if one would be made.
     """
 
     added: int = 0
@@ -65,11 +68,21 @@ class Preview:
     conflicts: list[str] = field(default_factory=list, repr=False)
     erased: list[str] = field(default_factory=list, repr=False)
     sources: Sources = field(default_factory=Sources)
+    root: str | None = None
+    name: str | None = None
+    new: list[Bad] = field(default_factory=list, repr=False)
+    hidden_names: list[str] = field(default_factory=list, repr=False)
+    near_duplicates: list[tuple[str, ...]] = field(default_factory=list, repr=False)
 
     @property
     def complete(self) -> bool:
         """Would everything be taken?"""
-        return not self.conflicts and not self.erased and all(problem.taken for problem in self.problems)
+        return not self.not_taken
+
+    @property
+    def not_taken(self) -> int:
+        """Recordings that would not be in the corpus as the sources have them."""
+        return len(self.conflicts) + len(self.erased) + sum(not problem.taken for problem in self.problems)
 
 
 class _Looked(NamedTuple):
@@ -88,20 +101,20 @@ def preview(
     replace: bool = False,
     checksum: bool = False,
     reseal: bool = False,
-    clear: tuple[str, ...] = (),
+    clear: Sequence[str] = (),
     if_duplicate: str = "take",
     progress: Callable[[int, int], None] | None = None,
-) -> Preview:
-    """Look at everything that `ingest` would.
+) -> IngestPreview:
+    """Look at everything that `seal_sources` would.
 
     Args:
         corpus: opened with `COLUMNS`; None: there is none yet.
-        others: as `ingest` takes them.
+        others: as `seal_sources` takes them.
 
     Raises:
         StorageError: the place of the recordings cannot be read.
     """
-    result = Preview(problems=list(sources.problems))
+    result = IngestPreview(problems=list(sources.problems))
     table = sources.table
     rows = table.select(["path", "file", "size", "mtime_ns", "version", "subjects", "start", "frames_in_segment"])
     there: pa.Table | None = corpus.table if corpus is not None else None
@@ -196,7 +209,7 @@ def _opens(
 
 
 def _settle(
-    result: Preview,
+    result: IngestPreview,
     entry: dict[str, Any],
     todo: int,
     differs: bool,

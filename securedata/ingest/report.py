@@ -1,10 +1,12 @@
-"""What an ingest has to say."""
+"""Results of an ingest."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from securedata.corpus.create import CreateReport
+from securedata.ingest.known_bad import Bad
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk import Problem
 
@@ -56,9 +58,23 @@ def account(listed: SourceList, files: Sequence[str], fates: Sequence[int]) -> S
 class IngestReport:
     """What became of the sources.
 
-    Counts are of rows; `bytes` of plaintext that were sealed. `columns` counts, for rows that were updated or replaced,
-    in how many of them a column changed. `sources` says what became of each file under SRC.
-    `duplicates` are recordings that were added or skipped, each with another path of the same content.
+    Attributes:
+        added, replaced, updated, unchanged: rows.
+        columns: for rows that were updated or replaced, in how many of them a column changed.
+        files, bytes, sealed_bytes: that were read, of plaintext that were sealed, and of sealed objects.
+        commits: that were made.
+        seconds: that the work took.
+        generation: of the corpus now.
+        sources: what became of each file under the source.
+        problems: what is not taken, and what is taken but deserves a look (`taken`), by path, with the reason.
+        conflicts: paths that the corpus has with other content or other people; `replace` replaces them.
+        erased: paths of people who were erased from the corpus; they are not taken.
+        duplicates: recordings that were added or skipped, each with another path of the same content.
+        root, name: of the corpus; None if there was nothing to take, so that none was made.
+        created: the corpus that this call made, and the key files to back up; None if it was there.
+        new: what is not taken and was not in `known_bad`, or for another reason.
+        hidden_names: files and folders that begin with a dot, and so are left out.
+        near_duplicates: groups of people whose names differ only in case, blanks or punctuation.
     """
 
     added: int = 0
@@ -77,8 +93,19 @@ class IngestReport:
     conflicts: list[str] = field(default_factory=list, repr=False)
     erased: list[str] = field(default_factory=list, repr=False)
     duplicates: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    root: str | None = None
+    name: str | None = None
+    created: CreateReport | None = None
+    new: list[Bad] = field(default_factory=list, repr=False)
+    hidden_names: list[str] = field(default_factory=list, repr=False)
+    near_duplicates: list[tuple[str, ...]] = field(default_factory=list, repr=False)
 
     @property
     def complete(self) -> bool:
         """Is everything in the corpus that the sources name?"""
-        return not self.conflicts and not self.erased and all(problem.taken for problem in self.problems)
+        return not self.not_taken
+
+    @property
+    def not_taken(self) -> int:
+        """Recordings that are not in the corpus as the sources have them."""
+        return len(self.conflicts) + len(self.erased) + sum(not problem.taken for problem in self.problems)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from securedata.cli.encrypting import known_bad as bad_files
 from securedata.errors import InvalidArgument
+from securedata.ingest import known_bad as bad_files
 from tests.kit.cli.commandline import PATTERN, Ran, Run, runner, some_wavs
 from tests.kit.corpora import encode, noise
 

@@ -64,11 +64,11 @@ def test_a_home_that_is_no_absolute_path_is_none(
         hcvault._token("hcvault://vault.example/transit/voice")
     if entry:
         assert home_folder() == only_home
-        create_corpus(str(only_home / "corpus"), [], "mine")
+        create_corpus(str(only_home / "corpus"), "mine")
         assert (only_home / ".local/share/securedata/keys/mine.kek").exists()
     else:
         with pytest.raises(ConfigError, match=r"no home folder: set XDG_STATE_HOME \(or HOME\)"):
-            create_corpus(str(only_home / "corpus"), [], "mine")
+            create_corpus(str(only_home / "corpus"), "mine")
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -76,7 +76,7 @@ def test_a_home_that_is_no_absolute_path_is_none(
 def test_nothing_that_steers_us_can_be_written_or_moved_by_others(only_home: Path, tmp_path: Path) -> None:
     """Whoever may write to ~/.config moves our folder away and lays another with another KMS; keys go the same way."""
     make_corpus(tmp_path)
-    create_corpus(str(tmp_path / "other"), [], "other")
+    create_corpus(str(tmp_path / "other"), "other")
     made = [only_home, *only_home.rglob("*")]
     assert {"config.toml", "other.kek", "seen.lock", "config.lock"} <= {path.name for path in made}
     for path in made:
@@ -89,9 +89,9 @@ def test_nothing_that_steers_us_can_be_written_or_moved_by_others(only_home: Pat
 
 
 def test_a_config_keeps_the_mode_that_its_user_gave_it(only_home: Path, tmp_path: Path) -> None:
-    create_corpus(str(tmp_path / "one"), [], "one")
+    create_corpus(str(tmp_path / "one"), "one")
     config.config_path().chmod(0o640)
-    create_corpus(str(tmp_path / "two"), [], "two")
+    create_corpus(str(tmp_path / "two"), "two")
     assert stat.S_IMODE(config.config_path().stat().st_mode) == 0o640
 
 

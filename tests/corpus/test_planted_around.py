@@ -129,7 +129,7 @@ def test_no_config_stays_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     before = nothing.stat()
     monkeypatch.setattr(os, "devnull", str(nothing))
     monkeypatch.setenv("SECUREDATA_CONFIG", str(nothing))
-    made = create_corpus(str(tmp_path / "voice"), [], "voice")
+    made = create_corpus(str(tmp_path / "voice"), "voice")
     assert made.reference.pins
     assert config.drop_entry("voice") == nothing
     assert os.path.samestat(nothing.stat(), before)
@@ -152,7 +152,7 @@ def test_a_recording_that_grows_while_it_is_read_has_an_end(tmp_path: Path) -> N
 
 
 def test_no_spelling_of_a_local_root_comes_to_it_by_a_way_that_follows_links(tmp_path: Path) -> None:
-    create_corpus(f"local://{tmp_path}/voice", [], "voice")
+    create_corpus(f"local://{tmp_path}/voice", "voice")
     (tmp_path / "elsewhere").write_bytes(b"of others")
     (tmp_path / "voice" / "planted").symlink_to(tmp_path / "elsewhere")
     for root in (f"local://{tmp_path}/voice", f"file://{tmp_path}/voice", f"{tmp_path}/voice/"):
@@ -181,14 +181,14 @@ def test_a_nul_character_is_an_error_of_ours(tmp_path: Path) -> None:
 def test_a_root_that_is_no_folder_is_said_before_anything_is_made(below: bool, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"mine")
     with pytest.raises(NotFound, match="is no folder"):
-        create_corpus(str(tmp_path / "file" / "root" if below else tmp_path / "file"), [], "voice")
+        create_corpus(str(tmp_path / "file" / "root" if below else tmp_path / "file"), "voice")
     assert "voice" not in config.load()
     assert not (config.data_dir() / "keys" / "voice.kek").exists()
 
 
 def test_a_root_that_the_config_cannot_hold_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="not UTF-8"):
-        create_corpus(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"), [], "voice")
+        create_corpus(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"), "voice")
     assert not (config.data_dir() / "keys" / "voice.kek").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith("\udcff")] == []
 

@@ -129,7 +129,7 @@ def make_corpus(
     Its key file is FOLDER/keys/NAME.kek, unless `kms` names another KMS key.
     """
     uri = kms or f"local://{folder}/keys/{name}.kek"
-    created = create_corpus(str(folder / name), [uri], name)
+    created = create_corpus(str(folder / name), name, kms=[uri])
     root = Root(created.reference.root)
     root.reference = created.reference
     root.clips = []

@@ -129,7 +129,9 @@ class Known(Dataset[Any]):
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_workers_read(tmp_path: Path, method: str) -> None:
-    created = create_corpus(f"elsewhere://{tmp_path}/sealed", [f"local://{tmp_path}/kek"], "far", single_writer=True)
+    created = create_corpus(
+        f"elsewhere://{tmp_path}/sealed", "far", kms=[f"local://{tmp_path}/kek"], single_writer=True
+    )
     writer = Writer(created.reference, single_writer=True)
     clips = some_clips()
     writer.commit(add=_rows(writer, clips))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
+from securedata.cli.commands.init import announce, described
 from securedata.cli.common import (
-    Bar,
     add_command,
     add_corpus_options,
     add_output_options,
@@ -16,22 +16,19 @@ from securedata.cli.common import (
     add_writer_options,
     fail,
     out,
+    pins,
     plural,
     print_json,
     say,
     show,
     size,
-    warn,
+    wants_progress,
 )
-from securedata.cli.encrypting.known_bad import Bad, bad_of, check_writable, news, read_known, write_bad
-from securedata.cli.encrypting.rehearse import accounted, rehearse, some
-from securedata.cli.encrypting.target import find, make
+from securedata.cli.rehearse import accounted, show_preview, some
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from securedata.corpus.config import Reference
     from securedata.ingest.report import IngestReport
-    from securedata.ingest.sources.recordings import SourceList
 
 
 def add_parser(subparsers: Any) -> None:
@@ -170,120 +167,81 @@ def _columns(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
 
 def encrypt(args: Namespace) -> int:
     """Run the command."""
-    from securedata.corpus.rows.inherit import check_clearable
-    from securedata.corpus.writer import Writer
-    from securedata.ingest.pipeline import ingest
-    from securedata.ingest.sources.recordings import list_sources
-    from securedata.ingest.trial import refused
+    from securedata.ingest.ingest import ingest
+    from securedata.ingest.preview import IngestPreview
 
-    check_clearable(args.clear)
-    if args.dry_run and args.write_bad:
-        raise InvalidArgument("--dry-run writes nothing: leave --write-bad out")
-    known = read_known(args.known_bad)
-    if args.write_bad:
-        check_writable(args.write_bad)
-    found, there = find(args)
-    sources = list_sources(
+    report = ingest(
         args.src,
-        manifest=args.manifest,
-        columns=_columns(args.columns) or None,
+        args.target,
         speaker_pattern=args.speaker_pattern,
         one_subject=args.one_subject,
         subject_per_file=args.subject_per_file,
         layout=args.layout,
+        source_profile=args.source_profile,
+        source_region=args.source_region,
+        source_endpoint_url=args.source_endpoint_url,
+        manifest=args.manifest,
+        columns=_columns(args.columns) or None,
+        segment_unit=args.segment_unit,
+        split=args.split,
         only_listed=args.only_listed,
         leave_out=args.leave_out,
-        corpus=found.root,
-        segment_unit=args.segment_unit,
-        options=_source_options(args),
+        dry_run=args.dry_run,
+        replace=args.replace,
+        reseal=args.reseal,
+        clear=args.clear,
+        if_duplicate=args.if_duplicate,
+        checksum=args.checksum,
+        known_bad=args.known_bad,
+        write_bad=args.write_bad,
+        threads=args.threads,
+        name=args.name,
+        kms=args.kms,
+        pin=pins(args),
+        single_writer=args.single_writer,
+        accept_generation=args.accept_generation,
+        progress=wants_progress(args),
     )
-    if args.split:
-        sources = with_split(sources, args.split)
-    if args.dry_run:
-        return rehearse(args, found if there else None, sources, known)
-    if not there:
-        report = refused(sources)
-        if report is not None:
-            return _finish(args, None, report, sources, known)
-        found = make(args, found)
-    try:
-        writer = Writer(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
-        with Bar(args, "sealing", len(sources), sources.bytes) as bar:
-            report = ingest(
-                sources,
-                writer,
-                threads=args.threads,
-                replace=args.replace,
-                checksum=args.checksum,
-                reseal=args.reseal,
-                clear=args.clear,
-                if_duplicate=args.if_duplicate,
-                progress=bar,
-            )
-    except BaseException:  # raised again, Ctrl-C too: a corpus that was made for this run is not forgotten
-        if not there:
-            warn(f"the new corpus {found.name!r} at {found.root} stays, with its key; run it again for the rest")
-        raise
-    return _finish(args, found, report, sources, known)
+    if isinstance(report, IngestPreview):
+        return show_preview(args, report)
+    return _finish(args, report)
 
 
-def _finish(
-    args: Namespace,
-    target: Reference | None,
-    report: IngestReport,
-    sources: SourceList,
-    known: frozenset[Bad],
-) -> int:
-    """Say what became of the sources. `target` is None if no corpus was made, because there was nothing to take."""
-    bad = bad_of(report, sources)
+def _finish(args: Namespace, report: IngestReport) -> int:
+    """Say what became of the sources. There is no root if no corpus was made, because there was nothing to take."""
     if args.json:
-        place = {"root": target.root if target else None, "name": target.name if target else None}
-        print_json({**place, **_described(report, sources), "new": [one.said() for one in news(bad, known)]})
+        print_json(_described(report))
     else:
-        _tell(args, target, report, sources)
-    if args.write_bad:
-        write_bad(args.write_bad, bad)
-    new = news(bad, known)
-    if known and len(new) < len(bad):
-        say(args, f"{plural(len(bad) - len(new), 'recording')} not taken as before ({args.known_bad})")
+        _tell(args, report)
+    new = len(report.new)
+    if args.known_bad and new < report.not_taken:
+        say(args, f"{plural(report.not_taken - new, 'recording')} not taken as before ({args.known_bad})")
     why = "" if args.json else ", for the reasons above"
-    what = f"{plural(len(new or bad), 'recording')} of {args.src} not taken{why}"
-    if target is None:
+    what = f"{plural(new or report.not_taken, 'recording')} of {args.src} not taken{why}"
+    if report.root is None:
         return fail(f"nothing to take, so no corpus was made: {what}")
     return fail(what) if new else 0
 
 
-def _source_options(args: Namespace) -> dict[str, str]:
-    from securedata.ingest.sources.remote import OPTIONS
-
-    return {name: value for name in OPTIONS if (value := getattr(args, f"source_{name}"))}
-
-
-def with_split(sources: SourceList, split: str) -> SourceList:
-    """The same recordings, with `split` where they have none."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    column = sources.table.column("split")
-    column = pc.if_else(pc.equal(column, ""), pa.scalar(split, column.type), column)
-    at = sources.table.schema.get_field_index("split")
-    return replace(sources, table=sources.table.set_column(at, sources.table.schema.field(at), column))
-
-
-def _described(report: IngestReport, sources: SourceList) -> dict[str, Any]:
+def _described(report: IngestReport) -> dict[str, Any]:
     problems = [{"path": one.path, "reason": one.reason, "taken": one.taken} for one in report.problems]
     return {
-        **asdict(report),
+        "root": report.root,
+        "name": report.name,
+        **asdict(replace(report, created=None)),
+        "created": described(report.created) if report.created else None,
         "problems": problems,
         "duplicates": [{"path": path, "same_as": other} for path, other in report.duplicates],
         "complete": report.complete,
-        "hidden": sources.hidden,
-        "hidden_names": sources.hidden_names,
-        "near_duplicates": [list(group) for group in sources.near_duplicates],
+        "hidden": report.sources.hidden,
+        "near_duplicates": [list(group) for group in report.near_duplicates],
+        "new": [one.said() for one in report.new],
     }
 
 
-def _tell(args: Namespace, target: Reference | None, report: IngestReport, sources: SourceList) -> None:
+def _tell(args: Namespace, report: IngestReport) -> None:
+    if report.created is not None:
+        announce(args, report.created)
     counts = [
         (report.added, "added"),
         (report.replaced, "replaced"),
@@ -291,19 +249,19 @@ def _tell(args: Namespace, target: Reference | None, report: IngestReport, sourc
         (report.unchanged, "unchanged"),
     ]
     speed = f", {report.bytes / report.seconds / 1e6:.0f} MB/s" if report.bytes and report.seconds else ""
-    if target is not None:
+    if report.root is not None:
         out(
             f"{', '.join(f'{count:,} {what}' for count, what in counts if count) or 'nothing to do'}: "
             f"{size(report.bytes)} sealed in {report.seconds:.1f} s{speed}; "
-            f"{target.name or target.root} has generation {report.generation}"
+            f"{report.name or report.root} has generation {report.generation}"
         )
     if report.columns:
         out(f"changed, by column: {', '.join(f'{name} {count:,}' for name, count in report.columns.items())}")
     if report.sources.files > report.sources.taken + report.sources.unchanged:
         say(args, accounted(report.sources))
-    if sources.hidden_names:
-        say(args, f"hidden, so left out: {some(sources.hidden_names)}")
-    for group in sources.near_duplicates:
+    if report.hidden_names:
+        say(args, f"hidden, so left out: {some(report.hidden_names)}")
+    for group in report.near_duplicates:
         say(args, f"taken for different people, are they? {', '.join(repr(name) for name in group)}")
     show(args, "not taken", [f"{one.path}: {one.reason}" for one in report.problems if not one.taken])
     show(args, "taken, but look", [f"{one.path}: {one.reason}" for one in report.problems if one.taken])

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from securedata.cli.common import (
-    Progress,
     add_command,
     add_corpus_options,
     add_output_options,
@@ -15,12 +14,13 @@ from securedata.cli.common import (
     add_threads,
     fail,
     out,
+    pins,
     plural,
     print_json,
-    reference,
     say,
     show,
     size,
+    wants_progress,
 )
 
 
@@ -56,18 +56,19 @@ def export(args: Namespace) -> int:
     """Run `securedata export`."""
     from securedata.corpus.export.export import export as restore
 
-    with Progress(args, "exporting") as progress:
-        report = restore(
-            reference(args, args.target),
-            args.destination,
-            allow_plaintext_export=args.allow_plaintext_export,
-            prefix=args.path,
-            overwrite=args.overwrite,
-            mode_from_umask=args.mode_from_umask,
-            threads=args.threads,
-            progress=progress,
-            accept_generation=args.accept_generation,
-        )
+    report = restore(
+        args.target,
+        args.destination,
+        allow_plaintext_export=args.allow_plaintext_export,
+        path=args.path,
+        overwrite=args.overwrite,
+        mode_from_umask=args.mode_from_umask,
+        threads=args.threads,
+        kms=args.kms,
+        pin=pins(args),
+        accept_generation=args.accept_generation,
+        progress=wants_progress(args),
+    )
     failed = [{"path": path, "error": type(error).__name__, "text": str(error)} for path, error in report.failed]
     if args.json:
         print_json({**asdict(replace(report, failed=[])), "failed": failed, "complete": report.complete})

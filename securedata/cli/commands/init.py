@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,10 @@ from securedata.cli.common import (
     out,
     print_json,
     say,
-    warn,
 )
 
 if TYPE_CHECKING:
-    from securedata.corpus.create import Created
+    from securedata.corpus.create import CreateReport
 
 
 def add_parser(subparsers: Any) -> None:
@@ -50,35 +48,27 @@ def init(args: Namespace) -> int:
     """Run the command."""
     from securedata.corpus.create import create_corpus
 
-    kms = args.kms or os.environ.get("SECUREDATA_KMS", "").split()
-    created = create_corpus(args.root, kms, args.name, single_writer=args.single_writer)
+    created = create_corpus(args.root, args.name, kms=args.kms, single_writer=args.single_writer)
     if args.json:
         print_json(described(created))
     else:
         announce(args, created)
-        out(str(created.reference.pins[0]))
+        out(created.pin)
     return 0
 
 
-def described(created: Created) -> dict[str, Any]:
+def described(created: CreateReport) -> dict[str, Any]:
     """A new corpus for `--json`."""
-    reference = created.reference
     return {
-        "name": reference.name,
-        "root": reference.root,
-        "kms": list(reference.kms),
-        "pin": str(reference.pins[0]),
+        "name": created.name,
+        "root": created.root,
+        "kms": list(created.kms),
+        "pin": created.pin,
         "config": str(created.config),
         "key_files": [str(path) for path in created.key_files],
     }
 
 
-def announce(args: Namespace, created: Created) -> None:
-    """Tell people of a new corpus, and of the file that they must not lose."""
-    from securedata.keys.local import SCHEME, LocalKMS
-
-    reference = created.reference
-    say(args, f"new corpus {reference.name!r} at {reference.root}, entered in {created.config}")
-    for uri in reference.kms:
-        if uri.startswith(SCHEME):  # also one that a run made which was killed
-            warn(f"its key is {LocalKMS(uri).path}: back up this file: without it the corpus is lost")
+def announce(args: Namespace, created: CreateReport) -> None:
+    """Tell people of a new corpus; `create_corpus` has named the files that they must not lose."""
+    say(args, f"new corpus {created.name!r} at {created.root}, entered in {created.config}")

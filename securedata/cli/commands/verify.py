@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from securedata.cli.common import (
     SHOWN,
-    Progress,
     add_command,
     add_corpus_options,
     add_output_options,
@@ -18,18 +17,18 @@ from securedata.cli.common import (
     add_writer_options,
     fail,
     out,
+    pins,
     plural,
     print_json,
-    reference,
     say,
     size,
+    wants_progress,
 )
-from securedata.errors import InvalidArgument, SecuredataError
+from securedata.errors import SecuredataError
 from securedata.printable import printable
 
 if TYPE_CHECKING:
-    from securedata.corpus.check.report import Finding, PruneReport, VerifyReport
-    from securedata.corpus.config import Reference
+    from securedata.corpus.check.report import Finding, VerifyReport
 
 _PRUNED = ("Orphan", "OldTemporary", "LeavingDue")
 
@@ -65,47 +64,49 @@ def verify(args: Namespace) -> int:
     """Run `securedata verify`."""
     from securedata.corpus.check.verify import verify as check
 
-    if args.reset_horizon and not args.prune:
-        raise InvalidArgument("--reset-horizon goes with --prune")
-    found = reference(args, args.target)
-    if args.prune:
-        found.require_pin()
-        found = found.without_role()  # a role's session may not list
-    with Progress(args, "verifying") as progress:
-        report = check(found, threads=args.threads, progress=progress, accept_generation=args.accept_generation)
-    pruned, refused = _pruned(args, found) if args.prune else (None, None)
-    left = [one for one in report.findings if pruned is None or not pruned.done_with(one)]
-    if args.json:
-        print_json(_described(report, left, pruned))
-    else:
-        _tell(args, report, left, pruned)
-    if refused is not None:  # what was found comes first: it tells why
-        raise refused
-    return fail(f"{plural(len(left), 'finding')} in {report.root}") if left else 0
-
-
-def _pruned(args: Namespace, found: Reference) -> tuple[PruneReport | None, SecuredataError | None]:
-    from securedata.corpus.check.prune import open_for_pruning, prune
-
+    found: list[VerifyReport] = []
     try:
-        writer = open_for_pruning(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
-        with Progress(args, "pruning") as progress:
-            return prune(writer, progress, reset_horizon=args.reset_horizon), None
-    except SecuredataError as error:
-        return None, error
+        report = check(
+            args.target,
+            prune=args.prune,
+            reset_horizon=args.reset_horizon,
+            before_prune=found.append if args.prune else None,
+            threads=args.threads,
+            kms=args.kms,
+            pin=pins(args),
+            single_writer=args.single_writer,
+            accept_generation=args.accept_generation,
+            progress=wants_progress(args),
+        )
+    except SecuredataError:
+        for one in found:  # what was found comes before the error: it says why the prune was refused
+            _show(args, one)
+        raise
+    _show(args, report)
+    return fail(f"{plural(len(report.findings), 'finding')} in {report.root}") if report.findings else 0
 
 
-def _described(report: VerifyReport, left: list[Finding], pruned: PruneReport | None) -> dict[str, Any]:
+def _show(args: Namespace, report: VerifyReport) -> None:
+    if args.json:
+        print_json(_described(report))
+    else:
+        _tell(args, report)
+
+
+def _described(report: VerifyReport) -> dict[str, Any]:
     known = asdict(report)
     known["corpus_id"] = report.corpus_id.hex()
-    known["findings"] = [{**asdict(one), "object_id": one.object_id.hex() if one.object_id else None} for one in left]
-    known["ok"] = not left
-    if pruned is not None:
-        known["pruned"] = {**asdict(pruned), "deleted": sorted(pruned.deleted)}
+    findings = [{**asdict(one), "object_id": one.object_id.hex() if one.object_id else None} for one in report.findings]
+    known.update(findings=findings, ok=report.ok)
+    if report.pruned is None:
+        del known["pruned"]
+    else:
+        known["pruned"] = {**asdict(report.pruned), "deleted": sorted(report.pruned.deleted)}
     return known
 
 
-def _tell(args: Namespace, report: VerifyReport, left: list[Finding], pruned: PruneReport | None) -> None:
+def _tell(args: Namespace, report: VerifyReport) -> None:
+    left, pruned = report.findings, report.pruned
     out(
         f"{plural(report.rows, 'row')} in {plural(report.parts, 'part')}, generation {report.generation}; "
         f"{plural(report.objects_opened, 'object')} opened, {size(report.bytes)} in {report.seconds:.1f} s"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from securedata.corpus.check.inventory import Listing, named_now
 from securedata.corpus.check.report import PruneReport
-from securedata.corpus.check.verify import Progress
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import connect
+from securedata.corpus.progress import Progress
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.heads import unconfirmed
 from securedata.corpus.state.lease import HeadLease

@@ -1,4 +1,4 @@
-"""What verify and prune have to say."""
+"""Results of verify and prune."""
 
 from __future__ import annotations
 
@@ -28,7 +28,22 @@ class Finding:
 
 @dataclass(slots=True)
 class VerifyReport:
-    """What verify saw. Sizes in bytes; `bytes` is plaintext, `stored_bytes` all that lies under the root."""
+    """Results of `verify`.
+
+    Attributes:
+        root, corpus_id, pin, generation: of the corpus that was verified.
+        parts, rows, objects: that the head names.
+        rows_failed: rows that a finding concerns.
+        objects_opened: objects that opened and hold what was ingested.
+        bytes: of plaintext that were compared.
+        leaving: objects and parts that a commit took out, to be deleted after a day.
+        in_flight, in_flight_bytes: what no commit names yet and is younger than a day.
+        stored, stored_bytes: all that lies under the root.
+        changed_to: the generation that the corpus has by now, if another writer committed meanwhile.
+        seconds: that it took.
+        findings: what is wrong, less what a prune has mended.
+        pruned: what was deleted; None without a prune.
+    """
 
     root: str
     corpus_id: bytes
@@ -48,9 +63,11 @@ class VerifyReport:
     changed_to: int | None = None
     seconds: float = 0.0
     findings: list[Finding] = field(default_factory=list)
+    pruned: PruneReport | None = None
 
     @property
     def ok(self) -> bool:
+        """Is everything in order?"""
         return not self.findings
 
     def counts(self) -> dict[str, int]:

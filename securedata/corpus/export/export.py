@@ -6,15 +6,17 @@ import hashlib
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from securedata.corpus.config import Reference
+from securedata.corpus.config import Reference, resolve
 from securedata.corpus.export.destination import Destination, DestinationFailed
 from securedata.corpus.export.manifest import MANIFEST, manifest_lines
+from securedata.corpus.notices import log_incomplete
 from securedata.corpus.opening import open_corpus
-from securedata.corpus.option_values import as_flag
+from securedata.corpus.option_values import MAX_THREADS, as_flag, as_text, as_whole
+from securedata.corpus.progress import Progress, reporting
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import ALL, check_path
 from securedata.corpus.segments import recording_path
@@ -29,16 +31,24 @@ from securedata.errors import (
 )
 from securedata.storage.base import Storage
 
-Progress = Callable[[int, int, int, int], None]
-"""Hears of (files done, files in all, bytes done, bytes in all)."""
-
 WHOLE = 8 * 1024 * 1024
 """Objects up to this are fetched whole, larger ones in pieces of this size, so that memory stays bounded."""
 
 
 @dataclass(slots=True)
 class ExportReport:
-    """What became of the files. `bytes` of plaintext were written; `failed`: logical path and why."""
+    """What became of the files.
+
+    Attributes:
+        root: of the corpus.
+        destination: absolute path of the folder that holds plaintext now.
+        manifest: path of the manifest in it, from which `ingest` seals the files again.
+        rows, files: of the corpus; several rows may be segments of one file.
+        written, right_already: files.
+        bytes: of plaintext that were written.
+        seconds: that it took.
+        failed: logical path and error of each file that could not be restored.
+    """
 
     root: str
     destination: str
@@ -53,6 +63,7 @@ class ExportReport:
 
     @property
     def complete(self) -> bool:
+        """Was every file restored, now or before?"""
         return not self.failed
 
 
@@ -68,56 +79,80 @@ class _File:
 
 
 def export(
-    reference: Reference,
+    target: str | os.PathLike[str] | Reference,
     destination: str | os.PathLike[str],
     *,
     allow_plaintext_export: bool = False,
-    prefix: str = "",
+    path: str = "",
     overwrite: bool = False,
     mode_from_umask: bool = False,
     threads: int | None = None,
-    progress: Progress | None = None,
-    storage: Storage | None = None,
+    kms: str | Sequence[str] | None = None,
+    pin: str | Sequence[str] | None = None,
     accept_generation: int | None = None,
+    progress: bool | Progress | None = None,
+    storage: Storage | None = None,
 ) -> ExportReport:
-    """Restore the source files of a corpus into a folder, and write the manifest beside them.
+    """Restore the source files of a corpus into a folder, byte for byte, and write a manifest beside them.
 
-    Files that are there and right are left; others are written under another name, compared with the digest of their
-    source, flushed to disk and renamed. So it can be killed and run again. A failure is noted, and the rest goes on.
+    Files that are there and right are left. Others are written under another name, compared with the digest of their
+    source, flushed to disk and renamed, so an export that was killed is run again. A file that cannot be restored is
+    noted, and the rest goes on.
 
     Args:
+        target: a name from the config, `securedata://NAME`, a path or a URL.
         destination: a folder; made where it is missing. Nothing outside of it is written, whatever links are in it.
-        allow_plaintext_export: has to be said, for this writes plaintext to a disk.
-        prefix: a logical path, of a file or a folder; '' for all.
+        allow_plaintext_export: must be True, for this writes plaintext to a disk.
+        path: a logical path, of a recording or a folder; '' for all.
         overwrite: replace files that are there and differ.
         mode_from_umask: for a shared place, make files and folders with the mode that the umask leaves; otherwise they
             are this user's alone, 0600 and 0700. Folders that are there keep theirs.
         threads: files under way at once; None: one for each CPU, at most 8.
+        kms: KMS URIs that are trusted to unwrap the corpus key. None: from the config.
+        pin: the corpus that is meant, as `securedata info` prints it. None: from the config.
         accept_generation: as `open_corpus` takes it.
+        progress: True for a bar on a terminal or in a notebook; or a callable that is called from one thread with
+            (files done, files in all, bytes done, bytes in all).
+        storage: the storage to use in place of the one that the root names, for tests and benchmarks.
+
+    Returns:
+        What became of the files; `complete` is False if one could not be restored. A warning is logged then, too.
 
     Raises:
         PlaintextRefused: before anything is opened.
-        NoSuchPath: nothing has the prefix.
+        NoSuchPath: nothing has this path.
         InvalidArgument: the destination is no folder, or lies in the corpus.
         StorageUnreachable: the destination is full or failed.
         KeysError, CorpusError, ...: the corpus cannot be opened, or its keys ended.
+
+    Example:
+        report = sd.export("voice-a", "./restored", allow_plaintext_export=True)
+        print(report.written, "files in", report.destination)
+        assert report.complete, report.failed
     """
+    reference = resolve(target, kms, pin)
     if not as_flag("allow_plaintext_export", allow_plaintext_export):
         raise PlaintextRefused(
             f"export writes the plaintext of {reference.root} to a disk: say so with --allow-plaintext-export "
             "(in Python: allow_plaintext_export=True)",
             root=reference.root,
         )
-    overwrite = as_flag("overwrite", overwrite)
+    overwrite, mode_from_umask = as_flag("overwrite", overwrite), as_flag("mode_from_umask", mode_from_umask)
+    at_once = as_whole("threads", threads, 1, MAX_THREADS) if threads is not None else min(8, os.cpu_count() or 1)
     started = time.monotonic()
-    with open_corpus(reference, columns=ALL, storage=storage, accept_generation=accept_generation) as corpus:
+    with (
+        open_corpus(reference, columns=ALL, storage=storage, accept_generation=accept_generation) as corpus,
+        reporting(progress, "exporting") as told,
+    ):
         report = ExportReport(reference.root, os.path.abspath(os.fspath(destination)))
-        files, rows = _plan(corpus, prefix.strip("/"), report)
+        files, rows = _plan(corpus, as_text("path", path).strip("/"), report)
         with Destination(report.destination, reference.root, mode_from_umask) as out:
-            _write_all(corpus, out, files, overwrite, threads or min(8, os.cpu_count() or 1), progress, report)
+            _write_all(corpus, out, files, overwrite, at_once, told, report)
             _write_manifest(corpus, out, rows, overwrite, report)
             out.make_durable()
     report.seconds = time.monotonic() - started
+    if not report.complete:
+        log_incomplete(f"{len(report.failed)} files of {report.root} were not restored: see the report's failed")
     return report
 
 

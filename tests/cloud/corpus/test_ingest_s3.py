@@ -18,7 +18,7 @@ from securedata.corpus.config import config_path, load, resolve, write_entry
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
 from securedata.errors import AccessDenied, InvalidArgument, NotFound
-from securedata.ingest.pipeline import ingest
+from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
 from tests.kit.corpora import Clip, Root, clip, some_clips
@@ -203,7 +203,7 @@ def test_what_changes_or_goes_meanwhile_is_a_problem(cloud: Cloud) -> None:
     one, two = clips[0], clips[1]
     put(cloud, [Clip(one.path, one.data[:-2] + b"\x12\x34"), Clip(long.path, long.data[:-2] + b"\x12\x34")])
     cloud.weed.client().delete_object(Bucket=RAW, Key=f"{cloud.prefix}/{two.path}")
-    report = ingest(sources, Writer(root.reference))
+    report = seal_sources(sources, Writer(root.reference))
     assert {problem.path: problem.reason for problem in report.problems} == {
         one.path: "the file changed while it was ingested; run it again",
         long.path: "the file changed while it was ingested; run it again",
@@ -225,12 +225,12 @@ def test_a_file_that_cannot_be_taken_does_not_keep_its_neighbours(cloud: Cloud, 
     sources = list_sources(tmp_path, speaker_pattern="{speaker}/{utterance}")
     (tmp_path / changed).write_bytes(b"other")
     (tmp_path / gone).unlink()
-    report = ingest(sources, Writer(root.reference))
+    report = seal_sources(sources, Writer(root.reference))
     assert (report.added, report.files) == (37, 40)
     assert sorted(problem.path for problem in report.problems) == [broken, changed, gone]
     taken = [one for one in clips if one.path not in (broken, changed, gone)]
     assert sealed(root) == contents(taken)
-    again = ingest(
+    again = seal_sources(
         list_sources(tmp_path, speaker_pattern="{speaker}/{utterance}"), Writer(root.reference), checksum=True
     )
     assert (again.unchanged, again.added) == (37, 0)

@@ -447,7 +447,11 @@ def test_vault_addr_is_named_where_it_is_not_used(monkeypatch: pytest.MonkeyPatc
     "root", ["s3://key:ZECR3T@bucket/p", "s3://bucket?t=ZECR3T", "https://me:ZECR3T@h/p", "https://h/p?t=ZECR3T"]
 )
 def test_a_root_with_a_secret_is_refused_and_not_shown(root: str, own_home: Path) -> None:
-    for call in (lambda: open_storage(root), lambda: open_corpus(root), lambda: create_corpus(root, ["local:///k"])):
+    for call in (
+        lambda: open_storage(root),
+        lambda: open_corpus(root),
+        lambda: create_corpus(root, kms=["local:///k"]),
+    ):
         with pytest.raises(SecuredataError) as caught:
             call()
         assert not held(told(caught.value), ["ZECR3T"])
@@ -533,5 +537,5 @@ def test_a_new_corpus_under_a_key_whose_settings_are_wrong_leaves_nothing(
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError):
-        create_corpus(str(tmp_path / "c"), [f"aws-kms://{ARN}"], "c")
+        create_corpus(str(tmp_path / "c"), "c", kms=[f"aws-kms://{ARN}"])
     assert not (tmp_path / "c" / "head").exists()

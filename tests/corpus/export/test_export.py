@@ -32,7 +32,7 @@ from securedata.errors import (
     PlaintextRefused,
     StorageUnreachable,
 )
-from securedata.ingest.pipeline import ingest
+from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.corpora import Clip, Root, add_clips, clip, make_corpus, some_clips
 from tests.kit.small import add, in_folder
@@ -155,15 +155,15 @@ def test_segments_come_back_as_their_recording_once(tmp_path: Path, dest: Path) 
 
 
 def test_a_part_by_prefix(root: Root, dest: Path) -> None:
-    report = run(root, dest, prefix="bob")
+    report = run(root, dest, path="bob")
     assert sorted(content(dest)) == ["bob/utt0.wav", "bob/utt1.flac", "bob/utt2.wav"]
     assert report.files == 3
     one = dest.with_name("one")
-    run(root, one, prefix="ann/utt0.wav/")
+    run(root, one, path="ann/utt0.wav/")
     assert sorted(content(one)) == ["ann/utt0.wav"]
     for nothing in ("b", "bob/utt", "eve"):
         with pytest.raises(NoSuchPath) as raised:
-            run(root, dest.with_name("nothing"), prefix=nothing)
+            run(root, dest.with_name("nothing"), path=nothing)
         assert raised.value.path == nothing
         assert repr(nothing) not in str(raised.value)
     assert not dest.with_name("nothing").exists()
@@ -358,7 +358,7 @@ def rows_of(reference: Any) -> list[dict[str, Any]]:
 def seal_again(tmp_path: Path, dest: Path) -> Any:
     reference, writer = in_folder(tmp_path / "again")
     sources = list_sources(dest, manifest=dest / "manifest.jsonl", layout="none")
-    assert ingest(sources, writer).complete
+    assert seal_sources(sources, writer).complete
     return reference
 
 
@@ -507,7 +507,7 @@ def test_every_column_comes_back(tmp_path: Path, dest: Path) -> None:
 
 
 def test_the_manifest_is_of_the_rows_that_were_asked_for(root: Root, dest: Path) -> None:
-    run(root, dest, prefix="bob")
+    run(root, dest, path="bob")
     entries = [json.loads(line) for line in (dest / "manifest.jsonl").read_text().splitlines()]
     assert [one["audio_filepath"] for one in entries] == ["bob/utt0.wav", "bob/utt1.flac", "bob/utt2.wav"]
     assert entries[0]["text"] == "good night"
@@ -524,7 +524,7 @@ def test_a_recording_called_like_the_manifest(tmp_path: Path, dest: Path) -> Non
     add(writer, {"manifest.jsonl": b"mine", "a/manifest.jsonl": b"fine"})
     with pytest.raises(InvalidArgument, match="--path"):
         export(reference, dest, allow_plaintext_export=True)
-    assert export(reference, dest, allow_plaintext_export=True, prefix="a").complete
+    assert export(reference, dest, allow_plaintext_export=True, path="a").complete
 
 
 def test_the_corpus_is_only_read(root: Root, dest: Path) -> None:

@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NotFound, StorageUnreachable, SubjectUnknown
-from securedata.ingest.pipeline import ingest
+from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.report import IngestReport
 from securedata.ingest.sources import origin, remote
 from securedata.ingest.sources.recordings import SourceList, list_sources
@@ -193,7 +193,7 @@ def sealed(root: Root) -> dict[str, bytes]:
 
 def take(root: Root, url: str, **options: bool) -> IngestReport:
     sources = list_sources(url, speaker_pattern="{speaker}/{utterance}")
-    return ingest(sources, Writer(root.reference), **options)
+    return seal_sources(sources, Writer(root.reference), **options)
 
 
 def test_a_rerun_reads_nothing(tmp_path: Path, raw: str, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +263,7 @@ def test_a_recording_that_changes_meanwhile_is_a_problem(tmp_path: Path, raw: st
     fs, base = fsspec.filesystem("memory"), raw.removeprefix("memory://")
     fs.pipe_file(f"{base}/{one.path}", one.data[:-1] + b"\x7f")
     fs.rm_file(f"{base}/{two.path}")
-    report = ingest(sources, Writer(root.reference))
+    report = seal_sources(sources, Writer(root.reference))
     assert report.added == 4
     problems = {problem.path: problem.reason for problem in report.problems}
     assert problems == {

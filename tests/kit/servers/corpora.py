@@ -47,7 +47,7 @@ class Cloud:
             endpoint: of S3, likewise, in place of the environment's.
         """
         key = f"{self.prefix}-{name}"
-        created = create_corpus(f"s3://{bucket}/{self.prefix}/{name}", [self.bao.make_key(key)], key)
+        created = create_corpus(f"s3://{bucket}/{self.prefix}/{name}", key, kms=[self.bao.make_key(key)])
         root = Root(created.reference.root)
         root.reference, root.clips = created.reference, []
         add_clips(root, some_clips() if clips is None else clips)

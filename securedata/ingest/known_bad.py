@@ -1,4 +1,4 @@
-"""What an earlier run could not take, so that a later one can tell news from old: `--write-bad` and `--known-bad`."""
+"""What an earlier run could not take, so that a later one can tell new problems from old ones."""
 
 from __future__ import annotations
 
@@ -27,9 +27,13 @@ _LARGEST = 2**30
 
 @dataclass(frozen=True, slots=True, order=True, repr=False)  # paths are often names of people
 class Bad:
-    """One recording that is not taken, why, and which file it is: another one of the same path is news.
+    """One recording that is not taken, and why.
 
-    `stamp` is what the listing said of it: size, time, version; '' where there is no such file, or none is meant.
+    Attributes:
+        path: of the recording, under the source.
+        reason: why it is not taken.
+        stamp: what the listing said of the file: size, time, version; '' where there is no such file. Another file of
+            the same path is a new problem.
     """
 
     path: str
@@ -80,7 +84,7 @@ def _stamps(sources: SourceList, paths: set[str]) -> dict[str, str]:
     return {path: " ".join(map(str, stamp)).strip() for path, stamp in (*rows, *known)}
 
 
-def read_known(file: str | None) -> frozenset[Bad]:
+def read_known(file: str | os.PathLike[str] | None) -> frozenset[Bad]:
     """What `write_bad` wrote; nothing without a file.
 
     Raises:
@@ -89,7 +93,7 @@ def read_known(file: str | None) -> frozenset[Bad]:
     if file is None:
         return frozenset()
     try:
-        lines = read_bounded(os.open(file, os.O_RDONLY | os.O_CLOEXEC), file, _LARGEST).decode().split("\n")
+        lines = read_bounded(os.open(file, os.O_RDONLY | os.O_CLOEXEC), os.fspath(file), _LARGEST).decode().split("\n")
         entries = [json.loads(line) for line in lines if line.strip()]
         found = (Bad(str(one["path"]), str(one["reason"]), str(one.get("stamp", ""))) for one in entries)
         return frozenset(map(_key, found))
@@ -108,7 +112,7 @@ def news(found: Iterable[Bad], known: frozenset[Bad]) -> list[Bad]:
     return [one for one in found if not known.intersection((_key(one), _key(replace(one, stamp=""))))]
 
 
-def check_writable(file: str) -> None:
+def check_writable(file: str | os.PathLike[str]) -> None:
     """See, before any work, that `write_bad` can write this file.
 
     Raises:
@@ -139,7 +143,7 @@ def _check_replaceable(path: str) -> None:
         raise OSError(errno.EINVAL, "a link, device or pipe has this name; name a file")
 
 
-def write_bad(file: str, found: Iterable[Bad]) -> None:
+def write_bad(file: str | os.PathLike[str], found: Iterable[Bad]) -> None:
     """Write what is bad, one JSON object a line, for this user alone: paths are often names of people.
 
     Raises:

@@ -6,59 +6,29 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from securedata.cli.common import Bar, duration, fail, out, plural, print_json, say, show, size
-from securedata.cli.encrypting.known_bad import Bad, bad_of, news
+from securedata.cli.common import duration, fail, out, plural, print_json, say, show, size
 
 if TYPE_CHECKING:
-    from securedata.corpus.config import Reference
-    from securedata.ingest.preview import Preview
+    from securedata.ingest.preview import IngestPreview
     from securedata.ingest.report import Sources
-    from securedata.ingest.sources.recordings import SourceList
 
 
-def rehearse(args: Namespace, target: Reference | None, sources: SourceList, known: frozenset[Bad]) -> int:
-    """Show what `encrypt` would do; nothing is written. `target` is None if a corpus would be made.
-
-    Returns:
-        The exit code that the run would have.
-    """
-    from securedata.corpus.opening import open_corpus
-    from securedata.ingest.preview import COLUMNS, preview
-
-    corpus = None
-    if target is not None:
-        target.require_pin()  # as the run would, though reading needs none
-        corpus = open_corpus(target, columns=COLUMNS, accept_generation=args.accept_generation)
-    with Bar(args, "reading", len(sources), sources.bytes) as bar:
-        found = preview(
-            sources,
-            corpus,
-            threads=args.threads,
-            replace=args.replace,
-            checksum=args.checksum,
-            reseal=args.reseal,
-            clear=tuple(args.clear),
-            if_duplicate=args.if_duplicate,
-            progress=bar,
-        )
-    bad = bad_of(found, sources)
+def show_preview(args: Namespace, found: IngestPreview) -> int:
+    """Show what `encrypt` would do; returns the exit code that the run would have."""
     if args.json:
-        place = {"dry_run": True, "root": target.root if target else None, "name": target.name if target else None}
         others = {
             "problems": [one._asdict() for one in found.problems],
             "complete": found.complete,
-            "new": [one.said() for one in news(bad, known)],
-            "hidden_names": sources.hidden_names,
-            "near_duplicates": [list(group) for group in sources.near_duplicates],
+            "new": [one.said() for one in found.new],
+            "near_duplicates": [list(group) for group in found.near_duplicates],
         }
-        print_json({**place, **asdict(found), **others})
+        print_json({"dry_run": True, "root": found.root, "name": found.name, **asdict(found), **others})
     else:
-        _tell(args, found, sources)
-    new = news(bad, known)
-    return fail(f"{plural(len(new), 'recording')} of {args.src} would not be taken") if new else 0
+        _tell(args, found)
+    return fail(f"{plural(len(found.new), 'recording')} of {args.src} would not be taken") if found.new else 0
 
 
-def _tell(args: Namespace, found: Preview, sources: SourceList) -> None:
+def _tell(args: Namespace, found: IngestPreview) -> None:
     counts = [(found.added, "add"), (found.replaced, "replace"), (found.updated, "update"), (found.unchanged, "leave")]
     what = ", ".join(f"{verb} {count:,}" for count, verb in counts if count) or "do nothing"
     out(f"would {what}: {size(found.bytes)}, {duration(found.seconds)} to seal; nothing was written")
@@ -68,9 +38,9 @@ def _tell(args: Namespace, found: Preview, sources: SourceList) -> None:
     if len(people) > 20:
         out(f"  and {len(people) - 20:,} more people (--json lists them all)")
     say(args, accounted(found.sources))
-    if sources.hidden_names:
-        say(args, f"hidden, so left out: {some(sources.hidden_names)}")
-    for group in sources.near_duplicates:
+    if found.hidden_names:
+        say(args, f"hidden, so left out: {some(found.hidden_names)}")
+    for group in found.near_duplicates:
         say(args, f"taken for different people, are they? {', '.join(repr(name) for name in group)}")
     show(args, "the same content", [", ".join(group) for group in found.duplicates])
     show(args, "would not be taken", [f"{one.path}: {one.reason}" for one in found.problems if not one.taken])

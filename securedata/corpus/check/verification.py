@@ -1,0 +1,333 @@
+"""Accounts for every row, object and orphan of a corpus.
+
+verify goes on after a failure, to the end: each is a finding with the error class that a reader would get. What a
+commit or an ingest in flight has written is not one, for a day.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.check.inventory import Listing, Named, named_now
+from securedata.corpus.check.report import Finding, VerifyReport
+from securedata.corpus.progress import Progress
+from securedata.corpus.rows.index import Location, place_of
+from securedata.corpus.rows.invariants import COLUMNS, Rules
+from securedata.corpus.state.head import MAX_SEALED, OpenedHead, TableRef
+from securedata.corpus.state.horizon import TOLERANCE, horizon_text, shown
+from securedata.corpus.state.layout import HEAD, What, object_key
+from securedata.corpus.state.lease import HeadLease, explain_missing_head
+from securedata.corpus.state.retired import DELAY, due, listed
+from securedata.corpus.state.tables import read_table
+from securedata.errors import (
+    AccessDenied,
+    FormatError,
+    MalformedManifest,
+    NotFound,
+    OlderGeneration,
+    PartMissing,
+    SecuredataError,
+    StorageError,
+    SupersededKey,
+)
+from securedata.format.cobblestone import Buffer
+from securedata.format.header import Kind
+from securedata.format.sealed import Expect, open_stream
+
+_PIECE = 4 * 1024 * 1024
+_BATCH_ROWS, _BATCH_BYTES = 32, 16 * 1024 * 1024
+
+
+class Verification:
+    """One look at everything that the head names, and at what else lies on storage."""
+
+    def __init__(self, lease: HeadLease) -> None:
+        self.storage = lease.storage
+        self.root = lease.root
+        self.lease = lease
+        self.opened, old = _open(lease)
+        self.lease.begin(self.opened)
+        self.head = self.opened.head
+        self.report = VerifyReport(self.root, self.head.corpus_id, str(self.head.pin), self.head.generation)
+        if old is not None:
+            self._find(type(old).__name__, str(old), key=HEAD)
+        self.named = Named()
+        self.readable: list[TableRef] = []
+        self.leaving: dict[bytes, list[str]] = {}
+        self.complete = True  # is everything known that the head names?
+
+    def run(self, threads: int, progress: Progress | None) -> VerifyReport:
+        """Look at all of it, and say what was found."""
+        started = time.monotonic()
+        objects, total = self._manifest()
+        self._objects(threads, progress or (lambda *_: None), objects, total)
+        self._storage()
+        self.report.rows_failed = self._rows_failed()
+        self.report.seconds = time.monotonic() - started
+        return self.report
+
+    def _find(
+        self, error: str, text: str, object_id: bytes | None = None, key: str | None = None, paths: tuple[str, ...] = ()
+    ) -> None:
+        self.report.findings.append(Finding(error, text, object_id, key, paths))
+
+    def _rows_failed(self) -> int:
+        lost = {finding.object_id for finding in self.report.findings}
+        failed = {path for finding in self.report.findings for path in finding.paths}
+        return len(failed) + sum(part.rows for part in self.head.parts if part.id in lost)
+
+    # ------------------------------------------------------------ the head
+
+    def _version(self) -> str:
+        return explain_missing_head(
+            self.lease.reference, self.storage, lambda: self.storage.get_versioned(HEAD, MAX_SEALED)
+        )[1]
+
+    # ------------------------------------------------------------ manifest
+
+    def _manifest(self) -> tuple[int, int]:
+        """Parts, rules and leaving lists; returns the number of objects and their bytes on storage."""
+        rules = Rules(self.head)
+        objects = total = 0
+        for part in self.head.parts:
+            self.report.parts += 1
+            self.report.rows += part.rows
+            self.named.tables.add(part.id)
+            try:
+                table = read_table(self.storage, self.head.corpus_id, part, COLUMNS)
+            except (FormatError, MalformedManifest, StorageError) as error:
+                self._part_failed(part, error)
+                self.complete = False
+                continue
+            self.readable.append(part)
+            self.named.add_rows(table)
+            sizes = pa.table([table.column("object_id"), table.column("sealed_size")], ["id", "size"])
+            sizes = sizes.group_by("id", use_threads=False).aggregate([("size", "max")])
+            objects += sizes.num_rows
+            total += pc.sum(sizes.column("size_max")).as_py() or 0
+            for broken in rules.part(table):
+                name = "SubjectErased" if broken.erased else "MalformedManifest"
+                self._row_failed(name, broken.reason, broken.object_id, (broken.path,))
+        for broken in rules.across():
+            paths = (broken.path,) if broken.path else ()
+            self._row_failed("MalformedManifest", broken.reason, broken.object_id or None, paths)
+        self._leaving()
+        return objects, total
+
+    def _part_failed(self, part: TableRef, error: SecuredataError) -> None:
+        name = PartMissing.__name__ if isinstance(error, NotFound) else type(error).__name__
+        text = f"{error}; the {part.rows} rows in it cannot be read: restore the part from a backup"
+        self._find(name, text, part.id, part.storage_key)
+
+    def _row_failed(self, error: str, reason: str, object_id: bytes | None, paths: tuple[str, ...]) -> None:
+        where = f"a row of object {object_id.hex()}" if object_id else "a row"
+        self._find(error, f"{where} of {self.root} breaks the rules: {reason}", object_id, None, paths)
+
+    def _leaving(self) -> None:
+        for one in self.head.leaving:
+            self.named.tables.add(one.table.id)
+            try:
+                keys = listed(self.storage, self.head, one)
+            except (FormatError, MalformedManifest, StorageError) as error:
+                text = f"a list of what is to be deleted cannot be read, so that no commit can clear it: {error}"
+                self._find(type(error).__name__, text, one.table.id, one.table.storage_key)
+                self.complete = False
+                continue
+            self.named.leaving.update(keys)
+            self.leaving[one.table.id] = keys
+            self.report.leaving += len(keys)
+
+    # ------------------------------------------------------------ objects
+
+    def _objects(self, threads: int, progress: Progress, objects: int, total: int) -> None:
+        done = bytes_done = 0
+        with ThreadPoolExecutor(threads) as pool:
+            pending: deque[tuple[pa.Table, Future[list[tuple[Sequence[int], SecuredataError | None, int]]]]] = deque()
+
+            def settle() -> None:
+                nonlocal done, bytes_done
+                table, future = pending.popleft()
+                for rows, error, size in future.result():
+                    done += 1
+                    bytes_done += int(table.column("sealed_size")[rows[0]].as_py())
+                    self.report.objects += 1
+                    self.report.bytes += size
+                    if error is None:
+                        self.report.objects_opened += 1
+                    else:
+                        self._object_failed(table, rows, error)
+                progress(done, objects, bytes_done, total)
+
+            try:
+                for table, batch in self._batches():
+                    pending.append((table, pool.submit(self._open_batch, table, batch)))
+                    if len(pending) > 2 * threads:
+                        settle()
+                while pending:
+                    settle()
+            except BaseException:  # raised again, Ctrl-C too: the threads stop first
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _batches(self) -> Iterator[tuple[pa.Table, list[list[int]]]]:
+        """Objects of each part, as the rows that share them: a few at a time, by number and by bytes."""
+        for part in self.readable:
+            try:
+                self.lease.check()
+                table = read_table(self.storage, self.head.corpus_id, part, COLUMNS)
+            except (FormatError, MalformedManifest, StorageError) as error:  # it could be read a moment ago
+                self._part_failed(part, error)
+                continue
+            batch: list[list[int]] = []
+            size = 0
+            sizes = table.column("sealed_size").to_numpy()
+            for rows in _by_object(table):
+                batch.append(rows)
+                size += int(sizes[rows[0]])
+                if len(batch) == _BATCH_ROWS or size >= _BATCH_BYTES:
+                    yield table, batch
+                    batch, size = [], 0
+            if batch:
+                yield table, batch
+
+    def _open_batch(
+        self, table: pa.Table, batch: list[list[int]]
+    ) -> list[tuple[Sequence[int], SecuredataError | None, int]]:
+        results: list[tuple[Sequence[int], SecuredataError | None, int]] = []
+        for rows in batch:
+            try:
+                results.append((rows, None, self._open_object(table, rows[0])))
+            except (FormatError, MalformedManifest, StorageError) as error:
+                results.append((rows, error, 0))
+        return results
+
+    def _open_object(self, table: pa.Table, row: int) -> int:
+        """Fetch and open one object in pieces, and compare it with its row; returns its size in bytes."""
+        cell = {name: table.column(name)[row].as_py() for name in COLUMNS}
+        expect = Expect(Kind.DATA, self.head.corpus_id, cell["object_id"], self.root, cell["sealed_size"], cell["size"])
+        digest, size = hashlib.sha256(), 0
+        for piece in open_stream(cell["data_key"], self._pieces(cell, expect), expect):
+            digest.update(piece)
+            size += len(piece)
+        if size != cell["size"] or digest.digest() != cell["source_sha256"]:
+            what = f"{size} bytes, not {cell['size']}" if size != cell["size"] else "other content"
+            raise MalformedManifest(
+                f"{expect.name} is authentic and holds {what} than its row says; ingest the file again with --replace",
+                root=self.root,
+                object_id=cell["object_id"],
+            )
+        return size
+
+    def _pieces(self, cell: dict[str, Any], expect: Expect) -> Iterator[Buffer]:
+        location = Location(*(cell[name] for name in Location._fields))
+        key, start = place_of(location, expect)
+        end = start + location.sealed_size + (location.pack is None)  # one more: an object that grew
+        for at in range(start, end, _PIECE):
+            self.lease.check()
+            wanted = min(_PIECE, end - at)
+            piece = self.storage.get_ranges(key, [(at, wanted)])[0]
+            self.lease.check()  # again: it may have taken long to come
+            yield piece
+            if len(piece) < wanted:
+                return
+
+    def _object_failed(self, table: pa.Table, rows: Sequence[int], error: SecuredataError) -> None:
+        object_id = table.column("object_id")[rows[0]].as_py()
+        paths = tuple(table.column("path")[row].as_py() for row in rows)
+        name, text = type(error).__name__, str(error)
+        if isinstance(error, NotFound):
+            name, text = "ObjectMissing", f"object {object_id.hex()} of {self.root} is not on storage; "
+            text += "restore it, or ingest its file again"
+        self._find(name, text, object_id, object_key(object_id), paths)
+
+    # ------------------------------------------------------------ storage
+
+    def _storage(self) -> None:
+        listing = Listing(self.storage)
+        self.report.stored, self.report.stored_bytes = listing.objects + len(listing.others), listing.bytes
+        now = self._now()
+        self._settle()
+        self._times(now)
+        for what, entry in listing.unnamed(self.named):
+            if entry.time > now + TOLERANCE:
+                text = (
+                    f"{entry.key}: stored at {shown(entry.time)}, after storage's time, and nothing names it: written "
+                )
+                text += "under a wrong clock; no prune deletes it before a day after that time"
+                self._find("StoredInFuture", text, key=entry.key)
+            elif entry.time > now - DELAY:
+                self.report.in_flight += 1
+                self.report.in_flight_bytes += entry.size
+            elif what is What.TEMPORARY:
+                self._find("OldTemporary", f"{entry.key}: left by a writer that was killed", key=entry.key)
+            else:
+                sure = "" if self.complete else ", as far as the tables that can be read tell"
+                text = f"{entry.key}: {entry.size} bytes, older than a day, that nothing names{sure}"
+                self._find("Orphan", text, key=entry.key)
+        for one in due(self.head, now):
+            if left := listing.stored(self.leaving.get(one.table.id, [])):
+                text = f"{left} objects and parts that a commit took out more than a day ago are still there"
+                self._find("LeavingDue", text, one.table.id, one.table.storage_key)
+        for entry in listing.of(What.FOREIGN):
+            text = f"{entry.key}: no file of a corpus; whoever put it there should take it away"
+            self._find("ForeignFile", text, key=entry.key)
+
+    def _times(self, now: float) -> None:
+        """Times of the head that storage's clock has not reached: until then nothing is committed, or deleted."""
+        if self.head.horizon > now + TOLERANCE:
+            self._find("HorizonInFuture", horizon_text(self.head, now, self.root), key=HEAD)
+        for one in self.head.leaving:
+            if one.time > now + TOLERANCE:
+                text = (
+                    f"what a commit took out is to be deleted a day after {shown(one.time)}, which storage's time has "
+                )
+                text += "not reached: a wrong clock; see --reset-horizon"
+                self._find("LeavingInFuture", text, one.table.id, one.table.storage_key)
+
+    def _now(self) -> float:
+        try:
+            return self.storage.now()
+        except AccessDenied:  # who may only read cannot ask storage for its time
+            return time.time()
+
+    def _settle(self) -> None:
+        """What is missing or unnamed may be so because the corpus moved on meanwhile: look at its head again."""
+        if self._version() == self.opened.version:
+            return
+        head, named = named_now(lambda: self.lease.open().head, self.storage)
+        self.report.changed_to = head.generation
+        missing = [one.object_id for one in self.report.findings if one.error == "ObjectMissing"]
+        still = named.has_objects(pa.array(missing, pa.binary(16)), packed=True)
+        gone = {id for id, is_named in zip(missing, still, strict=True) if not is_named}
+        self.report.findings = [
+            one
+            for one in self.report.findings
+            if not (one.error == "ObjectMissing" and one.object_id in gone)
+            and not (one.error == "PartMissing" and one.object_id not in named.tables)
+        ]
+        self.named.add(named)
+
+
+def _open(lease: HeadLease) -> tuple[OpenedHead, SecuredataError | None]:
+    """The head, though it be older than one that this machine has seen, and then why a reader would refuse it."""
+    try:
+        return lease.open(), None
+    except (OlderGeneration, SupersededKey) as old:
+        lease.disregard_machine()
+        return lease.open(), old
+
+
+def _by_object(table: pa.Table) -> Iterable[list[int]]:
+    """The rows of each object, together."""
+    rows: dict[bytes, list[int]] = {}
+    for row, id in enumerate(table.column("object_id").to_pylist()):
+        rows.setdefault(id, []).append(row)
+    return rows.values()

@@ -1,0 +1,59 @@
+"""Progress of long work: a callable that hears of it, or a bar on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from securedata.errors import InvalidArgument
+
+Progress = Callable[[int, int, int, int], object]
+"""Called from one thread with (files done, files in all, bytes done, bytes in all)."""
+
+
+@contextmanager
+def reporting(progress: bool | Progress | None, what: str) -> Iterator[Progress | None]:
+    """What the work calls: the caller's own callable; for True a bar, where somebody can see it; for False nothing.
+
+    Args:
+        what: the word before the bar, as 'sealing'.
+
+    Raises:
+        InvalidArgument: it is neither.
+    """
+    if progress is None or progress is False:
+        yield None
+    elif callable(progress):
+        yield progress
+    elif progress is not True:
+        raise InvalidArgument("progress= is True, False or a callable that takes four numbers")
+    elif not (sys.stderr.isatty() or "ipykernel" in sys.modules):  # a notebook shows standard error, and is no terminal
+        yield None
+    else:
+        bar = _Bar(what)
+        try:
+            yield bar
+        finally:
+            bar.close()
+
+
+class _Bar:
+    """A bar of bytes and files on standard error. It appears with the first call, which knows how much there is."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._bar: Any = None
+
+    def __call__(self, files: int, all_files: int, done: int, total: int) -> None:
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, desc=self._what, unit="B", unit_scale=True, file=sys.stderr)
+        self._bar.set_postfix_str(f"{files:,}/{all_files:,} files", refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()

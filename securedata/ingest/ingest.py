@@ -1,0 +1,293 @@
+"""`ingest`: recordings from a folder or bucket into a corpus, which is made if there is none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace as replaced
+from typing import Literal, TypedDict, Unpack, overload
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.config import Reference, normal_root
+from securedata.corpus.create import CreateReport, create_corpus
+from securedata.corpus.notices import log_incomplete, log_notice
+from securedata.corpus.opening import open_corpus
+from securedata.corpus.option_values import MAX_THREADS, as_choice, as_flag, as_text, as_texts, as_whole
+from securedata.corpus.progress import Progress, reporting
+from securedata.corpus.rows.inherit import check_clearable
+from securedata.corpus.writer import Writer
+from securedata.errors import InvalidArgument
+from securedata.ingest.known_bad import Bad, bad_of, check_writable, news, read_known
+from securedata.ingest.known_bad import write_bad as write_bad_file
+from securedata.ingest.options import IngestOptions
+from securedata.ingest.pipeline import seal_sources
+from securedata.ingest.preview import COLUMNS, IngestPreview, preview
+from securedata.ingest.report import IngestReport
+from securedata.ingest.sources.recordings import SourceList, list_sources
+from securedata.ingest.target import find_target
+from securedata.ingest.trial import refused
+
+
+@overload
+def ingest(
+    src: str | os.PathLike[str],
+    target: str | os.PathLike[str] | Reference,
+    *,
+    dry_run: Literal[False] = False,
+    **options: Unpack[IngestOptions],
+) -> IngestReport: ...
+
+
+@overload
+def ingest(
+    src: str | os.PathLike[str],
+    target: str | os.PathLike[str] | Reference,
+    *,
+    dry_run: Literal[True],
+    **options: Unpack[IngestOptions],
+) -> IngestPreview: ...
+
+
+@overload
+def ingest(
+    src: str | os.PathLike[str],
+    target: str | os.PathLike[str] | Reference,
+    *,
+    dry_run: bool,
+    **options: Unpack[IngestOptions],
+) -> IngestReport | IngestPreview: ...
+
+
+def ingest(
+    src: str | os.PathLike[str],
+    target: str | os.PathLike[str] | Reference,
+    *,
+    speaker_pattern: str | None = None,
+    one_subject: str | None = None,
+    subject_per_file: bool = False,
+    layout: str = "auto",
+    source_profile: str | None = None,
+    source_region: str | None = None,
+    source_endpoint_url: str | None = None,
+    manifest: str | os.PathLike[str] | None = None,
+    columns: Mapping[str, str | None] | None = None,
+    segment_unit: str | None = None,
+    split: str | None = None,
+    only_listed: bool = False,
+    leave_out: str | Sequence[str] = (),
+    dry_run: bool = False,
+    replace: bool = False,
+    reseal: bool = False,
+    clear: str | Sequence[str] = (),
+    if_duplicate: str = "take",
+    checksum: bool = False,
+    known_bad: str | os.PathLike[str] | None = None,
+    write_bad: str | os.PathLike[str] | None = None,
+    threads: int | None = None,
+    name: str | None = None,
+    kms: str | Sequence[str] | None = None,
+    pin: str | Sequence[str] | None = None,
+    single_writer: bool = False,
+    accept_generation: int | None = None,
+    progress: bool | Progress | None = None,
+) -> IngestReport | IngestPreview:
+    """Seal the recordings under a folder or URL into a corpus, which is made if there is none.
+
+    Sources are never changed. A run that was killed is run again and goes on where it was; recordings that are in the
+    corpus already are skipped by size and time. Name the speaker of every recording: erasing a person later depends on
+    it. Exactly one of these says who it is: a known layout, a manifest with a speaker column, `speaker_pattern`,
+    `one_subject` or `subject_per_file`.
+
+    Args:
+        src: a folder, or a URL: s3://BUCKET/PREFIX, or any other that fsspec can list and read.
+        target: the corpus: a name from the config, `securedata://NAME`, a path or a URL. A folder that is new or empty
+            becomes a corpus, with a key file unless `kms` says otherwise.
+        speaker_pattern: matches the path under `src` without its extension: '{speaker}/{utterance}'; '*' is any part.
+        one_subject: all recordings are of this person.
+        subject_per_file: every recording is of another person.
+        layout: 'auto', 'none', or the name of a known layout.
+        source_profile, source_region, source_endpoint_url: of `src`, if on S3; None: as boto3 finds them.
+        manifest: JSON lines as NeMo writes them, or CSV or TSV with a header: a file, a URL, or its name under `src`.
+        columns: which column of the manifest is meant, as {"speaker": "client_id"}; None or '' for not at all.
+        segment_unit: 's', 'ms' or 'samples': of times in the manifest, where names of columns do not say it; None: 's'.
+        split: the split of recordings for which nothing else names one.
+        only_listed: take only the files that the manifest names.
+        leave_out: patterns of paths that are not taken, as 'old/*', or folders; '*' is any text, '/' included.
+        dry_run: write nothing; read what would be sealed, and report what would become of it.
+        replace: recordings that changed replace those in the corpus; otherwise they are conflicts.
+        reseal: also seal again what is there already: mends lost or damaged objects.
+        clear: columns that are emptied for recordings that are there, where this call describes them without it.
+        if_duplicate: 'take', 'skip' or 'fail' a new recording whose content is there under another path.
+        checksum: compare digests rather than sizes and times.
+        known_bad: a file that `write_bad` wrote; what it lists is not in the report's `new`, if for the same reasons.
+        write_bad: write what was not taken, and why, into this file, for the next call.
+        threads: files under way at once; None: two per core, 16 at least over a network.
+        name: name of a corpus that is made; None: after its folder.
+        kms: KMS URIs that are trusted to unwrap the corpus key, or that wrap it if the corpus is made. None: from the
+            config, else SECUREDATA_KMS, else a key file.
+        pin: the corpus that is meant, as `securedata info` prints it. None: from the config.
+        single_writer: write to storage on which two writers could lose rows: nobody else ever writes there.
+        accept_generation: a head of this generation counts as the newest although this machine has seen a newer one.
+        progress: True for a bar on a terminal or in a notebook; or a callable that is called from one thread with
+            (files done, files in all, bytes done, bytes in all).
+
+    Returns:
+        What became of the sources: an `IngestReport`, or with `dry_run` an `IngestPreview`. `complete` is False if
+        something was not taken; a warning is logged then, too. If there was nothing to take and no corpus, none is
+        made, and `root` is None. If one was made, `created` is its `CreateReport`, and a warning names the key file to
+        back up.
+
+    Raises:
+        SubjectUnknown: nothing says whose voices these are; nothing was made.
+        InvalidArgument: options that exclude each other, a manifest that is none, nothing that could be a recording.
+        ConfigError: a name that the config does not hold.
+        PinRequired, PinMismatch, NoTrustedKey, KMSDenied, ...: the corpus cannot be opened for writing.
+        StorageError, KeysError, CorpusError: what was committed stays; run it again for the rest.
+
+    Example:
+        report = sd.ingest("./wavs", "./sealed-c", speaker_pattern="{speaker}/{utterance}")
+        print(report.added, "added in", report.root)
+        assert report.complete, (report.problems, report.conflicts, report.erased)
+    """
+    clear, leave_out = as_texts("clear", clear), as_texts("leave_out", leave_out)
+    check_clearable(clear)
+    as_choice("if_duplicate", if_duplicate, ("take", "skip", "fail"))
+    if segment_unit is not None:
+        as_choice("segment_unit", segment_unit, ("s", "ms", "samples"))
+    if threads is not None:
+        threads = as_whole("threads", threads, 1, MAX_THREADS)
+    dry_run = as_flag("dry_run", dry_run)
+    if dry_run and write_bad is not None:
+        raise InvalidArgument("--dry-run writes nothing: leave --write-bad out")
+    known = read_known(known_bad)
+    if write_bad is not None:
+        check_writable(write_bad)
+    found, there = find_target(target, kms, pin, name)
+    source = {"profile": source_profile, "region": source_region, "endpoint_url": source_endpoint_url}
+    sources = list_sources(
+        src,
+        manifest=manifest,
+        columns=columns,
+        speaker_pattern=speaker_pattern,
+        one_subject=one_subject,
+        subject_per_file=as_flag("subject_per_file", subject_per_file),
+        layout=layout,
+        only_listed=as_flag("only_listed", only_listed),
+        leave_out=leave_out,
+        corpus=found.root,
+        segment_unit=segment_unit,
+        options={option: value for option, value in source.items() if value},
+    )
+    if split:
+        sources = _with_split(sources, as_text("split", split))
+    how: _How = {
+        "threads": threads,
+        "replace": as_flag("replace", replace),
+        "checksum": as_flag("checksum", checksum),
+        "reseal": as_flag("reseal", reseal),
+        "clear": clear,
+        "if_duplicate": if_duplicate,
+    }
+    if dry_run:
+        return _rehearse(sources, found if there else None, known, how, accept_generation, progress)
+    report, bad = _seal(
+        sources, found, there, name, how, as_flag("single_writer", single_writer), accept_generation, progress
+    )
+    report.hidden_names, report.near_duplicates = sources.hidden_names, sources.near_duplicates
+    report.new = news(bad, known)
+    if write_bad is not None:
+        write_bad_file(write_bad, bad)
+    if report.new or report.root is None:
+        nothing = "" if report.root else "nothing to take, so no corpus was made: "
+        what = f"{len(report.new or bad)} recordings of {os.fspath(src)} were not taken"
+        log_incomplete(f"{nothing}{what}: see the report's problems, conflicts and erased")
+    return report
+
+
+class _How(TypedDict):
+    """What a run and its rehearsal take alike."""
+
+    threads: int | None
+    replace: bool
+    checksum: bool
+    reseal: bool
+    clear: Sequence[str]
+    if_duplicate: str
+
+
+def _rehearse(
+    sources: SourceList,
+    found: Reference | None,
+    known: frozenset[Bad],
+    how: _How,
+    accept_generation: int | None,
+    progress: bool | Progress | None,
+) -> IngestPreview:
+    corpus = None
+    if found is not None:
+        found.require_pin()  # as the run would, though reading needs none
+        corpus = open_corpus(found, columns=COLUMNS, accept_generation=accept_generation)
+    with reporting(progress, "reading") as told:
+        report = preview(sources, corpus, progress=_summed(told, sources), **how)
+    if found is not None:
+        report.root, report.name = found.root, found.name
+    report.hidden_names, report.near_duplicates = sources.hidden_names, sources.near_duplicates
+    report.new = news(bad_of(report, sources), known)
+    return report
+
+
+def _seal(
+    sources: SourceList,
+    found: Reference,
+    there: bool,
+    name: str | None,
+    how: _How,
+    single_writer: bool,
+    accept_generation: int | None,
+    progress: bool | Progress | None,
+) -> tuple[IngestReport, list[Bad]]:
+    """Do it; returns the report, and everything that was not taken."""
+    created: CreateReport | None = None
+    if not there:
+        report = refused(sources)
+        if report is not None:
+            return report, bad_of(report, sources)
+        created = create_corpus(normal_root(found.root), name or found.name, kms=found.kms, single_writer=single_writer)
+        found = created.reference
+    try:
+        writer = Writer(found, single_writer=single_writer, accept_generation=accept_generation)
+        with reporting(progress, "sealing") as told:
+            report = seal_sources(sources, writer, progress=_summed(told, sources), **how)
+    except BaseException:  # raised again, Ctrl-C too: a corpus that was made for this run is not forgotten
+        if created is not None:
+            log_notice(
+                f"the new corpus {created.name!r} at {created.root} stays, with its key; run it again for the rest"
+            )
+        raise
+    report.root, report.name, report.created = found.root, found.name, created
+    return report, bad_of(report, sources)
+
+
+def _summed(told: Progress | None, sources: SourceList) -> Callable[[int, int], None] | None:
+    """What takes the files and bytes since the last call, and tells how far that is of all."""
+    if told is None:
+        return None
+    files = done = 0
+    all_files, total = len(sources), sources.bytes
+
+    def add(more_files: int, more: int) -> None:
+        nonlocal files, done
+        files, done = files + more_files, done + more
+        told(files, all_files, done, total)
+
+    return add
+
+
+def _with_split(sources: SourceList, split: str) -> SourceList:
+    """The same recordings, with `split` where they have none."""
+    column = sources.table.column("split")
+    column = pc.if_else(pc.equal(column, ""), pa.scalar(split, column.type), column)
+    at = sources.table.schema.get_field_index("split")
+    return replaced(sources, table=sources.table.set_column(at, sources.table.schema.field(at), column))
