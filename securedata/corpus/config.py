@@ -3,36 +3,34 @@
     ~/.config/securedata/config.toml      (XDG_CONFIG_HOME; SECUREDATA_CONFIG names another file)
     /etc/xdg/securedata/config.toml       below it (XDG_CONFIG_DIRS)
 
-Never the working directory and never the corpus: whoever can write there would choose the KMS; so a relative path in
-an XDG variable counts as none, as the XDG specification says. For
-kms and pin the most specific wins: the argument, then the corpus's entry, then SECUREDATA_KMS and
-SECUREDATA_PIN (lists separated by blanks).
+Never the working directory and never the corpus: whoever can write there would choose the KMS. A root has one entry.
+For kms and pin the most specific wins: the argument, then the corpus's entry, then SECUREDATA_KMS and SECUREDATA_PIN
+(lists separated by blanks).
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import re
 import stat
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 
+from securedata.corpus.home import file_lock, home
 from securedata.corpus.option_values import as_texts
 from securedata.errors import ConfigError, InvalidArgument, PinRequired
-from securedata.files import home_folder, make_folders, open_regular, read_small, replace_file
+from securedata.files import make_folders, read_small, replace_file
 from securedata.foreign.describe import describe
 from securedata.keys.pin import Pin, parse_pin
 from securedata.printable import without_secrets
 from securedata.roots import LOCAL, check_plain
-from securedata.storage.file_lock import wait_for
 
 _log = logging.getLogger("securedata")
 
@@ -131,10 +129,11 @@ def _find(target: str) -> Reference:
     if _NAME.fullmatch(target) and "." not in target and not os.path.exists(target):
         raise ConfigError(_unknown(target, entries) + "; a folder is written with a slash, as ./" + target)
     root = normal_root(target)
-    for entry in entries.values():
-        if normal_root(entry.root) == root:
-            return entry
-    return Reference(root)
+    found = [entry for entry in entries.values() if entry.root == root]
+    if len(found) > 1:  # at different endpoints
+        names = " and ".join(repr(entry.name) for entry in found)
+        raise ConfigError(f"{names} are both {root}, at different endpoints: give the name of the one that you mean")
+    return found[0] if found else Reference(root)
 
 
 def normal_root(root: str) -> str:
@@ -174,27 +173,7 @@ def _words(name: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
 def config_path() -> Path:
     """The user's config file, whether it exists or not."""
     named = os.environ.get("SECUREDATA_CONFIG")
-    return Path(named) if named else _home("XDG_CONFIG_HOME", ".config") / "config.toml"
-
-
-def data_dir() -> Path:
-    """Where key files of the embedded default are made."""
-    return _home("XDG_DATA_HOME", ".local/share")
-
-
-def state_dir() -> Path:
-    """Where the newest generation that was seen of each corpus is remembered."""
-    return _home("XDG_STATE_HOME", ".local/state")
-
-
-def _home(variable: str, default: str) -> Path:
-    base = os.environ.get(variable)
-    if base and os.path.isabs(base):
-        return Path(base) / "securedata"
-    try:
-        return home_folder() / default / "securedata"
-    except RuntimeError:  # as in a container whose user id has no passwd entry
-        raise ConfigError(f"there is no home folder: set {variable} (or HOME) to a folder of yours") from None
+    return Path(named) if named else home("XDG_CONFIG_HOME", ".config") / "config.toml"
 
 
 def _files() -> Iterator[Path]:
@@ -236,27 +215,64 @@ def _is_out_of_reach(path: Path) -> bool:
 
 
 def load() -> dict[str, Reference]:
-    """All entries, by name; the user's over the system's. One that is out of reach counts as none.
+    """All entries, by name; the user's over the system's, by name and by root. A file that is out of reach counts as
+    none.
 
     Raises:
-        ConfigError: a file that cannot be read or parsed.
+        ConfigError: a file that cannot be read or parsed, or has two entries for one root.
     """
     entries: dict[str, Reference] = {}
     for path in _files():
-        try:
-            content = tomllib.loads(read_small(path, _LARGEST).decode())
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-            if _is_out_of_reach(path):
-                continue
-            raise ConfigError(f"the config file {path} cannot be read: {describe(error)}") from None
-        corpora = content.get("corpora", {})
-        if not isinstance(corpora, dict):
-            raise ConfigError(f"{path}: corpora must be tables, as [corpora.voice-a]")
-        for name, entry in corpora.items():
-            entries[name] = _entry(path, name, entry)
+        found = load_file(path)
+        places = set(map(_place, found.values()))
+        entries = {name: entry for name, entry in entries.items() if _place(entry) not in places} | found
     return entries
+
+
+def load_file(path: Path, check: bool = True) -> dict[str, Reference]:
+    """The entries of one file.
+
+    Args:
+        check: refuse two entries for one root: nobody could know whose pin and keys count.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    try:
+        text = read_small(path, _LARGEST).decode()
+        content = tomllib.loads(text)
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        if _is_out_of_reach(path):
+            return {}
+        raise ConfigError(f"the config file {path} cannot be read: {describe(error)}") from None
+    corpora = content.get("corpora", {})
+    if not isinstance(corpora, dict):
+        raise ConfigError(f"{path}: corpora must be tables, as [corpora.voice-a]")
+    entries = {name: _entry(path, name, entry) for name, entry in corpora.items()}
+    by_place: dict[tuple[str, str], str] = {}
+    for name, entry in entries.items() if check else ():
+        first = by_place.setdefault(_place(entry), name)
+        if first != name:
+            raise ConfigError(
+                f"{path}: {_at(first, text)} and {_at(name, text)} are both for {entry.root}, and only one pin and one "
+                "set of keys can count there: remove one of them by 'securedata forget NAME', which prints it"
+            )
+    return entries
+
+
+def _place(entry: Reference) -> tuple[str, str]:
+    """Where a corpus is: a bucket is another one behind another endpoint."""
+    return entry.root, entry.options.get("endpoint_url", "")
+
+
+def _at(name: str, text: str) -> str:
+    """An entry and its line in the file."""
+    found = re.search(
+        rf"""^[ \t]*\[[ \t]*corpora[ \t]*\.[ \t]*["']?{re.escape(name)}["']?[ \t]*\]""", text, re.MULTILINE
+    )
+    return f"[corpora.{name}]" + (f" (line {text.count(chr(10), 0, found.start()) + 1})" if found else "")
 
 
 def _entry(path: Path, name: str, entry: Any) -> Reference:
@@ -303,38 +319,34 @@ def _table(reference: Reference) -> dict[str, Any]:
     return {**table, **reference.options}
 
 
-@contextlib.contextmanager
-def file_lock(lock: str) -> Iterator[None]:
-    """Of all processes of this user on this machine that name the same lock, one at a time is inside.
+def check_one_entry(name: str, reference: Reference) -> None:
+    """Refuse a second entry for a root in the user's config file.
 
     Raises:
-        ConfigError: the state folder cannot be written.
-        CorpusBusy: another process kept the lock for two minutes.
+        ConfigError
     """
-    path = state_dir() / lock
-    try:
-        make_folders(path.parent, 0o700)
-        fd = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o664)  # others could keep what they may open
-    except OSError as error:
-        advice = "set XDG_STATE_HOME to a folder of yours that can be written"
-        raise ConfigError(f"{path} cannot be written: {describe(error)}; {advice}") from None
-    with open(fd, "rb", buffering=0):
-        with contextlib.suppress(OSError):  # some network file systems have no locks: there two may race
-            wait_for(fd, f"the lock {path}", str(path))
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):  # as above; a child that was forked meanwhile would keep it
-                fcntl.flock(fd, fcntl.LOCK_UN)
+    place = _place(replace(reference, root=normal_root(reference.root)))
+    path = config_path()
+    for other, entry in load_file(path, check=False).items():
+        if other != name and _place(entry) == place:
+            raise ConfigError(
+                f"{path} has an entry for {reference.root} already, {other!r}: use that name, or remove the entry by "
+                f"'securedata forget {other}'"
+            )
 
 
 def write_entry(name: str, reference: Reference) -> Path:
     """Add or replace an entry in the user's config file, whose other lines and comments stay as they are.
 
     Raises:
-        ConfigError
+        ConfigError: another entry is for the same root; the file cannot be read or written.
     """
-    return _edit(lambda corpora: corpora.update({check_name(name): _table(reference)}))
+
+    def change(corpora: Any) -> None:
+        check_one_entry(name, reference)  # under the lock
+        corpora[check_name(name)] = _table(reference)
+
+    return _edit(change)
 
 
 def drop_entry(name: str) -> Path:

@@ -11,17 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from securedata.corpus.config import (
-    Reference,
-    check_name,
-    data_dir,
-    drop_entry,
-    file_lock,
-    load,
-    normal_root,
-    write_entry,
-)
+from securedata.corpus.config import Reference, check_name, check_one_entry, drop_entry, load, normal_root, write_entry
 from securedata.corpus.connection import connect
+from securedata.corpus.home import data_dir, file_lock
 from securedata.corpus.notices import log_notice
 from securedata.corpus.option_values import as_flag, as_texts
 from securedata.corpus.state.head import MAX_SEALED, Head, open_with, peek, seal_head
@@ -138,6 +130,7 @@ def _create(
     uris = uris or (uri_for(data_dir() / "keys" / f"{name}.kek"),)
     # an entry may be there before its corpus, to say how its storage is reached; a role's session may not list
     reference = Reference(root, name, uris, (), known.options if known else {})
+    check_one_entry(name, reference)
     connection = connect(reference.without_role(), storage=storage)
     try:
         root.encode()
@@ -267,8 +260,10 @@ def _refuse_full(storage: Storage, root: str) -> None:
 def _free_name(root: str) -> str:
     base = re.sub(r"[^A-Za-z0-9._-]+", "-", root.rstrip("/").rpartition("/")[2]).strip("-._") or "corpus"
     entries = load()
+    if known := next((name for name, entry in entries.items() if entry.root == root), None):
+        return known
     name, number = base, 1
-    while name in entries and normal_root(entries[name].root) != root:
+    while name in entries:
         number += 1
         name = f"{base}-{number}"
     return name

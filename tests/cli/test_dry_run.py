@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from securedata.corpus.config import data_dir
+from securedata.corpus.home import data_dir
 from securedata.ingest.sources import origin
 from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
 from tests.kit.corpora import encode, make_corpus, noise, some_clips

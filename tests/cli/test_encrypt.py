@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from securedata.corpus.config import config_path, data_dir
+from securedata.corpus.config import config_path
 from securedata.corpus.create import create_corpus
+from securedata.corpus.home import data_dir
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.state.seen import recall
 from securedata.storage.local import LocalStorage

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from securedata.corpus.config import config_path, data_dir
+from securedata.corpus.config import config_path
+from securedata.corpus.home import data_dir
 from securedata.errors import StorageUnreachable
 from securedata.ingest import pipeline
 from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import securedata
-from securedata.corpus import config
+from securedata.corpus import config, home
 from securedata.corpus.create import create_corpus
 from securedata.corpus.state.seen import recall
 from securedata.errors import ConfigError, InvalidArgument, InvalidKMSURI, KMSDenied, NotAFile, NotFound
@@ -85,7 +85,7 @@ def test_a_lock_of_the_state_folder_is_a_file_of_ours(
         lock.symlink_to(tmp_path / "elsewhere")
     else:
         PLANTED[kind](lock)
-    with pytest.raises(ConfigError, match=r"some\.lock cannot be written"), config.file_lock("some.lock"):
+    with pytest.raises(ConfigError, match=r"some\.lock cannot be written"), home.file_lock("some.lock"):
         raise AssertionError("nobody is alone behind that")
     assert not (tmp_path / "elsewhere").exists()
 
@@ -183,13 +183,13 @@ def test_a_root_that_is_no_folder_is_said_before_anything_is_made(below: bool, t
     with pytest.raises(NotFound, match="is no folder"):
         create_corpus(str(tmp_path / "file" / "root" if below else tmp_path / "file"), "voice")
     assert "voice" not in config.load()
-    assert not (config.data_dir() / "keys" / "voice.kek").exists()
+    assert not (home.data_dir() / "keys" / "voice.kek").exists()
 
 
 def test_a_root_that_the_config_cannot_hold_is_refused_before_anything_is_made(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument, match="not UTF-8"):
         create_corpus(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"), "voice")
-    assert not (config.data_dir() / "keys" / "voice.kek").exists()
+    assert not (home.data_dir() / "keys" / "voice.kek").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith("\udcff")] == []
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from securedata.corpus.config import Reference, write_entry
+from securedata.corpus.config import Reference, drop_entry, write_entry
 from securedata.corpus.opening import UnpinnedWarning, open_corpus
 from securedata.errors import (
     RowReplaced,
@@ -47,6 +47,7 @@ def test_instances_and_threads_share_one_opening(voice: Voice, monkeypatch: pyte
 
 
 def test_a_missing_pin_warns_once(voice: Voice, tmp_path: Path) -> None:
+    drop_entry(voice.reference.name)
     write_entry("loose", Reference(str(voice.root), "loose", voice.reference.kms))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -13,7 +13,8 @@ import pytest
 
 from securedata import files
 from securedata.cli.main import main
-from securedata.corpus.config import Reference, config_path, file_lock, load, write_entry
+from securedata.corpus.config import Reference, config_path, load, write_entry
+from securedata.corpus.home import file_lock
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.seen import recall, remember
 from securedata.errors import ConfigError, CorpusBusy, KMSDenied, KMSUnreachable

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import securedata as sd
-from securedata.corpus.config import resolve, state_dir, write_entry
+from securedata.corpus.config import resolve, write_entry
 from securedata.corpus.create import create_corpus
+from securedata.corpus.home import state_dir
 from securedata.errors import CorpusGone, PinMismatch, PinRequired
 from tests.kit.cli.commandline import Run, runner, some_wavs
 from tests.kit.corpora import Root, clip, make_corpus

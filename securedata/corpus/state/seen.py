@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from securedata.corpus.config import file_lock, state_dir
+from securedata.corpus.home import file_lock, state_dir
 from securedata.corpus.state.head import Head, Seen
 from securedata.errors import ConfigError, CorpusBusy
 from securedata.files import make_folders, read_small, replace_file

@@ -13,7 +13,7 @@ import pytest
 
 from securedata.corpus.check.prune import open_for_pruning, prune
 from securedata.corpus.check.verify import verify
-from securedata.corpus.config import state_dir
+from securedata.corpus.home import state_dir
 from securedata.corpus.state.head import seal_head
 from securedata.corpus.state.seen import recall
 from securedata.corpus.writer import Writer

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from securedata.corpus.check.verify import verify
-from securedata.corpus.config import Reference, state_dir
+from securedata.corpus.config import Reference
+from securedata.corpus.home import state_dir
 from securedata.corpus.rows import plan
 from securedata.corpus.state import head as head_module
 from securedata.corpus.state.head import Head, seal_head

@@ -22,8 +22,9 @@ from torch.utils.data import DataLoader
 
 import securedata as sd
 from securedata.corpus.check.verify import verify
-from securedata.corpus.config import Reference, state_dir
+from securedata.corpus.config import Reference
 from securedata.corpus.export.export import export
+from securedata.corpus.home import state_dir
 from securedata.corpus.state.head import WRITES_KEPT, seal_head
 from securedata.corpus.state.seen import recall, remember
 from securedata.errors import (

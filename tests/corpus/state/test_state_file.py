@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from securedata.corpus.config import Reference, state_dir
+from securedata.corpus.config import Reference
+from securedata.corpus.home import state_dir
 from securedata.corpus.state.seen import recall
 from securedata.errors import OlderGeneration
 from tests.kit.cli.commandline import PATTERN, runner, some_wavs
