@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +11,7 @@ from securedata.access.policy import policy_text, session_policy
 from securedata.access.session import RoleSource, Session, profile_keys
 from securedata.corpus.config import Reference
 from securedata.foreign.aws import AWSKeys
+from securedata.forks import Instances
 from securedata.keys.kms import KMS, open_all
 from securedata.storage.base import Storage
 from securedata.storage.registry import open_storage
@@ -126,12 +125,4 @@ def role_source(reference: Reference, write: bool = False) -> RoleSource:
     )
 
 
-_held: weakref.WeakSet[RoleCredentials] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for credentials in list(_held):
-        credentials._fresh_process()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+_held = Instances(in_child=RoleCredentials._fresh_process)

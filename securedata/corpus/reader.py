@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +21,7 @@ from securedata.corpus.rows.memfd import spawning
 from securedata.corpus.state.head import Head, Seen
 from securedata.corpus.state.lease import HeadLease
 from securedata.errors import AccessDenied, GenerationChanged, NotFound, SecuredataError
+from securedata.forks import Instances
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind
 from securedata.format.ranges import open_range
@@ -358,17 +357,8 @@ def _lease(reference: Reference, connection: Connection, options: Options, seen:
     return lease
 
 
-_corpora: weakref.WeakSet[Corpus] = weakref.WeakSet()
+def _fresh_process(corpus: Corpus) -> None:
+    corpus.counters = corpus._lease.counters = Counters()
 
 
-def _after_fork() -> None:
-    for corpus in list(_corpora):
-        corpus.counters = corpus._lease.counters = Counters()
-
-
-def _before_fork() -> None:
-    for corpus in list(_corpora):
-        corpus.index.populate()
-
-
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+_corpora = Instances(before=lambda corpus: corpus.index.populate(), in_child=_fresh_process)

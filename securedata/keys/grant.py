@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from securedata.clocks import Moment
 from securedata.errors import KeysExpired, KMSThrottled, KMSUnreachable, SecuredataError, StorageUnreachable
+from securedata.forks import Instances
 
 _log = logging.getLogger("securedata")
 
@@ -158,22 +157,12 @@ class Lease:
         return True
 
 
-_leases: weakref.WeakSet[Lease] = weakref.WeakSet()
-
-
-def _before_fork() -> None:
+def _hand_over(lease: Lease) -> None:
     # DataLoader forks its workers without asking the dataset; a fork is the only sign of a hand-over
-    for lease in list(_leases):
-        try:
-            lease.hand_over()
-        except SecuredataError as error:
-            _log.debug("renewal before a fork was refused, workers will hear of it: %s", error)
+    try:
+        lease.hand_over()
+    except SecuredataError as error:
+        _log.debug("renewal before a fork was refused, workers will hear of it: %s", error)
 
 
-def _after_fork() -> None:
-    # a lock that another thread held would stay held for ever in the child
-    for lease in list(_leases):
-        lease._fresh_process()
-
-
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+_leases = Instances(before=_hand_over, in_child=Lease._fresh_process)

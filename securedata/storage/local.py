@@ -14,7 +14,6 @@ import errno
 import hashlib
 import os
 import threading
-import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from securedata.errors import (
 )
 from securedata.files import NEW, fsync_folder, link_new, put_in_place, temporary_name, write_all, write_durable
 from securedata.foreign.describe import describe
+from securedata.forks import Instances
 from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted, previous_key
 from securedata.storage.beneath import NotRegular, Root
 from securedata.storage.file_lock import LOCK, clock, locked
@@ -370,12 +370,4 @@ def _swap(folder: int, name: str, data: Buffer) -> None:
     put_in_place(temporary, name, folder)
 
 
-_live: weakref.WeakSet[LocalStorage] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for storage in list(_live):
-        storage._fresh_process()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+_live = Instances(in_child=LocalStorage._fresh_process)

@@ -13,18 +13,18 @@ hold the proxy's sockets.
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import struct
 import threading
 import time
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, TypeAlias
 from urllib.parse import urlsplit
+
+from securedata.forks import Instances
 
 _SIZE = 1 << 16
 _MOST_HEAD = 1 << 16
@@ -349,12 +349,4 @@ def _more(client: socket.socket, buffer: bytearray) -> None:
     buffer += data
 
 
-_proxies: weakref.WeakSet[FaultProxy] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for proxy in list(_proxies):
-        proxy._forget()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+_proxies = Instances(in_child=FaultProxy._forget)

@@ -15,7 +15,6 @@ import os
 import struct
 import tempfile
 import threading
-import weakref
 from collections.abc import Iterable
 from multiprocessing.reduction import DupFd
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ import numpy as np
 
 from securedata.corpus.objects.counters import Counters
 from securedata.corpus.rows.memfd import HAVE_MEMFD, spawning
+from securedata.forks import Instances
 
 _LINES = 4096  # the first says how many are used; processes beyond the others share the last one, and may lose counts
 _CELLS = 16
@@ -213,17 +213,4 @@ def _alive(process: int) -> bool:
     return True
 
 
-_tallies: weakref.WeakSet[Tally] = weakref.WeakSet()
-
-
-def _before_fork() -> None:
-    for tally in list(_tallies):
-        tally._claim()  # a child watches the line of its parent
-
-
-def _after_fork() -> None:
-    for tally in list(_tallies):
-        tally._fresh_process()
-
-
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+_tallies = Instances(before=Tally._claim, in_child=Tally._fresh_process)  # a child watches the line of its parent

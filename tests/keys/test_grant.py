@@ -95,7 +95,7 @@ def kms() -> KMS:
 @pytest.fixture(autouse=True)
 def no_other_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork renews every lease of the process: here, none that other tests have left behind."""
-    monkeypatch.setattr(module, "_leases", weakref.WeakSet())
+    monkeypatch.setattr(module._leases, "alive", weakref.WeakSet())
 
 
 def issue(ttl: float = TTL) -> Grant:
@@ -402,7 +402,7 @@ def test_a_retired_lease_is_renewed_on_use_and_before_no_fork(clock: Clock, kms:
     lease = lease_of(kms)
     lease.retire()
     clock.move(0.9 * TTL)
-    module._before_fork()
+    module._hand_over(lease)
     assert kms.calls == 0
     assert (lease.check().generation, kms.calls) == (2, 1)
 

@@ -12,7 +12,6 @@ import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import pycurl
 
 from securedata.errors import StorageUnreachable
+from securedata.forks import Instances
 from securedata.storage.base import BATCH_BYTES, Buffer
 from securedata.storage.http.request import Answer, Get, header_reader
 
@@ -302,8 +302,7 @@ def backoff(tries: int) -> float:
 
 
 _local = threading.local()
-_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
-_inherited: list[list[Engine]] = []
+_engines: Instances[Engine] = Instances(kept=True)
 
 
 def engine(ca_bundle: str | None = None, proxy: str = "") -> Engine:
@@ -323,16 +322,3 @@ def seconds_backing_off() -> float:
 def _known() -> dict[tuple[int, str | None, str], Engine]:
     known: dict[tuple[int, str | None, str], Engine] = _local.__dict__.setdefault("engines", {})
     return known
-
-
-def _before_fork() -> None:
-    # A child keeps its parent's engines, those of other threads too, and never uses them: to take one down would say
-    # goodbye on TLS connections that the parent goes on using.
-    _inherited.append(list(_engines))
-
-
-def _after_fork_in_parent() -> None:
-    _inherited.pop()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)

@@ -10,7 +10,6 @@ import base64
 import os
 import threading
 import time
-import weakref
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 import pycurl
 
 from securedata.errors import StorageUnreachable
+from securedata.forks import Instances
 from securedata.storage.base import Buffer
 from securedata.storage.http.get import FINAL, Signer, backoff, set_way, signed
 
@@ -257,8 +257,7 @@ def _reader(body: Buffer) -> Callable[[int], bytes]:
 
 
 _local = threading.local()
-_uploaders: weakref.WeakSet[Uploader] = weakref.WeakSet()
-_inherited: list[list[Uploader]] = []
+_uploaders: Instances[Uploader] = Instances(kept=True)
 
 
 def uploader(ca_bundle: str, proxy: str) -> Uploader:
@@ -269,15 +268,3 @@ def uploader(ca_bundle: str, proxy: str) -> Uploader:
         known[key] = Uploader(ca_bundle, proxy)
         _uploaders.add(known[key])
     return known[key]
-
-
-def _before_fork() -> None:
-    # as in `curl`: a child that takes a handle down would say goodbye on a TLS connection that its parent goes on using
-    _inherited.append(list(_uploaders))
-
-
-def _after_fork_in_parent() -> None:
-    _inherited.pop()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)

@@ -7,10 +7,8 @@ never by two processes: a fork makes them anew.
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
-import weakref
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -26,6 +24,7 @@ from securedata.foreign.aws import (
     proxy_for,
     session_keys,
 )
+from securedata.forks import Instances
 from securedata.storage.http.get import Engine, Signer, engine
 
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
@@ -183,12 +182,4 @@ def route_to(url: str) -> tuple[str, str]:
     return ask(lambda: (ca_bundle(new_session()), proxy_for(url)))
 
 
-_all: weakref.WeakSet[Clients] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for clients in list(_all):
-        clients._fresh_process()
-
-
-os.register_at_fork(after_in_child=_after_fork)
+_all = Instances(in_child=Clients._fresh_process)
