@@ -1,16 +1,79 @@
-"""Encrypted speech corpora that are plaintext only in the memory of the process that trains on them.
+"""Voice corpora that are encrypted on storage and plaintext only in the memory of the process that trains on them.
 
+A corpus is a folder or a bucket prefix that holds sealed recordings, and a manifest of who speaks in them and what they
+say. A KMS key opens it; on one machine a key file can take its place.
+
+Make a corpus and seal recordings into it. `ingest` also makes one by itself, where the target is a new folder:
+
+    import securedata as sd
+
+    created = sd.create_corpus("./sealed", "voice-a")
+    report = sd.ingest("./wavs", "voice-a", speaker_pattern="{speaker}/{utterance}")
+    print(report.added, "recordings sealed; back up", *created.back_up)
+    assert report.complete, (report.problems, report.conflicts, report.erased)
+
+Train on it, with any sampler and any number of workers:
+
+    from torch.utils.data import DataLoader
+
+    ds = sd.EncryptedAudioDataset("voice-a", sample_rate=16_000, num_frames=16_000)
+    for batch in DataLoader(ds, batch_size=4, shuffle=True, num_workers=2, collate_fn=sd.pad_collate):
+        print(batch.waveform.shape, batch.speaker)  # float32 [B, C, T], B names
+
+Read one recording, or a part of it, as `torchaudio.load` does:
+
+    waveform, sample_rate = sd.load("securedata://voice-a/ann/utt0.wav", num_frames=8_000)  # float32 [C, T], Hz
+
+Give it to any library that opens files by fsspec:
+
+    import fsspec
+
+    with fsspec.open("securedata://voice-a/ann/utt0.wav") as file:
+        print(file.read(4))  # decrypts the chunk that holds these four bytes
+
+Check every object, and get the source files out again, byte for byte:
+
+    assert sd.verify("voice-a").ok
+    restored = sd.export("voice-a", "./restored", allow_plaintext_export=True)
+    print(restored.written, "files in", restored.destination)
+
+A target is written in four ways: a name from the config file, `voice-a`; the same as a URL, `securedata://voice-a`; a
+path, `./sealed`; or the URL of its storage, `s3://bucket/voice-a`.
+
+Keys: without `kms=` a key file is made under ~/.local/share/securedata/keys; without it the corpus is lost, so back it
+up. In the cloud name a KMS key: `aws-kms://arn:aws:kms:...` or `hcvault://host:port/transit/keys/name`. Which KMS keys
+are trusted and which corpus is meant (its pin) is said by the argument, else by ~/.config/securedata/config.toml, else
+by SECUREDATA_KMS and SECUREDATA_PIN. Storage never chooses either.
+
+Errors: all are below `sd.errors.SecuredataError`, one class for each cause. Their texts say what happened, where, and
+what to do next; they never hold a key, nor a recording's path, which is often a name: that is in `error.path`.
+
+`ingest`, `verify` and `export` print nothing. They return a report, log what must not be missed to the logger
+`securedata`, and show a bar with `progress=True`.
+
+The command `securedata` does the same; `securedata COMMAND --help` explains it. To read on, in the repository's docs:
+api.md for every name here, training.md, fsspec.md, cloud.md for S3 and cloud KMS, security.md for who is kept out.
 Importing this package loads neither torch nor boto3: names are resolved at their first use.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from securedata import errors
+    from securedata.corpus.check.report import VerifyReport
+    from securedata.corpus.check.verify import verify
+    from securedata.corpus.create import CreateReport, create_corpus
+    from securedata.corpus.export.export import ExportReport, export
     from securedata.corpus.opening import UnpinnedWarning, open_corpus
     from securedata.corpus.reader import Corpus
+    from securedata.ingest.ingest import ingest
+    from securedata.ingest.preview import IngestPreview
+    from securedata.ingest.report import IngestReport
     from securedata.torch.collate import pad_collate
     from securedata.torch.combine import concat
     from securedata.torch.dataset import EncryptedAudioDataset
@@ -22,29 +85,61 @@ __version__ = "0.1.0"
 _HOME = {
     "Batch": "securedata.torch.sample",
     "Corpus": "securedata.corpus.reader",
+    "CreateReport": "securedata.corpus.create",
     "EncryptedAudioDataset": "securedata.torch.dataset",
+    "ExportReport": "securedata.corpus.export.export",
+    "IngestPreview": "securedata.ingest.preview",
+    "IngestReport": "securedata.ingest.report",
     "Sample": "securedata.torch.sample",
     "UnpinnedWarning": "securedata.corpus.opening",
+    "VerifyReport": "securedata.corpus.check.report",
     "concat": "securedata.torch.combine",
+    "create_corpus": "securedata.corpus.create",
+    "export": "securedata.corpus.export.export",
+    "ingest": "securedata.ingest.ingest",
     "load": "securedata.torch.load",
     "open_corpus": "securedata.corpus.opening",
     "pad_collate": "securedata.torch.collate",
+    "verify": "securedata.corpus.check.verify",
 }
 
 __all__ = [
     "Batch",
     "Corpus",
+    "CreateReport",
     "EncryptedAudioDataset",
+    "ExportReport",
+    "IngestPreview",
+    "IngestReport",
     "Sample",
     "UnpinnedWarning",
+    "VerifyReport",
     "concat",
+    "create_corpus",
+    "errors",
+    "export",
+    "ingest",
     "load",
     "open_corpus",
     "pad_collate",
+    "verify",
 ]
 
 
+class _Face(ModuleType):
+    """This package. Its public name `ingest` is the function, and the import of the subpackage does not replace it."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name != "ingest" or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face
+
+
 def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("securedata.errors")  # which sets the attribute, too
     if name not in _HOME:
         raise AttributeError(f"module 'securedata' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

@@ -66,6 +66,11 @@ def open_corpus(
         InvalidArgument: options that make no sense.
         OlderGeneration, SupersededKey: an old head was put back, as far as this machine knows.
         ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
+
+    Example:
+        with sd.open_corpus("voice-a") as corpus:
+            print(corpus.table.select(["path", "speaker"]).slice(0, 2))
+            data = corpus.read("ann/utt0.wav")  # a bytearray, never a file
     """
     ttl, kms_wait = as_seconds("ttl", ttl), as_seconds("kms_wait", kms_wait)
     refresh = as_flag("refresh", refresh)

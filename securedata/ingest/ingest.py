@@ -19,7 +19,7 @@ from securedata.corpus.progress import Progress, reporting
 from securedata.corpus.rows.inherit import check_clearable
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
-from securedata.ingest.known_bad import Bad, bad_of, check_writable, news, read_known
+from securedata.ingest.known_bad import NotTaken, bad_of, check_writable, news, read_known
 from securedata.ingest.known_bad import write_bad as write_bad_file
 from securedata.ingest.options import IngestOptions
 from securedata.ingest.pipeline import seal_sources
@@ -220,7 +220,7 @@ class _How(TypedDict):
 def _rehearse(
     sources: SourceList,
     found: Reference | None,
-    known: frozenset[Bad],
+    known: frozenset[NotTaken],
     how: _How,
     accept_generation: int | None,
     progress: bool | Progress | None,
@@ -247,7 +247,7 @@ def _seal(
     single_writer: bool,
     accept_generation: int | None,
     progress: bool | Progress | None,
-) -> tuple[IngestReport, list[Bad]]:
+) -> tuple[IngestReport, list[NotTaken]]:
     """Do it; returns the report, and everything that was not taken."""
     created: CreateReport | None = None
     if not there:

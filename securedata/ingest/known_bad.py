@@ -26,8 +26,8 @@ _LARGEST = 2**30
 
 
 @dataclass(frozen=True, slots=True, order=True, repr=False)  # paths are often names of people
-class Bad:
-    """One recording that is not taken, and why.
+class NotTaken:
+    """A recording that is not taken, and why.
 
     Attributes:
         path: of the recording, under the source.
@@ -63,14 +63,14 @@ class _Report(Protocol):
     def erased(self) -> Sequence[str]: ...
 
 
-def bad_of(report: _Report, sources: SourceList) -> list[Bad]:
+def bad_of(report: _Report, sources: SourceList) -> list[NotTaken]:
     """Everything that a run did not take."""
     problems = [one for one in report.problems if not one.taken]
     stamps = _stamps(sources, {*report.conflicts, *(one.path for one in problems)})
     return [
-        *(Bad(one.path, one.reason, stamps.get(one.path, "")) for one in problems),
-        *(Bad(path, CONFLICT, stamps.get(path, "")) for path in report.conflicts),
-        *(Bad(path, ERASED) for path in report.erased),
+        *(NotTaken(one.path, one.reason, stamps.get(one.path, "")) for one in problems),
+        *(NotTaken(path, CONFLICT, stamps.get(path, "")) for path in report.conflicts),
+        *(NotTaken(path, ERASED) for path in report.erased),
     ]
 
 
@@ -84,7 +84,7 @@ def _stamps(sources: SourceList, paths: set[str]) -> dict[str, str]:
     return {path: " ".join(map(str, stamp)).strip() for path, stamp in (*rows, *known)}
 
 
-def read_known(file: str | os.PathLike[str] | None) -> frozenset[Bad]:
+def read_known(file: str | os.PathLike[str] | None) -> frozenset[NotTaken]:
     """What `write_bad` wrote; nothing without a file.
 
     Raises:
@@ -95,7 +95,7 @@ def read_known(file: str | os.PathLike[str] | None) -> frozenset[Bad]:
     try:
         lines = read_bounded(os.open(file, os.O_RDONLY | os.O_CLOEXEC), os.fspath(file), _LARGEST).decode().split("\n")
         entries = [json.loads(line) for line in lines if line.strip()]
-        found = (Bad(str(one["path"]), str(one["reason"]), str(one.get("stamp", ""))) for one in entries)
+        found = (NotTaken(str(one["path"]), str(one["reason"]), str(one.get("stamp", ""))) for one in entries)
         return frozenset(map(_key, found))
     except OSError as error:
         raise InvalidArgument(
@@ -107,7 +107,7 @@ def read_known(file: str | os.PathLike[str] | None) -> frozenset[Bad]:
         ) from None
 
 
-def news(found: Iterable[Bad], known: frozenset[Bad]) -> list[Bad]:
+def news(found: Iterable[NotTaken], known: frozenset[NotTaken]) -> list[NotTaken]:
     """What is bad and was not known, or for another reason, or is another file by now."""
     return [one for one in found if not known.intersection((_key(one), _key(replace(one, stamp=""))))]
 
@@ -143,7 +143,7 @@ def _check_replaceable(path: str) -> None:
         raise OSError(errno.EINVAL, "a link, device or pipe has this name; name a file")
 
 
-def write_bad(file: str | os.PathLike[str], found: Iterable[Bad]) -> None:
+def write_bad(file: str | os.PathLike[str], found: Iterable[NotTaken]) -> None:
     """Write what is bad, one JSON object a line, for this user alone: paths are often names of people.
 
     Raises:
@@ -166,6 +166,6 @@ def write_bad(file: str | os.PathLike[str], found: Iterable[Bad]) -> None:
         raise InvalidArgument(f"--write-bad {file} cannot be written: {error.strerror}") from None
 
 
-def _key(one: Bad) -> Bad:
+def _key(one: NotTaken) -> NotTaken:
     """A manifest that grew gives the same row another line."""
     return replace(one, reason=re.sub(r"\bline \d+", "line", one.reason))

@@ -20,7 +20,7 @@ from securedata.corpus.rows.inherit import CLEARABLE
 from securedata.corpus.segments import recording_path
 from securedata.ingest.classify import Known, Todo, classify_part
 from securedata.ingest.duplicates import Duplicates
-from securedata.ingest.known_bad import Bad
+from securedata.ingest.known_bad import NotTaken
 from securedata.ingest.report import Sources
 from securedata.ingest.sources.origin import PIECE, SourceProblem, Stamp
 from securedata.ingest.sources.recordings import SourceList
@@ -35,7 +35,12 @@ COLUMNS = (*_ABOUT_FILE, *CLEARABLE, "sample_rate", "frames", "start", "frames_i
 
 @dataclass(slots=True)
 class Person:
-    """What would be of one person."""
+    """What would be of one person.
+
+    Attributes:
+        recordings: how many.
+        seconds: of audio.
+    """
 
     recordings: int = 0
     seconds: float = 0.0
@@ -70,7 +75,7 @@ class IngestPreview:
     sources: Sources = field(default_factory=Sources)
     root: str | None = None
     name: str | None = None
-    new: list[Bad] = field(default_factory=list, repr=False)
+    new: list[NotTaken] = field(default_factory=list, repr=False)
     hidden_names: list[str] = field(default_factory=list, repr=False)
     near_duplicates: list[tuple[str, ...]] = field(default_factory=list, repr=False)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from securedata.corpus.create import CreateReport
-from securedata.ingest.known_bad import Bad
+from securedata.ingest.known_bad import NotTaken
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk import Problem
 
@@ -96,7 +96,7 @@ class IngestReport:
     root: str | None = None
     name: str | None = None
     created: CreateReport | None = None
-    new: list[Bad] = field(default_factory=list, repr=False)
+    new: list[NotTaken] = field(default_factory=list, repr=False)
     hidden_names: list[str] = field(default_factory=list, repr=False)
     near_duplicates: list[tuple[str, ...]] = field(default_factory=list, repr=False)
 

@@ -103,6 +103,10 @@ class EncryptedAudioDataset(Recordings[Sample]):
         Raises:
             InvalidArgument: options that make no sense; a speaker or split that none of the corpora has.
             ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
+
+        Example:
+            ds = sd.EncryptedAudioDataset("voice-a", speaker="ann", sample_rate=8_000, num_frames=4_000)
+            print(len(ds), ds[0].waveform.shape)  # float32 [channels, frames]
         """
         if crop not in ("random", "start"):
             raise InvalidArgument(f"crop= is 'random' or 'start', not {crop!r}")

@@ -62,6 +62,10 @@ def load(
     Raises:
         InvalidArgument: no such URL; a negative offset.
         NoSuchPath, UndecodableMedia, and as `Corpus.read` and `open_corpus`.
+
+    Example:
+        waveform, sample_rate = sd.load("securedata://voice-a/ann/utt0.wav", frame_offset=800, num_frames=1600)
+        assert waveform.shape == (1, 1600)
     """
     if not normalize:
         warnings.warn("normalize=False is ignored: samples are always float32 in [-1, 1]", UserWarning, stacklevel=2)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from securedata.corpus.home import data_dir
+from securedata.ingest import preview
 from securedata.ingest.sources import origin
 from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
 from tests.kit.corpora import encode, make_corpus, noise, some_clips
@@ -107,7 +108,7 @@ def test_words_and_segments(run: Run, tmp_path: Path, wavs: Path) -> None:
 
 
 def test_large_files_are_read_in_pieces(run: Run, tmp_path: Path, wavs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("securedata.ingest.preview.PIECE", 100)
+    monkeypatch.setattr(preview, "PIECE", 100)
     monkeypatch.setattr(origin, "PIECE", 100)
     said, _ = check(run, tmp_path, wavs, tmp_path / "sealed", *PATTERN)
     assert said["added"] == 6

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import securedata as sd
 from tests.format.test_rules_table import TABLE, TEXT, held, problems, rules
+from tests.kit.docs.apidocs import PAGE as REFERENCE
+from tests.kit.docs.apidocs import ROOMS
+from tests.kit.docs.apidocs import page as reference
 from tests.kit.docs.readme import all_blocks, blocks, prepare, run_python, script
 from tests.kit.docs.tree import ROOT
 
@@ -23,6 +27,12 @@ def test_readme_shows_how() -> None:
 def test_page_runs(page: Path, tmp_path: Path) -> None:
     prepare(tmp_path)
     run_python(page, tmp_path)
+
+
+def test_the_reference_is_that_of_the_docstrings() -> None:
+    assert REFERENCE.read_text(encoding="utf-8") == reference(), "run: python -m tests.kit.docs.apidocs"
+    named = [name for names in ROOMS.values() for name in names]
+    assert sorted(named) == sorted(sd.__all__)
 
 
 def test_rules_of_the_format_have_ids_and_tests() -> None:

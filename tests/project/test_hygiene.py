@@ -9,13 +9,20 @@ import re
 import sys
 import tokenize
 import tomllib
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any, get_overloads
 
 import pytest
 
 import securedata
 from securedata import errors
+from securedata.cli.commands import encrypt, export, init, verify
+from securedata.ingest.options import IngestOptions
 from tests.kit.cli.process import output_of
+from tests.kit.docs.clidocs import commands
 from tests.kit.docs.tree import ROOT, project_files, python_files
 
 # ------------------------------------------------------------------------------------------------- the public surface
@@ -23,13 +30,23 @@ from tests.kit.docs.tree import ROOT, project_files, python_files
 PUBLIC = [
     "Batch",
     "Corpus",
+    "CreateReport",
     "EncryptedAudioDataset",
+    "ExportReport",
+    "IngestPreview",
+    "IngestReport",
     "Sample",
     "UnpinnedWarning",
+    "VerifyReport",
     "concat",
+    "create_corpus",
+    "errors",
+    "export",
+    "ingest",
     "load",
     "open_corpus",
     "pad_collate",
+    "verify",
 ]
 
 
@@ -55,6 +72,69 @@ def test_version_is_that_of_the_distribution() -> None:
 
 def test_py_typed_is_there() -> None:
     assert (ROOT / "securedata" / "py.typed").is_file()
+
+
+# --------------------------------------------------------------------------- each option has its Python parameter
+
+FOR_THE_TERMINAL = {"help", "json", "quiet"}
+"""Options that say how something is shown."""
+
+PAIRS: dict[str, tuple[Callable[..., Any], ModuleType, set[str]]] = {
+    "init": (securedata.create_corpus, init, {"storage"}),
+    "encrypt": (securedata.ingest, encrypt, {"progress"}),
+    "verify": (securedata.verify, verify, {"progress", "before_prune", "ttl", "kms_wait", "storage"}),
+    "export": (securedata.export, export, {"progress", "storage"}),
+}
+"""Of each command its function, its module, and the parameters that a terminal has no use for or says otherwise."""
+
+
+def options(parser: ArgumentParser) -> list[str]:
+    return list(dict.fromkeys(action.dest for action in parser._actions if action.dest not in FOR_THE_TERMINAL))
+
+
+@pytest.mark.parametrize("command", PAIRS)
+def test_an_option_of_the_command_is_a_parameter(command: str) -> None:
+    function, _, only_in_python = PAIRS[command]
+    parameters = inspect.signature(function).parameters
+    assert set(options(commands()[command])) == set(parameters) - only_in_python
+    positional = [action.dest for action in commands()[command]._actions if not action.option_strings]
+    assert list(parameters)[: len(positional)] == positional
+
+
+def calls(module: ModuleType) -> Iterator[set[str]]:
+    """Arguments by name of each call in a module."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.Call):
+            yield {one.arg for one in node.keywords if one.arg}
+
+
+@pytest.mark.parametrize("command", PAIRS)
+def test_the_command_hands_each_option_on(command: str) -> None:
+    function, module, _ = PAIRS[command]
+    parser = commands()[command]
+    named = {action.dest for action in parser._actions if action.option_strings} - FOR_THE_TERMINAL
+    if command == "init":  # whose name is the second argument, by position
+        named -= {"name"}
+    assert any(named <= given <= set(inspect.signature(function).parameters) for given in calls(module))
+
+
+@pytest.mark.parametrize("command", PAIRS)
+def test_parameters_behind_the_second_go_by_name_and_have_types(command: str) -> None:
+    function = PAIRS[command][0]
+    found = inspect.signature(function)
+    assert all(one.kind is one.KEYWORD_ONLY for one in list(found.parameters.values())[2:])
+    assert all(one.annotation is not one.empty for one in found.parameters.values())
+    text = inspect.getdoc(function) or ""
+    assert all(f"{section}:\n" in text for section in ("Args", "Returns", "Raises", "Example"))
+    described = "\n".join(line.partition(":")[0] for line in text.splitlines())
+    assert [name for name in found.parameters if not re.search(rf"\b{name}\b", described)] == []
+
+
+def test_type_checkers_know_the_options_of_ingest() -> None:
+    found = inspect.signature(securedata.ingest).parameters
+    given = {name: one.annotation for name, one in found.items() if name not in ("src", "target", "dry_run")}
+    assert given == {name: kind.__forward_arg__ for name, kind in IngestOptions.__annotations__.items()}
+    assert len(get_overloads(securedata.ingest)) == 3
 
 
 # --------------------------------------------------------------------------------------------- what an import brings

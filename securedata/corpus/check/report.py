@@ -77,10 +77,14 @@ class VerifyReport:
 
 @dataclass(slots=True)
 class PruneReport:
-    """What prune deleted: the keys, their bytes on storage, and the lists of leaving objects that it cleared.
+    """Results of a prune.
 
-    `horizon` is storage's time, in seconds: what was stored before it and is named nowhere is gone. `reset`: times in
-    the future were set back first.
+    Attributes:
+        root, generation: of the corpus.
+        horizon: storage's time in seconds: what was stored before it and is named nowhere is gone.
+        deleted, deleted_bytes: keys on storage that were deleted, and their bytes.
+        cleared: lists of leaving objects that were cleared.
+        reset: were times in the future set back first?
     """
 
     root: str

@@ -35,7 +35,7 @@ NARROW = "set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale"
 
 
 class Problem(NamedTuple):
-    """Something the user has to hear of at the end.
+    """What is not taken, or is taken and deserves a look.
 
     Attributes:
         path: the file, folder or manifest entry, spelled as its owner knows it (bytes that are no text as ``\\xNN``).

@@ -13,6 +13,7 @@ import pytest
 
 import securedata as sd
 from securedata.errors import NotSealed, SecuredataError, StorageUnreachable, UnsafeStorage
+from securedata.ingest.sources import remote
 from securedata.ingest.sources.origin import SourceProblem, Stamp
 from securedata.ingest.sources.remote import FsspecOrigin, S3Origin
 from securedata.storage.fsspec import FsspecStorage
@@ -379,7 +380,7 @@ def test_odd_listings_of_fsspec(monkeypatch: pytest.MonkeyPatch, info: Any) -> N
 def test_what_fsspec_reads_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     from fsspec.implementations.memory import MemoryFileSystem
 
-    monkeypatch.setattr("securedata.ingest.sources.remote.MAX_CONTENT", 10)
+    monkeypatch.setattr(remote, "MAX_CONTENT", 10)
     monkeypatch.setattr(MemoryFileSystem, "cat_file", lambda *_, **__: b"x" * 11)
     with pytest.raises(SourceProblem, match="larger than 10 bytes"):
         FsspecOrigin("memory://voice").content("list.txt")

@@ -18,6 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NotFound, StorageUnreachable, SubjectUnknown
+from securedata.ingest import sealing
 from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.report import IngestReport
 from securedata.ingest.sources import origin, remote
@@ -275,7 +276,7 @@ def test_a_recording_that_changes_meanwhile_is_a_problem(tmp_path: Path, raw: st
 def test_larger_ones_are_read_in_pieces(tmp_path: Path, raw: str, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(origin, "PIECE", 1000)
     monkeypatch.setattr(remote, "PIECE", 1000)
-    monkeypatch.setattr("securedata.ingest.sealing.PIECE", 1000)
+    monkeypatch.setattr(sealing, "PIECE", 1000)
     wavs = some_wavs(tmp_path / "wavs")
     upload(wavs, raw)
     asked: list[int] = []

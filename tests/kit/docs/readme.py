@@ -73,6 +73,14 @@ def prepare(directory: Path, python: str = sys.executable) -> None:
 
     The corpus is made by the `securedata` command beside ``python``, under the test's own home, as the README says it.
     """
+    make_wavs(directory)
+    securedata = str(Path(python).parent / "securedata")
+    output_of([securedata, "init", "./sealed", "--name", "voice-a"], directory)
+    output_of([securedata, "encrypt", "./wavs", "voice-a", "--speaker-pattern", "{speaker}/{utterance}"], directory)
+
+
+def make_wavs(directory: Path) -> None:
+    """Eight recordings of two people in ./wavs."""
     import numpy as np
     import soundfile
 
@@ -83,6 +91,3 @@ def prepare(directory: Path, python: str = sys.executable) -> None:
         for n in range(4):
             tone = 0.1 * random.standard_normal(16_000 + 800 * n).astype(np.float32)
             soundfile.write(folder / f"utt{n}.wav", tone, 16_000, subtype="PCM_16")
-    securedata = str(Path(python).parent / "securedata")
-    output_of([securedata, "init", "./sealed", "--name", "voice-a"], directory)
-    output_of([securedata, "encrypt", "./wavs", "voice-a", "--speaker-pattern", "{speaker}/{utterance}"], directory)
