@@ -1,9 +1,10 @@
-"""What all commands share: common options, tables, progress, JSON."""
+"""What all commands share: common options, remarks, JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,7 +22,19 @@ _SCHEME = "securedata://"
 
 
 class Help(RawDescriptionHelpFormatter):
-    """Help with the positional arguments in the usage line and the options below: the same text on every Python."""
+    """Help with the positional arguments in the usage line and the options below: the same text on every Python.
+
+    Paragraphs are set to the terminal's width; examples, which are indented, stay as they are.
+    """
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        filled = (
+            one
+            if "\n " in one
+            else textwrap.fill(one, width - len(indent), break_long_words=False, break_on_hyphens=False)
+            for one in text.split("\n\n")
+        )
+        return textwrap.indent("\n\n".join(filled), indent)
 
     def _format_usage(self, usage: str | None, actions: Iterable[Action], groups: Any, prefix: str | None) -> str:
         words = [self._prog, "[options]"]
@@ -198,22 +211,6 @@ def show(args: Namespace, title: str, lines: Sequence[str]) -> None:
 def print_json(document: object) -> None:
     """The document of `--json`. What could steer a terminal is escaped as JSON escapes it."""
     out(json.dumps(document, indent=2, ensure_ascii=not takes_all_letters()))
-
-
-def table(rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset()) -> str:
-    """Rows of text in columns; those in `right` are set flush right."""
-    listed = [[printable(cell) for cell in row] for row in rows]
-    if not listed:
-        return ""
-    widths = [max(len(row[i]) for row in listed) for i in range(len(listed[0]))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in listed
-    ]
-    return "\n".join(lines)
 
 
 def size(count: float) -> str:

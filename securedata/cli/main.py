@@ -28,13 +28,27 @@ examples:
   securedata verify sealed
   securedata export sealed ./restored --allow-plaintext-export
 
-'securedata COMMAND --help' explains each. KMS and pin come from flags, the config file
+'securedata help COMMAND' explains each, with examples. KMS and pin come from flags, the config file
 (~/.config/securedata/config.toml) or SECUREDATA_KMS and SECUREDATA_PIN, in this order."""
 
 DISTRIBUTION = "securedata-torch"
 
 # each in a module of its name; these load no corpus code before they run
-_COMMANDS = ("init", "encrypt", "ls", "info", "cat", "export", "verify", "wrap", "session", "bench")
+_COMMANDS = (
+    "init",
+    "encrypt",
+    "ls",
+    "info",
+    "cat",
+    "export",
+    "verify",
+    "wrap",
+    "list",
+    "move",
+    "forget",
+    "session",
+    "bench",
+)
 
 
 def parser(command: str | None = None) -> ArgumentParser:
@@ -75,12 +89,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    words = sys.argv[1:] if argv is None else argv
+    words = _without_help(sys.argv[1:] if argv is None else argv)
     args = parser(next((word for word in words if not word.startswith("-")), None)).parse_args(words)
     with _printable_logs(), warnings.catch_warnings():
         warnings.filterwarnings("once", ".* was opened without a pin", UserWarning)
         warnings.showwarning = _show_warning
         return _run(args)
+
+
+def _without_help(words: Sequence[str]) -> Sequence[str]:
+    """`help COMMAND` is `COMMAND --help`, and `help` alone is `--help`."""
+    if not words or words[0] != "help":
+        return words
+    return [*(word for word in words[1:] if word != "help"), "--help"]
 
 
 @contextmanager

@@ -214,30 +214,26 @@ def _is_out_of_reach(path: Path) -> bool:
     return False
 
 
-def load() -> dict[str, Reference]:
+def load(check: bool = True) -> dict[str, Reference]:
     """All entries, by name; the user's over the system's, by name and by root. A file that is out of reach counts as
     none.
+
+    Args:
+        check: refuse a file with two entries for one root: nobody could know whose pin and keys count.
 
     Raises:
         ConfigError: a file that cannot be read or parsed, or has two entries for one root.
     """
     entries: dict[str, Reference] = {}
     for path in _files():
-        found = load_file(path)
+        found = load_file(path, check)
         places = set(map(_place, found.values()))
         entries = {name: entry for name, entry in entries.items() if _place(entry) not in places} | found
     return entries
 
 
 def load_file(path: Path, check: bool = True) -> dict[str, Reference]:
-    """The entries of one file.
-
-    Args:
-        check: refuse two entries for one root: nobody could know whose pin and keys count.
-
-    Raises:
-        ConfigError: as `load`.
-    """
+    """The entries of one file. Arguments and errors are those of `load`."""
     try:
         text = read_small(path, _LARGEST).decode()
         content = tomllib.loads(text)
@@ -260,6 +256,22 @@ def load_file(path: Path, check: bool = True) -> dict[str, Reference]:
                 "set of keys can count there: remove one of them by 'securedata forget NAME', which prints it"
             )
     return entries
+
+
+def user_entry(name: str) -> Reference:
+    """An entry of the user's own config file, which can be changed, by NAME or securedata://NAME.
+
+    Raises:
+        ConfigError: it has no such entry.
+    """
+    name = name.removeprefix(SCHEME).strip("/")
+    entries = load_file(config_path(), check=False)
+    if name in entries:
+        return entries[name]
+    known = load(check=False)
+    if name in known:
+        raise ConfigError(f"{name!r} is in a config file of the system; only entries of {config_path()} are changed")
+    raise ConfigError(_unknown(name, known))
 
 
 def _place(entry: Reference) -> tuple[str, str]:

@@ -130,7 +130,6 @@ def _create(
     uris = uris or (uri_for(data_dir() / "keys" / f"{name}.kek"),)
     # an entry may be there before its corpus, to say how its storage is reached; a role's session may not list
     reference = Reference(root, name, uris, (), known.options if known else {})
-    check_one_entry(name, reference)
     connection = connect(reference.without_role(), storage=storage)
     try:
         root.encode()
@@ -138,6 +137,7 @@ def _create(
         raise InvalidArgument("the path is not UTF-8, and the config file could not hold it: choose another") from None
     connection.storage.check_writable(single_writer)
     _refuse_full(connection.storage, root)
+    check_one_entry(name, reference)
     if known and known.pins and any(recall(pin.corpus_id) for pin in known.pins) and not interrupted(known):
         raise CorpusGone(
             f"the corpus {name!r} was at {root} and is gone: restore it from a backup, "

@@ -59,7 +59,8 @@ def test_the_docs_hold_the_help_of_every_command() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert page == with_help(page), "run: python -m tests.kit.docs.clidocs"
     assert [found["command"] for found in BLOCK.finditer(page)] == [
-        "", "encrypt", "init", "ls", "cat", "info", "verify", "export", "wrap", "session", "bench",
+        "", "encrypt", "init", "ls", "cat", "info", "verify", "export", "list", "move", "forget",
+        "wrap", "session", "bench",
     ]  # fmt: skip
     assert {found["command"] for found in BLOCK.finditer(page)} == set(commands())
 
@@ -73,6 +74,31 @@ def test_help_teaches_by_an_example_that_parses(command: str) -> None:
 @pytest.mark.parametrize(("name", "arguments"), list(examples()))
 def test_an_example_parses(name: str, arguments: list[str]) -> None:
     assert commands()[""].parse_args(arguments).command == arguments[0]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_help_is_asked_for_in_two_ways(command: str, run: Run) -> None:
+    one, other = run("help", *command.split()), run(*command.split(), "--help")
+    assert (one.code, one.out, one.err) == (other.code, other.out, other.err)
+    assert one.code == 0
+    assert one.out.startswith(f"usage: securedata {command}".strip())
+
+
+def test_help_for_what_is_no_command(run: Run) -> None:
+    done = run("help", "decrypt")
+    assert done.code == 2
+    assert "invalid choice: 'decrypt'" in done.err
+    assert run("help", "help").out == run("--help").out
+
+
+@pytest.mark.parametrize("command", commands())
+def test_paragraphs_of_a_help_text_fit_the_terminal(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    about = (
+        commands()[command].format_help().partition("\n\n")[2].partition("\npositional")[0].partition("\noptions")[0]
+    )
+    assert len(about.splitlines()) > 0
+    assert max(map(len, about.splitlines())) <= 78
 
 
 def test_help_and_start_load_nothing_that_takes_time(tmp_path: Path) -> None:

@@ -97,6 +97,58 @@ def test_ls_as_json(run: Run, root: Root) -> None:
     }  # fmt: skip
 
 
+def test_ls_shows_words_on_request_only(run: Run, root: Root) -> None:
+    words = [one.columns.get("transcript", "") for one in root.clips]
+    for arguments in (["-R"], ["-R", "--json"]):
+        assert "good" not in run("ls", root, *arguments).out
+    for option in ("-t", "--transcripts"):
+        lines = run("ls", root, "-R", option).out.splitlines()
+        assert [line.split("  ")[-1].strip() for line in lines] == [word or "ann/utt2.ogg" for word in words]
+        assert [one["transcript"] for one in run("ls", root, "-R", option, "--json").json] == words
+    assert run("ls", root, "-t").out == run("ls", root).out, "folders have no words"
+
+
+def test_info_tells_of_splits_rates_formats_and_people(run: Run, root: Root) -> None:
+    found = run("info", root, "--json").json
+    assert found["splits"] == [
+        {"split": "train", "recordings": 3, "seconds": 2.2},
+        {"split": "test", "recordings": 2, "seconds": 1.0},
+        {"split": "", "recordings": 1, "seconds": 0.3},
+    ]
+    assert found["sample_rates"] == [
+        {"sample_rate": 16_000, "recordings": 4, "seconds": 2.8},
+        {"sample_rate": 44_100, "recordings": 1, "seconds": 0.4},
+        {"sample_rate": 8_000, "recordings": 1, "seconds": 0.3},
+    ]
+    assert [(one["format"], one["recordings"]) for one in found["formats"]] == [("WAV", 3), ("FLAC", 2), ("OGG", 1)]
+    assert found["by_speaker"] == [
+        {"speaker": "ann", "recordings": 3, "seconds": 1.8},
+        {"speaker": "bob", "recordings": 3, "seconds": 1.7},
+    ]
+    shown = run("info", root).out.splitlines()
+    at = next(n for n, line in enumerate(shown) if line.startswith("splits"))
+    assert [line[6:].strip() for line in shown[at : at + 3]] == [
+        "train: 3 recordings, 2.20 s",
+        "test: 2 recordings, 1.00 s",
+        "(none): 1 recording, 0.30 s",
+    ]
+    assert any(line.startswith("sample rates") and line.endswith("16,000 Hz: 4 recordings, 2.80 s") for line in shown)
+
+
+def test_info_shows_the_people_with_most_hours_and_counts_the_rest(run: Run, tmp_path: Path) -> None:
+    clips = [clip(f"p{n:02}/a.wav", 0.1 + n / 100, speaker=f"p{n:02}") for n in range(13)]
+    root = make_corpus(tmp_path, clips)
+    shown = run("info", root).out
+    assert [f"p{n:02}: " in shown for n in range(13)] == [False] * 3 + [True] * 10
+    assert "and 3 more (--json lists them all)" in shown
+    assert len(run("info", root, "--json").json["by_speaker"]) == 13
+
+
+def test_the_config_block_as_json(run: Run, root: Root) -> None:
+    expected = {"name": root.name, "root": root, "kms": [root.kms], "pin": root.pin}
+    assert run("info", root, "--config", "--json").json == expected
+
+
 def test_ls_counts_an_object_of_several_segments_once(run: Run, tmp_path: Path) -> None:
     talk = clip("ann/talk.wav", 3.0, rate=8000, segments=[(0, 8000), (8000, 4000)])
     root = make_corpus(tmp_path, [talk])

@@ -13,19 +13,27 @@ from securedata.cli.common import (
     duration,
     fail,
     out,
+    plural,
     print_json,
     reference,
     size,
-    table,
 )
+from securedata.cli.tables import table
 from securedata.errors import InvalidArgument, KeysError, NoSuchPath, PinMismatch
 from securedata.printable import printable
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
     from securedata.corpus.config import Reference
     from securedata.corpus.reader import Corpus
 
-_COLUMNS = ["path", "frames", "frames_in_segment", "sample_rate", "speaker", "subjects"]
+_COLUMNS = ["path", "frames", "frames_in_segment", "sample_rate", "speaker", "subjects", "split", "format"]
+_GROUPS = {"splits": "split", "sample_rates": "sample_rate", "formats": "format", "by_speaker": "speaker"}
+"""Lists of the document, and the column of the manifest by which each counts recordings and seconds."""
+_FIRST = 10
+"""Lines of such a list that people get to see."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -36,7 +44,8 @@ def add_parser(subparsers: Any) -> None:
         info,
         help="what a corpus is, who can open it, its pin",
         about=(
-            "Show what a corpus is: generation, recordings, hours, the KMS keys that can open it, and its pin.\n"
+            "Show what a corpus is: generation, recordings, hours, splits, sample rates, formats, the people with\n"
+            "most hours, the KMS keys that can open it, and its pin. --json has all people.\n\n"
             "Without a KMS key that opens it, what the head says unopened is shown, and said to be unproved."
         ),
         example=(
@@ -89,17 +98,32 @@ def info(args: Namespace) -> int:
     if not known["opened"]:
         out("not opened, so the following is what storage says, and unproved:")
     known.pop("opened")
-    out(table([_line(key, value) for key, value in known.items() if value is not None]))
+    lines = [line for key, value in known.items() if value is not None for line in _lines(key, value)]
+    out(table(lines, whole=frozenset({1})))
     return code
 
 
-def _line(key: str, value: Any) -> tuple[str, str]:
+def _lines(key: str, value: Any) -> list[tuple[str, str]]:
+    """A value for people, a list line by line."""
     if key == "bytes":
-        return key, f"{value:,} ({size(value)})"
+        return [(key, f"{value:,} ({size(value)})")]
     if key == "seconds":
-        return "duration", duration(value)
-    shown = ", ".join(value) if isinstance(value, list) else f"{value:,}" if isinstance(value, int) else str(value)
-    return key.replace("_", " "), shown
+        return [("duration", duration(value))]
+    title = key.replace("_", " ")
+    if not isinstance(value, list):
+        return [(title, f"{value:,}" if isinstance(value, int) else str(value))]
+    shown = value
+    if key in _GROUPS:
+        shown = [_group_text(key, one) for one in value[:_FIRST]]
+        if len(value) > _FIRST:
+            shown.append(f"and {len(value) - _FIRST:,} more (--json lists them all)")
+    return [(title if n == 0 else "", text) for n, text in enumerate(shown or ["none"])]
+
+
+def _group_text(key: str, one: dict[str, Any]) -> str:
+    what = one[_GROUPS[key]]
+    name = f"{what:,} Hz" if key == "sample_rates" else str(what) or "(none)"
+    return f"{name}: {plural(one['recordings'], 'recording')}, {duration(one['seconds'])}"
 
 
 def _contents(corpus: Corpus) -> dict[str, Any]:
@@ -121,7 +145,21 @@ def _contents(corpus: Corpus) -> dict[str, Any]:
         "speakers": len(pc.unique(rows.column("speaker"))),
         "subjects": len(pc.unique(pc.list_flatten(rows.column("subjects")))),
         "kms": list(corpus.reference.kms),
+        **{key: _grouped(rows, column, seconds) for key, column in _GROUPS.items()},
     }
+
+
+def _grouped(rows: pa.Table, column: str, seconds: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
+    """Recordings and seconds by the values of a column, what has most seconds first."""
+    import pyarrow as pa
+
+    counted = pa.table([rows.column(column), pa.array(seconds)], ["what", "seconds"])
+    counted = counted.group_by("what", use_threads=False).aggregate([("seconds", "sum"), ("seconds", "count")])
+    found = sorted(counted.to_pylist(), key=lambda one: (-one["seconds_sum"], str(one["what"])))
+    return [
+        {column: one["what"], "recordings": one["seconds_count"], "seconds": round(one["seconds_sum"], 6)}
+        for one in found
+    ]
 
 
 def _opened(args: Namespace, found: Reference, columns: list[str]) -> Corpus:
@@ -142,6 +180,10 @@ def _config(args: Namespace) -> int:
     with _opened(args, reference(args, args.target), ["path"]) as corpus:
         found = corpus.reference
     name = found.name or found.root.rstrip("/").rpartition("/")[2] or "corpus"
+    if args.json:
+        pin = " ".join(map(str, found.pins))
+        print_json({"name": name, "root": found.root, "kms": list(found.kms), "pin": pin, **found.options})
+        return 0
     out(entry_text(name, found).removesuffix("\n"))
     if any(uri.startswith(SCHEME) for uri in found.kms):
         out("# local:// is a key file: give your colleague a copy of it, by a safe way, and change its path here")

@@ -16,8 +16,8 @@ from securedata.cli.common import (
     print_json,
     reference,
     split_target,
-    table,
 )
+from securedata.cli.tables import table
 from securedata.errors import NoSuchPath
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ def add_parser(subparsers: Any) -> None:
             "A folder shows the sums of what lies below it, a recording that was cut into segments once for each."
         ),
         example=(
-            "  securedata ls voice-a\n  securedata ls voice-a ann\n"
+            "  securedata ls voice-a                # the top: a line for each folder\n"
+            "  securedata ls voice-a ann            # what lies in one\n"
+            "  securedata ls voice-a -R -t          # all recordings, with their words\n"
             "  securedata ls securedata://voice-a/ann/utt0.wav --json"
         ),
     )
@@ -60,6 +62,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "-R", "--recursive", action="store_true", help="all recordings below it, with their whole paths"
+    )
+    parser.add_argument(
+        "-t", "--transcripts", action="store_true", help="show the words, too; they tell as much as the recordings"
     )
     add_corpus_options(parser, reads=True)
     add_output_options(parser)
@@ -73,7 +78,8 @@ def ls(args: Namespace) -> int:
 
     target, path = split_target(args.target, args.path)
     path = path.strip("/").encode(errors="backslashreplace").decode()  # no path of a corpus holds a surrogate
-    with open_corpus(reference(args, target), columns=_COLUMNS, accept_generation=args.accept_generation) as corpus:
+    columns = (*_COLUMNS, "transcript") if args.transcripts else _COLUMNS
+    with open_corpus(reference(args, target), columns=columns, accept_generation=args.accept_generation) as corpus:
         rows = corpus.table
     here = f"{path}/" if path else ""
     exact = rows.filter(pc.equal(rows.column("path"), path))
@@ -91,7 +97,10 @@ def ls(args: Namespace) -> int:
     if args.json:
         print_json(found)
     elif found:
-        out(table([_line(one, len(here)) for one in found], frozenset({0, 1})))
+        lines = [_line(one, len(here)) for one in found]
+        if args.transcripts:
+            lines = [(*line, one.get("transcript", "")) for line, one in zip(lines, found, strict=True)]
+        out(table(lines, right=frozenset({0, 1})))
     return 0
 
 
@@ -106,6 +115,7 @@ def _recordings(rows: pa.Table) -> list[dict[str, Any]]:
                 "size": row["size"],
                 "seconds": round(frames / row["sample_rate"], 6) if row["sample_rate"] else 0.0,
                 **{name: row[name] for name in _SHOWN},
+                **({"transcript": row["transcript"]} if "transcript" in row else {}),
                 "mtime": row["source_mtime_ns"] / 1e9,
             }
         )
@@ -148,6 +158,6 @@ def _seconds(rows: pa.Table) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(rates, 0), 0.0, pc.divide(frames, rates.cast(pa.float64())))
 
 
-def _line(one: dict[str, Any], skip: int) -> tuple[str, str, str, str]:
+def _line(one: dict[str, Any], skip: int) -> tuple[str, ...]:
     what = one["speaker"] if one["type"] == "recording" else plural(one["recordings"], "recording")
     return f"{one['size']:,}", duration(one["seconds"]), what, one["path"][skip:]

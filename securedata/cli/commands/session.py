@@ -57,6 +57,7 @@ def add_parser(subparsers: Any) -> None:
         help="env (default): lines for a shell; json; credential-process: what AWS tools run by themselves, as named\n"
         "under credential_process in ~/.aws/config",
     )
+    parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     add_corpus_options(parser)
 
 

@@ -15,9 +15,9 @@ from securedata.cli.common import (
     pins,
     print_json,
     say,
-    table,
     warn,
 )
+from securedata.cli.tables import table
 from securedata.errors import InvalidArgument, KeysError
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _show(args: Namespace, found: Reference, wraps: Sequence[Wrap]) -> None:
     if args.json:
         print_json({"root": found.root, "wraps": listed})
     else:
-        out(table([(str(one["uri"]), "yours" if one["trusted"] else "") for one in listed]))
+        out(table([(str(one["uri"]), "yours" if one["trusted"] else "") for one in listed], whole=frozenset({0})))
 
 
 def _trusts(found: Reference, one: Wrap) -> bool:
