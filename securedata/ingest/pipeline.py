@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from securedata.ingest.sources.origin import LocalOrigin
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk import Problem
 from securedata.storage.local import LocalStorage
+from securedata.threads import Window
 
 COMMIT_SECONDS = 30.0
 COMMIT_ROWS = 10_000
@@ -130,36 +131,32 @@ class _Ingest:
         self._settle(known, range(self.table.num_rows))
         if todo or self.updates:
             self.writer.check_horizon()
-        with ThreadPoolExecutor(self.sealing.tasks, thread_name_prefix="securedata-ingest") as pool:
-            running: deque[Future[list[Done]]] = deque()
+        tasks = self.sealing.tasks
+        with Window[list[Item], list[Done]]("securedata-ingest", tasks, 4 * tasks) as window:
             try:
-                self._work(pool, todo, running)
+                self._work(window, todo)
             except BaseException:  # raised again, Ctrl-C too: the threads stop first
                 self.sealing.stopping = True
-                for future in running:
-                    future.cancel()
                 raise
         self.report.sources = account(self.sources, self.files, self.fates.tolist())
         self.report.seconds = time.monotonic() - self.started
         self.report.generation = self.writer.head.generation
         return self.report
 
-    def _work(self, pool: ThreadPoolExecutor, todo: deque[Item], running: deque[Future[list[Done]]]) -> None:
+    def _work(self, window: Window[list[Item], list[Done]], todo: deque[Item]) -> None:
         try:
-            while todo or running or self.rows or self.updates:
-                while todo and len(running) < 4 * self.sealing.tasks:
-                    running.append(pool.submit(self.sealing.seal, self.sealing.next(todo)))
-                if running:
-                    wait([running[0]], timeout=_TICK, return_when=FIRST_COMPLETED)
-                while running and running[0].done():
-                    self._take_all(running.popleft())
+            while todo or window or self.rows or self.updates:
+                while todo and window.room:
+                    items = self.sealing.next(todo)
+                    window.begin(items, partial(self.sealing.seal, items))
+                for _, done in window.finished(_TICK):
+                    self._take_all(done)
                 self._tell()
-                ending = not todo and not running
+                ending = not todo and not window
                 if ending or self._interval_is_over():
                     # a large file at the front must not hold back what is done behind it
-                    for future in [future for future in running if future.done()]:
-                        running.remove(future)
-                        self._take_all(future)
+                    for _, done in window.all_finished():
+                        self._take_all(done)
                     todo = self._commit(todo)
         except BaseException:  # raised again, Ctrl-C too; if this commit fails as well, as the context of its error
             if self.rows or self.updates:
@@ -220,9 +217,9 @@ class _Ingest:
 
     # ------------------------------------------------------------ results, in the main thread
 
-    def _take_all(self, future: Future[list[Done]]) -> None:
-        for done in future.result():
-            self._take(done)
+    def _take_all(self, done: list[Done]) -> None:
+        for one in done:
+            self._take(one)
 
     def _take(self, done: Done) -> None:
         self.report.files += 1

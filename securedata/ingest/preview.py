@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk import Problem
 from securedata.media.audio.probe import AudioInfo, probe
 from securedata.media.reason import Undecodable
+from securedata.threads import Window
 
 _ABOUT_FILE = ("path", "size", "source_mtime_ns", "source_sha256", "subjects")
 COLUMNS = (*_ABOUT_FILE, *CLEARABLE, "sample_rate", "frames", "start", "frames_in_segment")
@@ -288,11 +289,13 @@ def _look(
             return _Looked(digest.digest(), problem=str(error))
         return _Looked(digest.digest(), info)
 
-    with ThreadPoolExecutor(threads or 2 * (os.cpu_count() or 1), thread_name_prefix="securedata-preview") as pool:
-        for group, found in zip(groups, pool.map(look, groups), strict=True):
+    threads = threads or 2 * (os.cpu_count() or 1)
+    with Window[list[int], _Looked]("securedata-preview", threads, 4 * threads) as window:
+        for group, found in window.results((group, partial(look, group)) for group in groups):
+            looked = found.result()
             if progress:
                 progress(1, entries[group[0]]["size"])
-            yield found
+            yield looked
 
 
 def _duplicates(digests: dict[bytes, list[str]], there: pa.Table | None, listed: set[str]) -> list[list[str]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import mmap
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from securedata.storage.base import Buffer
+from securedata.threads import Window
 
 Sent = TypeVar("Sent")
 
@@ -43,12 +43,6 @@ def side_by_side(send: Callable[[int, mmap.mmap], Sent], parts: Iterable[mmap.mm
 
     The first failure ends it: what is under way is waited for, and nothing more is taken from `parts`.
     """
-    answers: list[Sent] = []
-    under_way: deque[Future[Sent]] = deque()
-    with ThreadPoolExecutor(at_once, thread_name_prefix="securedata-part") as pool:
-        for number, part in enumerate(parts, start=1):
-            if len(under_way) == at_once:
-                answers.append(under_way.popleft().result())
-            under_way.append(pool.submit(send, number, part))
-        answers += [one.result() for one in under_way]
-    return answers
+    calls = ((number, partial(send, number, part)) for number, part in enumerate(parts, start=1))
+    with Window[int, Sent]("securedata-part", at_once, at_once + 1) as window:  # one is filled meanwhile
+        return [answer.result() for _, answer in window.results(calls)]

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -41,9 +40,13 @@ from securedata.errors import (
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind
 from securedata.format.sealed import Expect, open_stream
+from securedata.threads import Window
 
 _PIECE = 4 * 1024 * 1024
 _BATCH_ROWS, _BATCH_BYTES = 32, 16 * 1024 * 1024
+
+_Opened = tuple[Sequence[int], SecuredataError | None, int]
+"""The rows of one object; why it does not open, if so; and its size in bytes."""
 
 
 class Verification:
@@ -149,13 +152,10 @@ class Verification:
 
     def _objects(self, threads: int, progress: Progress, objects: int, total: int) -> None:
         done = bytes_done = 0
-        with ThreadPoolExecutor(threads) as pool:
-            pending: deque[tuple[pa.Table, Future[list[tuple[Sequence[int], SecuredataError | None, int]]]]] = deque()
-
-            def settle() -> None:
-                nonlocal done, bytes_done
-                table, future = pending.popleft()
-                for rows, error, size in future.result():
+        calls = ((table, partial(self._open_batch, table, batch)) for table, batch in self._batches())
+        with Window[pa.Table, list[_Opened]]("securedata-verify", threads, 2 * threads) as window:
+            for table, opened in window.results(calls):
+                for rows, error, size in opened.result():
                     done += 1
                     bytes_done += int(table.column("sealed_size")[rows[0]].as_py())
                     self.report.objects += 1
@@ -165,17 +165,6 @@ class Verification:
                     else:
                         self._object_failed(table, rows, error)
                 progress(done, objects, bytes_done, total)
-
-            try:
-                for table, batch in self._batches():
-                    pending.append((table, pool.submit(self._open_batch, table, batch)))
-                    if len(pending) > 2 * threads:
-                        settle()
-                while pending:
-                    settle()
-            except BaseException:  # raised again, Ctrl-C too: the threads stop first
-                pool.shutdown(cancel_futures=True)
-                raise
 
     def _batches(self) -> Iterator[tuple[pa.Table, list[list[int]]]]:
         """Objects of each part, as the rows that share them: a few at a time, by number and by bytes."""
@@ -198,10 +187,8 @@ class Verification:
             if batch:
                 yield table, batch
 
-    def _open_batch(
-        self, table: pa.Table, batch: list[list[int]]
-    ) -> list[tuple[Sequence[int], SecuredataError | None, int]]:
-        results: list[tuple[Sequence[int], SecuredataError | None, int]] = []
+    def _open_batch(self, table: pa.Table, batch: list[list[int]]) -> list[_Opened]:
+        results: list[_Opened] = []
         for rows in batch:
             try:
                 results.append((rows, None, self._open_object(table, rows[0])))

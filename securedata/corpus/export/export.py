@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.export.destination import Destination, DestinationFailed
@@ -30,6 +29,7 @@ from securedata.errors import (
     StorageError,
 )
 from securedata.storage.base import Storage
+from securedata.threads import Window
 
 WHOLE = 8 * 1024 * 1024
 """Objects up to this are fetched whole, larger ones in pieces of this size, so that memory stays bounded."""
@@ -198,18 +198,12 @@ def _write_all(
 ) -> None:
     total = sum(file.size for file in files)
     done = bytes_done = 0
-    pending: deque[tuple[_File, Future[bool]]] = deque()
-    todo = iter(files)
-    with ThreadPoolExecutor(threads, thread_name_prefix="securedata-export") as pool:
+    calls = ((file, partial(_write, corpus, out, file, overwrite)) for file in files)
+    with Window[_File, bool]("securedata-export", threads, 4 * threads) as window:
         try:
-            while True:
-                while len(pending) < 4 * threads and (file := next(todo, None)) is not None:
-                    pending.append((file, pool.submit(_write, corpus, out, file, overwrite)))
-                if not pending:
-                    return
-                file, future = pending.popleft()
+            for file, written in window.results(calls):
                 try:
-                    if future.result():
+                    if written.result():
                         report.written += 1
                         report.bytes += file.size
                     else:
@@ -224,7 +218,6 @@ def _write_all(
                     progress(done, len(files), bytes_done, total)
         except BaseException:  # raised again, Ctrl-C too: the threads stop first
             out.stop()
-            pool.shutdown(cancel_futures=True)
             raise
 
 
