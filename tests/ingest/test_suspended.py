@@ -10,7 +10,7 @@ from securedata.corpus.check.prune import prune
 from securedata.corpus.config import Reference
 from securedata.corpus.objects import put as putting
 from securedata.errors import AlreadyExists
-from securedata.ingest.pipeline import ingest
+from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.sources.origin import PIECE
 from securedata.ingest.sources.recordings import list_sources
 from securedata.testing.memory import MemoryStorage
@@ -62,7 +62,7 @@ def test_it_ends_with_every_recording(
 
     storage.after = asleep
     sources = list_sources(tmp_path, speaker_pattern="{speaker}/{utterance}")
-    report = ingest(sources, writer_of(corpus, storage), threads=1)
+    report = seal_sources(sources, writer_of(corpus, storage), threads=1)
     assert taken
     assert (report.added, report.complete, report.problems) == (3, True, [])
     assert report.sources.taken == 3
