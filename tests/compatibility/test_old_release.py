@@ -1,0 +1,101 @@
+"""The release of commit 9dfd651 and this one: each opens, verifies, exports and extends the corpora of the other.
+
+Both run in processes of their own, as commands and as a training program. What the old one wrote is kept as data.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.compatibility import sources
+from tests.compatibility.release import NEW, Release, Where, kept_corpus, old_release
+from tests.compatibility.sources import WRITTEN
+
+
+class Pair(NamedTuple):
+    """A release that writes, and another one that reads."""
+
+    writer: Release
+    reader: Release
+    written: Callable[[Path], Where]
+    """Makes the corpus of the writer in a folder."""
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    return old_release(tmp_path_factory.mktemp("old"))
+
+
+@pytest.fixture(params=["old to new", "new to old"])
+def pair(request: pytest.FixtureRequest, old: Release) -> Pair:
+    return Pair(old, NEW, kept_corpus) if request.param == "old to new" else Pair(NEW, old, NEW.write)
+
+
+def test_it_reads(pair: Pair, tmp_path: Path) -> None:
+    found = pair.reader.read(pair.written(tmp_path))
+    assert found == sources.rows(*WRITTEN)
+    assert len(found) == 7
+    assert sorted({row["extra"] for row in found}) == ["", *(f'{{"room":{n}}}' for n in (1, 2, 3, 4))]
+
+
+def test_it_exports(pair: Pair, tmp_path: Path) -> None:
+    where = pair.written(tmp_path)
+    assert pair.reader.export(where, tmp_path / "restored") == sources.recordings(*WRITTEN)
+
+
+def test_it_verifies_and_prunes(pair: Pair, tmp_path: Path) -> None:
+    where = pair.written(tmp_path)
+    orphan = where.root / "objects" / "00" / ("0" * 32)
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(b"of a writer that was killed")
+    two_days_ago = time.time() - 48 * 3600.0
+    os.utime(orphan, (two_days_ago, two_days_ago))
+    objects = set((where.root / "objects").rglob("?" * 32))
+
+    found = pair.reader.verify(where, code=1)
+    assert sorted(one["error"] for one in found["findings"]) == ["LeavingDue", "Orphan"]
+    assert (found["parts"], found["rows"], found["objects"], found["objects_opened"]) == (3, 7, 5, 5)
+    assert len(objects) == 7  # five of rows, the one of the recording that was replaced, and the orphan
+
+    found = pair.reader.verify(where, "--prune", "--accept-generation", str(found["generation"]))
+    assert (found["ok"], found["findings"]) == (True, [])
+    left = set((where.root / "objects").rglob("?" * 32))
+    assert (len(left), orphan in left, left < objects) == (5, False, True)
+    found = pair.writer.verify(where)
+    assert (found["ok"], found["leaving"], found["in_flight"], found["objects"]) == (True, 0, 0, 5)
+    assert pair.reader.read(where) == sources.rows(*WRITTEN)
+
+
+def test_it_extends(pair: Pair, tmp_path: Path) -> None:
+    where = pair.written(tmp_path)
+    # a recording of a part of the other release is replaced, so that part is written again
+    taken = pair.reader.encrypt("extension", tmp_path, where.root, *where.options)
+    assert (taken["added"], taken["replaced"]) == (2, 1)
+    steps = (*WRITTEN, "extension")
+    for release in pair.writer, pair.reader:
+        found = release.verify(where)
+        assert (found["ok"], found["rows"], found["objects"]) == (True, 9, 6)
+        assert release.read(where) == sources.rows(*steps)
+    assert pair.writer.export(where, tmp_path / "restored") == sources.recordings(*steps)
+    # and what it wrote is extended by the one that began
+    again = pair.writer.encrypt("last", tmp_path, where.root, *where.options)
+    assert (again["added"], again["replaced"]) == (1, 1)
+    steps = (*steps, "last")
+    assert pair.reader.verify(where)["ok"]
+    assert pair.reader.read(where) == sources.rows(*steps)
+
+
+def test_config_entries_and_what_a_machine_has_seen_are_shared(pair: Pair, tmp_path: Path) -> None:
+    writer, reader = (pair.writer, pair.reader)
+    writer.run("init", tmp_path / "sealed", "--name", "shared", "--json")
+    writer.encrypt("first", tmp_path, "shared")
+    taken = reader.encrypt("second", tmp_path, "shared")
+    assert (taken["added"], taken["root"]) == (1, str(tmp_path / "sealed"))
+    assert writer.run("verify", "shared", "--prune", "--json")["ok"]  # it needs a generation that this machine has seen
+    assert reader.run("verify", "shared", "--prune", "--json")["ok"]
