@@ -15,7 +15,7 @@ from securedata.corpus.config import Reference, check_name, check_one_entry, dro
 from securedata.corpus.connection import connect
 from securedata.corpus.home import data_dir, file_lock
 from securedata.corpus.notices import log_notice
-from securedata.corpus.option_values import as_flag, as_texts
+from securedata.corpus.option_values import as_flag, as_text, as_texts
 from securedata.corpus.state.head import MAX_SEALED, Head, open_with, peek, seal_head
 from securedata.corpus.state.layout import HEAD, What, classify
 from securedata.corpus.state.seen import recall, remember, remember_committed
@@ -122,7 +122,7 @@ def create_corpus(
 def _create(
     root: str, kms: Sequence[str], name: str | None, single_writer: bool, storage: Storage | None
 ) -> CreateReport:
-    name = check_name(name) if name is not None else _free_name(root)
+    name = check_name(as_text("name", name)) if name is not None else _free_name(root)
     known = load().get(name)
     if known and normal_root(known.root) != root:
         raise ConfigError(f"the name {name!r} is taken by {known.root}; give another one with --name")

@@ -13,22 +13,23 @@ Progress = Callable[[int, int, int, int], object]
 """Called from one thread with (files done, files in all, bytes done, bytes in all)."""
 
 
+def check_progress(progress: object) -> None:
+    """Raise InvalidArgument, before any work, if `reporting` cannot take it."""
+    if not (progress is None or isinstance(progress, bool) or callable(progress)):
+        raise InvalidArgument("progress= is True, False or a callable that takes four numbers")
+
+
 @contextmanager
 def reporting(progress: bool | Progress | None, what: str) -> Iterator[Progress | None]:
     """What the work calls: the caller's own callable; for True a bar, where somebody can see it; for False nothing.
 
     Args:
         what: the word before the bar, as 'sealing'.
-
-    Raises:
-        InvalidArgument: it is neither.
     """
     if progress is None or progress is False:
         yield None
-    elif callable(progress):
-        yield progress
     elif progress is not True:
-        raise InvalidArgument("progress= is True, False or a callable that takes four numbers")
+        yield progress
     elif not (sys.stderr.isatty() or "ipykernel" in sys.modules):  # a notebook shows standard error, and is no terminal
         yield None
     else:

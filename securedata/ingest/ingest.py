@@ -15,7 +15,7 @@ from securedata.corpus.create import CreateReport, create_corpus
 from securedata.corpus.notices import log_incomplete, log_notice
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.option_values import MAX_THREADS, as_choice, as_flag, as_text, as_texts, as_whole
-from securedata.corpus.progress import Progress, reporting
+from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.rows.inherit import check_clearable
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
@@ -153,9 +153,21 @@ def ingest(
     """
     clear, leave_out = as_texts("clear", clear), as_texts("leave_out", leave_out)
     check_clearable(clear)
+    check_progress(progress)
     as_choice("if_duplicate", if_duplicate, ("take", "skip", "fail"))
     if segment_unit is not None:
         as_choice("segment_unit", segment_unit, ("s", "ms", "samples"))
+    for option, value in {
+        "speaker_pattern": speaker_pattern,
+        "one_subject": one_subject,
+        "layout": layout,
+        "split": split,
+        "name": name,
+    }.items():
+        if value is not None:
+            as_text(option, value)
+    if columns is not None and not isinstance(columns, Mapping):
+        raise InvalidArgument(f'columns= is a mapping, as {{"speaker": "client_id"}}, not {type(columns).__name__}')
     if threads is not None:
         threads = as_whole("threads", threads, 1, MAX_THREADS)
     dry_run = as_flag("dry_run", dry_run)
@@ -181,7 +193,7 @@ def ingest(
         options={option: value for option, value in source.items() if value},
     )
     if split:
-        sources = _with_split(sources, as_text("split", split))
+        sources = _with_split(sources, split)
     how: _How = {
         "threads": threads,
         "replace": as_flag("replace", replace),
@@ -201,7 +213,7 @@ def ingest(
         write_bad_file(write_bad, bad)
     if report.new or report.root is None:
         nothing = "" if report.root else "nothing to take, so no corpus was made: "
-        what = f"{len(report.new or bad)} recordings of {os.fspath(src)} were not taken"
+        what = f"not all recordings of {os.fspath(src)} were taken ({len(report.new or bad)} missing)"
         log_incomplete(f"{nothing}{what}: see the report's problems, conflicts and erased")
     return report
 

@@ -101,6 +101,8 @@ def test_what_cannot_be_taken_is_listed_and_the_rest_is_sealed(run: Run, here: P
     assert done.code == 1
     assert "  ann/empty.wav: " in done.err
     assert done.error.endswith("not taken, for the reasons above")
+    assert "see the report" not in done.err, "which is for Python: the command shows it"
+    assert f"securedata: the key of the new corpus 'sealed' is {data_dir()}" in done.err
     assert "6 added" in done.out
     assert run("verify", "sealed").code == 0
 

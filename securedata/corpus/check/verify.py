@@ -12,7 +12,7 @@ from securedata.corpus.check.verification import Verification
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.connection import connect
 from securedata.corpus.option_values import MAX_THREADS, as_flag, as_whole
-from securedata.corpus.progress import Progress, reporting
+from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.state.lease import HeadLease
 from securedata.errors import InvalidArgument
 from securedata.storage.base import Storage
@@ -73,6 +73,7 @@ def verify(
         assert report.ok, report.counts()
     """
     reference = resolve(target, kms, pin)
+    check_progress(progress)
     prune, reset_horizon = as_flag("prune", prune), as_flag("reset_horizon", reset_horizon)
     if not prune and (reset_horizon or before_prune is not None):
         raise InvalidArgument(f"{'--reset-horizon' if reset_horizon else 'before_prune='} goes with --prune")

@@ -15,7 +15,7 @@ from securedata.corpus.export.manifest import MANIFEST, manifest_lines
 from securedata.corpus.notices import log_incomplete
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.option_values import MAX_THREADS, as_flag, as_text, as_whole
-from securedata.corpus.progress import Progress, reporting
+from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import ALL, check_path
 from securedata.corpus.segments import recording_path
@@ -131,6 +131,7 @@ def export(
         assert report.complete, report.failed
     """
     reference = resolve(target, kms, pin)
+    check_progress(progress)
     if not as_flag("allow_plaintext_export", allow_plaintext_export):
         raise PlaintextRefused(
             f"export writes the plaintext of {reference.root} to a disk: say so with --allow-plaintext-export "
@@ -152,7 +153,9 @@ def export(
             out.make_durable()
     report.seconds = time.monotonic() - started
     if not report.complete:
-        log_incomplete(f"{len(report.failed)} files of {report.root} were not restored: see the report's failed")
+        log_incomplete(
+            f"not all files of {report.root} were restored ({len(report.failed)} missing): see the report's failed"
+        )
     return report
 
 
