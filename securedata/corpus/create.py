@@ -95,7 +95,7 @@ def create_corpus(
         storage: the storage to use in place of the one that the root names, for tests and benchmarks.
 
     Returns:
-        The new corpus. A warning names each key file that must be backed up.
+        The new corpus. Each key file that must be backed up is named in a warning of the logger `securedata`, too.
 
     Raises:
         CorpusExists: there is something at the root.

@@ -37,6 +37,11 @@ class Corpus:
     It never changes under its reader; `refresh` opens the current head. Safe to use from several
     threads. To the workers that multiprocessing starts it goes in memory; any other pickle carries
     references only, and its receiver asks the KMS for itself.
+
+    Attributes:
+        root, name: where it lies, and its name in the config, None without an entry.
+        corpus_id, pin: which corpus it is.
+        generation: of the head that was opened; each commit makes the next one.
     """
 
     def __init__(self, lease: HeadLease, options: Options, head: Head, index: Index) -> None:

@@ -135,9 +135,9 @@ def ingest(
 
     Returns:
         What became of the sources: an `IngestReport`, or with `dry_run` an `IngestPreview`. `complete` is False if
-        something was not taken; a warning is logged then, too. If there was nothing to take and no corpus, none is
-        made, and `root` is None. If one was made, `created` is its `CreateReport`, and a warning names the key file to
-        back up.
+        something was not taken. If there was nothing to take and no corpus, none is made, and `root` is None. If one
+        was made, `created` is its `CreateReport`. The logger `securedata` warns of what is not complete, unless it was
+        in `known_bad`, and of a key file that must be backed up.
 
     Raises:
         SubjectUnknown: nothing says whose voices these are; nothing was made.

@@ -116,7 +116,8 @@ def export(
         storage: the storage to use in place of the one that the root names, for tests and benchmarks.
 
     Returns:
-        What became of the files; `complete` is False if one could not be restored. A warning is logged then, too.
+        What became of the files; `complete` is False if one could not be restored, of which the logger `securedata`
+        warns, too.
 
     Raises:
         PlaintextRefused: before anything is opened.
