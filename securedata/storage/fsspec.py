@@ -7,9 +7,7 @@ leave half an object, is up to the backend; before the head is written over, the
 from __future__ import annotations
 
 import contextlib
-import datetime
 import hashlib
-import math
 import os
 import shutil
 import tempfile
@@ -32,6 +30,7 @@ from securedata.errors import (
 )
 from securedata.foreign.describe import describe, type_name
 from securedata.foreign.quiet import quiet
+from securedata.foreign.times import written_at
 from securedata.roots import check_segments
 from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted, previous_key
 
@@ -39,7 +38,6 @@ CLOCK = ".clock"
 _IN_MEMORY = 16 * 1024 * 1024
 _LONG = 64 * 1024 * 1024  # a row may claim any length: of more than this it is asked first how much there is
 _TOGETHER = 32
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "modify", "created")
 
 
 class FsspecStorage(Storage):
@@ -304,14 +302,6 @@ def _groups(wanted: Sequence[Wanted], in_flight: int) -> Iterator[list[int]]:
 
 
 def _time(info: Mapping[str, Any]) -> float:
-    """When a file was stored, in seconds, as its backend calls it; now, where it does not tell: too young to prune."""
-    for name in _TIMES:
-        value = info.get(name)
-        if isinstance(value, (int, float)) and math.isfinite(value):
-            return float(value)
-        with contextlib.suppress(ValueError):
-            if isinstance(value, str):
-                value = datetime.datetime.fromisoformat(value)
-        if isinstance(value, datetime.datetime):
-            return (value if value.tzinfo else value.replace(tzinfo=datetime.UTC)).timestamp()
-    return time.time()
+    """When a file was stored, in seconds; now, where its backend does not tell: too young to prune."""
+    found = written_at(info)
+    return time.time() if found is None else found

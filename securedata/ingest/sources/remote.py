@@ -6,8 +6,6 @@ finds them. Any other scheme is served by fsspec, which takes its options from i
 
 from __future__ import annotations
 
-import datetime
-import math
 import os
 import re
 from abc import abstractmethod
@@ -18,6 +16,7 @@ from urllib.parse import urlsplit
 from securedata.errors import AccessDenied, InvalidArgument, LimitExceeded, NotFound, StorageUnreachable
 from securedata.foreign.describe import describe
 from securedata.foreign.quiet import quiet
+from securedata.foreign.times import written_at
 from securedata.format.cobblestone import Buffer
 from securedata.ingest.sources.exclude import LeftOut
 from securedata.ingest.sources.origin import CHANGED, MAX_CONTENT, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
@@ -29,7 +28,6 @@ from securedata.storage.s3.store import S3Storage
 OPTIONS = ("profile", "region", "endpoint_url")
 """Of a source on S3; credentials are not among them."""
 
-_MTIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "created")
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation")
 _SCHEME = re.compile("[a-z]+")  # what fsspec completes with ://
 
@@ -315,17 +313,4 @@ def _stamp(info: Mapping[str, Any]) -> Stamp:
     size = int(info.get("size") or 0)
     if size < 0:
         raise ValueError("a negative size")
-    return Stamp(size, next((_ns(info[name]) for name in _MTIMES if info.get(name)), 0), version)
-
-
-def _ns(value: Any) -> int:
-    """Nanoseconds since the epoch of what file systems give for a time; 0 where that is nothing known."""
-    if isinstance(value, str):
-        try:
-            value = datetime.datetime.fromisoformat(value)
-        except ValueError:
-            return 0
-    if isinstance(value, datetime.datetime):
-        value = value.timestamp()
-    known = isinstance(value, (int, float)) and math.isfinite(value)
-    return round(value * 1e6) * 1000 if known else 0
+    return Stamp(size, round((written_at(info) or 0.0) * 1e6) * 1000, version)

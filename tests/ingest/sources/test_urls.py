@@ -400,6 +400,8 @@ JANUARY = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
         ({"size": 3, "mtime": 1.5}, (3, 1_500_000_000, "")),
         ({"size": 3, "LastModified": JANUARY, "ETag": '"x"'}, (3, 1767312000 * 10**9, '"x"')),
         ({"size": 3, "updated": "2026-01-02T00:00:00Z", "generation": 7}, (3, 1767312000 * 10**9, "7")),
+        ({"size": 3, "modified": datetime.datetime(2026, 1, 2)}, (3, 1767312000 * 10**9, "")),
+        ({"size": 3, "mtime": None, "modify": "2026-01-02"}, (3, 1767312000 * 10**9, "")),
         ({"size": None, "created": "yesterday"}, (0, 0, "")),
         ({}, (0, 0, "")),
     ],
