@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from securedata.corpus.reader import Corpus
+from securedata.corpus.rows.durations import frames_of
 from securedata.corpus.rows.index import Index
 from securedata.errors import GenerationChanged
 from securedata.media.audio.resample import Integers, resampled_lengths
@@ -72,8 +72,7 @@ def refuse_mixed(corpora: Sequence[Corpus], held: Sequence[tuple[Index, int]]) -
 
 
 def _frames(table: pa.Table, sample_rate: int | None) -> Integers:
-    counts = pc.coalesce(table.column("frames_in_segment"), table.column("frames"))
-    frames: Integers = counts.to_numpy().astype(np.int64)
+    frames: Integers = frames_of(table.column).to_numpy().astype(np.int64)
     if sample_rate is None:
         return frames
     return resampled_lengths(frames, table.column("sample_rate").to_numpy().astype(np.int64), sample_rate)

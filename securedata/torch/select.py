@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from securedata.corpus.config import Reference
 from securedata.corpus.option_values import as_texts
 from securedata.corpus.reader import Corpus
+from securedata.corpus.rows.durations import frames_of
 from securedata.errors import InvalidArgument
 
 Duration = tuple[float | None, float | None]
@@ -68,7 +69,7 @@ def _within(duration: Duration | None) -> list[pc.Expression]:
         raise wrong
     if shortest is not None and longest is not None and shortest > longest:
         raise InvalidArgument(f"duration= is (shortest, longest), and {shortest} s is longer than {longest} s")
-    frames = pc.coalesce(pc.field("frames_in_segment"), pc.field("frames")).cast(pa.float64())
+    frames = frames_of(pc.field).cast(pa.float64())
     seconds = frames / pc.field("sample_rate").cast(pa.float64())
     bounds = []
     if shortest is not None:

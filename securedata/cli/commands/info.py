@@ -23,7 +23,6 @@ from securedata.errors import InvalidArgument, KeysError, NoSuchPath, PinMismatc
 from securedata.printable import printable
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
     from securedata.corpus.config import Reference
@@ -127,20 +126,19 @@ def _group_text(key: str, one: dict[str, Any]) -> str:
 
 
 def _contents(corpus: Corpus) -> dict[str, Any]:
-    import numpy as np
     import pyarrow.compute as pc
 
+    from securedata.corpus.rows.durations import seconds_of
+
     rows = corpus.table
-    frames = pc.coalesce(rows.column("frames_in_segment"), rows.column("frames")).to_numpy()
-    rates = rows.column("sample_rate").to_numpy()
-    seconds = np.divide(frames, rates, out=np.zeros(len(frames)), where=rates != 0)
+    seconds = seconds_of(rows)
     objects = rows.select(["object_id", "size"]).group_by("object_id", use_threads=False).aggregate([("size", "max")])
     return {
         "pin": corpus.pin,
         "generation": corpus.generation,
         "recordings": len(corpus),
         "objects": objects.num_rows,
-        "seconds": float(seconds.sum()),
+        "seconds": pc.sum(seconds).as_py() or 0.0,
         "bytes": pc.sum(objects.column("size_max")).as_py() or 0,
         "speakers": len(pc.unique(rows.column("speaker"))),
         "subjects": len(pc.unique(pc.list_flatten(rows.column("subjects")))),
@@ -149,11 +147,11 @@ def _contents(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def _grouped(rows: pa.Table, column: str, seconds: np.ndarray[Any, Any]) -> list[dict[str, Any]]:
+def _grouped(rows: pa.Table, column: str, seconds: pa.ChunkedArray) -> list[dict[str, Any]]:
     """Recordings and seconds by the values of a column, what has most seconds first."""
     import pyarrow as pa
 
-    counted = pa.table([rows.column(column), pa.array(seconds)], ["what", "seconds"])
+    counted = pa.table([rows.column(column), seconds], ["what", "seconds"])
     counted = counted.group_by("what", use_threads=False).aggregate([("seconds", "sum"), ("seconds", "count")])
     found = sorted(counted.to_pylist(), key=lambda one: (-one["seconds_sum"], str(one["what"])))
     return [

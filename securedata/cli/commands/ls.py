@@ -105,15 +105,16 @@ def ls(args: Namespace) -> int:
 
 
 def _recordings(rows: pa.Table) -> list[dict[str, Any]]:
+    from securedata.corpus.rows.durations import seconds
+
     found = []
     for row in rows.to_pylist():
-        frames = row["frames"] if row["frames_in_segment"] is None else row["frames_in_segment"]
         found.append(
             {
                 "path": row["path"],
                 "type": "recording",
                 "size": row["size"],
-                "seconds": round(frames / row["sample_rate"], 6) if row["sample_rate"] else 0.0,
+                "seconds": round(seconds(row["frames"], row["frames_in_segment"], row["sample_rate"]), 6),
                 **{name: row[name] for name in _SHOWN},
                 **({"transcript": row["transcript"]} if "transcript" in row else {}),
                 "mtime": row["source_mtime_ns"] / 1e9,
@@ -127,10 +128,14 @@ def _folders(rows: pa.Table, here: str) -> list[dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from securedata.corpus.rows.durations import seconds_of
+
     names = pc.list_element(
         pc.split_pattern(pc.utf8_slice_codeunits(rows.column("path"), len(here)), "/", max_splits=1), 0
     )
-    objects = pa.table([names, rows.column("object_id"), rows.column("size"), _seconds(rows)], ["n", "id", "size", "s"])
+    objects = pa.table(
+        [names, rows.column("object_id"), rows.column("size"), seconds_of(rows)], ["n", "id", "size", "s"]
+    )
     objects = objects.group_by(["n", "id"], use_threads=False).aggregate(
         [("size", "max"), ("s", "sum"), ("s", "count")]
     )
@@ -147,15 +152,6 @@ def _folders(rows: pa.Table, here: str) -> list[dict[str, Any]]:
         }
         for one in folders.to_pylist()
     ]
-
-
-def _seconds(rows: pa.Table) -> pa.ChunkedArray:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    frames = pc.coalesce(rows.column("frames_in_segment"), rows.column("frames")).cast(pa.float64())
-    rates = rows.column("sample_rate")
-    return pc.if_else(pc.equal(rates, 0), 0.0, pc.divide(frames, rates.cast(pa.float64())))
 
 
 def _line(one: dict[str, Any], skip: int) -> tuple[str, ...]:

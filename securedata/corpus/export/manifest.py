@@ -16,6 +16,7 @@ from typing import Any
 
 from securedata.corpus.columns import folded, perhaps_end, target_of
 from securedata.corpus.reader import Corpus
+from securedata.corpus.rows.durations import seconds
 from securedata.corpus.segments import recording_path
 
 MANIFEST = "manifest.jsonl"
@@ -49,7 +50,7 @@ def _entry(values: dict[str, Any]) -> dict[str, Any]:
     if start is not None and length is not None and rate:
         entry["offset"] = start / rate
     if rate:
-        entry["duration"] = (values["frames"] if length is None else length) / rate
+        entry["duration"] = seconds(values["frames"], length, rate)
     entry["text"] = values["transcript"]
     entry["subjects"] = values["subjects"]
     if values["speaker"] in values["subjects"]:
