@@ -12,7 +12,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Window(Generic[T, R]):
+class BoundedPool(Generic[T, R]):
     """Calls that are under way in threads, each with what its result is of. The threads end where its `with` ends.
 
     An error inside the `with` comes out only once the threads have ended: what is under way is waited for, and what no
@@ -29,7 +29,7 @@ class Window(Generic[T, R]):
         self._size = size
         self._calls: deque[tuple[T, Future[R]]] = deque()
 
-    def __enter__(self) -> Window[T, R]:
+    def __enter__(self) -> BoundedPool[T, R]:
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""A window of calls in threads: bounded, in order, and over before an error comes out of it."""
+"""A pool of threads: bounded, in order, and over before an error comes out of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from securedata.threads import Window
+from securedata.threads import BoundedPool
 
 
 def test_results_come_in_order_and_no_more_is_taken_than_fits() -> None:
@@ -20,8 +20,8 @@ def test_results_come_in_order_and_no_more_is_taken_than_fits() -> None:
             taken.append(number)
             yield number, partial(pow, number, 2)
 
-    with Window[int, int]("securedata-test", 3, 5) as window:
-        for at, (number, result) in enumerate(window.results(calls())):
+    with BoundedPool[int, int]("securedata-test", 3, 5) as pool:
+        for at, (number, result) in enumerate(pool.results(calls())):
             most = max(most, len(taken) - at)
             assert (number, result.result()) == (at, at**2)
     assert len(taken) == 20
@@ -30,21 +30,21 @@ def test_results_come_in_order_and_no_more_is_taken_than_fits() -> None:
 
 def test_the_first_ones_and_all_that_have_ended() -> None:
     go = [threading.Event() for _ in range(3)]
-    with Window[int, bool]("securedata-test", 3, 3) as window:
+    with BoundedPool[int, bool]("securedata-test", 3, 3) as pool:
         for number, event in enumerate(go):
-            assert window.room
-            window.begin(number, partial(event.wait, 60))
-        assert not window.room
-        assert list(window.finished(0.001)) == []
+            assert pool.room
+            pool.begin(number, partial(event.wait, 60))
+        assert not pool.room
+        assert list(pool.finished(0.001)) == []
         go[1].set()
-        while not (behind := list(window.all_finished())):
+        while not (behind := list(pool.all_finished())):
             pass
         assert behind == [(1, True)]
-        assert list(window.finished(0.001)) == [], "the first one is under way"
+        assert list(pool.finished(0.001)) == [], "the first one is under way"
         go[0].set()
         go[2].set()
-        assert next(number for number, _ in window.finished(60)) == 0
-    assert len(window) <= 1
+        assert next(number for number, _ in pool.finished(60)) == 0
+    assert len(pool) <= 1
 
 
 @pytest.mark.parametrize("where", ["a call", "what takes the results", "what makes the calls"])
@@ -66,18 +66,18 @@ def test_an_error_ends_it_and_no_thread_is_left(where: str) -> None:
                 raise ConnectionError
             yield number, partial(work, number)
 
-    def take(window: Window[int, int]) -> None:
-        for _, result in window.results(calls()):
+    def take(pool: BoundedPool[int, int]) -> None:
+        for _, result in pool.results(calls()):
             result.result()
             if where == "what takes the results":
                 raise ConnectionError
 
     def run() -> None:
-        with Window[int, int]("securedata-ended", 2, 8) as window:
+        with BoundedPool[int, int]("securedata-ended", 2, 8) as pool:
             try:
-                take(window)
+                take(pool)
             except BaseException:
-                threading.Timer(0.5, free.set).start()  # by then the window is being left
+                threading.Timer(0.5, free.set).start()  # by then the pool is being left
                 raise
 
     with pytest.raises(ConnectionError):

@@ -33,7 +33,7 @@ from securedata.ingest.sources.origin import LocalOrigin
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk import Problem
 from securedata.storage.local import LocalStorage
-from securedata.threads import Window
+from securedata.threads import BoundedPool
 
 COMMIT_SECONDS = 30.0
 COMMIT_ROWS = 10_000
@@ -132,9 +132,9 @@ class _Ingest:
         if todo or self.updates:
             self.writer.check_horizon()
         tasks = self.sealing.tasks
-        with Window[list[Item], list[Done]]("securedata-ingest", tasks, 4 * tasks) as window:
+        with BoundedPool[list[Item], list[Done]]("securedata-ingest", tasks, 4 * tasks) as pool:
             try:
-                self._work(window, todo)
+                self._work(pool, todo)
             except BaseException:  # raised again, Ctrl-C too: the threads stop first
                 self.sealing.stopping = True
                 raise
@@ -143,19 +143,19 @@ class _Ingest:
         self.report.generation = self.writer.head.generation
         return self.report
 
-    def _work(self, window: Window[list[Item], list[Done]], todo: deque[Item]) -> None:
+    def _work(self, pool: BoundedPool[list[Item], list[Done]], todo: deque[Item]) -> None:
         try:
-            while todo or window or self.rows or self.updates:
-                while todo and window.room:
+            while todo or pool or self.rows or self.updates:
+                while todo and pool.room:
                     items = self.sealing.next(todo)
-                    window.begin(items, partial(self.sealing.seal, items))
-                for _, done in window.finished(_TICK):
+                    pool.begin(items, partial(self.sealing.seal, items))
+                for _, done in pool.finished(_TICK):
                     self._take_all(done)
                 self._tell()
-                ending = not todo and not window
+                ending = not todo and not pool
                 if ending or self._interval_is_over():
                     # a large file at the front must not hold back what is done behind it
-                    for _, done in window.all_finished():
+                    for _, done in pool.all_finished():
                         self._take_all(done)
                     todo = self._commit(todo)
         except BaseException:  # raised again, Ctrl-C too; if this commit fails as well, as the context of its error
@@ -247,12 +247,8 @@ class _Ingest:
                 {
                     **{name: source[name] for name in (*FROM_SOURCE, "path", "subjects", "start", "frames_in_segment")},
                     "utterance": source["utterance"] if source["utterance_given"] else "",
-                    "object_id": put.object_id,
-                    "data_key": put.data_key,
-                    "sealed_size": put.sealed_size,
-                    "size": put.size,
+                    **put.columns(),
                     **info._asdict(),
-                    "source_sha256": put.sha256,
                     "source_mtime_ns": source["mtime_ns"],
                 }
             )

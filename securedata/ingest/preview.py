@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from securedata.corpus.reader import Corpus
+from securedata.corpus.rows.durations import seconds
 from securedata.corpus.rows.inherit import CLEARABLE
 from securedata.corpus.segments import recording_path
 from securedata.ingest.classify import Known, Todo, classify_part
@@ -27,7 +28,7 @@ from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk import Problem
 from securedata.media.audio.probe import AudioInfo, probe
 from securedata.media.reason import Undecodable
-from securedata.threads import Window
+from securedata.threads import BoundedPool
 
 _ABOUT_FILE = ("path", "size", "source_mtime_ns", "source_sha256", "subjects")
 COLUMNS = (*_ABOUT_FILE, *CLEARABLE, "sample_rate", "frames", "start", "frames_in_segment")
@@ -257,8 +258,7 @@ def _seconds(entry: dict[str, Any], at: int, there: pa.Table | None, found: _Loo
         frames, rate = there.column("frames")[at].as_py(), there.column("sample_rate")[at].as_py()
     else:
         return 0.0
-    length = entry["frames_in_segment"]
-    return (frames if length is None else length) / rate if rate else 0.0
+    return seconds(frames, entry["frames_in_segment"], rate)
 
 
 def _look(
@@ -290,8 +290,8 @@ def _look(
         return _Looked(digest.digest(), info)
 
     threads = threads or 2 * (os.cpu_count() or 1)
-    with Window[list[int], _Looked]("securedata-preview", threads, 4 * threads) as window:
-        for group, found in window.results((group, partial(look, group)) for group in groups):
+    with BoundedPool[list[int], _Looked]("securedata-preview", threads, 4 * threads) as pool:
+        for group, found in pool.results((group, partial(look, group)) for group in groups):
             looked = found.result()
             if progress:
                 progress(1, entries[group[0]]["size"])

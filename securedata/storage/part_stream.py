@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from securedata.storage.base import Buffer
-from securedata.threads import Window
+from securedata.threads import BoundedPool
 
 Sent = TypeVar("Sent")
 
@@ -44,5 +44,5 @@ def side_by_side(send: Callable[[int, mmap.mmap], Sent], parts: Iterable[mmap.mm
     The first failure ends it: what is under way is waited for, and nothing more is taken from `parts`.
     """
     calls = ((number, partial(send, number, part)) for number, part in enumerate(parts, start=1))
-    with Window[int, Sent]("securedata-part", at_once, at_once + 1) as window:  # one is filled meanwhile
-        return [answer.result() for _, answer in window.results(calls)]
+    with BoundedPool[int, Sent]("securedata-part", at_once, at_once + 1) as pool:  # one is filled meanwhile
+        return [answer.result() for _, answer in pool.results(calls)]

@@ -55,11 +55,7 @@ class Voice:
     def row(self, path: str, put: Any, **columns: Any) -> dict[str, Any]:
         return {
             "path": path,
-            "object_id": put.object_id,
-            "data_key": put.data_key,
-            "sealed_size": put.sealed_size,
-            "size": put.size,
-            "source_sha256": put.sha256,
+            **put.columns(),
             "source_mtime_ns": MTIME,
             "format": "WAV",
             "sample_rate": 16_000,

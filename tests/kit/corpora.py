@@ -165,15 +165,11 @@ def _rows(writer: Writer, clips: Sequence[Clip]) -> pa.Table:
             stem, _, suffix = one.path.rpartition(".")
             row = {
                 "path": f"{stem}@{segment[0]}-{sum(segment)}.{suffix}" if segment else one.path,
-                "object_id": put.object_id,
-                "data_key": put.data_key,
-                "sealed_size": put.sealed_size,
-                "size": put.size,
+                **put.columns(),
                 **info,
                 "subjects": [one.speaker],
                 "speaker": one.speaker,
                 "utterance": stem.rpartition("/")[2],
-                "source_sha256": put.sha256,
                 "source_mtime_ns": 1_700_000_000_000_000_000,
                 **one.columns,
             }

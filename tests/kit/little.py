@@ -47,11 +47,7 @@ def row(writer: Writer, path: str, data: bytes, subjects: Iterable[str] = ("ann"
     put = writer.put_object([data])
     return {
         "path": path,
-        "object_id": put.object_id,
-        "data_key": put.data_key,
-        "sealed_size": put.sealed_size,
-        "size": put.size,
-        "source_sha256": put.sha256,
+        **put.columns(),
         "subjects": list(subjects),
         "format": "WAV",
         "source_mtime_ns": 1,

@@ -33,10 +33,7 @@ def row(writer: Writer, path: str, data: bytes, **more: Any) -> dict[str, Any]:
     speaker = path.split("/", 1)[0]
     return {
         "path": path,
-        "object_id": put.object_id,
-        "data_key": put.data_key,
-        "sealed_size": put.sealed_size,
-        "size": put.size,
+        **put.columns(),
         "format": "wav",
         "subtype": "PCM_16",
         "sample_rate": 8000,
@@ -45,7 +42,6 @@ def row(writer: Writer, path: str, data: bytes, **more: Any) -> dict[str, Any]:
         "subjects": [speaker],
         "speaker": speaker,
         "utterance": Path(path).stem,
-        "source_sha256": put.sha256,
         "source_mtime_ns": 1_700_000_000_123_456_789,
         **more,
     }

@@ -40,7 +40,7 @@ from securedata.errors import (
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Kind
 from securedata.format.sealed import Expect, open_stream
-from securedata.threads import Window
+from securedata.threads import BoundedPool
 
 _PIECE = 4 * 1024 * 1024
 _BATCH_ROWS, _BATCH_BYTES = 32, 16 * 1024 * 1024
@@ -153,8 +153,8 @@ class Verification:
     def _objects(self, threads: int, progress: Progress, objects: int, total: int) -> None:
         done = bytes_done = 0
         calls = ((table, partial(self._open_batch, table, batch)) for table, batch in self._batches())
-        with Window[pa.Table, list[_Opened]]("securedata-verify", threads, 2 * threads) as window:
-            for table, opened in window.results(calls):
+        with BoundedPool[pa.Table, list[_Opened]]("securedata-verify", threads, 2 * threads) as pool:
+            for table, opened in pool.results(calls):
                 for rows, error, size in opened.result():
                     done += 1
                     bytes_done += int(table.column("sealed_size")[rows[0]].as_py())

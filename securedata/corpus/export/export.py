@@ -29,7 +29,7 @@ from securedata.errors import (
     StorageError,
 )
 from securedata.storage.base import Storage
-from securedata.threads import Window
+from securedata.threads import BoundedPool
 
 WHOLE = 8 * 1024 * 1024
 """Objects up to this are fetched whole, larger ones in pieces of this size, so that memory stays bounded."""
@@ -203,9 +203,9 @@ def _write_all(
     total = sum(file.size for file in files)
     done = bytes_done = 0
     calls = ((file, partial(_write, corpus, out, file, overwrite)) for file in files)
-    with Window[_File, bool]("securedata-export", threads, 4 * threads) as window:
+    with BoundedPool[_File, bool]("securedata-export", threads, 4 * threads) as pool:
         try:
-            for file, written in window.results(calls):
+            for file, written in pool.results(calls):
                 try:
                     if written.result():
                         report.written += 1

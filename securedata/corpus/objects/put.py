@@ -18,6 +18,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from securedata.clocks import Moment
 from securedata.corpus.state.layout import object_key
@@ -58,6 +59,16 @@ class Put:
     size: int
     sha256: bytes
     time: float
+
+    def columns(self) -> dict[str, Any]:
+        """What a row says of the object that holds it, by columns of the manifest."""
+        return {
+            "object_id": self.object_id,
+            "data_key": self.data_key,
+            "sealed_size": self.sealed_size,
+            "size": self.size,
+            "source_sha256": self.sha256,
+        }
 
 
 class Uncommitted:

@@ -228,7 +228,7 @@ def test_an_object_that_landed_counts_whatever_was_answered(
     reads = [key for call, key in storage.calls if call == "get_ranges"]
     assert reads, "it was read back"
     made = row(writer_of(corpus, place), "new", data)
-    made.update(object_id=put.object_id, data_key=put.data_key, sealed_size=put.sealed_size)
+    made.update(put.columns())
     assert writer.commit(table(made)).added == 1
     whole(corpus, place, "kept/1", "kept/2", "new")
 
@@ -290,7 +290,7 @@ def test_an_object_that_a_prune_took_before_it_was_read_back_is_stale_and_put_ag
     for _ in range(2):
         put = next(writer.put_objects([data]))[1] if many else writer.put_object([data])
         made = row(writer_of(corpus, place), "new", data)
-        made.update(object_id=put.object_id, data_key=put.data_key, sealed_size=put.sealed_size)
+        made.update(put.columns())
         outcomes.append(writer.commit(table(made)))
     assert [one.stale for one in outcomes] == [["new"], []]
     assert outcomes[1].added == 1
