@@ -60,6 +60,8 @@ class CreateReport:
         key_files: key files that were made.
         back_up: key files on this machine that open the corpus, made now or before: if no other KMS key opens it and
             these are lost, so is the corpus.
+        dropped_pins: with `start_over`, the pins of the corpus that was there, which the config entry no longer has. A
+            backup of it opens with them and its key.
         reference: how any process finds it; `open_corpus` takes it, too.
     """
 
@@ -70,6 +72,7 @@ class CreateReport:
     config: Path
     key_files: tuple[Path, ...]
     back_up: tuple[Path, ...]
+    dropped_pins: tuple[str, ...]
     reference: Reference = field(repr=False)
 
 
@@ -79,6 +82,7 @@ def create_corpus(
     *,
     kms: str | Sequence[str] = (),
     single_writer: bool = False,
+    start_over: bool = False,
     storage: Storage | None = None,
 ) -> CreateReport:
     """Make a new, empty corpus at an empty root, and its entry in the config file.
@@ -92,6 +96,8 @@ def create_corpus(
         kms: KMS URIs, each of which wraps the corpus key. None: those of the config entry, if there is one already,
             else SECUREDATA_KMS, else a key file that is made under ~/.local/share/securedata/keys.
         single_writer: allow storage on which two writers could lose rows: nobody else ever writes there.
+        start_over: the corpus that was there was deleted for good: the config entry drops its pin for that of the new
+            one. A corpus that is there is never touched.
         storage: the storage to use in place of the one that the root names, for tests and benchmarks.
 
     Returns:
@@ -99,7 +105,7 @@ def create_corpus(
 
     Raises:
         CorpusExists: there is something at the root.
-        CorpusGone: a corpus that this machine has written to was there.
+        CorpusGone: a corpus was there, by the config entry, and `start_over` is not given.
         ConfigError: the name is taken, or the config file cannot be written.
         KMSDenied, KMSUnreachable, ContextNotBound: the KMS key cannot wrap a corpus key.
         UnsafeStorage: two writers could lose rows there.
@@ -113,14 +119,16 @@ def create_corpus(
     uris = as_texts("kms", kms)
     where = normal_root(os.fspath(root))
     with file_lock("create.lock"):
-        created = _create(where, uris, name, as_flag("single_writer", single_writer), storage)
+        created = _create(
+            where, uris, name, as_flag("single_writer", single_writer), as_flag("start_over", start_over), storage
+        )
     for path in created.back_up:
         log_notice(f"the key of the new corpus {created.name!r} is {path}: {BACK_UP}")
     return created
 
 
 def _create(
-    root: str, kms: Sequence[str], name: str | None, single_writer: bool, storage: Storage | None
+    root: str, kms: Sequence[str], name: str | None, single_writer: bool, start_over: bool, storage: Storage | None
 ) -> CreateReport:
     name = check_name(as_text("name", name)) if name is not None else _free_name(root)
     known = load().get(name)
@@ -138,10 +146,11 @@ def _create(
     connection.storage.check_writable(single_writer)
     _refuse_full(connection.storage, root)
     check_one_entry(name, reference)
-    if known and known.pins and any(recall(pin.corpus_id) for pin in known.pins) and not interrupted(known):
+    dropped = known.pins if known and not interrupted(known) else ()
+    if dropped and not start_over:
         raise CorpusGone(
-            f"the corpus {name!r} was at {root} and is gone: restore it from a backup, "
-            "or remove its entry from the config file to begin anew",
+            f"the corpus {name!r} was at {root} and is gone: mount its disk or restore it from a backup; if it was "
+            f"deleted for good, --start-over makes a new one there, and the config entry drops the pin {dropped[0]}",
             root=root,
         )
     refuse_inside(root, uris)
@@ -166,7 +175,8 @@ def _create(
         raise
     remember_committed(head, root)
     pin = str(reference.pins[0])
-    return CreateReport(root, name, uris, pin, config, made, tuple(_local_files(uris)), reference)
+    gone = tuple(map(str, dropped))
+    return CreateReport(root, name, uris, pin, config, made, tuple(_local_files(uris)), gone, reference)
 
 
 def _put_head(storage: Storage, sealed: Buffer, key: bytes, head: Head) -> None:
@@ -240,9 +250,18 @@ def is_empty(reference: Reference) -> bool:
         return False
 
 
+def refuse_full(reference: Reference) -> None:
+    """Refuse to start over at a root at which something is, or can be restored.
+
+    Raises:
+        CorpusExists, StorageError
+    """
+    _refuse_full(connect(reference.without_role()).storage, reference.root)
+
+
 def _refuse_full(storage: Storage, root: str) -> None:
     for entry in storage.list():
-        if "/" not in entry.key and classify(entry.key)[0] is What.TEMPORARY:  # of an init that was killed
+        if classify(entry.key)[0] is What.TEMPORARY:  # of an init that was killed, or of a corpus that is gone
             continue
         what = "a corpus" if entry.key == HEAD else f"something already ({entry.key})"
         raise CorpusExists(

@@ -90,6 +90,7 @@ def ingest(
     kms: str | Sequence[str] | None = None,
     pin: str | Sequence[str] | None = None,
     single_writer: bool = False,
+    start_over: bool = False,
     accept_generation: int | None = None,
     progress: bool | Progress | None = None,
 ) -> IngestReport | IngestPreview:
@@ -129,6 +130,8 @@ def ingest(
             config, else SECUREDATA_KMS, else a key file.
         pin: the corpus that is meant, as `securedata info` prints it. None: from the config.
         single_writer: write to storage on which two writers could lose rows: nobody else ever writes there.
+        start_over: the corpus that was at the target was deleted for good: make a new one there. A corpus that is there
+            is never touched.
         accept_generation: a head of this generation counts as the newest although this machine has seen a newer one.
         progress: True for a bar on a terminal or in a notebook; or a callable that is called from one thread with
             (files done, files in all, bytes done, bytes in all).
@@ -176,7 +179,8 @@ def ingest(
     known = read_known(known_bad)
     if write_bad is not None:
         check_writable(write_bad)
-    found, there = find_target(target, kms, pin, name)
+    start_over = as_flag("start_over", start_over)
+    found, there = find_target(target, kms, pin, name, start_over)
     source = {"profile": source_profile, "region": source_region, "endpoint_url": source_endpoint_url}
     sources = list_sources(
         src,
@@ -204,9 +208,8 @@ def ingest(
     }
     if dry_run:
         return _rehearse(sources, found if there else None, known, how, accept_generation, progress)
-    report, bad = _seal(
-        sources, found, there, name, how, as_flag("single_writer", single_writer), accept_generation, progress
-    )
+    single_writer = as_flag("single_writer", single_writer)
+    report, bad = _seal(sources, found, there, name, how, single_writer, start_over, accept_generation, progress)
     report.hidden_names, report.near_duplicates = sources.hidden_names, sources.near_duplicates
     report.new = news(bad, known)
     if write_bad is not None:
@@ -257,6 +260,7 @@ def _seal(
     name: str | None,
     how: _How,
     single_writer: bool,
+    start_over: bool,
     accept_generation: int | None,
     progress: bool | Progress | None,
 ) -> tuple[IngestReport, list[NotTaken]]:
@@ -266,7 +270,13 @@ def _seal(
         report = refused(sources)
         if report is not None:
             return report, bad_of(report, sources)
-        created = create_corpus(normal_root(found.root), name or found.name, kms=found.kms, single_writer=single_writer)
+        created = create_corpus(
+            normal_root(found.root),
+            name or found.name,
+            kms=found.kms,
+            single_writer=single_writer,
+            start_over=start_over,
+        )
         found = created.reference
     try:
         writer = Writer(found, single_writer=single_writer, accept_generation=accept_generation)

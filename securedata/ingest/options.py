@@ -37,5 +37,6 @@ class IngestOptions(TypedDict, total=False):
     kms: str | Sequence[str] | None
     pin: str | Sequence[str] | None
     single_writer: bool
+    start_over: bool
     accept_generation: int | None
     progress: bool | Progress | None

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from securedata.corpus.config import Reference, resolve
-from securedata.corpus.create import interrupted, is_empty
+from securedata.corpus.create import interrupted, is_empty, refuse_full
 from securedata.errors import InvalidArgument
 
 
@@ -15,16 +15,24 @@ def find_target(
     kms: str | Sequence[str] | None,
     pin: str | Sequence[str] | None,
     name: str | None,
+    start_over: bool = False,
 ) -> tuple[Reference, bool]:
     """What the caller means, and whether the corpus is there; if not, its place is new or empty.
 
     A name that the config does not hold is an error, not a new folder: it may be a slip of the pen.
 
+    Args:
+        start_over: the corpus that was there was deleted for good.
+
     Raises:
         InvalidArgument: there is a corpus, and `name` gives it another name.
+        CorpusExists: `start_over`, and something is there.
         ConfigError, StorageError
     """
     found = resolve(target, kms, pin)
+    if start_over:
+        refuse_full(found)
+        return found, False
     there = _is_there(found)
     if there and name and name != found.name:
         known = f"is known as {found.name!r}" if found.name else "has no name in the config"

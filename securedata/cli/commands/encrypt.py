@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from securedata.cli.commands.init import announce, described
+from securedata.cli.commands.init import add_start_over, announce, described
 from securedata.cli.common import (
     add_command,
     add_corpus_options,
@@ -132,6 +132,7 @@ def add_parser(subparsers: Any) -> None:
     work.add_argument("--write-bad", metavar="FILE", help="write what was not taken, and why, into such a file")
     add_threads(work, "two per core, 16 at least over a network")
     work.add_argument("--name", help="name of a corpus that is made (default: after its folder)")
+    add_start_over(work)
     add_corpus_options(parser)
     add_writer_options(parser)
     add_output_options(parser)
@@ -199,6 +200,7 @@ def encrypt(args: Namespace) -> int:
         kms=args.kms,
         pin=pins(args),
         single_writer=args.single_writer,
+        start_over=args.start_over,
         accept_generation=args.accept_generation,
         progress=wants_progress(args),
     )

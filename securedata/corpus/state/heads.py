@@ -128,8 +128,8 @@ class Heads(HeadLease):
         except NotFound as error:
             raise CorpusGone(
                 f"the corpus is gone: {self.root} has no head; restore it from a backup, from head.prev or from an "
-                "older version of the storage; if it was moved, change root in the config file; if there never was "
-                "one, make it with 'securedata init'",
+                "older version of the storage; if it was moved, 'securedata move' tells the config; if it was deleted "
+                "for good, 'securedata encrypt' and 'init' make a new one in its place with --start-over",
                 root=self.root,
             ) from error
 

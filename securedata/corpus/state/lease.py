@@ -211,8 +211,8 @@ def explain_missing_head(reference: Reference, storage: Storage, read: Callable[
         if reference.pins or _has_objects(storage):
             raise CorpusGone(
                 f"the corpus is gone: {reference.root} has no head any more; restore it from a backup, "
-                "from head.prev or from an older version of the storage; if it was moved, change root in the "
-                "config file",
+                "from head.prev or from an older version of the storage; if it was moved, 'securedata move' tells "
+                "the config; if it was deleted for good, 'securedata init --start-over' makes a new one there",
                 root=reference.root,
             ) from error
         raise NotACorpus(

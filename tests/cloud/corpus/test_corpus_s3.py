@@ -106,6 +106,30 @@ def test_a_corpus_that_a_delete_hides_is_not_made_anew(cloud: Cloud, run: Run) -
     assert "the corpus is gone" in add.error
 
 
+def test_starting_over_on_s3(cloud: Cloud, run: Run) -> None:
+    root = cloud.make("contractor-a", bucket=VERSIONED)
+    client = cloud.weed.client()
+    prefix = root.removeprefix(f"s3://{VERSIONED}/")
+    refused = run("init", root, "--start-over")
+    assert (refused.code, "there is a" in refused.error) == (1, True)
+    for key in keys_in(cloud.weed, root):
+        client.delete_object(Bucket=VERSIONED, Key=key)
+    refused = run("init", root, "--start-over")
+    assert refused.code == 1
+    assert "can still be restored" in refused.error
+    assert str(load()[root.name].pins[0]) == root.pin
+    found = client.list_object_versions(Bucket=VERSIONED, Prefix=prefix)
+    for one in (*found.get("Versions", ()), *found.get("DeleteMarkers", ())):
+        client.delete_object(Bucket=VERSIONED, Key=one["Key"], VersionId=one["VersionId"])
+    gone = run("init", root)
+    assert gone.code == 1
+    assert "--start-over" in gone.error
+    done = run("init", root, "--start-over", "--json")
+    assert done.code == 0, done.err
+    assert done.json["dropped_pins"] == [root.pin]
+    assert keys_in(cloud.weed, root) == [f"{prefix}/head"]
+
+
 # ------------------------------------------------------------------------------------------------------------ workers
 
 
