@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace as replaced
 from typing import Literal, TypedDict, Unpack, overload
 
@@ -160,6 +161,8 @@ def ingest(
     as_choice("if_duplicate", if_duplicate, ("take", "skip", "fail"))
     if segment_unit is not None:
         as_choice("segment_unit", segment_unit, ("s", "ms", "samples"))
+    if accept_generation is not None:
+        accept_generation = as_whole("accept_generation", accept_generation, 0, 2**63 - 1)
     for option, value in {
         "speaker_pattern": speaker_pattern,
         "one_subject": one_subject,
@@ -240,11 +243,12 @@ def _rehearse(
     accept_generation: int | None,
     progress: bool | Progress | None,
 ) -> IngestPreview:
-    corpus = None
-    if found is not None:
-        found.require_pin()  # as the run would, though reading needs none
-        corpus = open_corpus(found, columns=COLUMNS, accept_generation=accept_generation)
-    with reporting(progress, "reading") as told:
+    with ExitStack() as opened:
+        corpus = None
+        if found is not None:
+            found.require_pin()  # as the run would, though reading needs none
+            corpus = opened.enter_context(open_corpus(found, columns=COLUMNS, accept_generation=accept_generation))
+        told = opened.enter_context(reporting(progress, "reading"))
         report = preview(sources, corpus, progress=_summed(told, sources), **how)
     if found is not None:
         report.root, report.name = found.root, found.name

@@ -139,6 +139,10 @@ def test_errors_of_verify(root: Root, monkeypatch: pytest.MonkeyPatch, tmp_path:
         sd.verify(root.name, before_prune=print)
     with pytest.raises(InvalidArgument, match="threads"):
         sd.verify(root.name, threads=0)
+    with pytest.raises(InvalidArgument, match="accept_generation"):
+        sd.verify(root.name, accept_generation="newest")  # type: ignore[arg-type] - on purpose
+    with pytest.raises(InvalidArgument, match="ttl"):
+        sd.verify(root.name, ttl=-1)
     with pytest.raises(InvalidArgument, match="progress"):
         sd.verify(root.name, progress=1.5)  # type: ignore[arg-type] - on purpose
     with pytest.raises(ConfigError):

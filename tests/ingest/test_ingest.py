@@ -195,6 +195,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "columns": {"columns": "speaker=client", "manifest": "m.csv"},
     "leave_out": {"leave_out": 3},
     "threads": {"threads": 0},
+    "accept_generation": {"accept_generation": "newest"},
     "replace": {"replace": "perhaps"},
     "dry_run": {"dry_run": "perhaps"},
     "progress": {"progress": "yes"},
@@ -217,7 +218,7 @@ def test_what_makes_no_sense_is_one_error_and_makes_nothing(here: Path, wavs: Pa
 
 
 def test_other_errors_are_those_of_the_package(here: Path, wavs: Path) -> None:
-    with pytest.raises(SubjectUnknown, match="--one-subject"):
+    with pytest.raises(SubjectUnknown, match=r"In Python these are .* one_subject="):
         sd.ingest(wavs, "./sealed")
     with pytest.raises(ConfigError, match="no corpus named 'nobody'"):
         sd.ingest(wavs, "nobody", one_subject="me")

@@ -11,7 +11,7 @@ from securedata.corpus.check.report import PruneReport, VerifyReport
 from securedata.corpus.check.verification import Verification
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.connection import connect
-from securedata.corpus.option_values import MAX_THREADS, as_flag, as_whole
+from securedata.corpus.option_values import MAX_THREADS, as_flag, as_seconds, as_whole
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.state.lease import HeadLease
 from securedata.errors import InvalidArgument
@@ -77,6 +77,9 @@ def verify(
     prune, reset_horizon = as_flag("prune", prune), as_flag("reset_horizon", reset_horizon)
     if not prune and (reset_horizon or before_prune is not None):
         raise InvalidArgument(f"{'--reset-horizon' if reset_horizon else 'before_prune='} goes with --prune")
+    if accept_generation is not None:
+        accept_generation = as_whole("accept_generation", accept_generation, 0, 2**63 - 1)
+    ttl, kms_wait = as_seconds("ttl", ttl), as_seconds("kms_wait", kms_wait)
     if prune:
         reference.require_pin()
     at_once = as_whole("threads", threads, 1, MAX_THREADS) if threads is not None else min(8, os.cpu_count() or 1)

@@ -109,6 +109,7 @@ def _choices(tree: Tree) -> str:
         f"  --subject-per-file: each recording is another person; {first} is of {without_suffix(first)!r}",
         "  --one-subject NAME: all of them are of one person",
         "  --manifest FILE: a NeMo manifest (JSON lines), or a CSV or TSV, with a column 'speaker'",
+        "In Python these are speaker_pattern=, subject_per_file=True, one_subject= and manifest=.",
     ]
     return "\n".join(lines)
 
