@@ -11,6 +11,7 @@ from typing import Literal, TypedDict, Unpack, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from securedata.corpus.columns import UNITS
 from securedata.corpus.config import Reference, normal_root
 from securedata.corpus.create import CreateReport, create_corpus
 from securedata.corpus.notices import log_incomplete, log_notice
@@ -20,6 +21,7 @@ from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.rows.inherit import check_clearable
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
+from securedata.ingest.duplicates import POLICIES
 from securedata.ingest.known_bad import NotTaken, bad_of, check_writable, news, read_known
 from securedata.ingest.known_bad import write_bad as write_bad_file
 from securedata.ingest.options import IngestOptions
@@ -158,9 +160,9 @@ def ingest(
     clear, leave_out = as_texts("clear", clear), as_texts("leave_out", leave_out)
     check_clearable(clear)
     check_progress(progress)
-    as_choice("if_duplicate", if_duplicate, ("take", "skip", "fail"))
+    as_choice("if_duplicate", if_duplicate, POLICIES)
     if segment_unit is not None:
-        as_choice("segment_unit", segment_unit, ("s", "ms", "samples"))
+        as_choice("segment_unit", segment_unit, UNITS)
     if accept_generation is not None:
         accept_generation = as_whole("accept_generation", accept_generation, 0, 2**63 - 1)
     for option, value in {

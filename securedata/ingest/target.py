@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.create import interrupted, is_empty, refuse_full
+from securedata.corpus.state.layout import HEAD
 from securedata.errors import InvalidArgument
 
 
@@ -50,4 +51,4 @@ def _is_there(found: Reference) -> bool:
     # a run that was killed right behind its head has left a corpus, too
     if "://" in found.root or found.options:
         return not is_empty(found)
-    return os.path.isdir(found.root) and "head" in os.listdir(found.root)
+    return os.path.isdir(found.root) and HEAD in os.listdir(found.root)

@@ -25,9 +25,6 @@ from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 from securedata.printable import without_secrets
 from securedata.storage.s3.store import S3Storage
 
-OPTIONS = ("profile", "region", "endpoint_url")
-"""Of a source on S3; credentials are not among them."""
-
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation")
 _SCHEME = re.compile("[a-z]+")  # what fsspec completes with ://
 
@@ -220,7 +217,7 @@ def tree_of(
 
     Args:
         leave_out, corpus: as `walk.scan` takes them; `corpus` may be a URL.
-        options: `OPTIONS` of a source on S3.
+        options: profile, region and endpoint_url of a source on S3; credentials are not among them.
 
     Raises:
         InvalidArgument: no folder, a URL that cannot be one, or two files with one logical path.
