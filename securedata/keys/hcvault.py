@@ -1,14 +1,15 @@
 """`hcvault://HOST:PORT/MOUNT/keys/NAME`: a transit key of HashiCorp Vault or OpenBao.
 
-The key has to be made with `derived=true`: only then does the service bind the encryption context. TLS
-is a must; `hcvault+http://` is for a server on this machine. The token is VAULT_TOKEN, BAO_TOKEN or
-~/.vault-token; the address is the URI's alone: VAULT_ADDR overrides nothing, and no redirect is followed,
-for it would take token and key along.
+The key has to be made with `derived=true`: only then does the service bind the encryption context. Its owner makes it:
+no call of ours does, though the service makes one that it is to encrypt with. TLS is a must; `hcvault+http://` is for
+a server on this machine. The token is VAULT_TOKEN, BAO_TOKEN or ~/.vault-token; the address is the URI's alone:
+VAULT_ADDR overrides nothing, and no redirect is followed, for it would take token and key along.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import ipaddress
 import os
 import ssl
@@ -54,6 +55,7 @@ class VaultKMS(KMS):
             return False
 
     def wrap(self, key: bytes, context: Context) -> bytes:
+        self._refuse_missing(context)
         plaintext = base64.b64encode(key).decode()
         return self._call("encrypt_data", lambda data: data["ciphertext"].encode(), context, plaintext=plaintext)
 
@@ -61,17 +63,38 @@ class VaultKMS(KMS):
         text = blob.decode("ascii", "replace")
         return self._call("decrypt_data", lambda data: base64.b64decode(data["plaintext"]), context, ciphertext=text)
 
-    def _call(self, operation: str, read: Callable[[Any], bytes], context: Context, **arguments: str) -> bytes:
+    def _refuse_missing(self, context: Context) -> None:
+        """The service makes a key that it is to encrypt with, where the token's policy says `create`: ask before.
+
+        Raises:
+            KMSDenied: there is no such key; or the token may not decrypt, without which no wrap is made either.
+        """
+        with contextlib.suppress(_Passed):
+            self._call("read_key", lambda data: b"", {}, passes=403)
+            return
+        # the policy lets it not be read; to decrypt makes none, and says whether there is one
+        with contextlib.suppress(_Passed):
+            self._call("decrypt_data", lambda data: b"", context, passes=400, ciphertext="vault:v1:AAAA")
+
+    def _call(
+        self, operation: str, read: Callable[[Any], bytes], context: Context, passes: int = 0, **arguments: str
+    ) -> bytes:
+        """What the service answers.
+
+        Args:
+            passes: a status that is raised as `_Passed`, unless it says that there is no such key.
+        """
         if context:
             arguments["context"] = base64.b64encode(context_bytes(context)).decode()
-        failure: KeysError
+        failure: Exception
         try:
             with quiet():
                 return self._asked(operation, read, arguments)
         except KeysError:
             raise
         except Exception as error:  # noqa: BLE001 - of hvac, requests or what they use; raised below as ours
-            failure = self._failure(error)
+            passed = passes and _status_of(error) == passes and not _is_missing(error)
+            failure = _Passed() if passed else self._failure(error)
         # raised here and not in the handler: no traceback then holds the library's error, which quotes token and key
         raise failure
 
@@ -113,14 +136,20 @@ class VaultKMS(KMS):
     def _failure(self, error: Exception) -> KeysError:
         """Ours for an error of hvac, or of what it uses."""
         kind = type(error).__name__
-        hvac = type(error).__module__.partition(".")[0] == "hvac"
-        status = _STATUS.get(kind, http_status(error)) if hvac else 0
+        hvac = _of_hvac(error)
+        status = _status_of(error)
+        if _is_missing(error):
+            _, _, mount, name = self._key
+            return KMSDenied(
+                f"{self.uri}: there is no such transit key, and none is made for you: make it with "
+                f"'vault write {mount}/keys/{name} derived=true' (OpenBao: 'bao write'), or correct the URI"
+            )
         if status in (401, 403):
             return KMSDenied(
                 f"{self.uri}: {_REASONS[status]}; the token expired, was revoked, or its policy does not allow "
                 "this key under the corpus's context: sign in again, or have the policy changed"
             )
-        if status in (400, 404):
+        if status == 400:
             return KMSDenied(f"{self.uri}: {_REASONS[status]}; not a wrap of this key under the corpus's context")
         if status == 429:
             return KMSThrottled(f"{self.uri}: too many calls; try again later, or raise its limit")
@@ -145,13 +174,31 @@ class VaultKMS(KMS):
         return ""
 
 
+class _Passed(Exception):
+    """The service refused, as was expected."""
+
+
+def _of_hvac(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] == "hvac"
+
+
+def _status_of(error: Exception) -> int:
+    """The HTTP status of an answer that hvac raised, else 0."""
+    return _STATUS.get(type(error).__name__, http_status(error)) if _of_hvac(error) else 0
+
+
+def _is_missing(error: Exception) -> bool:
+    """Does the service say that it has no such key, or no such mount?"""
+    status = _status_of(error)
+    return status == 404 or (status == 400 and "encryption key not found" in str(error))
+
+
 _STATUS = {"InvalidRequest": 400, "Unauthorized": 401, "Forbidden": 403, "InvalidPath": 404, "RateLimitExceeded": 429}
 _STATUS |= {"InternalServerError": 500, "VaultNotInitialized": 501, "BadGateway": 502, "VaultDown": 503}
 _REASONS = {
     400: "invalid request",
     401: "permission denied",
     403: "permission denied",
-    404: "no such key or mount",
     500: "internal error of the server",
     501: "the server is not initialised",
     502: "a server between answered 502",
