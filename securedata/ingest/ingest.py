@@ -114,7 +114,8 @@ def ingest(
         layout: 'auto', 'none', or the name of a known layout.
         source_profile, source_region, source_endpoint_url: of `src`, if on S3; None: as boto3 finds them.
         manifest: JSON lines as NeMo writes them, or CSV or TSV with a header: a file, a URL, or its name under `src`.
-        columns: which column of the manifest is meant, as {"speaker": "client_id"}; None or '' for not at all.
+        columns: which column of the manifest is meant, as {"speaker": "client_id"}, or {"text": "a.b"} for the key b in
+            JSON objects a; None or '' for not at all.
         segment_unit: 's', 'ms' or 'samples': of times in the manifest, where names of columns do not say it; None: 's'.
         split: the split of recordings for which nothing else names one.
         only_listed: take only the files that the manifest names.

@@ -82,7 +82,8 @@ def add_parser(subparsers: Any) -> None:
         action="append",
         default=[],
         type=_column,
-        help="which column of the manifest is meant, as speaker=client_id; may be given again",
+        help="which column of the manifest is meant, as speaker=client_id, or text=a.b for the key b in JSON objects "
+        "a; may be given again",
     )
     words.add_argument("--column", dest="columns", action="append", type=_column, help=SUPPRESS)
     words.add_argument(

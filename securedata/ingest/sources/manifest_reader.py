@@ -11,42 +11,20 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from securedata.corpus.columns import KNOWN_COLUMNS, BadValue, Times, folded, target_of
 from securedata.errors import InvalidArgument
 from securedata.files import read_bounded
 from securedata.foreign.describe import describe
+from securedata.ingest.sources.nested import lift, lift_path, names_in
 from securedata.ingest.sources.origin import MAX_CONTENT
 from securedata.ingest.sources.texts import NoText, strip, text_of
-from securedata.ingest.sources.walk import CONTROL, is_utf8
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _NoJson(f"{name} is no JSON")
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _NoJson(f"it has two values of {twice!r}")
-    return values
-
-
-class _NoJson(ValueError):
-    """What Python reads as JSON and others do not: NaN, an infinity, a key that is there twice."""
-
-
-# Made once: json.loads() and dumps() with options make a new one at every call.
-_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_each_once)
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+from securedata.ingest.sources.values import DECODER, NoJson, as_extra, as_people, as_person, as_text
+from securedata.ingest.sources.walk import is_utf8
 
 
 @dataclass(slots=True, repr=False)  # holds transcripts and names
@@ -62,6 +40,7 @@ class Rows:
         extra: every other column, as one JSON object; '' if there is none.
         fault: what is wrong with the row, '' if nothing.
         names_people: whether the manifest has a speaker or subjects column at all.
+        columns: the names of all its columns; of objects in them, too, as 'meta.speaker'.
     """
 
     names: list[str] = field(default_factory=list)
@@ -78,6 +57,7 @@ class Rows:
     fault: list[str] = field(default_factory=list)
     names_people: bool = False
     in_samples: bool = False
+    columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -95,28 +75,59 @@ def read_rows(
         manifest: the file.
         content: its bytes, if it is elsewhere and was fetched.
         columns: which of its columns is meant, as in `{"speaker": "client_id"}`; None or '' takes none for that
-            purpose, so the column goes to extra. Without an entry the usual names are recognised (`KNOWN_COLUMNS`).
+            purpose, so the column goes to extra. Without an entry the usual names are recognised (`KNOWN_COLUMNS`), and
+            each of them names its purpose, too: `{"text": ...}` is `{"transcript": ...}`. A name with dots reaches into
+            JSON objects, as `{"text": "annotation.text"}`.
         segment_unit: of `UNITS`, for times in columns whose names do not say it; None: seconds.
 
     Raises:
         InvalidArgument: not readable, or not a manifest in one of these forms.
     """
     where = os.path.basename(os.fspath(manifest))
-    chosen = dict(columns or {})
-    if unknown := set(chosen) - set(KNOWN_COLUMNS):
-        raise InvalidArgument(f"no such column as {min(unknown)!r}: choose among {', '.join(KNOWN_COLUMNS)}")
+    chosen = chosen_columns(columns or {})
     suffix = os.path.splitext(where)[1].lower()
     readers = {".json": _json_rows, ".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows, ".tsv": _csv_rows}
     if suffix not in readers:
         raise InvalidArgument(f"{where}: a manifest is one of {', '.join(readers)}; this is none by its suffix")
-    rows, roles, times = Rows(), _Roles(where, chosen), Times(where, segment_unit)
     try:
         text = text_of(_content(manifest) if content is None else content)
     except OSError as error:
         raise InvalidArgument(f"{where}: the manifest cannot be read: {error.strerror}") from None
     except NoText as error:
         raise InvalidArgument(f"{where}: the manifest is {error}") from None
-    for line, values in readers[suffix](text, suffix, where):
+    return collect(readers[suffix](text, suffix, where), where, chosen, segment_unit)
+
+
+def chosen_columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
+    """What the caller says of columns, by the purpose that each name means.
+
+    Raises:
+        InvalidArgument: a name that means none, or two columns for one purpose.
+    """
+    chosen: dict[str, str | None] = {}
+    for name, column in columns.items():
+        target = name if name in KNOWN_COLUMNS else target_of(name)
+        if target is None:
+            raise InvalidArgument(f"no such column as {name!r}: choose among {', '.join(KNOWN_COLUMNS)}")
+        if (chosen.setdefault(target, column) or "") != (column or ""):
+            both = f"{chosen[target] or ''!r} and {column or ''!r}"
+            raise InvalidArgument(f"--columns names two columns for {target}, {both}: leave one out")
+    return chosen
+
+
+def collect(
+    lines: Iterator[tuple[int, dict[str, Any]]],
+    where: str,
+    chosen: Mapping[str, str | None],
+    segment_unit: str | None,
+) -> Rows:
+    """Rows from the values of each line, by column; `chosen` is from `chosen_columns`.
+
+    Raises:
+        InvalidArgument: there are none, or they have not the columns that they must have.
+    """
+    rows, roles, times = Rows(), _Roles(where, chosen), Times(where, segment_unit)
+    for line, values in lines:
         _append(rows, line, values, roles, times)
     if not len(rows):
         raise InvalidArgument(f"{where} has no rows")
@@ -124,6 +135,7 @@ def read_rows(
     times.check(chosen.keys())
     rows.in_samples = times.in_samples
     rows.names_people = "speaker" in roles.found or "subjects" in roles.found
+    rows.columns = tuple(roles.columns)
     return rows
 
 
@@ -137,8 +149,8 @@ def _json_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[s
         if not content.strip():
             continue
         try:
-            values = _DECODER.decode(content)
-        except _NoJson as error:
+            values = DECODER.decode(content)
+        except NoJson as error:
             raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {error}") from None
         except (ValueError, RecursionError) as error:
             raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {describe(error)}") from None
@@ -213,10 +225,16 @@ class _Roles:
         self._by_name: dict[str, str | None] = {}
         self._text_file = ""  # NeMo takes words from files, too
         self._mapped = {name: target for target, name in chosen.items() if name}
+        self._dotted = {name: target for name, target in self._mapped.items() if "." in name}
+        self.columns: dict[str, None] = {}  # an ordered set
 
-    def of(self, values: Mapping[str, Any], line: int) -> dict[str, str]:
-        """target -> column name, for the columns of this row."""
+    def of(self, values: dict[str, Any], line: int) -> dict[str, str]:
+        """target -> column name, for the columns of this row; makes columns of what is inside of others."""
         roles: dict[str, str] = {}
+        if not self.columns.keys() >= values.keys():
+            self.columns.update(dict.fromkeys(one for name in values for one in names_in(name, values[name])))
+        if self._dotted:
+            lift(values, self._dotted)
         for name in values:
             if name not in self._by_name:
                 self._by_name[name] = self._target(name)
@@ -234,6 +252,9 @@ class _Roles:
                 f"{self.where}, line {line}: no column names the audio file (it has {', '.join(map(repr, values))}). "
                 f"It is called one of {', '.join(KNOWN_COLUMNS['path'])}; say path=NAME for another"
             )
+        if type(values[roles["path"]]) is dict and "path" not in self.chosen:
+            inner = lift_path(values, roles["path"])
+            roles.update({target: name for target, name in inner.items() if target not in self.chosen})
         self.found.update(roles)
         return roles
 
@@ -301,59 +322,18 @@ class _Row(NamedTuple):
 
 
 def _row(taken: dict[str, Any], others: dict[str, Any], offset: float | None, duration: float | None) -> _Row:
-    people = tuple(dict.fromkeys(_names(taken.get("subjects"))))
-    speaker = _name(taken.get("speaker"))
+    people = tuple(dict.fromkeys(as_people(taken.get("subjects"))))
+    speaker = as_person(taken.get("speaker"))
     if people and speaker and speaker not in people:
         raise BadValue("its speaker is not among its subjects")
     return _Row(
-        transcript=_text(taken.get("transcript")),
+        transcript=as_text(taken.get("transcript")),
         speaker=speaker,
-        utterance=_text(taken.get("utterance")),
-        split=_text(taken.get("split")),
-        language=_text(taken.get("language")),
+        utterance=as_text(taken.get("utterance")),
+        split=as_text(taken.get("split")),
+        language=as_text(taken.get("language")),
         subjects=people or ((speaker,) if speaker else ()),
         offset=offset,
         duration=duration,
-        extra=_extra(others),
+        extra=as_extra(others),
     )
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        if not is_utf8(value):
-            raise BadValue("half of a surrogate pair is no text")
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise BadValue(f"a {type(value).__name__} where text belongs")
-
-
-def _name(value: Any) -> str:
-    """A person's name: NFC, otherwise as it is written, for two spellings are two people. Blank is nobody."""
-    name = unicodedata.normalize("NFC", _text(value))
-    if CONTROL.search(name):
-        raise BadValue("a control character in the name of a person")
-    return name if name.strip() else ""
-
-
-def _names(value: Any) -> list[str]:
-    """Several people: a JSON list, or a text with ';' between the names."""
-    values = value if isinstance(value, list) else _text(value).split(";")
-    return [name for name in map(_name, values) if name]
-
-
-def _extra(values: dict[str, Any]) -> str:
-    kept = {name: value for name, value in values.items() if value is not None and value != ""}
-    if len(kept) == 1 and isinstance(kept.get("extra"), dict):
-        kept = kept["extra"]  # as an export writes it where its columns would be taken for others
-    if not kept:
-        return ""
-    try:
-        text = _ENCODER.encode(kept)
-    except (ValueError, RecursionError) as error:  # 1e999 reads as infinity, which JSON cannot write
-        raise BadValue(f"what else it says is no JSON: {describe(error)}") from None
-    if not is_utf8(text):
-        raise BadValue("half of a surrogate pair is no text")
-    return text

@@ -138,6 +138,7 @@ def list_sources(
         subject_per_file=subject_per_file,
         layout=layout,
         manifest_names_people=listed is not None and listed.rows.names_people,
+        manifest_columns=listed.rows.columns if listed is not None else (),
     )
     table = SourceTable(tree, described)
     if listed is None:

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from securedata.corpus.columns import folded
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.layouts import Described, describe, recognise
 from securedata.ingest.sources.pattern import PathPattern
-from securedata.ingest.sources.walk import CONTROL, Problem, Tree, is_utf8
+from securedata.ingest.sources.walk import CONTROL, Problem, Tree, is_utf8, printable
 from securedata.media.audio.suffixes import without_suffix
+
+_SHOWN = 20  # columns in a message
+_PERSON = frozenset(
+    (
+        *("speaker", "speakers", "spk", "spkr", "spkid", "client", "person", "talker", "reader", "narrator", "subject"),
+        *("voice", "user", "participant", "contributor", "singer", "actor", "informant", "author", "annotator", "name"),
+        *("speakerid", "userid", "clientid", "participantid"),
+    )
+)  # words in the name of a column of people
 
 _SPOKEN_OF = ("speaker", "utterance", "split", "language")  # names in a pattern that have a column; others go to extra
 
@@ -25,8 +36,12 @@ def describe_files(
     subject_per_file: bool = False,
     layout: str = "auto",
     manifest_names_people: bool = False,
+    manifest_columns: Sequence[str] = (),
 ) -> tuple[Described, dict[str, Any]]:
     """Name the subject of every file by the one rule that was given, or by a layout that is recognised.
+
+    Args:
+        manifest_columns: what columns there are in a manifest, if there is one: an error lists them.
 
     Returns:
         What the rule says of each file, and the settings that record the rule in the corpus. The name behind
@@ -73,7 +88,7 @@ def describe_files(
         # Two files that differ by their suffix alone are one recording in two encodings, so one person.
         described.subject = [without_suffix(path) for path in tree.paths]
         return described, {"subject": {"per_file": True}}
-    raise SubjectUnknown(_choices(tree))
+    raise SubjectUnknown(_choices(tree, manifest_columns))
 
 
 def _by_pattern(tree: Tree, pattern: PathPattern) -> Described:
@@ -98,12 +113,13 @@ def _by_pattern(tree: Tree, pattern: PathPattern) -> Described:
     return described
 
 
-def _choices(tree: Tree) -> str:
+def _choices(tree: Tree, columns: Sequence[str]) -> str:
     first = tree.paths[0]
     lines = [
         f"nothing says whose voices the {len(tree)} recordings under {tree.root} are, and a subject is never guessed.",
         "Say it in one of these ways (a person can be erased only by the name that you give here):",
     ]
+    lines += _in_columns(columns)
     lines += [f"  --speaker-pattern {text!r}: {said}" for text, said in _pattern_examples(without_suffix(first))]
     lines += [
         f"  --subject-per-file: each recording is another person; {first} is of {without_suffix(first)!r}",
@@ -112,6 +128,20 @@ def _choices(tree: Tree) -> str:
         "In Python these are speaker_pattern=, subject_per_file=True, one_subject= and manifest=.",
     ]
     return "\n".join(lines)
+
+
+def _in_columns(columns: Sequence[str]) -> list[str]:
+    """Which columns a manifest has, and which one of them might name the speaker."""
+    if not columns:
+        return []
+    shown = ", ".join(printable(name) for name in columns[:_SHOWN])
+    shown += f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
+    there = f"the manifest has no column 'speaker'; it has {shown}"
+    perhaps = [name for name in columns if not _PERSON.isdisjoint(folded(name.rpartition(".")[2]).split("_"))]
+    if not perhaps:
+        return [f"  --columns speaker=COLUMN: {there}"]
+    lines = [f"  --columns speaker={shlex.quote(printable(perhaps[0]))}: perhaps it is that one; {there}"]
+    return lines + [f"  --columns speaker={shlex.quote(printable(name))}: or that one" for name in perhaps[1:3]]
 
 
 def _pattern_examples(path: str) -> list[tuple[str, str]]:
