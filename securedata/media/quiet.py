@@ -6,6 +6,8 @@ import ctypes
 import os
 import threading
 
+from securedata.forks import Instances
+
 
 def _is_glibc() -> bool:
     try:
@@ -29,7 +31,7 @@ class CQuiet:
         self._real: int | None = None
         self._null: int | None = None
         self._tried = False
-        os.register_at_fork(after_in_child=self._after_fork)
+        _all.add(self)
 
     def __enter__(self) -> None:
         with self._lock:
@@ -59,11 +61,12 @@ class CQuiet:
             self._variable.value = self._real
             self._real = None
 
-    def _after_fork(self) -> None:
+    def _fresh_process(self) -> None:
         # the threads that were in it are not in the child
         self._lock = threading.Lock()
         self._inside = 0
         self._restore()
 
 
+_all = Instances(in_child=CQuiet._fresh_process)
 c_quiet = CQuiet()

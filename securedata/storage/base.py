@@ -17,6 +17,9 @@ BATCH_BYTES = 512 * 1024
 
 MAX_REPLACED = 128 * 1024 * 1024
 """Bytes, at most, of what `replace` replaces: twice what a head may have, and what `replace` reads of it."""
+CLOCK_SLACK = 60.0
+"""Seconds by which clocks of one storage may differ: the time of a put, if it is made out from another answer, is taken
+this much earlier, so that it is never later than what a listing says."""
 
 
 @dataclass(frozen=True, slots=True)

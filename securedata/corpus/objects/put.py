@@ -34,10 +34,9 @@ from securedata.errors import (
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Header, Kind
 from securedata.format.sealed import Expect, compare, open_stream, open_whole, seal, seal_stream
-from securedata.storage.base import Storage, Wanted
+from securedata.storage.base import CLOCK_SLACK, Storage, Wanted
 
 _PIECE = 4 * 1024 * 1024
-_CLOCK_SLACK = 60.0  # seconds by which clocks of one storage may differ
 _LOOKS = (0.1, 0.5, 2.0)
 _sleep = time.sleep
 _NO = (AlreadyExists, PreconditionFailed, NotFound)
@@ -226,7 +225,7 @@ def _look_for(storage: Storage, key: str, begun: Moment) -> float:
 
     Of two puts at once the one that is not refused may not have landed yet.
     """
-    when = storage.now() - begun.age() - _CLOCK_SLACK
+    when = storage.now() - begun.age() - CLOCK_SLACK
     for seconds in _LOOKS:
         try:
             storage.get_ranges(key, [(0, 1)])

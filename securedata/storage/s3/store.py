@@ -19,7 +19,7 @@ from securedata.errors import (
 )
 from securedata.foreign.aws import Credentials
 from securedata.roots import split_s3
-from securedata.storage.base import Buffer, Entry, Storage, Wanted
+from securedata.storage.base import CLOCK_SLACK, Buffer, Entry, Storage, Wanted
 from securedata.storage.http.get import seconds_backing_off
 from securedata.storage.http.put import Sent, uploader
 from securedata.storage.http.request import Answer, Get
@@ -36,7 +36,6 @@ PART = 16 * 1024 * 1024
 PARTS_UNDER_WAY = 2
 """Parts of one upload that are sent side by side, while the next one is filled."""
 
-_CLOCK_SLACK = 60.0  # a put's time is taken this much earlier, so that it is never later than what a listing says
 _IN_FLIGHT = 256 * 1024 * 1024
 _USABLE = frozenset({200, 206, 413, 416})
 _PROBED: set[str] = set()
@@ -189,7 +188,7 @@ class S3Storage(Storage):
             if len(buffer) >= PART:
                 parts = cut(buffer, source, PART)
                 begun = put_parts(self._calls, key, parts, PARTS_UNDER_WAY, lambda: self.get_ranges(key, [(0, 1)]))
-                return begun - _CLOCK_SLACK
+                return begun - CLOCK_SLACK
         for _, outcome in self.put_many([(key, buffer)]):
             if isinstance(outcome, float):
                 return outcome
@@ -244,7 +243,7 @@ class S3Storage(Storage):
             when = time_of(outcome.date, f"{key} of {self.url}", self.url)
         except StorageUnreachable as error:
             return error
-        return when - begun.age() - _CLOCK_SLACK
+        return when - begun.age() - CLOCK_SLACK
 
     def _is_there(self, key: str) -> bool:
         """Is there an object under a key that an earlier try may have put?"""
