@@ -13,8 +13,9 @@ from securedata.bench.work import AES_GCM, MEMCPY, SECUREDATA
 
 _DISTURBED = 0.9
 _BUSY = """\
-The workers did not have their cores for themselves: other work ran on this host, or it has fewer cores.
-It can do more than stands here; fractions suffer less. Measure again when it is idle."""
+The workers did not have their cores for themselves: other work ran on this
+host, or it has fewer cores. It can do more than this; fractions suffer less.
+Measure again when it is idle."""
 
 
 def throughput_report(measured: Throughput, host: dict[str, Any]) -> str:
@@ -26,8 +27,9 @@ def throughput_report(measured: Throughput, host: dict[str, Any]) -> str:
     if len(workers) > 1:
         parts.append(_scaling(measured))
     parts.append(
-        f"Medians of {measured.rounds} rounds, [intervals with 95 % confidence]. GB: 10^9 bytes of plaintext, of all\n"
-        "workers together. of AES-GCM: securedata as a fraction of one-shot AES-GCM, the limit of this host."
+        f"Medians of {measured.rounds} rounds, [intervals with 95 % confidence]. GB: 10^9 bytes of\n"
+        "plaintext, of all workers together. of AES-GCM: securedata as a fraction of\n"
+        "one-shot AES-GCM, the limit of this host."
     )
     if min(measured.undisturbed.values()) < _DISTURBED:
         parts.append(_BUSY)
@@ -35,13 +37,19 @@ def throughput_report(measured: Throughput, host: dict[str, Any]) -> str:
 
 
 def _one(measured: Throughput, workers: int) -> str:
-    head = ["object", "securedata GB/s", "of AES-GCM", "objects/s", "AES-GCM GB/s", "memcpy GB/s"]
+    head = ["object", "securedata GB/s", "of AES-GCM", "objects/s"]
     rows = [
         [
             result.case.name,
             str(result.gb_per_s(SECUREDATA)),
             str(result.share_of(AES_GCM)),
             number(result.objects_per_s().median),
+        ]
+        for result in measured.of(workers)
+    ]
+    limits = [
+        [
+            result.case.name,
             number(result.gb_per_s(AES_GCM).median),
             number(result.gb_per_s(MEMCPY).median),
         ]
@@ -50,7 +58,7 @@ def _one(measured: Throughput, workers: int) -> str:
     title = "1 worker: one core" if workers == 1 else f"{workers} workers"
     if measured.undisturbed[workers] < _DISTURBED:
         title += f"; other work took {1 - measured.undisturbed[workers]:.0%} of the time"
-    return f"{title}\n{table(head, rows)}"
+    return f"{title}\n{table(head, rows)}\n\n{table(['limits', 'AES-GCM GB/s', 'memcpy GB/s'], limits)}"
 
 
 def _scaling(measured: Throughput) -> str:
@@ -89,9 +97,9 @@ def loading_report(measured: Sequence[Loading], host: dict[str, Any], corpus: di
         f"{name}: {corpus['rows']:,} recordings, in shuffled batches of {corpus['batch_size']}",
         table(["DataLoader", "samples/s", "seconds of audio/s", "MB/s of files"], rates),
         table(["ms per sample", *STAGES, "decrypt, % of it"], times),
-        f"Medians of {len(measured[0].slices)} rounds, [intervals with 95 % confidence]. Milliseconds are of the\n"
-        "process that makes the sample: fetch from storage; decrypt; decode: the row, decoding, resampling, the\n"
-        "tensor; collate: its part in padding the batch.",
+        f"Medians of {len(measured[0].slices)} rounds, [intervals with 95 % confidence]. Milliseconds are\n"
+        "of the process that makes the sample: fetch from storage; decrypt; decode: the\n"
+        "row, decoding, resampling, the tensor; collate: its part in padding the batch.",
     ]
     if min(loading.undisturbed() for loading in measured) < _DISTURBED:
         parts.append(_BUSY)

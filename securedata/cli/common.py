@@ -30,7 +30,7 @@ class Help(RawDescriptionHelpFormatter):
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         filled = (
             one
-            if "\n " in one
+            if one.startswith(" ") or "\n " in one
             else textwrap.fill(one, width - len(indent), break_long_words=False, break_on_hyphens=False)
             for one in text.split("\n\n")
         )

@@ -135,6 +135,7 @@ def test_a_corpus_that_is_there_is_never_touched(command: str, left: str, run: R
     done = run(*words, "--start-over")
     assert done.code == 1
     assert f"at {root}" in done.error
+    assert command == "init" or run(*words, "--start-over", "--dry-run").code == 1, "nor would it be"
     assert files(root) == before
     assert config_path().read_text() == config
 

@@ -32,7 +32,10 @@ def add_parser(subparsers: Any) -> None:
             "Decrypt one recording to standard output: to a pipe, or, with --allow-plaintext-export, into a file.\n"
             "No byte is written before the chunk that it is in has been authenticated."
         ),
-        example="  securedata cat voice-a ann/utt0.wav | soxi -",
+        example=(
+            "  securedata cat voice-a ann/utt0.wav | soxi -\n"
+            "  securedata cat securedata://voice-a/ann/utt0.wav | ffplay -nodisp -autoexit -"
+        ),
     )
     add_target(parser)
     parser.add_argument("path", metavar="PATH", nargs="?", default="", help="as 'securedata ls -R' shows it")

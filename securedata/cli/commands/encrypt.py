@@ -52,6 +52,7 @@ def add_parser(subparsers: Any) -> None:
         ),
         example=(
             "  securedata encrypt ./wavs ./sealed --speaker-pattern '{speaker}/{utterance}'\n"
+            "  securedata encrypt ./wavs voice-a --one-subject ann --dry-run     # what would become of each file\n"
             "  securedata encrypt ./clips voice-a --manifest train.tsv --columns speaker=client_id\n"
             "  securedata encrypt s3://raw/voices voice-a --source-profile recordings --manifest train.jsonl"
         ),

@@ -37,7 +37,10 @@ def add_parser(subparsers: Any) -> None:
             "This writes plaintext to a disk, into files that only you can read, unless you say --mode-from-umask.\n"
             "A run that was killed is run again; files that are right are left."
         ),
-        example="  securedata export voice-a ./restored --allow-plaintext-export",
+        example=(
+            "  securedata export voice-a ./restored --allow-plaintext-export\n"
+            "  securedata export voice-a ./one --path ann/utt0.wav --allow-plaintext-export"
+        ),
     )
     add_target(parser)
     parser.add_argument("destination", metavar="DEST", help="folder to write to")

@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> None:
         ),
         example=(
             '  eval "$(securedata session voice-a)"\n'
-            "  securedata session voice-a --format json\n"
+            "  securedata session voice-a --json\n"
             "  securedata session voice-a --format credential-process"
         ),
     )

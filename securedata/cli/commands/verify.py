@@ -45,7 +45,11 @@ def add_parser(subparsers: Any) -> None:
             "Exit code 0: all is well; what a writer left within the last 24 hours counts as in flight. Exit code 1:\n"
             "findings. --prune deletes what no commit took and what was replaced, once it is 24 hours old."
         ),
-        example="  securedata verify voice-a\n  securedata verify voice-a --prune",
+        example=(
+            "  securedata verify voice-a\n"
+            "  securedata verify voice-a --prune           # for cron: keep XDG_STATE_HOME, it tells an old head\n"
+            "  securedata verify voice-a --json | jq '.findings[].error'"
+        ),
     )
     add_target(parser)
     parser.add_argument("--prune", action="store_true", help="delete what is left over; needs the pin")
