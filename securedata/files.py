@@ -7,6 +7,7 @@ import errno
 import os
 import pwd
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -16,6 +17,14 @@ _PIECE = 1024 * 1024
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags for a file that must not be there: no link and no file that somebody laid under its name is opened."""
+
+
+def close_quietly(fd: int, close: Callable[[int], None] = os.close) -> None:
+    """Close a descriptor whose errors no longer matter, also while the interpreter ends and module names are gone."""
+    try:
+        close(fd)
+    except OSError:
+        return
 
 
 def temporary_name(name: str) -> str:

@@ -14,7 +14,9 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from securedata.files import close_quietly
 
 _OPENAT2 = 437  # on all of Linux's architectures but alpha
 _RESOLVE = 0x04 | 0x08  # RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
@@ -62,10 +64,9 @@ class Root:
         self._identity = (status.st_dev, status.st_ino)
         self._openat2 = _has_openat2(self.fd)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = close_quietly) -> None:
         if (fd := getattr(self, "fd", -1)) >= 0:
-            with contextlib.suppress(OSError):  # nothing was written by it
-                os.close(fd)
+            close(fd)  # nothing was written by it
 
     def is_at(self, path: str) -> bool:
         """Is it still this folder that has the path? Another may have been moved or mounted there."""

@@ -12,7 +12,9 @@ import ctypes
 import os
 import re
 import sys
+from collections.abc import Callable
 
+from securedata.files import close_quietly
 from securedata.storage.beneath import Root
 
 MANY = 64
@@ -43,10 +45,9 @@ class Unflushed:
         with root.folder("") as folder:
             self.watch(folder)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = close_quietly) -> None:
         for fd in (*self._files, *self._disks.values()):
-            with contextlib.suppress(OSError):  # flushed, or lost and said so
-                os.close(fd)
+            close(fd)  # flushed, or lost and said so
 
     def watch(self, folder: int) -> None:
         """Hear of writes that fail from now on, on the disk of a folder: called before a file is written there."""

@@ -15,7 +15,7 @@ import os
 import struct
 import tempfile
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from multiprocessing.reduction import DupFd
 from typing import Any, NamedTuple
 
@@ -175,9 +175,9 @@ class Tally:
         finally:
             fcntl.lockf(self._fd, fcntl.LOCK_UN)
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # when the interpreter ends, `os` is gone
         if hasattr(self, "_fd"):
-            os.close(self._fd)
+            close(self._fd)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # any other pickle than one for a worker begins anew

@@ -94,9 +94,9 @@ class SharedBytes:
             os.close(self._fd)
             self._fd = None
 
-    def __del__(self) -> None:
-        if getattr(self, "_fd", None) is not None:
-            self.close()
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # when the interpreter ends, `os` is gone
+        if (fd := getattr(self, "_fd", None)) is not None:
+            close(fd)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not spawning() or self._fd is None:
