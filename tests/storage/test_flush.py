@@ -15,6 +15,7 @@ from securedata.cli.main import main
 from securedata.corpus.config import Reference
 from securedata.corpus.state.layout import object_key
 from securedata.errors import NotFound, OutcomeUnknown, SecuredataError, StorageUnreachable
+from securedata.files import close_quietly
 from securedata.storage import unflushed as batch
 from securedata.storage.local import LocalStorage
 from tests.kit.cli.commandline import PATTERN, some_wavs
@@ -144,7 +145,7 @@ def test_what_fails_to_close_behind_a_flush_says_nothing(
             closed.append(fd)
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(os, "close", fail)
+    monkeypatch.setattr(close_quietly, "__defaults__", (fail,))  # bound, for the end of the interpreter
     unraisable: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", unraisable.append)
     storage._root = None

@@ -11,6 +11,7 @@ import pytest
 from tests.kit.corpora import clip, make_corpus
 
 SCRIPT = """\
+import codecs
 import sys
 import warnings
 
@@ -27,11 +28,12 @@ corpus = sd.open_corpus(NAME)
 fs = fsspec.filesystem("securedata", root=NAME)
 file = fs.open("ann/0.wav")
 file.read(3)
+writer = Writer(resolve(NAME))
+codecs.kept = sys.modules["__main__"]  # a module that outlives ours keeps the script, as dill does when torch imports it
 if __name__ == "__main__":
-    writer = Writer(resolve(NAME))
-    loader = DataLoader(ds, batch_size=1, num_workers=1, multiprocessing_context=sys.argv[1], persistent_workers=True)
-    batches = iter(loader)
-    print(len(next(batches)))
+    loader = DataLoader(ds, batch_size=1, num_workers=1, multiprocessing_context=sys.argv[1])
+    batches = iter(loader)  # an iterator is part of a cycle, which is collected last
+    print(len(list(batches)))
 """
 
 
@@ -41,4 +43,4 @@ def test_the_end_is_silent(method: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("NAME", repr(root.name)))
     done = subprocess.run([sys.executable, script, method], cwd=tmp_path, capture_output=True, text=True, timeout=150)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "6\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
