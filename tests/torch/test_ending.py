@@ -29,7 +29,7 @@ fs = fsspec.filesystem("securedata", root=NAME)
 file = fs.open("ann/0.wav")
 file.read(3)
 writer = Writer(resolve(NAME))
-codecs.kept = sys.modules["__main__"]  # a module that outlives ours keeps the script, as dill does when torch imports it
+codecs.kept = sys.modules["__main__"]  # a module that outlives ours keeps the script, as dill does
 if __name__ == "__main__":
     loader = DataLoader(ds, batch_size=1, num_workers=1, multiprocessing_context=sys.argv[1])
     batches = iter(loader)  # an iterator is part of a cycle, which is collected last
