@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -78,10 +77,7 @@ def _row(writer: Writer, path: Path) -> dict[str, object]:
     put = writer.put_object(_pieces(plain))
     return {
         "path": f"{REAL}{path.parent.name}/{path.name}",
-        "object_id": put.object_id,
-        "data_key": put.data_key,
-        "sealed_size": put.sealed_size,
-        "size": put.size,
+        **put.columns(),
         "format": info.format,
         "subtype": info.subtype,
         "sample_rate": info.samplerate,
@@ -93,7 +89,6 @@ def _row(writer: Writer, path: Path) -> dict[str, object]:
         "transcript": "as it was heard on the telephone",
         "split": "train",
         "language": "en",
-        "source_sha256": hashlib.sha256(plain).digest(),
         "source_mtime_ns": path.stat().st_mtime_ns,
         "extra": "",
     }

@@ -103,10 +103,6 @@ def _path(number: int) -> str:
 def _row(number: int, put: Put) -> dict[str, object]:
     return {
         "path": _path(number),
-        "object_id": put.object_id,
-        "data_key": put.data_key,
-        "sealed_size": put.sealed_size,
-        "size": put.size,
+        **put.columns(),
         "subjects": ["nobody"],
-        "source_sha256": put.sha256,
     }
