@@ -71,6 +71,7 @@ def ingest(
     one_subject: str | None = None,
     subject_per_file: bool = False,
     layout: str = "auto",
+    source_format: str = "auto",
     source_profile: str | None = None,
     source_region: str | None = None,
     source_endpoint_url: str | None = None,
@@ -112,6 +113,8 @@ def ingest(
         one_subject: all recordings are of this person.
         subject_per_file: every recording is of another person.
         layout: 'auto', 'none', or the name of a known layout.
+        source_format: 'files'; or recordings inside of files: 'webdataset' (tars), 'parquet' or 'arrow' (a column of
+            bytes, as Hugging Face datasets writes it); 'auto': what is there, files first.
         source_profile, source_region, source_endpoint_url: of `src`, if on S3; None: as boto3 finds them.
         manifest: JSON lines as NeMo writes them, or CSV or TSV with a header: a file, a URL, or its name under `src`.
         columns: which column of the manifest is meant, as {"speaker": "client_id"}, or {"text": "a.b"} for the key b in
@@ -170,6 +173,7 @@ def ingest(
         "speaker_pattern": speaker_pattern,
         "one_subject": one_subject,
         "layout": layout,
+        "source_format": source_format,
         "split": split,
         "name": name,
     }.items():
@@ -196,6 +200,7 @@ def ingest(
         one_subject=one_subject,
         subject_per_file=as_flag("subject_per_file", subject_per_file),
         layout=layout,
+        source_format=source_format,
         only_listed=as_flag("only_listed", only_listed),
         leave_out=leave_out,
         corpus=found.root,

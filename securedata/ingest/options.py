@@ -16,6 +16,7 @@ class IngestOptions(TypedDict, total=False):
     one_subject: str | None
     subject_per_file: bool
     layout: str
+    source_format: str
     source_profile: str | None
     source_region: str | None
     source_endpoint_url: str | None

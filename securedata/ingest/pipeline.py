@@ -121,7 +121,7 @@ class _Ingest:
     def run(self) -> IngestReport:
         """Do it; a list without a single row ends at once."""
         self.files = self.table.column("file").to_pylist()
-        self.sizes = self.table.column("size").to_numpy()
+        self.sizes = self.table.column("size").to_numpy().clip(0)
         known = self._classify(self.table)
         self.there = known.part >= 0
         if self.replace:

@@ -177,7 +177,7 @@ def preview(
         counts.taken += not {"add", "replace", "update"}.isdisjoint(done)
         counts.unchanged += set(done) <= {"leave", ""} and "leave" in done
         if not {"add", "replace"}.isdisjoint(done):
-            result.bytes += first["size"]
+            result.bytes += max(0, first["size"])
     counts.files, counts.companions, counts.hidden = sources.files, sources.companions, sources.hidden
     counts.left_out = sources.left_out + skipped
     counts.not_taken = sources.not_taken + len(files) - counts.taken - counts.unchanged - skipped
@@ -294,7 +294,7 @@ def _look(
         for group, found in pool.results((group, partial(look, group)) for group in groups):
             looked = found.result()
             if progress:
-                progress(1, entries[group[0]]["size"])
+                progress(1, max(0, entries[group[0]]["size"]))
             yield looked
 
 

@@ -81,7 +81,8 @@ class Sealing:
         return items
 
     def _size(self, item: Item) -> int:
-        return int(self._cells["size"](item.rows[0]))
+        size = int(self._cells["size"](item.rows[0]))
+        return size if size >= 0 else PIECE  # a row of Parquet: it is in memory with its row group anyway
 
     def seal(self, items: list[Item]) -> list[Done]:
         """Read, seal and put files: one of any size, or several small ones."""

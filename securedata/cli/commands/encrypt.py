@@ -68,9 +68,19 @@ def add_parser(subparsers: Any) -> None:
     people.add_argument("--one-subject", metavar="NAME", help="all recordings are of this person")
     people.add_argument("--subject-per-file", action="store_true", help="every recording is of another person")
     people.add_argument(
-        "--layout", default="auto", choices=["auto", "none", "librispeech", "speechcommands"], help="default: auto"
+        "--layout",
+        default="auto",
+        choices=["auto", "none", "audiofolder", "librispeech", "speechcommands"],
+        help="default: auto",
     )
     _add_source_options(parser)
+    parser.add_argument(
+        "--source-format",
+        default="auto",
+        choices=["auto", "files", "webdataset", "parquet", "arrow"],
+        help="whether recordings are files, members of tars, or in a column of bytes, as Hugging Face datasets writes "
+        "them (default: auto, which is files where there are any)",
+    )
     words = parser.add_argument_group("transcripts and more")
     words.add_argument(
         "--manifest",
@@ -180,6 +190,7 @@ def encrypt(args: Namespace) -> int:
         one_subject=args.one_subject,
         subject_per_file=args.subject_per_file,
         layout=args.layout,
+        source_format=args.source_format,
         source_profile=args.source_profile,
         source_region=args.source_region,
         source_endpoint_url=args.source_endpoint_url,

@@ -6,7 +6,9 @@ from securedata.media.audio.suffixes import suffix_of
 
 # Files that no one seals but a known layout reads; layouts.py says how.
 SIDECAR_SUFFIX = ".trans.txt"
-SIDECAR_NAMES = frozenset(("validation_list.txt", "testing_list.txt"))
+SIDECAR_NAMES = frozenset(("validation_list.txt", "testing_list.txt", "metadata.csv", "metadata.jsonl"))
+
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 _COMPANION_SUFFIXES = frozenset(
     (
@@ -36,6 +38,16 @@ def is_companion(name: str) -> bool:
 def is_sidecar(name: str) -> bool:
     """May a known layout read a file of this name?"""
     return name.lower() in SIDECAR_NAMES or is_transcript(name)
+
+
+def is_tar(name: str) -> bool:
+    """Is it, by its name, a tar, whose members may be recordings?"""
+    return name.lower().endswith(TARS)
+
+
+def is_table(name: str) -> bool:
+    """Is it, by its name, a table that may hold recordings in a column?"""
+    return suffix_of(name) in (".parquet", ".arrow")
 
 
 def is_transcript(name: str) -> bool:

@@ -86,16 +86,28 @@ def read_rows(
     where = os.path.basename(os.fspath(manifest))
     chosen = chosen_columns(columns or {})
     suffix = os.path.splitext(where)[1].lower()
-    readers = {".json": _json_rows, ".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows, ".tsv": _csv_rows}
-    if suffix not in readers:
-        raise InvalidArgument(f"{where}: a manifest is one of {', '.join(readers)}; this is none by its suffix")
+    if suffix not in _READERS:
+        raise InvalidArgument(f"{where}: a manifest is one of {', '.join(_READERS)}; this is none by its suffix")
     try:
         text = text_of(_content(manifest) if content is None else content)
     except OSError as error:
         raise InvalidArgument(f"{where}: the manifest cannot be read: {error.strerror}") from None
     except NoText as error:
         raise InvalidArgument(f"{where}: the manifest is {error}") from None
-    return collect(readers[suffix](text, suffix, where), where, chosen, segment_unit)
+    return collect(_READERS[suffix](text, suffix, where), where, chosen, segment_unit)
+
+
+def lines_in(content: bytes, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number and values, by column, of each line of a manifest, whose form its name says.
+
+    Raises:
+        InvalidArgument: it is no such manifest.
+    """
+    suffix = os.path.splitext(name)[1].lower()
+    try:
+        yield from _READERS[suffix](text_of(content), suffix, name)
+    except NoText as error:
+        raise InvalidArgument(f"{name}: the manifest is {error}") from None
 
 
 def chosen_columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -181,6 +193,9 @@ def _csv_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[st
                 yield reader.line_num, dict(zip(header, fields, strict=True))
     except csv.Error as error:
         raise InvalidArgument(f"{where}, line {reader.line_num}: {describe(error)}") from None
+
+
+_READERS = {".json": _json_rows, ".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows, ".tsv": _csv_rows}
 
 
 def _reader(text: str, tsv: bool, quoted: bool) -> Any:

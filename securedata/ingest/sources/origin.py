@@ -6,6 +6,7 @@ What is read is what was listed: a recording that changes while it is ingested i
 from __future__ import annotations
 
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -80,6 +81,13 @@ class Origin(ABC):
     def peek(self, file: str, stamp: Stamp, offset: int, length: int) -> bytes:
         """Bytes from `offset`, fewer where the file ends. Raises as `whole`."""
 
+    def check(self, file: str, stamp: Stamp) -> None:  # noqa: B027 - no more to do where every read tells
+        """Raises SourceProblem if a file is not what was listed, where reading it does not tell."""
+
+    def stamp(self, name: str) -> Stamp | None:
+        """What a listing says of a table under the root; None if there is none."""
+        return None
+
     @abstractmethod
     def content(self, name: str) -> bytes:
         """All of a text file under the root, such as a list of transcripts. Raises as `whole`."""
@@ -119,6 +127,19 @@ class LocalOrigin(Origin):
                 return os.pread(source.fileno(), length, offset)
         except OSError as error:
             raise SourceProblem(f"the file cannot be read: {error.strerror}") from None
+
+    def check(self, file: str, stamp: Stamp) -> None:
+        try:
+            _check(os.stat(file), stamp)
+        except OSError as error:
+            raise SourceProblem(f"the file cannot be looked at: {error.strerror}") from None
+
+    def stamp(self, name: str) -> Stamp | None:
+        try:
+            status = os.stat(self.file(name))
+        except OSError:  # a link that leads nowhere
+            return None
+        return Stamp(status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
 
     def content(self, name: str) -> bytes:
         try:

@@ -14,13 +14,15 @@ from typing import Any
 import pyarrow as pa
 
 from securedata.errors import InvalidArgument
+from securedata.ingest.sources.audio_folder import AUDIOFOLDER, AudioFolder, audio_folder
 from securedata.ingest.sources.layouts import Described
 from securedata.ingest.sources.manifest import Manifest
+from securedata.ingest.sources.members.members import Members, members_of
 from securedata.ingest.sources.origin import Origin, Stamp
 from securedata.ingest.sources.remote import tree_of
 from securedata.ingest.sources.source_table import SourceTable
 from securedata.ingest.sources.subjects import describe_files, near_duplicates
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk import Problem, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,11 @@ class SourceList:
     Attributes:
         origin: where the recordings are read.
         table: one row a recording or segment, with the columns of `draft.SCHEMA`. `path` is the unique logical path,
-            `file` the absolute path or the URL, `version` what the place calls its content ('' for nothing), `duration`
-            the seconds that a manifest gives a whole recording, to be compared with its header (null: nothing said);
-            `described` is True for what a row of the manifest names, or for all if there is no manifest,
-            `utterance_given` where the utterance is not the default, the file's stem; the others are the manifest
-            columns of their names.
+            `file` the absolute path or the URL, `version` what the place calls its content ('' for nothing), `size` -1
+            where only reading tells it, `duration` the seconds that a manifest gives a whole recording, to be compared
+            with its header (null: nothing said); `described` is True for what a row of the manifest names, or for all
+            if there is no manifest, `utterance_given` where the utterance is not the default, the file's stem; the
+            others are the manifest columns of their names.
         problems: what is not taken, and what is taken but deserves a look (`taken`).
         stamps: of the files that have a problem, by path, what tells another file, or another such problem, from this.
         files: all files under SRC: those of the table, and the four counts that follow.
@@ -73,7 +75,7 @@ class SourceList:
     @property
     def bytes(self) -> int:
         """Bytes of all source files, each counted once per row, as progress reports them."""
-        return sum(self.table.column("size").to_pylist())
+        return sum(max(0, size) for size in self.table.column("size").to_pylist())
 
 
 def list_sources(
@@ -90,6 +92,7 @@ def list_sources(
     segment_unit: str | None = None,
     options: Mapping[str, str] | None = None,
     corpus: str | None = None,
+    source_format: str = "auto",
 ) -> SourceList:
     """List the recordings under `src`, with what is known of them.
 
@@ -113,16 +116,18 @@ def list_sources(
         segment_unit: 's', 'ms' or 'samples': of the times in the manifest, where names of columns do not say it.
         options: profile, region and endpoint_url of a source on S3; None: as boto3 finds them.
         corpus: the root that they go to: where it lies below `src`, its files are left out.
+        source_format: of `members.FORMATS`: whether the recordings are files, or inside of the files there.
 
     Raises:
         NotFound, AccessDenied, StorageUnreachable, SessionExpired: of a URL.
         SubjectUnknown: nothing says whose voices these are.
         InvalidArgument: rules that exclude each other, a manifest that is none, nothing that could be a recording.
     """
-    if manifest is None and (columns or only_listed or segment_unit):
+    tree = tree_of(src, options, leave_out, corpus)
+    listed = _manifest(tree, manifest, columns, layout, source_format, options or {}, segment_unit)
+    if listed is None and (columns or only_listed or segment_unit):
         option = "--columns" if columns else "--only-listed" if only_listed else "--segment-unit"
         raise InvalidArgument(f"{option} is about a manifest: name one by --manifest")
-    tree = tree_of(src, options, leave_out, corpus)
     if not len(tree):
         if not all(problem.taken for problem in tree.problems):
             return _listed(SourceTable(tree, Described.blank(0)), {}, [])
@@ -130,13 +135,12 @@ def list_sources(
             f"{tree.root} holds no recordings: {tree.companions} other files, {tree.hidden} hidden, "
             f"{tree.left_out} left out"
         )
-    listed = Manifest(manifest, tree, columns, options or {}, segment_unit) if manifest is not None else None
     described, settings = describe_files(
         tree,
         speaker_pattern=speaker_pattern,
         one_subject=one_subject,
         subject_per_file=subject_per_file,
-        layout=layout,
+        layout="none" if layout == AUDIOFOLDER else layout,
         manifest_names_people=listed is not None and listed.rows.names_people,
         manifest_columns=listed.rows.columns if listed is not None else (),
     )
@@ -147,6 +151,33 @@ def list_sources(
         table.add_rows(listed.rows, listed.locate(table.problems), listed.name, only_listed)
     names = set[str]() if subject_per_file else {name for people in set(table.subjects) for name in people}
     return _listed(table, settings, near_duplicates(names))
+
+
+def _manifest(
+    tree: Tree,
+    manifest: str | os.PathLike[str] | None,
+    columns: Mapping[str, str | None] | None,
+    layout: str,
+    source_format: str,
+    options: Mapping[str, str],
+    segment_unit: str | None,
+) -> Manifest | Members | AudioFolder | None:
+    """What says more of the recordings than their names: a manifest, their shards, or files beside them."""
+    members = members_of(tree, source_format, columns or {}, segment_unit)
+    if members is not None:
+        if manifest is not None:
+            raise InvalidArgument(
+                f"--manifest, and the columns of {members.name}, would both describe the recordings: leave it out, or "
+                "say --source-format files"
+            )
+        return members
+    if not len(tree):
+        return None
+    if manifest is not None:
+        return Manifest(manifest, tree, columns, options, segment_unit)
+    if layout not in ("auto", AUDIOFOLDER):
+        return None
+    return audio_folder(tree, columns or {}, segment_unit, wanted=layout == AUDIOFOLDER)
 
 
 def _listed(table: SourceTable, settings: dict[str, Any], near: list[tuple[str, ...]]) -> SourceList:

@@ -19,8 +19,9 @@ from securedata.foreign.quiet import quiet
 from securedata.foreign.times import written_at
 from securedata.format.cobblestone import Buffer
 from securedata.ingest.sources.exclude import LeftOut
+from securedata.ingest.sources.file_kinds import is_table
 from securedata.ingest.sources.origin import CHANGED, MAX_CONTENT, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
-from securedata.ingest.sources.walk import Tree, by_name, look_into, printable, refuse, scan, take, wrong_name
+from securedata.ingest.sources.walk import Tree, look_into, scan, take_listed
 from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 from securedata.printable import without_secrets
 from securedata.storage.s3.store import S3Storage
@@ -44,6 +45,7 @@ class RemoteOrigin(Origin):
 
     def __init__(self, url: str) -> None:
         self.root = url
+        self._stamps: dict[str, Stamp] = {}  # of tables, which are companions, or hold recordings
 
     @abstractmethod
     def listing(self) -> Iterator[_Found]:
@@ -57,7 +59,9 @@ class RemoteOrigin(Origin):
         """The recordings under the root, as `walk.scan` lists those of a folder."""
         tree = Tree(self, leave=LeftOut(leave_out, corpus, self.root))
         for found in self.listing():
-            _take(tree, found)
+            take_listed(tree, found.name, found.stamp)
+            if is_table(found.name):
+                self._stamps[found.name] = found.stamp
         look_into(tree)
         tree.sort()
         return tree
@@ -73,6 +77,9 @@ class RemoteOrigin(Origin):
         if stamp.size <= PIECE:
             return probe(self.whole(file, stamp))
         return probe_ranges(lambda at, length: self.read_at(file, at, length, stamp), stamp.size)
+
+    def stamp(self, name: str) -> Stamp | None:
+        return self._stamps.get(name)
 
     def peek(self, file: str, stamp: Stamp, offset: int, length: int) -> bytes:
         length = min(length, stamp.size - offset)
@@ -162,12 +169,12 @@ class FsspecOrigin(RemoteOrigin):
 
     def whole(self, file: str, stamp: Stamp) -> bytes:
         body = super().whole(file, stamp)
-        self._check(file, stamp)
+        self.check(file, stamp)
         return body
 
     def pieces(self, file: str, stamp: Stamp) -> Iterator[Buffer]:
         yield from super().pieces(file, stamp)
-        self._check(file, stamp)
+        self.check(file, stamp)
 
     def content(self, name: str) -> bytes:
         body = self._read(name, 0, MAX_CONTENT + 1)
@@ -184,7 +191,7 @@ class FsspecOrigin(RemoteOrigin):
         except Exception as error:  # noqa: BLE001 - every file system has errors of its own
             raise SourceProblem(f"the file cannot be read: {describe(error)}") from None
 
-    def _check(self, file: str, stamp: Stamp) -> None:
+    def check(self, file: str, stamp: Stamp) -> None:
         path = self._path(self._name(file))
         try:
             with quiet():
@@ -265,26 +272,6 @@ def _with_schemes(url: str) -> str:
 def is_url(text: str) -> bool:
     """Is it a URL rather than a path?"""
     return "://" in text
-
-
-def _take(tree: Tree, found: _Found) -> None:
-    name = found.name
-    parts = name.split("/")
-    if not name or name.endswith("/"):  # the mark that some tools leave for a folder
-        return
-    hidden = next((i for i, part in enumerate(parts[:-1]) if part.startswith(".")), None)
-    if hidden is not None:
-        tree.leave.has(name)  # which is hidden anyway
-        tree.files += 1
-        tree.hidden += 1
-        above = printable("/".join(parts[: hidden + 1]))
-        if above not in tree.hidden_names[-1:]:  # listings are in the order of names
-            tree.hidden_names.append(above)
-    elif by_name(tree, name, parts[-1]):
-        if wrong := "one of its folders has no name; rename it" if "" in parts else wrong_name(name):
-            refuse(tree, printable(name), wrong)
-        else:
-            take(tree, name, found.stamp)
 
 
 def _refuse_caches(url: str) -> None:

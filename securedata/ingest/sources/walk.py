@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.exclude import LeftOut
-from securedata.ingest.sources.file_kinds import is_companion, is_sidecar
+from securedata.ingest.sources.file_kinds import is_companion, is_sidecar, is_table, is_tar
 from securedata.ingest.sources.origin import LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.media.audio.probe import not_media
 from securedata.media.audio.sniff import By, sniff
@@ -64,6 +64,9 @@ class Tree:
         sizes, mtimes: bytes and nanoseconds, int64.
         versions: what the place calls their content; '' for files of a disk.
         sidecars: names of files that a known layout may read.
+        shards: files that may hold recordings, by name, tars and tables, with what the listing says of a tar. A tar is
+            nothing yet (`members` sorts it out), a table is a companion.
+        tables: those tables that turned out to hold no recordings.
         files: all that are no folders. A link to a file is one; what is behind a link to a folder counts there.
         companions: what goes along with recordings by its name, or is no audio by its first bytes; sidecars, too.
         hidden: files whose name, or a folder's above them, starts with a dot.
@@ -81,6 +84,8 @@ class Tree:
     mtimes: array[int] = field(default_factory=lambda: array("q"))
     versions: list[str] = field(default_factory=list)
     sidecars: list[str] = field(default_factory=list)
+    shards: dict[str, Stamp | None] = field(default_factory=dict)
+    tables: list[str] = field(default_factory=list)
     files: int = 0
     companions: int = 0
     hidden: int = 0
@@ -217,11 +222,33 @@ def by_name(tree: Tree, name: str, last: str) -> bool:
         tree.companions += 1
         if is_sidecar(last) and not wrong_name(name):
             tree.sidecars.append(name)
+        if is_table(last):
+            tree.shards[name] = None
     elif wrong := wrong_name(last):
         refuse(tree, printable(name), wrong)
     else:
         return True
     return False
+
+
+def take_listed(tree: Tree, name: str, stamp: Stamp) -> None:
+    """Count a file of a listing that has no folders of its own, and take it if it may be a recording."""
+    parts = name.split("/")
+    if not name or name.endswith("/"):  # the mark that some tools leave for a folder
+        return
+    hidden = next((i for i, part in enumerate(parts[:-1]) if part.startswith(".")), None)
+    if hidden is not None:
+        tree.leave.has(name)  # which is hidden anyway
+        tree.files += 1
+        tree.hidden += 1
+        above = printable("/".join(parts[: hidden + 1]))
+        if above not in tree.hidden_names[-1:]:  # listings are in the order of names
+            tree.hidden_names.append(above)
+    elif by_name(tree, name, parts[-1]):
+        if wrong := "one of its folders has no name; rename it" if "" in parts else wrong_name(name):
+            refuse(tree, printable(name), wrong)
+        else:
+            take(tree, name, stamp)
 
 
 def refuse(tree: Tree, name: str, reason: str) -> None:
@@ -245,12 +272,15 @@ def _look_at(tree: Tree, entry: os.DirEntry[str], name: str) -> None:
 def take(tree: Tree, name: str, stamp: Stamp) -> None:
     """Add a recording to the tree, or a file of which `look_into` is to say whether it is one."""
     if is_audio(name):
-        _add(tree, name, stamp)
+        add(tree, name, stamp)
+    elif is_tar(name):
+        tree.shards[name] = stamp
     else:
         tree.unknown.append((name, stamp))
 
 
-def _add(tree: Tree, name: str, stamp: Stamp) -> None:
+def add(tree: Tree, name: str, stamp: Stamp) -> None:
+    """A recording that was counted."""
     tree.paths.append(name if name.isascii() else unicodedata.normalize("NFC", name))
     tree.names.append(name)
     tree.sizes.append(stamp.size)
@@ -259,7 +289,14 @@ def _add(tree: Tree, name: str, stamp: Stamp) -> None:
 
 
 def look_into(tree: Tree) -> None:
-    """End a listing: sort out, by their first bytes, the files whose names say nothing.
+    """End a listing. Raises as `sort_out`."""
+    sort_out(tree)
+    reason = "no file matches this pattern of --leave-out"
+    tree.problems += [Problem(printable(pattern), reason, taken=True) for pattern in tree.leave.unused()]
+
+
+def sort_out(tree: Tree) -> None:
+    """Look at the first bytes of the files whose names say nothing.
 
     Raises:
         StorageError: their place cannot be read.
@@ -277,10 +314,8 @@ def look_into(tree: Tree) -> None:
             refuse(tree, name, not_media(kind) if stamp.size else "the file is empty")
             tree.refused[name] = stamp
         else:
-            _add(tree, name, stamp)
+            add(tree, name, stamp)
     tree.unknown = []
-    reason = "no file matches this pattern of --leave-out"
-    tree.problems += [Problem(printable(pattern), reason, taken=True) for pattern in tree.leave.unused()]
 
 
 def wrong_name(name: str) -> str:

@@ -1,0 +1,137 @@
+"""Hugging Face AudioFolder: metadata.csv, .jsonl or .parquet beside the recordings, or in the folder of each split.
+
+Its column `file_name` is relative to the folder of the metadata; splits are what folders are called, as `split_of` has
+them. Who speaks is in a column, or a rule says it.
+"""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from securedata.errors import InvalidArgument
+from securedata.foreign.describe import describe
+from securedata.ingest.sources.manifest_reader import Rows, chosen_columns, collect, lines_in
+from securedata.ingest.sources.members.shard import split_of
+from securedata.ingest.sources.members.table import values_of
+from securedata.ingest.sources.origin import SourceProblem
+from securedata.ingest.sources.walk import Problem, Tree, printable
+
+AUDIOFOLDER = "audiofolder"
+
+_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+_COLUMN = "file_name"
+
+
+class AudioFolder:
+    """All metadata of a tree, as one manifest.
+
+    Attributes:
+        name: for messages.
+        rows: what it says, each name below the root.
+    """
+
+    def __init__(self, tree: Tree, files: Mapping[str, list[tuple[int, dict[str, Any]]]]) -> None:
+        """`files`: name of a metadata file -> its lines."""
+        self._tree, self._files = tree, files
+        self._where: list[str] = []  # the metadata file of each row
+        self.name = next(iter(files)) if len(files) == 1 else f"{len(files)} files of metadata"
+        self.rows = Rows()
+
+    def read(self, columns: Mapping[str, str | None], segment_unit: str | None) -> None:
+        """Read all rows. Raises InvalidArgument."""
+        chosen = {"path": _COLUMN, **chosen_columns(columns)}
+        self.rows = collect(self._lines(chosen["path"] or _COLUMN), self.name, chosen, segment_unit)
+        for k, name in enumerate(self.rows.names):
+            self.rows.split[k] = self.rows.split[k] or split_of(name)
+
+    def _lines(self, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        for name, lines in self._files.items():
+            folder = posixpath.dirname(name)
+            for line, values in lines:
+                said = values.get(column)
+                if isinstance(said, str) and said:
+                    values[column] = posixpath.normpath(posixpath.join(folder, said.replace("\\", "/")))
+                self._where.append(name)
+                yield line, values
+
+    def locate(self, problems: list[Problem]) -> list[int]:
+        """For each row the index of its file in the tree, or -1, which is a problem.
+
+        Raises:
+            InvalidArgument: none of them is there.
+        """
+        index = {path: i for i, path in enumerate(self._tree.paths)}
+        located = []
+        for name, where, line in zip(self.rows.names, self._where, self.rows.lines, strict=True):
+            path = unicodedata.normalize("NFC", name)
+            located.append(index.get(path, -1))
+            if path in index:
+                continue
+            if path in self._tree.leave.names:
+                problems.append(Problem(printable(name), f"line {line} of {where}: left out on request", taken=True))
+            else:
+                problems.append(Problem(printable(name), f"line {line} of {where}: no such recording under SRC"))
+        if max(located) < 0:
+            raise InvalidArgument(
+                f"{self.name} names {len(located)} files, the first {printable(self.rows.names[0])!r}, and none of "
+                f"them is a recording under {self._tree.root}; {_COLUMN} is relative to the folder of the metadata"
+            )
+        return located
+
+
+def audio_folder(
+    tree: Tree, columns: Mapping[str, str | None], segment_unit: str | None, *, wanted: bool
+) -> AudioFolder | None:
+    """The metadata in a tree; None if there is none that names files by `file_name`.
+
+    Args:
+        wanted: the caller says that there is.
+
+    Raises:
+        InvalidArgument: two of them in one folder, one that cannot be read, or none although it is wanted.
+    """
+    files: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+    folders: dict[str, str] = {}
+    column = chosen_columns(columns).get("path") or _COLUMN
+    for name in sorted((*tree.sidecars, *tree.tables)):
+        folder, last = posixpath.split(name)
+        if last not in _NAMES:
+            continue
+        lines = _lines_of(tree, name, column)
+        if not lines or column not in lines[0][1]:
+            continue
+        if folder in folders:
+            raise InvalidArgument(f"{folders[folder]} and {name} would both describe {folder or 'SRC'}: remove one")
+        folders[folder] = name
+        files[name] = lines
+    if not files:
+        if wanted:
+            raise InvalidArgument(f"{tree.root} holds no {', '.join(_NAMES)} with a column {column!r}")
+        return None
+    found = AudioFolder(tree, files)
+    found.read(columns, segment_unit)
+    return found
+
+
+def _lines_of(tree: Tree, name: str, column: str) -> list[tuple[int, dict[str, Any]]]:
+    try:
+        content = tree.origin.content(name)
+        if not name.endswith(".parquet"):
+            if column.encode() not in content.lstrip().partition(b"\n")[0]:
+                return []  # of something else, such as LJSpeech's, which has no header
+            return list(lines_in(content, name))
+        table = pq.read_table(io.BytesIO(content))
+    except (SourceProblem, InvalidArgument, pa.ArrowException, OSError) as error:
+        text = str(error) if isinstance(error, (SourceProblem, InvalidArgument)) else describe(error)
+        raise InvalidArgument(
+            f"{name} cannot be read: {text}; mend it, or, to go without it, say --layout none"
+        ) from None
+    batches = table.combine_chunks().to_batches()
+    return list(enumerate((row for batch in batches for row in values_of(batch, table.schema)), 1))

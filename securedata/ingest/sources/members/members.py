@@ -1,0 +1,321 @@
+"""Sources whose recordings are inside of other files: which files those are, and what they say of each recording."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import unicodedata
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from securedata.errors import InvalidArgument
+from securedata.ingest.sources.file_kinds import TARS, is_tar
+from securedata.ingest.sources.manifest_reader import Rows, chosen_columns, collect
+from securedata.ingest.sources.members.origin import InTable, InTar, MemberOrigin
+from securedata.ingest.sources.members.shard import Shard, missing_of, split_of
+from securedata.ingest.sources.members.table import ArrowShard, ParquetShard, TableShard, audio_column, values_of
+from securedata.ingest.sources.members.tar import TarIndex, check_columns, words_of
+from securedata.ingest.sources.origin import SourceProblem, Stamp
+from securedata.ingest.sources.texts import NoText, text_of
+from securedata.ingest.sources.walk import Problem, Tree, add, printable, refuse, sort_out, take_listed, wrong_name
+
+FORMATS = ("auto", "files", "webdataset", "parquet", "arrow")
+"""How recordings come: 'files', or inside of files; 'auto': the latter where there are no others."""
+
+UNKNOWN = -1
+"""Size of a recording in Parquet, until it is read."""
+
+_MEMBER = "\0member"  # the column of the recording's own name, which no other can have
+_SUFFIXES = {
+    "webdataset": TARS,
+    "parquet": (".parquet",),
+    "arrow": (".arrow",),
+}
+
+
+class Members:
+    """The recordings inside the shards of a tree; what is said of them is like a manifest.
+
+    Attributes:
+        name: for messages.
+        rows: one a recording.
+    """
+
+    def __init__(self, tree: Tree, kind: str, shards: dict[str, Stamp], columns: Mapping[str, str | None]) -> None:
+        self.name = kind
+        self._tree, self._kind, self._chosen = tree, kind, chosen_columns(columns)
+        self._base = tree.origin
+        self._origin = MemberOrigin(tree.origin)
+        self._taken: set[str] = set()
+        self._splits: list[str] = []
+        self._shards = shards
+        self.rows = Rows()
+
+    def read(self, segment_unit: str | None) -> None:
+        """Put the members into the tree in place of their shards.
+
+        Raises:
+            InvalidArgument: none of the shards has a column of recordings, or not the columns that it must have.
+        """
+        tree, chosen = self._tree, dict(self._chosen)
+        audio = chosen.get("path")
+        if self._kind == "webdataset":
+            check_columns(chosen)
+        # what is in a shard is cut already: times in it are those of what it was cut from, unless the caller says so
+        chosen.setdefault("offset", None)
+        chosen.setdefault("end", None)
+        chosen["path"] = _MEMBER
+        tree.origin = self._origin
+        lines = self._lines_of_tars() if self._kind == "webdataset" else self._lines_of_tables(audio)
+        first = next(lines, None)
+        if first is not None:
+            self.rows = collect(chain([first], lines), self.name, chosen, segment_unit)
+        tree.unknown += [(name, stamp) for name, stamp in tree.shards.items() if stamp is not None]  # a tar in a tar
+        sort_out(tree)
+        self.rows.columns = tuple(name for name in self.rows.columns if name != _MEMBER)
+        for k, split in enumerate(self._splits):
+            self.rows.split[k] = self.rows.split[k] or split
+        for name in missing_of(self._shards):
+            tree.problems.append(Problem(printable(name), "a shard that the names of the others count is missing"))
+
+    def locate(self, problems: list[Problem]) -> list[int]:
+        """For each row the index of its recording in the tree, or -1 for what is none."""
+        index = {name: i for i, name in enumerate(self._tree.names)}
+        return [index.get(name, -1) for name in self.rows.names]
+
+    def _lines_of_tars(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        tree = self._tree
+        for name, stamp in self._shards.items():
+            shard = Shard(self._base, name, stamp)
+            try:
+                index = TarIndex(shard)
+            except SourceProblem as problem:
+                self._refuse(name, stamp, problem)
+                continue
+            tree.files -= 1
+            named: dict[str, str] = {}
+            for at, member in enumerate(index.members.values()):
+                named[member.name] = logical = self._unique(member.name, f"{shard.stem}/{member.name}")
+                self._origin.places[logical] = InTar(shard, member.offset, member.size)
+                take_listed(tree, logical, Stamp(member.size, stamp.mtime_ns and stamp.mtime_ns + at))
+            for odd, reason in index.odd.items():
+                tree.files += 1
+                refuse(tree, printable(f"{name}/{odd}"), reason)
+            if index.problem:
+                tree.problems.append(Problem(printable(name), index.problem))
+                tree.refused[name] = stamp
+            split, line = split_of(name), 0
+            for recordings, values, fault in index.samples():
+                words_of(values, self._chosen)
+                for member in recordings:
+                    line += 1
+                    self._splits.append(split)
+                    if fault:
+                        tree.problems.append(Problem(printable(named[member.name]), fault, taken=True))
+                    yield line, {**values, _MEMBER: named[member.name]}
+
+    def _lines_of_tables(self, audio: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
+        tree, found, columns = self._tree, 0, dict[str, None]()
+        for name, stamp in self._shards.items():
+            try:
+                table = _open(self._kind, Shard(self._base, name, stamp))
+                column = audio_column(table.schema, audio)
+                if column is None:
+                    columns.update(dict.fromkeys(table.schema.names))
+                    tree.companions += 1
+                    continue
+            except SourceProblem as problem:
+                self._refuse(name, stamp, problem)
+                continue
+            found += 1
+            tree.files -= 1
+            try:
+                yield from self._lines_of_table(table, column)
+            except SourceProblem as problem:
+                tree.problems.append(Problem(printable(name), f"{problem}; what follows in it is not taken"))
+                tree.refused[name] = stamp
+        if columns and not found:
+            raise InvalidArgument(
+                f"no column of recordings (struct<bytes, path>) in {len(self._shards)} files; they have "
+                f"{', '.join(map(printable, columns))}: say --columns path=NAME for a column of bytes"
+            )
+
+    def _lines_of_table(self, table: TableShard, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        shard, tree, row, last_group, first = table.shard, self._tree, 0, -1, 0
+        split = self._split(shard.name)
+        for group, others, paths, sizes in table.others(column):
+            if group != last_group:
+                last_group, first = group, row
+            for k, values in enumerate(values_of(others, table.schema)):
+                inside = _inside(paths[k].as_py()) if paths is not None else ""
+                name = self._unique(inside or f"{shard.stem}#{row}", f"{shard.stem}#{row}")
+                self._origin.places[name] = InTable(table, column, group, row - first)
+                size = UNKNOWN if sizes is None or not sizes[k].is_valid else sizes[k].as_py()
+                mtime = shard.stamp.mtime_ns
+                tree.files += 1
+                if tree.leave.has(name):
+                    tree.left_out += 1
+                else:
+                    add(tree, name, Stamp(size, mtime and mtime + row))
+                values.pop(column, None)
+                values.pop("", None)
+                self._splits.append(split)
+                row += 1
+                yield row, {**values, _MEMBER: name}
+        shard.check()
+
+    def _split(self, name: str) -> str:
+        """What state.json of a data set that was saved to disk says, else the names."""
+        if self._kind == "arrow":
+            state = _state(self._base_content(posixpath.join(posixpath.dirname(name), "state.json")))
+            if isinstance(state.get("_split"), str) and state["_split"]:
+                return str(state["_split"])
+        return split_of(name)
+
+    def _base_content(self, name: str) -> bytes:
+        try:
+            return self._base.content(name)
+        except SourceProblem:  # there is none
+            return b"{}"
+
+    def _unique(self, name: str, other: str) -> str:
+        """The name, or the other if the name is another member's already."""
+        for one in (name, other):
+            path = unicodedata.normalize("NFC", one)
+            if path not in self._taken:
+                self._taken.add(path)
+                return one
+        raise InvalidArgument(f"two members would both be {other!r} in the corpus; rename the file that holds one")
+
+    def _refuse(self, name: str, stamp: Stamp, problem: SourceProblem) -> None:
+        refuse(self._tree, printable(name), str(problem))
+        self._tree.refused[name] = stamp
+
+
+def members_of(
+    tree: Tree, source_format: str, columns: Mapping[str, str | None], segment_unit: str | None
+) -> Members | None:
+    """The recordings inside of the files of a tree, in place of those files; None: it is a tree of recordings.
+
+    Raises:
+        InvalidArgument: no such format, none of these files, or several kinds of them.
+    """
+    if source_format not in FORMATS:
+        raise InvalidArgument(f"no source format {source_format!r}: choose {', '.join(FORMATS)}")
+    kinds = {kind: _of_kind(tree, kind) for kind in _SUFFIXES} if source_format != "files" else {}
+    if source_format != "auto":
+        kinds = {kind: shards for kind, shards in kinds.items() if kind == source_format}
+        if source_format != "files" and not kinds[source_format]:
+            raise InvalidArgument(f"{tree.root} holds no file for --source-format {source_format}")
+    elif len(tree):
+        kinds = {}
+    else:
+        kinds = {
+            kind: shards for kind, shards in kinds.items() if shards and _has_recordings(tree, kind, shards, columns)
+        }
+    if len(kinds) > 1:
+        raise InvalidArgument(
+            f"{tree.root} holds {' and '.join(kinds)}: say which is meant, as --source-format parquet"
+        )
+    found = None
+    for kind, shards in kinds.items():
+        for name in shards:
+            del tree.shards[name]
+        if kind != "webdataset":
+            tree.companions -= len(shards)  # as which tables are counted
+        found = kind, shards
+    for name, stamp in tree.shards.items():
+        if is_tar(name) and stamp is not None:
+            tree.unknown.append((name, stamp))
+    sort_out(tree)
+    tree.tables = [name for name in tree.shards if not is_tar(name)]
+    tree.shards = {}
+    if found is None:
+        tree.sort()
+        return None
+    _without_files(tree)
+    members = Members(tree, *found, columns)
+    members.read(segment_unit)
+    return members
+
+
+def _without_files(tree: Tree) -> None:
+    """Leave out the recordings beside the shards, which the caller asked for."""
+    if not len(tree):
+        return
+    reason = f"it and {len(tree) - 1} more recordings beside the shards are left out: --source-format files takes them"
+    tree.problems.append(Problem(tree.paths[0], reason, taken=True))
+    tree.left_out += len(tree)
+    for column in (tree.paths, tree.names, tree.versions):
+        column.clear()
+    del tree.sizes[:], tree.mtimes[:]
+
+
+def _of_kind(tree: Tree, kind: str) -> dict[str, Stamp]:
+    found = {}
+    for name in sorted(tree.shards):
+        last = posixpath.basename(name)
+        if not name.lower().endswith(_SUFFIXES[kind]) or last.startswith("cache-") or wrong_name(name):
+            continue
+        stamp = tree.shards[name] or tree.origin.stamp(name)
+        if stamp is not None:
+            found[name] = stamp
+    if kind == "arrow":
+        found = _saved(tree, found)
+    return found
+
+
+def _saved(tree: Tree, shards: dict[str, Stamp]) -> dict[str, Stamp]:
+    """Without files that state.json beside them does not list: what datasets keeps of what it worked out."""
+    listed: dict[str, set[str] | None] = {}
+    for folder in {posixpath.dirname(name) for name in shards}:
+        try:
+            state = _state(tree.origin.content(posixpath.join(folder, "state.json")))
+        except SourceProblem:  # there is none
+            continue
+        files = state.get("_data_files")
+        if isinstance(files, list):
+            listed[folder] = {str(one.get("filename")) for one in files if isinstance(one, dict)}
+    return {
+        name: stamp
+        for name, stamp in shards.items()
+        if (files := listed.get(posixpath.dirname(name))) is None or posixpath.basename(name) in files
+    }
+
+
+def _has_recordings(tree: Tree, kind: str, shards: dict[str, Stamp], columns: Mapping[str, str | None]) -> bool:
+    """Whether one of them has a column of recordings; tars are looked into later."""
+    if kind == "webdataset":
+        return True
+    chosen = chosen_columns(columns).get("path")
+    for name, stamp in shards.items():
+        try:
+            if chosen or audio_column(_open(kind, Shard(tree.origin, name, stamp)).schema, None):
+                return True
+        except SourceProblem:  # which the run that takes the others reports
+            continue
+    return False
+
+
+def _open(kind: str, shard: Shard) -> TableShard:
+    return ParquetShard(shard) if kind == "parquet" else ArrowShard(shard)
+
+
+def _state(content: bytes) -> dict[str, Any]:
+    try:
+        state = json.loads(text_of(content))
+    except (ValueError, NoText, RecursionError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def _inside(path: str | None) -> str:
+    """A path in a row as a name in the corpus: of an absolute one, of another machine, the last part; '' for none."""
+    if not path or "\0" in path:
+        return ""
+    name = posixpath.normpath(path.replace("\\", "/"))
+    if name.startswith(("/", "..")) or name[1:2] == ":" or "://" in path:
+        name = posixpath.basename(name)
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    return "" if hidden or wrong_name(name) or "" in name.split("/") else name

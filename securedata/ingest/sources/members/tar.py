@@ -1,0 +1,149 @@
+"""WebDataset: tars whose members belong together by their names up to the first dot: KEY.flac, KEY.json, KEY.txt.
+
+A member is read by its range of the tar, so a compressed tar is refused: it has no ranges.
+"""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from securedata.corpus.columns import target_of
+from securedata.errors import InvalidArgument
+from securedata.ingest.sources.members.shard import Shard
+from securedata.ingest.sources.origin import SourceProblem
+from securedata.ingest.sources.texts import NoText, strip, text_of
+from securedata.ingest.sources.values import DECODER
+
+_KEY = re.compile(r"((?:.*/|)[^./]+)[.]([^/]*)")  # as webdataset has it
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+_TEXTS = ("txt", "lab", "cls")
+_MAX_TEXT = 16 * 1024 * 1024
+_BLOCK = 512
+
+
+class Member(NamedTuple):
+    """A file in a tar: its name, and where its bytes are."""
+
+    name: str
+    offset: int
+    size: int
+
+    def __repr__(self) -> str:  # the name is a person's more often than not
+        return f"Member({self.offset}, {self.size})"
+
+
+class TarIndex:
+    """What is in one tar.
+
+    Attributes:
+        members: its files, in their order; of several with one name the first.
+        odd: name of a member -> why it cannot be taken.
+        problem: what is wrong with the tar itself, behind these members; '' for nothing.
+    """
+
+    def __init__(self, shard: Shard) -> None:
+        """Read the headers.
+
+        Raises:
+            SourceProblem: it is no tar, or cannot be read.
+        """
+        self.members: dict[str, Member] = {}
+        self.odd: dict[str, str] = {}
+        self.problem = ""
+        self._shard = shard
+        head = shard.read_at(0, min(_BLOCK, shard.stamp.size))
+        for magic, kind in _COMPRESSED.items():
+            if head.startswith(magic):
+                raise SourceProblem(f"a tar compressed by {kind} cannot be read by member: decompress it first")
+        with shard.open() as file:
+            try:
+                tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - closed with its file
+            except tarfile.TarError:
+                raise SourceProblem("not a tar, or its first header is damaged") from None
+            self._scan(tar)
+
+    def _scan(self, tar: tarfile.TarFile) -> None:
+        seen = 0
+        try:
+            while (info := tar.next()) is not None:
+                seen += 1
+                self._add(info)
+                tar.members = []  # type: ignore[attr-defined]  # it would hold every header
+        except tarfile.TarError:
+            pass
+        else:
+            if not any(self._block(tar.offset)):
+                return
+        self.problem = f"cut off or damaged behind its {seen} first members: what follows them is not taken"
+
+    def _block(self, offset: int) -> bytes:
+        return self._shard.read_at(offset, max(0, min(_BLOCK, self._shard.stamp.size - offset)))
+
+    def _add(self, info: tarfile.TarInfo) -> None:
+        name = info.name.removeprefix("./")
+        if info.isdir():
+            return
+        if not info.isreg() or info.sparse is not None:
+            self.odd[name] = "a link or another special member, not a file"
+        elif info.offset_data + info.size > self._shard.stamp.size:
+            self.odd[name] = "cut off: the tar ends before it does"
+        elif name in self.members:
+            self.odd[f"{name} (again)"] = "the tar holds two members of this name; the first is taken"
+        else:
+            self.members[name] = Member(name, info.offset_data, info.size)
+
+    def samples(self) -> Iterator[tuple[list[Member], dict[str, Any], str]]:
+        """Recordings that have one key, the columns beside them, and what is wrong with those ('' for nothing)."""
+        groups: dict[str, dict[str, Member]] = {}
+        for name, member in self.members.items():
+            found = _KEY.fullmatch(name)
+            key, extension = found.groups() if found else (name, "")
+            groups.setdefault(key, {})[extension] = member
+        for group in groups.values():
+            texts = {end: member for end, member in group.items() if end.lower() in (*_TEXTS, "json")}
+            others = [member for end, member in group.items() if end not in texts]
+            if not others:
+                continue
+            try:
+                yield others, self._columns(texts), ""
+            except (SourceProblem, NoText, ValueError, RecursionError):
+                yield others, {}, "the texts beside it in the tar cannot be read (.json is one JSON object)"
+
+    def _columns(self, texts: dict[str, Member]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for extension, member in texts.items():
+            if member.size > _MAX_TEXT:
+                raise SourceProblem("a text of more than 16 MiB")
+            text = text_of(self._shard.read_at(member.offset, member.size))
+            if extension.lower() != "json":
+                values.setdefault(extension.lower(), strip(text))
+                continue
+            found = DECODER.decode(text)
+            if not isinstance(found, dict):
+                raise SourceProblem("not one JSON object")
+            values.update(found)
+        return values
+
+
+def words_of(values: dict[str, Any], chosen: dict[str, str | None]) -> None:
+    """Let KEY.txt, else KEY.lab, be the words, where no column of the JSON holds them and the caller says nothing."""
+    if "transcript" in chosen or any(target_of(name) == "transcript" for name in values):
+        return
+    for name in ("txt", "lab"):
+        if name in values:
+            values["transcript"] = values.pop(name)
+            return
+
+
+def check_columns(chosen: dict[str, str | None]) -> None:
+    """Raises InvalidArgument for what a tar has no column for."""
+    if chosen.get("path"):
+        raise InvalidArgument("--columns path= is about manifests and tables: in a tar every recording is a member")

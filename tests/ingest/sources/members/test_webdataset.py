@@ -1,0 +1,206 @@
+"""WebDataset tars by the real command: members become rows, bit for bit, and every one of them is accounted for."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from securedata.corpus.opening import open_corpus
+from securedata.ingest.sources.members import shard as shards
+from securedata.ingest.sources.recordings import list_sources
+from tests.kit.cli.commandline import Run, runner
+from tests.kit.shards import as_json, flac, write_tar
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(capsys)
+
+
+def two_shards(src: Path, seconds: float = 0.2) -> Path:
+    write_tar(
+        src / "train" / "shard-000000.tar",
+        [
+            ("a1.flac", flac(1, seconds)),
+            ("a1.json", as_json(speaker="anna", text="one", age=30, start=12.5)),
+            ("a1.txt", b"never used\n"),
+            ("sub/b1.wav", flac(2, seconds)),
+            ("sub/b1.json", as_json(speaker="bert")),
+            ("sub/b1.txt", b"two words\n"),
+            ("sub/b1.cls", b"7"),
+        ],
+    )
+    write_tar(
+        src / "dev" / "shard-000000.tar",
+        [("a1.flac", flac(3, seconds)), ("a1.json", as_json(speaker="anna")), ("a1.lab", b"three")],
+    )
+    return src
+
+
+def rows(root: Path, *columns: str) -> list[dict[str, Any]]:
+    with open_corpus(root) as corpus:
+        return sorted(corpus.table.select(columns).to_pylist(), key=lambda row: str(row["path"]))
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    with open_corpus(root) as corpus:
+        return {path: bytes(corpus.read(path)) for path in corpus.table.column("path").to_pylist()}
+
+
+ALL = ("path", "subjects", "transcript", "split", "extra")
+
+
+def test_members_are_rows(tmp_path: Path, run: Run) -> None:
+    src, root = two_shards(tmp_path / "src"), tmp_path / "sealed"
+    ran = run("encrypt", src, root, "--json")
+    assert ran.code == 0
+    assert rows(root, *ALL) == [
+        # of the same name in an earlier shard is another recording
+        {"path": "a1.flac", "subjects": ["anna"], "transcript": "three", "split": "validation", "extra": ""},
+        {
+            "path": "sub/b1.wav",
+            "subjects": ["bert"],
+            "transcript": "two words",
+            "split": "train",
+            "extra": '{"cls":"7"}',
+        },
+        {
+            "path": "train/shard-000000/a1.flac",
+            "subjects": ["anna"],
+            "transcript": "one",
+            "split": "train",
+            "extra": '{"age":30,"start":12.5,"txt":"never used"}',
+        },
+    ]
+    assert contents(root) == {"a1.flac": flac(3), "sub/b1.wav": flac(2), "train/shard-000000/a1.flac": flac(1)}
+    sources = ran.json["sources"]
+    assert (sources["files"], sources["taken"], sources["companions"], sources["not_taken"]) == (10, 3, 7, 0)
+
+
+def test_nothing_is_written_and_a_second_run_reads_no_recording(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    src, root = two_shards(tmp_path / "src", 2), tmp_path / "sealed"
+    assert run("encrypt", src, root).code == 0
+    before = sorted(path for path in src.rglob("*"))
+    read: list[tuple[int, int]] = []
+    real = shards.Shard.read_at
+
+    def read_at(self: shards.Shard, offset: int, length: int) -> bytes:
+        read.append((offset, length))
+        return real(self, offset, length)
+
+    monkeypatch.setattr(shards, "_BLOCK", 512)
+    monkeypatch.setattr(shards.Shard, "read_at", read_at)
+    ran = run("encrypt", src, root, "--json")
+    assert (ran.code, ran.json["unchanged"], ran.json["files"]) == (0, 3, 0)
+    assert sum(length for _, length in read) < len(flac(1, 2))
+    assert sorted(path for path in src.rglob("*")) == before
+    os.utime(src / "dev" / "shard-000000.tar", ns=(1, 1))
+    ran = run("encrypt", src, root, "--json")
+    assert (ran.code, ran.json["files"], ran.json["added"], ran.json["replaced"]) == (0, 1, 0, 0)
+
+
+def test_a_shard_that_was_replaced(tmp_path: Path, run: Run) -> None:
+    src, root = two_shards(tmp_path / "src"), tmp_path / "sealed"
+    assert run("encrypt", src, root).code == 0
+    shard = src / "dev" / "shard-000000.tar"
+    write_tar(shard, [("a1.flac", flac(4)), ("a1.json", as_json(speaker="anna", text="four"))])
+    os.utime(shard, ns=(5, 5))
+    ran = run("encrypt", src, root, "--json")
+    assert (ran.code, ran.json["conflicts"]) == (1, ["a1.flac"])
+    assert run("encrypt", src, root, "--replace").code == 0
+    assert contents(root)["a1.flac"] == flac(4)
+    assert rows(root, *ALL)[0]["transcript"] == "four"
+
+
+def test_a_rule_names_people_where_no_column_does(tmp_path: Path, run: Run) -> None:
+    write_tar(tmp_path / "src" / "x.tar", [("anna/1.flac", flac(1)), ("bert/1.flac", flac(2)), ("bert/1.jpg", b"...")])
+    root = tmp_path / "sealed"
+    assert run("encrypt", tmp_path / "src", root).code == 2
+    assert run("encrypt", tmp_path / "src", root, "--speaker-pattern", "{speaker}/{utterance}").code == 0
+    assert [row["subjects"] for row in rows(root, "path", "subjects")] == [["anna"], ["bert"]]
+
+
+def test_columns_reach_into_the_json(tmp_path: Path, run: Run) -> None:
+    meta = as_json(meta={"who": "anna", "said": "hello"}, path="x.wav")
+    write_tar(tmp_path / "src" / "x.tar", [("a.flac", flac(1)), ("a.json", meta), ("a.txt", b"other")])
+    chosen = ("--columns", "speaker=meta.who", "--columns", "text=meta.said")
+    assert run("encrypt", tmp_path / "src", tmp_path / "sealed", *chosen).code == 0
+    [row] = rows(tmp_path / "sealed", *ALL)
+    assert (row["subjects"], row["transcript"]) == (["anna"], "hello")
+    assert row["extra"] == '{"path":"x.wav","txt":"other"}'
+
+
+def test_every_odd_member_is_named(tmp_path: Path, run: Run) -> None:
+    src = tmp_path / "src"
+    write_tar(
+        src / "a.tar",
+        [
+            ("1.flac", flac(1)),
+            ("1.flac", flac(2)),
+            ("2.flac", b"no audio at all"),
+            ("2.json", b"[1, 2]"),
+            (".hidden/3.flac", flac(3)),
+            ("4.bin", flac(4)),
+            ("in.tar", write_tar(tmp_path / "in.tar", [("a.txt", b"x")]).read_bytes()),
+        ],
+    )
+    whole = write_tar(src / "b.tar", [("5.flac", flac(5)), ("6.flac", flac(6))]).read_bytes()
+    (src / "b.tar").write_bytes(whole[: 512 + 2048])
+    (src / "c.tar.gz").write_bytes(gzip.compress(write_tar(tmp_path / "c.tar", [("7.flac", flac(7))]).read_bytes()))
+    (src / "d.tar").write_bytes(b"no tar" * 200)
+    damaged = bytearray(write_tar(src / "e.tar", [("8.flac", flac(8)), ("9.flac", flac(9))]).read_bytes())
+    behind = 512 + -(-len(flac(8)) // 512) * 512
+    damaged[behind : behind + 512] = b"\xff" * 512
+    (src / "e.tar").write_bytes(damaged)
+    ran = run("encrypt", src, tmp_path / "sealed", "--one-subject", "anna", "--json")
+    assert ran.code == 1
+    assert sorted(contents(tmp_path / "sealed")) == ["1.flac", "4.bin", "8.flac"]
+    assert contents(tmp_path / "sealed")["1.flac"] == flac(1)
+    problems = {one["path"]: one["reason"] for one in ran.json["problems"] if not one["taken"]}
+    assert problems.pop("2.flac")
+    assert "tar archive" in problems.pop("in.tar")
+    assert problems == {
+        "a.tar/1.flac (again)": "the tar holds two members of this name; the first is taken",
+        "b.tar/5.flac": "cut off: the tar ends before it does",
+        "b.tar": "cut off or damaged behind its 1 first members: what follows them is not taken",
+        "c.tar.gz": "a tar compressed by gzip cannot be read by member: decompress it first",
+        "d.tar": "not a tar, or its first header is damaged",
+        "e.tar": "cut off or damaged behind its 1 first members: what follows them is not taken",
+    }
+    sources = ran.json["sources"]
+    assert sources["files"] == sum(
+        sources[name] for name in ("taken", "companions", "hidden", "left_out", "not_taken", "unchanged")
+    )
+    assert (sources["taken"], sources["companions"], sources["hidden"], sources["not_taken"]) == (3, 1, 1, 6)
+
+
+def test_tars_beside_recordings_stay_what_they_were(tmp_path: Path, run: Run) -> None:
+    src = tmp_path / "src"
+    write_tar(src / "a.tar", [("1.flac", flac(1))])
+    (src / "2.flac").write_bytes(flac(2))
+    sources = list_sources(src, one_subject="anna")
+    assert sources.table.column("path").to_pylist() == ["2.flac"]
+    assert [problem.path for problem in sources.problems] == ["a.tar"]
+    sources = list_sources(src, one_subject="anna", source_format="webdataset")
+    assert sources.table.column("path").to_pylist() == ["1.flac"]
+
+
+def test_behind_a_url(tmp_path: Path, run: Run) -> None:
+    src, name = two_shards(tmp_path / "src"), f"/raw-{os.urandom(6).hex()}"
+    memory = fsspec.filesystem("memory")
+    for path in sorted(src.rglob("*.tar")):
+        memory.pipe(f"{name}/{path.relative_to(src)}", path.read_bytes())
+    try:
+        assert run("encrypt", f"memory:/{name}", tmp_path / "sealed").code == 0
+        assert contents(tmp_path / "sealed")["sub/b1.wav"] == flac(2)
+        ran = run("encrypt", f"memory:/{name}", tmp_path / "sealed", "--json")
+        assert (ran.code, ran.json["unchanged"], ran.json["files"]) == (0, 3, 0)
+    finally:
+        memory.rm(name, recursive=True)
