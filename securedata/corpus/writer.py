@@ -20,11 +20,11 @@ from securedata.corpus.rows.plan import Changes, check_objects, join
 from securedata.corpus.schema import SCHEMA, check_types, fit
 from securedata.corpus.state.commit import Next, T, Transaction, Try, orphans
 from securedata.corpus.state.head import Head, OpenedHead, TableRef
-from securedata.corpus.state.heads import Heads
 from securedata.corpus.state.horizon import check_horizon, times_reset
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.live import LiveParts
 from securedata.corpus.state.retired import DELAY
+from securedata.corpus.state.writer_lease import WriterLease
 from securedata.format.cobblestone import Buffer
 from securedata.keys.wraps import Wrap
 from securedata.storage.base import Storage
@@ -61,7 +61,7 @@ class Writer:
         connection = connect(reference, write=True, storage=storage)
         self.storage = connection.storage
         self.storage.check_writable(single_writer)
-        self._heads = Heads(reference, connection, accept_generation, ttl, kms_wait)
+        self._lease = WriterLease(reference, connection, accept_generation, ttl, kms_wait)
         self.corpus_id = self.head.corpus_id
         self._live = LiveParts(self.storage, self.corpus_id, self.root)
         self._uncommitted = Uncommitted(self.storage)
@@ -74,12 +74,12 @@ class Writer:
     @property
     def head(self) -> Head:
         """The newest head that this writer has seen."""
-        return self._heads.opened.head
+        return self._lease.opened.head
 
     @property
     def unwraps(self) -> int:
         """How often the KMS was asked."""
-        return self._heads.unwraps
+        return self._lease.unwraps
 
     def require_newest(self) -> None:
         """Called before anything is deleted because the head does not name it.
@@ -90,7 +90,7 @@ class Writer:
             OlderGeneration: storage still has a head that this one does not follow from, as one of a later generation:
                 `head.prev`, or an older version.
         """
-        self._heads.require_newest()
+        self._lease.require_newest()
 
     # ------------------------------------------------------------ objects
 
@@ -103,21 +103,21 @@ class Writer:
             KeysExpired, as `put.put_object`
         """
         looked, horizon = self._uncommitted.look(), self.head.horizon
-        put = put_object(self.storage, self.corpus_id, self._heads.guard(pieces), self._pruned_since(horizon))
+        put = put_object(self.storage, self.corpus_id, self._lease.guard(pieces), self._pruned_since(horizon))
         self._uncommitted.add(put, looked, horizon)
         return put
 
     def put_objects(self, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
         """Seal whole plaintexts, each into a new object, and store them side by side; raises as `put_object`."""
         looked, horizon = self._uncommitted.look(), self.head.horizon
-        sources = self._heads.guard(plains)
+        sources = self._lease.guard(plains)
         for at, put in put_objects(self.storage, self.corpus_id, sources, self._pruned_since(horizon)):
             self._uncommitted.add(put, looked, horizon)
             yield at, put
 
     def _pruned_since(self, horizon: float) -> Callable[[], bool]:
         """Asks whether the head has another horizon by now: every prune commits one before it deletes."""
-        return lambda: self._heads.read().head.horizon != horizon
+        return lambda: self._lease.read().head.horizon != horizon
 
     def discard(self, object_ids: Iterable[bytes]) -> None:
         """Delete objects that this writer put and that no commit took, nor may have taken; others are left alone.
@@ -212,7 +212,7 @@ class Writer:
             CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
             whatever `change` raises.
         """
-        transaction = Transaction(self.storage, self._heads, self._live, change)
+        transaction = Transaction(self.storage, self._lease, self._live, change)
         try:
             outcome = transaction.run()
             self._uncommitted.forget(transaction.committed)
@@ -273,8 +273,8 @@ class Writer:
 
     def refresh(self) -> Head:
         """Read the current head."""
-        self._heads.check()
-        head = self._heads.read().head
+        self._lease.check()
+        head = self._lease.read().head
         self._live.forget_all_but(head)
         return head
 
@@ -285,5 +285,5 @@ class Writer:
             PartMissing: it is not there; the head may have been replaced meanwhile.
             FormatError, MalformedManifest, StorageError
         """
-        self._heads.check()
+        self._lease.check()
         return self._live.load(part, columns)

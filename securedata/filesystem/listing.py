@@ -83,9 +83,8 @@ class Listing(AbstractFileSystem):
 
     def _go_on_from(self, seen: Mapping[str, Mapping[bytes, Seen]]) -> None:
         """Note what the openings had seen from which this filesystem was pickled: by target and corpus id."""
-        for target, heads in seen.items():
-            known = self._seen.setdefault(target, {})
-            known.update({id: known.get(id, Seen()).newest(one) for id, one in heads.items()})
+        for target, more in seen.items():
+            Seen.add(self._seen.setdefault(target, {}), more)
 
     def _find(self, path: str) -> Location | None:
         target, prefix, inner = self._split(path)

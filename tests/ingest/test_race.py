@@ -67,7 +67,7 @@ def between(monkeypatch: pytest.MonkeyPatch, time: int, act: Callable[[Writer], 
         if looks[-1] == time:
             mine = ours[0]
             act(Writer(resolve("sealed")))
-            mine._heads.opened = mine._heads.read()  # as a renewal in a thread does, which forgets no parts
+            mine._lease.opened = mine._lease.read()  # as a renewal in a thread does, which forgets no parts
         return known
 
     monkeypatch.setattr(Writer, "__init__", init)

@@ -8,9 +8,9 @@ from securedata.corpus.config import Reference
 from securedata.corpus.connection import connect
 from securedata.corpus.progress import Progress
 from securedata.corpus.state.head import Head
-from securedata.corpus.state.heads import unconfirmed
 from securedata.corpus.state.lease import HeadLease
 from securedata.corpus.state.seen import recall
+from securedata.corpus.state.writer_lease import unconfirmed
 from securedata.corpus.writer import Writer
 from securedata.errors import UnknownVersion
 from securedata.storage.base import Storage

@@ -21,12 +21,12 @@ from securedata.corpus.objects.put import GONE, put_once, why_gone
 from securedata.corpus.rows.plan import Changes, Plan, Slot, build, make_plan
 from securedata.corpus.schema import SCHEMA
 from securedata.corpus.state.head import Head, Leaving, OpenedHead, TableRef, open_with, seal_head
-from securedata.corpus.state.heads import Heads
 from securedata.corpus.state.horizon import check_horizon
 from securedata.corpus.state.layout import HEAD
 from securedata.corpus.state.live import LiveParts
 from securedata.corpus.state.retired import delete_due, due, leaving_table
 from securedata.corpus.state.tables import LEAVING_SCHEMA, part_missing, read_table, seal_table
+from securedata.corpus.state.writer_lease import WriterLease
 from securedata.errors import (
     CommitRace,
     CorpusBusy,
@@ -125,14 +125,14 @@ class Transaction(Generic[T]):
         committed: those that the try that landed has named.
     """
 
-    def __init__(self, storage: Storage, heads: Heads, live: LiveParts, change: Callable[[Try], Next[T]]) -> None:
+    def __init__(self, storage: Storage, lease: WriterLease, live: LiveParts, change: Callable[[Try], Next[T]]) -> None:
         self.live = live
         self.write_id = os.urandom(16)
         self.tries = 0
         self.in_doubt = False
         self.objects: set[bytes] = set()
         self.committed: frozenset[bytes] = frozenset()
-        self._storage, self._heads, self._change = storage, heads, change
+        self._storage, self._lease, self._change = storage, lease, change
         self._sent: dict[int, _Sent[T]] = {}  # by the generation that a try makes, where it would be found
         self._replacing: int | None = None  # the generation that the last try was to replace, while that is in doubt
         self._silent = 0
@@ -152,7 +152,7 @@ class Transaction(Generic[T]):
         while True:
             unsettled = self.in_doubt
             if not unsettled:  # tries can take minutes; but what became of one that was sent comes first
-                self._heads.check()
+                self._lease.check()
             opened = self._look()
             if opened is None:
                 continue
@@ -165,7 +165,7 @@ class Transaction(Generic[T]):
                 raise self._race()
             self.tries += 1
             if unsettled:
-                self._heads.check()
+                self._lease.check()
             self._naming = set()
             try:
                 after = self._change(Try(opened, self))
@@ -193,7 +193,7 @@ class Transaction(Generic[T]):
             return None
 
     def _read(self) -> OpenedHead:
-        opened = self._heads.read()
+        opened = self._lease.read()
         self.live.forget_all_but(opened.head)
         return opened
 
@@ -205,7 +205,7 @@ class Transaction(Generic[T]):
         if self._replacing is None:
             return None
         if self.write_id in head.writes:
-            self._heads.remember(head)
+            self._lease.remember(head)
             return head.generation - (len(head.writes) - 1 - head.writes.index(self.write_id))
         passed = head.generation - self._replacing
         if passed > len(head.writes):
@@ -220,8 +220,8 @@ class Transaction(Generic[T]):
         members, cleared = self._clear_due(opened.head, members)
         head, key = opened.head.next(self.write_id, **members), after.key or opened.key
         sealed = seal_head(head, key)
-        if open_with(sealed, key, self._heads.root) != head:
-            raise MalformedManifest(f"the new head of {self._heads.root} does not read back; nothing was committed")
+        if open_with(sealed, key, self._lease.root) != head:
+            raise MalformedManifest(f"the new head of {self._lease.root} does not read back; nothing was committed")
         self._sent[head.generation] = _Sent(after.outcome, frozenset(self._naming))
         self._replacing = opened.head.generation
         before, self.in_doubt = self.in_doubt, True
@@ -240,7 +240,7 @@ class Transaction(Generic[T]):
             if _may_pass(error):
                 self._wait_for_storage()
             return False
-        self._heads.committed(OpenedHead(opened.head, key, opened.version), head)
+        self._lease.committed(OpenedHead(opened.head, key, opened.version), head)
         with orphans():
             self._delete_tables(head, cleared)
         return True
@@ -251,7 +251,7 @@ class Transaction(Generic[T]):
         return sent.outcome
 
     def _race(self) -> CorpusError:
-        root = self._heads.root
+        root = self._lease.root
         if self.in_doubt:
             return self._unknown(f"storage refused {_TRIES} tries, and shows no other commit")
         return CommitRace(
@@ -264,7 +264,7 @@ class Transaction(Generic[T]):
         _sleep(random.uniform(0, 0.1 * 2**self._silent))  # noqa: S311 - jitter, no secret
 
     def _unknown(self, why: str) -> OutcomeUnknown:
-        root = self._heads.root
+        root = self._lease.root
         return OutcomeUnknown(
             f"a commit to {root} may or may not have happened: {why}; run it again, what was committed is recognised",
             root=root,
@@ -274,7 +274,7 @@ class Transaction(Generic[T]):
 
     def check_horizon(self, head: Head) -> None:
         """Of a head under which something new turned out to be old. Raises HorizonInFuture."""
-        check_horizon(head, self._storage.now(), self._heads.root)
+        check_horizon(head, self._storage.now(), self._lease.root)
 
     def write(self, head: Head, plan: Plan, changes: Changes) -> dict[str, Any]:
         """As `Try.write`."""
@@ -303,8 +303,8 @@ class Transaction(Generic[T]):
             self._storage.lost != self._lost
         ):  # by another commit through the same storage: what was planned is not there
             raise StorageUnreachable(
-                f"what was put to {self._heads.root} was lost on its way to the disk; run it again, it is sealed again",
-                root=self._heads.root,
+                f"what was put to {self._lease.root} was lost on its way to the disk; run it again, it is sealed again",
+                root=self._lease.root,
             )
         return members
 
@@ -313,18 +313,18 @@ class Transaction(Generic[T]):
         ref, sealed = seal_table(table, head.corpus_id)
         when, refused = put_once(self._storage, ref.storage_key, [sealed])
         self._scratch.append(ref)
-        check_horizon(head, when, self._heads.root)  # not now(): a prune compares what a listing shows of this put
+        check_horizon(head, when, self._lease.root)  # not now(): a prune compares what a listing shows of this put
         try:
             back = read_table(self._storage, head.corpus_id, ref, None, schema)
         except GONE as error:
             if self._read().head.generation != head.generation:  # a prune took it for left over: start over
-                raise part_missing(self._heads.root, ref) from error
+                raise part_missing(self._lease.root, ref) from error
             raise why_gone(error, refused) from error
         if not back.equals(table):
             raise MalformedManifest(
-                f"table {ref.id.hex()} of {self._heads.root} reads back differently than it was written; "
+                f"table {ref.id.hex()} of {self._lease.root} reads back differently than it was written; "
                 "nothing was committed, the disk or memory is faulty",
-                root=self._heads.root,
+                root=self._lease.root,
                 object_id=ref.id,
             )
         if schema is SCHEMA:
@@ -347,7 +347,7 @@ class Transaction(Generic[T]):
         try:
             cleared = delete_due(self._storage, head, now, lambda ids: self.live.named(head, ids) | self._naming)
         except SecuredataError as error:  # a part that cannot be read, too: then what it names is not known
-            _log.warning("what is due to be deleted from %s stays for a later commit: %s", self._heads.root, error)
+            _log.warning("what is due to be deleted from %s stays for a later commit: %s", self._lease.root, error)
             return members, ()
         leaving = members.get("leaving", head.leaving)
         return {**members, "leaving": tuple(one for one in leaving if one not in cleared)}, cleared

@@ -6,7 +6,7 @@ Its header carries the corpus key, wrapped by one KMS key or several; its body i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -128,6 +128,12 @@ class Seen:
         later = other.generation > self.generation or (other.generation == self.generation and self.write_id is None)
         newer = other if later else self
         return Seen(newer.generation, self.superseded | other.superseded, newer.write_id)
+
+    @classmethod
+    def add(cls, known: dict[bytes, Seen], more: Mapping[bytes, Seen]) -> None:
+        """Add what was seen of corpora, by corpus id, to what is known of them."""
+        for corpus_id, one in more.items():
+            known[corpus_id] = known.get(corpus_id, cls()).newest(one)
 
     def admits(self, head: Head) -> bool:
         """Is a head what was seen, or made from it by commits? Of those 64 generations ago no head tells any more."""

@@ -144,7 +144,7 @@ class HeadLease:
         return recall_or_warn(corpus_id, self.root, corpus_id not in self._seen)
 
     def _note(self, head: Head) -> None:
-        self._seen[head.corpus_id] = self._seen.get(head.corpus_id, Seen()).newest(Seen.of(head))
+        Seen.add(self._seen, {head.corpus_id: Seen.of(head)})
 
     def _opened(self, head: Head) -> None:
         self._note(head)
@@ -189,10 +189,13 @@ class HeadLease:
             self._lease.retire()
 
     def _renew(self, _: Grant) -> Grant:
+        self.connection.renew()
+        return self._grant(self._reopen().head)
+
+    def _reopen(self) -> OpenedHead:
         # The rows stay those that were opened, so what others have seen since is no reason to end a job: it may read a
         # copy, whose original goes on on this machine.
-        self.connection.renew()
-        return self._grant(self._open(machine=False).head)
+        return self._open(machine=False)
 
     def _grant(self, head: Head) -> Grant:
         return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), self.connection.ttl(self._ttl))

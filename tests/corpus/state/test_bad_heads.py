@@ -146,7 +146,7 @@ def test_a_part_size_in_the_head_limits_what_is_read(made: Made) -> None:
 def test_a_head_above_the_limit_is_not_read(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     made.put_body(b" " * 5000 + b"{}")
     monkeypatch.setattr("securedata.corpus.state.lease.MAX_SEALED", 4000)
-    monkeypatch.setattr("securedata.corpus.state.heads.MAX_SEALED", 4000)
+    monkeypatch.setattr("securedata.corpus.state.writer_lease.MAX_SEALED", 4000)
     for act in (
         lambda: open_quietly(made.reference, made.place),
         lambda: writer_of(made.reference, made.place),

@@ -6,7 +6,7 @@ import pytest
 
 from securedata.corpus.config import Reference
 from securedata.corpus.state import commit as transaction
-from securedata.corpus.state import heads
+from securedata.corpus.state import writer_lease
 from securedata.corpus.writer import Writer
 from securedata.errors import CommitRace, ConfigError, OutcomeUnknown, PreconditionFailed, StorageUnreachable
 from securedata.testing.memory import MemoryStorage
@@ -298,7 +298,7 @@ def test_what_fails_after_the_head_was_replaced_does_not_undo_the_commit(
         def full(*_: object, **__: object) -> None:
             raise ConfigError("no space left")
 
-        monkeypatch.setattr(heads, "remember", full)
+        monkeypatch.setattr(writer_lease, "remember", full)
     outcome = writer.commit(rows)
     assert (outcome.added, outcome.unchanged) == (1, 1)
     whole(corpus, place, "kept/1", "kept/2", "new")

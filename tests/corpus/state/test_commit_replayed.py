@@ -18,8 +18,8 @@ from securedata.corpus.objects import put as putting
 from securedata.corpus.objects.put import Put
 from securedata.corpus.state import commit as transaction
 from securedata.corpus.state.commit import Next
-from securedata.corpus.state.heads import Heads
 from securedata.corpus.state.layout import object_key
+from securedata.corpus.state.writer_lease import WriterLease
 from securedata.errors import (
     AccessDenied,
     AlreadyExists,
@@ -167,7 +167,7 @@ def test_ctrl_c_behind_a_head_that_landed_leaves_its_objects(
 ) -> None:
     writer = writer_of(corpus, place)
     rows = table(row(writer, "new", content("new")))
-    owner: Any = Heads if when == "committed" else transaction.Transaction
+    owner: Any = WriterLease if when == "committed" else transaction.Transaction
     real = getattr(owner, when)
 
     def interrupted(*given: Any) -> None:
@@ -335,7 +335,7 @@ def test_a_put_that_was_refused_is_as_old_as_a_suspended_host_says(
             raise AlreadyExists("no")
 
     storage.after = suspended
-    monkeypatch.setattr(writer._heads, "guard", iter)  # its grant is over, too
+    monkeypatch.setattr(writer._lease, "guard", iter)  # its grant is over, too
     assert writer.put_object([content("new")]).time <= put_at
 
 

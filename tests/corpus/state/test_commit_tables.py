@@ -321,7 +321,7 @@ def test_a_commit_between_reading_and_remembering_is_no_old_head(corpus: Referen
     storage.after = commit_once
     writer.refresh()
     storage.after = commit_once
-    writer._heads._renew(3600.0)  # in a thread that puts an object, while this one commits
+    writer._lease._renew(3600.0)  # in a thread that puts an object, while this one commits
     fill(writer, "a")
     assert sorted(current(corpus, place)) == ["a"]
 

@@ -1,4 +1,4 @@
-"""A writer's view of the head: opened by pin and KMS, read again, and never older than one that was seen."""
+"""A writer's lease of the head: opened by pin and KMS, read again, and never older than one that was seen."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from securedata.errors import (
     UnconfirmedGeneration,
 )
 from securedata.format.cobblestone import Buffer
-from securedata.keys.grant import Grant
 from securedata.keys.kms import retry_throttled
 from securedata.keys.wraps import unwrap_key
 
 _log = logging.getLogger("securedata")
 
 
-class Heads(HeadLease):
+class WriterLease(HeadLease):
     """The newest head that a writer has read, and its right to read on."""
 
     def __init__(
@@ -53,7 +52,8 @@ class Heads(HeadLease):
         seen = self._so_far(machine=not self.by_hand)
         data, version = self._get()
         header = peek(data, self.root)[0]
-        known, newest = self.opened, seen.get(header.corpus_id, Seen())
+        known = self.opened
+        newest = seen[known.head.corpus_id]  # which `begin` has pinned
         same = (header.key_id, header.corpus_id) == (known.head.key_id, known.head.corpus_id)
         if same and header.key_id not in newest.superseded:
             head = open_with(data, known.key, self.root)
@@ -61,8 +61,7 @@ class Heads(HeadLease):
                 self.opened = OpenedHead(head, known.key, version)
                 self._note(head)
                 return self.opened
-        self.opened = self.open()  # under a new key, or an older one, which it refuses
-        return self.opened
+        return self._reopen()  # under a new key, or an older one, which it refuses
 
     def require_newest(self) -> None:
         """As `Writer.require_newest`."""
@@ -133,10 +132,9 @@ class Heads(HeadLease):
                 root=self.root,
             ) from error
 
-    def _renew(self, _: Grant) -> Grant:
-        self.connection.renew()
+    def _reopen(self) -> OpenedHead:
         self.opened = self.open()
-        return self._grant(self.opened.head)
+        return self.opened
 
 
 def unconfirmed(root: str, generation: int) -> UnconfirmedGeneration:
