@@ -13,7 +13,7 @@ from securedata.corpus.config import Reference, resolve
 from securedata.corpus.connection import connect
 from securedata.corpus.option_values import as_flag, as_seconds, as_text, as_texts, as_whole
 from securedata.corpus.reader import Corpus
-from securedata.corpus.rows.loading import Look, Options, load, speaker_tags
+from securedata.corpus.rows.loading import Look, Options, load_index, speaker_tags
 from securedata.corpus.schema import TRAINING
 from securedata.corpus.state.head import Seen
 from securedata.corpus.state.lease import HeadLease
@@ -87,7 +87,7 @@ def open_corpus(
         reference = replace(reference, options={**reference.options, "role": as_text("role", role)})
     connection = connect(reference, storage=storage)
     lease = HeadLease(reference, connection, ttl, kms_wait, accept_generation=accept_generation, seen=seen)
-    opened, index = load(lease, options, look, speakers)
+    opened, index = load_index(lease, options, look, speakers)
     if speakers is not None:
         options = replace(options, speakers=speaker_tags(opened.head, speakers))
     if not reference.pins:

@@ -16,7 +16,7 @@ from securedata.corpus.objects.fetch import ObjectBatch, Piece
 from securedata.corpus.objects.file import ObjectFile, is_read_whole
 from securedata.corpus.objects.missing import Missing
 from securedata.corpus.rows.index import Index, Location, place_of
-from securedata.corpus.rows.loading import Options, load
+from securedata.corpus.rows.loading import Options, load_index
 from securedata.corpus.rows.memfd import spawning
 from securedata.corpus.state.head import Head, Seen
 from securedata.corpus.state.lease import HeadLease
@@ -282,7 +282,7 @@ class Corpus:
             as `open_corpus`
         """
         before = self.generation
-        opened, index = load(self._lease, self._options)
+        opened, index = load_index(self._lease, self._options)
         # in this order: whoever finds another index, in another thread, finds its generation
         self.generation, self.index = opened.head.generation, index
         self._lease.begin(opened)
@@ -343,7 +343,7 @@ def _attach(
 
 def _reopen(reference: Reference, options: Options, generation: int, seen: Mapping[bytes, Seen]) -> Corpus:
     lease = _lease(reference, connect(reference), options, seen)
-    opened, index = load(lease, options)
+    opened, index = load_index(lease, options)
     if opened.head.generation != generation and not options.refresh:
         index.close()
         raise GenerationChanged(

@@ -278,7 +278,7 @@ class Writer:
         self._live.forget_all_but(head)
         return head
 
-    def load(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+    def read_table(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
         """A live part: these columns; None: all. Small sets of columns are kept.
 
         Raises:
@@ -286,4 +286,4 @@ class Writer:
             FormatError, MalformedManifest, StorageError
         """
         self._lease.check()
-        return self._live.load(part, columns)
+        return self._live.read_table(part, columns)

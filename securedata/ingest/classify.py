@@ -19,7 +19,7 @@ FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra
 
 _COLUMNS = ("path", "size", "source_mtime_ns", "subjects")
 
-Load = Callable[[TableRef, Sequence[str] | None], pa.Table]
+ReadTable = Callable[[TableRef, Sequence[str] | None], pa.Table]
 
 
 class Todo(IntEnum):
@@ -55,7 +55,7 @@ class Known:
 def classify(
     sources: pa.Table,
     head: Head,
-    load: Load,
+    read_table: ReadTable,
     *,
     replace: bool,
     checksum: bool,
@@ -66,7 +66,7 @@ def classify(
 
     Args:
         sources: columns of a SourceList.
-        load: reads a live part.
+        read_table: reads a live part.
         replace: what differs is sealed anew instead of being a conflict.
         checksum: size and mtime are not enough, digests are compared.
         reseal: what is there already is sealed anew.
@@ -75,7 +75,7 @@ def classify(
     columns = (*_COLUMNS, *(CLEARABLE if clear else FROM_SOURCE))
     known = Known(sources.num_rows, head.parts)
     for number, part in enumerate(head.parts):
-        table = load(part, columns)
+        table = read_table(part, columns)
         classify_part(known, number, table, sources, replace=replace, checksum=checksum, reseal=reseal, clear=clear)
     return known
 

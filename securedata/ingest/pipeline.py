@@ -169,7 +169,7 @@ class _Ingest:
         return classify(
             table,
             self.writer.head,
-            self.writer.load,
+            self.writer.read_table,
             replace=self.replace,
             checksum=self.checksum,
             reseal=self.reseal,
@@ -198,7 +198,7 @@ class _Ingest:
         wanted = (known.todo == Todo.HASH) | (known.todo == Todo.UPDATE)
         for number in np.unique(known.part[wanted]):
             at = np.flatnonzero(wanted & (known.part == number))
-            column = self.writer.load(known.parts[number], ("source_sha256",)).column("source_sha256")
+            column = self.writer.read_table(known.parts[number], ("source_sha256",)).column("source_sha256")
             found.update(zip(at.tolist(), column.take(pa.array(known.row[at])).to_pylist(), strict=True))
         return found
 
@@ -303,7 +303,9 @@ class _Ingest:
             return
         twins = self.duplicates
         head = self.writer.refresh()
-        twins.look((row["source_sha256"] for row in self.rows), (self.writer.load(part, CHECK) for part in head.parts))
+        twins.look(
+            (row["source_sha256"] for row in self.rows), (self.writer.read_table(part, CHECK) for part in head.parts)
+        )
         erased = {self.indices[at] for at in tombstoned(head, self.table.take(pa.array(self.indices)))}
         kept, dropped = [], set()
         # by file and not by row: what is new of a recording has one object with what is there, which must stay
@@ -376,11 +378,11 @@ class _Ingest:
             return None, []
         rows, digests = list(updates), pa.array(updates.values(), pa.binary(32))
         sources = self.table.take(pa.array(rows))
-        known = classify(sources, self.writer.refresh(), self.writer.load, replace=False, checksum=True)
+        known = classify(sources, self.writer.refresh(), self.writer.read_table, replace=False, checksum=True)
         pieces, same = [], np.zeros(len(rows), dtype=bool)
         for number in np.unique(known.part[known.part >= 0]):
             at = np.flatnonzero(known.part == number)
-            piece = self.writer.load(known.parts[number], None).take(pa.array(known.row[at]))
+            piece = self.writer.read_table(known.parts[number], None).take(pa.array(known.row[at]))
             right = pc.equal(piece.column("source_sha256"), digests.take(pa.array(at)))
             same[at] = right.to_numpy(zero_copy_only=False)
             piece, new = piece.filter(right), mentioned_by(sources.take(pa.array(at)).filter(right))

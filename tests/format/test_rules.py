@@ -256,7 +256,7 @@ def test_every_id_and_key_is_drawn_for_one_object() -> None:
     for sealed in place.heads:
         head = open_with(sealed, opened.key, "root")
         writes.append(head.write_id)
-        for ref in [*head.parts, *(one.table for one in head.leaving)]:
+        for ref in [*head.parts, *(one.table for one in head.retired)]:
             assert tables.setdefault(ref.id, ref) == ref, "one id, one key, one content"
         for part in head.parts:
             for one in read_table(place, head.corpus_id, part, ("object_id", "data_key", "source_sha256")).to_pylist():
@@ -283,8 +283,8 @@ def test_rows_that_are_removed_leave_with_their_part() -> None:
     after = look(corpus, place).head
     assert {ref.id for ref in after.parts}.isdisjoint(ref.id for ref in before.parts)
     assert {ref.key for ref in after.parts}.isdisjoint(ref.key for ref in before.parts)
-    (leaving,) = after.leaving
-    assert len(listed(place, after, leaving)) == 2, "the old part, and the object of the row"
+    (retired,) = after.retired
+    assert len(listed(place, after, retired)) == 2, "the old part, and the object of the row"
     writer.commit(remove=["a/2"])
     assert look(corpus, place).head.parts == (), "an empty part is not written"
 

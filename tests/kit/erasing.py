@@ -23,7 +23,7 @@ def erase(root: Root, *people: str) -> None:
 
 def without(people: Sequence[str], attempt: Try) -> Next[list[bytes]]:
     """The change of an erasure: the people's rows go and tombstones come. Its outcome: the ids of their objects."""
-    rows = [row for part in attempt.head.parts for row in attempt.load(part, None).to_pylist()]
+    rows = [row for part in attempt.head.parts for row in attempt.read_table(part, None).to_pylist()]
     gone = [row for row in rows if set(people) & set(row["subjects"])]
     tagger, dead = Tagger(attempt.head.secret), {one.tag for one in attempt.head.tombstones}
     stones = [Tombstone(tag, attempt.head.generation + 1) for name in people if (tag := tagger.tag(name)) not in dead]
@@ -43,5 +43,5 @@ def delete(writer: Writer, object_ids: Sequence[bytes]) -> None:
 def lose(root: Root, *paths: str) -> None:
     """Delete the objects of these paths behind the corpus's back."""
     writer = Writer(root.reference)
-    rows = [row for part in writer.head.parts for row in writer.load(part, ["path", "object_id"]).to_pylist()]
+    rows = [row for part in writer.head.parts for row in writer.read_table(part, ["path", "object_id"]).to_pylist()]
     delete(writer, [row["object_id"] for row in rows if row["path"] in paths])

@@ -105,7 +105,7 @@ def named_keys(head: Head, storage: Storage) -> set[str]:
     return (
         {"head"}
         | {part.storage_key for part in head.parts}
-        | {one.table.storage_key for one in head.leaving}
+        | {one.table.storage_key for one in head.retired}
         | {object_key(one["object_id"]) for one in rows_of(head, storage).values()}
     )
 

@@ -17,7 +17,7 @@ from securedata.corpus.config import Reference
 from securedata.corpus.rows import plan
 from securedata.corpus.rows.plan import Changes
 from securedata.corpus.state import commit as transaction_module
-from securedata.corpus.state import retired as leaving
+from securedata.corpus.state import retired
 from securedata.corpus.state.commit import Transaction
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.live import LiveParts
@@ -116,12 +116,12 @@ def no_tombstones(patch: pytest.MonkeyPatch) -> None:
 
 
 def nothing_listed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(plan, "_objects_leaving", lambda view, drop: [])
+    patch.setattr(plan, "_retired_objects", lambda view, drop: [])
 
 
 def due_at_once(patch: pytest.MonkeyPatch) -> None:
-    for module in (leaving, transaction_module, verify_module):
-        patch.setattr(module, "due", lambda head, now: [*head.leaving])
+    for module in (retired, transaction_module, verify_module):
+        patch.setattr(module, "due", lambda head, now: [*head.retired])
 
 
 def content_does_not_matter(patch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def content_does_not_matter(patch: pytest.MonkeyPatch) -> None:
 
 
 def horizon_kept_to_itself(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Writer, "commit_horizon", lambda self: replace(self.head, horizon=self.storage.now() - leaving.DELAY))
+    patch.setattr(Writer, "commit_horizon", lambda self: replace(self.head, horizon=self.storage.now() - retired.DELAY))
 
 
 def doubt_forgotten(patch: pytest.MonkeyPatch) -> None:

@@ -400,7 +400,7 @@ def _secrets(root: Root) -> list[bytes]:
     keys = [open_kms(root.kms).unwrap(blob, context_for(header.corpus_id)) for blob in blobs]
     keys += [bytes.fromhex(root.key_file.read_text().split()[2]), writer.head.secret]
     for part in writer.head.parts:
-        keys += [part.key, *writer.load(part, ["data_key"]).column("data_key").to_pylist()]
+        keys += [part.key, *writer.read_table(part, ["data_key"]).column("data_key").to_pylist()]
     assert {len(key) for key in keys} == {32}
     assert len(keys) == 3 + 1 + 6
     return keys

@@ -34,7 +34,7 @@ class Named:
     packed: list[pa.Array] = field(default_factory=list)
     packs: set[bytes] = field(default_factory=set)
     tables: set[bytes] = field(default_factory=set)
-    leaving: set[str] = field(default_factory=set)
+    retired: set[str] = field(default_factory=set)
 
     @classmethod
     def by(cls, head: Head, storage: Storage) -> Named:
@@ -49,9 +49,9 @@ class Named:
             with _there(part):
                 named.add_rows(read_table(storage, head.corpus_id, part, ("object_id", "pack")))
             named.tables.add(part.id)
-        for one in head.leaving:
+        for one in head.retired:
             with _there(one.table):
-                named.leaving.update(listed(storage, head, one))
+                named.retired.update(listed(storage, head, one))
             named.tables.add(one.table.id)
         return named
 
@@ -68,7 +68,7 @@ class Named:
         self.packed += other.packed
         self.packs |= other.packs
         self.tables |= other.tables
-        self.leaving |= other.leaving
+        self.retired |= other.retired
 
     def has_objects(self, ids: pa.Array, packed: bool = False) -> np.ndarray[Any, np.dtype[np.bool_]]:
         """Which of these ids are of objects that lie under names of their own, or, if `packed`, anywhere."""
@@ -142,12 +142,12 @@ class Listing:
         """What is of ours by its form, and named nowhere: neither by rows nor by the head nor by what is leaving."""
         for i in np.flatnonzero(~named.has_objects(self._object_ids())):
             key = object_key(bytes(self._ids[int(i) * _ID : (int(i) + 1) * _ID]))
-            if key not in named.leaving:
+            if key not in named.retired:
                 yield What.OBJECT, Entry(key, self._sizes[i], self._times[i])
         for what, id, entry in self.others:
             known = named.tables if what is What.TABLE else named.packs
             if what is What.TEMPORARY or (
-                what in (What.TABLE, What.PACK) and id not in known and entry.key not in named.leaving
+                what in (What.TABLE, What.PACK) and id not in known and entry.key not in named.retired
             ):
                 yield what, entry
 

@@ -56,12 +56,12 @@ def prune(writer: Writer, progress: Progress | None = None, *, reset_horizon: bo
         UnknownVersion: a newer securedata wrote the head.
         CommitRace, StorageError, ...
     """
-    before = {one.table.storage_key for one in writer.refresh().leaving}
+    before = {one.table.storage_key for one in writer.refresh().retired}
     writer.require_newest()
     _refuse_unknown(writer.head)
     head = writer.commit_horizon(reset_horizon)
     report = PruneReport(writer.root, head.generation, head.horizon, reset=reset_horizon)
-    report.cleared = sorted(before - {one.table.storage_key for one in head.leaving})
+    report.cleared = sorted(before - {one.table.storage_key for one in head.retired})
     listing = Listing(writer.storage, before=head.horizon)
     head, named = named_now(writer.refresh, writer.storage)
     _refuse_unknown(head)

@@ -64,7 +64,7 @@ class Verification:
             self._find(type(old).__name__, str(old), key=HEAD)
         self.named = Named()
         self.readable: list[TableRef] = []
-        self.leaving: dict[bytes, list[str]] = {}
+        self.retired: dict[bytes, list[str]] = {}
         self.complete = True  # is everything known that the head names?
 
     def run(self, threads: int, progress: Progress | None) -> VerifyReport:
@@ -122,7 +122,7 @@ class Verification:
         for broken in rules.across():
             paths = (broken.path,) if broken.path else ()
             self._row_failed("MalformedManifest", broken.reason, broken.object_id or None, paths)
-        self._leaving()
+        self._retired()
         return objects, total
 
     def _part_failed(self, part: TableRef, error: SecuredataError) -> None:
@@ -134,8 +134,8 @@ class Verification:
         where = f"a row of object {object_id.hex()}" if object_id else "a row"
         self._find(error, f"{where} of {self.root} breaks the rules: {reason}", object_id, None, paths)
 
-    def _leaving(self) -> None:
-        for one in self.head.leaving:
+    def _retired(self) -> None:
+        for one in self.head.retired:
             self.named.tables.add(one.table.id)
             try:
                 keys = listed(self.storage, self.head, one)
@@ -144,8 +144,8 @@ class Verification:
                 self._find(type(error).__name__, text, one.table.id, one.table.storage_key)
                 self.complete = False
                 continue
-            self.named.leaving.update(keys)
-            self.leaving[one.table.id] = keys
+            self.named.retired.update(keys)
+            self.retired[one.table.id] = keys
             self.report.leaving += len(keys)
 
     # ------------------------------------------------------------ objects
@@ -260,7 +260,7 @@ class Verification:
                 text = f"{entry.key}: {entry.size} bytes, older than a day, that nothing names{sure}"
                 self._find("Orphan", text, key=entry.key)
         for one in due(self.head, now):
-            if left := listing.stored(self.leaving.get(one.table.id, [])):
+            if left := listing.stored(self.retired.get(one.table.id, [])):
                 text = f"{left} objects and parts that a commit took out more than a day ago are still there"
                 self._find("LeavingDue", text, one.table.id, one.table.storage_key)
         for entry in listing.of(What.FOREIGN):
@@ -271,7 +271,7 @@ class Verification:
         """Times of the head that storage's clock has not reached: until then nothing is committed, or deleted."""
         if self.head.horizon > now + TOLERANCE:
             self._find("HorizonInFuture", horizon_text(self.head, now, self.root), key=HEAD)
-        for one in self.head.leaving:
+        for one in self.head.retired:
             if one.time > now + TOLERANCE:
                 text = (
                     f"what a commit took out is to be deleted a day after {shown(one.time)}, which storage's time has "

@@ -40,7 +40,7 @@ class Options:
     speakers: frozenset[bytes] | None = field(default=None, repr=False)
 
 
-def load(
+def load_index(
     lease: HeadLease, options: Options, look: Look | None = None, speakers: Iterable[str] | None = None
 ) -> tuple[OpenedHead, Index]:
     """Open the current head and index its rows.
@@ -103,7 +103,7 @@ def _index(storage: Storage, head: Head, options: Options, look: Look | None, sp
     tags = options.speakers if speakers is None else speaker_tags(head, speakers)
 
     def loader(number: int) -> Callable[[], pa.Table]:
-        def load() -> pa.Table:
+        def read_part() -> pa.Table:
             part = head.parts[number]
             try:
                 table = read_table(storage, head.corpus_id, part, columns)
@@ -113,7 +113,7 @@ def _index(storage: Storage, head: Head, options: Options, look: Look | None, sp
                 look(table.drop_columns("data_key"))
             return table if tags is None else _spoken_by(table, tags, Tagger(head.secret))
 
-        return load
+        return read_part
 
     parts = [loader(number) for number in range(len(head.parts))] or [SCHEMA.empty_table]
     return Index.build(parts, options.columns, options.filter)

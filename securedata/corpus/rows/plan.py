@@ -30,7 +30,7 @@ SMALL = MAX_ROWS // 2
 MERGED_BYTES = 64 * 1024 * 1024  # sealed, of parts that are joined: far from what a part may be in memory
 MERGE_AT = 8
 
-Load = Callable[[TableRef, Sequence[str] | None], pa.Table]
+ReadTable = Callable[[TableRef, Sequence[str] | None], pa.Table]
 """Reads a live part: all columns, or those named."""
 
 
@@ -116,12 +116,12 @@ class Plan:
     """The next head's parts in order, what leaves, and the outcome if it is committed."""
 
     slots: tuple[Slot, ...]
-    leaving_parts: tuple[bytes, ...]
-    leaving_objects: tuple[bytes, ...]
+    retired_parts: tuple[bytes, ...]
+    retired_objects: tuple[bytes, ...]
     outcome: Outcome
 
 
-def make_plan(head: Head, changes: Changes, load: Load) -> Plan:
+def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
     """Plan a commit against `head`."""
     add, outcome = changes.add, Outcome()
     paths = add.column("path").to_pylist()
@@ -140,20 +140,20 @@ def make_plan(head: Head, changes: Changes, load: Load) -> Plan:
     removed = pa.array(changes.remove, pa.large_string())
     gone: set[str] = set()
     edits: list[Edit] = []
-    leaving: list[bytes] = []
+    retired: list[bytes] = []
     views: list[tuple[pa.Table, frozenset[int]]] = []
     for part in head.parts:
         edit = Edit(part)
         if fresh or len(removed):
-            view = load(part, wanted)
+            view = read_table(part, wanted)
             check_types(add.schema, view.schema)
             drop = set(_hits(view, removed))
             gone.update(view.column("path").take(pa.array(sorted(drop), pa.int64())).to_pylist())
             outcome.removed += len(drop)
-            update = _match(part, view, changes, fresh, drop, outcome, partial(load, part, DESCRIBED))
+            update = _match(part, view, changes, fresh, drop, outcome, partial(read_table, part, DESCRIBED))
             edit = Edit(part, frozenset(drop), tuple(update))
             views.append((view, edit.drop))
-            leaving += _objects_leaving(view, edit.drop)
+            retired += _retired_objects(view, edit.drop)
         edits.append(edit)
     outcome.missing = [path for path in changes.remove if path not in gone]
     for i in [i for i in fresh if changes.only_updates(i)]:  # its row went away meanwhile
@@ -161,12 +161,12 @@ def make_plan(head: Head, changes: Changes, load: Load) -> Plan:
         del fresh[i]
     outcome.committed = {ids[i] for i in fresh}
     outcome.added = len(fresh)
-    leaving = _unneeded(leaving, views, outcome.committed)
+    retired = _unneeded(retired, views, outcome.committed)
     slots = [Slot((edit,)) for edit in edits if edit.rows] + _fresh_slots(fresh, ids)
     if outcome.changes:
         slots = _merged(slots)
     kept = {slot.kept.id for slot in slots if slot.kept}
-    return Plan(tuple(slots), tuple(part.id for part in head.parts if part.id not in kept), tuple(leaving), outcome)
+    return Plan(tuple(slots), tuple(part.id for part in head.parts if part.id not in kept), tuple(retired), outcome)
 
 
 def check_objects(add: pa.Table) -> None:
@@ -195,19 +195,19 @@ def join(tables: Sequence[pa.Table]) -> pa.Table:
         ) from None
 
 
-def build(slot: Slot, changes: Changes, load: Load) -> pa.Table:
+def build(slot: Slot, changes: Changes, read_table: ReadTable) -> pa.Table:
     """The rows of a new part.
 
     Raises:
         MalformedManifest: it would not account for every row of the parts that it replaces.
     """
-    pieces = [_edited(edit, changes, load) for edit in slot.edits]
+    pieces = [_edited(edit, changes, read_table) for edit in slot.edits]
     if slot.fresh:
-        pieces += _fresh_rows(slot, changes, load)
+        pieces += _fresh_rows(slot, changes, read_table)
     table = join(pieces)
     have = set(table.column("path").to_pylist())
     for edit in slot.edits:
-        before = load(edit.part, ("path",)).column("path").to_pylist()
+        before = read_table(edit.part, ("path",)).column("path").to_pylist()
         lost = [path for i, path in enumerate(before) if i not in edit.drop and path not in have]
         if lost or table.num_rows != slot.rows:
             raise MalformedManifest(
@@ -297,7 +297,7 @@ def _cell(table: pa.Table, column: str, row: int) -> Any:
     return table.column(column)[row].as_py()
 
 
-def _objects_leaving(view: pa.Table, drop: frozenset[int]) -> list[bytes]:
+def _retired_objects(view: pa.Table, drop: frozenset[int]) -> list[bytes]:
     """Objects of dropped rows that no row of the part needs any more.
 
     All rows of an object are written by one commit into one part, and merges keep parts whole, so no
@@ -312,21 +312,21 @@ def _objects_leaving(view: pa.Table, drop: frozenset[int]) -> list[bytes]:
 
 
 def _unneeded(
-    leaving: list[bytes], views: list[tuple[pa.Table, frozenset[int]]], committed: Iterable[bytes]
+    retired: list[bytes], views: list[tuple[pa.Table, frozenset[int]]], committed: Iterable[bytes]
 ) -> list[bytes]:
     """Without what the next head names: whoever renames a row adds it with the object that it has already."""
-    if not leaving:
-        return leaving
-    wanted, needed = pa.array(leaving, pa.binary(16)), set(committed)
+    if not retired:
+        return retired
+    wanted, needed = pa.array(retired, pa.binary(16)), set(committed)
     for view, drop in views:
         column = view.column("object_id")
         found = np.flatnonzero(pc.is_in(column, value_set=wanted).to_numpy(zero_copy_only=False)).tolist()
         needed.update(column.take(pa.array([row for row in found if row not in drop], pa.int64())).to_pylist())
-    return [id for id in leaving if id not in needed]
+    return [id for id in retired if id not in needed]
 
 
 def _fresh_slots(fresh: Mapping[int, Fresh], ids: Sequence[bytes]) -> list[Slot]:
-    """Added rows as parts. Rows of one object stay together: see `_objects_leaving`."""
+    """Added rows as parts. Rows of one object stay together: see `_retired_objects`."""
     objects: dict[bytes, list[Fresh]] = {}
     for i, one in fresh.items():
         objects.setdefault(ids[i], []).append(one)
@@ -355,7 +355,7 @@ def _merged(slots: list[Slot]) -> list[Slot]:
     return joined
 
 
-def _fresh_rows(slot: Slot, changes: Changes, load: Load) -> list[pa.Table]:
+def _fresh_rows(slot: Slot, changes: Changes, read_table: ReadTable) -> list[pa.Table]:
     """The added rows of a part, with what they inherit of the rows that they replace."""
     groups: dict[TableRef | None, list[Fresh]] = {}
     for one in slot.fresh:
@@ -366,13 +366,13 @@ def _fresh_rows(slot: Slot, changes: Changes, load: Load) -> list[pa.Table]:
         if part is None:
             tables.append(with_defaults(new))
         else:
-            old = load(part, None).take(pa.array([one.row for one in group], pa.int64()))
+            old = read_table(part, None).take(pa.array([one.row for one in group], pa.int64()))
             tables.append(inherit(old, new, changes.clear))
     return tables
 
 
-def _edited(edit: Edit, changes: Changes, load: Load) -> pa.Table:
-    table = load(edit.part, None)
+def _edited(edit: Edit, changes: Changes, read_table: ReadTable) -> pa.Table:
+    table = read_table(edit.part, None)
     if edit.update:
         old = table.take(pa.array([row for row, _ in edit.update], pa.int64()))
         new = changes.add.take(pa.array([i for _, i in edit.update], pa.int64()))

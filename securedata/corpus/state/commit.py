@@ -20,12 +20,12 @@ import pyarrow as pa
 from securedata.corpus.objects.put import GONE, put_once, why_gone
 from securedata.corpus.rows.plan import Changes, Plan, Slot, build, make_plan
 from securedata.corpus.schema import SCHEMA
-from securedata.corpus.state.head import Head, Leaving, OpenedHead, TableRef, open_with, seal_head
+from securedata.corpus.state.head import Head, OpenedHead, Retired, TableRef, open_with, seal_head
 from securedata.corpus.state.horizon import check_horizon
 from securedata.corpus.state.layout import HEAD
 from securedata.corpus.state.live import LiveParts
-from securedata.corpus.state.retired import delete_due, due, leaving_table
-from securedata.corpus.state.tables import LEAVING_SCHEMA, part_missing, read_table, seal_table
+from securedata.corpus.state.retired import delete_due, due, retired_table
+from securedata.corpus.state.tables import RETIRED_SCHEMA, part_missing, read_table, seal_table
 from securedata.corpus.state.writer_lease import WriterLease
 from securedata.errors import (
     CommitRace,
@@ -77,9 +77,9 @@ class Try:
         self.head = opened.head
         self._transaction = transaction
 
-    def load(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
-        """A part of this head. Raises as `Writer.load`."""
-        return self._transaction.live.load(part, columns)
+    def read_table(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+        """A part of this head. Raises as `Writer.read_table`."""
+        return self._transaction.live.read_table(part, columns)
 
     def plan(self, changes: Changes) -> Plan:
         """What these changes of rows would do to this head; writes nothing.
@@ -87,7 +87,7 @@ class Try:
         Raises:
             HorizonInFuture: new objects are older than the horizon, and so would be those of another try.
         """
-        plan = make_plan(self.head, changes, self.load)
+        plan = make_plan(self.head, changes, self.read_table)
         if plan.outcome.stale:
             self._transaction.check_horizon(self.head)
         return plan
@@ -96,7 +96,7 @@ class Try:
         """Write the parts of a plan that are not there yet, and the list of what leaves.
 
         Returns:
-            `parts` and `leaving` of the next head.
+            `parts` and `retired` of the next head.
 
         Raises:
             HorizonInFuture: what is written is older than the horizon at once.
@@ -290,14 +290,14 @@ class Transaction(Generic[T]):
             if ref is None:
                 ref = self._made.get(slot)
                 if ref is None:
-                    ref, _ = self._put_table(build(slot, changes, self.live.load), SCHEMA, head)
+                    ref, _ = self._put_table(build(slot, changes, self.live.read_table), SCHEMA, head)
                     self._made[slot] = ref
             parts.append(ref)
         members: dict[str, Any] = {"parts": tuple(parts)}
-        if plan.leaving_parts or plan.leaving_objects:
-            table = leaving_table(plan.leaving_parts, plan.leaving_objects)
-            ref, when = self._put_table(table, LEAVING_SCHEMA, head)
-            members["leaving"] = (*head.leaving, Leaving(ref, when))
+        if plan.retired_parts or plan.retired_objects:
+            table = retired_table(plan.retired_parts, plan.retired_objects)
+            ref, when = self._put_table(table, RETIRED_SCHEMA, head)
+            members["retired"] = (*head.retired, Retired(ref, when))
         self._storage.make_durable()
         if (
             self._storage.lost != self._lost
@@ -331,15 +331,15 @@ class Transaction(Generic[T]):
             self.live.keep(ref, back)
         return ref, when
 
-    def _delete_tables(self, head: Head, cleared: Sequence[Leaving]) -> None:
+    def _delete_tables(self, head: Head, cleared: Sequence[Retired]) -> None:
         """Delete leaving lists that the head no longer names, and tables made for tries that lost."""
-        named = {part.id for part in head.parts} | {one.table.id for one in head.leaving}
+        named = {part.id for part in head.parts} | {one.table.id for one in head.retired}
         for ref in [*(one.table for one in cleared), *self._scratch]:
             if ref.id not in named:
                 self._storage.delete(ref.storage_key)
 
-    def _clear_due(self, head: Head, members: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[Leaving, ...]]:
-        if not head.leaving:
+    def _clear_due(self, head: Head, members: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[Retired, ...]]:
+        if not head.retired:
             return members, ()
         now = self._storage.now()
         if not due(head, now):
@@ -349,8 +349,8 @@ class Transaction(Generic[T]):
         except SecuredataError as error:  # a part that cannot be read, too: then what it names is not known
             _log.warning("what is due to be deleted from %s stays for a later commit: %s", self._lease.root, error)
             return members, ()
-        leaving = members.get("leaving", head.leaving)
-        return {**members, "leaving": tuple(one for one in leaving if one not in cleared)}, cleared
+        retired = members.get("retired", head.retired)
+        return {**members, "retired": tuple(one for one in retired if one not in cleared)}, cleared
 
 
 def _may_pass(error: SecuredataError) -> bool:

@@ -50,7 +50,7 @@ class TableRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Leaving:
+class Retired:
     """A list of what one commit took out, and storage's time of that commit in seconds."""
 
     table: TableRef
@@ -78,7 +78,7 @@ class Head:
     parts: tuple[TableRef, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     tombstones: tuple[Tombstone, ...] = ()
-    leaving: tuple[Leaving, ...] = ()
+    retired: tuple[Retired, ...] = ()
     horizon: float = 0.0
     superseded: tuple[bytes, ...] = ()
     writes: tuple[bytes, ...] = ()
@@ -188,7 +188,7 @@ def seal_head(head: Head, key: bytes) -> bytearray:
         "parts": [_table_json(part) for part in head.parts],
         "settings": head.settings,
         "tombstones": [{"tag": one.tag.hex(), "generation": one.generation} for one in head.tombstones],
-        "leaving": [{**_table_json(one.table), "time": one.time} for one in head.leaving],
+        "leaving": [{**_table_json(one.table), "time": one.time} for one in head.retired],
         "horizon": head.horizon,
         "superseded": [one.hex() for one in head.superseded],
         "writes": [one.hex() for one in head.writes],
@@ -298,7 +298,7 @@ def _parse(body: dict[str, Any], header: Header, wraps: tuple[Wrap, ...]) -> Hea
         tombstones=tuple(
             Tombstone(_hex(one["tag"], 32), _natural(one["generation"])) for one in body.pop("tombstones")
         ),
-        leaving=tuple(Leaving(_table(one), _time(one["time"])) for one in body.pop("leaving")),
+        retired=tuple(Retired(_table(one), _time(one["time"])) for one in body.pop("leaving")),
         horizon=_time(body.pop("horizon")),
         superseded=tuple(_hex(one, 16) for one in body.pop("superseded")),
         writes=tuple(_hex(one, 16) for one in body.pop("writes")),

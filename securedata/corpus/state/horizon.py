@@ -43,7 +43,7 @@ def times_reset(head: Head, now: float) -> dict[str, Any]:
     What left in the future, by its list, leaves now: no earlier than it did, as long as storage's time is right.
     """
     horizon = now - DELAY if head.horizon > now else max(head.horizon, now - DELAY)
-    return {"horizon": horizon, "leaving": tuple(replace(one, time=min(one.time, now)) for one in head.leaving)}
+    return {"horizon": horizon, "retired": tuple(replace(one, time=min(one.time, now)) for one in head.retired)}
 
 
 def shown(seconds: float) -> str:

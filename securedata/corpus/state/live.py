@@ -23,7 +23,7 @@ class LiveParts:
         self._storage, self._corpus_id, self._root = storage, corpus_id, root
         self._kept: dict[bytes, dict[tuple[str, ...], pa.Table]] = {}
 
-    def load(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
+    def read_table(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
         """A live part: these columns; None: all.
 
         Raises:
@@ -42,12 +42,12 @@ class LiveParts:
         self._kept.setdefault(part.id, {})[_IDS] = table.select(_IDS)
 
     def named(self, head: Head, ids: Iterable[bytes]) -> set[bytes]:
-        """Those of some ids of objects, packs and parts that this head names. Raises as `load`."""
+        """Those of some ids of objects, packs and parts that this head names. Raises as `read_table`."""
         wanted = pa.array(ids, pa.binary(16))
         found = {part.id for part in head.parts} & set(wanted.to_pylist())
         for part in head.parts if len(wanted) else ():
             known = (one for one in self._kept.get(part.id, {}).values() if set(_IDS) <= set(one.schema.names))
-            view = next(known, None) or self.load(part, _IDS)
+            view = next(known, None) or self.read_table(part, _IDS)
             for name in _IDS:
                 column = view.column(name)
                 found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())

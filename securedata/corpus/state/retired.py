@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable
 
 import pyarrow as pa
 
-from securedata.corpus.state.head import Head, Leaving
+from securedata.corpus.state.head import Head, Retired
 from securedata.corpus.state.layout import object_key, pack_key, table_key
-from securedata.corpus.state.tables import LEAVING_SCHEMA, read_table
+from securedata.corpus.state.tables import RETIRED_SCHEMA, read_table
 from securedata.errors import FormatError, MalformedManifest, NotFound
 from securedata.storage.base import Storage
 
@@ -28,21 +28,21 @@ def _storage_key(what: str, id: bytes) -> str:
     return {"object": object_key, "part": table_key}.get(what, pack_key)(id)
 
 
-def leaving_table(parts: Iterable[bytes], objects: Iterable[bytes]) -> pa.Table:
+def retired_table(parts: Iterable[bytes], objects: Iterable[bytes]) -> pa.Table:
     """A leaving list."""
     rows = [(id, "part") for id in parts] + [(id, "object") for id in objects]
     return pa.table(
         [pa.array([id for id, _ in rows], pa.binary(16)), pa.array([what for _, what in rows], pa.large_string())],
-        schema=LEAVING_SCHEMA,
+        schema=RETIRED_SCHEMA,
     )
 
 
-def due(head: Head, now: float) -> list[Leaving]:
+def due(head: Head, now: float) -> list[Retired]:
     """The lists whose day is over, by storage's clock."""
-    return [one for one in head.leaving if one.time + DELAY <= now]
+    return [one for one in head.retired if one.time + DELAY <= now]
 
 
-def listed(storage: Storage, head: Head, one: Leaving) -> list[str]:
+def listed(storage: Storage, head: Head, one: Retired) -> list[str]:
     """The storage keys that a list names.
 
     Raises:
@@ -51,14 +51,14 @@ def listed(storage: Storage, head: Head, one: Leaving) -> list[str]:
     return [_storage_key(what, id) for id, what in _entries(storage, head, one)]
 
 
-def _entries(storage: Storage, head: Head, one: Leaving) -> list[tuple[bytes, str]]:
-    table = read_table(storage, head.corpus_id, one.table, None, LEAVING_SCHEMA)
+def _entries(storage: Storage, head: Head, one: Retired) -> list[tuple[bytes, str]]:
+    table = read_table(storage, head.corpus_id, one.table, None, RETIRED_SCHEMA)
     return list(zip(table.column("id").to_pylist(), table.column("what").to_pylist(), strict=True))
 
 
 def delete_due(
     storage: Storage, head: Head, now: float, named: Callable[[list[bytes]], set[bytes]]
-) -> tuple[Leaving, ...]:
+) -> tuple[Retired, ...]:
     """Delete what due lists name; returns the lists that a head without them may now clear.
 
     A list that is gone was cleared by a commit that came between, or it is lost. One that cannot be opened is as good

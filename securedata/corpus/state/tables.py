@@ -16,7 +16,7 @@ from securedata.format.header import Header, Kind
 from securedata.format.sealed import Expect, open_whole, seal
 from securedata.storage.base import Storage
 
-LEAVING_SCHEMA = pa.schema(
+RETIRED_SCHEMA = pa.schema(
     [pa.field("id", pa.binary(16), nullable=False), pa.field("what", pa.large_string(), nullable=False)]
 )
 

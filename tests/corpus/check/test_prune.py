@@ -57,14 +57,14 @@ def test_prune_clears_what_is_due_and_keeps_what_is_not(made: Made) -> None:
     made[2].commit(remove=["ann/1.wav"])
     made[1].clock += DAY / 2
     made[2].commit(remove=["bob/1.wav"])
-    first, second = made[2].head.leaving
+    first, second = made[2].head.retired
     made[1].clock += DAY / 2
     before = check(made)
     assert errors(before) == ["LeavingDue"]
     stored = keys(made[1])
     report = prune(made[2])
     assert report.cleared == [first.table.storage_key]
-    assert [one.table for one in made[2].head.leaving] == [second.table]
+    assert [one.table for one in made[2].head.retired] == [second.table]
     assert before.findings[0].key in report.cleared
     assert len(stored - keys(made[1])) == 3  # an object, a part, and the list
     assert check(made).ok
@@ -81,7 +81,7 @@ def test_prune_keeps_old_things_that_are_leaving_and_not_due(made: Made) -> None
 @pytest.mark.parametrize("what", ["part", "list"])
 def test_prune_deletes_nothing_where_it_cannot_tell_what_is_named(made: Made, what: str) -> None:
     made[2].commit(remove=["ann/1.wav"])
-    key = (made[2].head.parts[0] if what == "part" else made[2].head.leaving[0].table).storage_key
+    key = (made[2].head.parts[0] if what == "part" else made[2].head.retired[0].table).storage_key
     made[2].put_object([b"abandoned"])
     made[1].clock += DAY / 2
     add(made[2], {"eve/1.wav": b"eve"})

@@ -399,20 +399,20 @@ def test_what_left_waits_a_day_and_is_due_then(made: Made) -> None:
     report = check(made)
     assert errors(report) == ["LeavingDue"]
     made[1].delete(object_key(object_id))
-    made[1].delete(f"manifest/{_parts_leaving(made)[0]}")
+    made[1].delete(f"manifest/{_retired_parts(made)[0]}")
     assert check(made).ok  # an erasure deletes at once, and leaves its list until another commit clears it
 
 
-def _parts_leaving(made: Made) -> list[str]:
+def _retired_parts(made: Made) -> list[str]:
     head = made[2].head
-    found = [key for one in head.leaving for key in listed(made[1], head, one)]
+    found = [key for one in head.retired for key in listed(made[1], head, one)]
     return [key.removeprefix("manifest/") for key in found if key.startswith("manifest/")]
 
 
 @pytest.mark.parametrize("missing", [True, False])
 def test_a_leaving_list_that_cannot_be_read(made: Made, missing: bool) -> None:
     made[2].commit(remove=["ann/1.wav"])
-    key = made[2].head.leaving[0].table.storage_key
+    key = made[2].head.retired[0].table.storage_key
     if missing:
         del made[1].objects[key]
     else:

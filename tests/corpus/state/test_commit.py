@@ -67,7 +67,7 @@ def tidy(corpus: Reference, place: MemoryStorage) -> None:
     head = look(corpus, place).head
     named = named_keys(head, place)
     assert named <= keys_of(place)
-    waiting = {key for one in head.leaving for key in listed(place, head, one)}
+    waiting = {key for one in head.retired for key in listed(place, head, one)}
     assert not waiting & named
     assert keys_of(place) - named <= waiting
 
@@ -173,7 +173,7 @@ def test_replace_takes_the_new_recording(corpus: Reference, place: MemoryStorage
     assert open_quietly(corpus, place).read("a") == content("a", 2)
     assert reader.read("a") == content("a"), "a reader in flight has what it opened"
     head = look(corpus, place).head
-    assert object_key(old) in {key for one in head.leaving for key in listed(place, head, one)}
+    assert object_key(old) in {key for one in head.retired for key in listed(place, head, one)}
     tidy(corpus, place)
     place.clock += DAY
     writer.commit(settings={"any": "commit"})

@@ -40,13 +40,13 @@ def days_later(corpus: Reference, place: MemoryStorage, by: str) -> None:
             writer.commit(settings={"number": number})
         else:
             fill(writer, f"more/{place.clock:.0f}")
-    assert not look(corpus, place).head.leaving
+    assert not look(corpus, place).head.retired
     assert verify(corpus, storage=place, threads=1).ok
 
 
 def leaving(corpus: Reference, place: MemoryStorage) -> set[str]:
     head = look(corpus, place).head
-    return {key for one in head.leaving for key in listed(place, head, one) if key.startswith("objects/")}
+    return {key for one in head.retired for key in listed(place, head, one) if key.startswith("objects/")}
 
 
 BY = pytest.mark.parametrize("by", ["prune", "commit", "ingest"])
@@ -115,5 +115,5 @@ def test_where_parts_cannot_be_read_nothing_that_is_due_is_deleted(corpus: Refer
     storage.before = broken
     writer.commit(settings={"number": 1})
     assert set(place.objects) == stored
-    assert look(corpus, place).head.leaving
+    assert look(corpus, place).head.retired
     days_later(corpus, place, "commit")

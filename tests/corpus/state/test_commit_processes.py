@@ -135,7 +135,7 @@ def test_processes_that_commit_at_once_lose_nothing(corpus: Reference, start: St
     assert whole(corpus) == {path: content(what) for path, what in books.rows.items()}
     storage = LocalStorage(corpus.root)
     head = look(corpus).head
-    waiting = {key for one in head.leaving for key in listed(storage, head, one)}
+    waiting = {key for one in head.retired for key in listed(storage, head, one)}
     assert keys_of(storage) - waiting - {"head.prev"} == named_keys(head, storage)
 
 
@@ -169,7 +169,7 @@ def kill_and_look(start: Start, corpus: Reference, kills: int, seed: int) -> Non
     prune(writer_of(corpus))
     head = look(corpus).head
     storage = LocalStorage(corpus.root)
-    waiting = {key for one in head.leaving for key in listed(storage, head, one)}
+    waiting = {key for one in head.retired for key in listed(storage, head, one)}
     left = {key for key in keys_of(storage) if not key.startswith("head")}
     assert left - waiting == named_keys(head, storage) - {"head"}, "a killed writer leaves nothing that prune keeps"
     assert set(sure) <= set(current(corpus))

@@ -76,7 +76,7 @@ def writer(corpus: Reference, place: MemoryStorage) -> Writer:
 
 def waiting(corpus: Reference, place: MemoryStorage) -> set[str]:
     head = look(corpus, place).head
-    return {key for one in head.leaving for key in listed(place, head, one)}
+    return {key for one in head.retired for key in listed(place, head, one)}
 
 
 # --------------------------------------------------------------------------------------------------------------- parts
@@ -181,7 +181,7 @@ def test_nothing_is_deleted_before_its_day_is_over(corpus: Reference, place: Mem
     writer.commit(settings={"n": 2})
     assert not leaving & keys_of(place)
     head = look(corpus, place).head
-    assert head.leaving == ()
+    assert head.retired == ()
     assert keys_of(place) == named_keys(head, place), "the list itself goes too"
 
 
@@ -198,13 +198,13 @@ def test_two_commits_that_find_the_same_list_due(corpus: Reference, place: Memor
     storage.before = first
     writer.commit(settings={"second": True})
     head = look(corpus, place).head
-    assert (head.settings, head.leaving) == ({"first": True, "second": True}, ())
+    assert (head.settings, head.retired) == ({"first": True, "second": True}, ())
     assert keys_of(place) == named_keys(head, place)
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed"])
 def test_a_list_that_is_lost_does_not_block_the_corpus(damage: str, corpus: Reference, place: MemoryStorage) -> None:
-    (one,) = leave(corpus, place).leaving
+    (one,) = leave(corpus, place).retired
     key = one.table.storage_key
     if damage == "missing":
         place.delete(key)
@@ -214,7 +214,7 @@ def test_a_list_that_is_lost_does_not_block_the_corpus(damage: str, corpus: Refe
     left = keys_of(place)
     writer_of(corpus, place).commit(settings={"n": 1})
     head = look(corpus, place).head
-    assert head.leaving == ()
+    assert head.retired == ()
     assert keys_of(place) == left - {key}, "what it named is for prune to find"
 
 
@@ -223,9 +223,9 @@ def test_a_writer_that_may_not_delete_can_commit(corpus: Reference, place: Memor
     storage = Hooked(place)
     storage.before = Faults("delete", 1000, error=AccessDenied)
     writer_of(corpus, storage).commit(settings={"n": 1})
-    assert look(corpus, place).head.leaving == before.leaving, "another writer clears it"
+    assert look(corpus, place).head.retired == before.retired, "another writer clears it"
     writer_of(corpus, place).commit(settings={"n": 2})
-    assert look(corpus, place).head.leaving == ()
+    assert look(corpus, place).head.retired == ()
 
 
 def test_a_crash_between_deleting_and_clearing_is_mended_by_the_next(corpus: Reference, place: MemoryStorage) -> None:
@@ -236,7 +236,7 @@ def test_a_crash_between_deleting_and_clearing_is_mended_by_the_next(corpus: Ref
         writer_of(corpus, storage).commit(settings={"n": 1})
     writer_of(corpus, place).commit(settings={"n": 2})
     head = look(corpus, place).head
-    assert head.leaving == ()
+    assert head.retired == ()
     assert keys_of(place) == named_keys(head, place)
 
 
@@ -245,11 +245,11 @@ def test_lists_are_cleared_one_by_one_as_they_are_due(corpus: Reference, place: 
     for path in "abc":
         writer.commit(remove=[path])
         place.clock += 3600
-    assert len(look(corpus, place).head.leaving) == 3
+    assert len(look(corpus, place).head.retired) == 3
     place.clock += DAY - 3 * 3600
     for left in (2, 1, 0):
         writer.commit(settings={"left": left})
-        assert len(look(corpus, place).head.leaving) == left
+        assert len(look(corpus, place).head.retired) == left
         place.clock += 3600
     assert keys_of(place) == named_keys(look(corpus, place).head, place)
 

@@ -161,7 +161,7 @@ def test_a_reset_sets_it_a_day_behind_storage(corpus: Reference, place: MemorySt
     report = prune(writer_of(corpus, place), reset_horizon=True)
     head = look(corpus, place).head
     assert report.horizon == head.horizon == place.clock - DELAY
-    assert [one.time for one in head.leaving] == [place.clock], "it leaves now, and is there for a day"
+    assert [one.time for one in head.retired] == [place.clock], "it leaves now, and is there for a day"
     assert [one.error for one in before if not report.done_with(one)] == ["StoredInFuture"]
     assert any(in_flight.object_id.hex() in key for key in place.objects)
     fill(writer_of(corpus, place), "new")
@@ -177,11 +177,11 @@ def test_a_reset_sets_it_a_day_behind_storage(corpus: Reference, place: MemorySt
 def test_a_reset_moves_nothing_back_that_is_not_in_the_future(corpus: Reference, place: MemoryStorage) -> None:
     writer = writer_of(corpus, place)
     writer.commit(remove=["old/1"])
-    left = writer.head.leaving
+    left = writer.head.retired
     for horizon in (place.clock, place.clock - 1, place.clock - DELAY + 1):
         set_horizon(writer, horizon)
         assert prune(writer_of(corpus, place), reset_horizon=True).horizon == horizon
-    assert look(corpus, place).head.leaving == left
+    assert look(corpus, place).head.retired == left
     set_horizon(writer, place.clock - 2 * DELAY)
     assert prune(writer_of(corpus, place), reset_horizon=True).horizon == place.clock - DELAY
     set_horizon(writer, place.clock + 1)
@@ -262,8 +262,8 @@ def test_verify_reports_what_is_an_hour_ahead(
     writer.commit(remove=["old/1"])
 
     def change(attempt: Try) -> Next[None]:
-        leaving = tuple(replace(one, time=place.clock + seconds) for one in attempt.head.leaving)
-        return Next(None, {"horizon": place.clock + seconds, "leaving": leaving})
+        retired = tuple(replace(one, time=place.clock + seconds) for one in attempt.head.retired)
+        return Next(None, {"horizon": place.clock + seconds, "retired": retired})
 
     writer.transact(change)
     place.put_new(f"objects/00/{'0' * 32}", [b"?"])

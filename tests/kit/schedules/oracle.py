@@ -108,8 +108,8 @@ class World(MemoryStorage):
         assert not ids & self.gone, "COMES BACK: an object or part that had left"
         self.gone |= {row.object_id for row in before.rows.values()} | {part.id for part in before.head.parts}
         self.gone -= ids
-        known = {one.table.id for one in before.head.leaving}
-        for one in after.head.leaving:
+        known = {one.table.id for one in before.head.retired}
+        for one in after.head.retired:
             if one.table.id not in known:
                 for name in listed(self, after.head, one):
                     self.left_at[name] = one.time
@@ -142,7 +142,7 @@ class World(MemoryStorage):
     def _moment(self) -> Moment:
         head = open_with(self.objects["head"][0], self.key, self.url)
         rows: Rows = {}
-        lists = {one.table.storage_key for one in head.leaving}
+        lists = {one.table.storage_key for one in head.retired}
         self.lists |= lists
         named = {"head"} | lists
         for part in head.parts:
@@ -164,7 +164,7 @@ class World(MemoryStorage):
     @staticmethod
     def _lasting(moment: Moment) -> set[str]:
         """What a head names except itself and the leaving lists, which have no readers."""
-        return set(moment.named) - {"head"} - {one.table.storage_key for one in moment.head.leaving}
+        return set(moment.named) - {"head"} - {one.table.storage_key for one in moment.head.retired}
 
     @property
     def rows(self) -> Rows:
@@ -183,7 +183,7 @@ class World(MemoryStorage):
         for _ in range(2):  # from the time on at which storage's clock has reached what was stored under a wrong one
             self.clock = max(self.clock, *(time for _, time in self.objects.values())) + 25 * HOUR
             prune(Writer(self.reference, storage=self))
-        assert not self.now_named.head.leaving
+        assert not self.now_named.head.retired
         assert set(self.objects) == self.now_named.named, "what is there and what is named is the same"
         if thorough:
             report = verify(self.reference, storage=self, threads=1)
