@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from securedata.corpus.check import verify as verify_module
+from securedata.corpus.check import verification as verify_module
 from securedata.corpus.config import Reference
 from securedata.corpus.rows import plan
 from securedata.corpus.rows.plan import Changes
