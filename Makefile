@@ -12,7 +12,7 @@ PY     := $(VENV)/bin/python
 # Named after what it installed and where: a changed dependency, or a moved checkout, installs again, and nothing else does.
 STAMP  := $(VENV)/installed-$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum | cut -d ' ' -f 1)
 
-# The scripts behind the README's figures; the other files there are their helpers.
+# The scripts behind the figures of docs/figures.md; the other files there are their helpers.
 BENCHMARKS := decrypt corpus loading ingest kms
 
 .DEFAULT_GOAL := help
@@ -62,7 +62,7 @@ format: $(STAMP)  ## let ruff sort the imports and lay out the code
 docs-check: $(STAMP)  ## run the code blocks of README and docs
 	$(PY) -m pytest tests/project/test_docs.py tests/project/test_dependencies.py
 
-bench: $(STAMP)  ## every benchmark behind the README's figures; wants an idle machine
+bench: $(STAMP)  ## every benchmark behind docs/figures.md; wants an idle machine
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(PY) -m benchmarks.$$script; done
 
 build: $(STAMP)  ## wheel and sdist into dist/
