@@ -22,7 +22,7 @@ from benchmarks.tools import machine, report
 from benchmarks.tools.contender import Contender
 from benchmarks.tools.process import isolated
 from benchmarks.tools.stats import Estimate, Figure, estimate, figures_table, table
-from tests.kit.servers.processes import seaweed
+from tests.kit.servers import seaweed
 
 OURS = "securedata"
 PLAIN = ("boto3", "obstore")

@@ -24,7 +24,7 @@ from benchmarks.peers import venv as peers
 from benchmarks.tools import machine, report
 from benchmarks.tools.process import isolated
 from benchmarks.tools.stats import Figure, estimate, figures_table, table
-from tests.kit.servers.processes import moto
+from tests.kit.servers import moto
 
 METHODS = ("fork", "spawn", "forkserver")
 OURS, OWN, SHARED = "securedata", "AWS ESDK, a data key for each object", "AWS ESDK, data keys of 100 objects"

@@ -27,7 +27,7 @@ from benchmarks.tools.loading_figures import Measured, figures_of, table_of
 from benchmarks.tools.loading_plot import draw
 from benchmarks.tools.process import isolated
 from benchmarks.tools.stats import figures_table
-from tests.kit.servers.processes import seaweed
+from tests.kit.servers import seaweed
 
 LATENCY = 0.02
 

@@ -26,7 +26,7 @@ from benchmarks.tools.contender import ROOT, Contender
 from benchmarks.tools.process import isolated
 from benchmarks.tools.stats import Figure, estimate, figures_table, table
 from benchmarks.workers import release as release_worker
-from tests.kit.servers import processes
+from tests.kit import servers
 
 TARGET = 1.0
 """Neither release should be slower; the median of new / old shows which is, and its interval whether that is sure."""
@@ -82,7 +82,7 @@ def environment(**values: str) -> Iterator[None]:
 @contextmanager
 def seaweed(work: Path) -> Iterator[None]:
     """SeaweedFS, named to boto3 by the environment."""
-    with processes.seaweed(work / "weed") as server:
+    with servers.seaweed(work / "weed") as server:
         os.environ.update(server.environment())
         yield
 

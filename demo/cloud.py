@@ -21,7 +21,7 @@ from demo.workplace import Workplace
 from securedata.corpus.config import load, write_entry
 from securedata.errors import AccessDenied, KMSDenied
 from securedata.keys.kms import context_bytes, context_for
-from tests.kit.servers.processes import ROLE, TRAINER, Bao, Seaweed, openbao, seaweed
+from tests.kit.servers import ROLE, TRAINER, Bao, Seaweed, openbao, seaweed
 
 BUCKET = "voice"
 ROOT = f"s3://{BUCKET}/{NAME}"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.kit.servers.processes import answers, free_port, running
+from tests.kit.servers import answers, free_port, running
 
 PACKAGES = ("nginx-light", "libnginx-mod-http-lua")
 MODULES = Path("/usr/lib/nginx/modules")

@@ -15,9 +15,9 @@ from securedata.errors import InvalidArgument, StorageUnreachable
 from securedata.foreign.quiet import quiet
 from securedata.printable import without_secrets_within
 from tests.kit.cli.commandline import Run, runner
+from tests.kit.cloud.forward import Handler, answering
 from tests.kit.corpora import clip
 from tests.kit.secrets import held
-from tests.kit.servers.forward import Handler, answering
 
 SECRET = "ZECR3T"
 

@@ -15,7 +15,7 @@ from securedata.testing.kms import CONTEXT
 from securedata.testing.storage import raised
 from tests.kit.cli.commandline import Run, runner
 from tests.kit.corpora import make_corpus
-from tests.kit.servers.processes import Bao
+from tests.kit.servers import Bao
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -15,9 +15,9 @@ from torch.utils.data import DataLoader
 import securedata as sd
 from securedata.errors import AccessDenied, KMSDenied, SecuredataError
 from tests.cloud.conftest import SESSION, Become
+from tests.kit.cloud.corpora import Cloud, deny, many_clips
 from tests.kit.corpora import Root
-from tests.kit.servers.corpora import Cloud, deny, many_clips
-from tests.kit.servers.processes import ROLE, TRAINER, Bao, seaweed
+from tests.kit.servers import ROLE, TRAINER, Bao, seaweed
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -35,11 +35,11 @@ from securedata.storage.base import Wanted
 from securedata.storage.s3.store import S3Storage
 from securedata.testing.storage import raised
 from tests.cloud.conftest import Become
+from tests.kit.cloud.corpora import Cloud, attempts, deny, keys_in, outcome, session
+from tests.kit.cloud.forward import forward
 from tests.kit.corpora import add_clips, clip
 from tests.kit.little import read_head
-from tests.kit.servers.corpora import Cloud, attempts, deny, keys_in, outcome, session
-from tests.kit.servers.forward import forward
-from tests.kit.servers.processes import ADMIN, ROLE, TRAINER, WRITER_ROLE, free_port
+from tests.kit.servers import ADMIN, ROLE, TRAINER, WRITER_ROLE, free_port
 
 pytestmark = pytest.mark.xdist_group("servers")
 

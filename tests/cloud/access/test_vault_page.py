@@ -17,7 +17,7 @@ from tests.kit.cli.commandline import some_wavs
 from tests.kit.corpora import make_corpus
 from tests.kit.docs.readme import all_blocks
 from tests.kit.docs.tree import ROOT
-from tests.kit.servers.processes import BIN, Bao, openbao
+from tests.kit.servers import BIN, Bao, openbao
 
 pytestmark = pytest.mark.xdist_group("servers")
 

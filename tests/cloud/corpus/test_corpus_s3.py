@@ -23,10 +23,10 @@ from securedata.corpus.writer import Writer
 from securedata.storage.s3.store import PART, S3Storage
 from tests.cloud.conftest import VERSIONED, Become
 from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
+from tests.kit.cloud.corpora import Cloud, keys_in, many_clips
+from tests.kit.cloud.forward import Forward, forward
 from tests.kit.corpora import Clip, Root, add_clips, clip, encode, noise, some_clips
-from tests.kit.servers.corpora import Cloud, keys_in, many_clips
-from tests.kit.servers.forward import Forward, forward
-from tests.kit.servers.processes import ROLE, TRAINER, Bao, seaweed
+from tests.kit.servers import ROLE, TRAINER, Bao, seaweed
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -14,9 +14,9 @@ import securedata as sd
 from securedata.corpus.objects.file import READ_AHEAD
 from securedata.media.audio.plan import WHOLE
 from tests.conftest import FULL
+from tests.kit.cloud.corpora import Cloud
+from tests.kit.cloud.forward import Forward, forward
 from tests.kit.corpora import Clip, Root, read
-from tests.kit.servers.corpora import Cloud
-from tests.kit.servers.forward import Forward, forward
 
 pytestmark = pytest.mark.xdist_group("servers")
 

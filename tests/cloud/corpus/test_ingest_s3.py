@@ -21,11 +21,11 @@ from securedata.errors import AccessDenied, InvalidArgument, NotFound
 from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
+from tests.kit.cloud.corpora import Cloud, keys_in, many_clips
+from tests.kit.cloud.forward import forward
 from tests.kit.corpora import Clip, Root, clip, some_clips
 from tests.kit.docs.tree import ROOT
-from tests.kit.servers.corpora import Cloud, keys_in, many_clips
-from tests.kit.servers.forward import forward
-from tests.kit.servers.processes import ADMIN, TRAINER
+from tests.kit.servers import ADMIN, TRAINER
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -16,11 +16,9 @@ from torch.utils.data import DataLoader
 import securedata as sd
 from securedata.errors import AccessDenied, KMSDenied, SecuredataError, SubjectErased
 from tests.cloud.conftest import SESSION, Become
-from tests.kit.corpora import Root, clip
-from tests.kit.erasing import erase
-from tests.kit.servers.corpora import Cloud, deny, many_clips
-from tests.kit.servers.fault_cases import REPLACING, SESSIONS, Between, Case
-from tests.kit.servers.faulty import (
+from tests.kit.cloud.corpora import Cloud, deny, many_clips
+from tests.kit.cloud.fault_cases import REPLACING, SESSIONS, Between, Case
+from tests.kit.cloud.faulty import (
     aimed,
     cases,
     check_met,
@@ -32,7 +30,9 @@ from tests.kit.servers.faulty import (
     slowly,
     through,
 )
-from tests.kit.servers.processes import ROLE, TRAINER
+from tests.kit.corpora import Root, clip
+from tests.kit.erasing import erase
+from tests.kit.servers import ROLE, TRAINER
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -16,9 +16,8 @@ from securedata.errors import StorageUnreachable
 from securedata.storage.http import get as curl
 from securedata.testing import faults
 from tests.corpus.objects.test_file_faults import SOUNDFILE
-from tests.kit.corpora import Root, clip, make_corpus, some_clips
-from tests.kit.servers.corpora import Cloud
-from tests.kit.servers.fault_cases import (
+from tests.kit.cloud.corpora import Cloud
+from tests.kit.cloud.fault_cases import (
     AWS,
     CROPPING,
     FETCHING,
@@ -34,7 +33,8 @@ from tests.kit.servers.fault_cases import (
     Case,
     with_tables,
 )
-from tests.kit.servers.faulty import aimed, cases, check_met, ends, epoch, shortened, slowly, through
+from tests.kit.cloud.faulty import aimed, cases, check_met, ends, epoch, shortened, slowly, through
+from tests.kit.corpora import Root, clip, make_corpus, some_clips
 
 pytestmark = pytest.mark.xdist_group("servers")
 
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.xdist_group("servers")
 def test_the_docs_hold_the_matrix() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert len(TABLES.findall(page)) == 1
-    assert page == with_tables(page), "run: python -m tests.kit.servers.fault_cases"
+    assert page == with_tables(page), "run: python -m tests.kit.cloud.fault_cases"
 
 
 @pytest.mark.parametrize("table", [table for _, table in GROUPS.values()], ids=list(GROUPS))

@@ -20,8 +20,8 @@ from securedata.storage.s3 import calls as s3calls
 from securedata.storage.s3.store import S3Storage
 from securedata.testing.storage import raised
 from tests.cloud.storage.test_odd_servers import DRIPS, Odd
-from tests.kit.servers.forward import answering
-from tests.kit.servers.processes import ROLE
+from tests.kit.cloud.forward import answering
+from tests.kit.servers import ROLE
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -23,9 +23,9 @@ from securedata.storage.s3.store import PART, S3Storage
 from securedata.storage.web import WebStorage
 from securedata.testing.storage import OBJECT
 from tests.conftest import FULL
+from tests.kit.cloud.forward import Handler, answering
 from tests.kit.corpora import clip, make_corpus
-from tests.kit.servers.forward import Handler, answering
-from tests.kit.servers.processes import Seaweed
+from tests.kit.servers import Seaweed
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -17,10 +17,10 @@ from securedata.errors import AlreadyExists, StorageUnreachable
 from securedata.format.header import MAGIC
 from securedata.storage.http import put as upload
 from securedata.storage.s3.store import S3Storage
+from tests.kit.cloud.corpora import Cloud, keys_in
+from tests.kit.cloud.forward import Forward, forward
 from tests.kit.corpora import clip
-from tests.kit.servers.corpora import Cloud, keys_in
-from tests.kit.servers.forward import Forward, forward
-from tests.kit.servers.processes import Seaweed
+from tests.kit.servers import Seaweed
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -16,8 +16,8 @@ from securedata.storage.s3 import store as s3
 from securedata.storage.s3.store import PART, S3Storage
 from securedata.testing.storage import OBJECT, OTHER, StorageContract, raised
 from tests.cloud.conftest import VERSIONED
-from tests.kit.servers.forward import forward
-from tests.kit.servers.processes import Seaweed
+from tests.kit.cloud.forward import forward
+from tests.kit.servers import Seaweed
 
 pytestmark = pytest.mark.xdist_group("servers")
 

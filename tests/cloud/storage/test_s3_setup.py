@@ -27,8 +27,8 @@ from securedata.keys.kms import context_for, open_kms
 from securedata.storage.base import Wanted
 from securedata.storage.s3.store import PART, S3Storage
 from securedata.testing.storage import OBJECT, raised
-from tests.kit.servers.forward import Handler, Proxy, answering, forward
-from tests.kit.servers.processes import ADMIN, Seaweed
+from tests.kit.cloud.forward import Handler, Proxy, answering, forward
+from tests.kit.servers import ADMIN, Seaweed
 
 pytestmark = pytest.mark.xdist_group("servers")
 

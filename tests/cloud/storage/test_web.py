@@ -29,10 +29,10 @@ from securedata.storage.base import Wanted
 from securedata.storage.registry import open_storage
 from securedata.testing.storage import OBJECT, OTHER, raised
 from tests.kit.cli.commandline import runner
+from tests.kit.cloud.corpora import Cloud, keys_in
+from tests.kit.cloud.forward import Handler, Proxy, answering, forward
 from tests.kit.corpora import Root, clip, read
-from tests.kit.servers.corpora import Cloud, keys_in
-from tests.kit.servers.forward import Handler, Proxy, answering, forward
-from tests.kit.servers.processes import Seaweed
+from tests.kit.servers import Seaweed
 
 pytestmark = pytest.mark.xdist_group("servers")
 

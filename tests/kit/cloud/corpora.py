@@ -14,7 +14,7 @@ from securedata.corpus.config import write_entry
 from securedata.corpus.connection import role_source
 from securedata.corpus.create import create_corpus
 from tests.kit.corpora import Clip, Root, add_clips, clip, some_clips
-from tests.kit.servers.processes import WRITER_ROLE, Bao, Seaweed
+from tests.kit.servers import WRITER_ROLE, Bao, Seaweed
 
 
 def policy(*names: str, what: Sequence[str] = ("encrypt", "decrypt")) -> str:

@@ -21,9 +21,9 @@ from securedata.storage.http import get as curl
 from securedata.storage.http import put as upload
 from securedata.storage.s3 import clients
 from securedata.testing.proxy import Rule
+from tests.kit.cloud.corpora import Cloud
+from tests.kit.cloud.fault_cases import OTHERS, Between, Case
 from tests.kit.corpora import Root
-from tests.kit.servers.corpora import Cloud
-from tests.kit.servers.fault_cases import OTHERS, Between, Case
 
 
 def cases(table: list[Case]) -> list[object]:

@@ -2,7 +2,7 @@
 
 The tests of cloud/faults run it and docs/faults.md shows it; `make test` takes the cases that are `daily`,
 `make test-full` all of them.
-`python -m tests.kit.servers.fault_cases` writes the table anew.
+`python -m tests.kit.cloud.fault_cases` writes the table anew.
 """
 
 from __future__ import annotations
