@@ -18,9 +18,9 @@ from securedata.errors import (
 from securedata.foreign.aws import Failed
 from securedata.roots import check_segments
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
-from securedata.storage.http.get import engine, seconds_backing_off
-from securedata.storage.http.request import Answer, Get
-from securedata.storage.s3.clients import route_to
+from securedata.storage.http.engine import engine, seconds_backing_off
+from securedata.storage.http.get import Answer, Get
+from securedata.storage.http.settings import route_to
 
 _IN_FLIGHT = 256 * 1024 * 1024
 _AS_IT_STANDS = "%/:[]~!$&'()*+,;=@"
@@ -44,7 +44,7 @@ class WebStorage(Storage):
         check_segments(url, rest)
         self.url = url.rstrip("/")
         self._base = quote(self.url, safe=_AS_IT_STANDS)  # as people write it, or escaped already
-        self._way: tuple[str, str] | None = None
+        self._route: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"WebStorage({self.url!r})"
@@ -105,12 +105,12 @@ class WebStorage(Storage):
     def _fetch(
         self, gets: Sequence[Get], keys: Sequence[str], in_flight: int
     ) -> Iterator[list[tuple[int, Answer | SecuredataError]]]:
-        if self._way is None:
+        if self._route is None:
             try:
-                self._way = route_to(self.url)
+                self._route = route_to(self.url)
             except Failed as error:
                 raise ConfigError(f"{self.url}: {error}", root=self.url) from error
-        for group in engine(*self._way).fetch(gets, lambda: None, in_flight=in_flight):
+        for group in engine(*self._route).run(gets, None, in_flight=in_flight):
             yield [(at, self._outcome(f"{keys[at]} of {self.url}", outcome)) for at, outcome in group]
 
     def _outcome(self, where: str, outcome: Answer | StorageUnreachable) -> Answer | SecuredataError:

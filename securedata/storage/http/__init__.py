@@ -1,1 +1,1 @@
-"""GET and PUT over libcurl."""
+"""GET and PUT over libcurl: one engine for both."""

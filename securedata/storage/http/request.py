@@ -1,90 +1,154 @@
-"""One GET, what is known of it while it is under way, and what came back."""
+"""One request, what the engine keeps of it while it is under way, and when it is sent again."""
 
 from __future__ import annotations
 
+import random
 import re
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Generic, TypeVar
 
+import pycurl
+
+from securedata.errors import StorageUnreachable
+from securedata.storage.base import Buffer
+
+PATIENCE = 60.0
+"""Seconds from its first failure on for which a request is tried again."""
+SLOWEST = 50_000
+"""Bytes a second that a server must send or take."""
+ERROR_BODY = 16 * 1024
+"""Bytes that are kept of the text of an error."""
+RETRIED = frozenset({408, 429, 500, 502, 503, 504})
+
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
 _RANGE = re.compile(rb"\s*bytes\s+(\d{1,19})-")
+_FINAL = frozenset(
+    {
+        pycurl.E_UNSUPPORTED_PROTOCOL,
+        pycurl.E_URL_MALFORMAT,
+        pycurl.E_SSL_CACERT,
+        pycurl.E_SSL_CACERT_BADFILE,
+        pycurl.E_PEER_FAILED_VERIFICATION,
+    }
+)
+"""Permanent: retrying will not fix a URL, CA bundle or certificate."""
+
+A = TypeVar("A")
 
 
-class Answer(NamedTuple):
-    """What came back.
+@dataclass(slots=True)
+class Arrivals:
+    """Bytes of bodies that have come to an engine."""
 
-    Attributes:
-        body: as long as it is; empty where the status is 413, which says that more came than was asked for.
-        size: bytes of the body, as the server told; 0 where it did not.
-        region: where the server says that the bucket is.
-        as_asked: it does not say that it sends another range.
-    """
-
-    status: int
-    body: memoryview
-    etag: str
-    date: str
-    size: int
-    region: str
-    as_asked: bool = True
+    count: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class Get:
-    """One GET: `length` bytes from `offset`, or fewer where the object ends; None: all of at most `limit` bytes.
+class Request(ABC, Generic[A]):
+    """A request whose answer is an `A`.
 
-    `least`: bytes without which the answer counts as cut short, which may pass.
+    Attributes:
+        status, size, etag, date, region, first: what the head of the answer says; `size` is 0 and `first` None where it
+            does not tell the length of the body and where the range begins, `region` is that of the bucket.
+        got: bytes of the body that were kept.
+        begun: when the try under way was begun.
+        tries: how often it was sent, with the try under way.
     """
 
     url: str
-    offset: int = 0
-    length: int | None = None
-    limit: int = 64 * 1024 * 1024
-    least: int = 0
     # of the try under way
-    buffer: bytearray = field(default_factory=bytearray, repr=False)
-    got: int = 0
-    status: int = 0
-    etag: str = ""
-    date: str = ""
-    region: str = ""
-    overflow: bool = False
-    begun: float = 0.0
-    slow: bool = False
-    first: int | None = None
-    size: int = 0
+    status: int = field(default=0, init=False)
+    size: int = field(default=0, init=False)
+    etag: str = field(default="", init=False)
+    date: str = field(default="", init=False)
+    region: str = field(default="", init=False)
+    first: int | None = field(default=None, init=False)
+    got: int = field(default=0, init=False)
+    begun: float = field(default=0.0, init=False)
     # of all tries
-    tries: int = 0
-    failed_at: float = 0.0
-    not_before: float = 0.0
-    failure: str = ""
+    tries: int = field(default=0, init=False)
+    failed_at: float = field(default=0.0, init=False)
+    not_before: float = field(default=0.0, init=False)
+
+    @staticmethod
+    @abstractmethod
+    def configure(curl: pycurl.Curl) -> None:
+        """Set what all requests of this kind share, once for a handle."""
 
     @property
+    @abstractmethod
     def most(self) -> int:
-        """Bytes that may come."""
-        return self.limit if self.length is None else self.length
+        """Bytes of a body that may come or go."""
+
+    @property
+    @abstractmethod
+    def body(self) -> Buffer:
+        """What is sent."""
+
+    @abstractmethod
+    def prepare(self, curl: pycurl.Curl, arrivals: Arrivals) -> list[str]:
+        """Begin a try with a handle that may have served another request of this kind; returns its own headers."""
+
+    @abstractmethod
+    def outcome(self, code: int, failed: str) -> A | StorageUnreachable | None:
+        """What became of a try; None to try again.
+
+        Args:
+            code: libcurl's.
+            failed: why there is no answer, or not all of it; '' where there is.
+        """
+
+    def begin(self, now: float) -> None:
+        """Forget the try before."""
+        self.status = self.size = self.got = 0
+        self.etag = self.date = self.region = ""
+        self.first = None
+        self.begun = now
+        self.tries += 1
+
+    def again(self, code: int, failure: str) -> StorageUnreachable | None:
+        """Have it sent again after a pause (None); the error if that is no use, or was tried for `PATIENCE`."""
+        if code in _FINAL:
+            return StorageUnreachable(failure)
+        now = time.monotonic()
+        self.failed_at = self.failed_at or now
+        if now - self.failed_at >= PATIENCE:
+            return StorageUnreachable(f"{failure}, {self.tries} tries in {now - self.failed_at:.0f} s")
+        self.not_before = now + _backoff(self.tries)
+        return None
+
+    def header_reader(self) -> Callable[[bytes], None]:
+        """What takes the lines of an answer's head; what is no number in them libcurl refuses by itself."""
+
+        def read(line: bytes) -> None:
+            name, _, value = line.partition(b":")
+            name = name.lower()
+            if name == b"content-length":
+                self.size = _number(value)
+            elif name == b"etag":
+                self.etag = value.strip().decode("latin-1")
+            elif name == b"date":
+                self.date = value.strip().decode("latin-1")
+            elif name == b"content-range":
+                found = _RANGE.match(value)
+                self.first = int(found[1]) if found else None
+            elif name == b"x-amz-bucket-region":
+                self.region = value.strip().decode("latin-1")
+            elif name[:5] == b"http/":  # another head may have come before: a proxy's, or "100 Continue"
+                self.status, self.size, self.first = _number(name[9:12]), 0, None
+
+        return read
 
 
-def header_reader(get: Get) -> Callable[[bytes], None]:
-    """What takes the lines of an answer's head; what is no number in them libcurl refuses by itself."""
-
-    def read(line: bytes) -> None:
-        if line[:5] == b"HTTP/":
-            get.status, get.size, get.first = _number(line.split(b" ", 2)[1:2]), 0, None
-        elif line[:15].lower() == b"content-length:":
-            get.size = _number([line[15:]])
-        elif line[:14].lower() == b"content-range:":
-            found = _RANGE.match(line[14:])
-            get.first = int(found[1]) if found else None
-        elif line[:5].lower() == b"etag:":
-            get.etag = line[5:].strip().decode("latin-1")
-        elif line[:5].lower() == b"date:":
-            get.date = line[5:].strip().decode("latin-1")
-        elif line[:20].lower() == b"x-amz-bucket-region:":
-            get.region = line[20:].strip().decode("latin-1")
-
-    return read
+def _number(text: bytes) -> int:
+    text = text.strip()
+    return int(text) if text.isdigit() and len(text) < 20 else 0
 
 
-def _number(text: list[bytes]) -> int:
-    return int(text[0]) if text and text[0].strip().isdigit() and len(text[0]) < 25 else 0
+def _backoff(tries: int) -> float:
+    """Seconds to wait after so many tries, with jitter."""
+    longest: float = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(tries - 1, 10))
+    return longest * (0.5 + random.random())  # noqa: S311 - jitter, no secret

@@ -11,8 +11,9 @@ from typing import Any
 from securedata.errors import SecuredataError, StorageUnreachable
 from securedata.foreign.aws import Failed, Refused, ask
 from securedata.foreign.deadline import SLOWEST, within
-from securedata.storage.http.get import Engine, Signer
+from securedata.storage.http.engine import Engine
 from securedata.storage.http.put import NO_ETAG
+from securedata.storage.http.settings import Signer
 from securedata.storage.s3.clients import Clients, Endpoint
 from securedata.storage.s3.errors import Said, from_botocore, from_client_error, to_error
 
@@ -68,7 +69,7 @@ class Calls:
             raise from_botocore(error, self.url, self.url) from error
 
     def ready(self, renew: bool) -> tuple[str, Signer | None, Engine]:
-        """The bucket's URL, and what libcurl needs to fetch from it."""
+        """The bucket's URL, and what libcurl needs to speak to it."""
         try:
             return ask(lambda: (self.clients.endpoint().url, self.clients.signer(renew), self.clients.engine()))
         except Failed as error:

@@ -17,7 +17,6 @@ from securedata.foreign.aws import (
     Cause,
     Credentials,
     Failed,
-    ask,
     ca_bundle,
     new_client,
     new_session,
@@ -25,7 +24,8 @@ from securedata.foreign.aws import (
     session_keys,
 )
 from securedata.forks import Instances
-from securedata.storage.http.get import Engine, Signer, engine
+from securedata.storage.http.engine import Engine, engine
+from securedata.storage.http.settings import Signer
 
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 
@@ -43,7 +43,7 @@ class Endpoint(NamedTuple):
     """Does a signature cover a digest of the body?"""
 
     def __repr__(self) -> str:  # a proxy's URL may hold a password
-        return f"Place({self.url!r}, {self.region!r})"
+        return f"Endpoint({self.url!r}, {self.region!r})"
 
 
 class Clients:
@@ -171,15 +171,6 @@ def _bucket_url(client: Any, bucket: str) -> str:
     finally:
         client.meta.events.unregister("before-call.s3.GetObjectTagging", stop)
     return found[-1].partition("?")[0][: -len("k")]
-
-
-def route_to(url: str) -> tuple[str, str]:
-    """CA bundle and proxy for any other server, found as they are for S3; the proxy is "" for none.
-
-    Raises:
-        Failed: settings that cannot be right.
-    """
-    return ask(lambda: (ca_bundle(new_session()), proxy_for(url)))
 
 
 _all = Instances(in_child=Clients._fresh_process)

@@ -20,16 +20,16 @@ from securedata.errors import (
 from securedata.foreign.aws import Credentials
 from securedata.roots import split_s3
 from securedata.storage.base import CLOCK_SLACK, Buffer, Entry, Storage, Wanted
-from securedata.storage.http.get import seconds_backing_off
-from securedata.storage.http.put import Sent, uploader
-from securedata.storage.http.request import Answer, Get
+from securedata.storage.http.engine import seconds_backing_off
+from securedata.storage.http.get import Answer, Get
+from securedata.storage.http.put import Put, Sent
 from securedata.storage.part_stream import cut
 from securedata.storage.s3.calls import Calls
 from securedata.storage.s3.clients import Clients
-from securedata.storage.s3.conditional_put import probe
 from securedata.storage.s3.errors import Said, parse_error, time_of
 from securedata.storage.s3.listing import bare, delete, deleted_keys, entries, older
 from securedata.storage.s3.multipart import put_parts
+from securedata.storage.s3.probe import probe
 
 PART = 16 * 1024 * 1024
 """Bytes from which on an upload goes in parts of this size."""
@@ -42,7 +42,7 @@ _PROBED: set[str] = set()
 
 
 class _Asked(NamedTuple):
-    """One GET, as `curl.Get` takes it; `length` None: the whole object of at most `limit` bytes."""
+    """One GET, as `Get` takes it; `length` None: the whole object of at most `limit` bytes."""
 
     key: str
     offset: int = 0
@@ -153,7 +153,7 @@ class S3Storage(Storage):
             return
         url, signer, engine = self._calls.ready(renew)
         gets = [self._get(url, asked[at]) for at in places]
-        for group in engine.fetch(gets, lambda: signer, in_flight=in_flight):
+        for group in engine.run(gets, signer, in_flight=in_flight):
             yield [(places[number], self._usable(asked[places[number]], outcome)) for number, outcome in group]
 
     def _get(self, url: str, asked: _Asked) -> Get:
@@ -225,10 +225,11 @@ class S3Storage(Storage):
     def _puts(
         self, wanted: Iterable[tuple[str, Buffer]], renew: bool
     ) -> Iterator[tuple[int, Sent | StorageUnreachable]]:
-        url, signer, _ = self._calls.ready(renew)
-        endpoint = self._calls.endpoint()
-        puts = ((url + quote(self.prefix + key, safe="/~"), body) for key, body in wanted)
-        return uploader(endpoint.ca_bundle, endpoint.proxy).put(puts, signer, self.parallel_puts, endpoint.checksums)
+        url, signer, engine = self._calls.ready(renew)
+        checksums = self._calls.endpoint().checksums
+        puts = (Put(url + quote(self.prefix + key, safe="/~"), body, checksums) for key, body in wanted)
+        for group in engine.run(puts, signer, at_most=self.parallel_puts, lazily=True):
+            yield from group
 
     def _put_outcome(self, key: str, outcome: Sent | StorageUnreachable, begun: Moment) -> float | SecuredataError:
         if isinstance(outcome, StorageUnreachable):

@@ -13,7 +13,7 @@ import soundfile
 import securedata as sd
 from securedata.corpus.opening import open_corpus
 from securedata.errors import StorageUnreachable
-from securedata.storage.http import get as curl
+from securedata.storage.http import engine, request
 from securedata.testing import faults
 from tests.corpus.objects.test_file_faults import SOUNDFILE
 from tests.kit.cloud.corpora import Cloud
@@ -94,8 +94,8 @@ def test_a_connection_that_is_cut_within_a_file_is_an_error_for_soundfile(
     between: Between, cloud: Cloud, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # soundfile prints what its callbacks raise
-    for name, value in (("PATIENCE", 1.0), ("_local", threading.local())):
-        monkeypatch.setattr(curl, name, value)
+    monkeypatch.setattr(request, "PATIENCE", 1.0)
+    monkeypatch.setattr(engine, "_local", threading.local())
     clips = [clip("ann/long.wav", 30), clip("ann/long.flac", 30)]
     long = through(cloud, between).make("long", clips, endpoint=between.s3.endpoint)
     with open_corpus(long.reference) as corpus:

@@ -17,8 +17,7 @@ from securedata.ingest.sources import remote
 from securedata.ingest.sources.origin import SourceProblem, Stamp
 from securedata.ingest.sources.remote import FsspecOrigin, S3Origin
 from securedata.storage.fsspec import FsspecStorage
-from securedata.storage.http import get as curl
-from securedata.storage.http import put as upload
+from securedata.storage.http import get, request
 from securedata.storage.s3.store import PART, S3Storage
 from securedata.storage.web import WebStorage
 from securedata.testing.storage import OBJECT
@@ -83,10 +82,9 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture
 def odd(admin: Seaweed, endpoint: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, Callable[[Raw], None]]:
     """An endpoint, and how to have it answer; what is tried again for a minute is tried for a second."""
-    for module in (curl, upload):
-        monkeypatch.setattr(module, "PATIENCE", 0.1)
-    monkeypatch.setattr(curl, "_LEAST_SECONDS", 1)
-    monkeypatch.setattr(curl, "_STALL_SECONDS", 1)
+    monkeypatch.setattr(request, "PATIENCE", 0.1)
+    monkeypatch.setattr(get, "_LEAST_SECONDS", 1)
+    monkeypatch.setattr(get, "_STALL_SECONDS", 1)
     return endpoint, lambda raw: monkeypatch.setattr(Odd, "raw", staticmethod(raw))
 
 

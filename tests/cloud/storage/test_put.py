@@ -95,6 +95,28 @@ def test_many_together(admin: Seaweed, prefix: str) -> None:
             assert bytes(storage.get(f"objects/{number}")) == content
 
 
+def test_puts_and_gets_share_a_connection(admin: Seaweed, prefix: str) -> None:
+    with reached(admin, prefix) as (storage, between):
+        for number in range(3):
+            storage.put_new(f"objects/{number}", [b"x"])
+            assert bytes(storage.get(f"objects/{number}")) == b"x"
+        assert methods(between) == {"PUT": 3, "GET": 3}
+        assert between.connections == 1
+
+
+def test_between_two_outcomes_others_can_be_asked_for(admin: Seaweed, prefix: str) -> None:
+    with reached(admin, prefix) as (storage, _):
+        wanted = [(f"objects/{number}", bytes([number]) * 1000) for number in range(20)]
+        ended = 0
+        for at, outcome in storage.put_many(wanted):
+            assert isinstance(outcome, float)
+            ended += 1
+            key, data = wanted[at]
+            assert bytes(storage.get(key)) == data
+            storage.put_new(f"{key}-again", [data])
+        assert ended == 20
+
+
 def test_what_is_under_way_is_ended_by_a_source_that_fails(admin: Seaweed, prefix: str) -> None:
     with reached(admin, prefix) as (storage, _):
 

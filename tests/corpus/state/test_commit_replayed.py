@@ -37,7 +37,7 @@ from securedata.errors import (
     UnsafeStorage,
 )
 from securedata.storage.local import LocalStorage
-from securedata.storage.s3.conditional_put import probe
+from securedata.storage.s3.probe import probe
 from securedata.testing.memory import MemoryStorage
 from tests.kit.hooked import Faults, Hooked, Unlisted
 from tests.kit.little import content, current, fill, look, make, named_keys, open_quietly, row, table, writer_of
@@ -531,7 +531,7 @@ def test_a_probe_that_was_answered_no(
     no: type[StorageError],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("securedata.storage.s3.conditional_put._sleep", lambda seconds: None)
+    monkeypatch.setattr("securedata.storage.s3.probe._sleep", lambda seconds: None)
     server = Server(no, times, landed, honest, at)
     if error is None:
         probe(server.call, server.keys.discard, "s3://voice")

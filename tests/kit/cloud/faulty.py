@@ -17,8 +17,7 @@ from torch.utils.data import DataLoader
 import securedata as sd
 from securedata.errors import SecuredataError
 from securedata.keys import aws, hcvault, kms
-from securedata.storage.http import get as curl
-from securedata.storage.http import put as upload
+from securedata.storage.http import engine, get, put, request
 from securedata.storage.s3 import clients
 from securedata.testing.proxy import Rule
 from tests.kit.cloud.corpora import Cloud
@@ -38,15 +37,12 @@ def shortened(monkeypatch: pytest.MonkeyPatch, case: Case) -> None:
     """
     gives_up = case.error is not None or case.lost
     for module, name, value in (
-        (curl, "PATIENCE", 3.0 if gives_up else 20.0),
-        (curl, "_CONNECT_SECONDS", 2),
-        (curl, "_STALL_SECONDS", 1),
-        (curl, "_LEAST_SECONDS", 2),
-        (curl, "_local", threading.local()),  # engines that were made with other times
-        (upload, "PATIENCE", 3.0 if gives_up else 20.0),
-        (upload, "_CONNECT_SECONDS", 2),
-        (upload, "_STALL_SECONDS", 1),
-        (upload, "_local", threading.local()),
+        (request, "PATIENCE", 3.0 if gives_up else 20.0),
+        (get, "_STALL_SECONDS", 1),
+        (get, "_LEAST_SECONDS", 2),
+        (put, "_STALL_SECONDS", 1),
+        (engine, "_CONNECT_SECONDS", 2),
+        (engine, "_local", threading.local()),  # engines that were made with other times
         (clients, "_READ_SECONDS", 3),
         (hcvault, "_TIMEOUT", 2),
         (aws, "_READ_SECONDS", 2),

@@ -1,4 +1,4 @@
-"""Whether a server means the conditions of a conditional put: some answer 200 to a false one, and lose rows."""
+"""Probe whether a server honours conditional puts: some answer 200 to a false condition, and lose rows."""
 
 from __future__ import annotations
 
