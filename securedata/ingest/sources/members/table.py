@@ -169,8 +169,9 @@ class Groups:
                 self._kept.popitem(last=False)
         with kept.lock:
             if kept.rows is None:
-                kept.rows = table.recordings(audio, group)
-                table.shard.check()
+                read = table.recordings(audio, group)
+                table.shard.check()  # before anybody is given a row
+                kept.rows = read
             rows = kept.rows
         value = rows[row]
         if not value.is_valid:
