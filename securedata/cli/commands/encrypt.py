@@ -26,6 +26,7 @@ from securedata.cli.common import (
 )
 from securedata.cli.rehearse import accounted, show_preview, some
 from securedata.errors import InvalidArgument
+from securedata.ingest.sources.layouts.names import CHOICES, LAYOUTS
 
 if TYPE_CHECKING:
     from securedata.ingest.report import IngestReport
@@ -47,8 +48,8 @@ def add_parser(subparsers: Any) -> None:
             "nothing of it is written to this machine's disk.\n\n"
             "Sources are never changed. A run that was killed is run again and goes on where it was; files that are\n"
             "in the corpus already are skipped by size and time. Whose voice a file is must be said, for a person can\n"
-            "be erased only by name: by a known layout (LibriSpeech, Speech Commands), a manifest with a speaker\n"
-            "column, or one of the three options below."
+            "be erased only by name: by a known layout (see --layout), a manifest with a speaker column, or one of\n"
+            "the three options below."
         ),
         example=(
             "  securedata encrypt ./wavs ./sealed --speaker-pattern '{speaker}/{utterance}'\n"
@@ -70,8 +71,9 @@ def add_parser(subparsers: Any) -> None:
     people.add_argument(
         "--layout",
         default="auto",
-        choices=["auto", "none", "audiofolder", "librispeech", "speechcommands"],
-        help="default: auto",
+        choices=CHOICES,
+        metavar="NAME",
+        help=f"auto, the default; none; or {'; '.join(f'{name} ({what})' for name, what in LAYOUTS.items())}",
     )
     _add_source_options(parser)
     parser.add_argument(

@@ -100,7 +100,7 @@ def audio_folder(
     files: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     folders: dict[str, str] = {}
     column = chosen_columns(columns).get("path") or _COLUMN
-    for name in sorted((*tree.sidecars, *tree.tables)):
+    for name in sorted((*tree.companion_names, *tree.tables)):
         folder, last = posixpath.split(name)
         if last not in _NAMES:
             continue

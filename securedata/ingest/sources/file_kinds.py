@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from securedata.media.audio.suffixes import suffix_of
 
-# Files that no one seals but a known layout reads; layouts.py says how.
-SIDECAR_SUFFIX = ".trans.txt"
-SIDECAR_NAMES = frozenset(("validation_list.txt", "testing_list.txt", "metadata.csv", "metadata.jsonl"))
-
 TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 
 _COMPANION_SUFFIXES = frozenset(
@@ -35,11 +31,6 @@ def is_companion(name: str) -> bool:
     return suffix_of(name) in _COMPANION_SUFFIXES or name.lower() in _COMPANION_NAMES
 
 
-def is_sidecar(name: str) -> bool:
-    """May a known layout read a file of this name?"""
-    return name.lower() in SIDECAR_NAMES or is_transcript(name)
-
-
 def is_tar(name: str) -> bool:
     """Is it, by its name, a tar, whose members may be recordings?"""
     return name.lower().endswith(TARS)
@@ -48,8 +39,3 @@ def is_tar(name: str) -> bool:
 def is_table(name: str) -> bool:
     """Is it, by its name, a table that may hold recordings in a column?"""
     return suffix_of(name) in (".parquet", ".arrow")
-
-
-def is_transcript(name: str) -> bool:
-    """Does it hold the words of LibriSpeech, by its name?"""
-    return name.lower().endswith(SIDECAR_SUFFIX)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -39,6 +39,8 @@ class Rows:
         offset, duration: of a segment, or None; in seconds, or in frames of the recording if `in_samples`.
         extra: every other column, as one JSON object; '' if there is none.
         fault: what is wrong with the row, '' if nothing.
+        files: the table of each row, where there are several; () for one manifest.
+        of_what, name: what they are rows of, for messages.
         names_people: whether the manifest has a speaker or subjects column at all.
         columns: the names of all its columns; of objects in them, too, as 'meta.speaker'.
     """
@@ -55,12 +57,30 @@ class Rows:
     duration: list[float | None] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     fault: list[str] = field(default_factory=list)
+    files: Sequence[str] = ()
+    of_what: str = "the manifest"
+    name: str = ""
     names_people: bool = False
     in_samples: bool = False
     columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def place(self, k: int) -> str:
+        """Where a row stands, for messages."""
+        return f"line {self.lines[k]} of {self.files[k] if self.files else self.of_what}"
+
+    def places(self, k: int, other: int) -> str:
+        """Where two rows stand, for messages."""
+        if self.files and self.files[k] != self.files[other]:
+            return f"{self.place(k)} and {self.place(other)}"
+        file = self.files[k] if self.files else self.name or self.of_what
+        return f"lines {self.lines[k]} and {self.lines[other]} of {file}"
+
+    def place_beside(self, k: int, other: int) -> str:
+        """The same, in a message that has said where another row stands."""
+        return self.place(k) if self.files and self.files[k] != self.files[other] else f"line {self.lines[k]}"
 
 
 def read_rows(
@@ -138,7 +158,7 @@ def collect(
     Raises:
         InvalidArgument: there are none, or they have not the columns that they must have.
     """
-    rows, roles, times = Rows(), _Roles(where, chosen), Times(where, segment_unit)
+    rows, roles, times = Rows(name=where), _Roles(where, chosen), Times(where, segment_unit)
     for line, values in lines:
         _append(rows, line, values, roles, times)
     if not len(rows):

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.audio_folder import AUDIOFOLDER, AudioFolder, audio_folder
-from securedata.ingest.sources.layouts import Described
+from securedata.ingest.sources.layouts.base import Described
 from securedata.ingest.sources.manifest import Manifest
 from securedata.ingest.sources.members.members import Members, members_of
 from securedata.ingest.sources.origin import Origin, Stamp
@@ -109,7 +109,7 @@ def list_sources(
         speaker_pattern: such as '{speaker}/{utterance}'; see `pattern`.
         one_subject: the only person in all of them.
         subject_per_file: each recording is another person, named by its path without extension.
-        layout: 'auto', 'none', 'librispeech' or 'speechcommands'.
+        layout: 'auto', 'none', or one of `layouts.names.LAYOUTS`.
         only_listed: take only what the manifest names, as for one split of a corpus.
         leave_out: patterns of paths under `src` that are not taken; '*' stands for any text, '/' included, and a folder
             for all that is in it.
@@ -141,14 +141,17 @@ def list_sources(
         one_subject=one_subject,
         subject_per_file=subject_per_file,
         layout="none" if layout == AUDIOFOLDER else layout,
+        has_manifest=listed is not None,
         manifest_names_people=listed is not None and listed.rows.names_people,
         manifest_columns=listed.rows.columns if listed is not None else (),
     )
     table = SourceTable(tree, described)
-    if listed is None:
-        table.add_files()
+    if listed is not None:
+        table.add_rows(listed.rows, listed.locate(table.problems), only_listed)
+    elif described.rows is not None:
+        table.add_rows(described.rows.rows, described.rows.located)
     else:
-        table.add_rows(listed.rows, listed.locate(table.problems), listed.name, only_listed)
+        table.add_files()
     names = set[str]() if subject_per_file else {name for people in set(table.subjects) for name in people}
     return _listed(table, settings, near_duplicates(names))
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from securedata.corpus.rows.inherit import stem
 from securedata.corpus.segments import seconds_past, segment_path, to_frames
 from securedata.errors import InvalidArgument
-from securedata.ingest.sources.layouts import Described
+from securedata.ingest.sources.layouts.base import Described
 from securedata.ingest.sources.manifest_reader import Rows
 from securedata.ingest.sources.origin import SourceProblem
 from securedata.ingest.sources.walk import Problem, Tree
@@ -69,16 +69,21 @@ class SourceTable:
             self._add_file(i, described=True)
         self.problems += self.described.problems
 
-    def add_rows(self, rows: Rows, located: list[int], manifest: str, only_listed: bool) -> None:
-        """The recordings as a manifest describes them, and, unless `only_listed`, those that it leaves out."""
+    def add_rows(self, rows: Rows, located: list[int], only_listed: bool = False) -> None:
+        """The recordings as rows describe them, and, unless `only_listed`, those that no row names.
+
+        Args:
+            rows: of a manifest, or of the tables of a layout.
+            located: for each row the index of its file, or -1.
+        """
         listed = (k for k in range(len(rows)) if located[k] >= 0)
         order = sorted(listed, key=lambda k: (located[k], rows.offset[k] or 0.0))
         groups = {i: list(group) for i, group in groupby(order, located.__getitem__)}
         for i in range(len(self.tree)):
             if i in groups:
-                self._add_group(i, groups[i], rows, manifest)
+                self._add_group(i, groups[i], rows)
             elif not only_listed:
-                self._add_unlisted(i, rows.names_people)
+                self._add_unlisted(i, rows)
         self.unlisted = len(self.tree) - len(groups)
         self.left_out = self.unlisted if only_listed else 0
         passed_over = {path for i, path in enumerate(self.tree.paths) if i not in groups} if only_listed else set()
@@ -90,27 +95,28 @@ class SourceTable:
         if subject:  # else it is among the problems
             self._add(i, None, (subject,), ("", "", "", "", ""), None, "", described)
 
-    def _add_unlisted(self, i: int, manifest_names_people: bool) -> None:
+    def _add_unlisted(self, i: int, rows: Rows) -> None:
         path = self.tree.paths[i]
-        if manifest_names_people:
-            self.problems.append(Problem(path, "no row of the manifest names it, so nobody says whose voice it is"))
+        unnamed = f"no row of {rows.of_what} names it"
+        if rows.names_people:
+            self.problems.append(Problem(path, f"{unnamed}, so nobody says whose voice it is"))
         elif self.described.subject[i]:
-            self.problems.append(Problem(path, "no row of the manifest names it", taken=True))
+            self.problems.append(Problem(path, unnamed, taken=True))
             self._add_file(i, described=False)
 
-    def _add_group(self, i: int, group: list[int], rows: Rows, manifest: str) -> None:
+    def _add_group(self, i: int, group: list[int], rows: Rows) -> None:
         """The rows of one file: all of them or none, for they share one object, with the same people."""
         path = self.tree.paths[i]
         for k in group:
             if rows.fault[k]:
-                self.problems.append(Problem(path, f"line {rows.lines[k]} of the manifest: {rows.fault[k]}"))
+                self.problems.append(Problem(path, f"{rows.place(k)}: {rows.fault[k]}"))
                 return
             if rows.names_people and not rows.subjects[k]:
-                self.problems.append(Problem(path, f"line {rows.lines[k]} of the manifest names no speaker"))
+                self.problems.append(Problem(path, f"{rows.place(k)} names no speaker"))
                 return
             if set(rows.subjects[k]) != set(rows.subjects[group[0]]):
                 raise InvalidArgument(
-                    f"lines {rows.lines[group[0]]} and {rows.lines[k]} of {manifest} are segments of one recording and "
+                    f"{rows.places(group[0], k)} are segments of one recording and "
                     "name different people, which is not supported yet: cut it into one file a person, or give every "
                     "row of it a column 'subjects' with all of them",
                     path=path,
@@ -143,11 +149,10 @@ class SourceTable:
                 try:
                     segment = to_frames(offset, duration, info)
                 except ValueError as error:
-                    self.problems.append(Problem(self.tree.paths[i], f"line {rows.lines[k]} of the manifest: {error}"))
+                    self.problems.append(Problem(self.tree.paths[i], f"{rows.place(k)}: {error}"))
                     continue
                 if past := seconds_past(offset, duration, info):
-                    line = f"line {rows.lines[k]} of the manifest"
-                    reason = f"{line} ends {past:.2f} s after the recording, and is taken up to its end"
+                    reason = f"{rows.place(k)} ends {past:.2f} s after the recording, and is taken up to its end"
                     self.problems.append(Problem(self.tree.paths[i], reason, taken=True))
             first = seen.setdefault(segment, k)
             if first != k:
@@ -159,7 +164,7 @@ class SourceTable:
 
     def _twice(self, i: int, rows: Rows, first: int, k: int, whole: bool) -> Problem:
         """A row for what an earlier one describes: nothing is lost where it says the same."""
-        reason = f"line {rows.lines[k]} of the manifest is left out: line {rows.lines[first]} names the same recording"
+        reason = f"{rows.place(k)} is left out: {rows.place_beside(first, k)} names the same recording"
         same = all(
             column[first] == column[k]
             for column in (rows.speaker, rows.utterance, rows.transcript, rows.split, rows.language, rows.extra)

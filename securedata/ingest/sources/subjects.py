@@ -11,7 +11,8 @@ from typing import Any
 
 from securedata.corpus.columns import folded
 from securedata.errors import InvalidArgument, SubjectUnknown
-from securedata.ingest.sources.layouts import Described, describe, recognise
+from securedata.ingest.sources.layouts.base import Described
+from securedata.ingest.sources.layouts.registry import describe, named, recognise
 from securedata.ingest.sources.pattern import PathPattern
 from securedata.ingest.sources.walk import CONTROL, Problem, Tree, is_utf8, printable
 from securedata.media.audio.suffixes import without_suffix
@@ -35,6 +36,7 @@ def describe_files(
     one_subject: str | None = None,
     subject_per_file: bool = False,
     layout: str = "auto",
+    has_manifest: bool = False,
     manifest_names_people: bool = False,
     manifest_columns: Sequence[str] = (),
 ) -> tuple[Described, dict[str, Any]]:
@@ -44,8 +46,8 @@ def describe_files(
         manifest_columns: what columns there are in a manifest, if there is one: an error lists them.
 
     Returns:
-        What the rule says of each file, and the settings that record the rule in the corpus. The name behind
-        `one_subject` is not in them: settings outlive the erasure of a person.
+        What the rule and the layout say of each file, and the settings that record the rule in the corpus. The name
+        behind `one_subject` is not in them: settings outlive the erasure of a person.
 
     Raises:
         SubjectUnknown: there is no rule; the text shows the choices.
@@ -55,24 +57,61 @@ def describe_files(
         "--speaker-pattern": speaker_pattern is not None,
         "--one-subject": one_subject is not None,
         "--subject-per-file": subject_per_file,
-        f"--layout {layout}": layout not in ("auto", "none"),
         "the manifest's column of speakers": manifest_names_people,
     }
     rules = [name for name, is_given in given.items() if is_given]
+    _check_one(rules, manifest_names_people)
+    found = _by_layout(tree, layout, rules, has_manifest, manifest_names_people)
+    if found is not None and found[1].names_people:
+        return found[1], {"subject": {"layout": found[0]}}
+    if found is not None and found[1].rows is not None:
+        manifest_columns = found[1].rows.rows.columns
+    if not rules:
+        raise SubjectUnknown(_choices(tree, manifest_columns))
+    described, settings = _by_rule(tree, speaker_pattern, one_subject, manifest_names_people)
+    return (described if found is None else _joined(described, found[1])), settings
+
+
+def _check_one(rules: list[str], manifest_names_people: bool) -> None:
     if len(rules) > 1:
         raise InvalidArgument(
             f"{' and '.join(rules)} would each say whose voice it is: leave all but one out"
             + (" (the column: --columns speaker=)" if manifest_names_people else "")
         )
-    if layout == "auto" and (recognised := recognise(tree)) is not None:
-        if rules:
-            raise InvalidArgument(
-                f"{tree.root} has the layout {recognised}, which names its speakers, and {rules[0]} would name others: "
-                "leave that out, or say --layout none"
-            )
-        layout = recognised
-    if layout not in ("auto", "none"):
-        return describe(layout, tree), {"subject": {"layout": layout}}
+
+
+def _by_layout(
+    tree: Tree, layout: str, rules: list[str], has_manifest: bool, manifest_names_people: bool
+) -> tuple[str, Described] | None:
+    """The layout that was named or is recognised, and what it says; None: there is none."""
+    if layout == "none":
+        return None
+    found = recognise(tree) if layout == "auto" else named(layout)
+    if found is None:
+        return None
+    if layout != "auto" and found.names_people:
+        _check_one([*rules, f"--layout {layout}"], manifest_names_people)
+    described = describe(found, tree)
+    if described.names_people and rules:
+        raise InvalidArgument(
+            f"{tree.root} has the layout {found.name}, which names its speakers, and {rules[0]} would name others: "
+            "leave that out, or say --layout none"
+        )
+    if described.rows is not None and has_manifest:
+        raise InvalidArgument(
+            f"{tree.root} has the layout {found.name}, whose own tables say what the manifest would: leave "
+            "--manifest out, or say --layout none"
+        )
+    return found.name, described
+
+
+def _by_rule(
+    tree: Tree,
+    speaker_pattern: str | None,
+    one_subject: str | None,
+    manifest_names_people: bool,
+) -> tuple[Described, dict[str, Any]]:
+    """The one rule that was given; a subject for each file, if it is no other."""
     if manifest_names_people:
         return Described.blank(len(tree)), {"subject": {"manifest": True}}
     if speaker_pattern is not None:
@@ -84,11 +123,22 @@ def describe_files(
             raise InvalidArgument("--one-subject takes the name of the person; this one is blank or not all text")
         described.subject = [name] * len(tree)
         return described, {"subject": {"one": True}}
-    if subject_per_file:
-        # Two files that differ by their suffix alone are one recording in two encodings, so one person.
-        described.subject = [without_suffix(path) for path in tree.paths]
-        return described, {"subject": {"per_file": True}}
-    raise SubjectUnknown(_choices(tree, manifest_columns))
+    # Two files that differ by their suffix alone are one recording in two encodings, so one person.
+    described.subject = [without_suffix(path) for path in tree.paths]
+    return described, {"subject": {"per_file": True}}
+
+
+def _joined(by_rule: Described, layout: Described) -> Described:
+    """The people of a rule with the words of a layout that names nobody; the rule's own words count before them."""
+    for name in ("utterance", "transcript", "split", "language"):
+        ours, theirs = getattr(by_rule, name), getattr(layout, name)
+        setattr(by_rule, name, [one or other for one, other in zip(ours, theirs, strict=True)])
+    by_rule.extra = [
+        {**(other or {}), **(one or {})} or None for one, other in zip(by_rule.extra, layout.extra, strict=True)
+    ]
+    by_rule.problems += layout.problems
+    by_rule.rows = layout.rows
+    return by_rule
 
 
 def _by_pattern(tree: Tree, pattern: PathPattern) -> Described:

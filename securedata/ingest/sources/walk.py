@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.exclude import LeftOut
-from securedata.ingest.sources.file_kinds import is_companion, is_sidecar, is_table, is_tar
+from securedata.ingest.sources.file_kinds import is_companion, is_table, is_tar
 from securedata.ingest.sources.origin import LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.media.audio.probe import not_media
 from securedata.media.audio.sniff import By, sniff
@@ -63,12 +63,12 @@ class Tree:
         names: the same as the place spells them (NFD on some disks).
         sizes, mtimes: bytes and nanoseconds, int64.
         versions: what the place calls their content; '' for files of a disk.
-        sidecars: names of files that a known layout may read.
+        companion_names: companions by name, as the place spells them, but for tables: what a layout may read.
         shards: files that may hold recordings, by name, tars and tables, with what the listing says of a tar. A tar is
             nothing yet (`members` sorts it out), a table is a companion.
         tables: those tables that turned out to hold no recordings.
         files: all that are no folders. A link to a file is one; what is behind a link to a folder counts there.
-        companions: what goes along with recordings by its name, or is no audio by its first bytes; sidecars, too.
+        companions: what goes along with recordings by its name, or is no audio by its first bytes.
         hidden: files whose name, or a folder's above them, starts with a dot.
         hidden_names: those files and folders; what is in a folder is not named.
         left_out: files that match a pattern of the caller, or belong to the corpus that is written to.
@@ -83,7 +83,7 @@ class Tree:
     sizes: array[int] = field(default_factory=lambda: array("q"))
     mtimes: array[int] = field(default_factory=lambda: array("q"))
     versions: list[str] = field(default_factory=list)
-    sidecars: list[str] = field(default_factory=list)
+    companion_names: list[str] = field(default_factory=list)
     shards: dict[str, Stamp | None] = field(default_factory=dict)
     tables: list[str] = field(default_factory=list)
     files: int = 0
@@ -121,7 +121,7 @@ class Tree:
         self.sizes = array("q", (self.sizes[i] for i in order))
         self.mtimes = array("q", (self.mtimes[i] for i in order))
         self.versions = [self.versions[i] for i in order]
-        self.sidecars.sort()
+        self.companion_names.sort()
         self.problems.sort()
         for i in range(1, len(order)):
             if self.paths[i] == self.paths[i - 1]:
@@ -220,10 +220,10 @@ def by_name(tree: Tree, name: str, last: str) -> bool:
         tree.left_out += 1
     elif not is_audio(last) and is_companion(last):
         tree.companions += 1
-        if is_sidecar(last) and not wrong_name(name):
-            tree.sidecars.append(name)
         if is_table(last):
             tree.shards[name] = None
+        elif not wrong_name(name):
+            tree.companion_names.append(name)
     elif wrong := wrong_name(last):
         refuse(tree, printable(name), wrong)
     else:

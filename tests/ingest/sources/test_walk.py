@@ -44,7 +44,7 @@ def test_others_are_counted(tmp_path: Path) -> None:
     assert tree.paths == ["a.wav"]
     assert (tree.companions, tree.hidden, tree.files) == (5, 3, 9)
     assert tree.hidden_names == [".git", ".hidden.wav", "s/._a.wav"]
-    assert tree.sidecars == ["s/1-2.trans.txt", "testing_list.txt"]
+    assert tree.companion_names == ["a.txt", "s/1-2.trans.txt", "testing_list.txt"]
 
 
 def test_links_to_files_are_followed(tmp_path: Path) -> None:

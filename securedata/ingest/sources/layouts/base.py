@@ -1,0 +1,225 @@
+"""What a layout is, what it says of a tree, and how it reads the texts and tables beside the recordings."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from securedata.ingest.sources.manifest_reader import Rows
+from securedata.ingest.sources.origin import LocalOrigin, SourceProblem, Stamp
+from securedata.ingest.sources.texts import NoText, lines_of, spellings
+from securedata.ingest.sources.walk import Problem, Tree, printable
+from securedata.threads import BoundedPool
+
+_READERS = 16  # texts that are fetched side by side from a URL
+
+
+@dataclass(slots=True, repr=False)  # holds transcripts and names
+class Described:
+    """What is known of each file of a tree without opening it; one entry a file, '' where nothing is known.
+
+    Attributes:
+        subject: the person. '' means that nobody says whose voice it is; unless a row does, `problems` has the file.
+        utterance, transcript, split, language: as the columns of the manifest.
+        extra: what else is known, or None.
+        problems: files and texts that are not taken, or deserve a look.
+        rows: rows with segments, several people or more columns, if the layout has such; they count before the lists.
+        names_people: whether the layout says whose voices these are. Without it, exactly one other rule must.
+    """
+
+    subject: list[str]
+    utterance: list[str]
+    transcript: list[str]
+    split: list[str]
+    language: list[str]
+    extra: list[dict[str, str] | None]
+    problems: list[Problem] = field(default_factory=list)
+    rows: LayoutRows | None = None
+    names_people: bool = True
+
+    @classmethod
+    def blank(cls, count: int) -> Described:
+        return cls([""] * count, [""] * count, [""] * count, [""] * count, [""] * count, [None] * count)
+
+
+@dataclass(slots=True, repr=False)  # holds transcripts and names
+class LayoutRows:
+    """The tables of a layout, read as rows of a manifest.
+
+    Attributes:
+        rows: `names_people` says whether they name the people; every file of the tree without a row is then a problem.
+            `files` names the table of each row, for messages.
+        located: for each row the index of its file in the tree; -1: there is none, and a problem says so already.
+    """
+
+    rows: Rows
+    located: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One layout.
+
+    Attributes:
+        name: what `--layout` takes, a key of `names.LAYOUTS`.
+        count: how many recordings of a tree it surely names: by names that nothing else uses, and not by depth alone.
+            Called for every source, so it reads no file; `tree.companion_names` are there to be looked through.
+        describe: fills in what it says of each file. Called for the layout that was chosen or recognised.
+        names_people: whether it says whose voices these are; None: its tables tell, and `describe` sets the attribute
+            of `Described`.
+    """
+
+    name: str
+    count: Callable[[Tree], int]
+    describe: Callable[[Tree, Described], None]
+    names_people: bool | None = True
+
+
+def context_of(tree: Tree) -> str:
+    """The last folders of SRC's own path: enough for a layout of three levels whose part SRC is."""
+    return "/".join(tree.root.split("/")[-3:]) + "/"
+
+
+def folder_of(name: str) -> str:
+    """The folder of a file, with its '/'; '' under SRC itself."""
+    return unicodedata.normalize("NFC", name[: name.rfind("/") + 1])
+
+
+def meant(tree: Tree, sidecar: str, name: str, recordings: Collection[str]) -> str | None:
+    """The recording that a name in a text beside it means: under the text's own folder, or an absolute one."""
+    folder = folder_of(sidecar)
+    if folder + name in recordings:  # nearly always
+        return folder + name
+    root = unicodedata.normalize("NFC", tree.root.rstrip("/")) + "/"
+    for one in spellings(name):
+        path = one[len(root) :] if one.startswith(root) else posixpath.normpath(folder + one)
+        if path in recordings:
+            return path
+    return None
+
+
+# what is wrong with a line, and with several
+LOST = ("names no recording that is taken from SRC", "name no recording that is taken from SRC")
+OTHER_WORDS = ("gives other words than a line before it", "give other words than lines before them")
+
+
+class Text:
+    """A text beside the recordings. All of its lines with one fault are one problem, for there can be thousands.
+
+    Attributes:
+        unread: whether it could not be read at all.
+    """
+
+    def __init__(self, tree: Tree, sidecar: str, described: Described) -> None:
+        self._tree, self._sidecar, self._described = tree, sidecar, described
+        self._faults: dict[tuple[str, str], list[tuple[int, str]]] = {}
+        self._digest = hashlib.sha256()
+        self.unread = False
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Its lines by number; what keeps it from being read is a problem of its own."""
+        if (data := self.data()) is None:
+            return
+        try:
+            yield from lines_of(data)
+        except NoText as problem:
+            self._digest.update(data)
+            self._unreadable(problem)
+
+    def data(self) -> bytes | None:
+        """All of it; None if it cannot be read, which is a problem of its own."""
+        try:
+            return self._tree.origin.content(self._sidecar)
+        except SourceProblem as problem:
+            self._unreadable(problem)
+            return None
+
+    def note(self, fault: tuple[str, str], number: int, name: str, line: str = "") -> None:
+        """One line that has a fault; `line`: what of it tells another fault from this one, if the name does not."""
+        self._faults.setdefault(fault, []).append((number, name))
+        self._digest.update(f"{line or name}\n".encode())
+
+    def tell(self) -> None:
+        """Put what was noted among the problems, with a stamp by which other lines are told from these."""
+        for fault, lines in self._faults.items():
+            what = f"1 line {fault[0]}" if len(lines) == 1 else f"{len(lines)} lines {fault[1]}"
+            number, name = lines[0]
+            self._add(f"{what}, the first is line {number}, {printable(name)!r}")
+
+    def _unreadable(self, problem: Exception) -> None:
+        self.unread = True
+        self._add(str(problem))
+
+    def _add(self, reason: str) -> None:
+        self._described.problems.append(Problem(self._sidecar, reason))
+        self._tree.refused[self._sidecar] = Stamp(0, 0, self._digest.hexdigest()[:16])
+
+
+def words_of(tree: Tree, sidecars: Iterable[str], described: Described) -> Iterator[tuple[str, str]]:
+    """Name and words of each text that holds those of one recording, as one line; '' for an empty one.
+
+    One that cannot be read is a problem, and is passed over. From a URL several are fetched side by side.
+    """
+    with BoundedPool[str, bytes]("texts", _READERS, 4 * _READERS) as pool:
+        for sidecar, data in _contents(tree, sidecars, pool):
+            try:
+                content = data()
+                yield sidecar, " ".join(line for _, line in lines_of(content))
+            except (SourceProblem, NoText) as problem:
+                described.problems.append(Problem(printable(sidecar), str(problem)))
+                tree.refused[sidecar] = Stamp(0, 0)
+
+
+def _contents(
+    tree: Tree, sidecars: Iterable[str], pool: BoundedPool[str, bytes]
+) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    calls = ((name, lambda name=name: tree.origin.content(name)) for name in sidecars)
+    if isinstance(tree.origin, LocalOrigin):  # a thread costs more than the reading
+        yield from calls
+    else:
+        for name, future in pool.results(calls):
+            yield name, future.result
+
+
+def note_lost(tree: Tree, described: Described, lost: Iterable[str]) -> None:
+    """Texts of single recordings that are not there: one problem a folder, for there can be thousands."""
+    folders: dict[str, list[str]] = {}
+    for name in lost:
+        folders.setdefault(name[: name.rfind("/") + 1], []).append(name)
+    for folder, names in folders.items():
+        names.sort()
+        if len(names) == 1:
+            reason = "it holds the words of no recording that is taken from SRC"
+            described.problems.append(Problem(printable(names[0]), reason))
+            tree.refused[names[0]] = Stamp(0, 0)
+            continue
+        first = printable(names[0][len(folder) :])
+        reason = f"{len(names)} texts hold the words of no recording that is taken from SRC, the first is {first!r}"
+        described.problems.append(Problem(printable(folder or "."), reason))
+        digest = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        tree.refused[printable(folder or ".")] = Stamp(0, 0, digest)
+
+
+def note_wordless(tree: Tree, described: Described, missing: Iterable[int], what: str) -> None:
+    """Recordings without words, which are taken: one problem a folder if none in it has any.
+
+    Args:
+        missing: indexes into the tree.
+        what: where the words were looked for, as in 'no line of metadata.csv has its words'.
+    """
+    by_folder: dict[str, list[int]] = {}
+    for i in missing:
+        by_folder.setdefault(folder_of(tree.paths[i]), []).append(i)
+    counts: dict[str, int] = {}
+    for path in tree.paths:
+        folder = folder_of(path)
+        counts[folder] = counts.get(folder, 0) + 1
+    for folder, indexes in by_folder.items():
+        if len(indexes) > 1 and len(indexes) == counts[folder]:
+            reason = f"none of its {len(indexes)} recordings has words: {what}"
+            described.problems.append(Problem(folder.rstrip("/") or ".", reason, taken=True))
+            continue
+        described.problems += [Problem(tree.paths[i], what, taken=True) for i in indexes]

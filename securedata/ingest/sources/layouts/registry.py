@@ -1,0 +1,47 @@
+"""All layouts: which of them a tree has, and what that one says."""
+
+from __future__ import annotations
+
+from securedata.errors import InvalidArgument
+from securedata.ingest.sources.layouts.base import Described, Layout
+from securedata.ingest.sources.layouts.librispeech import LIBRISPEECH
+from securedata.ingest.sources.layouts.names import CHOICES
+from securedata.ingest.sources.layouts.speech_commands import SPEECH_COMMANDS
+from securedata.ingest.sources.walk import Tree
+
+# The first counts of two that name the same number of recordings, so what is known by more of its names comes first.
+ALL: tuple[Layout, ...] = (LIBRISPEECH, SPEECH_COMMANDS)
+_BY_NAME = {layout.name: layout for layout in ALL}
+
+
+def recognise(tree: Tree) -> Layout | None:
+    """The layout that names most of the recordings, and at least half of them; None: there is none."""
+    counts = [(layout.count(tree), layout) for layout in ALL]
+    best, layout = max(counts, key=lambda one: one[0])
+    return layout if best and best * 2 >= len(tree) else None
+
+
+def named(name: str) -> Layout:
+    """The layout of this name; InvalidArgument if there is none."""
+    layout = _BY_NAME.get(name)  # audiofolder is read as a manifest, by itself
+    if layout is None:
+        raise InvalidArgument(f"no layout {name!r}: choose {', '.join(CHOICES)}")
+    return layout
+
+
+def describe(layout: Layout, tree: Tree) -> Described:
+    """What a layout says of each recording.
+
+    Raises:
+        InvalidArgument: none of the files follows it.
+    """
+    described = Described.blank(len(tree))
+    described.names_people = layout.names_people is not False
+    layout.describe(tree, described)
+    if described.rows is not None:
+        found = any(i >= 0 for i in described.rows.located)
+    else:
+        found = any(described.subject if described.names_people else described.transcript)
+    if not found:
+        raise InvalidArgument(f"none of the {len(tree)} recordings under {tree.root} follows the layout {layout.name}")
+    return described
