@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import soundfile
@@ -109,7 +109,7 @@ def _opened(spec: Spec, place: type[Elsewhere]) -> Made:
     keys = {
         object_key(corpus.index.location(row).object_id): key for row, key in zip(made.indices, spec.plain, strict=True)
     }
-    corpus._storage = place(open_storage(f"s3://{spec.bucket}"), keys)
+    corpus.snapshot = replace(corpus.snapshot, storage=place(open_storage(f"s3://{spec.bucket}"), keys))
     batch.open_whole = _as_it_is
     return made
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -12,23 +12,19 @@ from securedata.access.session import Session
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import Connection, connect
 from securedata.corpus.objects.counters import Counters
-from securedata.corpus.objects.fetch import ObjectBatch, Piece
-from securedata.corpus.objects.file import ObjectFile, is_read_whole
+from securedata.corpus.objects.fetch import Piece
+from securedata.corpus.objects.file import ObjectFile
 from securedata.corpus.objects.missing import Missing
-from securedata.corpus.rows.index import Index, Location, place_of
+from securedata.corpus.rows.index import Index
 from securedata.corpus.rows.loading import Options, load_index
 from securedata.corpus.rows.memfd import spawning
+from securedata.corpus.snapshot import Snapshot
 from securedata.corpus.state.head import Head, Seen
 from securedata.corpus.state.lease import HeadLease
-from securedata.errors import AccessDenied, GenerationChanged, NotFound, SecuredataError
+from securedata.errors import GenerationChanged, SecuredataError
 from securedata.forks import Instances
 from securedata.format.cobblestone import Buffer
-from securedata.format.header import Kind
-from securedata.format.ranges import open_range
-from securedata.format.sealed import Expect, open_into, open_whole
 from securedata.keys.grant import Grant
-
-_SOON = 0.01  # seconds that a fetch may take before the grant is looked at once more
 
 
 class Corpus:
@@ -41,44 +37,55 @@ class Corpus:
     Attributes:
         root, name: where it lies, and its name in the config, None without an entry.
         corpus_id, pin: which corpus it is.
-        generation: of the head that was opened; each commit makes the next one.
+        snapshot: the rows of the head that was opened, and what reads their objects.
     """
 
     def __init__(self, lease: HeadLease, options: Options, head: Head, index: Index) -> None:
         """By a head and its index, from which the lease began."""
-        self._begin(lease, options, head.corpus_id, str(head.pin), head.generation, index)
+        missing = Missing(lease.storage, lease.open)
+        snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing)
+        self._begin(options, snapshot, str(head.pin))
 
-    def _begin(
-        self, lease: HeadLease, options: Options, corpus_id: bytes, pin: str, generation: int, index: Index
-    ) -> None:
-        reference = lease.reference
+    def _begin(self, options: Options, snapshot: Snapshot, pin: str) -> None:
+        reference = snapshot.lease.reference
         self.root = reference.root
         self.name = reference.name
-        self.corpus_id = corpus_id
+        self.corpus_id = snapshot.corpus_id
         self.pin = pin
-        self.generation = generation
-        self.index = index
         self.reference = reference
-        self.counters = lease.counters
-        self._lease = lease
-        self._storage = lease.storage
+        self.snapshot = snapshot
+        self._lease = snapshot.lease
         self._options = options
-        self._missing = Missing(self._storage, lease.open)
         _corpora.add(self)
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_missing"):
+        if not hasattr(self, "snapshot"):
             return "<Corpus, not open>"
         return f"<Corpus {self.root} generation {self.generation}, {len(self)} rows>"
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.snapshot.index)
 
     def __enter__(self) -> Corpus:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @property
+    def generation(self) -> int:
+        """Of the head that was opened; each commit makes the next one."""
+        return self.snapshot.generation
+
+    @property
+    def index(self) -> Index:
+        """The rows in memory."""
+        return self.snapshot.index
+
+    @property
+    def counters(self) -> Counters:
+        """What reading has done and cost in this process."""
+        return self._lease.counters
 
     @property
     def table(self) -> pa.Table:
@@ -98,18 +105,12 @@ class Corpus:
         Raises:
             NoSuchPath
         """
-        return self._find(self.index, path)
-
-    def _find(self, index: Index, path: str) -> int:
-        try:
-            return index.find(path)
-        except FileNotFoundError as error:
-            error.args = (f"{error} ({self.root})",)
-            raise
+        return self.snapshot.find(path)
 
     def value(self, column: str, i: int) -> Any:
         """One cell of the manifest."""
-        return self.index.value(column, self.index.row(i))
+        index = self.snapshot.index
+        return index.value(column, index.row(i))
 
     def read(self, where: str | int) -> bytearray:
         """The whole object of a row, given by its number or its logical path.
@@ -117,38 +118,12 @@ class Corpus:
         Raises:
             NoSuchPath, FormatError, SubjectErased, RowReplaced, ObjectMissing, AccessDenied, KeysExpired, ...
         """
-        index = self.index
-        i = self._row(index, where)
-        expect, sealed = self._sealed(index, i)
-        # opened by what has come, not into a buffer of the size that the row claims
-        begun = time.perf_counter()
-        out = open_whole(index.key(i), sealed, expect)
-        self._count(len(out), time.perf_counter() - begun)
-        return out
+        snapshot = self.snapshot
+        return snapshot.read(snapshot.row(where))
 
     def read_into(self, i: int, out: Buffer) -> int:
         """Like `read`, into the caller's buffer; returns the bytes of plaintext. On an error it holds none."""
-        index = self.index
-        expect, sealed = self._sealed(index, i)
-        begun = time.perf_counter()
-        size = open_into(index.key(i), sealed, out, expect)
-        self._count(size, time.perf_counter() - begun)
-        return size
-
-    def _sealed(self, index: Index, i: int) -> tuple[Expect, Buffer]:
-        """A whole object as it lies on storage, and what it must be."""
-        self.check_access()
-        location = index.location(i)
-        expect = self._expect(location)
-        # one byte more than the row says, so that an object that grew is noticed and never read whole
-        whole = [(0, location.sealed_size + (location.pack is None))]
-        return expect, self._fetch(index, i, location, expect, whole)[0]
-
-    def _count(self, size: int, decrypting: float) -> None:
-        counters = self.counters
-        counters.objects += 1
-        counters.bytes += size
-        counters.seconds_decrypt += decrypting
+        return self.snapshot.read_into(i, out)
 
     def read_range(self, where: str | int, offset: int, length: int) -> bytearray:
         """A range of an object's plaintext, cut at its end like a slice; fetches only the chunks it needs.
@@ -156,27 +131,8 @@ class Corpus:
         Raises:
             as `read`
         """
-        index = self.index
-        return self._read_range(index, self._row(index, where), offset, length)
-
-    def _read_range(self, index: Index, i: int, offset: int, length: int) -> bytearray:
-        self.check_access()
-        started = time.perf_counter()
-        location = index.location(i)
-        expect = self._expect(location)
-        elsewhere = 0.0
-
-        def fetch(ranges: Sequence[tuple[int, int]]) -> Sequence[Buffer]:
-            nonlocal elsewhere
-            begun = time.perf_counter()
-            try:
-                return self._fetch(index, i, location, expect, ranges)
-            finally:
-                elsewhere += time.perf_counter() - begun
-
-        out = open_range(index.key(i), fetch, offset, length, expect)
-        self._count(len(out), time.perf_counter() - started - elsewhere)
-        return out
+        snapshot = self.snapshot
+        return snapshot.read_range(snapshot.row(where), offset, length)
 
     def read_many(
         self, pieces: Sequence[Piece], in_flight: int = 256 * 1024 * 1024
@@ -196,36 +152,7 @@ class Corpus:
         Raises:
             KeysExpired, KMSDenied, ...: nothing can be read, or nothing more.
         """
-        self.check_access()
-        index, storage = self.index, self._storage
-        batch = ObjectBatch(pieces, index, self._expect)
-        begun = time.perf_counter(), storage.seconds_backing_off()
-        for group in storage.get_batches(batch.wanted, in_flight):
-            self._count_fetch(*begun)
-            self.check_access()  # a slow consumer or a slow storage may have outlasted the grant since the last group
-            opening = time.perf_counter()
-            opened = batch.open(group)
-            self.counters.seconds_decrypt += time.perf_counter() - opening
-            for at, outcome in opened:
-                if isinstance(outcome, (NotFound, AccessDenied)):
-                    outcome = self._explained(index, pieces[at].i, outcome)
-                elif not isinstance(outcome, SecuredataError):
-                    self._count(len(outcome), 0.0)
-                yield at, outcome
-            begun = time.perf_counter(), storage.seconds_backing_off()
-
-    def _count_fetch(self, begun: float, waited: float) -> float:
-        """Counts what passed since then, part of which storage has waited; returns the time."""
-        now, waited = time.perf_counter(), self._storage.seconds_backing_off() - waited
-        self.counters.seconds_fetch += now - begun - waited
-        self.counters.seconds_wait += waited
-        return now
-
-    def _explained(self, index: Index, i: int, error: NotFound | AccessDenied) -> SecuredataError:
-        begun = time.perf_counter()
-        better = self._missing.explain(index, i, self.generation, error)
-        self.counters.seconds_wait += time.perf_counter() - begun
-        return better
+        return self.snapshot.fetch(pieces, in_flight)
 
     def open(self, where: str | int) -> ObjectFile:
         """A row's object as a seekable binary file with a read-ahead of 256 kB; stays that object after `refresh`.
@@ -233,46 +160,14 @@ class Corpus:
         What fails once fails for good: see `FailsForGood`. Lossy and block-coded audio of up to 32 MiB is fetched
         whole at the first read.
         """
-        index = self.index
-        i = self._row(index, where)
-        format, subtype, size = index.values(("format", "subtype", "size"), i)
-        return ObjectFile(self.ranges(index, i), size, is_read_whole(format, subtype, size))
-
-    def ranges(self, index: Index, i: int) -> Callable[[int, int], bytearray]:
-        """`read_range` for one row of an index that this corpus has or had: `refresh` may give rows other numbers."""
-        return lambda offset, length: self._read_range(index, i, offset, length)
-
-    def _row(self, index: Index, where: str | int) -> int:
-        return self._find(index, where) if isinstance(where, str) else index.row(where)
-
-    def _expect(self, location: Location) -> Expect:
-        return Expect(Kind.DATA, self.corpus_id, location.object_id, self.root, location.sealed_size, location.size)
-
-    def _fetch(
-        self, index: Index, i: int, location: Location, expect: Expect, ranges: Sequence[tuple[int, int]]
-    ) -> Sequence[Buffer]:
-        key, base = place_of(location, expect)
-        if base:
-            ranges = [(base + offset, length) for offset, length in ranges]
-        begun = time.perf_counter(), self._storage.seconds_backing_off()
-        try:
-            fetched = self._storage.get_ranges(key, ranges)
-        except (NotFound, AccessDenied) as error:
-            better = self._explained(index, i, error)
-            if better is error:
-                raise
-            raise better from error
-        finally:
-            ended = self._count_fetch(*begun)
-        if ended - begun[0] > _SOON:  # what took so long may have outlasted the grant, and is not opened after it
-            self.check_access()
-        return fetched
+        snapshot = self.snapshot
+        return snapshot.open(snapshot.row(where))
 
     # ------------------------------------------------------------ keep
 
     def erased(self, names: Iterable[str]) -> frozenset[str]:
         """Those of the names whose person was erased here, by the current head."""
-        return self._missing.erased(names)
+        return self.snapshot.missing.erased(names)
 
     def refresh(self) -> bool:
         """Open the current head; returns whether there was a newer one. Rows may have other numbers afterwards, and
@@ -281,12 +176,11 @@ class Corpus:
         Raises:
             as `open_corpus`
         """
-        before = self.generation
+        before = self.snapshot
         opened, index = load_index(self._lease, self._options)
-        # in this order: whoever finds another index, in another thread, finds its generation
-        self.generation, self.index = opened.head.generation, index
+        self.snapshot = replace(before, generation=opened.head.generation, index=index)
         self._lease.begin(opened)
-        return self.generation != before
+        return self.generation != before.generation
 
     def close(self) -> None:
         """Give the shared memory back once nobody uses it. Rows that were taken out stay readable."""
@@ -299,28 +193,25 @@ class Corpus:
         Raises:
             KeysExpired, KMSDenied, ...
         """
-        if self._lease.holds():
-            return
-        begun = time.perf_counter()
-        self._lease.check()
-        self.counters.seconds_wait += time.perf_counter() - begun
+        self.snapshot.check_access()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if spawning() and self.index.shareable:
+        snapshot = self.snapshot
+        if spawning() and snapshot.index.shareable:
             self._lease.hand_over()
-            self.index.populate()
+            snapshot.index.populate()
             return _attach, (
                 self.reference,
                 self._options,
                 self.corpus_id,
                 self.pin,
-                self.generation,
-                self.index,
+                snapshot.generation,
+                snapshot.index,
                 self._lease.grant,
                 self._lease.connection.session,
                 self._lease.seen,
             )
-        return _reopen, (self.reference, self._options, self.generation, self._lease.seen)
+        return _reopen, (self.reference, self._options, snapshot.generation, self._lease.seen)
 
 
 def _attach(
@@ -337,7 +228,8 @@ def _attach(
     lease = _lease(reference, connect(reference, session=session), options, seen)
     lease.take(grant)
     corpus = Corpus.__new__(Corpus)
-    corpus._begin(lease, options, corpus_id, pin, generation, index)
+    missing = Missing(lease.storage, lease.open)
+    corpus._begin(options, Snapshot(corpus_id, generation, index, lease, lease.storage, missing), pin)
     return corpus
 
 
@@ -363,7 +255,7 @@ def _lease(reference: Reference, connection: Connection, options: Options, seen:
 
 
 def _fresh_process(corpus: Corpus) -> None:
-    corpus.counters = corpus._lease.counters = Counters()
+    corpus._lease.counters = Counters()
 
 
 _corpora = Instances(before=lambda corpus: corpus.index.populate(), in_child=_fresh_process)

@@ -88,14 +88,14 @@ class Listing(AbstractFileSystem):
 
     def _find(self, path: str) -> Location | None:
         target, prefix, inner = self._split(path)
-        corpus = self._corpus(target)
-        index = corpus.index
+        snapshot = self._corpus(target).snapshot
+        index = snapshot.index
         try:
             row = index.find(inner)
         except NoSuchPath:
             row = None
         is_folder = not inner or has_below(index, inner)
-        return Location(corpus, index, prefix, inner, row, is_folder) if is_folder or row is not None else None
+        return Location(snapshot, prefix, inner, row, is_folder) if is_folder or row is not None else None
 
     def _there(self, path: str) -> Location:
         location = self._find(path)
@@ -186,7 +186,7 @@ class Listing(AbstractFileSystem):
             found[location.name] = location.info()
         if location.is_folder and location.inner + location.prefix:
             folders.add(location.inner)
-        for paths, rows in below(location.index, location.inner, maxdepth, folders):
+        for paths, rows in below(location.snapshot.index, location.inner, maxdepth, folders):
             found |= location.infos(paths, rows, bare)
         if withdirs:
             for folder in folders:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from securedata.corpus.objects.file import is_read_whole
-from securedata.corpus.reader import Corpus
-from securedata.corpus.rows.index import Index
+from securedata.corpus.snapshot import Snapshot
 from securedata.filesystem.opened import COLUMNS
 from securedata.filesystem.tree import Rows, cells
 
@@ -21,13 +20,12 @@ BARE_FOLDER = {"type": "directory"}
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A path in an opened corpus, whose index is held: `refresh` gives rows other numbers.
+    """A path in an opened corpus, whose snapshot is held: `refresh` gives rows other numbers.
 
     `prefix` and `inner` make its name in the filesystem, `inner` being its logical path or a folder of such.
     """
 
-    corpus: Corpus
-    index: Index
+    snapshot: Snapshot
     prefix: str
     inner: str
     row: int | None
@@ -44,22 +42,22 @@ class Location:
             return dict.fromkeys(names, BARE_FILE)
         return {
             name: file_info(name, *values)
-            for name, values in zip(names, cells(self.index, rows, _COLUMNS), strict=True)
+            for name, values in zip(names, cells(self.snapshot.index, rows, _COLUMNS), strict=True)
         }
 
     def info(self) -> dict[str, Any]:
         if self.row is None:
             return folder_info(self.name)
-        return file_info(self.name, *self.index.values(_COLUMNS, self.row))
+        return file_info(self.name, *self.snapshot.index.values(_COLUMNS, self.row))
 
     def is_read_whole(self) -> bool:
-        format, subtype, size = self.index.values(("format", "subtype", "size"), self.row or 0)
+        format, subtype, size = self.snapshot.index.values(("format", "subtype", "size"), self.row or 0)
         return is_read_whole(format, subtype, size)
 
     def ukey(self) -> str:
         """Identifies the bytes, for an object's id is never sealed twice; no digest, on which to test a guess."""
-        object_id = self.index.location(self.row or 0).object_id
-        return hashlib.sha256(b"securedata ukey" + self.corpus.corpus_id + object_id).hexdigest()
+        object_id = self.snapshot.index.location(self.row or 0).object_id
+        return hashlib.sha256(b"securedata ukey" + self.snapshot.corpus_id + object_id).hexdigest()
 
 
 def file_info(

@@ -153,7 +153,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
             # `open` is for readers; those that go around it are the caching filesystems
             self._check_export("a caching filesystem (blockcache::, filecache::, simplecache::)")
         location = self._file(path)
-        read_range = location.corpus.ranges(location.index, location.row or 0)
+        read_range = location.snapshot.ranges(location.row or 0)
         whole = not in_ranges and location.is_read_whole()
         return SecuredataFile(
             self, path, read_range, location.info(), location.ukey(), whole, block_size, cache_type, cache_options
@@ -166,9 +166,9 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
             NoSuchPath, IsAFolder, and what reading an object raises
         """
         location = self._file(self._strip_protocol(path))
-        size = location.index.value("size", location.row or 0)
+        size = location.snapshot.index.value("size", location.row or 0)
         first, last, _ = slice(start, end).indices(size)
-        return bytes(location.corpus.ranges(location.index, location.row or 0)(first, max(0, last - first)))
+        return bytes(location.snapshot.read_range(location.row or 0, first, max(0, last - first)))
 
     def head(self, path: Any, size: int = 1024) -> bytes:
         """The first bytes of a file, and no others are read. Raises as `cat_file`."""

@@ -33,19 +33,29 @@ def open_range(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expe
         FormatError: one subclass per cause.
         InvalidArgument: a negative offset or length.
     """
-    if offset < 0 or length < 0:
-        raise InvalidArgument(f"a range has no negative offset or length: {offset}, {length}")
+    if expect.sealed_size is not None and expect.size is not None:
+        ranges = ranges_for(offset, length, expect)
+        return open_fetched(key, fetch(ranges), ranges, offset, length, expect)
+    _refuse_negative(offset, length)
     if expect.sealed_size is None:
         raise InvalidArgument("a range needs the sealed size, from the row or from storage")
-    if expect.size is None:
-        return _open_range_unknown(key, fetch, offset, length, expect, expect.sealed_size)
-    ranges = ranges_for(offset, length, expect)
-    header_length = expect.sealed_size - message_size(expect.size)
-    start, length = header_length + PREFIX, max(0, min(length, expect.size - offset))
-    got = _fetch(fetch, ranges, expect)
+    return _open_range_unknown(key, fetch, offset, length, expect, expect.sealed_size)
+
+
+def open_fetched(
+    key: Buffer, fetched: Sequence[Buffer], ranges: Sequence[tuple[int, int]], offset: int, length: int, expect: Expect
+) -> bytearray:
+    """Like `open_range`, of an object whose row is known, out of the `ranges` that `ranges_for` gave.
+
+    Raises:
+        FormatError: one subclass per cause.
+    """
+    header_length, size = _known(expect)
+    start, length = header_length + PREFIX, max(0, min(length, size - offset))
+    got = _whole(fetched, ranges, expect)
     message, found = open_message(key, got[0][:start], expect)
     if found != header_length:
-        refuse_length(expect, f"{expect.sealed_size} with a header of {found}, for {expect.size} of plaintext")
+        refuse_length(expect, f"{expect.sealed_size} with a header of {found}, for {size} of plaintext")
     if length == 0:
         return bytearray()
     chunks = got[1] if len(ranges) == 2 else got[0][start:]
@@ -57,17 +67,30 @@ def ranges_for(offset: int, length: int, expect: Expect) -> list[tuple[int, int]
 
     Raises:
         Truncated: the row's sizes contradict each other, or no object has them.
+        InvalidArgument: a negative offset or length.
     """
+    _refuse_negative(offset, length)
+    header_length, size = _known(expect)
+    start, length = header_length + PREFIX, max(0, min(length, size - offset))
+    if length == 0:
+        return [(0, start)]
+    _, low, high = _chunks(offset, length, start, header_length + message_size(size))
+    return [(0, high)] if low == start else [(0, start), (low, high - low)]
+
+
+def _refuse_negative(offset: int, length: int) -> None:
+    if offset < 0 or length < 0:
+        raise InvalidArgument(f"a range has no negative offset or length: {offset}, {length}")
+
+
+def _known(expect: Expect) -> tuple[int, int]:
+    """The lengths of header and plaintext, as a row says."""
     if expect.sealed_size is None or expect.size is None:
         raise InvalidArgument("the ranges are known in advance only with the sizes of a row")
     header_length = expect.sealed_size - message_size(expect.size)
     if not (FIXED <= header_length <= MAX_HEADER and 0 <= expect.size <= MAX_PLAIN):
         refuse_length(expect, f"{expect.sealed_size} for {expect.size} of plaintext")
-    start, length = header_length + PREFIX, max(0, min(length, expect.size - offset))
-    if length == 0:
-        return [(0, start)]
-    _, low, high = _chunks(offset, length, start, expect.sealed_size)
-    return [(0, high)] if low == start else [(0, start), (low, high - low)]
+    return header_length, expect.size
 
 
 def _open_range_unknown(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expect, sealed: int) -> bytearray:
@@ -99,7 +122,11 @@ def _chunks(offset: int, length: int, start: int, sealed: int) -> tuple[int, int
 
 
 def _fetch(fetch: Fetch, ranges: list[tuple[int, int]], expect: Expect) -> list[memoryview]:
-    got = [memoryview(part).cast("B") for part in fetch(ranges)]
+    return _whole(fetch(ranges), ranges, expect)
+
+
+def _whole(fetched: Sequence[Buffer], ranges: Sequence[tuple[int, int]], expect: Expect) -> list[memoryview]:
+    got = [memoryview(part).cast("B") for part in fetched]
     for (offset, length), part in zip(ranges, got, strict=True):
         if len(part) != length:
             if offset == 0:

@@ -131,15 +131,19 @@ def seal_stream(
 def _check_sealed(opened: Message, first: int, sealed: bytearray, plain: memoryview, check: Expect) -> None:
     out = bytearray(len(plain))
     open_chunks(opened, first, memoryview(sealed), memoryview(out), check)
-    compare(out, plain, check)
+    _compare(out, plain, check)
 
 
-def compare(opened: Buffer, plain: Buffer, check: Expect) -> None:
+def check_sealed(key: Buffer, sealed: Buffer, plain: Buffer, check: Expect) -> None:
     """See that what was sealed opens to the plaintext.
 
     Raises:
         AuthenticationFailed: it does not.
     """
+    _compare(open_whole(key, sealed, check), plain, check)
+
+
+def _compare(opened: Buffer, plain: Buffer, check: Expect) -> None:
     if opened != plain:
         _refuse(AuthenticationFailed, check, f"{check.name} does not open to what was sealed; the memory is faulty")
 

@@ -184,12 +184,12 @@ class EncryptedAudioDataset(Recordings[Sample]):
             GenerationChanged: as `check_rows`, and where another thread calls `refresh` meanwhile
         """
         corpus, i = self._locate(index)
-        opened, generation = corpus.index, corpus.generation
+        opened = corpus.snapshot
         cut = self._cut(read_row(corpus, i))
         try:
             sample = self._read(corpus, i, cut)
-            if corpus.index is not opened:
-                refuse_mixed([corpus], [(opened, generation)])
+            if corpus.snapshot is not opened:
+                refuse_mixed([corpus], [opened])
             self._tally.samples += 1
         finally:
             self._publish()
@@ -217,7 +217,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
         return [self._transformed(sample) for sample in samples]
 
     def _read_rows(self, rows: Sequence[int]) -> list[Outcome]:
-        held = [(corpus.index, corpus.generation) for corpus in self.corpora]
+        held = [corpus.snapshot for corpus in self.corpora]
         places = [self._place(row) for row in rows]
         cuts = [self._cut(read_row(corpus, i)) for corpus, i in places]
         found: dict[int, Outcome] = {}

@@ -69,12 +69,12 @@ def read_row(corpus: Corpus, i: int) -> Row:
     Raises:
         MalformedManifest
     """
-    return _checked(corpus, i, Row._make(corpus.index.values(Row._fields, i)))
+    return _checked(corpus, i, Row._make(corpus.snapshot.index.values(Row._fields, i)))
 
 
 def read_audio(corpus: Corpus, i: int) -> AudioRow:
     """The same without the words. Raises as `read_row`."""
-    return _checked(corpus, i, AudioRow._make(corpus.index.values(AudioRow._fields, i)))
+    return _checked(corpus, i, AudioRow._make(corpus.snapshot.index.values(AudioRow._fields, i)))
 
 
 def _checked(corpus: Corpus, i: int, row: _R) -> _R:
@@ -131,7 +131,7 @@ def decode_piece(corpus: Corpus, row: AnyRow, piece: Piece, data: memoryview, st
 
 def open_object(corpus: Corpus, i: int, row: AnyRow) -> ObjectFile:
     """The object as a file that is read in parts: `decode_object` loses no error of it."""
-    return ObjectFile(corpus.ranges(corpus.index, i), row.size)
+    return ObjectFile(corpus.snapshot.ranges(i), row.size)
 
 
 def decode_object(corpus: Corpus, i: int, row: AnyRow, file: ObjectFile, start: int, frames: int) -> Floats:

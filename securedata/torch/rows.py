@@ -14,7 +14,7 @@ from torch import Tensor
 
 from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.durations import frames_of
-from securedata.corpus.rows.index import Index
+from securedata.corpus.snapshot import Snapshot
 from securedata.errors import GenerationChanged
 from securedata.media.audio.resample import Integers, resampled_lengths
 
@@ -53,18 +53,18 @@ class Rows:
         return Rows, ()  # lengths are megabytes for a million rows, and follow from the index as all else here
 
 
-def refuse_mixed(corpora: Sequence[Corpus], held: Sequence[tuple[Index, int]]) -> None:
+def refuse_mixed(corpora: Sequence[Corpus], held: Sequence[Snapshot]) -> None:
     """Called when something was read: the words come from a row and the audio from an object, each looked up by number.
 
     Args:
         corpora: what was read from.
-        held: their indexes and generations before.
+        held: their snapshots before.
 
     Raises:
         GenerationChanged: `refresh` in another thread has opened newer rows meanwhile.
     """
-    for corpus, (index, generation) in zip(corpora, held, strict=True):
-        if corpus.index is not index and corpus.generation != generation:
+    for corpus, before in zip(corpora, held, strict=True):
+        if corpus.snapshot is not before and corpus.generation != before.generation:
             raise GenerationChanged(
                 f"refresh() opened newer rows of {corpus.root} while another thread read: call it between batches",
                 root=corpus.root,

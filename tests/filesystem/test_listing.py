@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -207,7 +208,7 @@ def test_a_million_rows_are_listed_fast(monkeypatch: pytest.MonkeyPatch, voice: 
     table = pa.table([columns.get(name, one.column(name).take(zeros)) for name in SCHEMA.names], schema=SCHEMA)
     index = Index.build([lambda: table], ("path", "subjects", *opened.COLUMNS), None)
     corpus = opened.corpus_of(voice.reference)
-    monkeypatch.setattr(corpus, "index", index)
+    monkeypatch.setattr(corpus, "snapshot", replace(corpus.snapshot, index=index))
     fs = fsspec.filesystem("securedata", root="voice-a")
 
     def timed(call: Callable[[], Any]) -> tuple[float, Any]:

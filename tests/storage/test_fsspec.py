@@ -136,7 +136,7 @@ def test_workers_read(tmp_path: Path, method: str) -> None:
     clips = some_clips()
     writer.commit(add=_rows(writer, clips))
     with sd.EncryptedAudioDataset("far", num_frames=1_000, crop="start") as ds:
-        assert isinstance(ds.corpora[0]._storage, FsspecStorage)
+        assert isinstance(ds.corpora[0].snapshot.storage, FsspecStorage)
         loader = DataLoader(Known(ds), batch_size=3, num_workers=2, multiprocessing_context=method, collate_fn=list)
         samples = [sample for batch in loader for sample in batch]
     assert len(samples) == len(clips)

@@ -148,8 +148,8 @@ def test_what_landed_together_is_opened_together(tmp_path: Path) -> None:
     add(writer, contents)
     with open_corpus(reference) as corpus:
         pieces = [Piece(corpus.find(path)) for path in contents]
-        batch = ObjectBatch(pieces, corpus.index, corpus._expect)
-        groups = list(corpus._storage.get_batches(batch.wanted, 1 << 28))
+        batch = ObjectBatch(pieces, corpus.index, corpus.corpus_id, corpus.root)
+        groups = list(corpus.snapshot.storage.get_batches(batch.wanted, 1 << 28))
         assert [[at for at, _ in group] for group in groups] == [[0, 1, 2], [3, 4, 5], [6, 7]]
         read = dict(corpus.read_many(pieces))
         assert [read[at] for at in range(len(sizes))] == list(contents.values())

@@ -70,7 +70,7 @@ def test_a_part_of_a_large_recording_is_told_apart_too(tmp_path: Path, monkeypat
     audio = np.random.default_rng(0).uniform(-1, 1, (24_000 * 45, 2)).astype(np.float32)
     root = make_corpus(tmp_path, [Clip("a/large.flac", encode(audio, 24_000, "FLAC", "PCM_24"))])
     with sd.EncryptedAudioDataset(root, num_frames=1_000) as ds:
-        storage = ds.corpora[0]._storage
+        storage = ds.corpora[0].snapshot.storage
         real = storage.get_ranges
 
         def slowly(*arguments: object) -> object:

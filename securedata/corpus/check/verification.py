@@ -10,15 +10,15 @@ import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.check.inventory import Listing, Named, named_now
 from securedata.corpus.check.report import Finding, VerifyReport
+from securedata.corpus.objects.fetch import expect_of, open_in_pieces
 from securedata.corpus.progress import Progress
-from securedata.corpus.rows.index import Location, place_of
+from securedata.corpus.rows.index import Location
 from securedata.corpus.rows.invariants import COLUMNS, Rules
 from securedata.corpus.state.head import MAX_SEALED, OpenedHead, TableRef
 from securedata.corpus.state.horizon import TOLERANCE, horizon_text, shown
@@ -37,12 +37,8 @@ from securedata.errors import (
     StorageError,
     SupersededKey,
 )
-from securedata.format.cobblestone import Buffer
-from securedata.format.header import Kind
-from securedata.format.sealed import Expect, open_stream
 from securedata.threads import BoundedPool
 
-_PIECE = 4 * 1024 * 1024
 _BATCH_ROWS, _BATCH_BYTES = 32, 16 * 1024 * 1024
 
 _Opened = tuple[Sequence[int], SecuredataError | None, int]
@@ -199,9 +195,10 @@ class Verification:
     def _open_object(self, table: pa.Table, row: int) -> int:
         """Fetch and open one object in pieces, and compare it with its row; returns its size in bytes."""
         cell = {name: table.column(name)[row].as_py() for name in COLUMNS}
-        expect = Expect(Kind.DATA, self.head.corpus_id, cell["object_id"], self.root, cell["sealed_size"], cell["size"])
+        location = Location(*(cell[name] for name in Location._fields))
+        expect = expect_of(location, self.head.corpus_id, self.root)
         digest, size = hashlib.sha256(), 0
-        for piece in open_stream(cell["data_key"], self._pieces(cell, expect), expect):
+        for piece in open_in_pieces(self.storage, location, cell["data_key"], expect, self.lease.check):
             digest.update(piece)
             size += len(piece)
         if size != cell["size"] or digest.digest() != cell["source_sha256"]:
@@ -212,19 +209,6 @@ class Verification:
                 object_id=cell["object_id"],
             )
         return size
-
-    def _pieces(self, cell: dict[str, Any], expect: Expect) -> Iterator[Buffer]:
-        location = Location(*(cell[name] for name in Location._fields))
-        key, start = place_of(location, expect)
-        end = start + location.sealed_size + (location.pack is None)  # one more: an object that grew
-        for at in range(start, end, _PIECE):
-            self.lease.check()
-            wanted = min(_PIECE, end - at)
-            piece = self.storage.get_ranges(key, [(at, wanted)])[0]
-            self.lease.check()  # again: it may have taken long to come
-            yield piece
-            if len(piece) < wanted:
-                return
 
     def _object_failed(self, table: pa.Table, rows: Sequence[int], error: SecuredataError) -> None:
         object_id = table.column("object_id")[rows[0]].as_py()

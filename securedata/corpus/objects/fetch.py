@@ -1,4 +1,4 @@
-"""Pieces of many objects that are fetched together: what to fetch, and opening each once all of it has landed."""
+"""What of an object to fetch, and opening what has landed: the one place that opens the objects which rows name."""
 
 from __future__ import annotations
 
@@ -8,9 +8,15 @@ from typing import NamedTuple
 from securedata.corpus.rows.index import Index, Location, place_of
 from securedata.errors import SecuredataError
 from securedata.format.cobblestone import Buffer
-from securedata.format.ranges import open_range, ranges_for
-from securedata.format.sealed import Expect, open_whole
-from securedata.storage.base import Wanted
+from securedata.format.header import Kind
+from securedata.format.ranges import open_fetched, ranges_for
+from securedata.format.sealed import Expect, open_into, open_stream, open_whole
+from securedata.storage.base import Storage, Wanted
+
+PIECE = 4 * 1024 * 1024
+"""Bytes on storage that `open_in_pieces` holds at once."""
+
+_DATA = Kind.DATA
 
 
 class Piece(NamedTuple):
@@ -21,37 +27,112 @@ class Piece(NamedTuple):
     length: int | None = None
 
 
+Extent = tuple[str, int, list[tuple[int, int]]]
+"""A storage key, where an object begins there, and the (offset, length) ranges of the object that a piece needs."""
+
+
+def expect_of(location: Location, corpus_id: bytes, root: str) -> Expect:
+    """What the object of a row must be."""
+    object_id, _, _, sealed_size, size = location
+    return Expect(_DATA, corpus_id, object_id, root, sealed_size, size)
+
+
+def extent_of(location: Location, expect: Expect, offset: int, length: int | None) -> Extent:
+    """Where a piece of an object is: the whole object (`length` None), or a range of its plaintext.
+
+    Raises:
+        Truncated: no object lies where the row says, or has its sizes.
+        InvalidArgument: a negative offset or length.
+    """
+    key, base = place_of(location, expect)
+    if length is not None:
+        return key, base, ranges_for(offset, length, expect)
+    # one byte more than the row says, so that an object that grew is noticed and never read whole
+    return key, base, [(0, location.sealed_size + (location.pack is None))]
+
+
+def open_piece(
+    data_key: Buffer,
+    landed: Sequence[Buffer],
+    ranges: Sequence[tuple[int, int]],
+    offset: int,
+    length: int | None,
+    expect: Expect,
+) -> bytearray:
+    """The plaintext of a piece, whose `ranges` have landed.
+
+    Raises:
+        FormatError
+    """
+    if length is None:
+        # opened by what has come, not into a buffer of the size that the row claims
+        return open_whole(data_key, landed[0], expect)
+    return open_fetched(data_key, landed, ranges, offset, length, expect)
+
+
+def open_object_into(data_key: Buffer, landed: Sequence[Buffer], out: Buffer, expect: Expect) -> int:
+    """Open a whole object that has landed into `out`; returns the bytes of plaintext. On an error it holds none.
+
+    Raises:
+        FormatError, InvalidArgument
+    """
+    return open_into(data_key, landed[0], out, expect)
+
+
+def open_in_pieces(
+    storage: Storage, location: Location, data_key: Buffer, expect: Expect, check: Callable[[], object] | None = None
+) -> Iterator[bytearray]:
+    """Fetch a whole object by 4 MiB; yields its plaintext, which is complete only when the iterator ends.
+
+    Args:
+        check: is called before each fetch, and after it, for it may have taken long.
+
+    Raises:
+        FormatError, StorageError, what `check` raises
+    """
+    key, base, [(_, size)] = extent_of(location, expect, 0, None)
+
+    def fetched() -> Iterator[Buffer]:
+        for at in range(0, size, PIECE):
+            wanted = min(PIECE, size - at)
+            if check is not None:
+                check()
+            piece = storage.get_ranges(key, [(base + at, wanted)])[0]
+            if check is not None:
+                check()
+            yield piece
+            if len(piece) < wanted:
+                return
+
+    if size <= PIECE:
+        yield open_whole(data_key, next(fetched()), expect)
+    else:
+        yield from open_stream(data_key, fetched(), expect)
+
+
 class ObjectBatch:
-    """The ranges of several pieces, in one list for storage."""
+    """The ranges of several pieces, in one list for storage; each piece is opened once all of it has landed."""
 
-    __slots__ = ("_count", "_expects", "_index", "_landed", "_owners", "_pieces", "wanted")
+    __slots__ = ("_expects", "_extents", "_index", "_landed", "_owners", "_pieces", "wanted")
 
-    def __init__(self, pieces: Sequence[Piece], index: Index, expect: Callable[[Location], Expect]) -> None:
+    def __init__(self, pieces: Sequence[Piece], index: Index, corpus_id: bytes, root: str) -> None:
         self.wanted: list[Wanted] = []
         self._pieces, self._index = pieces, index
         self._expects: list[Expect] = []
+        self._extents: list[list[tuple[int, int]]] = []
         self._owners: list[tuple[int, int]] = []
         self._landed: list[dict[int, Buffer] | None] = []
-        self._count: list[int] = []
-        for at, piece in enumerate(pieces):
-            location = index.location(piece.i)
-            self._expects.append(expect(location))
-            ranges = self._ranges(piece, location, self._expects[at])
-            self.wanted += ranges
-            self._owners += [(at, number) for number in range(len(ranges))]
+        for at, (i, offset, length) in enumerate(pieces):
+            location = index.location(i)
+            expect = expect_of(location, corpus_id, root)
+            key, base, ranges = extent_of(location, expect, offset, length)
+            most = location.sealed_size
+            for number, (start, size) in enumerate(ranges):
+                self.wanted.append(Wanted(key, base + start, size, min(size, most)))
+                self._owners.append((at, number))
+            self._expects.append(expect)
+            self._extents.append(ranges)
             self._landed.append({})
-            self._count.append(len(ranges))
-
-    @staticmethod
-    def _ranges(piece: Piece, location: Location, expect: Expect) -> list[Wanted]:
-        key, base = place_of(location, expect)
-        if piece.length is None:
-            # one byte more than the row says, so that an object that grew is noticed and never read whole
-            return [Wanted(key, base, location.sealed_size + (location.pack is None), location.sealed_size)]
-        return [
-            Wanted(key, base + offset, length, length)
-            for offset, length in ranges_for(piece.offset, piece.length, expect)
-        ]
 
     def open(
         self, group: Sequence[tuple[int, Buffer | SecuredataError]]
@@ -69,16 +150,13 @@ class ObjectBatch:
             yield at, got
             return
         landed[number] = got
-        if len(landed) == self._count[at]:
+        if len(landed) == len(self._extents[at]):
             self._landed[at] = None
             yield at, self._open(at, [landed[number] for number in range(len(landed))])
 
-    def _open(self, at: int, ranges: list[Buffer]) -> bytearray | SecuredataError:
-        piece, expect = self._pieces[at], self._expects[at]
-        key = self._index.key(piece.i)
+    def _open(self, at: int, landed: list[Buffer]) -> bytearray | SecuredataError:
+        i, offset, length = self._pieces[at]
         try:
-            if piece.length is None:
-                return open_whole(key, ranges[0], expect)
-            return open_range(key, lambda _: ranges, piece.offset, piece.length, expect)
+            return open_piece(self._index.key(i), landed, self._extents[at], offset, length, self._expects[at])
         except SecuredataError as error:
             return error

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from securedata.clocks import Moment
+from securedata.corpus.objects.fetch import PIECE, expect_of, open_in_pieces
+from securedata.corpus.rows.index import Location
 from securedata.corpus.state.layout import object_key
 from securedata.errors import (
     AccessDenied,
@@ -33,10 +35,9 @@ from securedata.errors import (
 )
 from securedata.format.cobblestone import Buffer
 from securedata.format.header import Header, Kind
-from securedata.format.sealed import Expect, compare, open_stream, open_whole, seal, seal_stream
+from securedata.format.sealed import Expect, check_sealed, seal, seal_stream
 from securedata.storage.base import CLOCK_SLACK, Storage, Wanted
 
-_PIECE = 4 * 1024 * 1024
 _LOOKS = (0.1, 0.5, 2.0)
 _sleep = time.sleep
 _NO = (AlreadyExists, PreconditionFailed, NotFound)
@@ -115,7 +116,7 @@ class Uncommitted:
         """
         ids = [id for id in self.among(object_ids) if self._horizons.get(id, horizon) != horizon]
         wanted = [Wanted(object_key(id), 0, 1) for id in ids]
-        for at, got in self._storage.get_many(wanted, _PIECE) if ids else ():
+        for at, got in self._storage.get_many(wanted, PIECE) if ids else ():
             if isinstance(got, GONE):
                 self.times[ids[at]] = -math.inf
             elif isinstance(got, SecuredataError):
@@ -164,7 +165,7 @@ def put_objects(
             message = seal(Header(Kind.DATA, corpus_id, object_id), key, plain)
             if storage.checksums:
                 check = Expect(Kind.DATA, corpus_id, object_id, storage.url, len(message), len(plain))
-                compare(open_whole(key, message, check), plain, check)
+                check_sealed(key, message, plain, check)
             digest = hashlib.sha256(plain).digest()
             made[at] = Put(object_id, key, len(message), len(plain), digest, 0.0)
             yield object_key(object_id), message
@@ -253,24 +254,14 @@ def why_gone(error: StorageError, refused: StorageError | None) -> StorageError:
 
 
 def _compare(storage: Storage, corpus_id: bytes, put: Put) -> None:
-    expect = Expect(Kind.DATA, corpus_id, put.object_id, storage.url, put.sealed_size, put.size)
-    pieces = _read_pieces(storage, object_key(put.object_id), put.sealed_size)
-    if put.sealed_size < _PIECE:
-        digest = hashlib.sha256(open_whole(put.data_key, next(pieces), expect)).digest()
-    else:
-        check = hashlib.sha256()
-        for piece in open_stream(put.data_key, pieces, expect):
-            check.update(piece)
-        digest = check.digest()
-    if digest != put.sha256:
+    location = Location(put.object_id, None, None, put.sealed_size, put.size)
+    expect = expect_of(location, corpus_id, storage.url)
+    digest = hashlib.sha256()
+    for piece in open_in_pieces(storage, location, put.data_key, expect):
+        digest.update(piece)
+    if digest.digest() != put.sha256:
         raise AuthenticationFailed(
             f"{expect.name} reads back differently than it was sealed; the disk or memory is faulty",
             root=storage.url,
             object_id=put.object_id,
         )
-
-
-def _read_pieces(storage: Storage, key: str, size: int) -> Iterator[Buffer]:
-    end = size + 1  # one more: what is longer is another object
-    for at in range(0, end, _PIECE):
-        yield storage.get_ranges(key, [(at, min(_PIECE, end - at))])[0]

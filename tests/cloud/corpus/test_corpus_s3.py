@@ -200,7 +200,7 @@ def test_a_worker_knows_where_the_bucket_is_without_asking_botocore_again(cloud:
         if child == 0:
             try:
                 right = bytes(corpus.read("ann/utt0.wav")) == root.clips[0].data
-                clients = corpus._storage._clients  # type: ignore[attr-defined]  # it is on S3
+                clients = corpus.snapshot.storage._clients  # type: ignore[attr-defined]  # it is on S3
                 os._exit(0 if right and not clients._made else 1)
             finally:
                 os._exit(2)

@@ -64,7 +64,6 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return inner(*arguments)
 
     monkeypatch.setattr("securedata.corpus.objects.fetch.open_whole", noted)
-    monkeypatch.setattr("securedata.corpus.reader.open_whole", noted)
     return times
 
 

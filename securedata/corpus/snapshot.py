@@ -1,0 +1,169 @@
+"""The rows of one head and reading their objects: what stays as it is, whatever head is opened afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from securedata.corpus.objects.fetch import ObjectBatch, Piece, expect_of, extent_of, open_object_into, open_piece
+from securedata.corpus.objects.file import ObjectFile, is_read_whole
+from securedata.corpus.objects.missing import Missing
+from securedata.corpus.rows.index import Index
+from securedata.corpus.state.lease import HeadLease
+from securedata.errors import AccessDenied, NotFound, SecuredataError
+from securedata.format.cobblestone import Buffer
+from securedata.format.sealed import Expect
+from securedata.storage.base import Storage
+
+_SOON = 0.01  # seconds that a fetch may take before the grant is looked at once more
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Snapshot:
+    """One opening of a head, immutable: everything that reads objects goes through it. Safe to use from several
+    threads.
+
+    Attributes:
+        corpus_id, generation: of the head.
+        index: its rows.
+        lease: the right to read on, which the snapshots of one opened corpus share.
+        missing: explains objects that are gone; shared as the lease is.
+    """
+
+    corpus_id: bytes
+    generation: int
+    index: Index
+    lease: HeadLease
+    storage: Storage
+    missing: Missing
+
+    def find(self, path: str) -> int:
+        """The row of a logical path.
+
+        Raises:
+            NoSuchPath
+        """
+        try:
+            return self.index.find(path)
+        except FileNotFoundError as error:
+            error.args = (f"{error} ({self.lease.root})",)
+            raise
+
+    def row(self, where: str | int) -> int:
+        """A row by its number, negative ones included, or by its logical path.
+
+        Raises:
+            IndexError, NoSuchPath
+        """
+        return self.find(where) if isinstance(where, str) else self.index.row(where)
+
+    def fetch(self, pieces: Sequence[Piece], in_flight: int) -> Iterator[tuple[int, bytearray | SecuredataError]]:
+        """As `Corpus.read_many`."""
+        self.check_access()
+        storage = self.storage
+        batch = ObjectBatch(pieces, self.index, self.corpus_id, self.lease.root)
+        begun = time.perf_counter(), storage.seconds_backing_off()
+        for group in storage.get_batches(batch.wanted, in_flight):
+            self._count_fetch(*begun)
+            self.check_access()  # a slow consumer or a slow storage may have outlasted the grant since the last group
+            opening = time.perf_counter()
+            opened = batch.open(group)
+            self.lease.counters.seconds_decrypt += time.perf_counter() - opening
+            for at, outcome in opened:
+                if isinstance(outcome, (NotFound, AccessDenied)):
+                    outcome = self._explained(pieces[at].i, outcome)
+                elif not isinstance(outcome, SecuredataError):
+                    self._count(len(outcome), 0.0)
+                yield at, outcome
+            begun = time.perf_counter(), storage.seconds_backing_off()
+
+    def read(self, i: int) -> bytearray:
+        """The whole object of a row. `fetch` of one piece, without what many need."""
+        expect, ranges, landed = self._fetch_one(i, 0, None)
+        begun = time.perf_counter()
+        out = open_piece(self.index.key(i), landed, ranges, 0, None, expect)
+        self._count(len(out), time.perf_counter() - begun)
+        return out
+
+    def read_into(self, i: int, out: Buffer) -> int:
+        """As `Corpus.read_into`."""
+        expect, _, landed = self._fetch_one(i, 0, None)
+        begun = time.perf_counter()
+        size = open_object_into(self.index.key(i), landed, out, expect)
+        self._count(size, time.perf_counter() - begun)
+        return size
+
+    def read_range(self, i: int, offset: int, length: int) -> bytearray:
+        """As `Corpus.read_range`."""
+        expect, ranges, landed = self._fetch_one(i, offset, length)
+        begun = time.perf_counter()
+        out = open_piece(self.index.key(i), landed, ranges, offset, length, expect)
+        self._count(len(out), time.perf_counter() - begun)
+        return out
+
+    def ranges(self, i: int) -> Callable[[int, int], bytearray]:
+        """`read_range` of one row."""
+        return partial(self.read_range, i)
+
+    def open(self, i: int) -> ObjectFile:
+        """As `Corpus.open`."""
+        format, subtype, size = self.index.values(("format", "subtype", "size"), i)
+        return ObjectFile(self.ranges(i), size, is_read_whole(format, subtype, size))
+
+    def check_access(self) -> None:
+        """Renew the keys if it is time, as every read does.
+
+        Raises:
+            KeysExpired, KMSDenied, ...
+        """
+        lease = self.lease
+        if lease.holds():
+            return
+        begun = time.perf_counter()
+        lease.check()
+        lease.counters.seconds_wait += time.perf_counter() - begun
+
+    def _fetch_one(
+        self, i: int, offset: int, length: int | None
+    ) -> tuple[Expect, list[tuple[int, int]], Sequence[Buffer]]:
+        """What a piece must be, its ranges, and their bytes on storage."""
+        if not self.lease.holds():
+            self.check_access()
+        location, storage = self.index.location(i), self.storage
+        expect = expect_of(location, self.corpus_id, self.lease.root)
+        key, base, ranges = extent_of(location, expect, offset, length)
+        begun, waited = time.perf_counter(), storage.seconds_backing_off()
+        try:
+            landed = storage.get_ranges(key, [(base + at, size) for at, size in ranges] if base else ranges)
+        except (NotFound, AccessDenied) as error:
+            better = self._explained(i, error)
+            if better is error:
+                raise
+            raise better from error
+        finally:
+            ended = self._count_fetch(begun, waited)
+        if ended - begun > _SOON:  # what took so long may have outlasted the grant, and is not opened after it
+            self.check_access()
+        return expect, ranges, landed
+
+    def _count(self, size: int, decrypting: float) -> None:
+        counters = self.lease.counters
+        counters.objects += 1
+        counters.bytes += size
+        counters.seconds_decrypt += decrypting
+
+    def _count_fetch(self, begun: float, waited: float) -> float:
+        """Counts what passed since then, part of which storage has waited; returns the time."""
+        now, waited = time.perf_counter(), self.storage.seconds_backing_off() - waited
+        counters = self.lease.counters
+        counters.seconds_fetch += now - begun - waited
+        counters.seconds_wait += waited
+        return now
+
+    def _explained(self, i: int, error: NotFound | AccessDenied) -> SecuredataError:
+        begun = time.perf_counter()
+        better = self.missing.explain(self.index, i, self.generation, error)
+        self.lease.counters.seconds_wait += time.perf_counter() - begun
+        return better
