@@ -183,6 +183,44 @@ def test_only_the_torch_layer_imports_torch() -> None:
     assert guilty == []
 
 
+# ---------------------------------------------------------------------------------------- one place opens an object
+
+OPENING = {"open_whole", "open_into", "open_stream", "open_message", "open_range", "open_fetched"}
+
+OPENERS = {
+    "corpus/objects/fetch.py",  # what rows name
+    "corpus/state/head.py",  # heads
+    "corpus/state/tables.py",  # parts and lists
+    "bench/work.py",  # measures the format, without a corpus
+}
+
+
+def _opens(source: str) -> bool:
+    """Whether a module imports what opens sealed bytes, or takes it from the module that has it."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.ImportFrom(module=str(module)) if module.startswith("securedata.format"):
+                if OPENING & {alias.name for alias in node.names}:
+                    return True
+            case ast.Attribute(value=ast.Name(id="sealed" | "ranges"), attr=name) if name in OPENING:
+                return True
+    return False
+
+
+def test_one_place_opens_objects() -> None:
+    package = ROOT / "securedata"
+    mine = {str(path.relative_to(package)): path for path in python_files() if path.is_relative_to(package)}
+    outside = {name: path for name, path in mine.items() if not name.startswith("format/")}
+    assert {name for name, path in outside.items() if _opens(path.read_text(encoding="utf-8"))} == OPENERS
+
+
+@pytest.mark.parametrize(
+    "line", ["from securedata.format.sealed import open_into as read", "sealed.open_whole(key, data)"]
+)
+def test_what_opens_an_object_is_found(line: str) -> None:
+    assert _opens(line)
+
+
 # --------------------------------------------------------------------------------------------------------- the errors
 
 ERRORS = sorted(
