@@ -11,12 +11,12 @@ from securedata.torch.sample import Batch, Sample
 
 
 def pad_collate(samples: Sequence[Sample]) -> Batch:
-    """A DataLoader's `collate_fn`: zeros after the shorter recordings, `lengths` says where they end.
+    """A DataLoader's `collate_fn`: pads the shorter recordings with zeros; `lengths` says where they end.
 
     The last axis is padded; all others, such as channels or mel bands after a `transform`, must agree.
 
     Raises:
-        InvalidArgument: no samples, or shapes that no padding makes equal.
+        InvalidArgument: no samples, or shapes that padding cannot make equal.
     """
     if not samples:
         raise InvalidArgument("a batch needs at least one sample")
@@ -25,8 +25,8 @@ def pad_collate(samples: Sequence[Sample]) -> Batch:
         if sample.waveform.ndim == 0 or sample.waveform.shape[:-1] != first.shape[:-1]:
             shapes = sorted({str(list(sample.waveform.shape)) for sample in samples})
             raise InvalidArgument(
-                f"waveforms of one batch may differ in length only, these have the shapes {', '.join(shapes[:4])}: "
-                "give a transform that makes channels equal, such as lambda x: x.mean(0, keepdim=True)"
+                f"waveforms of one batch may differ in length only, but these have shapes {', '.join(shapes[:4])}: "
+                "pass a transform that makes the channels equal, such as lambda x: x.mean(0, keepdim=True)"
             )
     lengths = torch.tensor([sample.waveform.shape[-1] for sample in samples], dtype=torch.int64)
     waveform = first.new_zeros((len(samples), *first.shape[:-1], int(lengths.max())))

@@ -28,8 +28,8 @@ class Recordings(Dataset[_T]):
     def __len__(self) -> int: ...
 
     def __iter__(self) -> Iterator[_T]:
-        """One after the other, those that there are now. Python would make a loop of `ds[i]` alone, which an IndexError
-        of rows that a refresh took away ends early as if it was the last."""
+        """In order, the rows that there are now. Python's own loop over `ds[i]` would end early, as if at the last row,
+        at the IndexError of a row that a refresh removed."""
         for i in range(len(self)):
             yield self[i]
 
@@ -39,12 +39,12 @@ class Recordings(Dataset[_T]):
 
     @abstractmethod
     def get_metadata(self, index: SupportsIndex) -> Metadata:
-        """What a recording is, the logical path first; nothing is fetched or decrypted."""
+        """What is known of a recording, the logical path first; nothing is fetched or decrypted."""
 
     @property
     @abstractmethod
     def lengths(self) -> Tensor:
-        """int64 [N]: the frames of every waveform, after resampling and cropping and before any function of yours."""
+        """int64 [N]: the frames of each waveform, after resampling and cropping, before any function of yours."""
 
     @property
     @abstractmethod
@@ -66,17 +66,17 @@ class Recordings(Dataset[_T]):
 
     @abstractmethod
     def close(self) -> None:
-        """Give the shared memory back."""
+        """Release the shared memory."""
 
     @abstractmethod
     def check_rows(self) -> None:
-        """Refuse to serve numbers that may be of newer rows. Raises GenerationChanged, in a persistent worker."""
+        """Refuse numbers that might mean newer rows. Raises GenerationChanged in a persistent worker."""
 
     def map(self, function: Callable[[Any], Any]) -> Mapped:
         """The same recordings with `function` applied to each sample, in the process that reads it.
 
         Args:
-            function: given what this dataset gives, such as a `Sample`; under spawn and forkserver it must pickle.
+            function: called with what this dataset returns, such as a `Sample`; must pickle under spawn and forkserver.
         """
         return Mapped(self, function)
 
@@ -91,25 +91,25 @@ class Recordings(Dataset[_T]):
 
 
 def concat(datasets: Iterable[Dataset[Any]]) -> Joined:
-    """Join datasets end to end, as `a + b` does: batches are fetched at once, `lengths`, `metadata` and the like are
-    those of all. A dataset that is not of this package may be among them; it is read row by row if it must.
+    """Join datasets end to end, as `a + b` does: a batch is fetched at once; `lengths`, `metadata` and the like cover
+    all of them. Datasets from elsewhere can be among them; one that reads no batches is read row by row.
 
     Raises:
-        InvalidArgument: none is given, or something that has no numbers or length.
+        InvalidArgument: no dataset, or something that cannot be indexed or has no length.
     """
     return Joined(datasets)
 
 
 def row_of(index: SupportsIndex, rows: int) -> int:
-    """The row that an index means, of so many.
+    """The row that an index means, out of `rows`.
 
     Raises:
         IndexError
-        TypeError: no whole number, or True or False: those of a mask would be the rows 1 and 0, again and again.
+        TypeError: not a whole number, or True or False: those of a mask would read rows 1 and 0 again and again.
     """
     if type(index) is not int:
         if isinstance(index, bool) or (isinstance(index, Tensor) and index.dtype is torch.bool):
-            raise TypeError("True and False are no numbers of recordings: of a mask take mask.nonzero().flatten()")
+            raise TypeError("True and False do not number recordings: for a mask use mask.nonzero().flatten()")
         index = operator.index(index)
     row = index + rows if index < 0 else index
     if not 0 <= row < rows:
@@ -118,11 +118,11 @@ def row_of(index: SupportsIndex, rows: int) -> int:
 
 
 def call(name: str, function: Callable[[Any], Any], value: Any) -> Any:
-    """What a function of the user's makes of a value.
+    """The result of a user's function.
 
     Raises:
-        RuntimeError: it raised StopIteration or IndexError. The one would end the loop over a DataLoader as if that was
-            all, the other that over a `Subset` or a wrapper, which Python makes of their `[i]`.
+        RuntimeError: it raised StopIteration or IndexError. StopIteration would end a loop over a DataLoader early, and
+            IndexError one over a `Subset` or a wrapper, which Python iterates by `[i]`.
     """
     try:
         return function(value)
@@ -131,14 +131,14 @@ def call(name: str, function: Callable[[Any], Any], value: Any) -> Any:
 
 
 class _Made(Recordings[Any]):
-    """What follows from the datasets of this package that it is made of."""
+    """What follows from the datasets of this package that a dataset is made of."""
 
     @abstractmethod
     def _sources(self) -> list[Recordings[Any]]:
         """Those datasets, each once."""
 
     def stats(self) -> Stats:
-        """What this process and the workers of its loaders have done so far with the datasets that this is made of."""
+        """What this process and the workers of its loaders have done so far with the underlying datasets."""
         found = [source.stats() for source in self._sources()]
         return Stats._make(map(sum, zip(*found, strict=True))) if found else Stats._make([0] * len(Stats._fields))
 
@@ -147,12 +147,12 @@ class _Made(Recordings[Any]):
         return any([source.refresh() for source in self._sources()])  # noqa: C419 - all of them, not up to the first
 
     def close(self) -> None:
-        """Close the datasets that this is made of."""
+        """Close the underlying datasets."""
         for source in self._sources():
             source.close()
 
     def check_rows(self) -> None:
-        """Raises GenerationChanged if one of them does: numbers of the others may have moved with its rows."""
+        """Raises GenerationChanged if one of them does: its rows might have shifted the numbers of the others."""
         for source in self._sources():
             source.check_rows()
 
@@ -163,7 +163,7 @@ class Mapped(_Made):
     def __init__(self, dataset: Recordings[Any], function: Callable[[Any], Any]) -> None:
         """
         Raises:
-            InvalidArgument: no function.
+            InvalidArgument: not a function.
         """
         if not callable(function):
             raise InvalidArgument(f"map() takes a function of one sample, not {type(function).__name__}")
@@ -182,7 +182,7 @@ class Mapped(_Made):
         return call("map", self.function, self.dataset[index])
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Any]:
-        """A batch: fetched as the dataset does, and then the function, in order."""
+        """A batch: fetched as the dataset does, then passed through the function, in order."""
         return [call("map", self.function, sample) for sample in self.dataset.__getitems__(indices)]
 
     def get_metadata(self, index: SupportsIndex) -> Metadata:
@@ -214,8 +214,8 @@ class Joined(_Made, ConcatDataset[Any]):
         for one in datasets if isinstance(datasets, Iterable) and not isinstance(datasets, Dataset) else [datasets]:
             if not hasattr(one, "__getitem__") or not hasattr(one, "__len__") or isinstance(one, (str, bytes)):
                 raise InvalidArgument(
-                    f"concat() takes a list of datasets with numbers and a length, not {type(one).__name__}; "
-                    "several corpora are one dataset: EncryptedAudioDataset(['voice-a', 'voice-b'])"
+                    f"concat() takes a list of datasets with an index and a length, not {type(one).__name__}; "
+                    "several corpora make one dataset: EncryptedAudioDataset(['voice-a', 'voice-b'])"
                 )
             if isinstance(one, IterableDataset):
                 raise InvalidArgument("concat() cannot number the rows of an IterableDataset: chain them in a loop")
@@ -225,7 +225,7 @@ class Joined(_Made, ConcatDataset[Any]):
         self.datasets = given
 
     def __repr__(self) -> str:
-        if not hasattr(self, "datasets"):  # as `concat` left it that raised
+        if not hasattr(self, "datasets"):  # `concat` raised
             return "<no datasets joined>"
         return f"<{len(self.datasets)} datasets joined: {len(self)} recordings>"
 
@@ -246,7 +246,7 @@ class Joined(_Made, ConcatDataset[Any]):
         return dataset[i]
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Any]:
-        """A batch, in order: from each dataset what it has of it, at once."""
+        """A batch, in order: each dataset reads its share at once."""
         self.check_rows()
         places = self._places(indices)
         found: list[Any] = [None] * len(places)
@@ -266,7 +266,7 @@ class Joined(_Made, ConcatDataset[Any]):
         return places
 
     def get_metadata(self, index: SupportsIndex) -> Metadata:
-        """What a recording is. Raises IndexError, and InvalidArgument if its dataset does not know."""
+        """What is known of a recording. Raises IndexError, and InvalidArgument if its dataset does not know."""
         self.check_rows()
         [(dataset, i)] = self._places([index])
         found: Metadata = _known(dataset, "get_metadata")(i)
@@ -274,17 +274,17 @@ class Joined(_Made, ConcatDataset[Any]):
 
     @property
     def lengths(self) -> Tensor:
-        """int64 [N]: those of all. Raises InvalidArgument if one of them does not know."""
+        """int64 [N]: those of all. Raises InvalidArgument if a dataset does not know."""
         return torch.cat([torch.as_tensor(_known(one, "lengths"), dtype=torch.int64) for one in self.datasets])
 
     @property
     def speakers(self) -> list[str]:
-        """Every speaker of any, once, sorted. Raises InvalidArgument if one of them does not know."""
+        """Every speaker once, sorted. Raises InvalidArgument if a dataset does not know."""
         return sorted({name for one in self.datasets for name in _known(one, "speakers")})
 
     @property
     def metadata(self) -> pa.Table:
-        """The columns of all manifests, row i for number i. Raises InvalidArgument if one of them has none."""
+        """The columns of all manifests, row i for number i. Raises InvalidArgument if a dataset has none."""
         return pa.concat_tables([_known(one, "metadata") for one in self.datasets])
 
 

@@ -1,4 +1,4 @@
-"""Which frames of a row are read, and what becomes of them."""
+"""Which frames of a row are read, and how they become a sample."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from securedata.torch.sample import Sample
 
 
 class Cut(NamedTuple):
-    """Frames [start, start + frames) of a row are read, brought to `rate` Hz, and cut to `keep` after `skip`."""
+    """Read frames [start, start + frames) of a row, resample them to `rate` Hz, skip `skip` and keep `keep`."""
 
     row: Row
     rate: int
@@ -25,7 +25,7 @@ class Cut(NamedTuple):
 
 
 def cut_of(row: Row, sample_rate: int | None, num_frames: int | None, crop: str) -> Cut:
-    """What to read of a row for the options of a dataset; draws from torch's generator where the crop is random."""
+    """What to read of a row under a dataset's options; draws from torch's generator if the crop is random."""
     start, frames = span_of(row)
     if sample_rate is None and num_frames is None:
         return Cut(row, row.sample_rate, start, frames, 0, None)
@@ -39,13 +39,13 @@ def cut_of(row: Row, sample_rate: int | None, num_frames: int | None, crop: str)
 
 
 def sample_of(cut: Cut, audio: Floats) -> Sample:
-    """The sample of what was read as `cut` says: float32 [frames, channels] of the row's own rate."""
+    """The sample from what was read for `cut`: float32 [frames, channels] at the row's own rate."""
     if cut.rate != cut.row.sample_rate:
         audio = resample(audio, cut.row.sample_rate, cut.rate)
     if cut.keep is not None:
-        # soxr rounds an end of exactly half a frame either way, so the last frame may be missing
+        # soxr rounds an end of exactly half a frame up or down, so the last frame might be missing
         skip = min(cut.skip, len(audio) - cut.keep)
         audio = audio[skip : skip + cut.keep]
-    # one channel: the same memory
+    # one channel: no copy
     waveform, row = torch.from_numpy(np.ascontiguousarray(audio.T)), cut.row
     return Sample(waveform, cut.rate, row.transcript, row.speaker, row.utterance, row.extra)

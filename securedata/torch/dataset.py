@@ -34,18 +34,18 @@ _METADATA = ("path", "sample_rate", "transcript", "speaker", "utterance", "extra
 _SHOWN = tuple(name for name in TRAINING if name not in STORAGE_COLUMNS or name == "size")
 _IN_FLIGHT = 256 * 1024 * 1024  # bytes under way in all workers of a job
 _MAX_RATE = 768_000
-_MAX_RATIO = 1_000  # soxr takes minutes, or for ever, to make filters for more
+_MAX_RATIO = 1_000  # beyond it soxr takes minutes, or forever, to make filters
 
 
 class EncryptedAudioDataset(Recordings[Sample]):
     """Recordings of one sealed corpus or several, decrypted in memory as they are asked for.
 
     `ds[i]` is a `Sample`, or what `map` makes of it. A dataset never changes under its reader; `refresh` opens the
-    current rows. It goes to the workers of a DataLoader under fork, spawn and forkserver without another call to the
-    KMS. Any other pickle carries references and no keys.
+    current rows. DataLoader workers get it under fork, spawn and forkserver without another call to the KMS. Any other
+    pickle carries references and no keys.
     """
 
-    # also before the first row is open: a traceback with local variables shows a dataset that could not open
+    # set before a row is open: a traceback with local variables shows a dataset that could not open
     corpora: tuple[Corpus, ...] = ()
     _rows = Rows()
 
@@ -77,11 +77,11 @@ class EncryptedAudioDataset(Recordings[Sample]):
         Args:
             target: a name from the config, `securedata://NAME`, a path or a URL; or a list of these.
             kms: KMS URIs that are trusted to unwrap the corpus keys. None: from the config.
-            pin: the corpora that are meant, as `securedata info` prints it. None: from the config.
+            pin: which corpora are meant, as `securedata info` prints them. None: from the config.
             role: ARN of a role to assume for reading, under a policy cut to the corpus. None: from the config.
             filter: a pyarrow expression over the manifest's columns. Rows that it leaves out cannot be decrypted. A
-                pickle holds it as it is, names of people too.
-            speaker: only these speakers, each of whom one of the corpora must have. No pickle holds their names.
+                pickle holds it unchanged, names of people included.
+            speaker: only these speakers, each of whom must be in one of the corpora. Pickles never hold their names.
             split: only these splits, likewise.
             duration: (shortest, longest) in seconds, both included; None for no limit.
             sample_rate: resample to this rate in Hz, by soxr. None: each recording has its own.
@@ -89,16 +89,16 @@ class EncryptedAudioDataset(Recordings[Sample]):
                 they are. Only what the cut needs is fetched and decrypted, where the format allows it.
             crop: 'random', drawn from torch's generator, or 'start'.
             transform: called with the waveform, in the process that reads it.
-            map: called last, with the Sample; what it returns takes the Sample's place. As `ds.map(function)`.
-            on_error: 'raise', or 'replace': in the batches of a loader the next readable row stands for a sample that
-                is no audio, whose object is missing, or whose row is gone. What fails authentication always raises.
+            map: called last, with the Sample; its result replaces the Sample. As `ds.map(function)`.
+            on_error: 'raise', or 'replace': in a loader's batches the next readable row replaces a sample that is not
+                audio, whose object is missing, or whose row is gone. What fails authentication always raises.
             on_erased: the same for the recordings of people who were erased since the corpus was opened.
-            ttl: seconds that the keys may be used before the KMS is asked again.
-            kms_wait: seconds that a read waits, after that, for a KMS that is away.
-            refresh: whoever unpickles this dataset may open newer rows than it was made from.
-            accept_generation: read a head of this generation, and no other, although this machine has seen a newer one:
-                the corpus is a copy or a backup. It holds for this dataset, its workers and its pickles. For several
-                corpora a list, None for those that are current.
+            ttl: seconds that the keys can be used before the KMS is asked again.
+            kms_wait: seconds that a read then waits for a KMS that does not answer.
+            refresh: an unpickled copy can open newer rows than this dataset was made from.
+            accept_generation: read a head of this generation only, even if this machine has seen a newer one: the
+                corpus is a copy or a backup. It holds for this dataset, its workers and its pickles. For several
+                corpora a list, with None for those that are current.
 
         Raises:
             InvalidArgument: options that make no sense; a speaker or split that none of the corpora has.
@@ -109,7 +109,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
             print(len(ds), ds[0].waveform.shape)  # float32 [channels, frames]
         """
         if crop not in ("random", "start"):
-            raise InvalidArgument(f"crop= is 'random' or 'start', not {crop!r}")
+            raise InvalidArgument(f"crop= must be 'random' or 'start', not {crop!r}")
         self.sample_rate = _natural("sample_rate", sample_rate, _MAX_RATE)
         self.num_frames = _natural("num_frames", num_frames, 2**62)
         self.crop = crop
@@ -152,7 +152,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
             raise
 
     def _count(self) -> None:
-        """What follows from the rows that are open now."""
+        """Count the rows that are open now, and check their rates."""
         self._tally.open_rows(corpus.generation for corpus in self.corpora)
         self._rows.open(self.corpora)
         if self.sample_rate is not None:
@@ -160,8 +160,8 @@ class EncryptedAudioDataset(Recordings[Sample]):
                 for rate in pc.unique(corpus.table.column("sample_rate")).to_pylist():
                     if rate * _MAX_RATIO < self.sample_rate or self.sample_rate * _MAX_RATIO < rate:
                         raise InvalidArgument(
-                            f"{corpus.root} has recordings of {rate} Hz, which cannot become {self.sample_rate} Hz: "
-                            "give another sample_rate=, or leave them out with filter="
+                            f"{corpus.root} has recordings at {rate} Hz, which cannot become {self.sample_rate} Hz: "
+                            "pass another sample_rate=, or leave them out with filter="
                         )
 
     def __repr__(self) -> str:
@@ -179,9 +179,9 @@ class EncryptedAudioDataset(Recordings[Sample]):
 
         Raises:
             IndexError
-            UndecodableMedia: the object is authentic, and no audio.
+            UndecodableMedia: the object is authentic, but not audio.
             SubjectErased, RowReplaced, ObjectMissing, FormatError, KeysExpired, ...: as `Corpus.read`
-            GenerationChanged: as `check_rows`, and where another thread calls `refresh` meanwhile
+            GenerationChanged: as `check_rows`, and if another thread calls `refresh` meanwhile
         """
         corpus, i = self._locate(index)
         opened = corpus.snapshot
@@ -196,7 +196,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
         return self._transformed(sample)
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Sample]:
-        """A batch, in order: everything is fetched side by side, and decoded as it lands.
+        """A batch, in order: all objects are fetched in parallel, and decoded as they arrive.
 
         A DataLoader calls this by itself. Crops are drawn first and transforms run last, both in the batch's order,
         so seeds hold.
@@ -213,7 +213,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
             self._tally.samples += len(samples)
         finally:
             self._publish()
-        # last and in order: a transform may draw from torch's generator, and what lands first is not the first
+        # last and in order: a transform may draw from torch's generator, and objects arrive in any order
         return [self._transformed(sample) for sample in samples]
 
     def _read_rows(self, rows: Sequence[int]) -> list[Outcome]:
@@ -276,7 +276,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
         return sample if self._map is None else cast(Sample, call("map", self._map, sample))
 
     def get_metadata(self, index: SupportsIndex) -> Metadata:
-        """What `ds[i]` says beside the audio, the logical path first; nothing is fetched or decrypted.
+        """What `ds[i]` holds besides the audio, the logical path first; nothing is fetched or decrypted.
 
         Raises:
             IndexError
@@ -297,8 +297,8 @@ class EncryptedAudioDataset(Recordings[Sample]):
         return self._place(self._row(index))
 
     def check_rows(self) -> None:
-        """Every access by number calls this: in a worker with `persistent_workers=True` it raises once the process of
-        the loader has refreshed, because the numbers that come then may mean rows which this worker does not have.
+        """Every access by number calls this: in a worker with `persistent_workers=True` it raises once the loader's
+        process has refreshed, because later numbers might mean rows that this worker does not have.
 
         Raises:
             GenerationChanged
@@ -309,7 +309,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
     # ------------------------------------------------------------ statistics
 
     def stats(self) -> Stats:
-        """What this process and the workers of its loaders have done so far; a worker tells after each batch."""
+        """What this process and the workers of its loaders have done so far; a worker reports after each batch."""
         self._publish()
         return self._tally.total()
 
@@ -327,7 +327,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
 
     @property
     def lengths(self) -> Tensor:
-        """int64 [N]: the frames of every waveform, after resampling and cropping and before `transform`."""
+        """int64 [N]: the frames of each waveform, after resampling and cropping, before `transform`."""
         self.check_rows()
         return self._rows.lengths(self.corpora, self.sample_rate, self.num_frames)
 
@@ -345,13 +345,13 @@ class EncryptedAudioDataset(Recordings[Sample]):
     # ------------------------------------------------------------ keep
 
     def refresh(self) -> bool:
-        """Open the current rows; returns whether there were newer ones. Not while other threads read.
+        """Open the current rows; returns whether there were newer ones. Do not call it while other threads read.
 
-        Workers of a DataLoader keep the rows with which they were started. They finish their epoch, whose numbers were
+        Workers of a DataLoader keep the rows that they were started with. They finish their epoch, whose numbers were
         drawn for these rows; persistent ones raise `GenerationChanged`, so make a new DataLoader.
 
         Raises:
-            as the constructor; InvalidArgument in a worker, where the numbers that come are those of the loader's rows.
+            as the constructor; InvalidArgument in a worker, whose numbers are drawn for the loader's rows.
         """
         if self._tally.inherited:
             refuse_refresh()
@@ -362,7 +362,7 @@ class EncryptedAudioDataset(Recordings[Sample]):
             self._replacing.forget()
 
     def close(self) -> None:
-        """Give the shared memory back. Workers that were started before go on."""
+        """Release the shared memory. Workers that were started before continue."""
         for corpus in self.corpora:
             corpus.close()
 
@@ -371,12 +371,12 @@ class EncryptedAudioDataset(Recordings[Sample]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._count()  # with refresh=True there may be other rows than when it was pickled
+        self._count()  # with refresh=True the rows might differ from those at pickling
 
 
 def _function(name: str, value: Any) -> Any:
     if value is not None and not callable(value):
-        raise InvalidArgument(f"{name}= is a function, not {type(value).__name__}")
+        raise InvalidArgument(f"{name}= must be a function, not {type(value).__name__}")
     return value
 
 

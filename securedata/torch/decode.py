@@ -1,6 +1,6 @@
-"""From a sealed object to samples: fetch and decrypt no more than what is asked for, in memory only.
+"""From a sealed object to samples: fetch and decrypt no more than what is needed, in memory only.
 
-PCM in a WAV is read by position. A compressed file of up to 4 MB is taken whole; of a larger one the decoder
+PCM in a WAV is read by position. A compressed file of up to 4 MB is read whole; of a larger one the decoder
 gets what it asks for, through a read-ahead. Bytes, names and paths never reach an error's text.
 """
 
@@ -48,7 +48,7 @@ class Row(NamedTuple):
     utterance: str
     extra: str
 
-    def __repr__(self) -> str:  # what was said and by whom is for whoever asks for it
+    def __repr__(self) -> str:  # never shows the transcript or the speaker unasked
         return f"Row({self.frames} frames, {self.sample_rate} Hz, {self.channels} channels)"
 
 
@@ -64,7 +64,7 @@ def span_of(row: AnyRow) -> tuple[int, int]:
 
 
 def read_row(corpus: Corpus, i: int) -> Row:
-    """The row, checked for what no writer of ours writes.
+    """The row, checked for values that no correct writer writes.
 
     Raises:
         MalformedManifest
@@ -73,7 +73,7 @@ def read_row(corpus: Corpus, i: int) -> Row:
 
 
 def read_audio(corpus: Corpus, i: int) -> AudioRow:
-    """The same without the words. Raises as `read_row`."""
+    """The same without the text. Raises as `read_row`."""
     return _checked(corpus, i, AudioRow._make(corpus.snapshot.index.values(AudioRow._fields, i)))
 
 
@@ -85,13 +85,13 @@ def _checked(corpus: Corpus, i: int, row: _R) -> _R:
             corpus,
             i,
             f"its row has {row.channels} channels, {row.sample_rate} Hz and frames {start} to {start + frames} "
-            f"of {row.frames}; it is no recording, or was written by a broken writer",
+            f"of {row.frames}; it is not a recording, or a broken writer wrote it",
         )
     return row
 
 
 def piece_of(corpus: Corpus, i: int, row: AnyRow, start: int, frames: int) -> Piece | None:
-    """What of the object these frames need; None for a part of a large compressed file, which the decoder asks for.
+    """The part of the object that these frames need; None if the decoder must ask, as in a large compressed file.
 
     Raises:
         MalformedManifest
@@ -104,7 +104,7 @@ def piece_of(corpus: Corpus, i: int, row: AnyRow, start: int, frames: int) -> Pi
 
 
 def fetch_piece(corpus: Corpus, row: AnyRow, piece: Piece) -> memoryview:
-    """The plaintext of a piece; of a whole object, in memory that this thread's next call reuses.
+    """The plaintext of a piece; a whole object lies in memory that this thread's next call reuses.
 
     Raises:
         as `Corpus.read`
@@ -115,7 +115,7 @@ def fetch_piece(corpus: Corpus, row: AnyRow, piece: Piece) -> memoryview:
 
 
 def decode_piece(corpus: Corpus, row: AnyRow, piece: Piece, data: memoryview, start: int, frames: int) -> Floats:
-    """Frames [start, start + frames) of the recording, out of what was fetched as `piece_of` says.
+    """Frames [start, start + frames) of the recording, decoded from the piece that `piece_of` named.
 
     Returns:
         float32 [frames, channels], its own memory.
@@ -130,12 +130,12 @@ def decode_piece(corpus: Corpus, row: AnyRow, piece: Piece, data: memoryview, st
 
 
 def open_object(corpus: Corpus, i: int, row: AnyRow) -> ObjectFile:
-    """The object as a file that is read in parts: `decode_object` loses no error of it."""
+    """The object as a file that is read in parts; `decode_object` raises each of its errors."""
     return ObjectFile(corpus.snapshot.ranges(i), row.size)
 
 
 def decode_object(corpus: Corpus, i: int, row: AnyRow, file: ObjectFile, start: int, frames: int) -> Floats:
-    """Like `decode_piece`, out of a large compressed file, of which the decoder reads what it needs.
+    """Like `decode_piece`, from a large compressed file, of which the decoder reads what it needs.
 
     Raises:
         UndecodableMedia, and as `Corpus.read`
@@ -176,7 +176,7 @@ def _error(kind: type[SecuredataError], corpus: Corpus, i: int, reason: str) -> 
     object_id = corpus.index.location(i).object_id
     name = object_id.hex()
     return kind(
-        f"object {name} of {corpus.root} is authentic and cannot be decoded: {reason}; "
+        f"object {name} of {corpus.root} is authentic but cannot be decoded: {reason}; "
         f"'securedata info {corpus.name or corpus.root} --object {name}' shows which recording it is",
         root=corpus.root,
         object_id=object_id,

@@ -29,7 +29,7 @@ from securedata.torch.decode import (
 )
 
 _LOOK_AGAIN = 10.0
-"""Seconds after which a path that is not there, or is not what it was, makes us look for a newer head."""
+"""Seconds after which a path that is missing or replaced makes `load` look for a newer head."""
 
 
 def load(
@@ -44,20 +44,20 @@ def load(
 ) -> tuple[Tensor, int]:
     """Read a recording, or a part of it: a stand-in for `torchaudio.load`, whose arguments these are.
 
-    Whatever fails is raised; there is never less audio than there should be. Only what the part needs is fetched and
-    decrypted, where the format allows it. A corpus is opened at its first use in a process, and again where a path is
-    not in what was opened.
+    Every failure raises; a result never has less audio than it should. Where the format allows it, only what the part
+    needs is fetched and decrypted. A corpus is opened at its first use in a process, and again if a path is not in
+    what was opened.
 
     Args:
-        uri: `securedata://NAME/PATH`, with a name from the config. The path of a segment gives the segment.
-        frame_offset: frames to leave out at the beginning.
+        uri: `securedata://NAME/PATH`, with a name from the config. The path of a segment returns the segment.
+        frame_offset: frames to skip at the beginning.
         num_frames: frames to read, at most; -1 for all.
-        normalize: samples are always float32 in [-1, 1]; False is ignored with a warning, as by torchaudio.
+        normalize: samples are always float32 in [-1, 1]; False is ignored with a warning, as in torchaudio.
         channels_first: [channels, frames] instead of [frames, channels].
-        format, buffer_size, backend: ignored, as by torchaudio.
+        format, buffer_size, backend: ignored, as in torchaudio.
 
     Returns:
-        float32 [channels, frames], and the sample rate in Hz. An offset beyond the end gives no frames.
+        float32 [channels, frames], and the sample rate in Hz. An offset beyond the end returns no frames.
 
     Raises:
         InvalidArgument: no such URL; a negative offset.
@@ -70,7 +70,9 @@ def load(
     if not normalize:
         warnings.warn("normalize=False is ignored: samples are always float32 in [-1, 1]", UserWarning, stacklevel=2)
     if frame_offset < 0 or num_frames < -1:
-        raise InvalidArgument(f"frame_offset={frame_offset}, num_frames={num_frames}: from 0 on, and from -1 on")
+        raise InvalidArgument(
+            f"frame_offset={frame_offset}, num_frames={num_frames}: must be at least 0, and at least -1"
+        )
     reference, path = _parse(os.fspath(uri))
     opened = _opened(reference)
     try:
@@ -85,7 +87,7 @@ def load(
 def _parse(uri: str) -> tuple[Reference, str]:
     name, _, path = uri.removeprefix(SCHEME).partition("/")
     if not uri.startswith(SCHEME) or not name or not path:
-        raise InvalidArgument("load takes securedata://NAME/PATH with a name from the config; other files are not ours")
+        raise InvalidArgument("load() reads securedata://NAME/PATH only, with a name from the config")
     return resolve(SCHEME + name), unicodedata.normalize("NFC", path)
 
 
@@ -122,7 +124,7 @@ _lock = threading.Lock()
 
 
 def _opened(reference: Reference, than: _Opened | None = None) -> _Opened:
-    """The corpus as this process has it open, or a newer opening `than` that one, if that is not of just now."""
+    """The corpus as this process has it open; opened again if that is `than`, unless `than` is only seconds old."""
     key = (reference.root, reference.kms, reference.pins, tuple(sorted(reference.options.items())))
     found = _corpora.get(key)
     if found is not None and (found is not than or time.monotonic() - found.at < _LOOK_AGAIN):

@@ -1,4 +1,4 @@
-"""In place of a sample that cannot be read, the next readable row: batches keep their size, ranks their step count."""
+"""Replace an unreadable sample by the next readable row, so batches keep their size and ranks their step count."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CHOICES = ("raise", "replace")
 _OF_ONE_OBJECT = (UndecodableMedia, ObjectMissing, RowReplaced, StorageUnreachable)
 _LASTING = (UndecodableMedia, ObjectMissing, RowReplaced, SubjectErased)
 SHARE = 100
-"""One sample of so many may be replaced, and at least one."""
+"""One in this many samples may be replaced, and always at least one."""
 
 Outcome = Sample | SecuredataError
 
@@ -37,7 +37,7 @@ class Source(NamedTuple):
         rows: how many there are.
         read: reads some.
         people: who is recorded in a row.
-        count: counts replaced samples, and tells how many there were in this epoch.
+        count: counts replaced samples, and returns how many there were in this epoch.
     """
 
     rows: int
@@ -47,9 +47,9 @@ class Source(NamedTuple):
 
 
 class Replacing:
-    """What `on_error` and `on_erased` say, and the rows that this process knows to be unreadable.
+    """The policy of `on_error` and `on_erased`, and the rows that this process knows to be unreadable.
 
-    A failed authentication, a refusal and keys that ended are no matter of one sample, and always raise.
+    A failed authentication, a refusal and expired keys concern more than one sample, and always raise.
     """
 
     def __init__(self, on_error: str, on_erased: str) -> None:
@@ -62,11 +62,11 @@ class Replacing:
             if value not in _CHOICES:
                 raise InvalidArgument(f"{name}= is 'raise' or 'replace', not {value!r}")
         self._on_error, self._on_erased = on_error, on_erased
-        self._told = 0
+        self._warned_in = 0
         self.forget()
 
     def forget(self) -> None:
-        """Rows have other numbers from now on."""
+        """Forget unreadable rows, because the rows were renumbered."""
         self._unreadable: set[int] = set()
         self._erased: set[tuple[int, str]] = set()
 
@@ -74,28 +74,28 @@ class Replacing:
         return Replacing, (self._on_error, self._on_erased)  # no names in a pickle
 
     def allows(self, error: SecuredataError) -> bool:
-        """Is this an error that is to be replaced?"""
+        """Whether this error is replaced rather than raised."""
         if isinstance(error, SubjectErased):
             return self._on_erased == "replace"
         return self._on_error == "replace" and isinstance(error, _OF_ONE_OBJECT)
 
     def fill(self, rows: Sequence[int], outcomes: list[Outcome], source: Source) -> list[Sample]:
-        """The samples of a batch, those that failed replaced.
+        """The samples of a batch, with those that failed replaced.
 
         Args:
             rows: what was read.
-            outcomes: what came of it; filled up.
+            outcomes: the results, changed in place.
 
         Raises:
-            the first error that is not to be replaced
-            TooManyReplaced: that would be more than 1 % of an epoch.
+            the first error that must not be replaced
+            TooManyReplaced: more than 1 % of an epoch would be replaced.
         """
         failed = {at: outcome for at, outcome in enumerate(outcomes) if isinstance(outcome, SecuredataError)}
         reached = {at: rows[at] for at in failed}
         for at, error in failed.items():
             self._take(reached[at], error, source)
         if len(failed) == len(rows) > 1 and all(isinstance(one, StorageUnreachable) for one in failed.values()):
-            raise error  # a whole batch: that is storage, and not some objects
+            raise error  # a whole batch failed: the cause is storage, not some objects
         if failed:
             self._tell(error)
             _limit(source.count(len(failed)), source.rows, error)
@@ -109,12 +109,12 @@ class Replacing:
                     continue
                 self._take(reached[at], outcome, source)
                 if isinstance(outcome, StorageUnreachable) and isinstance(failed[at], StorageUnreachable):
-                    raise outcome  # two rows one after the other: that is storage, and not one object
+                    raise outcome  # two rows in succession: the cause is storage, not one object
                 failed[at] = outcome
         return [outcome for outcome in outcomes if isinstance(outcome, Sample)]
 
     def _take(self, row: int, error: SecuredataError, source: Source) -> None:
-        """Raise an error that is not to be replaced; remember the row of one that lasts."""
+        """Raise an error that must not be replaced; remember the row of one that lasts."""
         if not self.allows(error):
             raise error
         if isinstance(error, _LASTING):
@@ -123,15 +123,15 @@ class Replacing:
             self._erased.update(source.people(row))
 
     def _next(self, row: int, first: int, source: Source, error: SecuredataError) -> int:
-        """The next row that may be readable: a person's recordings often stand side by side, and all are erased."""
+        """The next row that might be readable: a person's recordings are often neighbours, and all are erased."""
         while (row := (row + 1) % source.rows) != first:
             if row not in self._unreadable and not (self._erased and self._erased.intersection(source.people(row))):
                 return row
         raise error
 
     def _tell(self, error: SecuredataError) -> None:
-        if self._told != os.getpid():
-            self._told = os.getpid()
+        if self._warned_in != os.getpid():
+            self._warned_in = os.getpid()
             _log.warning(
                 "a sample was replaced by the next readable row; this process counts further ones in stats() only: %s",
                 error,
@@ -142,7 +142,7 @@ def _limit(replaced: int, rows: int, error: SecuredataError) -> None:
     if replaced > max(1, rows // SHARE):
         raise TooManyReplaced(
             f"{replaced} samples of an epoch of {rows} could not be read and were replaced, more than 1 %: refresh() "
-            f"the dataset, or run 'securedata verify'; the last one: {error}",
+            f"the dataset, or run 'securedata verify'; the last error: {error}",
             root=error.root,
             object_id=error.object_id,
             path=error.path,

@@ -1,4 +1,4 @@
-"""Which numbers a dataset's rows have, and how long they are."""
+"""How a dataset numbers its rows, and how long they are."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from securedata.media.audio.resample import Integers, resampled_lengths
 
 
 class Rows:
-    """What follows from the rows that are open: a dataset and its shallow copies have the same one.
+    """What follows from the open rows, shared by a dataset and its shallow copies.
 
-    `copy.copy(ds)`, by which people make a second dataset with another transform, keeps the corpora, so a `refresh` of
-    one gives the rows of the other as well their new numbers.
+    `copy.copy(ds)`, which people use to make a second dataset with another transform, keeps the corpora, so a `refresh`
+    of one renumbers the rows of the other too.
     """
 
     def __init__(self) -> None:
@@ -36,12 +36,12 @@ class Rows:
         self._lengths = {}
 
     def place(self, row: int) -> tuple[int, int]:
-        """Which corpus a row is of, and its number there."""
+        """Which corpus a row belongs to, and its number there."""
         which = bisect_right(self.starts, row) - 1
         return which, row - self.starts[which]
 
     def lengths(self, corpora: Sequence[Corpus], sample_rate: int | None, num_frames: int | None) -> Tensor:
-        """int64 [N]: the frames of every row at a rate in Hz (None: its own), at most `num_frames`."""
+        """int64 [N]: the frames of each row at a rate in Hz (None: its own), at most `num_frames`."""
         found = self._lengths.get((sample_rate, num_frames))
         if found is None:
             frames = np.concatenate([_frames(corpus.table, sample_rate) for corpus in corpora])
@@ -50,23 +50,23 @@ class Rows:
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Rows, ()  # lengths are megabytes for a million rows, and follow from the index as all else here
+        return Rows, ()  # lengths are megabytes for a million rows and, like all else here, follow from the index
 
 
 def refuse_mixed(corpora: Sequence[Corpus], held: Sequence[Snapshot]) -> None:
-    """Called when something was read: the words come from a row and the audio from an object, each looked up by number.
+    """Called after a read: the text comes from a row and the audio from an object, each looked up by number.
 
     Args:
-        corpora: what was read from.
-        held: their snapshots before.
+        corpora: those that were read.
+        held: their snapshots before the read.
 
     Raises:
-        GenerationChanged: `refresh` in another thread has opened newer rows meanwhile.
+        GenerationChanged: another thread called `refresh` meanwhile, which opened newer rows.
     """
     for corpus, before in zip(corpora, held, strict=True):
         if corpus.snapshot is not before and corpus.generation != before.generation:
             raise GenerationChanged(
-                f"refresh() opened newer rows of {corpus.root} while another thread read: call it between batches",
+                f"refresh() opened newer rows of {corpus.root} during another thread's read: call it between batches",
                 root=corpus.root,
             )
 

@@ -1,4 +1,4 @@
-"""What a dataset gives, in named tuples of this module: one made at run time cannot be unpickled by a worker."""
+"""What a dataset returns, as named tuples of this module: a worker cannot unpickle one made at run time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 class Sample(NamedTuple):
-    """One recording. Missing text is '', never None, on which torch's `default_collate` fails.
+    """One recording. Missing text is '', never None, because torch's `default_collate` fails on None.
 
     Attributes:
         waveform: float32 [channels, frames] in [-1, 1], or what the dataset's `transform` made of it.
         sample_rate: Hz.
         transcript, speaker, utterance: text of the manifest.
-        extra: JSON text, what else the source said.
+        extra: JSON text, whatever else the source held about it.
     """
 
     waveform: Tensor
@@ -33,7 +33,7 @@ class Metadata(NamedTuple):
 
     Attributes:
         path: the logical path.
-        sample_rate: Hz, of the waveform that the dataset would give.
+        sample_rate: Hz, of the waveform that the dataset would return.
         transcript, speaker, utterance, extra: as in Sample.
     """
 
@@ -49,7 +49,7 @@ class Metadata(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Several recordings, padded at their ends.
+    """Several recordings, padded at the end.
 
     Attributes:
         waveform: float32 [B, channels, T], zero beyond each recording's end.
@@ -71,7 +71,7 @@ class Batch(NamedTuple):
 
 
 def _shape_of(record: Any) -> str:
-    """A repr without words or voices: a notebook saves what it shows."""
+    """A repr without text or audio: a notebook saves what it shows."""
     fields = ", ".join(f"{name}={_shown(value)}" for name, value in zip(record._fields, record, strict=True))
     return f"{type(record).__name__}({fields})"
 

@@ -1,4 +1,4 @@
-"""Which rows a dataset takes: the usual wishes as one pyarrow expression over the manifest's columns."""
+"""Which rows a dataset takes: the row filters as one pyarrow expression over the manifest's columns."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def rows_where(
     split: str | Sequence[str] | None,
     duration: Duration | None,
 ) -> pc.Expression | None:
-    """All wishes together but those for people, whom no expression names; None if there are none.
+    """All filters combined, except by speaker, since no expression names people; None if there are none.
 
     Raises:
         InvalidArgument
@@ -37,11 +37,11 @@ def rows_where(
         raise InvalidArgument(
             f"filter= is a pyarrow expression, such as pyarrow.compute.field('frames') > 16000, not {type(filter)}"
         )
-    wishes = [filter, _one_of("split", split), *_within(duration)]
+    filters = [filter, _one_of("split", split), *_within(duration)]
     combined: pc.Expression | None = None
-    for wish in wishes:
-        if wish is not None:
-            combined = wish if combined is None else combined & wish
+    for one in filters:
+        if one is not None:
+            combined = one if combined is None else combined & one
     return combined
 
 
@@ -58,8 +58,8 @@ def _texts(column: str, wanted: str | Sequence[str]) -> list[str]:
 def _within(duration: Duration | None) -> list[pc.Expression]:
     if duration is None:
         return []
-    wrong = InvalidArgument("duration= is (shortest, longest) in seconds, either of which may be None")
-    if isinstance(duration, (str, bytes, bytearray, Set, Mapping)):  # letters, and what has no order
+    wrong = InvalidArgument("duration= must be (shortest, longest) in seconds, either of which may be None")
+    if isinstance(duration, (str, bytes, bytearray, Set, Mapping)):  # characters, and what has no order
         raise wrong
     try:
         shortest, longest = (None if end is None else float(end) for end in duration)
@@ -68,7 +68,7 @@ def _within(duration: Duration | None) -> list[pc.Expression]:
     if any(end is not None and math.isnan(end) for end in (shortest, longest)):
         raise wrong
     if shortest is not None and longest is not None and shortest > longest:
-        raise InvalidArgument(f"duration= is (shortest, longest), and {shortest} s is longer than {longest} s")
+        raise InvalidArgument(f"duration= must be (shortest, longest), but {shortest} s is longer than {longest} s")
     frames = frames_of(pc.field).cast(pa.float64())
     seconds = frames / pc.field("sample_rate").cast(pa.float64())
     bounds = []
@@ -80,7 +80,7 @@ def _within(duration: Duration | None) -> list[pc.Expression]:
 
 
 class Check:
-    """Looks at all rows of the corpora while they are opened, for what was asked for and is nowhere."""
+    """Looks through all rows of the corpora as they are opened, to find a speaker or split that none of them has."""
 
     def __init__(self, speaker: str | Sequence[str] | None, split: str | Sequence[str] | None) -> None:
         asked = {"speaker": speaker, "split": split}
@@ -90,20 +90,20 @@ class Check:
 
     @property
     def speakers(self) -> list[str] | None:
-        """The speakers that were asked for; None for all."""
+        """The requested speakers; None for all."""
         return self._asked.get("speaker")
 
     def look(self, rows: pa.Table) -> None:
-        """Some rows, before any are left out."""
+        """Note some rows, before any are filtered out."""
         self._rows += rows.num_rows
         for column, known in self._known.items():
             known.update(pc.unique(rows.column(column)).to_pylist())
 
     def judge(self, corpora: Sequence[Corpus]) -> None:
-        """Called when all are open; warns if no row of theirs is left.
+        """Called when all corpora are open; warns if no row is left.
 
         Raises:
-            InvalidArgument: a speaker or a split that no row of any root has.
+            InvalidArgument: a speaker or a split that no row of any corpus has.
         """
         where = ", ".join(corpus.name or corpus.root for corpus in corpora)
         for column, asked in self._asked.items():
@@ -111,11 +111,11 @@ class Check:
             for number, value in enumerate(asked):
                 if value not in known:
                     which = "" if len(asked) == 1 else f", number {number + 1} of {len(asked)},"
-                    told = _splits(value, known) if column == "split" else _speakers(value, known)
-                    raise InvalidArgument(f"{column}={which} is not in {where}: {told}", root=corpora[0].root)
+                    hint = _splits(value, known) if column == "split" else _speakers(value, known)
+                    raise InvalidArgument(f"{column}={which} is not in {where}: {hint}", root=corpora[0].root)
         if self._rows and not any(map(len, corpora)):
             warnings.warn(
-                f"no recording of {where} passes what was asked for; there are {self._rows}", UserWarning, stacklevel=3
+                f"none of the {self._rows} recordings of {where} matches all filters", UserWarning, stacklevel=3
             )
 
 
@@ -124,25 +124,25 @@ def _splits(value: str, known: set[str]) -> str:
         return "no recording there has a split"
     near = difflib.get_close_matches(value, known, 5)
     shown = ", ".join(map(repr, near or sorted(known)[:10]))
-    return f"{value!r} is no split there; {'near to it are' if near else 'there are'} {shown}"
+    return f"it has no split {value!r}; {'similar ones are' if near else 'its splits are'} {shown}"
 
 
 def _speakers(value: str, known: set[str]) -> str:
-    # names of people stay out of texts, which end in logs
+    # names of people stay out of error texts, which end up in logs
     folded = value.casefold().split()
     near = any(one.casefold().split() == folded for one in known)
-    hint = "one of them differs in upper and lower case or in blanks only; " if near else ""
-    return f"no recording there is of that speaker; {hint}{len(known)} are known, and ds.speakers lists them"
+    hint = "one name differs in case or spaces only; " if near else ""
+    return f"no recording there has that speaker; {hint}ds.speakers lists the {len(known)} that there are"
 
 
 def several(value: Any) -> list[Any]:
-    """The things of a list, or the one that was given."""
+    """The items of a list, or the single value as a list."""
     alone = isinstance(value, (str, bytes, os.PathLike, Reference, Dataset)) or not isinstance(value, Iterable)
     return [value] if alone else list(value)
 
 
 def for_each(corpora: int, accept_generation: Any) -> Sequence[int | None]:
-    """The generation to accept of each corpus.
+    """The generation to accept for each corpus.
 
     Raises:
         InvalidArgument: not one for each.
@@ -153,7 +153,7 @@ def for_each(corpora: int, accept_generation: Any) -> Sequence[int | None]:
     listed = list(accept_generation) if isinstance(accept_generation, (tuple, list)) else [accept_generation]
     if len(listed) != corpora:
         raise InvalidArgument(
-            f"accept_generation= has {len(listed)} generations for {corpora} corpora: give a list in their order, "
+            f"accept_generation= has {len(listed)} generations for {corpora} corpora: pass a list in their order, "
             "with None for those that are current"
         )
     return listed

@@ -1,9 +1,9 @@
-"""What the processes of a job have done with a dataset, in memory that they share: a line of numbers for each.
+"""What the processes of a job have done with a dataset: a line of counters per process, in shared memory.
 
 A line also says which rows its process has open, so that the workers that it started see when it refreshes.
 
-Each process writes its own line and reads all. A line outlives its process, and the next one that starts counts on
-from there: the workers of a thousand epochs need no more lines than run at a time.
+Each process writes its own line and reads all. A line outlives its process, and the next process that takes it counts
+on from there: the workers of a thousand epochs need no more lines than processes that run at the same time.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from securedata.corpus.objects.counters import Counters
 from securedata.corpus.rows.memfd import HAVE_MEMFD, spawning
 from securedata.forks import Instances
 
-_LINES = 4096  # the first says how many are used; processes beyond the others share the last one, and may lose counts
+_LINES = 4096  # the first says how many are used; processes beyond these share the last one, and might lose counts
 _CELLS = 16
 _OWNER, _EPOCH, _IN_EPOCH = 8, 9, 10
-_ROWS = 11  # 64 bits, no double
+_ROWS = 11  # a 64-bit integer, not a double
 _LINE = struct.Struct("=8d")
 
 
@@ -37,13 +37,13 @@ class Stats(NamedTuple):
 
     Attributes:
         bytes: of plaintext, decrypted for samples.
-        samples: that were given out.
+        samples: how many were returned.
         seconds_fetch: until storage had delivered.
-        seconds_decrypt: checks included.
-        seconds_decode: resampling included, and the dataset's `transform` not.
+        seconds_decrypt: including checks.
+        seconds_decode: including resampling, without the dataset's `transform`.
         seconds_wait: for keys, between the tries of a fetch, and to learn why an object is missing.
         kms_calls: unwraps of the corpus key.
-        replaced: samples that could not be read, in whose place the next readable row was given.
+        replaced: samples that could not be read and were replaced by the next readable row.
 
     Seconds are summed over all processes.
     """
@@ -59,14 +59,14 @@ class Stats(NamedTuple):
 
 
 class Tally:
-    """The lines, and what this process adds to its own. A fork makes it claim another; spawn hands the memory over."""
+    """The lines, and what this process adds to its own. After a fork it claims another; spawn passes the memory on."""
 
     def __init__(self, fd: int | None = None, parent: int | None = None, rows: int = 0) -> None:
         """
         Args:
-            fd: the memory of the process that started this one; None: memory of its own.
+            fd: the memory of the process that started this one; None: new memory.
             parent: where that process has its line, in bytes.
-            rows: which rows are open, as `open_rows` makes it.
+            rows: which rows are open, as `open_rows` computes it.
         """
         self._fd = _memory() if fd is None else fd
         self._map = mmap.mmap(self._fd, _LINES * _CELLS * 8)
@@ -81,13 +81,13 @@ class Tally:
         self.samples = self.replaced = 0
         self.seconds_decode = 0.0
         self._claiming = threading.Lock()
-        # the word of the process that started this one, which is what it sees of a refresh there
+        # the word of the process that started this one, by which this one sees a refresh there
         self._parents: int | None = None if self._at is None else self._at // 8 + _ROWS
         self._at = None
         self._before: tuple[float, ...] = ()
 
     def open_rows(self, generations: Iterable[int]) -> None:
-        """Show the workers of this process which rows it has open: those of these generations of its corpora."""
+        """Show the workers of this process which rows it has open: those of its corpora in these generations."""
         digest = hashlib.blake2b(repr(list(generations)).encode(), digest_size=8).digest()
         self._rows = int.from_bytes(digest, "little")
         if self._at is not None:
@@ -95,15 +95,15 @@ class Tally:
 
     @property
     def inherited(self) -> bool:
-        """Was this process started with the dataset by one that had it?"""
+        """Whether this process got the dataset from the process that started it."""
         return self._parents is not None
 
     def is_behind(self) -> bool:
-        """Has the process that started this one other rows open by now? Some 40 ns."""
+        """Whether the process that started this one has other rows open by now. Takes about 40 ns."""
         return self._parents is not None and self._words[self._parents] != self._rows
 
     def publish(self, counters: Iterable[Counters]) -> None:
-        """Show the others what this process has counted until now: here, and in its corpora."""
+        """Show the other processes what this one has counted so far: here, and in its corpora."""
         at = self._claim() if self._at is None else self._at
         size, fetch, decrypt, wait, calls = 0, 0.0, 0.0, 0.0, 0
         for one in counters:
@@ -132,9 +132,9 @@ class Tally:
         return Stats(int(size), int(samples), fetch, decrypt, decode, wait, int(calls), int(replaced))
 
     def replace(self, many: int, rows: int) -> int:
-        """Count samples that are replaced; returns how many there were in this epoch, of all processes.
+        """Count replaced samples; returns how many all processes replaced in this epoch.
 
-        An epoch is `rows` samples, whoever of the processes gave them out.
+        An epoch is `rows` samples, whichever process returned them.
         """
         at = self._claim()
         self.replaced += many
@@ -157,9 +157,9 @@ class Tally:
         return self._at
 
     def _take_line(self) -> int:
-        """Take the first line that nobody has, or whose process has ended."""
-        # held by this process alone, also where a descriptor is shared with its parent; and not for long, since
-        # whoever closes another descriptor of this memory gives the lock away
+        """Take the first line that is free, or whose process has ended."""
+        # the lock belongs to this process alone, even where it shares a descriptor with its parent; it is held only
+        # briefly, since closing any other descriptor of this memory in this process releases it
         fcntl.lockf(self._fd, fcntl.LOCK_EX)
         try:
             used = int(self._lines[0, 0])
@@ -180,7 +180,7 @@ class Tally:
             close(self._fd)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # any other pickle than one for a worker begins anew
+        # only a pickle for a worker carries the counts; any other starts from zero
         return (_attach, (DupFd(self._fd), self._claim(), self._rows)) if spawning() else (Tally, ())
 
 
@@ -192,7 +192,7 @@ def _memory() -> int:
         with tempfile.TemporaryFile() as file:
             fd = os.dup(file.fileno())
     os.ftruncate(fd, _LINES * _CELLS * 8)
-    if HAVE_MEMFD:  # a worker that made it smaller would bring the others down
+    if HAVE_MEMFD:  # a worker that shrank it would crash the others
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return fd
 
@@ -208,7 +208,7 @@ def _alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody's, so it is there
+    except PermissionError:  # another user's process, so it is alive
         return True
     return True
 

@@ -20,10 +20,10 @@ def workers() -> int:
 
 
 def refuse_later_epochs(corpora: Sequence[Corpus]) -> None:
-    """In a worker that goes on after its epoch (`persistent_workers=True`): the process of the loader has newer rows.
+    """Raise in a worker that outlives its epoch (`persistent_workers=True`), once the loader's process has newer rows.
 
-    A dataset in a worker cannot see that an epoch begins, so nothing shows whether a number was drawn for the rows that
-    this worker has. The workers of other loaders end with the epoch for which they were started, and finish it.
+    A dataset in a worker cannot see that an epoch begins, so it cannot know whether a number was drawn for the rows
+    that this worker has. The workers of other loaders end with the epoch they were started for, and finish it.
 
     Raises:
         GenerationChanged
@@ -33,15 +33,15 @@ def refuse_later_epochs(corpora: Sequence[Corpus]) -> None:
     roots = ", ".join(f"{corpus.root} (generation {corpus.generation} here)" for corpus in corpora)
     raise GenerationChanged(
         f"refresh() opened newer rows of {roots} after this worker was started, and it keeps the old ones: "
-        "make a new DataLoader after refresh(), or do without persistent_workers=True",
+        "make a new DataLoader after refresh(), or drop persistent_workers=True",
         root=corpora[0].root,
     )
 
 
 def refuse_refresh() -> None:
-    """In a worker whose numbers the process of the loader draws, for the rows that it has.
+    """Raise in a worker whose numbers the loader's process draws, for the rows that process has.
 
-    An iterable dataset draws its own.
+    An iterable dataset draws its own numbers.
 
     Raises:
         InvalidArgument
@@ -49,17 +49,17 @@ def refuse_refresh() -> None:
     info = get_worker_info()
     if info is not None and not isinstance(info.dataset, IterableDataset):
         raise InvalidArgument(
-            "refresh() in a worker of a DataLoader would give the numbers that its loader draws to other rows: call it "
-            "in the process of the loader, between epochs"
+            "refresh() in a worker of a DataLoader would make the numbers that the loader draws mean other rows: call "
+            "it in the process of the loader, between epochs"
         )
 
 
-@cache  # of a worker; a process that is none never asks
+@cache  # per worker; other processes never ask
 def _persists() -> bool:
     process = current_process()
     try:
-        # by its name: torch and torchdata have it at places of their own
+        # by name: torch and torchdata put it at different positions
         called = inspect.signature(process._target).bind(*process._args, **process._kwargs)  # type: ignore[attr-defined]  # not public
         return bool(called.arguments["persistent_workers"])
     except (AttributeError, KeyError, TypeError, ValueError):
-        return True  # a loader of others: an error is better than other rows in silence
+        return True  # an unknown loader: an error is better than silently reading other rows

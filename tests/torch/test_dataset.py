@@ -276,7 +276,7 @@ def test_transform_runs_last(root: Root) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"crop": "end"}, "crop= is 'random' or 'start'"),
+        ({"crop": "end"}, "crop= must be 'random' or 'start'"),
         ({"sample_rate": 0}, "sample_rate= is between 1"),
         ({"sample_rate": 16_000.5}, "whole number, not 1"),
         ({"sample_rate": 10**9}, "sample_rate= is between"),

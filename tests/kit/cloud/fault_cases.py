@@ -329,7 +329,7 @@ REPLACING = [
     Case("404 for one object", of_rows(MISSING, 4), options=REPLACE, lost=(4,), daily=True),
     Case("503 SlowDown, always, for one object", of_rows(SLOW_DOWN, 4), options=REPLACE, lost=(4,)),
     Case("404 for two objects of twelve", of_rows(MISSING, 4, 9), errors.TooManyReplaced,
-         ("samples of an epoch of 12", "more than 1 %: refresh() the dataset", "the last one: object"),
+         ("samples of an epoch of 12", "more than 1 %: refresh() the dataset", "the last error: object"),
          REPLACE, lost=(4, 9), daily=True),
     Case("503 SlowDown, always, for all", fetch(SLOW_DOWN, None), AWAY, (OBJECT, "HTTP status 503", NETWORK), REPLACE),
     Case("connections refused, always", s3_down(), AWAY, (OBJECT, "tries in", NETWORK), REPLACE),
