@@ -11,6 +11,7 @@ from securedata.cli.common import duration, fail, out, plural, print_json, say, 
 if TYPE_CHECKING:
     from securedata.ingest.preview import IngestPreview
     from securedata.ingest.report import Sources
+    from securedata.ingest.sources.apart import Apart
 
 
 def show_preview(args: Namespace, found: IngestPreview) -> int:
@@ -42,11 +43,28 @@ def _tell(args: Namespace, found: IngestPreview) -> None:
         say(args, f"hidden, so left out: {some(found.hidden_names)}")
     for group in found.near_duplicates:
         say(args, f"taken for different people, are they? {', '.join(repr(name) for name in group)}")
+    tell_apart(args, found.apart, found.shared)
     show(args, "the same content", [", ".join(group) for group in found.duplicates])
     show(args, "would not be taken", [f"{one.path}: {one.reason}" for one in found.problems if not one.taken])
     show(args, "would be taken, but look", [f"{one.path}: {one.reason}" for one in found.problems if one.taken])
     show(args, "other content or people under a path that is taken (--replace to replace it)", found.conflicts)
     show(args, "of people who were erased, would not be taken", found.erased)
+
+
+def tell_apart(args: Namespace, apart: Apart, shared: list[str]) -> None:
+    """What becomes of recordings whose segments name different people."""
+    if apart.recordings:
+        say(
+            args,
+            f"{plural(apart.recordings, 'recording')} whose segments name different people: "
+            f"{plural(apart.segments, 'segment')}, each an object of its own; "
+            f"{duration(apart.seconds_left_out)} that lie in no segment are left out",
+        )
+    if not args.quiet:
+        title = "these overlap segments of other people, and are erased with each of them"
+        show(args, title, apart.overlapping)
+    title = "segments that share one object with all people of the recording, left as they are (--replace parts them)"
+    show(args, title, shared)
 
 
 def accounted(sources: Sources) -> str:

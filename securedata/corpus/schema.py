@@ -56,6 +56,12 @@ SCHEMA = pa.schema(
     + _fields(_EXTRA, False)
 )
 
+CUT = pa.schema([("recording", _TEXT), ("recording_size", pa.int64()), ("recording_sha256", pa.binary(32))])
+"""Of an object that was cut out of a longer recording: that one's logical path, and its file's bytes and digest.
+
+Only parts that have such a row have these columns. They say something of a row only where its `start` is null.
+"""
+
 STORAGE_COLUMNS = ("object_id", "pack", "offset", "sealed_size", "size")
 """What reading an object needs besides its key; always in an index."""
 
@@ -92,17 +98,20 @@ MAX_ROWS = 100_000
 def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
     """Rows as a table of SCHEMA; missing nullable columns are null, missing text is ''.
 
+    Columns of CUT are there if a row has one of them.
+
     Raises:
         InvalidArgument: a column that the schema does not know, or a value of another type.
     """
     listed = list(rows)
-    known = set(SCHEMA.names)
+    known = {*SCHEMA.names, *CUT.names}
     for row in listed:
         if unknown := set(row) - known:
             raise InvalidArgument(f"unknown manifest columns: {', '.join(sorted(unknown))}; put them into extra")
     defaults: dict[pa.DataType, object] = {_TEXT: "", _LIST: [], pa.int32(): 0, pa.int64(): 0}
     columns = []
-    for field in SCHEMA:
+    schema = SCHEMA if not any("recording" in row for row in listed) else pa.schema([*SCHEMA, *CUT])
+    for field in schema:
         default = None if field.nullable else defaults.get(field.type)
         try:
             columns.append(pa.array([row.get(field.name, default) for row in listed], field.type))
@@ -110,7 +119,7 @@ def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
             raise InvalidArgument(f"a value of column {field.name} does not fit {field.type}") from None
         if not field.nullable and columns[-1].null_count:
             raise InvalidArgument(f"column {field.name} must have a value in every row")
-    return pa.table(columns, schema=SCHEMA)
+    return pa.table(columns, schema=schema)
 
 
 def fit(table: pa.Table) -> pa.Table:

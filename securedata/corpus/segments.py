@@ -7,6 +7,8 @@ frames it covers: `talk.wav` from frame 16000 up to 48000 is `talk@16000-48000.w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from securedata.media.audio.probe import AudioInfo
 from securedata.media.audio.suffixes import without_suffix
 
@@ -62,3 +64,29 @@ def seconds_past(offset: float, duration: float | None, info: AudioInfo) -> floa
     """Seconds by which a segment ends after its recording; 0 where it does not, but for rounding."""
     past = 0.0 if duration is None else offset + duration - info.frames / info.sample_rate
     return past if past > ROUNDING + 0.5 / info.sample_rate else 0.0
+
+
+Span = tuple[int, int]
+"""First frame, and the one behind the last."""
+
+
+def overlapping(spans: Sequence[Span]) -> list[list[int]]:
+    """For each span the places of the others that share a frame with it, in order of their start."""
+    found: list[list[int]] = [[] for _ in spans]
+    open_spans: list[int] = []
+    for i in sorted(range(len(spans)), key=spans.__getitem__):
+        open_spans = [j for j in open_spans if spans[j][1] > spans[i][0]]
+        for j in open_spans:
+            found[i].append(j)
+            found[j].append(i)
+        open_spans.append(i)
+    return found
+
+
+def uncovered(spans: Sequence[Span], frames: int) -> int:
+    """Frames of a recording that lie in no span."""
+    end = covered = 0
+    for start, stop in sorted(spans):
+        covered += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return frames - covered

@@ -11,13 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.rows.inherit import CLEARABLE, Clear, changed_columns, inherit, unequal
-from securedata.corpus.schema import SCHEMA
+from securedata.corpus.schema import CUT, SCHEMA
+from securedata.corpus.segments import recording_path
 from securedata.corpus.state.head import Head, TableRef
 
 FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra")
 """Columns that a source list knows, and that are corrected without sealing anything. Empty ones say nothing."""
 
-_COLUMNS = ("path", "size", "source_mtime_ns", "subjects")
+_COLUMNS = ("path", "size", "source_mtime_ns", "subjects", "start", *CUT.names)
+
+_Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 ReadTable = Callable[[TableRef, Sequence[str] | None], pa.Table]
 
@@ -30,6 +33,7 @@ class Todo(IntEnum):
     UPDATE = 2  # size and mtime are the row's, the words are not
     HASH = 3  # same size, another mtime: its digest tells
     CONFLICT = 4  # other content or people under a path that is taken
+    LEAVE = 5  # to be an object of its own, and there it shares one with all people of its recording
 
 
 class Known:
@@ -40,6 +44,10 @@ class Known:
         part: the place of its part in `parts`; -1: it has no row.
         row: its place in that part.
         differs: whether its words or its time are not the row's, of which content says nothing.
+        cut: whether it is a segment, and its row has just that, cut out of the recording, of which the row's
+            `recording_size` and `recording_sha256` tell.
+        apart: whether it is to be an object of its own although the sources do not ask for that: others of its
+            recording are, since different people are heard in it.
         parts: those of the head that was looked at. The writer's may be another one a moment later: a thread that
             renews the keys reads it again, and places in its parts are other rows.
     """
@@ -50,6 +58,8 @@ class Known:
         self.part = np.full(rows, -1, dtype=np.int32)
         self.row = np.zeros(rows, dtype=np.int64)
         self.differs = np.zeros(rows, dtype=bool)
+        self.cut = np.zeros(rows, dtype=bool)
+        self.apart = np.zeros(rows, dtype=bool)
 
 
 def classify(
@@ -92,6 +102,7 @@ def classify_part(
     clear: Clear | None = None,
 ) -> None:
     """The same for the rows of one part, or of a corpus that is open for reading."""
+    known.apart |= _cut_before(table, sources)
     found = pc.index_in(table.column("path"), value_set=sources.column("path").combine_chunks())
     rows = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
     if not len(rows):
@@ -99,10 +110,11 @@ def classify_part(
     at = pc.drop_null(found).to_numpy().astype(np.int64)
     old, new = table.take(pa.array(rows)), sources.take(pa.array(at))
     known.part[at], known.row[at] = number, rows
+    known.cut[at] = _is_cut(old) & pc.is_valid(new["start"]).to_numpy(zero_copy_only=False)
     if reseal:
         known.todo[at] = Todo.SEAL
     else:
-        known.todo[at], known.differs[at] = _compare(old, new, replace, checksum, clear)
+        known.todo[at], known.differs[at] = _compare(old, new, known.cut[at], replace, checksum, clear)
 
 
 def mentioned_by(sources: pa.Table) -> pa.Table:
@@ -117,13 +129,42 @@ def mentioned_by(sources: pa.Table) -> pa.Table:
     return table.append_column(SCHEMA.field("source_mtime_ns"), sources.column("mtime_ns"))
 
 
+def of_recordings(rows: pa.Table, name: str, otherwise: str, which: _Mask | None = None) -> pa.ChunkedArray:
+    """A column of CUT for rows that were cut out of a recording (`which` of them), and another column for the rest."""
+    cut = _is_cut(rows)
+    cut = cut if which is None else cut & which
+    return pc.if_else(pa.array(cut), rows.column(name), rows.column(otherwise)) if cut.any() else rows.column(otherwise)
+
+
+def _is_cut(rows: pa.Table) -> _Mask:
+    """Which rows hold a segment that was cut out of a recording. Null in `start` tells: see CUT."""
+    if any(name not in rows.schema.names or rows.schema.field(name).type != CUT.field(name).type for name in CUT.names):
+        return np.zeros(rows.num_rows, dtype=bool)
+    valid = [pc.is_valid(rows.column(name)).to_numpy(zero_copy_only=False) for name in ("start", *CUT.names)]
+    mask: _Mask = ~valid[0] & valid[1] & valid[2] & valid[3]
+    return mask
+
+
+def _cut_before(table: pa.Table, sources: pa.Table) -> _Mask:
+    """The segments among source rows of whose recording the corpus has others as objects of their own."""
+    mask, cut = np.zeros(sources.num_rows, dtype=bool), _is_cut(table)
+    if not cut.any():
+        return mask
+    recordings = set(table.column("recording").filter(pa.array(cut)).to_pylist())
+    columns = [sources.column(name).to_pylist() for name in ("path", "start", "frames_in_segment")]
+    for i, (path, start, frames) in enumerate(zip(*columns, strict=True)):
+        mask[i] = start is not None and recording_path(path, start, frames) in recordings
+    return mask
+
+
 def _compare(
-    old: pa.Table, new: pa.Table, replace: bool, checksum: bool, clear: Clear | None
+    old: pa.Table, new: pa.Table, cut: _Mask, replace: bool, checksum: bool, clear: Clear | None
 ) -> tuple[np.ndarray[Any, np.dtype[np.int8]], np.ndarray[Any, np.dtype[np.bool_]]]:
     # of a recording in Parquet no listing tells the size; it has a time of its own
-    same_size = _equal(old["size"], new["size"]) | (new["size"].to_numpy() < 0)
+    same_size = _equal(of_recordings(old, "recording_size", "size", cut), new["size"]) | (new["size"].to_numpy() < 0)
     same_time = _equal(old["source_mtime_ns"], new["mtime_ns"])
     same_people = ~unequal(old["subjects"], new["subjects"])
+    shares = pc.and_(pc.is_valid(old["start"]), new["apart"]).to_numpy(zero_copy_only=False)
     before = old.drop_columns(["source_mtime_ns"])  # which is compared by itself
     kept = inherit(before, mentioned_by(new), clear)
     same_words = ~changed_columns(before.drop_columns(["subjects"]), kept)[0]
@@ -131,7 +172,9 @@ def _compare(
     todo = np.where(same_words, Todo.SKIP, Todo.UPDATE)
     told = ~_equal(new["mtime_ns"], pa.scalar(0, pa.int64()))  # a place may not tell when a file was written
     todo = np.where(same_time & told & (not checksum), todo, Todo.HASH)
-    return np.where(same_size & same_people, todo, other).astype(np.int8), ~same_words | (told & ~same_time)
+    todo = np.where(same_size & same_people & ~shares, todo, other)
+    todo = np.where(same_size & shares & (not replace), Todo.LEAVE, todo)
+    return todo.astype(np.int8), ~same_words | (told & ~same_time)
 
 
 def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray | pa.Scalar) -> np.ndarray[Any, np.dtype[np.bool_]]:

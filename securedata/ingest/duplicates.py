@@ -8,12 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from securedata.corpus.schema import CUT
 from securedata.corpus.segments import recording_path
+from securedata.ingest.classify import of_recordings
 
 POLICIES = ("take", "skip", "fail")
 """What becomes of a recording whose content is in the corpus, or in the same run, under another path."""
 
-COLUMNS = ("path", "source_sha256", "start", "frames_in_segment")
+COLUMNS = ("path", "source_sha256", "start", "frames_in_segment", *CUT.names)
 
 
 class Duplicates:
@@ -33,14 +35,17 @@ class Duplicates:
         self._leaving.difference_update(paths)
 
     def look(self, digests: Iterable[bytes], tables: Iterable[pa.Table]) -> None:
-        """Find these digests among rows of the corpus, of which each table has `COLUMNS`."""
+        """Find these digests of files among rows of the corpus; each table has `COLUMNS`, less what it has none of."""
         wanted = pa.array(set(digests), pa.binary(32))
         self._there = {}
         for table in tables:
-            hits = pc.is_in(table.column("source_sha256"), value_set=wanted).to_numpy(zero_copy_only=False)
-            for row in table.select(COLUMNS).take(pa.array(np.flatnonzero(hits))).to_pylist():
-                path = recording_path(row["path"], row["start"], row["frames_in_segment"])
-                self._there.setdefault(row["source_sha256"], []).append(path)
+            found = of_recordings(table, "recording_sha256", "source_sha256")
+            hits = pa.array(np.flatnonzero(pc.is_in(found, value_set=wanted).to_numpy(zero_copy_only=False)))
+            wholes = of_recordings(table, "recording", "path").take(hits).to_pylist()
+            rows = table.select(["start", "frames_in_segment"]).take(hits).to_pylist()
+            for digest, whole, row in zip(found.take(hits).to_pylist(), wholes, rows, strict=True):
+                path = recording_path(whole, row["start"], row["frames_in_segment"])
+                self._there.setdefault(digest, []).append(path)
 
     def other(self, digest: bytes, path: str) -> str | None:
         """Another recording with this content than the one at `path`, which is to be taken.

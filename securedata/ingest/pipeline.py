@@ -16,19 +16,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from securedata.corpus.rows.arrow_cells import cells, one_chunk
 from securedata.corpus.rows.inherit import check_clearable
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.rows.plan import CHECK, tombstoned
-from securedata.corpus.schema import DESCRIPTIVE, rows_table
+from securedata.corpus.schema import rows_table
 from securedata.corpus.segments import recording_path
 from securedata.corpus.writer import Writer
-from securedata.ingest.classify import FROM_SOURCE, Known, Todo, classify, mentioned_by
+from securedata.ingest.classify import FROM_SOURCE, Known, Todo, classify
+from securedata.ingest.corrections import corrected
 from securedata.ingest.duplicates import Duplicates
+from securedata.ingest.items import Item, digests_of, items_of
 from securedata.ingest.report import LEFT_OUT, NOT_TAKEN, TAKEN, UNCHANGED, IngestReport, account
-from securedata.ingest.sealing import Done, Item, Sealing
+from securedata.ingest.sealing import Done, Sealing
 from securedata.ingest.sources.origin import LocalOrigin
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk import Problem
@@ -103,7 +104,7 @@ class _Ingest:
         self.clear = dict.fromkeys(described, frozenset(clear))
         self.if_duplicate, self.duplicates = if_duplicate, Duplicates()
         self.progress = progress
-        self.report = IngestReport(problems=list(sources.problems))
+        self.report = IngestReport(problems=list(sources.problems), apart=sources.apart)
         self.fates = np.zeros(self.table.num_rows, dtype=np.int8)
         self._files_there: set[str] = set()  # of which the corpus had a row; made once it is of use
         self.started = time.monotonic()
@@ -114,13 +115,15 @@ class _Ingest:
         # what the next commit takes
         self.rows: list[dict[str, Any]] = []
         self.indices: list[int] = []  # of those rows in the table
-        self.updates: dict[int, bytes] = {}  # to correct the words of: digests of the recordings that they are of
+        self.updates: dict[int, bytes] = {}  # to correct the words of: digests of what their objects hold
         self.pending_bytes = 0
         self.last_commit = time.monotonic()
 
     def run(self) -> IngestReport:
         """Do it; a list without a single row ends at once."""
         self.files = self.table.column("file").to_pylist()
+        self.apart = self.table.column("apart").to_numpy().copy()
+        self.contents: dict[int, bytes] = {}  # of the objects of rows that are compared
         self.sizes = self.table.column("size").to_numpy().clip(0)
         known = self._classify(self.table)
         self.there = known.part >= 0
@@ -177,40 +180,24 @@ class _Ingest:
         )
 
     def _items(self, known: Known, rows: range | list[int]) -> deque[Item]:
-        """Files to read, in the order of their rows; rows of one file stand together. Notes whose words changed."""
-        items: deque[Item] = deque()
-        digests = self._digests(known)
-        self.updates.update((rows[at], digests[at]) for at in np.flatnonzero(known.todo == Todo.UPDATE).tolist())
-        for at, (i, todo) in enumerate(zip(rows, known.todo.tolist(), strict=True)):
-            if todo == Todo.HASH:
-                items.append(Item(self.files[i], (i,), digests[at]))
-            elif todo == Todo.SEAL:
-                last = items[-1] if items else None
-                if last and last.file == self.files[i] and last.digest is None:
-                    items[-1] = Item(last.file, (*last.rows, i))
-                else:
-                    items.append(Item(self.files[i], (i,)))
-        return items
-
-    def _digests(self, known: Known) -> dict[int, bytes]:
-        """Of the rows that a source may be the recording of, by its place."""
-        found: dict[int, bytes] = {}
-        wanted = (known.todo == Todo.HASH) | (known.todo == Todo.UPDATE)
-        for number in np.unique(known.part[wanted]):
-            at = np.flatnonzero(wanted & (known.part == number))
-            column = self.writer.read_table(known.parts[number], ("source_sha256",)).column("source_sha256")
-            found.update(zip(at.tolist(), column.take(pa.array(known.row[at])).to_pylist(), strict=True))
-        return found
+        """Files to read. Notes whose words changed."""
+        self.apart[rows] |= known.apart
+        digests = digests_of(known, self.writer.read_table)
+        self.contents.update((rows[at], found.content) for at, found in digests.items())
+        updates = [rows[at] for at in np.flatnonzero(known.todo == Todo.UPDATE).tolist()]
+        self.updates.update((i, self.contents[i]) for i in updates)
+        return items_of(known, rows, self.files, self.apart, digests)
 
     def _settle(self, known: Known, rows: range | list[int]) -> None:
         """Count what needs no file to be read."""
         index = np.asarray(rows, np.int64)  # which an empty list alone would not be
-        skip = index[known.todo == Todo.SKIP]
+        skip = index[np.isin(known.todo, (Todo.SKIP, Todo.LEAVE))]
         self.report.unchanged += len(skip)
         self.fates[skip] = UNCHANGED
         update, conflict = index[known.todo == Todo.UPDATE], index[known.todo == Todo.CONFLICT]
         paths = self.table.column("path")
         self.report.conflicts += [paths[i].as_py() for i in conflict.tolist()]
+        self.report.shared += [paths[i].as_py() for i in index[known.todo == Todo.LEAVE].tolist()]
         if self.progress:
             settled = np.concatenate([skip, update, conflict])
             self.progress(len(settled), int(self.sizes[settled].sum()))
@@ -218,34 +205,39 @@ class _Ingest:
     # ------------------------------------------------------------ results, in the main thread
 
     def _take_all(self, done: list[Done]) -> None:
+        self.report.files += len({one.item.file for one in done})
+        if self.progress:
+            self.progress(sum(len(one.item.rows) for one in done), 0)
         for one in done:
             self._take(one)
 
     def _take(self, done: Done) -> None:
-        self.report.files += 1
-        if self.progress:
-            self.progress(1, 0)
         if done.problem:
             self.report.problems.append(done.problem)
         if done.same or (done.problem and not done.problem.taken):
             self.duplicates.stay(map(self._recording, done.item.rows))
         if done.conflict:
-            self.report.conflicts.append(self.cells["path"](done.item.rows[0]))
+            self.report.conflicts += [self.cells["path"](i) for i in done.item.rows]
         if done.same:
-            assert done.item.digest is not None
-            self.updates.update(dict.fromkeys(done.item.rows, done.item.digest))
+            self.updates.update((i, self.contents[i]) for i in done.item.rows)
+        self.writer.discard(done.unused)
         if done.put is None or done.info is None:
             return
         put, info = done.put, done.info
         self.report.bytes += put.size
         self.report.sealed_bytes += put.sealed_size
         self.pending_bytes += put.size
+        place: dict[str, Any] = {}
+        if done.cut_from:
+            cut = done.cut_from
+            place = {"recording": cut.recording, "recording_size": cut.size, "recording_sha256": cut.sha256}
         for i in done.item.rows:
             source = {name: read(i) for name, read in self.cells.items()}
             self.indices.append(i)
             self.rows.append(
                 {
-                    **{name: source[name] for name in (*FROM_SOURCE, "path", "subjects", "start", "frames_in_segment")},
+                    **{name: source[name] for name in (*FROM_SOURCE, "path", "subjects")},
+                    **(place or {name: source[name] for name in ("start", "frames_in_segment")}),
                     "utterance": source["utterance"] if source["utterance_given"] else "",
                     **put.columns(),
                     **info._asdict(),
@@ -278,7 +270,7 @@ class _Ingest:
         before = self.writer.head.generation
         self._compare_contents()
         rows, indices, updates = self.rows, self.indices, self.updates
-        table, changed = self._update_table(updates)
+        table, changed = corrected(self.table, updates, self.writer)
         outcome = self.writer.commit(
             rows_table(rows),
             replace=self.replace,
@@ -303,9 +295,8 @@ class _Ingest:
             return
         twins = self.duplicates
         head = self.writer.refresh()
-        twins.look(
-            (row["source_sha256"] for row in self.rows), (self.writer.read_table(part, CHECK) for part in head.parts)
-        )
+        files = [row.get("recording_sha256", row["source_sha256"]) for row in self.rows]
+        twins.look(files, (self.writer.read_table(part, CHECK) for part in head.parts))
         erased = {self.indices[at] for at in tombstoned(head, self.table.take(pa.array(self.indices)))}
         kept, dropped = [], set()
         # by file and not by row: what is new of a recording has one object with what is there, which must stay
@@ -315,7 +306,7 @@ class _Ingest:
             zip(self.indices, self.rows, strict=True), key=lambda one: (self.files[one[0]] not in there, one[0])
         )
         for i, row in order:
-            digest, path = row["source_sha256"], self._recording(i)
+            digest, path = row.get("recording_sha256", row["source_sha256"]), self._recording(i)
             other = None if self.files[i] in there or i in erased else twins.other(digest, path)
             if other is not None and self.if_duplicate == "fail":
                 self.report.problems.append(Problem(row["path"], f"has the content of {other}, which is taken"))
@@ -358,7 +349,7 @@ class _Ingest:
         paths = self.table.column("path")
         stale.update(paths[i].as_py() for i in changed)
         again = [i for i in range(self.table.num_rows) if paths[i].as_py() in stale]
-        return [Item(self.files[i], (i,)) for i in again]
+        return [Item(self.files[i], (i,), apart=bool(self.apart[i])) for i in again]
 
     def _without_others(self, todo: deque[Item]) -> deque[Item]:
         """Another writer is at work: skip what it has committed, and go on elsewhere than it does."""
@@ -368,27 +359,3 @@ class _Ingest:
         self._settle(known, rows)
         left.rotate(random.randrange(len(left)) if left else 0)  # noqa: S311 - no secret
         return left
-
-    def _update_table(self, updates: dict[int, bytes]) -> tuple[pa.Table | None, list[int]]:
-        """The rows as the corpus has them, with what their sources mention in place of what describes them.
-
-        Also the sources whose row went away or holds another recording by now: their words are not that one's.
-        """
-        if not updates:
-            return None, []
-        rows, digests = list(updates), pa.array(updates.values(), pa.binary(32))
-        sources = self.table.take(pa.array(rows))
-        known = classify(sources, self.writer.refresh(), self.writer.read_table, replace=False, checksum=True)
-        pieces, same = [], np.zeros(len(rows), dtype=bool)
-        for number in np.unique(known.part[known.part >= 0]):
-            at = np.flatnonzero(known.part == number)
-            piece = self.writer.read_table(known.parts[number], None).take(pa.array(known.row[at]))
-            right = pc.equal(piece.column("source_sha256"), digests.take(pa.array(at)))
-            same[at] = right.to_numpy(zero_copy_only=False)
-            piece, new = piece.filter(right), mentioned_by(sources.take(pa.array(at)).filter(right))
-            for name in DESCRIPTIVE:
-                position = piece.schema.get_field_index(name)
-                piece = piece.set_column(position, piece.schema.field(position), new.column(name))
-            pieces.append(piece)
-        changed = [rows[at] for at in np.flatnonzero(~same).tolist()]
-        return pa.concat_tables(pieces, promote_options="default") if pieces else None, changed

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -18,21 +19,31 @@ import pyarrow as pa
 from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.durations import seconds
 from securedata.corpus.rows.inherit import CLEARABLE
+from securedata.corpus.schema import CUT
 from securedata.corpus.segments import recording_path
-from securedata.ingest.classify import Known, Todo, classify_part
+from securedata.ingest.byte_budget import TOTAL, ByteBudget
+from securedata.ingest.classify import Known, Todo, classify_part, of_recordings
+from securedata.ingest.cutting import Cutter
 from securedata.ingest.duplicates import Duplicates
 from securedata.ingest.known_bad import NotTaken
 from securedata.ingest.report import Sources
+from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.origin import PIECE, SourceProblem, Stamp
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk import Problem
+from securedata.media.audio.cut import cut_of
 from securedata.media.audio.probe import AudioInfo, probe
 from securedata.media.reason import Undecodable
 from securedata.threads import BoundedPool
 
 _ABOUT_FILE = ("path", "size", "source_mtime_ns", "source_sha256", "subjects")
-COLUMNS = (*_ABOUT_FILE, *CLEARABLE, "sample_rate", "frames", "start", "frames_in_segment")
+COLUMNS = (*_ABOUT_FILE, *CLEARABLE, "sample_rate", "frames", "start", "frames_in_segment", *CUT.names)
 """What has to be known of a corpus."""
+
+
+_OF_SOURCES = [
+    *("path", "file", "size", "mtime_ns", "version", "subjects", "start", "frames_in_segment", "apart", "memory"),
+]
 
 
 @dataclass(slots=True)
@@ -58,7 +69,8 @@ class IngestPreview:
         people: of what would be sealed or is unchanged, by name; a recording of several counts for each.
         recordings: path, people and what would be done, for each row.
         duplicates: groups of paths whose files are byte for byte the same, those in the corpus included.
-        problems, conflicts, erased, sources, new, hidden_names, near_duplicates: as `IngestReport` has them.
+        problems, conflicts, erased, sources, apart, shared, new, hidden_names, near_duplicates: as `IngestReport` has
+            them.
         root, name: of the corpus; None if one would be made.
     """
 
@@ -75,6 +87,8 @@ class IngestPreview:
     conflicts: list[str] = field(default_factory=list, repr=False)
     erased: list[str] = field(default_factory=list, repr=False)
     sources: Sources = field(default_factory=Sources)
+    apart: Apart = field(default_factory=Apart)
+    shared: list[str] = field(default_factory=list, repr=False)
     root: str | None = None
     name: str | None = None
     new: list[NotTaken] = field(default_factory=list, repr=False)
@@ -93,11 +107,15 @@ class IngestPreview:
 
 
 class _Looked(NamedTuple):
-    """One file: its digest and header, or why it would not be taken; b'': it cannot be read."""
+    """One file: its digest and header, or why it would not be taken; b'': it cannot be read.
+
+    `uncut`: by row, why a segment would not be taken that is to be an object of its own.
+    """
 
     digest: bytes = b""
     info: AudioInfo | None = None
     problem: str = ""
+    uncut: Mapping[int, str] = MappingProxyType({})
 
 
 def preview(
@@ -121,43 +139,59 @@ def preview(
     Raises:
         StorageError: the place of the recordings cannot be read.
     """
-    result = IngestPreview(problems=list(sources.problems))
+    result = IngestPreview(problems=list(sources.problems), apart=sources.apart)
     table = sources.table
-    rows = table.select(["path", "file", "size", "mtime_ns", "version", "subjects", "start", "frames_in_segment"])
+    rows = table.select(_OF_SOURCES)
     there: pa.Table | None = corpus.table if corpus is not None else None
     known = Known(table.num_rows, ())
     erased: frozenset[str] = frozenset()
+    again = replace or reseal
     if corpus is not None and there is not None:
         described = table.column("path").filter(table.column("described")).to_pylist() if clear else []
         clear_of = dict.fromkeys(described, frozenset(clear))
-        again = replace or reseal
         classify_part(known, 0, there, table, replace=again, checksum=checksum, reseal=reseal, clear=clear_of)
         erased = corpus.erased({name for names in table.column("subjects").to_pylist() for name in names})
     todo = known.todo.tolist()
     at = [int(row) if part >= 0 else -1 for part, row in zip(known.part, known.row, strict=True)]
+    held = [b""] * len(at)
+    if there is not None:
+        rows_there = there.take(pa.array([row for row in at if row >= 0], pa.int64()))
+        cut = known.cut[known.part >= 0]
+        digests_there = iter(of_recordings(rows_there, "recording_sha256", "source_sha256", cut).to_pylist())
+        held = [next(digests_there) if row >= 0 else b"" for row in at]
     names = table.column("file").to_pylist()
     files = [list(group) for _, group in groupby(range(table.num_rows), key=names.__getitem__)]
     entries = rows.to_pylist()
+    for entry, apart in zip(entries, known.apart.tolist(), strict=True):
+        entry["apart"] |= apart
     digests: dict[bytes, list[str]] = {}
     wanted = [group for group in files if any(todo[i] in (Todo.SEAL, Todo.HASH, Todo.CONFLICT) for i in group)]
-    looked = dict(zip((group[0] for group in wanted), _look(sources, entries, wanted, threads, progress), strict=True))
+    to_cut = {i for i, entry in enumerate(entries) if entry["apart"] and todo[i] in (Todo.SEAL, Todo.HASH)}
+    all_looked = _look(sources, entries, wanted, to_cut, threads, progress)
+    looked = dict(zip((group[0] for group in wanted), all_looked, strict=True))
     counts = result.sources
     twins, skipped = Duplicates(), 0
     twins.look((one.digest for one in looked.values() if one.digest), [] if there is None else [there])
     if there is not None and (replace or reseal):
-        twins.leave(_recording(entries[g[0]]) for g in files if _leaves(g, todo, at, there, looked.get(g[0])))
+        twins.leave(_recording(entries[g[0]]) for g in files if _leaves(g, todo, at, held, looked.get(g[0])))
     for group in sorted(files, key=lambda group: max(at[i] for i in group) < 0):  # what is there goes first
-        first = entries[group[0]]
-        if erased.intersection(first["subjects"]):
-            result.erased += [entries[i]["path"] for i in group]
-            continue
         found = looked.get(group[0])
-        if found is not None and found.problem and _opens(group, todo, at, there, found, replace or reseal):
+        result.erased += [entries[i]["path"] for i in group if erased.intersection(entries[i]["subjects"])]
+        group = [i for i in group if erased.isdisjoint(entries[i]["subjects"])]
+        if not group:
+            continue
+        first = entries[group[0]]
+        if found is not None and found.problem and _opens(group, todo, held, found, again):
             result.problems.append(Problem(first["path"], found.problem))
             continue
+        uncut = [i for i in found.uncut if i in group and _opens([i], todo, held, found, again)] if found else []
+        if found and uncut:
+            result.problems += [Problem(entries[i]["path"], found.uncut[i]) for i in uncut]
+            group = [i for i in group if i not in uncut]
+            if not group:
+                continue
         digest = found.digest if found else b""
-        if not digest and there is not None and at[group[0]] >= 0:
-            digest = there.column("source_sha256")[at[group[0]]].as_py()
+        digest = digest or held[group[0]]
         digests.setdefault(digest, []).append(first["path"])
         recording = _recording(first)
         other = twins.other(digest, recording) if max(at[i] for i in group) < 0 else None
@@ -169,15 +203,18 @@ def preview(
             skipped += 1
             continue
         done = [
-            _settle(result, entries[i], todo[i], bool(known.differs[i]), at[i], there, found, replace or reseal)
+            _settle(result, entries[i], todo[i], bool(known.differs[i]), at[i], held[i], there, found, again)
             for i in group
         ]
         if any(done):
             twins.take(digest, recording)
         counts.taken += not {"add", "replace", "update"}.isdisjoint(done)
         counts.unchanged += set(done) <= {"leave", ""} and "leave" in done
-        if not {"add", "replace"}.isdisjoint(done):
-            result.bytes += max(0, first["size"])
+        sealed = [i for i, action in zip(group, done, strict=True) if action in ("add", "replace")]
+        result.bytes += max(0, first["size"]) if any(not entries[i]["apart"] for i in sealed) else 0
+        if found and found.info:
+            lengths = [entries[i]["frames_in_segment"] for i in sealed if entries[i]["apart"]]
+            result.bytes += sum(cut_of(found.info, frames).size for frames in lengths)
     counts.files, counts.companions, counts.hidden = sources.files, sources.companions, sources.hidden
     counts.left_out = sources.left_out + skipped
     counts.not_taken = sources.not_taken + len(files) - counts.taken - counts.unchanged - skipped
@@ -189,26 +226,18 @@ def _recording(entry: dict[str, Any]) -> str:
     return recording_path(entry["path"], entry["start"], entry["frames_in_segment"])
 
 
-def _leaves(group: list[int], todo: list[int], at: list[int], there: pa.Table, found: _Looked | None) -> bool:
+def _leaves(group: list[int], todo: list[int], at: list[int], held: list[bytes], found: _Looked | None) -> bool:
     """Whether a file has, or may have, other content in the corpus after the run; one that cannot be taken stays."""
     if found is None or found.problem:
         return False
-    digests = there.column("source_sha256")
-    return any(
-        todo[i] == Todo.SEAL or (todo[i] == Todo.HASH and digests[at[i]].as_py() != found.digest)
-        for i in group
-        if at[i] >= 0
-    )
+    return any(todo[i] == Todo.SEAL or (todo[i] == Todo.HASH and held[i] != found.digest) for i in group if at[i] >= 0)
 
 
-def _opens(
-    group: list[int], todo: list[int], at: list[int], there: pa.Table | None, found: _Looked, replace: bool
-) -> bool:
+def _opens(group: list[int], todo: list[int], held: list[bytes], found: _Looked, replace: bool) -> bool:
     """Whether the run would open a file, rather than see by its size, people or digest that it changes nothing."""
     for i in group:
-        if todo[i] == Todo.HASH and there is not None:
-            same = there.column("source_sha256")[at[i]].as_py() == found.digest
-            if not found.digest or (replace and not same):
+        if todo[i] == Todo.HASH:
+            if not found.digest or (replace and held[i] != found.digest):
                 return True
         elif todo[i] == Todo.SEAL:
             return True
@@ -221,15 +250,15 @@ def _settle(
     todo: int,
     differs: bool,
     at: int,
+    held: bytes,
     there: pa.Table | None,
     found: _Looked | None,
     replace: bool,
 ) -> str:
     """Count one row; returns what would be done with it, '' for a conflict."""
-    if todo == Todo.HASH and there is not None and found is not None:
-        same = there.column("source_sha256")[at].as_py() == found.digest
+    if todo == Todo.HASH and found is not None:
         settled = Todo.UPDATE if differs else Todo.SKIP
-        todo = settled if same else Todo.SEAL if replace else Todo.CONFLICT
+        todo = settled if held == found.digest else Todo.SEAL if replace else Todo.CONFLICT
     if todo == Todo.CONFLICT:
         result.conflicts.append(entry["path"])
         return ""
@@ -240,7 +269,8 @@ def _settle(
     else:
         action = "update" if todo == Todo.UPDATE else "leave"
         result.updated += todo == Todo.UPDATE
-        result.unchanged += todo == Todo.SKIP
+        result.unchanged += todo in (Todo.SKIP, Todo.LEAVE)
+        result.shared += [entry["path"]] if todo == Todo.LEAVE else []
     seconds = _seconds(entry, at, there, found)
     result.seconds += seconds if todo == Todo.SEAL else 0.0
     for name in entry["subjects"]:
@@ -265,10 +295,22 @@ def _look(
     sources: SourceList,
     entries: list[dict[str, Any]],
     groups: list[list[int]],
+    to_cut: set[int],
     threads: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[_Looked]:
     """What there is to be said of each file, in their order."""
+    budget = ByteBudget(TOTAL)
+
+    def cut(i: int, cutter: Cutter) -> str:
+        """Why a segment cannot be cut out; '' if it can."""
+        with budget.take(entries[i]["memory"]):
+            try:
+                for _ in cutter.pieces(entries[i]["start"], entries[i]["frames_in_segment"]):
+                    pass
+            except (Undecodable, SourceProblem) as error:
+                return str(error)
+        return ""
 
     def look(group: list[int]) -> _Looked:
         entry = entries[group[0]]
@@ -287,7 +329,14 @@ def _look(
             info = sources.origin.probe(file, stamp) if data is None else probe(data)
         except (Undecodable, SourceProblem) as error:
             return _Looked(digest.digest(), problem=str(error))
-        return _Looked(digest.digest(), info)
+        segments = to_cut.intersection(group)
+        if not segments:
+            return _Looked(digest.digest(), info)
+        cutter = Cutter.of(info, sources.origin, file, stamp) if data is None else Cutter.over(info, data)
+        if cutter.is_copying:
+            return _Looked(digest.digest(), info)
+        uncut = {i: reason for i in sorted(segments) if (reason := cut(i, cutter))}
+        return _Looked(digest.digest(), info, uncut=uncut)
 
     threads = threads or 2 * (os.cpu_count() or 1)
     with BoundedPool[list[int], _Looked]("securedata-preview", threads, 4 * threads) as pool:
@@ -301,12 +350,8 @@ def _look(
 def _duplicates(digests: dict[bytes, list[str]], there: pa.Table | None, listed: set[str]) -> list[list[str]]:
     """Paths of the same content; of the corpus those that the sources do not list, each recording once."""
     if there is not None:
-        for digest, path, start in zip(
-            there.column("source_sha256").to_pylist(),
-            there.column("path").to_pylist(),
-            there.column("start").to_pylist(),
-            strict=True,
-        ):
-            if digest in digests and path not in listed and start is None:
+        names = ("source_sha256", "path", "start", "recording")
+        for digest, path, start, cut_from in zip(*(there.column(name).to_pylist() for name in names), strict=True):
+            if digest in digests and path not in listed and start is None and cut_from is None:
                 digests[digest].append(path)
     return sorted(sorted(paths) for digest, paths in digests.items() if digest and len(paths) > 1)

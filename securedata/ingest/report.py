@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from securedata.corpus.create import CreateReport
 from securedata.ingest.known_bad import NotTaken
+from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk import Problem
 
@@ -70,6 +71,9 @@ class IngestReport:
         conflicts: paths that the corpus has with other content or other people; `replace` replaces them.
         erased: paths of people who were erased from the corpus; they are not taken.
         duplicates: recordings that were added or skipped, each with another path of the same content.
+        apart: what was cut out of recordings whose segments name different people.
+        shared: paths of such segments that share one object in the corpus, with all people of the recording; they are
+            left as they are, among the unchanged. `replace` makes an object of each.
         root, name: of the corpus; None if there was nothing to take, so that none was made.
         created: the corpus that this call made, and the key files to back up; None if it was there.
         new: what is not taken and was not in `known_bad`, or for another reason.
@@ -93,6 +97,8 @@ class IngestReport:
     conflicts: list[str] = field(default_factory=list, repr=False)
     erased: list[str] = field(default_factory=list, repr=False)
     duplicates: list[tuple[str, str]] = field(default_factory=list, repr=False)
+    apart: Apart = field(default_factory=Apart)
+    shared: list[str] = field(default_factory=list, repr=False)
     root: str | None = None
     name: str | None = None
     created: CreateReport | None = None

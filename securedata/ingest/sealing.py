@@ -9,18 +9,21 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from securedata.corpus.objects.put import Put
-from securedata.corpus.segments import TOLERANCE
+from securedata.corpus.segments import TOLERANCE, recording_path
 from securedata.corpus.writer import Writer
 from securedata.format.cobblestone import Buffer
 from securedata.ingest.byte_budget import TOTAL, ByteBudget, needed
+from securedata.ingest.cutting import CutFrom, Cutter
+from securedata.ingest.items import Item
 from securedata.ingest.sources.origin import PIECE, LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.ingest.sources.walk import Problem
 from securedata.ingest.unfinished import Unfinished
 from securedata.media.audio.probe import AudioInfo, probe
+from securedata.media.blocks import Blocks
 from securedata.media.reason import Undecodable
 
 _ROUNDS = 4
@@ -29,18 +32,16 @@ _ROUNDS = 4
 _Outcome = TypeVar("_Outcome")
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One file to read, and the source rows that need it. `digest`: only hash it, if it has this digest."""
-
-    file: str
-    rows: tuple[int, ...]
-    digest: bytes | None = None
-
-
 @dataclass(slots=True)
 class Done:
-    """What became of a file. `same`: its digest is the row's; `conflict`: it is not, and it may not replace the row."""
+    """What became of a file, or of a segment that was cut out of it.
+
+    Attributes:
+        same: its digest is the row's.
+        conflict: it is not, and it may not replace the row.
+        cut_from: the recording, of a segment.
+        unused: ids of objects that were put before there was a problem.
+    """
 
     item: Item
     put: Put | None = None
@@ -48,6 +49,8 @@ class Done:
     problem: Problem | None = None
     same: bool = False
     conflict: bool = False
+    cut_from: CutFrom | None = None
+    unused: list[bytes] = field(default_factory=list)
 
 
 class Sealing:
@@ -74,8 +77,10 @@ class Sealing:
     def next(self, todo: deque[Item]) -> list[Item]:
         """What one task takes: a file, or several small ones where storage puts them side by side."""
         items = [todo.popleft()]
+        if items[0].apart:
+            return items
         room = PIECE - self._size(items[0])
-        while todo and len(items) < self._together and self._size(todo[0]) <= room:
+        while todo and len(items) < self._together and not todo[0].apart and self._size(todo[0]) <= room:
             room -= self._size(todo[0])
             items.append(todo.popleft())
         return items
@@ -85,7 +90,11 @@ class Sealing:
         return size if size >= 0 else PIECE  # a row of Parquet: it is in memory with its row group anyway
 
     def seal(self, items: list[Item]) -> list[Done]:
-        """Read, seal and put files: one of any size, or several small ones."""
+        """Read, seal and put files: one of any size, or several small ones, or the segments of one."""
+        if items[0].apart:
+            with self._budget.take(self._needed_apart(items[0])):
+                found = self._guarded(items[0], self._apart)
+                return [found] if isinstance(found, Done) else found
         with self._budget.take(sum(needed(self._size(item), self._writer.storage) for item in items)):
             if self._size(items[0]) > PIECE:
                 return [self._guarded(items[0], self._large)]
@@ -143,6 +152,94 @@ class Sealing:
         put = self._writer.put_object(pieces())
         return self._sealed(item, info, put, length.remark())
 
+    def _needed_apart(self, item: Item) -> int:
+        most = max(self._cells["memory"](i) for i in item.rows)
+        return needed(max(self._size(item), most), self._writer.storage) + 4 * Blocks.BLOCK + int(most)
+
+    def _apart(self, item: Item, path: str) -> list[Done] | Done:
+        """Segments of a recording, each in an object of its own."""
+        origin, stamp = self._origin, self._stamp(item)
+        data = self._whole(item.file, stamp) if stamp.size <= PIECE else None
+        size = stamp.size if data is None else len(data)
+
+        def all_of_it() -> Iterable[Buffer]:
+            return self._counted(origin.pieces(item.file, stamp)) if data is None else [data]
+
+        if settled := self._compared(item, all_of_it()):
+            return settled
+        if data is None:
+            info = origin.probe(item.file, stamp)
+            cutter = Cutter.of(info, origin, item.file, stamp)
+        else:
+            info = probe(data)
+            cutter = Cutter.over(info, data)
+        done: list[Done] = []
+        length, digest = Unfinished(info, size), hashlib.sha256()
+        try:
+            self._put_segments(item, cutter, done)
+            # read last: that the file is what was listed is seen at its end
+            for piece in all_of_it():
+                length.see(piece)
+                digest.update(piece)
+        except SourceProblem as problem:
+            unused = [one.put.object_id for one in done if one.put]
+            return Done(item, problem=Problem(path, str(problem)), unused=unused)
+        cells = self._cells
+        whole = recording_path(path, cells["start"](item.rows[0]), cells["frames_in_segment"](item.rows[0]))
+        cut_from = CutFrom(whole, size, digest.digest())
+        for one in done:
+            one.cut_from = cut_from if one.put else None
+        if odd := length.remark():
+            done.append(Done(Item(item.file, ()), problem=Problem(path, odd, taken=True)))
+        return done
+
+    def _put_segments(self, item: Item, cutter: Cutter, done: list[Done]) -> None:
+        """Seal each row's segment; small ones are put side by side. What becomes of them is added to `done`."""
+        lengths = self._cells["frames_in_segment"]
+        rows = deque(item.rows)
+        while rows:
+            batch, room = [rows.popleft()], PIECE
+            room -= cutter.file(lengths(batch[0])).size
+            while rows and cutter.file(lengths(rows[0])).size <= room:
+                room -= cutter.file(lengths(rows[0])).size
+                batch.append(rows.popleft())
+            if room < 0:
+                one = Item(item.file, (batch[0],), apart=True)
+                done.append(self._guarded(one, lambda one, _: self._put_segment(one, cutter)))
+            else:
+                self._put_small(item.file, batch, cutter, done)
+
+    def _put_segment(self, item: Item, cutter: Cutter) -> Done:
+        start, frames = (self._cells[name](item.rows[0]) for name in ("start", "frames_in_segment"))
+
+        def checked() -> Iterator[Buffer]:
+            for piece in cutter.pieces(start, frames):
+                self._check_stopping()
+                yield piece
+
+        put = self._writer.put_object(checked())
+        return Done(item, put, cutter.file(frames).info)
+
+    def _put_small(self, file: str, rows: list[int], cutter: Cutter, done: list[Done]) -> None:
+        starts, lengths = self._cells["start"], self._cells["frames_in_segment"]
+        under_way: list[Item] = []
+
+        def plains() -> Iterator[bytes]:
+            for i in rows:
+                self._check_stopping()
+                item = Item(file, (i,), apart=True)
+                try:
+                    data = b"".join(cutter.pieces(starts(i), lengths(i)))
+                except Undecodable as error:
+                    done.append(Done(item, problem=Problem(self._cells["path"](i), str(error))))
+                    continue
+                under_way.append(item)
+                yield data
+
+        for at, put in self._writer.put_objects(plains()):
+            item = under_way[at]
+            done.append(Done(item, put, cutter.file(lengths(item.rows[0])).info))
+
     def _stamp(self, item: Item) -> Stamp:
         i = item.rows[0]
         return Stamp(int(self._cells["size"](i)), self._cells["mtime_ns"](i), self._cells["version"](i))
@@ -167,18 +264,20 @@ class Sealing:
         return Done(item, put, info, problem=problem)
 
     def _whole(self, file: str, stamp: Stamp) -> bytes:
-        if self.stopping:
-            raise SourceProblem("the ingest was stopped")
+        self._check_stopping()
         data = self._origin.whole(file, stamp)
         self.read_bytes += len(data)
         return data
 
     def _counted(self, pieces: Iterator[Buffer]) -> Iterator[Buffer]:
         for piece in pieces:
-            if self.stopping:
-                raise SourceProblem("the ingest was stopped")
+            self._check_stopping()
             self.read_bytes += len(piece)  # a count for people; a lost increment does no harm
             yield piece
+
+    def _check_stopping(self) -> None:
+        if self.stopping:
+            raise SourceProblem("the ingest was stopped")
 
     def _duration_problem(self, i: int, path: str, info: AudioInfo) -> Problem | None:
         said = self._cells["duration"](i)

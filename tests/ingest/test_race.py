@@ -12,7 +12,7 @@ import pytest
 from securedata.corpus.config import resolve
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
-from securedata.ingest import pipeline
+from securedata.ingest import corrections, pipeline
 from tests.kit.cli.commandline import PATTERN, Run, runner
 from tests.kit.corpora import clip
 
@@ -72,6 +72,7 @@ def between(monkeypatch: pytest.MonkeyPatch, time: int, act: Callable[[Writer], 
 
     monkeypatch.setattr(Writer, "__init__", init)
     monkeypatch.setattr(pipeline, "classify", classify)
+    monkeypatch.setattr(corrections, "classify", classify)
     return looks
 
 

@@ -24,7 +24,7 @@ from securedata.cli.common import (
     size,
     wants_progress,
 )
-from securedata.cli.rehearse import accounted, show_preview, some
+from securedata.cli.rehearse import accounted, show_preview, some, tell_apart
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.layouts.names import CHOICES, LAYOUTS
 
@@ -280,6 +280,7 @@ def _tell(args: Namespace, report: IngestReport) -> None:
         say(args, f"hidden, so left out: {some(report.hidden_names)}")
     for group in report.near_duplicates:
         say(args, f"taken for different people, are they? {', '.join(repr(name) for name in group)}")
+    tell_apart(args, report.apart, report.shared)
     show(args, "not taken", [f"{one.path}: {one.reason}" for one in report.problems if not one.taken])
     show(args, "taken, but look", [f"{one.path}: {one.reason}" for one in report.problems if one.taken])
     verb = "left out" if args.if_duplicate == "skip" else "taken"

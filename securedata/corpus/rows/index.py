@@ -14,7 +14,7 @@ from pyarrow import ipc
 
 from securedata.corpus.rows.arrow_cells import cells, values
 from securedata.corpus.rows.memfd import SharedBytes
-from securedata.corpus.schema import SCHEMA, STORAGE_COLUMNS
+from securedata.corpus.schema import CUT, SCHEMA, STORAGE_COLUMNS
 from securedata.corpus.state.layout import object_key, pack_key
 from securedata.errors import InvalidArgument, NoSuchPath
 from securedata.foreign.describe import describe
@@ -204,7 +204,8 @@ class Index:
 def _alike(tables: Sequence[pa.Table], names: Sequence[str]) -> list[pa.Table]:
     """All with the same columns: parts of other writers may lack one that SCHEMA does not know, or have it narrower."""
     try:
-        schema = pa.unify_schemas([table.schema for table in tables], promote_options="permissive")
+        cut = pa.schema([field for field in CUT if field.name in names])
+        schema = pa.unify_schemas([*(table.schema for table in tables), cut], promote_options="permissive")
         if missing := [name for name in names if name not in schema.names]:
             raise InvalidArgument(f"the manifest has no column {missing[0]}; it has: {', '.join(schema.names)}")
         schema = pa.schema([schema.field(name) for name in names])

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.corpus.schema import DESCRIPTIVE, SCHEMA
+from securedata.corpus.schema import CUT, DESCRIPTIVE, SCHEMA
 from securedata.errors import InvalidArgument
 
 CLEARABLE = tuple(name for name in DESCRIPTIVE if name != "source_mtime_ns")
@@ -48,7 +48,8 @@ def inherit(old: pa.Table, new: pa.Table, clear: Clear | None = None) -> pa.Tabl
     same_people = ~unequal(old.column("subjects"), new.column("subjects"))
     old = _without_consent(old, ~same_people)
     result = new
-    for name in (*DESCRIPTIVE, *(field.name for field in old.schema if field.name not in SCHEMA.names)):
+    unknown = (name for name in old.schema.names if name not in SCHEMA.names and name not in CUT.names)
+    for name in (*DESCRIPTIVE, *unknown):
         if name not in old.schema.names or (name in SCHEMA.names and name not in new.schema.names):
             continue
         keep = ~_mentioned(new, name) & ~_to_clear(new, name, clear)

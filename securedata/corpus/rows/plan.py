@@ -17,13 +17,13 @@ import pyarrow.compute as pc
 
 from securedata.corpus.rows.inherit import Clear, changed_columns, inherit, with_defaults
 from securedata.corpus.rows.outcome import Outcome
-from securedata.corpus.schema import DESCRIPTIVE, MAX_ROWS, check_types, unknown
+from securedata.corpus.schema import CUT, DESCRIPTIVE, MAX_ROWS, check_types, unknown
 from securedata.corpus.state.head import Head, TableRef
 from securedata.errors import InvalidArgument, MalformedManifest
 from securedata.foreign.describe import describe
 from securedata.keys.tags import Tagger
 
-CHECK = ("path", "object_id", "pack", "source_sha256", "start", "frames_in_segment", "subjects")
+CHECK = ("path", "object_id", "pack", "source_sha256", "start", "frames_in_segment", "subjects", *CUT.names)
 DESCRIBED = ("path", "subjects", *DESCRIPTIVE)
 _IDENTITY = ("source_sha256", "start", "frames_in_segment", "subjects")
 SMALL = MAX_ROWS // 2
@@ -136,7 +136,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
         # before anything is matched: a row must not replace another and then be left out itself
         outcome.stale.append(paths[i])
         del fresh[i]
-    wanted = (*CHECK, *(one.name for one in unknown(add.schema)))
+    wanted = (*CHECK, *(one.name for one in unknown(add.schema) if one.name not in CHECK))
     removed = pa.array(changes.remove, pa.large_string())
     gone: set[str] = set()
     edits: list[Edit] = []

@@ -12,7 +12,7 @@ from securedata.corpus.state.tables import part_missing, read_table
 from securedata.errors import NotFound
 from securedata.storage.base import Storage
 
-_FEW = 8
+_FEW = 10
 _IDS = ("object_id", "pack")
 
 

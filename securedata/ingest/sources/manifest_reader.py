@@ -71,15 +71,8 @@ class Rows:
         """Where a row stands, for messages."""
         return f"line {self.lines[k]} of {self.files[k] if self.files else self.of_what}"
 
-    def places(self, k: int, other: int) -> str:
-        """Where two rows stand, for messages."""
-        if self.files and self.files[k] != self.files[other]:
-            return f"{self.place(k)} and {self.place(other)}"
-        file = self.files[k] if self.files else self.name or self.of_what
-        return f"lines {self.lines[k]} and {self.lines[other]} of {file}"
-
     def place_beside(self, k: int, other: int) -> str:
-        """The same, in a message that has said where another row stands."""
+        """Where a row stands, in a message that has said where another one does."""
         return self.place(k) if self.files and self.files[k] != self.files[other] else f"line {self.lines[k]}"
 
 

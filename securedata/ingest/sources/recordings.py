@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from securedata.errors import InvalidArgument
+from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.audio_folder import AUDIOFOLDER, AudioFolder, audio_folder
 from securedata.ingest.sources.layouts.base import Described
 from securedata.ingest.sources.manifest import Manifest
@@ -35,8 +36,9 @@ class SourceList:
             `file` the absolute path or the URL, `version` what the place calls its content ('' for nothing), `size` -1
             where only reading tells it, `duration` the seconds that a manifest gives a whole recording, to be compared
             with its header (null: nothing said); `described` is True for what a row of the manifest names, or for all
-            if there is no manifest, `utterance_given` where the utterance is not the default, the file's stem; the
-            others are the manifest columns of their names.
+            if there is no manifest, `utterance_given` where the utterance is not the default, the file's stem; `apart`
+            for a segment that is to be an object of its own, `memory` the bytes that its samples take while it is cut
+            out (null: no segment); the others are the manifest columns of their names.
         problems: what is not taken, and what is taken but deserves a look (`taken`).
         stamps: of the files that have a problem, by path, what tells another file, or another such problem, from this.
         files: all files under SRC: those of the table, and the four counts that follow.
@@ -46,6 +48,7 @@ class SourceList:
         not_taken: files of which no row is in the table, though nobody asked for that.
         unlisted: recordings that no row of the manifest names.
         near_duplicates: groups of subjects that differ only in case, blanks or punctuation.
+        apart: what is cut out of recordings whose segments name different people.
         settings: the rule that names the subject, for the head of the corpus.
     """
 
@@ -62,6 +65,7 @@ class SourceList:
     not_taken: int
     unlisted: int
     near_duplicates: list[tuple[str, ...]] = field(repr=False)
+    apart: Apart
     settings: dict[str, Any]
 
     def __len__(self) -> int:
@@ -98,7 +102,7 @@ def list_sources(
 
     Whose voice it is comes from exactly one of: the manifest's speaker column, a known layout, `speaker_pattern`,
     `one_subject`, `subject_per_file`. Other columns come from the manifest where it has a value, else from the layout
-    or the pattern. All rows of one file have to name the same people.
+    or the pattern. Segments of one file that name different people are taken apart; see `apart`.
 
     Args:
         src: a folder, or a URL: s3://, or any other that fsspec can list and read.
@@ -199,5 +203,6 @@ def _listed(table: SourceTable, settings: dict[str, Any], near: list[tuple[str, 
         not_taken=tree.not_taken + len(tree) - len(set(table.files)) - table.left_out,
         unlisted=table.unlisted,
         near_duplicates=near,
+        apart=table.apart,
         settings=settings,
     )

@@ -11,10 +11,12 @@ import pyarrow as pa
 from securedata.corpus.rows.inherit import stem
 from securedata.corpus.segments import seconds_past, segment_path, to_frames
 from securedata.errors import InvalidArgument
+from securedata.ingest.sources.apart import Apart, heard
 from securedata.ingest.sources.layouts.base import Described
 from securedata.ingest.sources.manifest_reader import Rows
 from securedata.ingest.sources.origin import SourceProblem
 from securedata.ingest.sources.walk import Problem, Tree
+from securedata.media.audio.cut import memory
 from securedata.media.audio.probe import AudioInfo
 from securedata.media.reason import Undecodable
 
@@ -37,6 +39,8 @@ SCHEMA = pa.schema(
         pa.field("extra", pa.large_string(), nullable=False),
         pa.field("described", pa.bool_(), nullable=False),
         pa.field("utterance_given", pa.bool_(), nullable=False),
+        pa.field("apart", pa.bool_(), nullable=False),
+        pa.field("memory", pa.int64()),
     ]
 )
 
@@ -62,6 +66,9 @@ class SourceTable:
         self.extra: list[str] = []
         self.described_rows: list[bool] = []
         self.utterance_given: list[bool] = []
+        self.apart_rows: list[bool] = []
+        self.memory: list[int | None] = []
+        self.apart = Apart()
 
     def add_files(self) -> None:
         """All recordings, as names and folders describe them."""
@@ -105,7 +112,7 @@ class SourceTable:
             self._add_file(i, described=False)
 
     def _add_group(self, i: int, group: list[int], rows: Rows) -> None:
-        """The rows of one file: all of them or none, for they share one object, with the same people."""
+        """The rows of one file: all of them or none, for a row that is left out might name another person."""
         path = self.tree.paths[i]
         for k in group:
             if rows.fault[k]:
@@ -114,13 +121,6 @@ class SourceTable:
             if rows.names_people and not rows.subjects[k]:
                 self.problems.append(Problem(path, f"{rows.place(k)} names no speaker"))
                 return
-            if set(rows.subjects[k]) != set(rows.subjects[group[0]]):
-                raise InvalidArgument(
-                    f"{rows.places(group[0], k)} are segments of one recording and "
-                    "name different people, which is not supported yet: cut it into one file a person, or give every "
-                    "row of it a column 'subjects' with all of them",
-                    path=path,
-                )
         if not rows.names_people and not self.described.subject[i]:
             return  # it is among the problems
         info = None
@@ -137,30 +137,56 @@ class SourceTable:
         return origin.probe(origin.file(tree.names[i]), tree.stamp(i))
 
     def _add_segments(self, i: int, group: list[int], rows: Rows, info: AudioInfo | None) -> None:
-        seen: dict[tuple[int, int] | None, int] = {}
-        people = rows.subjects[group[0]] if rows.names_people else (self.described.subject[i],)
-        for k in group:
-            segment = None
-            if info is not None:
-                offset, duration = rows.offset[k] or 0.0, rows.duration[k]
-                if rows.in_samples:
-                    offset /= info.sample_rate
-                    duration = None if duration is None else duration / info.sample_rate
-                try:
-                    segment = to_frames(offset, duration, info)
-                except ValueError as error:
-                    self.problems.append(Problem(self.tree.paths[i], f"{rows.place(k)}: {error}"))
-                    continue
-                if past := seconds_past(offset, duration, info):
-                    reason = f"{rows.place(k)} ends {past:.2f} s after the recording, and is taken up to its end"
-                    self.problems.append(Problem(self.tree.paths[i], reason, taken=True))
-            first = seen.setdefault(segment, k)
-            if first != k:
-                self.problems.append(self._twice(i, rows, first, k, segment is None))
+        found = self._segments(i, group, rows, info)
+        first: dict[tuple[int, int] | None, int] = {}
+        for k, segment in found:
+            if first.setdefault(segment, k) != k:
+                self.problems.append(self._twice(i, rows, first[segment], k, segment is None))
+        people = own = [rows.subjects[k] if rows.names_people else (self.described.subject[i],) for k, _ in found]
+        apart = info is not None and any(set(names) != set(own[0]) for names in own)
+        if apart and info is not None:
+            spans = [(0, info.frames) if segment is None else (segment[0], sum(segment)) for _, segment in found]
+            people = heard(spans, own)  # in a row that is left out as well
+            path = self.tree.paths[i]
+            more = {
+                segment_path(path, *segment): set(people[at]) != set(own[at])
+                for at, (k, segment) in enumerate(found)
+                if segment is not None and first[segment] == k
+            }
+            self.apart.add(more, spans, info.frames, info.sample_rate)
+        for at, (k, segment) in enumerate(found):
+            if first[segment] != k:
                 continue
             texts = (rows.speaker[k], rows.utterance[k], rows.transcript[k], rows.split[k], rows.language[k])
+            if apart and not texts[0] and len(own[at]) == 1:
+                texts = (own[at][0], *texts[1:])  # who speaks, though others are heard
             said = rows.duration[k] if segment is None and not rows.in_samples else None
-            self._add(i, segment, people, texts, said, rows.extra[k], True)
+            self._add(i, segment, people[at], texts, said, rows.extra[k], True)
+            self.apart_rows[-1] = apart and segment is not None
+            self.memory[-1] = memory(info, segment[1]) if info is not None and segment is not None else None
+
+    def _segments(
+        self, i: int, group: list[int], rows: Rows, info: AudioInfo | None
+    ) -> list[tuple[int, tuple[int, int] | None]]:
+        """Rows and their (start, frames), None for all of the recording; what lies outside of it is a problem."""
+        found: list[tuple[int, tuple[int, int] | None]] = []
+        for k in group:
+            if info is None:
+                found.append((k, None))
+                continue
+            offset, duration = rows.offset[k] or 0.0, rows.duration[k]
+            if rows.in_samples:
+                offset /= info.sample_rate
+                duration = None if duration is None else duration / info.sample_rate
+            try:
+                found.append((k, to_frames(offset, duration, info)))
+            except ValueError as error:
+                self.problems.append(Problem(self.tree.paths[i], f"{rows.place(k)}: {error}"))
+                continue
+            if past := seconds_past(offset, duration, info):
+                reason = f"{rows.place(k)} ends {past:.2f} s after the recording, and is taken up to its end"
+                self.problems.append(Problem(self.tree.paths[i], reason, taken=True))
+        return found
 
     def _twice(self, i: int, rows: Rows, first: int, k: int, whole: bool) -> Problem:
         """A row for what an earlier one describes: nothing is lost where it says the same."""
@@ -204,6 +230,8 @@ class SourceTable:
         self.duration.append(duration)
         self.extra.append(_merge(known.extra[i], extra))
         self.described_rows.append(described)
+        self.apart_rows.append(False)
+        self.memory.append(None)
 
     def _check_unique(self) -> None:
         """A file may have the name that a segment of another gets."""
@@ -231,6 +259,8 @@ class SourceTable:
             "extra": self.extra,
             "described": self.described_rows,
             "utterance_given": self.utterance_given,
+            "apart": self.apart_rows,
+            "memory": self.memory,
         }
         return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 

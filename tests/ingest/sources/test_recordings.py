@@ -45,6 +45,8 @@ def test_the_table(tmp_path: Path) -> None:
             "extra": "",
             "described": True,
             "utterance_given": False,
+            "apart": False,
+            "memory": None,
         }
     ]
     assert column(sources, "path") == ["anna/1.flac", "ben/2.wav"]

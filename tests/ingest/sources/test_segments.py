@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from securedata.corpus.schema import check_path
-from securedata.corpus.segments import recording_path, segment_path, to_frames
+from securedata.corpus.segments import overlapping, recording_path, segment_path, to_frames, uncovered
 from securedata.errors import InvalidArgument
+from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.recordings import list_sources
 from securedata.ingest.sources.walk import Problem
 from securedata.media.audio.probe import AudioInfo
-from tests.kit.recordings import column, jsonl, record, touch
+from tests.kit.recordings import by_path, column, jsonl, record, touch
 
 
 def test_segments(tmp_path: Path) -> None:
@@ -112,19 +113,22 @@ def test_what_ends_a_little_late_is_taken_and_said(tmp_path: Path) -> None:
     ]
 
 
-def test_segments_of_different_people_are_not_supported_yet(tmp_path: Path) -> None:
+def test_segments_of_different_people_are_parted(tmp_path: Path) -> None:
     record(tmp_path, "talk.wav", 4)
     rows: list[dict[str, object]] = [
         {"wav": "talk.wav", "speaker": "anna", "offset": 0, "duration": 1},
         {"wav": "talk.wav", "speaker": "ben", "offset": 2, "duration": 1},
     ]
-    with pytest.raises(InvalidArgument, match=r"lines 1 and 2 of m\.jsonl .* not supported yet") as caught:
-        list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows))
-    assert caught.value.path == "talk.wav"
+    sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows))
+    assert column(sources, "subjects") == [["anna"], ["ben"]]
+    assert column(sources, "apart") == [True, True]
+    assert sources.apart == Apart(recordings=1, segments=2, overlapping=[], seconds_left_out=2.0)
     # The same, with everyone who is heard in the recording named in each row.
     rows[0]["subjects"], rows[1]["subjects"] = ["anna", "ben"], ["ben", "anna"]
     sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows))
-    assert column(sources, "subjects") == [["anna", "ben"], ["anna", "ben"]]
+    assert column(sources, "subjects") == [["anna", "ben"], ["ben", "anna"]]
+    assert column(sources, "apart") == [False, False]
+    assert sources.apart == Apart()
     assert column(sources, "speaker") == ["anna", "ben"]
     del rows[0]["speaker"], rows[1]["speaker"]
     assert column(list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows)), "speaker") == ["", ""]
@@ -134,6 +138,41 @@ def test_segments_of_different_people_are_not_supported_yet(tmp_path: Path) -> N
     sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows))
     assert column(sources, "path") == ["b.wav"]
     assert sources.problems == [Problem("talk.wav", "line 1 of the manifest names no speaker")]
+
+
+def test_who_is_heard_while_others_speak(tmp_path: Path) -> None:
+    record(tmp_path, "talk.wav", 10)
+    said = [("anna", 0, 2), ("ben", 1.5, 3), ("carl", 1.75, 0.125), ("anna", 6, 1), ("dora", 7, 1), ("eve", 7, 1)]
+    rows = [{"wav": "talk.wav", "speaker": who, "offset": at, "duration": long} for who, at, long in said]
+    sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows))
+    assert by_path(sources, "subjects") == {
+        "talk@0-16000.wav": ["anna", "ben", "carl"],
+        "talk@12000-36000.wav": ["ben", "anna", "carl"],
+        "talk@14000-15000.wav": ["carl", "anna", "ben"],
+        "talk@48000-56000.wav": ["anna"],
+        "talk@56000-64000.wav": ["dora", "eve"],  # whose row is left out, and who is heard
+    }
+    assert column(sources, "speaker") == ["anna", "ben", "carl", "anna", "dora"]
+    assert [one.taken for one in sources.problems] == [False]
+    paths = [path for path in column(sources, "path") if path != "talk@48000-56000.wav"]
+    assert (sources.apart.overlapping, sources.apart.segments) == (paths, 5)
+    assert sources.apart.seconds_left_out == 10 - 4.5 - 2
+
+
+def test_all_of_a_recording_beside_segments_of_others(tmp_path: Path) -> None:
+    record(tmp_path, "talk.wav", 4)
+    rows = [{"wav": "talk.wav", "speaker": "anna"}, {"wav": "talk.wav", "speaker": "ben", "offset": 1, "duration": 1}]
+    sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows))
+    assert by_path(sources, "apart") == {"talk.wav": False, "talk@8000-16000.wav": True}
+    assert column(sources, "subjects") == [["anna", "ben"], ["ben", "anna"]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 9)).map(lambda one: (one[0], sum(one))), max_size=9))
+def test_overlaps_and_what_no_segment_covers(spans: list[tuple[int, int]]) -> None:
+    frames = [set(range(*span)) for span in spans]
+    for i, others in enumerate(overlapping(spans)):
+        assert sorted(others) == [j for j in range(len(spans)) if j != i and frames[i] & frames[j]]
+    assert uncovered(spans, 29) == 29 - len(set().union(*frames))
 
 
 def test_segments_of_what_is_no_audio(tmp_path: Path) -> None:
