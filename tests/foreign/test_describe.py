@@ -353,7 +353,7 @@ OURS |= {
     "Undecodable",
     "ChunkInvalid",
     "BadValue",
-    "_NoJson",
+    "NoJson",
     "NoText",
     "DestinationFailed",
     "NotRegular",
@@ -393,10 +393,10 @@ def test_an_error_of_another_library_becomes_text_in_one_place_only() -> None:
     assert not wrong, f"use foreign.describe, and 'from None': {wrong}"
 
 
-OWN = {"ingest/sources/source_table.py", "corpus/reader.py", "torch/decode.py"}
+OWN = {"ingest/sources/source_table.py", "corpus/snapshot.py", "torch/decode.py"}
 """Where a ValueError or a FileNotFoundError is one that a function of ours made, of numbers or of nothing."""
 
-KNOWN = {"_PASSING", "GeneratorExit", "IndexError", "KeyboardInterrupt", "StopIteration"}
+KNOWN = {"_PASSING", "GONE", "GeneratorExit", "IndexError", "KeyboardInterrupt", "StopIteration"}
 """Tuples of our own classes, what holds no text, and what a user's own function raised."""
 
 

@@ -120,6 +120,10 @@ def audio_folder(
     return found
 
 
+def _unreadable(name: str, why: str) -> InvalidArgument:
+    return InvalidArgument(f"{name} cannot be read: {why}; mend it, or, to go without it, say --layout none")
+
+
 def _lines_of(tree: Tree, name: str, column: str) -> list[tuple[int, dict[str, Any]]]:
     try:
         content = tree.origin.content(name)
@@ -128,10 +132,9 @@ def _lines_of(tree: Tree, name: str, column: str) -> list[tuple[int, dict[str, A
                 return []  # of something else, such as LJSpeech's, which has no header
             return list(lines_in(content, name))
         table = pq.read_table(io.BytesIO(content))
-    except (SourceProblem, InvalidArgument, pa.ArrowException, OSError) as error:
-        text = str(error) if isinstance(error, (SourceProblem, InvalidArgument)) else describe(error)
-        raise InvalidArgument(
-            f"{name} cannot be read: {text}; mend it, or, to go without it, say --layout none"
-        ) from None
+    except (SourceProblem, InvalidArgument) as error:
+        raise _unreadable(name, str(error)) from None
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(name, describe(error)) from None
     batches = table.combine_chunks().to_batches()
     return list(enumerate((row for batch in batches for row in values_of(batch, table.schema)), 1))
