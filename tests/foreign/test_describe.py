@@ -291,7 +291,7 @@ def package_classes() -> list[type]:
             named = issubclass(one, tuple) and hasattr(one, "_fields")
             if one.__module__.startswith("securedata") and (named or dataclasses.is_dataclass(one)):
                 found[f"{one.__module__}.{one.__qualname__}"] = one
-    return [found[name] for name in sorted(found)]
+    return [found[name] for name in sorted(found) if not inspect.isabstract(found[name])]
 
 
 PRIVATE = {
