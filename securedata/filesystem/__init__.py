@@ -1,4 +1,4 @@
-"""The fsspec filesystem of the scheme `securedata`; fsspec finds it by the entry point that names this package."""
+"""The fsspec filesystem for the scheme `securedata`; fsspec finds it by the entry point that names this package."""
 
 from securedata.filesystem.spec import SecuredataFileSystem
 

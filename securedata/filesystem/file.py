@@ -18,10 +18,10 @@ IN_MEMORY = ("readahead", "none", "bytes", "first", "all", "adaptive", "blockcac
 
 
 def check_cache_type(cache_type: str | None, export: bool) -> str:
-    """The name of a cache that a file may have.
+    """The name of a cache that a file may use.
 
     Raises:
-        PlaintextRefused: it would keep plaintext in a file, or nobody knows where.
+        PlaintextRefused: it would keep plaintext in a file, or in an unknown place.
     """
     name = cache_type or "none"
     if name not in IN_MEMORY and not export:
@@ -37,7 +37,7 @@ def check_cache_type(cache_type: str | None, export: bool) -> str:
 class SecuredataFile(FailsForGood, AbstractBufferedFile):
     """An object, read-only and seekable: decrypts what its cache asks for, and keeps it in memory only.
 
-    What fails once fails for good: the first error comes again from every later call, `close` included.
+    A failure is final: every later call, `close` included, raises the first error again.
 
     It stays the object that it was when opened, whatever `invalidate_cache` finds. A pickle of it
     carries references, and the receiver opens the path for itself.
@@ -57,7 +57,7 @@ class SecuredataFile(FailsForGood, AbstractBufferedFile):
         cache_type: str | None = "readahead",
         cache_options: Mapping[str, Any] | None = None,
     ) -> None:
-        """`details` is what `info` says of the path; `ukey` identifies the object. With `whole` the first read
+        """`details` is what `info` says about the path; `ukey` identifies the object. With `whole` the first read
         fetches all of it.
 
         Raises:
@@ -83,7 +83,7 @@ class SecuredataFile(FailsForGood, AbstractBufferedFile):
 
     @property
     def cache(self) -> Any:
-        """fsspec's cache of what was decrypted. `blockcache::` puts a file on disk in its place, and is refused."""
+        """fsspec's cache of what was decrypted. `blockcache::` would replace it with a file on disk, and is refused."""
         return self._cache
 
     @cache.setter
@@ -91,7 +91,7 @@ class SecuredataFile(FailsForGood, AbstractBufferedFile):
         if self._cache is not None and cache is not None and not self._export:
             raise refused(
                 PlaintextRefused(
-                    "another cache in place of the file's own may keep plaintext on disk, as blockcache:: and "
+                    "a cache that replaces the file's own might keep plaintext on disk, as blockcache:: and "
                     "filecache:: do: open the URL without them, or the filesystem with allow_plaintext_export=True"
                 )
             )
@@ -134,7 +134,7 @@ class SecuredataFile(FailsForGood, AbstractBufferedFile):
         return int(self.ukey, 16)
 
     def __repr__(self) -> str:
-        # no path, which is often a name: a notebook saves reprs, and fsspec logs them
+        # without the path, which is often a person's name: a notebook saves reprs, and fsspec logs them
         return f"<SecuredataFile of {getattr(self, 'size', 0)} bytes, at {getattr(self, 'loc', 0)}>"
 
     __str__ = __repr__
@@ -149,6 +149,6 @@ def _reopen(
 ) -> SecuredataFile:
     file: SecuredataFile = fs.open(path, block_size=block_size, cache_type=cache_type, cache_options=cache_options)
     if file.ukey != ukey:
-        raise RowReplaced("the file was replaced since it was opened and pickled: open its path anew", path=path)
+        raise RowReplaced("the file was replaced after it was opened and pickled: open its path again", path=path)
     file.seek(at)
     return file

@@ -1,4 +1,4 @@
-"""Paths, names and listings of the filesystem: all from the index in memory, nothing asks the storage."""
+"""Paths, names and listings of the filesystem: all come from the index in memory, and storage is never asked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PREFIX = "securedata://"
 
 
 class Listing(AbstractFileSystem):
-    """The half of the filesystem that needs no object, but the index only."""
+    """The half of the filesystem that needs only the index, and no objects."""
 
     protocol = "securedata"
     root_marker = ""
@@ -82,7 +82,7 @@ class Listing(AbstractFileSystem):
         return _unpickled, (type(self), self.storage_args, self.storage_options, known)
 
     def _go_on_from(self, seen: Mapping[str, Mapping[bytes, Seen]]) -> None:
-        """Note what the openings had seen from which this filesystem was pickled: by target and corpus id."""
+        """Note what the pickled filesystem's openings had seen, by target and corpus id."""
         for target, more in seen.items():
             Seen.add(self._seen.setdefault(target, {}), more)
 
@@ -103,7 +103,7 @@ class Listing(AbstractFileSystem):
             corpus = self._corpus(self._split(path)[0])
             raise NoSuchPath(
                 f"no such file or folder in generation {corpus.generation} of {corpus.root}; "
-                "invalidate_cache() opens the current one",
+                "invalidate_cache() opens the current generation",
                 root=corpus.root,
                 path=path,
             )
@@ -112,11 +112,11 @@ class Listing(AbstractFileSystem):
     def _file(self, path: str) -> Location:
         location = None if self._is_top(path) else self._there(path)
         if location is None or location.row is None:
-            raise IsAFolder("a folder was named where a file is wanted: list it with ls(), or name a file", path=path)
+            raise IsAFolder("the path is a folder, and a file is needed: list it with ls(), or name a file", path=path)
         return location
 
     def _is_top(self, path: str) -> bool:
-        """Is it a folder that is known without opening a corpus? Raises ConfigError for a name that is not."""
+        """Whether it is a folder that exists without opening a corpus. Raises ConfigError for an unknown name."""
         if path and self._root is None:
             self._reference(_PREFIX + path.partition("/")[0])
         return "/" not in path if self._root is None else not path
@@ -124,9 +124,9 @@ class Listing(AbstractFileSystem):
     # ------------------------------------------------------------ list
 
     def info(self, path: Any, **kwargs: Any) -> dict[str, Any]:
-        """Name, type and size of the plaintext in bytes; of audio also its format, and `mtime` of the source file.
+        """Name, type and size of the plaintext in bytes; for audio also its format, and `mtime` of the source file.
 
-        Nothing about people: what `info` says ends in the logs and caches of other tools.
+        Nothing about people: what `info` says ends up in the logs and caches of other tools.
 
         Raises:
             NoSuchPath, and what opening the corpus raises
@@ -135,7 +135,7 @@ class Listing(AbstractFileSystem):
         return folder_info(path) if self._is_top(path) else self._there(path).info()
 
     def ls(self, path: Any, detail: bool = True, **kwargs: Any) -> list[Any]:
-        """What lies in a folder, sorted by name; of a file, itself.
+        """What a folder holds, sorted by name; for a file, itself.
 
         Raises:
             NoSuchPath, and what opening the corpus raises
@@ -161,7 +161,7 @@ class Listing(AbstractFileSystem):
         bare: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """All files below a folder; `bare` leaves all but the type out of the details.
+        """All files below a folder; with `bare` the details hold the type only.
 
         At the top of a filesystem without a root it opens every corpus that the config names.
         """
@@ -195,7 +195,7 @@ class Listing(AbstractFileSystem):
         return found
 
     def glob(self, path: Any, maxdepth: int | None = None, **kwargs: Any) -> Any:
-        """Paths that match a pattern; asks for no corpus whose name does not match."""
+        """Paths that match a pattern; opens only corpora whose names match."""
         text = stringify_path(path)
         detail = kwargs.pop("detail", False)
         name, inside, rest = self._strip_protocol(text).partition("/")
@@ -214,15 +214,15 @@ class Listing(AbstractFileSystem):
         return sum(sizes.values()) if total else sizes
 
     def exists(self, path: Any, **kwargs: Any) -> bool:
-        """Is there a file or folder? An error that leaves that open, such as a KMS that says no, is raised."""
+        """Whether there is a file or folder. Raises an error that leaves this open, such as a refusal by the KMS."""
         return self._type(path) is not None
 
     def isfile(self, path: Any) -> bool:
-        """Is there a file? Raises as `exists`."""
+        """Whether there is a file. Raises as `exists`."""
         return self._type(path) == "file"
 
     def isdir(self, path: Any) -> bool:
-        """Is there a folder? Raises as `exists`."""
+        """Whether there is a folder. Raises as `exists`."""
         return self._type(path) == "directory"
 
     def _type(self, path: Any) -> str | None:
@@ -235,7 +235,7 @@ class Listing(AbstractFileSystem):
         return None if location is None else "directory" if location.row is None else "file"
 
     def ukey(self, path: Any) -> str:
-        """Identifies the bytes of a file: as long as it is the same, they are. Not a digest of them.
+        """Identifies the bytes of a file: while it is the same, so are they. Not a digest of them.
 
         Raises:
             NoSuchPath, IsAFolder
@@ -255,11 +255,11 @@ class Listing(AbstractFileSystem):
         """
         when = self._file(self._strip_protocol(path)).info().get("mtime")
         if when is None:
-            raise InvalidArgument("the source's time of change was not recorded")
+            raise InvalidArgument("the modification time of the source was not recorded")
         return datetime.fromtimestamp(when, UTC)
 
     def invalidate_cache(self, path: Any = None) -> None:
-        """Open the current generation of the corpus of a path, or of all that this filesystem has used.
+        """Open the current generation of a path's corpus, or of all corpora that this filesystem has used.
 
         Raises:
             as `open_corpus`
@@ -278,7 +278,7 @@ class Listing(AbstractFileSystem):
 def _unpickled(
     kind: type[Listing], given: Sequence[Any], options: Mapping[str, Any], seen: Mapping[str, Mapping[bytes, Seen]]
 ) -> Listing:
-    """A filesystem from its pickle: that of this process with the same options, if there is one."""
+    """A filesystem from its pickle: this process's own with the same options, if there is one."""
     fs = kind(*given, **options)
     fs._go_on_from(seen)
     return fs

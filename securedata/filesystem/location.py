@@ -1,4 +1,4 @@
-"""A path in an opened corpus, and what is said of it."""
+"""A path in an opened corpus, and what `info` says about it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ BARE_FOLDER = {"type": "directory"}
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A path in an opened corpus, whose snapshot is held: `refresh` gives rows other numbers.
+    """A path in an opened corpus, and the snapshot that it was found in: `refresh` renumbers rows.
 
-    `prefix` and `inner` make its name in the filesystem, `inner` being its logical path or a folder of such.
+    `prefix` and `inner` make its name in the filesystem; `inner` is its logical path, or a folder of such paths.
     """
 
     snapshot: Snapshot
@@ -36,7 +36,7 @@ class Location:
         return (self.prefix + self.inner).rstrip("/")
 
     def infos(self, paths: Sequence[str], rows: Rows, bare: bool = False) -> dict[str, dict[str, Any]]:
-        """What `info` says of files, by name."""
+        """What `info` says about files, by name."""
         names = [self.prefix + path for path in paths]
         if bare:
             return dict.fromkeys(names, BARE_FILE)
@@ -55,7 +55,7 @@ class Location:
         return is_read_whole(format, subtype, size)
 
     def ukey(self) -> str:
-        """Identifies the bytes, for an object's id is never sealed twice; no digest, on which to test a guess."""
+        """Identifies the bytes, as no two seals share an object id; not a digest of them, which could test a guess."""
         object_id = self.snapshot.index.location(self.row or 0).object_id
         return hashlib.sha256(b"securedata ukey" + self.snapshot.corpus_id + object_id).hexdigest()
 

@@ -1,7 +1,7 @@
-"""The corpora that filesystems of this process have open: one opening each, whoever asks.
+"""The corpora that filesystems of this process have open: each is opened once, and all instances share it.
 
-fsspec makes an instance per thread and forgets its instances after a fork. A corpus of their own for
-each would ask the KMS and hold an index once per thread and worker, so what they share lives here.
+fsspec makes an instance per thread and forgets its instances after a fork. If each had its own corpus, it
+would ask the KMS and hold an index once per thread and worker, so what they share lives here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from securedata.corpus.reader import Corpus
 from securedata.corpus.state.head import Seen
 
 COLUMNS = ("format", "sample_rate", "channels", "frames", "source_mtime_ns")
-"""What `info` shows of a row besides its size: nothing about people, for tools write what `info` says into their logs
-and caches."""
+"""What `info` shows of a row besides its size: nothing about people, because tools write what `info` says into their
+logs and caches."""
 
 _Key = tuple[object, ...]
 
@@ -43,7 +43,7 @@ def corpus_of(
     """The corpus, opened at the first use in this process or in the one that forked it.
 
     Args:
-        seen: what the opening has seen that this one goes on from.
+        seen: what the opening that this one continues has seen.
 
     Raises:
         as `open_corpus`
@@ -80,7 +80,7 @@ def forget_corpora() -> None:
 
 
 def _after_fork() -> None:
-    # a lock that another thread held would stay held for ever in the child
+    # a lock that another thread held would stay held forever in the child
     for slot in list(_slots.values()):
         slot.lock = threading.Lock()
 

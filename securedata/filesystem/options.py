@@ -1,4 +1,4 @@
-"""What a filesystem may be told: references to a corpus, never credentials.
+"""The options that a filesystem takes: references to a corpus, never credentials.
 
 fsspec keeps each instance with its arguments for the life of the process, and `to_json` prints them.
 """
@@ -18,10 +18,10 @@ from securedata.filesystem.refused import refused
 _log = logging.getLogger("securedata")
 
 REFERENCES = ("role", "profile", "region", "endpoint_url")
-"""Options of a root that name where credentials come from, or whom to ask. They reach its `Reference`."""
+"""Options of a root that name where credentials come from, or which server to ask. They reach its `Reference`."""
 
 KNOWN = ("root", "kms", "pin", "allow_plaintext_export", "accept_generation", *REFERENCES)
-"""All options that mean something here."""
+"""All options that have a meaning here."""
 
 _CREDENTIALS = (
     *("key", "secret", "token", "passw", "passphrase", "credential", "auth", "username", "bearer", "cookie"),
@@ -33,12 +33,12 @@ _CLOSE = 0.75  # of difflib: kmss, pins, endpoint; not mode, or anything that fs
 
 
 def check_options(options: Mapping[str, Any]) -> dict[str, str]:
-    """The options of a root among further keyword arguments.
+    """The options of a root among other keyword arguments.
 
-    None counts as absent. What nobody here knows is ignored, as every filesystem does: tools pass options of their own.
+    None counts as absent. Unknown options are ignored, as every filesystem does: tools pass options of their own.
 
     Raises:
-        InvalidArgument: a credential, or a slip of an option. The text never holds a value.
+        InvalidArgument: a credential, or a misspelt option. The text never holds a value.
     """
     found = {}
     for name, value in options.items():
@@ -48,13 +48,13 @@ def check_options(options: Mapping[str, Any]) -> dict[str, str]:
             raise refused(
                 InvalidArgument(
                     f"option {inside} looks like a credential, and fsspec keeps and prints options: name a profile or "
-                    "a role, or write them into the corpus's entry in the config file"
+                    "a role, here or in the corpus's entry in the config file"
                 )
             )
         if name in _CHAIN:
             raise refused(
                 InvalidArgument(
-                    "securedata:// at the front of a chained URL is not known yet: use securedata://NAME/... with a "
+                    "securedata:// cannot start a chained URL yet: use securedata://NAME/... with a "
                     "name from the config, or fsspec.filesystem('securedata', root=..., kms=..., pin=...)"
                 )
             )
@@ -64,21 +64,21 @@ def check_options(options: Mapping[str, Any]) -> dict[str, str]:
             found[name] = value
         elif near := difflib.get_close_matches(name.lower(), KNOWN, 1, _CLOSE):
             raise refused(
-                InvalidArgument(f"unknown option {name}: did you mean {near[0]}? Known are {', '.join(KNOWN)}")
+                InvalidArgument(f"unknown option {name}: did you mean {near[0]}? The options are {', '.join(KNOWN)}")
             )
         else:
-            _log.debug("option %s means nothing to securedata:// and is ignored", name)
+            _log.debug("option %s is unknown to securedata:// and is ignored", name)
     return found
 
 
 def _credential(name: str, value: Any) -> str:
-    """The name of what looks like a credential with a value, here or further in; '' if nothing does."""
+    """The name of an option, here or nested, that looks like a credential with a value; '' if there is none."""
     if isinstance(value, Mapping):
         return next((found for key, one in value.items() if (found := _credential(str(key), one))), "")
     if isinstance(value, (list, tuple)):
         return next((found for one in value if (found := _credential(name, one))), "")
     if value is None or isinstance(value, bool) or (isinstance(value, (str, bytes)) and not value):
-        return ""  # as token=False, by which some tools mean none
+        return ""  # such as token=False, which some tools pass for none
     lower = name.lower()
     looks = any(word in lower for word in _CREDENTIALS) or not _SHORT.isdisjoint(re.split("[^a-z]", lower))
     return name if looks or _has_user(value) else ""
@@ -89,7 +89,7 @@ def _has_user(value: Any) -> bool:
 
 
 def check_urls(urls: Iterable[str]) -> None:
-    """A root or KMS URI that carries user and password would be kept and printed as well.
+    """Refuse a root or KMS URI with a user or password, because it would be kept and printed as well.
 
     Raises:
         InvalidArgument
@@ -98,14 +98,14 @@ def check_urls(urls: Iterable[str]) -> None:
         if _has_user(url):
             raise refused(
                 InvalidArgument(
-                    "root and kms must not hold user or password, for fsspec keeps and prints them: name a profile or "
-                    "a role, or write it into the corpus's entry in the config file"
+                    "root and kms must not hold user or password, because fsspec keeps and prints them: name a profile "
+                    "or a role, here or in the corpus's entry in the config file"
                 )
             )
 
 
 def absolute(root: Any) -> Any:
-    """A relative path as an absolute one: instances outlive the working directory, and pickles leave it."""
+    """Make a relative path absolute: instances outlive the working directory, and pickles leave it."""
     text = os.fspath(root) if isinstance(root, os.PathLike) else root
     is_path = isinstance(text, str) and "://" not in text and ("/" in text or text.startswith((".", "~")))
     return os.path.abspath(os.path.expanduser(text)) if is_path else text

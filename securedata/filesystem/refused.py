@@ -1,4 +1,4 @@
-"""What the filesystem refuses is logged as well as raised: tools swallow it, such as `fsspec.generic.rsync`."""
+"""Refusals of the filesystem are logged as well as raised: tools such as `fsspec.generic.rsync` swallow them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`securedata://`: a corpus as an fsspec filesystem, read-only.
 
-With a name from the config, `securedata://voice-a/spk/utt.flac`; names then are the folders at the top,
-as buckets are of S3, and a URL means the same to every instance. With `root=`, a filesystem is one
+With a name from the config, `securedata://voice-a/spk/utt.flac`: names are the folders at the top, as
+buckets are in S3, and a URL means the same to every instance. With `root=`, a filesystem is one
 corpus, and paths (and what follows `securedata://`) are relative to that root.
 """
 
@@ -30,9 +30,9 @@ from securedata.filesystem.refused import refused
 
 
 def _own_target(path: str | os.PathLike[str], is_folder: bool = False) -> str:
-    """Where a local path leads. No link counts that another user laid there: it would choose what is overwritten.
+    """Where a local path leads. A link that another user made is refused: it would choose what is overwritten.
 
-    Of folders, a link counts that is of the owner of the folder it is in, as administrators lay them.
+    A link to a folder is followed if the owner of the folder that holds it made it, as administrators do.
 
     Raises:
         InvalidArgument
@@ -44,13 +44,13 @@ def _own_target(path: str | os.PathLike[str], is_folder: bool = False) -> str:
         if os.path.islink(at):
             trusted = {os.geteuid(), 0} | ({os.stat(above).st_uid} if is_folder or at != name else set())
             if os.lstat(at).st_uid not in trusted:
-                text = "get(): a link that another user laid there is in the local path: take it away"
+                text = "get(): the local path holds a link that another user made: remove it"
                 raise refused(InvalidArgument(f"{text}, or name another path"))
     return os.path.realpath(name)
 
 
 def _open_device(path: str) -> int:
-    """A descriptor of a device or pipe; a file that took its place meanwhile is neither made nor written.
+    """A descriptor of a device or pipe; a file that replaced it meanwhile is neither created nor written.
 
     Raises:
         OSError
@@ -73,9 +73,9 @@ class _Absolute(type(Listing)):  # type: ignore[misc]  # fsspec's metaclass, whi
 class SecuredataFileSystem(Listing, metaclass=_Absolute):
     """A corpus, or all corpora that the config names, for tools that read through fsspec.
 
-    What is read is decrypted in memory and stays there: whatever would write it to a local disk is refused.
-    Instances and their arguments are kept by fsspec for the life of the process, so arguments are references:
-    a credential among them is refused. Pickles carry the same references, and never a key.
+    What is read is decrypted in memory and stays there: a call that would write it to a local disk is refused.
+    fsspec keeps instances and their arguments for the life of the process, so arguments are references, and a
+    credential among them is refused. Pickles carry the same references, and never a key.
     """
 
     def __init__(
@@ -90,15 +90,15 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
     ) -> None:
         """
         Args:
-            root: the corpus to which all paths are relative: its name, a path or a URL. Without it the first part of a
+            root: the corpus that all paths are relative to: its name, a path or a URL. Without it the first part of a
                 path is a name from the config.
-            kms: KMS URIs that are trusted to unwrap its key; by default those of the config or SECUREDATA_KMS.
-            pin: which corpus is meant; by default that of the config or SECUREDATA_PIN.
+            kms: KMS URIs that are trusted to unwrap its key; by default those from the config or SECUREDATA_KMS.
+            pin: which corpus is meant; by default the pin from the config or SECUREDATA_PIN.
             allow_plaintext_export: let `get`, `cache_type="mmap"` and the caching filesystems write plaintext to disk.
                 As text, from a URL or the environment: true, false, yes, no, on, off, 1, 0.
-            accept_generation: of the corpus at `root`, as `open_corpus` takes it.
+            accept_generation: for the corpus at `root`, as `open_corpus` takes it.
             options: role, profile, region and endpoint_url of the root. Others are ignored, as tools pass some to any
-                filesystem, except those that look like a credential or like a slip of one of these.
+                filesystem, but one that looks like a credential or like a misspelling of these is refused.
 
         Raises:
             InvalidArgument, ConfigError
@@ -106,13 +106,13 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         references = check_options(options)
         check_urls([root or "", *((kms.split() if isinstance(kms, str) else kms) or ())])
         if accept_generation is not None and root is None:
-            raise InvalidArgument("accept_generation= is of one corpus: name it, as root='voice-a'")
+            raise InvalidArgument("accept_generation= applies to one corpus: name it, such as root='voice-a'")
         super().__init__(root, kms, pin, references, accept_generation)
         self.allow_plaintext_export = as_flag("allow_plaintext_export", allow_plaintext_export)
 
     @classmethod
     def clear_instance_cache(cls) -> None:
-        """Forget all filesystems, and the corpora that they have open."""
+        """Forget all filesystems and the corpora that they have open."""
         super().clear_instance_cache()
         forget_corpora()
 
@@ -127,7 +127,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         compression: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """A file to read: binary, or text where `mode` has no "b". As fsspec has it, unknown options are ignored.
+        """A file to read: binary, or text if `mode` has no "b". Unknown options are ignored, as is usual in fsspec.
 
         Raises:
             NoSuchPath, IsAFolder, PlaintextRefused, InvalidArgument, and what reading an object raises
@@ -150,7 +150,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         if set(mode) - set("rbt"):
             self._read_only()
         if not asked_by_open:
-            # `open` is for readers; those that go around it are the caching filesystems
+            # readers call `open`; only the caching filesystems bypass it
             self._check_export("a caching filesystem (blockcache::, filecache::, simplecache::)")
         location = self._file(path)
         read_range = location.snapshot.ranges(location.row or 0)
@@ -160,7 +160,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         )
 
     def cat_file(self, path: Any, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
-        """The bytes of a file, or of a part of it; start and end as in a slice.
+        """The bytes of a file, or of part of it; start and end as in a slice.
 
         Raises:
             NoSuchPath, IsAFolder, and what reading an object raises
@@ -171,11 +171,11 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         return bytes(location.snapshot.read_range(location.row or 0, first, max(0, last - first)))
 
     def head(self, path: Any, size: int = 1024) -> bytes:
-        """The first bytes of a file, and no others are read. Raises as `cat_file`."""
+        """The first bytes of a file; no others are read. Raises as `cat_file`."""
         return self.cat_file(path, 0, size)
 
     def tail(self, path: Any, size: int = 1024) -> bytes:
-        """The last bytes of a file, and no others are read. Raises as `cat_file`."""
+        """The last bytes of a file; no others are read. Raises as `cat_file`."""
         return self.cat_file(path, -size) if size else b""
 
     def read_block(self, fn: Any, offset: int, length: int | None, delimiter: bytes | None = None) -> bytes:
@@ -191,7 +191,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
             raise refused(
                 PlaintextRefused(
                     f"{what} would write plaintext to a local disk: read with open() or cat_file(), which keep it in "
-                    "memory, or say allow_plaintext_export=True"
+                    "memory, or pass allow_plaintext_export=True"
                 )
             )
 
@@ -204,10 +204,10 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         allow_plaintext_export: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Write a file's plaintext to a local path; only into a BytesIO without `allow_plaintext_export`.
+        """Write a file's plaintext to a local path; without `allow_plaintext_export` only into a BytesIO.
 
-        A file that this makes is this user's alone (0600), and so are folders (0700). Where reading fails, the local
-        path is as it was.
+        New files are for this user alone (0600), and so are new folders (0700). If reading fails, the local path stays
+        as it was.
 
         Raises:
             PlaintextRefused, and as `open`
@@ -230,10 +230,9 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
                 callback.relative_update(len(piece))
 
     def _get_local(self, rpath: Any, path: str, callback: Any, options: dict[str, Any]) -> None:
-        """Write a local file under another name, which it has until it is whole: a part is never taken for all of it.
+        """Write a local file under a temporary name until it is whole: a part is never mistaken for all of it.
 
-        One that is missing is made for this user alone, and so is one that another user laid there; this user's own
-        keeps its mode.
+        The file is for this user alone if none existed or another user made it; this user's own file keeps its mode.
         """
         mode = 0o600
         with contextlib.suppress(FileNotFoundError):
@@ -244,7 +243,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
                 return
             if status.st_uid == os.geteuid():
                 mode = stat.S_IMODE(status.st_mode)
-        self._file(self._strip_protocol(rpath))  # what is not in the corpus makes no folder
+        self._file(self._strip_protocol(rpath))  # a path that is not in the corpus must not create a folder
         make_folders(os.path.dirname(path), 0o700)
         name = temporary_name(path)
         try:
@@ -252,7 +251,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
                 self._pour(rpath, target, callback, options)
                 os.fchmod(target.fileno(), mode)
             put_in_place(name, path)
-        except BaseException:  # raised again, Ctrl-C too: no plaintext stays behind
+        except BaseException:  # raised again, Ctrl-C too: no plaintext must stay behind
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
             raise
@@ -267,7 +266,7 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         allow_plaintext_export: bool = False,
         **kwargs: Any,
     ) -> None:
-        """Write plaintext of files to local paths: refused without `allow_plaintext_export`.
+        """Write the plaintext of files to local paths: refused without `allow_plaintext_export`.
 
         Raises:
             PlaintextRefused, and as `open`

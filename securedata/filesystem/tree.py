@@ -13,13 +13,13 @@ from securedata.corpus.rows.index import Index
 
 Rows = np.ndarray[Any, np.dtype[np.int64]]
 
-_BULK = 4096  # rows from which one Arrow call costs less than a cell at a time
+_BULK = 4096  # from this many rows on, one Arrow call costs less than a cell at a time
 _BATCH = 65_536  # rows that are Python objects at the same time, while a million are listed
 _FIRST = 32  # paths to look at before searching for the end of a folder
 
 
 def cells(index: Index, rows: Rows, columns: Sequence[str]) -> list[tuple[Any, ...]]:
-    """The values of several columns, one tuple for each row number."""
+    """The values of several columns, one tuple per row number."""
     if len(rows) < _BULK:
         return [tuple(index.values(columns, int(row))) for row in rows]
     found = index.table.select(list(columns)).take(pa.array(rows))
@@ -27,23 +27,23 @@ def cells(index: Index, rows: Rows, columns: Sequence[str]) -> list[tuple[Any, .
 
 
 def span(index: Index, folder: str) -> tuple[int, int]:
-    """Where in `index.order` the paths below a folder begin and end; an empty folder name is all of them."""
+    """Where in `index.order` the paths below a folder begin and end; an empty folder name means all of them."""
     if not folder:
         return 0, len(index)
-    # "0" is the character after "/": the first path that is not below the folder any more
+    # "0" is the character after "/": the first path that is no longer below the folder
     return index.lower_bound(folder + "/"), index.lower_bound(folder + "0")
 
 
 def has_below(index: Index, folder: str) -> bool:
-    """Is there a path below a folder? Half of what `span` costs."""
+    """Whether there is a path below a folder. Costs half as much as `span`."""
     at = index.lower_bound(folder + "/")
     return at < len(index) and index.path(int(index.order[at])).startswith(folder + "/")
 
 
 def children(index: Index, folder: str) -> Iterator[tuple[str, int | None]]:
-    """What lies directly in a folder: full path and row number, which is None for a folder.
+    """The direct contents of a folder: full path and row number, which is None for a folder.
 
-    Costs as much as there is to return: a folder of a thousand recordings is passed over in some ten looks.
+    The cost grows with what is returned: skipping a folder of a thousand recordings takes about ten lookups.
     """
     prefix = folder + "/" if folder else ""
     at, end = span(index, folder)
@@ -70,7 +70,7 @@ def children(index: Index, folder: str) -> Iterator[tuple[str, int | None]]:
 
 
 def _end(index: Index, below: str, at: int, end: int) -> int:
-    """The first position beyond those below a folder, `at` being one: by strides that double, then by bisection."""
+    """The first position past those below a folder, from `at`, which is below it: doubling strides, then bisection."""
 
     def outside(position: int) -> bool:
         return not index.path(int(index.order[position])).startswith(below)
@@ -83,11 +83,11 @@ def _end(index: Index, below: str, at: int, end: int) -> int:
 
 
 def below(index: Index, folder: str, maxdepth: int | None, folders: set[str]) -> Iterator[tuple[list[str], Rows]]:
-    """The files below a folder, at most `maxdepth` levels down: their paths and rows, some ten thousand at a time.
+    """The files below a folder, at most `maxdepth` levels down: their paths and rows, tens of thousands at a time.
 
-    Adds the folders that it comes by to `folders`, `folder` itself excepted.
+    Adds the folders that it passes to `folders`, except `folder` itself.
     """
-    if maxdepth == 1:  # one level may be skipped through; deeper ones are read as they lie
+    if maxdepth == 1:  # one level can skip subfolders; more levels are read in order
         found = list(children(index, folder))
         folders.update(path for path, row in found if row is None)
         files = [(path, row) for path, row in found if row is not None]

@@ -112,7 +112,7 @@ def test_a_pickled_file_that_was_replaced(voice: Voice, fs: SecuredataFileSystem
     pickled = pickle.dumps(fs.open("voice-a/ann/a.wav"))
     voice.add({"ann/a.wav": b"another recording"})
     fs.invalidate_cache()
-    with pytest.raises(RowReplaced, match="replaced since") as raised:
+    with pytest.raises(RowReplaced, match="replaced after it was opened") as raised:
         pickle.loads(pickled)
     assert raised.value.path == "voice-a/ann/a.wav"
 
