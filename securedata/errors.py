@@ -1,10 +1,10 @@
-"""Every error that securedata raises on purpose, one class per cause that can be told apart.
+"""Every error that securedata raises on purpose, one class per distinguishable cause.
 
 SecuredataError
 ├── InvalidArgument             a call or option that makes no sense (also a ValueError)
-├── ConfigError                 the config file, a name that it does not hold, other settings of this machine
+├── ConfigError                 the config file, a name that is not in it, other settings of this machine
 ├── FormatError                 what was read is not the sealed object that was asked for
-│   ├── NotSealed               no sealed object at all
+│   ├── NotSealed               not a sealed object at all
 │   ├── UnknownVersion          written by a newer securedata
 │   ├── UnknownSuite            a cipher suite that this version does not know
 │   ├── MalformedHeader         header fields that contradict the format
@@ -12,55 +12,55 @@ SecuredataError
 │   ├── WrongKind               a head, a table and data are not interchangeable
 │   ├── WrongCorpus             belongs to another corpus
 │   ├── WrongObject             another object of this corpus
-│   ├── Truncated               shorter or longer than it was sealed
+│   ├── Truncated               shorter or longer than when it was sealed
 │   └── AuthenticationFailed    wrong key, or changed after it was sealed
 ├── KeysError                   keys, the KMS, the pin
 │   ├── InvalidKMSURI
 │   ├── NoTrustedKey            no wrap in the head matches a KMS key that the caller trusts
-│   ├── KMSDenied               the KMS said no
+│   ├── KMSDenied               the KMS refused
 │   │   └── KMSMisconfigured    it was not asked: a URL, profile, file or proxy cannot be right (also a ConfigError)
 │   ├── KMSUnreachable          the KMS did not answer
 │   ├── KMSThrottled            the KMS asked to slow down
-│   ├── ContextNotBound         a KMS key that ignores the encryption context
+│   ├── ContextNotBound         the KMS key ignores the encryption context
 │   ├── PinRequired             writing needs the pin
-│   ├── PinMismatch             another corpus than the one that was pinned
-│   └── KeysExpired             the grant ended and could not be renewed
+│   ├── PinMismatch             not the corpus that was pinned
+│   └── KeysExpired             the grant expired and could not be renewed
 ├── CorpusError                 head, manifest, rows
-│   ├── NotACorpus              nothing here
-│   ├── CorpusGone              there was a corpus, its head is missing
-│   ├── CorpusExists            init where something is already
+│   ├── NotACorpus              no head here
+│   ├── CorpusGone              there was a corpus, but its head is missing
+│   ├── CorpusExists            init where something exists already
 │   ├── MalformedManifest       authentic, but its content breaks the rules of the format
 │   ├── PartMissing             the head names a manifest part that storage does not have
-│   ├── OlderGeneration         an older head than one already seen
+│   ├── OlderGeneration         the head is older than one already seen
 │   ├── SupersededKey           a head under a corpus key that a rotation replaced
-│   ├── UnconfirmedGeneration   is the head the newest? What it does not name would be deleted
+│   ├── UnconfirmedGeneration   the head might not be the newest, and prune would delete what it does not name
 │   ├── SubjectErased           the person was erased
-│   ├── RowReplaced             the row changed or went away since the corpus was opened
+│   ├── RowReplaced             the row was replaced or removed after the corpus was opened
 │   ├── ObjectMissing           the head names an object that storage does not have
-│   ├── GenerationChanged       a pickle, or a persistent worker, of another generation of the corpus
+│   ├── GenerationChanged       a pickle or a persistent worker has another generation of the corpus
 │   ├── CommitRace              other writers kept winning
 │   ├── CorpusBusy              another process kept a lock on this machine
 │   ├── OutcomeUnknown          a lost answer that can no longer be resolved
 │   ├── HorizonInFuture         a prune ran under a wrong clock: nothing new can be committed
 │   ├── NoSuchPath              no such row (also a FileNotFoundError)
-│   ├── IsAFolder               a folder where a file was wanted (also an IsADirectoryError)
-│   └── SubjectUnknown          whose voice it is was not said, and is never guessed
+│   ├── IsAFolder               a folder where a file was expected (also an IsADirectoryError)
+│   └── SubjectUnknown          nothing says whose voice it is, and that is never guessed
 ├── StorageError
 │   ├── NotFound                (also a FileNotFoundError)
 │   ├── AlreadyExists
 │   ├── PreconditionFailed      a conditional put that lost
-│   ├── NotAFile                a link, FIFO, device or folder where a file belongs
+│   ├── NotAFile                a link, FIFO, device or folder where a file should be
 │   ├── AccessDenied            refused, or missing where a session may not list
 │   ├── SessionExpired          the storage session expired or was revoked, and could not be renewed
 │   ├── StorageUnreachable      did not answer, or failed underneath
-│   └── UnsafeStorage           no honest conditional put: not safe for writers
+│   └── UnsafeStorage           conditional puts are not honoured: not safe for writers
 ├── PlaintextRefused            plaintext would have reached a disk
 ├── UndecodableMedia            opened and authentic, but no audio that can be decoded
 └── TooManyReplaced             more than 1 % of an epoch's samples could not be read
 
-Every class can be made from one string and pickles: a DataLoader raises a worker's error anew in
-the main process as `type(text)`. No class has an attribute `message`, for torch would then call it
-differently. Texts name root and object id; a logical path is often a name, so it is an attribute.
+Every class can be made from one string and pickles: a DataLoader raises a worker's error again in
+the main process as `type(text)`. No class has an attribute `message`, because torch would then call it
+differently. Texts name root and object id; a logical path is often a person's name, so it is an attribute.
 """
 
 from __future__ import annotations
@@ -74,16 +74,16 @@ class SecuredataError(Exception):
     """Base of all errors.
 
     Attributes:
-        root: the corpus's root, where one is concerned.
-        object_id: the 16-byte id of the sealed object, where one is concerned.
-        path: the logical path of the row. Never part of the text: paths are often names.
+        root: the corpus's root, if the error concerns one.
+        object_id: the 16-byte id of the sealed object, if the error concerns one.
+        path: the logical path of the row. Never part of the text: paths are often people's names.
     """
 
     def __init__(
         self, text: str = "", *, root: str | None = None, object_id: bytes | None = None, path: str | None = None
     ) -> None:
-        # also for whoever prints a traceback: names of others are in it, of keys on storage or of a server's codes
-        # and what a caller wrote: a source or a name in a manifest may be a signed URL, or one with a password
+        # escaped here, so that a traceback is safe to print too: texts hold foreign names, of keys on storage or a
+        # server's codes, and a caller's words: a source or name in a manifest might be a signed URL or hold a password
         super().__init__(printable_lines(without_secrets_within(text)))
         self.root = root
         self.object_id = object_id
@@ -101,7 +101,7 @@ class InvalidArgument(SecuredataError, ValueError):
 
 
 class ConfigError(SecuredataError):
-    """The config file, or what else of this machine's settings is needed, cannot be read or cannot be right."""
+    """The config file, or another setting of this machine, cannot be read or cannot be right."""
 
 
 class FormatError(SecuredataError):
@@ -141,7 +141,7 @@ class WrongObject(FormatError):
 
 
 class Truncated(FormatError):
-    """Shorter, or longer, than it was when it was sealed."""
+    """Shorter or longer than when it was sealed."""
 
 
 class AuthenticationFailed(FormatError):
@@ -173,7 +173,7 @@ class KMSThrottled(KeysError):
 
 
 class KMSMisconfigured(KMSDenied, ConfigError):
-    """The KMS could not be asked: an endpoint, profile, CA file, proxy or token that cannot be right."""
+    """The KMS could not be asked: an endpoint, profile, CA file, proxy or token cannot be right."""
 
 
 class ContextNotBound(KeysError):
@@ -185,11 +185,11 @@ class PinRequired(KeysError):
 
 
 class PinMismatch(KeysError):
-    """The corpus at this root is not the one that was pinned."""
+    """The corpus at this root is not the pinned one."""
 
 
 class KeysExpired(KeysError):
-    """The grant ended and could not be renewed; the cause is chained."""
+    """The grant expired and could not be renewed; the cause is chained."""
 
 
 class CorpusError(SecuredataError):
@@ -201,7 +201,7 @@ class NotACorpus(CorpusError):
 
 
 class CorpusGone(CorpusError):
-    """There was a corpus at this root and its head is missing."""
+    """There was a corpus at this root, but its head is missing."""
 
 
 class CorpusExists(CorpusError):
@@ -209,7 +209,7 @@ class CorpusExists(CorpusError):
 
 
 class MalformedManifest(CorpusError):
-    """A head or part that is authentic and still breaks the rules of the format."""
+    """A head or part that is authentic but breaks the rules of the format."""
 
 
 class PartMissing(CorpusError):
@@ -221,7 +221,7 @@ class OlderGeneration(CorpusError):
 
 
 class UnconfirmedGeneration(CorpusError):
-    """This machine has not seen the corpus: an old head that was put back would go unnoticed, and a prune obey it."""
+    """This machine has not seen the corpus: it would not notice a restored old head, and prune would obey it."""
 
 
 class SupersededKey(CorpusError):
@@ -241,8 +241,8 @@ class ObjectMissing(CorpusError):
 
 
 class GenerationChanged(CorpusError):
-    """A pickle was made from another generation of the corpus than the current one, or a persistent worker of a
-    DataLoader has the rows of one that `refresh` left."""
+    """A pickle was made from a generation of the corpus other than the current one, or a persistent worker of a
+    DataLoader has the rows of a generation that `refresh` left."""
 
 
 class CommitRace(CorpusError):
@@ -250,15 +250,15 @@ class CommitRace(CorpusError):
 
 
 class CorpusBusy(CorpusError):
-    """Another process kept a lock on this machine for too long; what was to be done under it was not done."""
+    """Another process on this machine kept a lock for too long; what needed the lock was not done."""
 
 
 class OutcomeUnknown(CorpusError):
-    """A lost answer that can no longer be resolved: the commit may or may not have happened, or may not last."""
+    """An answer was lost and can no longer be resolved: the commit might not have happened, or not last."""
 
 
 class HorizonInFuture(CorpusError):
-    """The head's horizon is later than storage's time: what is sealed now would count as left over."""
+    """The head's horizon is later than storage's time: objects sealed now would count as left over."""
 
 
 class NoSuchPath(CorpusError, FileNotFoundError):
@@ -266,15 +266,15 @@ class NoSuchPath(CorpusError, FileNotFoundError):
 
 
 class IsAFolder(CorpusError, IsADirectoryError):
-    """The path is a folder of logical paths, and a file was wanted."""
+    """The path is a folder of logical paths, but a file was expected."""
 
 
 class SubjectUnknown(CorpusError):
-    """Nothing says whose voice it is, and a subject is never guessed."""
+    """Nothing says whose voice it is, and the subject is never guessed."""
 
 
 class StorageError(SecuredataError):
-    """The place where the sealed objects lie."""
+    """The storage that holds the sealed objects."""
 
 
 class NotFound(StorageError, FileNotFoundError):
@@ -282,11 +282,11 @@ class NotFound(StorageError, FileNotFoundError):
 
 
 class AlreadyExists(StorageError):
-    """A key that was to be new exists."""
+    """A key that must be new already exists."""
 
 
 class NotAFile(StorageError):
-    """Below a local root a link, FIFO, socket, device or folder lies where a file belongs; it was not opened."""
+    """Below a local root a link, FIFO, socket, device or folder is where a file should be; it was not opened."""
 
 
 class PreconditionFailed(StorageError):
@@ -294,7 +294,7 @@ class PreconditionFailed(StorageError):
 
 
 class AccessDenied(StorageError):
-    """Refused, or missing where the session may not list."""
+    """Refused, or missing where the session cannot list."""
 
 
 class SessionExpired(StorageError):
@@ -302,11 +302,11 @@ class SessionExpired(StorageError):
 
 
 class StorageUnreachable(StorageError):
-    """Storage did not answer or failed underneath; the text says how, as far as it can without another library's."""
+    """Storage did not answer or failed underneath; the text says how, without quoting another library."""
 
 
 class UnsafeStorage(StorageError):
-    """Storage without honest conditional puts, on which two writers could lose rows."""
+    """Storage that does not honour conditional puts, so two writers could lose rows."""
 
 
 class PlaintextRefused(SecuredataError):
@@ -318,4 +318,4 @@ class UndecodableMedia(SecuredataError):
 
 
 class TooManyReplaced(SecuredataError):
-    """More than 1 % of an epoch's samples could not be read and were replaced; the last one's error is chained."""
+    """More than 1 % of an epoch's samples could not be read and were replaced; the last error is chained."""

@@ -1,4 +1,4 @@
-"""How files are written here: whole, under names that nobody can lay first, and on the disk before they count."""
+"""How files are written here: whole, under names that nobody can take first, and flushed before they count."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
-"""What follows a file's name in the name of its temporary; a random word comes after it."""
+"""What follows a file's name in the name of its temporary file; a random word comes after it."""
 
 _PIECE = 1024 * 1024
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-"""Flags for a file that must not be there: no link and no file that somebody laid under its name is opened."""
+"""Flags for a file that must not exist: they open no link and no file that somebody else put under its name."""
 
 
 def close_quietly(fd: int, close: Callable[[int], None] = os.close) -> None:
-    """Close a descriptor whose errors no longer matter, also while the interpreter ends and module names are gone."""
+    """Close a descriptor whose errors no longer matter, even while the interpreter ends and module names are gone."""
     try:
         close(fd)
     except OSError:
@@ -28,14 +28,14 @@ def close_quietly(fd: int, close: Callable[[int], None] = os.close) -> None:
 
 
 def temporary_name(name: str) -> str:
-    """A name beside a file that nobody can foresee."""
+    """An unpredictable name beside a file."""
     return f"{name}{TEMPORARY}{os.urandom(8).hex()}"
 
 
 def home_folder() -> Path:
-    """This user's home: HOME, or what the passwd entry says where that is missing, empty or relative.
+    """This user's home: HOME, or the passwd entry's if HOME is missing, empty or relative.
 
-    A relative one would be another in each working directory, in which others may have laid what is looked for.
+    A relative home would differ with each working directory, where others might have planted the files we look for.
 
     Raises:
         RuntimeError: there is none, as in a container whose user id has no passwd entry.
@@ -52,15 +52,15 @@ def home_folder() -> Path:
 
 
 def open_regular(path: str | Path, flags: int = os.O_RDONLY, mode: int = 0) -> int:
-    """A descriptor of a regular file, or of what a link leads to; a FIFO is not waited for, and no device is taken.
+    """A descriptor of a regular file, or of what a link leads to; never waits for a FIFO, and refuses devices.
 
     Raises:
-        OSError: EINVAL, if it is something else.
+        OSError: EINVAL, if it is not a regular file.
     """
     fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC, mode)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+            raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     except BaseException:  # raised again: the descriptor has no owner yet
         os.close(fd)
         raise
@@ -68,10 +68,10 @@ def open_regular(path: str | Path, flags: int = os.O_RDONLY, mode: int = 0) -> i
 
 
 def read_small(path: str | Path, limit: int) -> bytes:
-    """A regular file, or what a link leads to; `os.devnull` is an empty one, for so a setting is switched off.
+    """The bytes of a regular file, or of what a link leads to; `os.devnull` counts as empty, to switch a setting off.
 
     Raises:
-        OSError: FileNotFoundError; EFBIG above `limit` bytes; EINVAL if it is no regular file.
+        OSError: FileNotFoundError; EFBIG above `limit` bytes; EINVAL if it is not a regular file.
     """
     if os.fspath(path) == os.devnull:
         return b""
@@ -79,7 +79,7 @@ def read_small(path: str | Path, limit: int) -> bytes:
 
 
 def read_bounded(fd: int, path: str | Path, limit: int) -> bytes:
-    """All that an opened file gives, piece by piece, for its size may claim anything; the descriptor is closed.
+    """All bytes of an opened file, read piece by piece, since its size might claim anything; closes the descriptor.
 
     Raises:
         OSError: EFBIG above `limit` bytes.
@@ -97,23 +97,23 @@ def read_bounded(fd: int, path: str | Path, limit: int) -> bytes:
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
-    """Write all of it: one call writes less where a disk fills up, and never more than 2 GiB on Linux."""
+    """Write all of it: one call writes less if the disk fills up, and never more than 2 GiB on Linux."""
     view = memoryview(data).cast("B")
     while len(view):
         view = view[os.write(fd, view) :]
 
 
 def write_durable(name: str | Path, data: bytes | bytearray | memoryview, mode: int, folder: int | None = None) -> None:
-    """Make a file that must not be there, and flush it by the descriptor that wrote it.
+    """Make a file that must not exist, and flush it through the descriptor that wrote it.
 
-    By another one, the error of a write that failed underneath might be lost. What fails leaves no file.
+    Through another one, the error of a write that failed underneath might be lost. A failure leaves no file.
 
     Args:
         mode: its permissions, less the umask.
         folder: the descriptor of the folder that `name` is in; None: `name` is a path.
 
     Raises:
-        OSError: FileExistsError, if something has the name.
+        OSError: FileExistsError, if the name is taken.
     """
     fd = os.open(name, NEW, mode, dir_fd=folder)
     try:
@@ -122,20 +122,20 @@ def write_durable(name: str | Path, data: bytes | bytearray | memoryview, mode: 
             os.fsync(fd)
         finally:
             os.close(fd)
-    except BaseException:  # raised again, Ctrl-C too: no half file stays
+    except BaseException:  # raised again, Ctrl-C too: no half-written file must stay
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
         raise
 
 
 def link_new(temporary: str, name: str, folder: int) -> None:
-    """Give a file a second name in its folder, which nothing may have.
+    """Give a file a second name in its folder, which must be free.
 
-    A server of files that is asked twice answers that there is a file already; so what was answered does not count if
-    the name leads to the file.
+    A file server that gets the request twice answers that the file exists; so an error does not count if the name
+    leads to the file.
 
     Raises:
-        OSError: FileExistsError, if something else has the name.
+        OSError: FileExistsError, if another file has the name.
     """
     try:
         os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
@@ -145,9 +145,9 @@ def link_new(temporary: str, name: str, folder: int) -> None:
 
 
 def put_in_place(temporary: str | Path, name: str | Path, folder: int | None = None) -> None:
-    """Rename a file over another. If that fails, the temporary is taken away.
+    """Rename a file over another. If that fails, remove the temporary file.
 
-    A server of files that is asked twice answers that there is no temporary any more; so what was answered does not
+    A file server that gets the request twice answers that the temporary file no longer exists; so an error does not
     count if the name leads to the file.
 
     Args:
@@ -163,7 +163,7 @@ def put_in_place(temporary: str | Path, name: str | Path, folder: int | None = N
         except OSError:
             if not _leads_to(name, file, folder):
                 raise
-    except BaseException:  # raised again, Ctrl-C too: no temporary stays
+    except BaseException:  # raised again, Ctrl-C too: no temporary file must stay
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
         raise
@@ -186,9 +186,9 @@ def fsync_folder(path: str | Path, folder: int | None = None) -> None:
 
 
 def make_folders(path: str | Path, mode: int) -> None:
-    """Make a folder and those that lead there, each where it is missing, with this mode less the umask.
+    """Make a folder and its missing parents, with this mode less the umask.
 
-    `os.makedirs` gives those that lead there the umask's mode: with a umask of 0 others could move away what is below.
+    `os.makedirs` makes the parents with the umask's mode only: with a umask of 0 others could move what is below.
 
     Raises:
         OSError: FileExistsError, if a file has the path.
@@ -208,7 +208,7 @@ def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Make a small file, or replace it whole; it survives a power cut once this returns.
 
     Args:
-        mode: its permissions, less the umask. What steers us is never written by others, whatever the umask is.
+        mode: its permissions, less the umask. By default others cannot write it under any umask: it might steer us.
 
     Raises:
         OSError

@@ -1,4 +1,4 @@
-"""What becomes of the live instances of a class when the process forks, as a DataLoader does for its workers."""
+"""What happens to the live instances of a class when the process forks, as a DataLoader does for its workers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 class Instances(Generic[T]):
-    """The live instances of one class. Made once a class, at the end of its module; each instance is added.
+    """The live instances of one class. Made once per class, at the end of its module; each instance is added.
 
-    `os.register_at_fork` keeps what it is given for ever; an instance goes when nothing else uses it.
+    `os.register_at_fork` keeps what it gets forever; an instance here is freed when nothing else uses it.
     """
 
     def __init__(
@@ -23,14 +23,14 @@ class Instances(Generic[T]):
         in_child: Callable[[T], object] | None = None,
         kept: bool = False,
     ) -> None:
-        """Say what happens at a fork.
+        """Define what happens at a fork.
 
         Args:
-            before: is called with each one in the parent, right before it forks.
-            in_child: is called with each one in the child, which makes new what belongs to one process: a lock that
-                another thread held would stay held for ever there.
-            kept: the child keeps what its parent has, those of other threads too, and never uses it: to take down a
-                client would say goodbye on TLS connections that the parent goes on using.
+            before: called with each instance in the parent, right before it forks.
+            in_child: called with each instance in the child, to renew what belongs to one process: a lock that
+                another thread held would stay held there forever.
+            kept: the child keeps the parent's instances, of other threads too, but never uses them: destroying a
+                client would close TLS connections that the parent still uses.
         """
         self.alive: weakref.WeakSet[T] = weakref.WeakSet()
         self._kept: list[list[T]] = []
@@ -42,7 +42,7 @@ class Instances(Generic[T]):
             os.register_at_fork(before=self._keep, after_in_parent=self._kept.pop)
 
     def add(self, one: T) -> None:
-        """Note a new one."""
+        """Add a new instance."""
         self.alive.add(one)
 
     def _each(self, act: Callable[[T], object]) -> None:

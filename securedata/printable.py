@@ -1,32 +1,32 @@
-"""Text that can be shown: a terminal obeys control characters, and some others change the order of what is read.
+"""Text that is safe to show: a terminal obeys control characters, and other characters change the reading order.
 
-A URL is shown without what could be a secret in it.
+A URL is shown without the parts that could be a secret.
 """
 
 from __future__ import annotations
 
 import re
 
-# C0, DEL and C1, line and paragraph separators, marks and overrides of direction, surrogates that stand alone
+# C0, DEL and C1, line and paragraph separators, direction marks and overrides, lone surrogates
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _CONTROL_BUT_LINES = re.compile(_CONTROL.pattern.replace(r"\x00-\x1f", r"\x00-\x09\x0b-\x1f"))
 
 LONGEST = 300
-"""Characters of a URL, or of what another library's error becomes, that are shown at most."""
+"""The most characters shown of a URL, or of another library's error."""
 
-# from where a word begins, so that a long one is looked at once
+# anchored at the start of a word, so that a long word is scanned once
 _URL = re.compile(r"(?<![^\s'\"])[^\s'\"]*://[^\s'\"]*")
 _OF_NAMES = frozenset({"s3", "gs", "gcs", "file", "local", "memory"})
-"""Schemes in which an @ behind the first slash is a letter of a name: a bucket or a path has no password."""
+"""Schemes in which an @ after the first slash belongs to a name: a bucket or a path has no password."""
 
 
 def printable(text: str) -> str:
-    """One line of text with each character that could steer a terminal written as an escape, as `\\u001b`."""
+    """One line of text, with each character that could control a terminal escaped, such as `\\u001b`."""
     return _CONTROL.sub(_escaped, text)
 
 
 def printable_lines(text: str) -> str:
-    """As `printable`, for text that has lines of its own; it is still JSON if it was JSON."""
+    """As `printable`, for text of several lines; JSON stays JSON."""
     return _CONTROL_BUT_LINES.sub(_escaped, text)
 
 
@@ -35,7 +35,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """A URL as it can be shown: without user, password, query and fragment, which are written as '...'."""
+    """A URL that is safe to show: '...' replaces user, password, query and fragment."""
     scheme, separator, rest = url.rpartition("://") if url.count("://") == 1 else url.partition("://")
     if not separator:
         scheme, rest = "", url
@@ -43,14 +43,14 @@ def without_secrets(url: str) -> str:
     cut = "?..." if more else ""
     of_names = scheme in _OF_NAMES and "://" not in kept
     if "@" in (kept.partition("/")[0] if of_names else kept):
-        # also behind a slash: what is written wrongly may be a password with one in it
+        # after a slash too: in a malformed URL it might be part of a password
         host, slash, path = kept.partition("/") if of_names else (kept, "", "")
         kept = "...@" + host.rpartition("@")[2] + slash + path
     return printable(scheme + separator + kept + cut)[:LONGEST]
 
 
 def without_secrets_within(text: str) -> str:
-    """A text in which each URL is as it can be shown. It is still the same text if it is given here again."""
+    """A text with each URL made safe to show. Applying it again changes nothing."""
     return _URL.sub(_shown, text) if "://" in text else text
 
 

@@ -1,4 +1,4 @@
-"""Roots that others could take for another place, and session policies that would match more than one."""
+"""Roots that others could take for another path, and session policies that would match more than one."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SCHEMES = ("s3://voice/", "https://example.org/", "http://example.org:8080/", "m
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_root_that_others_could_take_for_another_place_is_refused(scheme: str, tmp_path: Path) -> None:
     for path in ODD:
-        with pytest.raises(InvalidArgument, match="would take for another place"):
+        with pytest.raises(InvalidArgument, match="might read as another path"):
             open_storage(scheme + path)
     for path in FINE:
         open_storage(scheme + path)
@@ -64,12 +64,12 @@ def test_it_is_refused_wherever_a_root_is_named(
     config.write_text('[corpora.odd]\nroot = "s3://voice/a/../b"\nkms = ["local:///nowhere/k"]\n')
     monkeypatch.setenv("SECUREDATA_CONFIG", str(config))
     for target in ("odd", "securedata://odd", "s3://voice/a/%2e%2e/b", "https://example.org/a/../b"):
-        with pytest.raises(InvalidArgument, match="would take for another place"):
+        with pytest.raises(InvalidArgument, match="might read as another path"):
             sd.open_corpus(target, kms="local:///nowhere/k")
-    with pytest.raises(InvalidArgument, match="would take for another place"):
+    with pytest.raises(InvalidArgument, match="might read as another path"):
         tree_of("s3://voice/a/../b")
     assert resolve("odd").root == "s3://voice/a/../b"
-    assert "would take for another place" in runner(capsys)("ls", "odd").err
+    assert "might read as another path" in runner(capsys)("ls", "odd").err
 
 
 # --------------------------------------------------------------------------------------------------------- policies
