@@ -1,7 +1,7 @@
 """`aws-kms://arn:aws:kms:REGION:ACCOUNT:key/ID`: a key of AWS KMS.
 
-Decrypt always sends the KeyId of the caller's URI, so a blob that names another key is refused by AWS.
-A multi-Region key (`mrk-`) may be named in any of its regions.
+Decrypt always sends the KeyId of the caller's URI, so AWS refuses a blob that names another key.
+A multi-Region key (`mrk-`) can be named in any of its regions.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from securedata.printable import without_secrets
 
 SCHEME = "aws-kms://"
 _CONNECT_SECONDS, _READ_SECONDS = 5, 10
-_SECONDS = 90.0  # of one call with all its tries, and with a code that somebody types
+_SECONDS = 90.0  # for one call with all its tries, including the time to type a code
 _ARN = re.compile(r"arn:(aws[a-z-]*):kms:([a-z0-9-]+):(\d{12}):key/([A-Za-z0-9-]+)")
 _PASSING = frozenset({"DependencyTimeoutException", "KMSInternalException", "InternalFailure", "ServiceUnavailable"})
 
 
 class AWSKMS(KMS):
-    """A key ARN. Credentials are boto3's, or those of a session; the client is made anew after a fork."""
+    """A key ARN. Credentials are boto3's, or a session's; a forked process makes a new client."""
 
     def __init__(self, uri: str) -> None:
         match = _ARN.fullmatch(uri.removeprefix(SCHEME))
         if not uri.startswith(SCHEME) or match is None:
             raise InvalidKMSURI(
                 f"{without_secrets(uri)!r}: an AWS KMS URI is aws-kms:// and a key ARN, as aws-kms://arn:aws:kms:eu-west-1:"
-                "111122223333:key/1234abcd-...; aliases are refused, for whoever may move one would choose the key"
+                "111122223333:key/1234abcd-...; aliases are refused, as those who can move one would choose the key"
             )
         self.uri = uri
         self._arn = match.group(0)
@@ -81,7 +81,7 @@ class AWSKMS(KMS):
             try:
                 answer = ask(partial(self._asked, operation, renew, {"KeyId": self._arn, **arguments}))
                 if not isinstance(found := answer.get(wanted), bytes):
-                    raise Failed(Cause.ANSWER, f"the answer to {operation} holds no {wanted}")
+                    raise Failed(Cause.ANSWER, f"the answer to {operation} has no {wanted}")
                 return found
             except Refused as refused:
                 if refused.expired and not renew and self._credentials is not None:
@@ -131,7 +131,7 @@ _CAUSES: dict[Cause, tuple[type[KeysError], str]] = {
     Cause.SIGN_IN: (KMSDenied, "sign in again"),
     Cause.SETUP: (KMSMisconfigured, "set a profile, endpoint and files in the environment as boto3 takes them"),
     Cause.ARGUMENT: (KMSMisconfigured, "check the environment and AWS's own configuration"),
-    Cause.ANSWER: (KMSUnreachable, "no KMS answers like this: check the endpoint"),
+    Cause.ANSWER: (KMSUnreachable, "a KMS would not answer like this: check the endpoint"),
     Cause.CERTIFICATE: (KMSUnreachable, "check AWS_CA_BUNDLE and the endpoint"),
     Cause.NETWORK: (KMSUnreachable, "check endpoint and network"),
 }

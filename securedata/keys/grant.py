@@ -1,10 +1,10 @@
 """What one opening of a corpus allows, and until when; renewed on use, per process.
 
-Whoever reads past 75 % of the time to live renews, with jitter, one thread at a time. A failure is
+A read past 75 % of the time to live renews, with jitter, one thread at a time. A failure is
 retried with backoff while the old grant lasts; past the deadline nothing is served: reads wait up to
-`kms_wait` seconds and then raise `KeysExpired`. There is no thread and no lock between processes, and
-an idle process asks nobody. The deadline bounds fetching: keys that a thief copied serve until the
-objects are re-encrypted.
+`kms_wait` seconds and then raise `KeysExpired`. There is no background thread and no lock between
+processes, and an idle process never asks the KMS. The deadline limits fetching: keys that a thief copied
+work until the objects are re-encrypted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PASSING = (KMSUnreachable, KMSThrottled, StorageUnreachable)
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Immutable; workers get their parent's. `ttl` is in seconds, from `began` on."""
+    """Immutable; workers get their parent's. `ttl` is in seconds after `began`."""
 
     generation: int
     key_id: bytes
@@ -47,7 +47,7 @@ class Grant:
         return cls(generation, key_id, superseded, ttl, Moment.now())
 
     def age(self) -> float:
-        """Seconds since it was issued: a suspended host or a clock set back hides none."""
+        """Seconds since it was issued, including those that a suspended host or a clock set back would hide."""
         return self.began.age()
 
 
@@ -77,14 +77,14 @@ class Lease:
         self._due = self.grant.ttl * (RENEW_AT + JITTER * random.random())  # noqa: S311 - jitter, no secret
 
     def holds(self) -> bool:
-        """Is no renewal due?"""
+        """Whether no renewal is due."""
         return self.grant.age() < self._due
 
     def check(self) -> Grant:
-        """Called before every fetch: a grant that holds, renewed if it is time.
+        """Called before every fetch: returns a valid grant, renewed if it is due.
 
         Raises:
-            KeysExpired: the deadline passed and the KMS stayed away for `kms_wait` seconds.
+            KeysExpired: the deadline passed and the KMS did not answer for `kms_wait` seconds.
             KMSDenied, PinMismatch, ...: the renewal was refused; waiting would not help.
         """
         if self.holds():
@@ -98,10 +98,10 @@ class Lease:
         return self.grant
 
     def hand_over(self) -> None:
-        """Called before new workers start: they should not begin with a grant that is nearly spent.
+        """Called before new workers start: they should not begin with a grant that is about to expire.
 
-        One try, and none soon after one that failed: storage that is gone takes a minute to say so, for each worker. A
-        failure is left to the workers, which renew on use and can wait.
+        It tries once, and not soon after a failure: with storage gone, a try takes a minute, for each worker. A failure
+        is left to the workers, which renew on use and can wait.
         """
         if self._retired or time.monotonic() - self._failed_at < _AFTER_FAILURE:
             return
@@ -112,13 +112,13 @@ class Lease:
                 self._lock.release()
 
     def retire(self) -> None:
-        """No new worker will use it: of what was closed nothing is handed over."""
+        """Stop renewing before forks: no new worker uses a closed corpus."""
         self._retired = True
 
     def _renew_or_wait(self, began: float) -> None:
         if self.holds():  # another thread was first
             return
-        # A thread that waited for the lock while another one tried in vain has waited for the KMS already.
+        # A thread that waited for the lock while another thread's try failed has already waited for the KMS.
         in_vain = self._failed_at >= began
         while in_vain or not self._try():
             in_vain = False
@@ -135,7 +135,7 @@ class Lease:
                 ) from self._failure
             if not self._waiting_logged:
                 _log.warning(
-                    "the keys of %s expired and their KMS does not answer (%s); reads wait up to %g s",
+                    "the keys of %s expired and the KMS does not answer (%s); reads wait up to %g s",
                     self._root,
                     self._failure,
                     self._kms_wait,
@@ -158,11 +158,11 @@ class Lease:
 
 
 def _hand_over(lease: Lease) -> None:
-    # DataLoader forks its workers without asking the dataset; a fork is the only sign of a hand-over
+    # DataLoader forks its workers without telling the dataset; a fork is the only sign of a hand-over
     try:
         lease.hand_over()
     except SecuredataError as error:
-        _log.debug("renewal before a fork was refused, workers will hear of it: %s", error)
+        _log.debug("renewal before a fork was refused, and the workers will raise this error: %s", error)
 
 
 _leases = Instances(before=_hand_over, in_child=Lease._fresh_process)

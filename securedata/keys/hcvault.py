@@ -1,9 +1,9 @@
 """`hcvault://HOST:PORT/MOUNT/keys/NAME`: a transit key of HashiCorp Vault or OpenBao.
 
-The key has to be made with `derived=true`: only then does the service bind the encryption context. Its owner makes it:
-no call of ours does, though the service makes one that it is to encrypt with. TLS is a must; `hcvault+http://` is for
-a server on this machine. The token is VAULT_TOKEN, BAO_TOKEN or ~/.vault-token; the address is the URI's alone:
-VAULT_ADDR overrides nothing, and no redirect is followed, for it would take token and key along.
+The key must be made with `derived=true`: the service binds the encryption context only then. Its owner makes it; we
+never do, although the service would make a missing key on encryption. TLS is required; `hcvault+http://` is for a
+server on this machine. The token is VAULT_TOKEN, BAO_TOKEN or ~/.vault-token; the address comes from the URI alone:
+VAULT_ADDR overrides nothing, and no redirect is followed, because token and key would go along.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ from securedata.printable import printable, without_secrets
 
 _SCHEMES = {"hcvault": "https", "hcvault+http": "http"}
 _TIMEOUT = 10
-_SECONDS = 30.0  # of one call
+_SECONDS = 30.0  # for one call
 _LONGEST_TOKEN = 65536
 
 
 class VaultKMS(KMS):
-    """A transit key. The token is read anew for every call, so that a renewed one is used."""
+    """A transit key. The token is read again for every call, so that a renewed one is used."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self._key = _parse(uri)
         if self._key[0] == "hcvault+http" and not _loopback(self._key[1]):
             raise InvalidKMSURI(
-                f"{without_secrets(uri)!r}: hcvault+http:// sends keys in clear; only a server on this machine may"
+                f"{without_secrets(uri)!r}: hcvault+http:// sends keys in clear text; use it for a server on this "
+                "machine only, and hcvault:// for others"
             )
 
     @property
@@ -64,25 +65,25 @@ class VaultKMS(KMS):
         return self._call("decrypt_data", lambda data: base64.b64decode(data["plaintext"]), context, ciphertext=text)
 
     def _refuse_missing(self, context: Context) -> None:
-        """The service makes a key that it is to encrypt with, where the token's policy says `create`: ask before.
+        """Ask first whether the key exists: on encryption the service makes it, if the token's policy has `create`.
 
         Raises:
-            KMSDenied: there is no such key; or the token may not decrypt, without which no wrap is made either.
+            KMSDenied: there is no such key; or the token cannot decrypt, and without that no wrap is made either.
         """
         with contextlib.suppress(_Passed):
             self._call("read_key", lambda data: b"", {}, passes=403)
             return
-        # the policy lets it not be read; to decrypt makes none, and says whether there is one
+        # the policy forbids reading the key; decrypting never makes one, and shows whether it exists
         with contextlib.suppress(_Passed):
             self._call("decrypt_data", lambda data: b"", context, passes=400, ciphertext="vault:v1:AAAA")
 
     def _call(
         self, operation: str, read: Callable[[Any], bytes], context: Context, passes: int = 0, **arguments: str
     ) -> bytes:
-        """What the service answers.
+        """The service's answer.
 
         Args:
-            passes: a status that is raised as `_Passed`, unless it says that there is no such key.
+            passes: a status that is raised as `_Passed`, unless it means that there is no such key.
         """
         if context:
             arguments["context"] = base64.b64encode(context_bytes(context)).decode()
@@ -105,7 +106,7 @@ class VaultKMS(KMS):
         scheme, host, mount, name = self._key
         session = requests.Session()
         session.verify = _ca_bundle(self.uri)
-        # a proxy would see what is in clear, and this server is on this machine
+        # over http:// a proxy would see the keys in clear text, and the server is on this machine
         session.trust_env = scheme == "hcvault"
         client = hvac.Client(
             url=f"{_SCHEMES[scheme]}://{host}",
@@ -116,7 +117,7 @@ class VaultKMS(KMS):
             allow_redirects=False,
         )
         try:
-            # the answer as it came: hvac takes a redirect for an answer, and its own body for what it leads to
+            # hvac returns a redirect like any answer, and its body like the data, so the status is checked here
             asked = partial(getattr(client.secrets.transit, operation), name=name, mount_point=mount, **arguments)
             answer = within(_SECONDS, asked)
             status = getattr(answer, "status_code", 200)
@@ -129,19 +130,19 @@ class VaultKMS(KMS):
     def _redirected(self, answer: Any) -> str:
         target = without_secrets(str(answer.headers.get("Location", "")))
         return (
-            f"{self.uri}: redirected{f' to {target}' if target else ''}, which is not followed: token and key would "
-            "go along: name the address of the server that answers"
+            f"{self.uri}: redirected{f' to {target}' if target else ''}, which is not followed, because token and key "
+            "would go along: name the address of the server that answers"
         )
 
     def _failure(self, error: Exception) -> KeysError:
-        """Ours for an error of hvac, or of what it uses."""
+        """Our error for one of hvac, or of a library that it uses."""
         kind = type(error).__name__
         hvac = _of_hvac(error)
         status = _status_of(error)
         if _is_missing(error):
             _, _, mount, name = self._key
             return KMSDenied(
-                f"{self.uri}: there is no such transit key, and none is made for you: make it with "
+                f"{self.uri}: there is no such transit key, and securedata never makes one: make it with "
                 f"'vault write {mount}/keys/{name} derived=true' (OpenBao: 'bao write'), or correct the URI"
             )
         if status in (401, 403):
@@ -156,7 +157,7 @@ class VaultKMS(KMS):
         if hvac:
             return KMSUnreachable(f"{self.uri}: {_REASONS.get(status, type_name(error))}; check address and network")
         if isinstance(error, (AttributeError, KeyError, TypeError)) or kind in ("JSONDecodeError", "Error"):
-            return KMSUnreachable(f"{self.uri}: no transit engine answers like this; check the address")
+            return KMSUnreachable(f"{self.uri}: a transit engine would not answer like this; check the address")
         cause = cause_of(error)
         if cause is Cause.CERTIFICATE:
             return KMSUnreachable(f"{self.uri}: {describe(error)}; check VAULT_CACERT and the address")
@@ -166,16 +167,16 @@ class VaultKMS(KMS):
         return KMSMisconfigured(f"{self.uri}: {describe(error)}; {advice}")
 
     def _elsewhere(self) -> str:
-        """A hint where the environment names another server than the URI."""
+        """A hint if the environment names another server than the URI."""
         for name in ("VAULT_ADDR", "BAO_ADDR"):
             named = os.environ.get(name, "").partition("://")[2].strip("/ ").lower()
             if named and named != self._key[1]:
-                return f"; the address is the URI's alone, {name} is not used"
+                return f"; the address comes from the URI alone, {name} is not used"
         return ""
 
 
 class _Passed(Exception):
-    """The service refused, as was expected."""
+    """The service refused, as expected."""
 
 
 def _of_hvac(error: Exception) -> bool:
@@ -188,7 +189,7 @@ def _status_of(error: Exception) -> int:
 
 
 def _is_missing(error: Exception) -> bool:
-    """Does the service say that it has no such key, or no such mount?"""
+    """Whether the service says that it has no such key, or no such mount."""
     status = _status_of(error)
     return status == 404 or (status == 400 and "encryption key not found" in str(error))
 
@@ -201,7 +202,7 @@ _REASONS = {
     403: "permission denied",
     500: "internal error of the server",
     501: "the server is not initialised",
-    502: "a server between answered 502",
+    502: "a server in between answered 502",
     503: "the server is sealed or in maintenance",
 }
 
@@ -210,7 +211,7 @@ def _parse(uri: str) -> tuple[str, str, str, str]:
     """Scheme, host and port, mount and key name."""
     try:
         parts = urlsplit(uri)
-    except ValueError:  # brackets that are no address
+    except ValueError:  # brackets that hold no address
         parts = urlsplit("")
     mount, separator, name = parts.path.strip("/").rpartition("/keys/")
     plain = parts.username is None and not parts.query and not parts.fragment
@@ -236,12 +237,12 @@ def _token(uri: str) -> str:
         source = "~/.vault-token"
         try:
             token = read_small(home_folder() / ".vault-token", _LONGEST_TOKEN).decode("latin-1").strip()
-        except (OSError, RuntimeError):  # RuntimeError: nobody's home
+        except (OSError, RuntimeError):  # RuntimeError: this user has no home
             token = ""
     if not token:
         raise KMSDenied(f"{uri}: no token: set VAULT_TOKEN, or sign in with 'vault login' or 'bao login'")
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise KMSMisconfigured(f"{uri}: {source} holds a line end, a blank or another character that no token has")
+        raise KMSMisconfigured(f"{uri}: {source} holds a line end, a space or another character that tokens never have")
     return token
 
 
@@ -253,7 +254,7 @@ def _ca_bundle(uri: str) -> str | bool:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(named)
         except OSError:
-            text = f"{uri}: the file that VAULT_CACERT names holds no certificate in PEM: {named}"
+            text = f"{uri}: the file that VAULT_CACERT names holds no PEM certificate: {named}"
             raise KMSMisconfigured(printable(text)) from None
     return named or True
 

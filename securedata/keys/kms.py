@@ -1,7 +1,7 @@
 """The KMS interface and its URI registry.
 
-A provider registers under the entry point group `securedata.kms`, named by its URI scheme, as a
-callable that takes the URI and returns a KMS; it should pass `securedata.testing.kms.KMSContract`.
+A provider registers in the entry point group `securedata.kms` under its URI scheme, as a callable
+that takes the URI and returns a KMS; it should pass `securedata.testing.kms.KMSContract`.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _BUILT_IN = {
 class KMS(ABC):
     """One key of one key management service, named by its URI.
 
-    Instances are cheap to make, talk to nobody before `wrap` or `unwrap`, and hold clients that can be
-    made anew after a fork. What a provider raises of `securedata.errors` is shown as it is, so no secret may be in its
-    text; of anything else that it raises the text is not passed on.
+    Instances are cheap to make, contact no server before `wrap` or `unwrap`, and hold clients that can be made
+    again after a fork. An error of `securedata.errors` that a provider raises is shown unchanged, so its text must not
+    hold a secret; the text of any other error is not passed on.
     """
 
     uri: str = ""
@@ -54,7 +54,7 @@ class KMS(ABC):
 
     @abstractmethod
     def matches(self, wrap_uri: str) -> bool:
-        """Is a wrap recorded under `wrap_uri` one of this key? Nothing of `wrap_uri` is ever contacted."""
+        """Whether a wrap recorded under `wrap_uri` is of this key. A server named in `wrap_uri` is never contacted."""
 
     @abstractmethod
     def wrap(self, key: bytes, context: Context) -> bytes:
@@ -69,12 +69,12 @@ class KMS(ABC):
         """Decrypt what `wrap` returned, under the same context only.
 
         Raises:
-            KMSDenied: also for another context, or a blob that this key did not make.
+            KMSDenied: also for another context, or a blob that is not of this key.
             KMSUnreachable, KMSThrottled
         """
 
     def use(self, credentials: Credentials) -> None:
-        """Use the credentials of a session, if it is one that takes AWS credentials; others take no notice."""
+        """Use the credentials of a session, if this KMS takes AWS credentials; others ignore them."""
         del credentials
 
     def __repr__(self) -> str:
@@ -82,7 +82,7 @@ class KMS(ABC):
 
 
 def ask_to_wrap(kms: KMS, key: bytes, context: Context) -> bytes:
-    """As `kms.wrap`; what a provider logs meanwhile, and what else it raises, goes no further.
+    """As `kms.wrap`; what a provider logs meanwhile, and other errors that it raises, are not passed on.
 
     Raises:
         KMSDenied, KMSUnreachable, KMSThrottled, KMSMisconfigured
@@ -102,7 +102,7 @@ def ask_to_unwrap(kms: KMS, blob: bytes, context: Context) -> bytes:
 def _bytes_of(kms: KMS, call: Callable[[], object]) -> bytes:
     answer = _asked(kms.uri, call)
     if not isinstance(answer, (bytes, bytearray)):
-        raise KMSMisconfigured(f"{without_secrets(kms.uri)}: its provider returned no bytes")
+        raise KMSMisconfigured(f"{without_secrets(kms.uri)}: its provider did not return bytes")
     return bytes(answer)
 
 
@@ -119,7 +119,7 @@ def _asked(uri: str, call: Callable[[], _T]) -> _T:
             (KMSUnreachable, "check address and network") if passing else (KMSMisconfigured, "check its setup")
         )
         failure = kind(f"{without_secrets(uri)}: its provider failed: {describe(error)}; {advice}")
-    # raised here and not in the handler: no traceback then holds the library's error, which may quote token and key
+    # raised here and not in the handler: no traceback then holds the library's error, which might quote token and key
     raise failure
 
 
@@ -129,19 +129,19 @@ def context_for(corpus_id: bytes) -> dict[str, str]:
 
 
 def context_bytes(context: Context) -> bytes:
-    """The context where a provider wants bytes: compact JSON with sorted keys, in UTF-8."""
+    """The context as bytes, for providers that need them: compact JSON with sorted keys, in UTF-8."""
     return json.dumps(dict(context), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 PATIENCE = 20.0
-"""Seconds for which a KMS that asks to slow down is asked again when a corpus is opened."""
+"""Seconds during which opening a corpus retries a KMS that asks to slow down."""
 
 
 def retry_throttled(call: Callable[[], _T]) -> _T:
-    """What `call` returns. Jobs that start together may be asked to slow down: they ask again, with backoff and jitter.
+    """What `call` returns. Jobs that start together might be asked to slow down: they retry, with backoff and jitter.
 
     Raises:
-        KMSThrottled: for `PATIENCE` seconds.
+        KMSThrottled: still throttled after `PATIENCE` seconds.
         what `call` raises
     """
     began, pause = time.monotonic(), 0.2
@@ -160,11 +160,11 @@ def open_kms(uri: str) -> KMS:
 
     Raises:
         InvalidKMSURI: it cannot be parsed, or no provider serves its scheme.
-        KMSMisconfigured: a provider that cannot be loaded.
+        KMSMisconfigured: its provider cannot be loaded.
     """
     scheme, separator, _ = uri.partition("://")
     if not separator or not scheme:
-        raise InvalidKMSURI(f"{without_secrets(uri)!r} is no KMS URI: write for example local:///home/me/voice.kek")
+        raise InvalidKMSURI(f"{without_secrets(uri)!r} is not a KMS URI: write for example local:///home/me/voice.kek")
     if scheme in _BUILT_IN:
         module, _, name = _BUILT_IN[scheme].partition(":")
         built_in: Provider = getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""`local:///path/to/kek`: a key file on this machine, the embedded default.
+"""`local:///path/to/kek`: a key file on this machine, the built-in default.
 
 The file is one line of text, so that it can be copied into a password manager or printed:
 
@@ -32,7 +32,7 @@ _LONGEST = 4096
 
 
 class LocalKMS(KMS):
-    """A key file. It is read again for every call, so that taking the file away takes access away."""
+    """A key file. It is read again for every call, so that removing the file removes access."""
 
     def __init__(self, uri: str) -> None:
         path = unquote(uri.removeprefix(SCHEME))
@@ -58,13 +58,13 @@ class LocalKMS(KMS):
             return AESGCM(kek).decrypt(blob[:_NONCE], blob[_NONCE:], context_bytes(context))
         except (InvalidTag, ValueError):
             raise KMSDenied(
-                f"{self.uri} did not make this wrap, or not for this corpus: check that it is the right key file"
+                f"{self.uri} did not make this wrap, or made it for another corpus: check that it is the right key file"
             ) from None
 
     def _load(self) -> tuple[bytes, bytes]:
         try:
-            # Links are followed (Kubernetes makes secrets of links), and a FIFO is not waited for. The opened file is
-            # looked at, since its name may be another file's by now.
+            # Links are followed (Kubernetes makes secrets of links), and a FIFO is not waited for. The checks look at
+            # the opened file, since its name might be another file's by now.
             fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
             try:
                 status = os.fstat(fd)
@@ -73,7 +73,7 @@ class LocalKMS(KMS):
             finally:
                 os.close(fd)
         except PermissionError:
-            raise KMSDenied(f"{self.uri}: this user may not read the key file") from None
+            raise KMSDenied(f"{self.uri}: this user has no permission to read the key file") from None
         except OSError as error:
             reason = describe(error)
             raise KMSUnreachable(f"{self.uri}: {reason}; restore the key file from its backup") from None
@@ -89,14 +89,14 @@ class LocalKMS(KMS):
 
     def _check(self, status: os.stat_result) -> None:
         if not stat.S_ISREG(status.st_mode):
-            raise KMSDenied(f"{self.uri} is no regular file; restore the key file from its backup")
+            raise KMSDenied(f"{self.uri} is not a regular file; restore the key file from its backup")
         if status.st_uid not in (os.geteuid(), 0):
             raise KMSDenied(
                 f"{self.uri}: the key file belongs to another user (uid {status.st_uid}), who knows its key and can "
-                "change it; if it is your key nevertheless, make the file yours: chown"
+                "change it; if it is your key, make the file yours: chown"
             )
         if stat.S_IMODE(status.st_mode) & 0o077:
-            raise KMSDenied(f"{self.uri}: others can read the key file; make it yours alone: chmod 600 {self.path}")
+            raise KMSDenied(f"{self.uri}: others can read the key file; make it private: chmod 600 {self.path}")
 
 
 def uri_for(path: Path) -> str:
@@ -105,17 +105,17 @@ def uri_for(path: Path) -> str:
 
 
 def create_key_file(path: Path) -> bool:
-    """Make a new random key file, mode 0600, unless one is there; returns whether it was made.
+    """Make a new random key file, mode 0600, unless one exists; returns whether it was made.
 
     The file appears whole or not at all, and an existing one is never touched.
 
     Raises:
-        ConfigError: the folder cannot be written, or others can write there, too.
+        ConfigError: the folder cannot be written, or others can write there too.
     """
     try:
         if path.exists():
-            with contextlib.suppress(PermissionError):  # then nobody like us has made it either
-                fsync_folder(path.parent)  # a run that made it may have failed or ended before it had flushed its name
+            with contextlib.suppress(PermissionError):  # then this user did not make it either
+                fsync_folder(path.parent)  # the run that made it might have ended before it flushed the name
             return False
         make_folders(path.parent, 0o700)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -130,7 +130,7 @@ def create_key_file(path: Path) -> bool:
             except FileExistsError:
                 made = False
             finally:
-                with contextlib.suppress(FileNotFoundError):  # a server of files that was asked twice says so
+                with contextlib.suppress(FileNotFoundError):  # a file server that gets the request twice says so
                     os.unlink(temporary, dir_fd=folder)
             os.fsync(folder)
         finally:
@@ -141,20 +141,20 @@ def create_key_file(path: Path) -> bool:
 
 
 def _check_folder(path: Path, status: os.stat_result) -> None:
-    """Refuse a folder in which others can take the key file away, for the corpus would be lost with it.
+    """Refuse a folder in which others can remove the key file, because the corpus would be lost with it.
 
-    The group of this process is no other: where the umask is 002 each user has one of their own.
+    This process's own group does not count: where the umask is 002, each user has a private group.
     """
     others = status.st_mode & stat.S_IWOTH or (status.st_mode & stat.S_IWGRP and status.st_gid != os.getegid())
     if others and not status.st_mode & stat.S_ISVTX:
         raise ConfigError(
-            f"the key file {path} is not made where others can take it away: choose a folder that only you can write, "
-            f"or chmod go-w {path.parent}"
+            f"the key file {path} is not made, because others could remove it there: choose a folder that only you can "
+            f"write, or chmod go-w {path.parent}"
         )
 
 
 def refuse_inside(root: str, uris: Iterable[str]) -> None:
-    """A key beside what it protects protects nothing: refuse a key file inside the corpus's folder.
+    """Refuse a key file inside the corpus's folder: a key beside what it protects protects nothing.
 
     Raises:
         InvalidKMSURI
@@ -163,4 +163,4 @@ def refuse_inside(root: str, uris: Iterable[str]) -> None:
         if uri.startswith(SCHEME):
             path, folder = os.path.realpath(LocalKMS(uri).path), os.path.realpath(root)
             if path == folder or path.startswith(folder + os.sep):
-                raise InvalidKMSURI(f"{uri} lies inside the corpus {root}: whoever copies the corpus has the key too")
+                raise InvalidKMSURI(f"{uri} is inside the corpus {root}: a copy of the corpus would include the key")

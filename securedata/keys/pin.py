@@ -2,7 +2,7 @@
 
     pin = "sd1" + lowercase unpadded base32(corpus id || HKDF-Expand-SHA-512(corpus secret, "securedata/v1 pin", 16))
 
-It is no secret: it opens nothing, and shows only to holders of the corpus secret that they hold it.
+It is not a secret: it opens nothing, and only those who hold the corpus secret can check it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def make_pin(corpus_id: bytes, secret: bytes) -> Pin:
 
 
 def parse_pin(text: str) -> Pin:
-    """Parse a pin as a person may have typed it.
+    """Parse a pin as a person might have typed it.
 
     Raises:
         InvalidArgument
@@ -56,13 +56,13 @@ def parse_pin(text: str) -> Pin:
             raise ValueError
     except (ValueError, binascii.Error):
         raise InvalidArgument(
-            f"{text!r} is no pin: a pin is {_PREFIX} and 52 letters and digits, as 'securedata info' prints it"
+            f"{text!r} is not a pin: a pin is {_PREFIX} and 52 letters and digits, as 'securedata info' prints it"
         ) from None
     return pin
 
 
 def check_corpus(pins: tuple[Pin, ...], corpus_id: bytes, root: str) -> None:
-    """Refuse a head of another corpus than those pinned, before any KMS is asked.
+    """Refuse the head of a corpus that is not pinned, before any KMS is asked.
 
     Raises:
         PinMismatch
@@ -70,14 +70,14 @@ def check_corpus(pins: tuple[Pin, ...], corpus_id: bytes, root: str) -> None:
     if pins and all(pin.corpus_id != corpus_id for pin in pins):
         raise PinMismatch(
             f"the corpus at {root} has the id {corpus_id.hex()}, the pin names "
-            f"{', '.join(pin.corpus_id.hex() for pin in pins)}: the root was replaced, or it is the wrong pin; "
-            "compare it with the pin that the corpus was given to you with, and trust no other",
+            f"{', '.join(pin.corpus_id.hex() for pin in pins)}: the corpus was replaced, or it is the wrong pin; "
+            "compare it with the pin that you got with the corpus, and trust no other",
             root=root,
         )
 
 
 def check_secret(pins: tuple[Pin, ...], corpus_id: bytes, secret: bytes, root: str) -> None:
-    """Refuse a head that has the pinned id and not the pinned secret.
+    """Refuse a head with the pinned id but not the pinned secret.
 
     Raises:
         PinMismatch
@@ -85,7 +85,7 @@ def check_secret(pins: tuple[Pin, ...], corpus_id: bytes, secret: bytes, root: s
     mine = [pin for pin in pins if pin.corpus_id == corpus_id]
     if pins and not any(hmac.compare_digest(pin.check, make_pin(corpus_id, secret).check) for pin in mine):
         raise PinMismatch(
-            f"the corpus at {root} has the pinned id and another secret: it was forged, or it is the wrong "
-            "pin; compare it with the pin that the corpus was given to you with, and trust no other",
+            f"the corpus at {root} has the pinned id but another secret: it was forged, or it is the wrong "
+            "pin; compare it with the pin that you got with the corpus, and trust no other",
             root=root,
         )

@@ -1,6 +1,6 @@
 """Subject tags: a person's name under a key that only readers of the corpus have.
 
-Tombstones hold tags, so that no name outlives its person, except as a tag on which a reader of the
+Tombstones hold tags, so that after an erasure the name remains only as a tag, on which a reader of the
 corpus can test a guess.
 """
 
@@ -16,7 +16,7 @@ _LABEL = b"securedata/v1 subject tag"
 
 
 class Tagger:
-    """Computes tags of one corpus: HMAC-SHA-256 of the name (NFC, UTF-8, case kept)."""
+    """Computes the tags of one corpus: HMAC-SHA-256 of the name (NFC, UTF-8, case kept)."""
 
     __slots__ = ("_key",)
 

@@ -1,7 +1,7 @@
 """The corpus key, wrapped by one KMS key or several.
 
-Storage never chooses the KMS: only wraps that match a key the caller trusts are tried, with endpoint
-and key taken from the caller's URI. Storage never chooses the encryption context either.
+Storage never chooses the KMS: only wraps that match a key that the caller trusts are tried, with endpoint
+and key from the caller's URI. Storage never chooses the encryption context either.
 """
 
 from __future__ import annotations
@@ -84,12 +84,12 @@ def check_binds_context(kms: KMS, blob: bytes, key: bytes, corpus_id: bytes) -> 
     for context in (context_for(os.urandom(16)), {}):
         try:
             ask_to_unwrap(kms, blob, context)
-        except KMSMisconfigured:  # also what a provider raises that is no answer: it has refused nothing
+        except KMSMisconfigured:  # the provider failed without an answer, which is not a refusal
             raise
         except KMSDenied:
             continue
         raise ContextNotBound(
-            f"{kms.uri} does not bind the encryption context: whoever may use it for one corpus could open all. "
+            f"{kms.uri} does not bind the encryption context: those who can use it for one corpus could open all. "
             "Use a key that does (for Vault and OpenBao: a transit key made with derived=true)"
         )
 
@@ -98,8 +98,8 @@ def unwrap_key(wraps: Sequence[Wrap], trusted: Sequence[KMS], corpus_id: bytes, 
     """Unwrap the corpus key by the first trusted KMS key, in the caller's order, that opens a wrap.
 
     Raises:
-        NoTrustedKey: none of the trusted keys made one of the wraps.
-        KMSDenied, KMSUnreachable, KMSThrottled: all that match failed; the first failure.
+        NoTrustedKey: none of the trusted keys made any of the wraps.
+        KMSDenied, KMSUnreachable, KMSThrottled: all matching keys failed; the first failure.
     """
     failures: list[KeysError] = []
     for kms in trusted:
@@ -113,7 +113,7 @@ def unwrap_key(wraps: Sequence[Wrap], trusted: Sequence[KMS], corpus_id: bytes, 
         except KeysError as error:
             failures.append(error)
     if failures:
-        # one that may be mended by waiting says more than a refusal by another key
+        # a failure that waiting might fix says more than a refusal by another key
         waiting = [error for error in failures if not isinstance(error, KMSDenied)]
         first = (waiting or failures)[0]
         raise type(first)(f"the corpus key of {root} was not unwrapped: {first}", root=root) from first
@@ -122,13 +122,13 @@ def unwrap_key(wraps: Sequence[Wrap], trusted: Sequence[KMS], corpus_id: bytes, 
         have += f", and {len(wraps) - _SHOWN} more"
     want = ", ".join(kms.uri if kms.wrap_uri == kms.uri else f"{kms.uri}, which is {kms.wrap_uri}" for kms in trusted)
     raise NoTrustedKey(
-        f"no KMS key that you trust can open {root}: its wraps are by [{have}], you trust [{want or 'none'}]; "
+        f"no KMS key that you trust can open {root}: its wraps are by [{have}], but you trust [{want or 'none'}]; "
         "name the right one with kms=, --kms, SECUREDATA_KMS or in the config file",
         root=root,
     )
 
 
 def _shown(uri: str) -> str:
-    """A wrap's URI for an error text: nothing has authenticated it yet, and a terminal obeys escape sequences."""
+    """A wrap's URI for an error text: it is not authenticated yet, and a terminal obeys escape sequences."""
     text = "".join(char if char.isprintable() else "?" for char in uri[:_SHOWN_LENGTH])
     return text if len(uri) <= _SHOWN_LENGTH else text + "..."

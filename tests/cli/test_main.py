@@ -179,7 +179,7 @@ def test_a_name_that_is_no_text_is_one_line(run: Run, root: Root) -> None:
     ("entry", "said"),
     [
         ('root = "https://me:ZECR3T@h/p"', "[corpora.v]: https://...: the URL of a corpus must not hold"),
-        ('root = "/data/v"\npin = "sd1"', "[corpora.v]: 'sd1' is no pin"),
+        ('root = "/data/v"\npin = "sd1"', "[corpora.v]: 'sd1' is not a pin"),
         ("root = " + "[" * 100_000, "nested too deeply"),
     ],
 )

@@ -283,8 +283,8 @@ class Bare(KMS):
         (json.JSONDecodeError("ZECR3T", "ZECR3T", 0), KMSMisconfigured, "no JSON"),
         (ConnectionRefusedError(111, "ZECR3T"), KMSUnreachable, "Connection refused"),
         (TimeoutError("ZECR3T"), KMSUnreachable, "no answer in time"),
-        (None, KMSMisconfigured, "no bytes"),
-        ("ZECR3T", KMSMisconfigured, "no bytes"),
+        (None, KMSMisconfigured, "did not return bytes"),
+        ("ZECR3T", KMSMisconfigured, "did not return bytes"),
     ],
 )
 def test_a_provider_that_raises_what_it_likes_is_one_clear_error(

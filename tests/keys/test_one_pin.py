@@ -138,4 +138,4 @@ def test_a_pin_that_does_not_fit_says_what_to_compare_it_with(two: tuple[Root, R
     a, b = two
     done = run("ls", a, "--kms", a.kms, "--pin", b.pin)
     assert done.code == 1
-    assert "compare it with the pin that the corpus was given to you with" in " ".join(done.error.split())
+    assert "compare it with the pin that you got with the corpus" in " ".join(done.error.split())
