@@ -5,8 +5,8 @@ Source: https://c2sp.org/chunked-encryption, the text of 2026-07-13. A message i
     salt (24) || commitment (32) || chunk 0 || chunk 1 || ... || last chunk
 
 where every chunk is 16 KiB of plaintext with a 16-byte tag, except the last, which is always
-shorter and may be empty: a message that ends after a full chunk was cut. This module knows nothing
-of headers; `context` arrives as bytes.
+shorter and may be empty: a message that ends after a full chunk was cut. This module does not know
+headers; `context` arrives as bytes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TAG = 16
 SEALED_CHUNK = CHUNK + TAG
 MAX_CHUNKS = 2**38
 MAX_PLAIN = MAX_CHUNKS * CHUNK - 1
-"""Bytes of plaintext in one message, at most: 4 PiB less one, for the last chunk is short."""
+"""The most bytes of plaintext in one message: 4 PiB less one, because the last chunk is short."""
 
 _NONCE = 12
 _LABEL = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
@@ -47,7 +47,7 @@ _ALGORITHM = SHA512()
 
 
 class CommitmentMismatch(Exception):
-    """The key is not the one that the message commits to, or prefix or context changed."""
+    """The message does not commit to this key, or its prefix or context changed."""
 
 
 class ChunkInvalid(Exception):
@@ -64,7 +64,7 @@ def message_size(size: int) -> int:
 
 
 def plain_size(message: int) -> int | None:
-    """Length of the plaintext in a message of that length; None if no message has it."""
+    """Length of the plaintext in a message of that length; None if no message can have it."""
     full, rest = divmod(message - PREFIX, SEALED_CHUNK)
     if message < PREFIX or rest < TAG or full >= MAX_CHUNKS:
         return None
@@ -74,18 +74,18 @@ def plain_size(message: int) -> int | None:
 class Message:
     """The derived state of one message: seals or opens runs of its chunks by their index.
 
-    Runs of chunks are independent of each other, so whole messages, streams and ranges are all
-    made of the two methods below.
+    Runs of chunks are independent of each other, so the two methods below make whole messages,
+    streams and ranges.
     """
 
     __slots__ = ("_aead", "_nonce", "prefix")
 
     def __init__(self, key: Buffer, context: bytes, salt: Buffer, commitment: Buffer | None = None) -> None:
-        """Derive key, base nonce and commitment; check the commitment if there is one to check.
+        """Derive key, base nonce and commitment; check the commitment if one is given.
 
         Raises:
             CommitmentMismatch: before anything can be decrypted.
-            InvalidArgument: a key of another length, which HKDF would take.
+            InvalidArgument: a key of another length, which HKDF would accept.
         """
         if len(key) != KEY:
             raise InvalidArgument(f"a key has {KEY} bytes, not {len(key)}")
@@ -120,7 +120,7 @@ class Message:
         `plain` is a multiple of 16 KiB unless `last`, which adds the short final chunk.
 
         Raises:
-            LimitExceeded: no chunk would be left for the end.
+            LimitExceeded: no chunk would be left for the final one.
         """
         if first + len(plain) // CHUNK >= MAX_CHUNKS:
             raise LimitExceeded(f"an object holds at most {MAX_PLAIN} bytes; split the file")
@@ -140,11 +140,11 @@ class Message:
     def open_chunks(self, first: int, sealed: memoryview, out: memoryview) -> int:
         """Open consecutive sealed chunks from index `first` on into `out`; returns the bytes written.
 
-        Every chunk but the last of `sealed` is a full one. Whether a short one may stand at the end
-        (only the message's last) is for the caller to know.
+        Every chunk of `sealed` but the last is a full one. The caller must know whether a short one may
+        end it (only the message's last chunk is short).
 
         Raises:
-            ChunkInvalid: `out` may then hold plaintext of the chunks before; the caller wipes it.
+            ChunkInvalid: `out` might then hold plaintext of earlier chunks; the caller must wipe it.
         """
         decrypt, nonce, index, done = self._aead.decrypt_into, self._nonce, first, 0
         if first + len(sealed) // SEALED_CHUNK >= MAX_CHUNKS:
@@ -168,11 +168,11 @@ class Message:
 def open_at_once(key: Buffer, context: bytes, message: memoryview, out: memoryview) -> bool:
     """Open a whole message into `out`, exactly as long as its plaintext, by cryptography's own Cobblestone-256.
 
-    It walks the chunks without Python in between: half again as fast for 100 kB. It serves whole messages only and
+    It walks the chunks without Python in between: half again as fast for 100 kB. It opens whole messages only and
     does not say which chunk failed.
 
     Returns:
-        Whether it did; if not, `out` is wiped and `Message` says why.
+        Whether it opened; if not, `out` is wiped and `Message` finds the cause.
     """
     if _Decryptor is None:
         return False

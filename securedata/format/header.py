@@ -1,4 +1,4 @@
-"""The header of a sealed object: 64 bytes and optional TLVs, every byte of it bound into the key derivation.
+"""The header of a sealed object: 64 bytes and optional TLVs; every byte is bound into the key derivation.
 
     offset size
     0      8    magic
@@ -12,8 +12,8 @@
     48     16   object id (of a head: the write id)
     64     -    TLVs: u16 type (top bit: critical), u16 length, value, zero padding to 8
 
-Numbers are big-endian. The magic begins with a byte above 127 and holds CR LF and ^Z, so that a text
-mode transfer or an editor is noticed at once (the idea is PNG's).
+Numbers are big-endian. The magic begins with a byte above 127 and holds CR LF and ^Z, so that damage by
+a text mode transfer or an editor shows at once (an idea from PNG).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ID = 16
 NO_KEY = bytes(ID)
 CRITICAL = 0x8000
 WRAP = CRITICAL | 1
-"""TLV of a head: u16 length of a KMS URI, the URI, and the corpus key as that KMS wrapped it."""
+"""TLV of a head: u16 length of a KMS URI, the URI, and the corpus key wrapped by that KMS."""
 
 _FIXED = struct.Struct(">8sBBHB3s16s16s16s")
 _TLV = struct.Struct(">HH")
@@ -43,7 +43,7 @@ _CONTEXT = b"securedata/v1\x00"
 
 
 class Kind(IntEnum):
-    """What a sealed object is; bound into its key, so that one cannot stand for another."""
+    """What a sealed object is; bound into its key, so that one kind cannot pass for another."""
 
     DATA = 1
     HEAD = 2
@@ -68,7 +68,7 @@ class Header:
         """
         size = FIXED + sum((4 + len(value) + 7) // 8 * 8 for _, value in self.tlvs)
         limit = MAX_HEAD_HEADER if self.kind is Kind.HEAD else MAX_HEADER
-        if size > limit:  # before a length is written that 16 bits do not hold
+        if size > limit:  # before writing a length that does not fit 16 bits
             raise LimitExceeded(f"a header of {size} bytes is above the limit of {limit}")
         tail = b"".join(_TLV.pack(kind, len(value)) + value + bytes(-(4 + len(value)) % 8) for kind, value in self.tlvs)
         fixed = _FIXED.pack(
@@ -78,7 +78,7 @@ class Header:
 
     @classmethod
     def decode(cls, data: Buffer, name: str) -> Header:
-        """Parse the header at the start of `data`, which may go on after it.
+        """Parse the header at the start of `data`, which may hold more after it.
 
         Args:
             data: at least the header's bytes.
@@ -121,7 +121,7 @@ def _looks_like(data: Buffer) -> str:
 
 
 def header_size(data: Buffer, name: str) -> int:
-    """Length of the header at the start of `data`, whose first 64 bytes must be there.
+    """Length of the header at the start of `data`, which must hold at least 64 bytes.
 
     Raises:
         NotSealed, UnknownVersion, UnknownSuite, MalformedHeader, Truncated
@@ -132,12 +132,12 @@ def header_size(data: Buffer, name: str) -> int:
             "check the root, and run 'securedata verify'"
         )
     if len(data) < FIXED:
-        raise Truncated(f"{name}: {len(data)} bytes, a header has at least {FIXED}; it was cut")
+        raise Truncated(f"{name}: {len(data)} bytes, but a header has at least {FIXED}; it was cut")
     version, suite, size = struct.unpack_from(">BBH", data, 8)
     if version != VERSION:
-        raise UnknownVersion(f"{name}: format version {version}, this securedata knows {VERSION}; update securedata")
+        raise UnknownVersion(f"{name}: format version {version}; this securedata knows {VERSION}: update securedata")
     if suite != SUITE:
-        raise UnknownSuite(f"{name}: cipher suite {suite}, this securedata knows {SUITE}; update securedata")
+        raise UnknownSuite(f"{name}: cipher suite {suite}; this securedata knows {SUITE}: update securedata")
     if size < FIXED or size % 8:
         raise MalformedHeader(f"{name}: impossible header length {size}; the object was changed or is not ours")
     return int(size)
@@ -152,7 +152,7 @@ def _tlvs(data: memoryview, name: str, owner: Kind) -> tuple[tuple[int, bytes], 
     found = []
     at = 0
     while at < len(data):
-        # at and len(data) are multiples of 8, so four bytes are always there
+        # at and len(data) are multiples of 8, so four bytes always remain
         kind, size = _TLV.unpack_from(data, at)
         end = at + 4 + size
         padded = end + -(4 + size) % 8

@@ -1,4 +1,4 @@
-"""Open a range of a sealed object: which of its bytes to fetch, and the plaintext in them."""
+"""Open a range of a sealed object: which of its bytes to fetch, and the plaintext that they hold."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ Fetch = Callable[[Sequence[tuple[int, int]]], Sequence[Buffer]]
 def open_range(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expect) -> bytearray:
     """Open `length` bytes of plaintext from `offset` on, cut at the object's end like a slice.
 
-    With `expect.sealed_size` and `expect.size`, as a row has them, header, prefix and the chunks are
-    fetched side by side (in one range if they touch), and nothing else. With `expect.sealed_size`
-    alone, as storage says it, the last chunk is verified first: only then is the size known.
+    With `expect.sealed_size` and `expect.size` from a row, header, prefix and the chunks are fetched
+    in parallel (in one range if they touch), and nothing else. With only `expect.sealed_size`, as
+    storage reports it, the last chunk is verified first: the size is known only then.
 
     Raises:
         FormatError: one subclass per cause.
@@ -45,7 +45,7 @@ def open_range(key: Buffer, fetch: Fetch, offset: int, length: int, expect: Expe
 def open_fetched(
     key: Buffer, fetched: Sequence[Buffer], ranges: Sequence[tuple[int, int]], offset: int, length: int, expect: Expect
 ) -> bytearray:
-    """Like `open_range`, of an object whose row is known, out of the `ranges` that `ranges_for` gave.
+    """Like `open_range`, for an object whose row is known, from the `ranges` that `ranges_for` returned.
 
     Raises:
         FormatError: one subclass per cause.
@@ -66,7 +66,7 @@ def ranges_for(offset: int, length: int, expect: Expect) -> list[tuple[int, int]
     """What `open_range` fetches of an object whose row is known: (offset, length) of one range or two.
 
     Raises:
-        Truncated: the row's sizes contradict each other, or no object has them.
+        Truncated: the row's sizes contradict each other, or no object can have them.
         InvalidArgument: a negative offset or length.
     """
     _refuse_negative(offset, length)
@@ -80,11 +80,11 @@ def ranges_for(offset: int, length: int, expect: Expect) -> list[tuple[int, int]
 
 def _refuse_negative(offset: int, length: int) -> None:
     if offset < 0 or length < 0:
-        raise InvalidArgument(f"a range has no negative offset or length: {offset}, {length}")
+        raise InvalidArgument(f"a range must not have a negative offset or length: {offset}, {length}")
 
 
 def _known(expect: Expect) -> tuple[int, int]:
-    """The lengths of header and plaintext, as a row says."""
+    """The lengths of header and plaintext that follow from a row."""
     if expect.sealed_size is None or expect.size is None:
         raise InvalidArgument("the ranges are known in advance only with the sizes of a row")
     header_length = expect.sealed_size - message_size(expect.size)
@@ -99,7 +99,7 @@ def _open_range_unknown(key: Buffer, fetch: Fetch, offset: int, length: int, exp
     head = _fetch(fetch, [(0, FIXED + PREFIX)], expect)[0]
     header_length = header_length_of(head, expect)
     if header_length > FIXED:
-        # the limit by kind is checked by Header.decode; here only what is fetched is bounded, by 64 KiB
+        # Header.decode checks the limit for each kind; here only the fetch is limited, to 64 KiB
         head = _fetch(fetch, [(0, min(header_length + PREFIX, sealed))], expect)[0]
     message, header_length = open_message(key, head, expect)
     start = header_length + PREFIX

@@ -1,8 +1,8 @@
 """Seal and open objects: header || Cobblestone-256 message. Whole, as a stream, and by range.
 
-What the object must be is said by the caller (from the head or a row) as an `Expect` and checked
-against the header before any key is derived, so that every mix-up has an error of its own. After
-that, a failed commitment can only say 'wrong key, or changed after it was sealed'.
+The caller describes the object that must be there (from the head or a row) as an `Expect`; the header
+is checked against it before any key is derived, so that every mix-up has an error of its own. After
+that, a failed commitment can only mean 'wrong key, or changed after it was sealed'.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from securedata.format.header import FIXED, MAX_HEADER, NO_KEY, Header, Kind, co
 _SWAPPED = "objects were swapped; run 'securedata verify'"
 _NOUN = {Kind.DATA: "object", Kind.HEAD: "head", Kind.TABLE: "table"}
 LEAST = FIXED + PREFIX + TAG
-"""Bytes of the smallest object, which is empty."""
+"""Bytes of the smallest object, which holds no plaintext."""
 _LABEL = len(context(b""))
 # by the number of the kind: an enum's own hash is slow
 _PLAIN_START = (b"", *(context(Header(kind, bytes(16), bytes(16)).encode()[:16]) for kind in sorted(Kind)))
 
 
 class Expect(NamedTuple):
-    """What a sealed object must be, as the head or its row says; None is not checked."""
+    """What a sealed object must be, according to the head or its row; None is not checked."""
 
     kind: Kind
     corpus_id: bytes | None
@@ -68,7 +68,7 @@ def sealed_size(size: int, header_length: int = FIXED) -> int:
 
 
 def plain_size(sealed: int, header_length: int = FIXED) -> int | None:
-    """Bytes of plaintext in a sealed object of that size; None if no object has it."""
+    """Bytes of plaintext in a sealed object of that size; None if no object can have it."""
     return _message_plain_size(sealed - header_length)
 
 
@@ -76,7 +76,7 @@ def plain_size(sealed: int, header_length: int = FIXED) -> int | None:
 
 
 def seal(header: Header, key: Buffer, plain: Buffer) -> bytearray:
-    """Seal `plain` under a 32-byte key that no other object has. Returns the bytes for storage."""
+    """Seal `plain` under a 32-byte key that no other object uses. Returns the bytes for storage."""
     view = memoryview(plain).cast("B")
     encoded = header.encode()
     out = bytearray(sealed_size(len(view), len(encoded)))
@@ -96,13 +96,13 @@ def seal_into(encoded: bytes, key: Buffer, plain: memoryview, out: memoryview) -
 def seal_stream(
     header: Header, key: Buffer, pieces: Iterable[Buffer], check: Expect | None = None
 ) -> Iterator[bytearray]:
-    """Seal a stream of pieces of any size; holds no more than the piece at hand and 16 KiB.
+    """Seal a stream of pieces of any size; holds no more than the current piece and 16 KiB.
 
     Args:
-        check: what is sealed is opened again and compared before it is yielded, and named so in errors.
+        check: if given, sealed bytes are opened again and compared before they are yielded; it names them in errors.
 
     Raises:
-        AuthenticationFailed: it does not open to what was sealed.
+        AuthenticationFailed: they do not open to what was sealed.
     """
     encoded = header.encode()
     message = Message.new(key, context(encoded))
@@ -135,7 +135,7 @@ def _check_sealed(opened: Message, first: int, sealed: bytearray, plain: memoryv
 
 
 def check_sealed(key: Buffer, sealed: Buffer, plain: Buffer, check: Expect) -> None:
-    """See that what was sealed opens to the plaintext.
+    """Check that what was sealed opens to the plaintext.
 
     Raises:
         AuthenticationFailed: it does not.
@@ -152,7 +152,7 @@ def _compare(opened: Buffer, plain: Buffer, check: Expect) -> None:
 
 
 def read_header(data: Buffer, expect: Expect) -> Header:
-    """The header at the start of `data`, which must be that of the object that is expected.
+    """The header at the start of `data`, which must be the header of the expected object.
 
     Raises:
         NotSealed, UnknownVersion, UnknownSuite, MalformedHeader, LimitExceeded, Truncated
@@ -166,7 +166,7 @@ def read_header(data: Buffer, expect: Expect) -> Header:
 
 @contextlib.contextmanager
 def _naming(expect: Expect) -> Iterator[None]:
-    """Errors of the header's parser, which knows no corpus, get its root and the object's id."""
+    """Add root and object id to errors of the header's parser, which does not know them."""
     try:
         yield
     except FormatError as error:
@@ -181,12 +181,12 @@ def header_length_of(data: Buffer, expect: Expect) -> int:
 
 def _check(header: Header, expect: Expect) -> None:
     if header.kind is not expect.kind:
-        _refuse(WrongKind, expect, f"{expect.name}: storage holds a {_NOUN[header.kind]} there; {_SWAPPED}")
+        _refuse(WrongKind, expect, f"{expect.name}: storage holds a {_NOUN[header.kind]} in its place; {_SWAPPED}")
     if expect.corpus_id is not None and header.corpus_id != expect.corpus_id:
         other = f"belongs to corpus {header.corpus_id.hex()}, not to {expect.corpus_id.hex()}"
         _refuse(WrongCorpus, expect, f"{expect.name} {other}; check the root, or restore the object")
     if expect.object_id is not None and header.object_id != expect.object_id:
-        _refuse(WrongObject, expect, f"{expect.name}: object {header.object_id.hex()} lies there; {_SWAPPED}")
+        _refuse(WrongObject, expect, f"{expect.name}: object {header.object_id.hex()} is in its place; {_SWAPPED}")
 
 
 def open_message(key: Buffer, start: Buffer, expect: Expect) -> tuple[Message, int]:
@@ -201,7 +201,7 @@ def open_message(key: Buffer, start: Buffer, expect: Expect) -> tuple[Message, i
     size = header_length_of(view, expect)
     if expect.sealed_size is not None and expect.size is not None and size <= MAX_HEADER:
         wanted = expect.sealed_size - message_size(expect.size)
-        if size != wanted:  # before the message is taken for header fields
+        if size != wanted:  # before the message is mistaken for header fields
             what = f"{expect.name}: a header of {size} bytes where the row says {wanted}; run 'securedata verify'"
             _refuse(MalformedHeader, expect, what)
     read_header(view, expect)
@@ -211,12 +211,12 @@ def open_message(key: Buffer, start: Buffer, expect: Expect) -> tuple[Message, i
 
 
 def _plain_context(expect: Expect) -> bytes:
-    """Derivation context of the one header without TLVs that passes every check, which is compared as a whole."""
+    """Derivation context of the only header without TLVs that passes every check, so one comparison is enough."""
     return _PLAIN_START[expect.kind] + (expect.corpus_id or b"") + NO_KEY + (expect.object_id or b"")
 
 
 def _as_expected(view: memoryview, expect: Expect) -> tuple[bytes, int] | None:
-    """Derivation context and plaintext size of a whole object, if it has that header and the expected length."""
+    """Derivation context and plaintext size of a whole object, if it has this header and the expected length."""
     size = _message_plain_size(len(view) - FIXED)
     if size is None or (expect.size is not None and size != expect.size):
         return None
@@ -281,10 +281,10 @@ def open_whole(key: Buffer, sealed: Buffer, expect: Expect) -> bytearray:
 
 
 def open_stream(key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> Iterator[bytearray]:
-    """Open an object that arrives in pieces of any size; yields plaintext, no byte of or after a bad chunk.
+    """Open an object that arrives in pieces of any size; yields plaintext, but no byte of a bad chunk or after it.
 
-    The plaintext is complete only when the iterator ends without an error. After an error, of `pieces` as well, it
-    raises the same one again, however often it is asked.
+    The plaintext is complete only when the iterator ends without an error. After an error, also one of `pieces`, every
+    further call raises the same error again.
 
     Raises:
         FormatError: one subclass per cause.
@@ -294,7 +294,7 @@ def open_stream(key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> Iterat
 
 
 class _Failing(Iterator[bytearray]):
-    """A generator that has raised says that it is at its end: a caller that goes on would take a part for the whole."""
+    """After an error a generator looks finished: a caller that goes on would mistake a part for the whole."""
 
     def __init__(self, inner: Iterator[bytearray]) -> None:
         self._inner = inner
@@ -307,7 +307,7 @@ class _Failing(Iterator[bytearray]):
             return next(self._inner)
         except StopIteration:
             raise
-        except BaseException as error:  # raised again, here and at each later call: an interrupt is no end either
+        except BaseException as error:  # raised again, now and at each later call: an interrupt is not an end either
             self._failure = error
             raise
 
@@ -327,7 +327,7 @@ def _opened(key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> Iterator[b
                 size_of(expect.sealed_size, header_length, expect)
             del buffer[: header_length + PREFIX]
         if expect.sealed_size is not None and total > expect.sealed_size:
-            # after the header, so that a larger object put in this one's place is called what it is
+            # after the header check, so that a larger object in this one's place is reported as what it is
             refuse_length(expect, f"more than {expect.sealed_size}")
         full = len(buffer) // SEALED_CHUNK
         if full:
@@ -360,7 +360,7 @@ def open_chunks(message: Message, first: int, sealed: memoryview, out: memoryvie
 
 
 def size_of(sealed: int, header_length: int, expect: Expect) -> int:
-    """The plaintext size of an object of `sealed` bytes, which must be what row or head says."""
+    """The plaintext size of an object of `sealed` bytes, which must agree with the row or head."""
     if expect.sealed_size is not None and sealed != expect.sealed_size:
         refuse_cut(expect, sealed)
     size = plain_size(sealed, header_length)

@@ -1,4 +1,4 @@
-"""A file that is elsewhere, in blocks."""
+"""A remote file, read in blocks."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ Bytes = bytes | bytearray | memoryview
 
 
 class Blocks:
-    """The last few blocks of a file are kept: decoders read few bytes at a time, and go back."""
+    """Keeps the last few blocks of a file: decoders read a few bytes at a time, and go back."""
 
     BLOCK = 1024 * 1024
     KEPT = 4
 
     def __init__(self, fetch: Callable[[int, int], Bytes], size: int) -> None:
-        """`fetch` gives bytes by (offset, length), of which the file holds as many; `size` is the file's."""
+        """`fetch` returns bytes for an (offset, length) inside the file; `size` is the file's size in bytes."""
         self._fetch, self._size = fetch, size
         self._blocks: dict[int, bytes] = {}
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Bytes from `offset`, fewer where the file ends."""
+        """Bytes from `offset`, fewer at the end of the file."""
         end = min(offset + length, self._size)
         found = bytearray()
         while offset < end:

@@ -1,6 +1,6 @@
 """Files that C libraries read from.
 
-They call back from C, where an exception would be printed and lost, and the library would see the end of the file.
+C calls these back: there an exception would be printed and lost, and the library would see the end of the file.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 ReadInto = Callable[[int, Any], int]
-"""Fills a buffer from a position on, and returns how many bytes there were."""
+"""Fills a buffer from a position in the file, and returns how many bytes it read."""
 
 
 class KeptError:
-    """A seekable binary file that keeps what reading it raises, for its owner to raise once C has returned.
+    """A seekable binary file that keeps the error that reading raises, for its owner to raise once C has returned.
 
     Attributes:
-        error: the first thing that was raised; from then on the file looks empty.
+        error: the first exception; after it the file looks empty.
     """
 
     def __init__(self, read_into: ReadInto, size: int) -> None:
@@ -40,7 +40,7 @@ class KeptError:
 
     @classmethod
     def ranges(cls, read_at: Callable[[int, int], bytes], size: int) -> KeptError:
-        """A file that is read by (offset, at most this many bytes)."""
+        """A file that is read by (offset, most bytes to return)."""
 
         def read_into(at: int, buffer: Any) -> int:
             piece = read_at(at, len(buffer))
@@ -50,7 +50,7 @@ class KeptError:
         return cls(read_into, size)
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Bytes from `offset`, fewer where the file ends; what reading raises is raised."""
+        """Bytes from `offset`, fewer at the end of the file. Raises what reading raises."""
         buffer = bytearray(max(0, min(length, self._size - offset)))
         done = 0
         while done < len(buffer):
@@ -68,7 +68,7 @@ class KeptError:
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        # a damaged file sends decoders before its beginning
+        # a damaged file can make decoders seek before its beginning
         self._at = max(0, offset + (0, self._at, len(self._front) + self._size)[whence])
         return self._at
 

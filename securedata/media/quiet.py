@@ -1,4 +1,4 @@
-"""C libraries that write what they think of a file to stderr, where nobody can tell which file they mean."""
+"""Silence C libraries that complain about a file on stderr without saying which file they mean."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def _is_glibc() -> bool:
 
 
 class CQuiet:
-    """While entered, C's `stderr` is /dev/null; Python's, and file descriptor 2 itself, stay what they are.
+    """While entered, C's `stderr` is /dev/null; Python's, and file descriptor 2 itself, stay as they are.
 
-    Any number of threads may be in it: the first turns it off and the last on again. Both streams stay open, so that
-    another thread's message in between is lost at worst. Elsewhere than on glibc, where `stderr` is a variable, nothing
-    is done.
+    Any number of threads can be in it: the first turns `stderr` off and the last turns it on again. Both streams stay
+    open, so at worst another thread's message is lost meanwhile. It works on glibc only, where `stderr` is a variable;
+    elsewhere it does nothing.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class CQuiet:
             self._real = None
 
     def _fresh_process(self) -> None:
-        # the threads that were in it are not in the child
+        # the threads that had entered do not exist in the child
         self._lock = threading.Lock()
         self._inside = 0
         self._restore()

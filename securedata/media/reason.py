@@ -4,4 +4,4 @@ from __future__ import annotations
 
 
 class Undecodable(Exception):
-    """The file cannot be decoded. The text says why, in one clause, and names no file: the caller knows which it is."""
+    """The file cannot be decoded. The text says why, in one clause, without naming the file: the caller does that."""

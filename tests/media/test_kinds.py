@@ -87,7 +87,7 @@ def test_two_channels() -> None:
 
 
 def test_several_tracks_are_not_reduced_to_one() -> None:
-    with pytest.raises(Undecodable, match="2 audio tracks: take one: ffmpeg"):
+    with pytest.raises(Undecodable, match="2 audio tracks: extract one: ffmpeg"):
         probe(make(KINDS[0], tracks=2))
 
 

@@ -121,7 +121,7 @@ def test_a_length_that_a_pipe_left_open_is_none(name: str, length: int) -> None:
 def test_what_is_behind_the_samples_of_an_au() -> None:
     content = written("AU", "PCM_16")
     less = content[:8] + (8000).to_bytes(4, "big") + content[12:]
-    with pytest.raises(Undecodable, match=r"bytes behind the samples .*ffmpeg -i IN"):
+    with pytest.raises(Undecodable, match=r"bytes after the samples .*ffmpeg -i IN"):
         probe(less)
     assert probe(content + bytes(9000)).frames == probe(content + b"TAG" + bytes(125)).frames == 20_011
 
@@ -207,7 +207,7 @@ def test_ogg_tracks_side_by_side_are_not_reduced_to_one(subtypes: tuple[str, str
                 if packet.dts is not None:
                     packet.stream = stream
                     both.mux(packet)
-    assert not_taken(out.getvalue()).startswith("2 audio tracks: take one: ffmpeg")
+    assert not_taken(out.getvalue()).startswith("2 audio tracks: extract one: ffmpeg")
 
 
 def pages(content: bytes) -> list[int]:
@@ -314,7 +314,7 @@ def test_what_is_behind_an_id3_tag_and_no_mp3(format: str) -> None:
         tag = ID3[:8] + bytes([size >> 7, size & 127]) + bytes(size)
         content = written(format, "VORBIS" if format == "OGG" else "PCM_16")
         for look in looks(tag + content):
-            with pytest.raises(Undecodable, match=rf"an ID3 tag in front of {format}, .*: tail -c \+{len(tag) + 1} IN"):
+            with pytest.raises(Undecodable, match=rf"an ID3 tag before {format}, .*: tail -c \+{len(tag) + 1} IN"):
                 look()
         assert probe((tag + content)[len(tag) :]).frames == 20_011
 

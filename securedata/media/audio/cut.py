@@ -1,7 +1,7 @@
-"""A part of a recording as a file of its own: a WAV that decodes to the very samples of that part.
+"""A part of a recording as a file of its own: a WAV that decodes to exactly the samples of that part.
 
-PCM is copied, or, where the recording is compressed without loss, written again as whole numbers, which is checked
-number by number. What a lossy decoder gives is written as the floats that it gives.
+PCM is copied; a losslessly compressed recording is written again as integers, each of which is checked. What a lossy
+decoder returns is written as floats, unchanged.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from securedata.media.blocks import Bytes
 from securedata.media.reason import Undecodable
 
 PIECE = 4 * 1024 * 1024
-"""Bytes that are copied at once."""
-_BLOCK = 2**19  # samples that are decoded at once, where a decoder gives the same wherever it begins
+"""Bytes copied at once."""
+_BLOCK = 2**19  # samples decoded at once, if a decoder returns the same samples wherever it begins
 
 ReadAt = Callable[[int, int], Bytes]  # (offset, length) of the recording's file
 
-# What these decode to is a whole number of so many bits, under the name that a WAV has for it.
+# These decode to integers; the value is the WAV's name for integers of that size.
 _WHOLE = {"PCM_S8": "PCM_U8", "PCM_U8": "PCM_U8", "PCM_16": "PCM_16", "PCM_24": "PCM_24"}
 _WHOLE |= {"ULAW": "PCM_16", "ALAW": "PCM_16"}
 _BITS = {"PCM_U8": 8, "PCM_16": 16, "PCM_24": 24}
@@ -39,7 +39,7 @@ class Cut(NamedTuple):
     Attributes:
         header: its bytes before the samples.
         size: all of its bytes.
-        info: what a probe of it says.
+        info: what probing it returns.
     """
 
     header: bytes
@@ -59,7 +59,7 @@ def cut_of(info: AudioInfo, frames: int) -> Cut:
 
 
 def memory(info: AudioInfo, frames: int) -> int:
-    """Bytes, at most, that samples take in memory while `frames` frames of a recording are cut out."""
+    """The most bytes of memory that samples take while `frames` frames of a recording are cut out."""
     if info.data_offset is not None:
         return PIECE
     samples = frames * info.channels
@@ -69,8 +69,8 @@ def memory(info: AudioInfo, frames: int) -> int:
 def pieces(cut: Cut, recording: Recording, read_at: ReadAt, start: int) -> Iterator[bytes]:
     """The bytes of the file that holds `cut.info.frames` frames of a recording, from `start` on.
 
-    PCM and FLAC are taken in pieces. A part of a lossy recording is decoded at once, as training does: decoders that
-    begin elsewhere give other last bits.
+    PCM and FLAC are read in pieces. A part of a lossy recording is decoded at once, as in training: a decoder that
+    begins elsewhere returns different last bits.
 
     Raises:
         Undecodable, and what `read_at` raises.
@@ -117,13 +117,13 @@ def _whole_numbers(floats: Floats, subtype: str) -> bytes:
     """Samples as PCM.
 
     Raises:
-        Undecodable: they would not be read back to the bit.
+        Undecodable: reading them back would not return the same bits.
     """
     bits = _BITS[subtype]
     whole = (floats * np.float32(2.0 ** (bits - 1))).astype(np.int32)
     again = whole.astype(np.float32) * np.float32(2.0 ** (1 - bits))
     if not np.array_equal(again.view(np.uint32), floats.view(np.uint32)):
-        raise Undecodable(f"its samples are not the whole numbers of {bits} bits that its header says")
+        raise Undecodable(f"its samples are not integers of {bits} bits, as its header says")
     if bits == 8:
         return (whole + 128).astype(np.uint8).tobytes()
     if bits == 16:
@@ -132,7 +132,7 @@ def _whole_numbers(floats: Floats, subtype: str) -> bytes:
 
 
 def _header(subtype: str, rate: int, channels: int, frames: int, length: int) -> tuple[bytes, str]:
-    """The header of a WAV, or of an RF64 where its length does not fit, and which of both it is."""
+    """The header of a WAV, or of an RF64 if the length does not fit, and the name of the format used."""
     tag, width = _TAGS.get(subtype, 1), SAMPLE_BYTES[subtype]
     block = width * channels
     form = struct.pack("<HHIIHH", tag, channels, rate, min(rate * block, _LARGEST), block, 8 * width)

@@ -15,7 +15,7 @@ from securedata.media.kept import KeptError, ReadInto
 from securedata.media.quiet import c_quiet
 from securedata.media.reason import Undecodable
 
-# Those that NumPy makes the same floats of as libsndfile, ten times faster: scaled by a power of two.
+# Encodings scaled by a power of two, which NumPy converts to the same floats as libsndfile, ten times faster.
 _SCALES = {"PCM_16": ("<i2", 2.0**-15), "PCM_32": ("<i4", 2.0**-31), "FLOAT": ("<f4", 1.0), "DOUBLE": ("<f8", 1.0)}
 _NUMPY = {name: (np.dtype(kind), np.float32(scale)) for name, (kind, scale) in _SCALES.items()}
 _FLOAT = np.dtype(np.float32)
@@ -24,11 +24,11 @@ _DROPPED = 65_536  # frames at once
 
 
 def decode(recording: Recording, data: memoryview, whole: bool, start: int, frames: int) -> Floats:
-    """Frames [start, start + frames) of the recording, out of what `plan` says that they need.
+    """Frames [start, start + frames) of the recording, from the bytes that `plan` says they need.
 
     Args:
         data: the bytes.
-        whole: they are the whole file, not only the range.
+        whole: whether they are the whole file, not only the range.
 
     Returns:
         float32 [frames, channels], its own memory.
@@ -46,7 +46,7 @@ def decode(recording: Recording, data: memoryview, whole: bool, start: int, fram
 
 
 def decode_file(recording: Recording, read_into: ReadInto, start: int, frames: int) -> Floats:
-    """Like `decode`, out of a file of which the decoder reads what it needs.
+    """Like `decode`, from a file of which the decoder reads what it needs.
 
     Raises:
         Undecodable, and what `read_into` raises.
@@ -55,14 +55,14 @@ def decode_file(recording: Recording, read_into: ReadInto, start: int, frames: i
 
 
 def _compressed(recording: Recording, file: KeptError, start: int, frames: int) -> Floats:
-    kind = sniff(file.read_at)  # not the row's format: what decodes a file is what its bytes say, as at ingest
+    kind = sniff(file.read_at)  # not the row's format: the bytes choose the decoder, as at ingest
     if kind is not None and kind.by is By.FFMPEG:
         return _by_ffmpeg(kind, recording, file, start, frames)
     if wants_tag(kind, file.read_at):
         file.put_in_front(EMPTY_TAG)
     if not recording.subtype.startswith("MPEG"):
         return _decode(recording, file, start, frames)
-    with c_quiet:  # mpg123 complains of the first frames after a seek, which are dropped
+    with c_quiet:  # mpg123 complains about the first frames after a seek, which are dropped
         return _decode(recording, file, start, frames)
 
 
@@ -97,13 +97,13 @@ def _pcm(recording: Recording, data: memoryview, frames: int) -> Floats:
 
 
 def _part(recording: Recording, audio: soundfile.SoundFile, start: int, frames: int) -> Floats:
-    """These frames as they are in the whole recording, wherever a decoder that begins elsewhere gives others."""
+    """These frames exactly as in the whole recording, even if a decoder that begins elsewhere returns others."""
     if not audio.seekable():
         return _onward(audio, start, frames, recording.channels)
     if is_header_wrong(audio.format, audio.subtype):
         return _read(audio, start + frames, recording.channels)[start:]  # soundfile seeks after each read
     if recording.subtype == "MPEG_LAYER_III":
-        # mpg123 gives other last bits after a seek, so whole recordings are read after one as well
+        # mpg123 returns different last bits after a seek, so whole recordings are also read after one
         lead = mp3_lead(recording.sample_rate, start)
         audio.seek(start - lead)
         return _read(audio, lead + frames, recording.channels)[lead:]
@@ -115,27 +115,27 @@ def _part(recording: Recording, audio: soundfile.SoundFile, start: int, frames: 
 
 
 def mp3_lead(rate: int, start: int) -> int:
-    """Frames before `start` at which decoding an MP3 has to begin: all that the bit reservoir may hold, and more.
+    """How many frames before `start` decoding an MP3 must begin: all that the bit reservoir can reach, and more.
 
-    A frame of Layer III takes bits from up to 511 bytes before it, in MPEG-2 from 255, which are no more than 29 of the
-    smallest frames. As the filter bank goes around in 8 frames, a multiple of them gives the same last bits as well, if
-    the encoder's delay does not shift it; else they differ by float32's rounding.
+    A frame of Layer III takes bits from up to 511 bytes before it, in MPEG-2 from 255, which are at most 29 of the
+    smallest frames. The filter bank repeats every 8 frames, so a multiple of 8 also returns the same last bits, unless
+    the encoder's delay shifts it; then they differ by float32's rounding.
     """
     length = 1152 if rate >= 32_000 else 576
     return start - max(0, (start - 29 * length) // (8 * length) * 8 * length)
 
 
 _FROM_START = 600
-"""Seconds up to which Vorbis is decoded from its beginning: 15 ms a minute."""
+"""Seconds up to which Vorbis is decoded from its beginning, at 15 ms per minute."""
 _APART = 20
 """Seconds between two seeks in longer ones: more than a page of Ogg holds at any usual bit rate."""
 
 
 def _vorbis(recording: Recording, audio: soundfile.SoundFile, start: int, frames: int) -> Floats:
-    """libsndfile's seek in Vorbis misses by some hundred frames now and then, depending on where its pages begin.
+    """libsndfile's seek in Vorbis sometimes misses by some hundred frames, depending on where the pages begin.
 
-    Short recordings are decoded from the beginning. In long ones two seeks to different pages have to give the same
-    frames; where they do not, those are decoded from the beginning as well.
+    Short recordings are decoded from the beginning. In long ones two seeks to different pages must return the same
+    frames; if they do not, these are decoded from the beginning as well.
     """
     rate = recording.sample_rate
     if start > _FROM_START * rate:
@@ -150,7 +150,7 @@ def _vorbis(recording: Recording, audio: soundfile.SoundFile, start: int, frames
 
 
 def _onward(audio: soundfile.SoundFile, skip: int, frames: int, channels: int) -> Floats:
-    """What comes after the next `skip` frames, which are decoded and dropped."""
+    """The frames after the next `skip` frames, which are decoded and dropped."""
     dropped: Floats = np.empty((min(skip, _DROPPED), channels), np.float32)
     while skip > 0:
         done = len(audio.read(out=dropped[:skip]))
@@ -173,7 +173,9 @@ def _decode(
         with soundfile.SoundFile(file, **(raw or {})) as audio:
             found = (audio.channels, audio.samplerate)
             if audio.format == "SD2":
-                reason = "libsndfile takes it for SD2 by the file '._' in the working directory, which is to be removed"
+                reason = (
+                    "libsndfile takes it for SD2 because of the file '._' in the working directory: remove that file"
+                )
             elif found != (recording.channels, recording.sample_rate) or audio.frames < start + frames:
                 reason = f"it has {found[0]} channels, {found[1]} Hz and {audio.frames} frames"
             else:

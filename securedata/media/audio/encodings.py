@@ -1,4 +1,4 @@
-"""Sample encodings, under libsndfile's names, and the arrays that they become."""
+"""Sample encodings, under libsndfile's names, and the arrays that they decode to."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ Floats: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
 """[frames, channels] in [-1, 1]."""
 
 SAMPLE_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ULAW": 1, "ALAW": 1}
-"""Those in which every frame has the same number of bytes, with their bytes per sample."""
+"""Encodings in which all frames have the same number of bytes, with their bytes per sample."""
 
 
 def is_header_wrong(format: str, subtype: str) -> bool:
-    """Whether libsndfile may count frames in the header that it cannot read, or that it misses after a seek."""
+    """Whether libsndfile might count frames from the header that it cannot read, or that it misses after a seek."""
     return format in ("PAF", "SDS") or subtype.startswith("DWVW")
 
 
-_TELLS = ("AIFF", "AU", "CAF", "FLAC", "NIST", "RF64", "W64", "WAV", "WAVEX", "")  # '' is of what is no audio
+_TELLS = ("AIFF", "AU", "CAF", "FLAC", "NIST", "RF64", "W64", "WAV", "WAVEX", "")  # '' is for what is not audio
 _SAMPLE_BY_SAMPLE = (*SAMPLE_BYTES, "PCM_S8", "")
 
 
 def hides_errors(format: str, subtype: str) -> bool:
-    """Whether libsndfile may give fewer or other frames, without an error, where reading such a file fails.
+    """Whether libsndfile might return fewer or other frames, without an error, if reading such a file fails.
 
-    It tells of PCM and of G.711 in the usual files, and of FLAC, which it calls PCM: there it seeks after each read,
-    and notices. Lossy and block-coded files it decodes as if they ended there (see
+    It reports an error for PCM and G.711 in the usual files, and for FLAC, which it calls PCM: there it seeks after
+    each read, and notices. It decodes lossy and block-coded files as if they ended at the failure (see
     tests/corpus/objects/test_file_faults.py).
     """
     return format not in _TELLS or subtype not in _SAMPLE_BY_SAMPLE

@@ -1,8 +1,8 @@
-"""What libsndfile does not read, by FFmpeg out of PyAV's wheel: MP4, Matroska, AAC and others of `sniff`.
+"""Decode what libsndfile does not read with FFmpeg from PyAV's wheel: MP4, Matroska, AAC and others of `sniff`.
 
-FFmpeg is told the container, so that it takes nothing for a playlist, and gets bytes only, never a name. A recording is
-always decoded from its start, and its frames are counted by decoding: a seek lands beside the frame that was meant, and
-headers give a length that includes what encoders put before the first sample.
+The container is passed to FFmpeg, so that it never guesses a playlist, and it gets bytes, never a name. A recording
+is always decoded from its start, and its frames are counted by decoding: a seek lands near the wanted frame only, and
+the length in headers includes what encoders put before the first sample.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 WAY = "ffmpeg -i IN -map 0:a:0 -c:a flac OUT.flac"
-"""The command that makes a file which libsndfile reads."""
+"""The command that makes a file that libsndfile reads."""
 
-AGAIN = f"copy it again, or take what is there: {WAY}"
+AGAIN = f"copy it again, or keep what can be decoded: {WAY}"
 """What to do about a file that ends too early."""
 
-_SLACK = 0.25  # seconds that a header counts besides what decodes: encoders' priming and padding
+_SLACK = 0.25  # seconds that a header may count beyond what decodes: encoders' priming and padding
 _NO_LENGTH = ("AAC", "AMR", "AC3")  # streams without a header: FFmpeg guesses their length
 _SCALES = {"u1": (128.0, 2.0**-7), "i2": (0.0, 2.0**-15), "i4": (0.0, 2.0**-31), "f4": (0.0, 1.0), "f8": (0.0, 1.0)}
 
@@ -47,11 +47,11 @@ def describe(kind: Kind, read_at: ReadAt, size: int) -> tuple[str, int, int, int
             for frame in container.decode(stream):
                 found = (frame.sample_rate, frame.layout.nb_channels)
                 if frames and found != (rate, channels):
-                    raise Undecodable(f"its sample rate or channels change on the way; convert it: {WAY}")
+                    raise Undecodable(f"its sample rate or channels change in the middle; convert it: {WAY}")
                 rate, channels = found
                 frames += frame.samples
         except ValueError:
-            # a tag behind the last frame is invalid data to some demuxers (WavPack's)
+            # to some demuxers (WavPack's) a tag after the last frame is invalid data
             if said is None or not frames or frames < round(said * rate):
                 raise
         if not frames:
@@ -62,7 +62,7 @@ def describe(kind: Kind, read_at: ReadAt, size: int) -> tuple[str, int, int, int
 
 
 def decode(kind: Kind, read_at: ReadAt, size: int, start: int, frames: int, rate: int, channels: int) -> Floats:
-    """Frames [start, start + frames), which are to have this rate and these channels.
+    """Frames [start, start + frames), which must have this rate and number of channels.
 
     Returns:
         float32 [frames, channels], its own memory.
@@ -86,13 +86,13 @@ def decode(kind: Kind, read_at: ReadAt, size: int, start: int, frames: int, rate
 
 
 def tracks(count: int) -> str:
-    """Why a file is not taken that has not one audio track."""
-    return f"{count} audio tracks: take one: {WAY} (0:a:1 for the second)" if count else "no audio track"
+    """Why a file without exactly one audio track is refused."""
+    return f"{count} audio tracks: extract one: {WAY} (0:a:1 for the second)" if count else "no audio track"
 
 
 @contextmanager
 def _opened(kind: Kind, read_at: ReadAt, size: int) -> Iterator[tuple[InputContainer, AudioStream]]:
-    """The container and its only audio track; errors of FFmpeg in between are `Undecodable`."""
+    """The container and its only audio track; inside the block, errors of FFmpeg become `Undecodable`."""
     try:
         import av
     except ImportError:
@@ -106,9 +106,9 @@ def _opened(kind: Kind, read_at: ReadAt, size: int) -> Iterator[tuple[InputConta
             if len(streams) != 1:
                 raise Undecodable(tracks(len(streams)))
             codec = streams[0].codec_context
-            if codec is None:  # of a track whose encoding FFmpeg does not know, or that is damaged
+            if codec is None:  # the track is damaged, or FFmpeg does not know its encoding
                 raise ValueError
-            codec.thread_count = 1  # workers are many already
+            codec.thread_count = 1  # there are many workers already
             yield container, streams[0]
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
         if file.error is not None:
@@ -141,7 +141,7 @@ def _samples(frame: AudioFrame) -> Floats:
 
 
 class _File:
-    """What PyAV reads from; keeps what reading raises, which FFmpeg would turn into an error of its own."""
+    """The file that PyAV reads; keeps the error that reading raises, which FFmpeg would replace by its own."""
 
     def __init__(self, read_at: ReadAt, size: int) -> None:
         self._read_at, self._size, self._at = read_at, size, 0

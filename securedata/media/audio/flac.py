@@ -8,20 +8,20 @@ from securedata.media.audio.sniff import id3_bytes
 
 _ReadAt = Callable[[int, int], bytes]
 
-_BUFFER = 8192  # libFLAC reads so much at once, and may be that far behind the frame it decoded
-_LONGEST = 65_536  # bytes looked at where the header does not say how long a frame is, and behind what was read
+_BUFFER = 8192  # libFLAC reads this much at once, and might be this far past the frame that it decoded
+_LONGEST = 65_536  # bytes to search if the header does not say how long a frame is, and after what was read
 _SCAN = 1 << 20
 
 
 def has_more(read_at: _ReadAt, size: int, frames: int, position: int) -> bool:
-    """Whether there is audio behind the frames that the header counts: a wrong count, or another FLAC behind this one.
+    """Whether there is audio after the frames that the header counts: a wrong count, or a second FLAC in the file.
 
-    Another FLAC of exactly as many frames hides the end of the first from libFLAC's seek. It is searched for only where
-    the file has more bytes than `frames` can fill, so that no other file is read whole: two recordings that are mostly
-    silent, of the same length to the sample and joined, are not seen.
+    A second FLAC of exactly as many frames hides the end of the first from libFLAC's seek. It is searched for only if
+    the file has more bytes than `frames` can fill, so that other files are not read whole: two joined recordings that
+    are mostly silent, and equally long to the sample, go unnoticed.
 
     Args:
-        frames: what the header counts, not 0.
+        frames: the header's count, not 0.
         position: where libsndfile stopped reading once it had decoded the last of them.
     """
     at = id3_bytes(read_at(0, 10))
@@ -40,7 +40,7 @@ def has_more(read_at: _ReadAt, size: int, frames: int, position: int) -> bool:
 
 
 def _audio_offset(read_at: _ReadAt, at: int, head: bytes) -> int:
-    """Position of the first frame of a FLAC that begins at `at`, with `head`."""
+    """Position of the first frame of a FLAC that begins at `at` with the bytes `head`."""
     behind = 4
     while len(block := head[behind : behind + 4] if behind <= 252 else read_at(at + behind, 4)) == 4:
         behind += 4 + int.from_bytes(block[1:], "big")
@@ -63,9 +63,9 @@ def _is_joined(read_at: _ReadAt, begin: int, size: int) -> bool:
 
 
 def _counts_more(data: bytes, sync: bytes, block: int, frames: int, begin: int) -> bool:
-    """Whether the frame that ends behind the last of `frames`, the one after it, or a second first one is in sight.
+    """Whether `data` holds a frame that ends after the last of `frames`, the one after it, or a second first frame.
 
-    From the end on, where the last one is in nearly all files.
+    Searches from the end, where nearly all files have the last frame.
     """
     at = data.rfind(sync) if len(sync) == 2 else -1
     while at >= 0:
@@ -80,7 +80,7 @@ def _counts_more(data: bytes, sync: bytes, block: int, frames: int, begin: int) 
 
 
 def _span(header: bytes, block: int) -> tuple[int, int, int]:
-    """First sample of a frame, the one behind its last, and where its CRC is, by RFC 9639; zeros if it is no header."""
+    """First sample of a frame, the one after its last, and its CRC's position, by RFC 9639; zeros if not a header."""
     if len(header) < 16 or header[3] & 1 or header[2] & 15 == 15 or not header[2] >> 4:
         return 0, 0, 0
     number, at = header[4], 5

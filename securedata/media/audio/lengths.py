@@ -1,6 +1,6 @@
-"""Where the samples of a file are, as its header says, in formats of which libsndfile reads what there is.
+"""Where the samples of a file are, according to its header, in formats where libsndfile ignores a wrong length.
 
-Not in WAV, FLAC and MP3, which have modules of their own.
+WAV, FLAC and MP3 have modules of their own.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _W64_DATA = b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a"
 _VOC_UNKNOWN = 0xFFFFFF
 _VOC_HEADS = {1: 2, 9: 12}  # bytes before the samples in a block of sound, by its type
 _NIST = (b"channel_count", b"sample_n_bytes", b"sample_count")
-_MANY = 4096  # bytes: less than that behind the samples are tags and padding
+_MANY = 4096  # bytes: fewer than this after the samples are tags and padding
 
 
 class Samples(NamedTuple):
-    """Bytes from the beginning of the file: of the first sample, and behind the last."""
+    """Byte positions in the file: of the first sample, and after the last."""
 
     start: int
     end: int
@@ -35,9 +35,9 @@ def missing_bytes(read_at: _ReadAt, size: int) -> int:
 
 
 def sample_bytes(read_at: _ReadAt, size: int) -> int | None:
-    """Bytes of samples, where libsndfile goes on behind them, through chunks of other things; else None.
+    """Bytes of samples, if libsndfile would read on after them, through other chunks; else None.
 
-    Of a header that counts too few, because its writer was killed, more samples are behind those, and no chunk.
+    If the header counts too few, because its writer was killed, more samples follow, and not a chunk.
     """
     head = read_at(0, 12)
     aligned = 8 if head[:4] == b"riff" else 2 if head[8:] in (b"8SVX", b"16SV") else 1
@@ -50,7 +50,7 @@ def sample_bytes(read_at: _ReadAt, size: int) -> int | None:
 
 
 def left_bytes(read_at: _ReadAt, size: int) -> int:
-    """Bytes behind the samples of an AU, which has nothing there, if they are many and no zeros."""
+    """Bytes after the samples of an AU, which should have none there, if they are many and not all zeros."""
     found = _samples(read_at, size) if read_at(0, 4) in _AU else None
     if found is None or size - found.end < _MANY or not read_at(found.end, _MANY).strip(b"\0"):
         return 0
@@ -58,7 +58,7 @@ def left_bytes(read_at: _ReadAt, size: int) -> int:
 
 
 def _samples(read_at: _ReadAt, size: int) -> Samples | None:
-    """None where the header does not say it."""
+    """The samples' position; None if the header does not say it."""
     head = read_at(0, 40)
     if head[:4] == b"FORM" or head[:4] == b"RIFX":
         return _chunks(read_at)
@@ -123,15 +123,15 @@ def _nist(read_at: _ReadAt, head: bytes, size: int) -> Samples | None:
     said = {field[0]: field[2].strip() for field in fields if len(field) == 3}
     numbers = [said.get(name, b"") for name in _NIST]
     if b"embedded" in said.get(b"sample_coding", b"") or not all(number.isdigit() for number in numbers):
-        return None  # of what is compressed the samples are counted before that
+        return None  # the header of a compressed file counts samples before compression
     channels, width, count = map(int, numbers)
-    if offset + width * count == size:  # counted over all channels, against the rule
+    if offset + width * count == size:  # counted over all channels, against the standard
         return Samples(offset, size)
     return Samples(offset, offset + channels * width * count)
 
 
 def _voc(read_at: _ReadAt, position: int) -> Samples | None:
-    """Of one block of sound; None of several, and of other things between them."""
+    """For a single block of sound; None for several, or if other blocks are between them."""
     block = read_at(position, 4)
     length = int.from_bytes(block[1:], "little")
     if len(block) < 4 or block[0] not in _VOC_HEADS or length == _VOC_UNKNOWN:

@@ -1,7 +1,7 @@
-"""The frames of MPEG audio, mostly MP3: how many there are, and what its header says of that.
+"""The frames of MPEG audio, mostly MP3: how many there are, and how many the header claims.
 
-libsndfile believes a Xing or Info header, whatever it says, and guesses from the file's size where there is none, tags
-included. So the frames are counted here, one by one: a third of a microsecond each.
+libsndfile trusts a Xing or Info header, whatever it says, and without one guesses from the file's size, tags included.
+So the frames are counted here, one by one: a third of a microsecond each.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from typing import NamedTuple
 from securedata.media.audio.sniff import id3_bytes, mpeg_length
 
 ReadAt = Callable[[int, int], bytes]
-"""Bytes by (offset, length), fewer where the file ends."""
+"""Bytes by (offset, length), fewer at the end of the file."""
 
 MAX_FRAME = 1441
-"""Bytes of a frame, at most: Layer III at 320 kbit/s and 32 kHz, padded."""
+"""The most bytes in a frame: Layer III at 320 kbit/s and 32 kHz, padded."""
 
 _PIECE = 1024 * 1024
 _MAX_TAGS = 20
-_IN_A_ROW = 3  # frames that are no accident, as two are in some megabytes of a cover image
-_ALIKE = 0xFE0C  # bits of byte 1 and 2 that say version, layer and sample rate
-_SYNC_WITHIN = 65_536  # bytes before the first frame that are no tag
+_IN_A_ROW = 3  # frames that cannot be chance, as two can in a cover image of some megabytes
+_ALIKE = 0xFE0C  # bits of byte 1 and 2 that hold version, layer and sample rate
+_SYNC_WITHIN = 65_536  # the most bytes before the first frame that are not a tag
 _LAYER_III, _LAYER_I = 1, 3
 
 
 class Mp3(NamedTuple):
-    """Where the audio is, and what the header of the encoder says of it.
+    """Where the audio is, and what the encoder's header says about it.
 
     Attributes:
         start: position of the first frame that holds audio.
         frame_bytes: the 4 bytes that a frame begins with.
         is_headed: whether there is a Xing or Info header.
-        counted: the frames that it counts; None without.
-        counted_end: where the audio ends, as that header says; None where it does not.
+        counted: the frames that this header counts; None without a header.
+        counted_end: where the audio ends, according to this header; None if it does not say.
     """
 
     start: int
@@ -52,7 +52,7 @@ class Mp3(NamedTuple):
 
 
 def _length_table() -> list[int]:
-    """The length of a frame by byte 1 and 2 of its header; 0 where those begin none."""
+    """The length of a frame by byte 1 and 2 of its header; 0 if these do not begin a frame."""
     return [0] * 0xE000 + [mpeg_length(b"\xff" + two.to_bytes(2, "big")) for two in range(0xE000, 0x10000)]
 
 
@@ -60,9 +60,9 @@ _LENGTHS = _length_table()
 
 
 def find(read_at: ReadAt, size: int) -> Mp3 | None:
-    """The first frame of MPEG audio and its header; None for what is none, or of a free bit rate.
+    """The first frame of MPEG audio and its header; None for other files, or for a free bit rate.
 
-    One of Layer I or II only where it is the first thing behind the tags: an MP3 may begin later.
+    A frame of Layer I or II counts only directly after the tags; an MP3 may begin later.
     """
     start = 0
     for _ in range(_MAX_TAGS):
@@ -80,7 +80,7 @@ def find(read_at: ReadAt, size: int) -> Mp3 | None:
         length = _length(head, at)
         if length and at and _layer(head[at : at + 4]) != _LAYER_III:
             continue
-        # any two bytes may look like a frame, so another follows, if this is not all there is
+        # any two bytes might look like a frame, so another must follow, unless the file ends there
         alone = at == 0 and start + length >= size
         if length and (alone or _alike(read_at(start + at + length, 4), head[at : at + 4])):
             break
@@ -100,7 +100,7 @@ def find(read_at: ReadAt, size: int) -> Mp3 | None:
 
 
 def missing_bytes(found: Mp3, size: int) -> int:
-    """Bytes that the header counts beyond the end of the file, if more than a frame; else 0."""
+    """Bytes that the header counts beyond the end of the file, if more than one frame; else 0."""
     missing = (found.counted_end or 0) - size
     return missing if missing > MAX_FRAME else 0
 
@@ -108,7 +108,7 @@ def missing_bytes(found: Mp3, size: int) -> int:
 def count(found: Mp3, read_at: ReadAt) -> tuple[int, bool]:
     """Whole frames from the first on, and whether they follow each other, all of one version and sample rate.
 
-    What is no frame is passed over, tags for one; behind the last frame it may be anything.
+    Other bytes between frames are skipped, such as tags; after the last frame anything may follow.
     """
     frames, position, piece, at = 0, found.start, b"", 0
     table, like, unbroken = _LENGTHS, (found.frame_bytes[1] << 8 | found.frame_bytes[2]) & _ALIKE, True
@@ -137,7 +137,7 @@ def count(found: Mp3, read_at: ReadAt) -> tuple[int, bool]:
 
 
 def _resume(read_at: ReadAt, position: int, first: bytes) -> int | None:
-    """Where frames go on: several in a row, since any two bytes may look like one."""
+    """Where frames continue: several in a row, since any two bytes might look like one."""
     while len(piece := read_at(position, _PIECE)) >= 4:
         at = -1
         while (at := piece.find(b"\xff", at + 1)) >= 0:
@@ -164,7 +164,7 @@ def _length(data: bytes, at: int) -> int:
 
 
 def _alike(header: bytes, first: bytes) -> bool:
-    """Whether both begin frames of one stream: of the same version and sample rate."""
+    """Whether both begin frames of one stream, with the same version, layer and sample rate."""
     if len(header) < 4 or not _length(header, 0):
         return False
     return not ((header[1] ^ first[1]) << 8 | header[2] ^ first[2]) & _ALIKE

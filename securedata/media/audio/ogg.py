@@ -6,21 +6,21 @@ import zlib
 from collections.abc import Callable
 from typing import NamedTuple
 
-_PAGE = 65_307  # bytes, at most
+_PAGE = 65_307  # the most bytes in a page
 _PIECE = 1 << 20
 _AUDIO = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"fLaC", b"Speex   ")  # what a stream of audio begins with
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-_FIRST, _KNOWN = 2, 7  # flags: of the first page of a stream, and all that there are
+_FIRST, _KNOWN = 2, 7  # flags: for the first page of a stream, and all of them
 
 
 class Pages(NamedTuple):
     """How the pages of a file follow each other.
 
     Attributes:
-        is_chained: whether a stream begins behind pages of another, which libsndfile does not read.
-        is_whole: whether none is missing or damaged, by the number and the CRC that they carry; behind the last one
-            there may be anything, and the last may be cut off.
-        tracks: streams of audio that begin side by side, of which libsndfile reads the first.
+        is_chained: whether a stream begins after pages of another; libsndfile does not read it.
+        is_whole: whether no page is missing or damaged, by their numbers and CRCs; anything may follow the last page,
+            and the last may be cut off.
+        tracks: streams of audio that begin in parallel, of which libsndfile reads the first.
     """
 
     is_chained: bool
@@ -29,7 +29,7 @@ class Pages(NamedTuple):
 
 
 def walk(read_at: Callable[[int, int], bytes], size: int) -> Pages:
-    """Look at each page, some microseconds each."""
+    """Look at each page, which takes some microseconds."""
     following: dict[bytes, int] = {}  # the number of the next page, by stream
     position, piece, at, is_whole, in_head, tracks = 0, b"", 0, True, True, 0
     while True:
@@ -59,14 +59,14 @@ def walk(read_at: Callable[[int, int], bytes], size: int) -> Pages:
 
 
 def _is_sound(page: bytes) -> bool:
-    """Whether the CRC is that of the page: zlib's polynomial, of bits the other way round and begun with zeros."""
+    """Whether the page's CRC is right: zlib's polynomial, with reversed bits and starting from zeros."""
     mirrored = (page[:22] + bytes(4) + page[26:]).translate(_MIRRORED)
     crc = zlib.crc32(mirrored, 0xFFFFFFFF) ^ 0xFFFFFFFF
     return crc.to_bytes(4, "big").translate(_MIRRORED) == page[22:26]
 
 
 def _resume(read_at: Callable[[int, int], bytes], position: int) -> int | None:
-    """Where the next page begins; the four letters may be within a packet, so that version and flags count as well."""
+    """Where the next page begins; a packet can hold the four letters, so version and flags are checked as well."""
     while len(piece := read_at(position, _PIECE)) >= 6:
         found = piece.find(b"OggS")
         while found >= 0 and found + 6 <= len(piece):

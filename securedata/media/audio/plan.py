@@ -1,4 +1,4 @@
-"""Which bytes of a file a part of its recording needs."""
+"""Which bytes of a file are needed for a part of its recording."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 from securedata.media.audio.encodings import SAMPLE_BYTES
 
 WHOLE = 4 * 1024 * 1024
-"""Bytes up to which a compressed file is taken whole for a part of it."""
+"""Bytes up to which a compressed file is read whole, even for a part of it."""
 
 
 class Recording(Protocol):
@@ -43,10 +43,10 @@ _ALL: Span = (0, None)
 
 
 def plan(recording: Recording, start: int, frames: int) -> Span | None:
-    """What frames [start, start + frames) need; None for a part of a large compressed file, which the decoder asks for.
+    """What frames [start, start + frames) need; None if the decoder must ask, as in a large compressed file.
 
     Raises:
-        ValueError: the recording is said to have samples beyond the end of its file.
+        ValueError: the recording claims samples beyond the end of its file.
     """
     block = block_bytes(recording)
     if block is None:
@@ -58,6 +58,6 @@ def plan(recording: Recording, start: int, frames: int) -> Span | None:
 
 
 def block_bytes(recording: Recording) -> int | None:
-    """Bytes of a frame, where frame i is at data_offset + i times as many; else None."""
+    """Bytes of a frame, if frame i begins at data_offset + i times this number; else None."""
     width = SAMPLE_BYTES.get(recording.subtype)
     return width * recording.channels if recording.data_offset is not None and width is not None else None

@@ -1,25 +1,25 @@
 """What an audio file says about itself, read from its header.
 
-Opened the way training opens it, by libsndfile on a descriptor or on bytes, never by name: what is sealed here can be
+A file is opened as in training, by libsndfile on a descriptor or on bytes, never by name: what is sealed here can be
 decoded there, and no file name gets into an error text.
 
-A file that ends before its header says it does is refused where that can be seen without decoding all of it:
+A file that ends earlier than its header says is refused if that can be seen without decoding all of it:
 
 - WAV, RF64: the data chunk reaches beyond the end of the file (the placeholders of writers that could not seek back are
-  not taken for a length: then the recording is what the file holds);
-- AIFF, AU, CAF, NIST, RIFX, SVX, VOC, W64: the same (nor is an AU taken that has more samples than it counts);
-- FLAC: its last frame cannot be read (nor is one taken that has audio behind it, by a wrong header or joined files);
+  not a length: then the recording is what the file holds);
+- AIFF, AU, CAF, NIST, RIFX, SVX, VOC, W64: the same (an AU with more samples than it counts is refused too);
+- FLAC: its last frame cannot be read (one with audio after it, by a wrong header or joined files, is refused too);
 - MP3 with a Xing or Info header: that header counts more bytes than there are, by more than one frame.
 
 It cannot be seen for Ogg (Vorbis, Opus) or for an MP3 without such a header: cut off, they are valid files of a shorter
-recording. Damage in the middle of other files than Ogg shows at decoding only.
+recording. Damage in the middle of files other than Ogg shows only in decoding.
 
-The frames are those that libsndfile decodes. It believes the header of an MP3, guesses where there is none, and reads
-no further: the frames of each MP3 are counted (in a WAV too, and of Layer II), decoded where the header counts others,
-and where libsndfile would leave some out it is refused. So are several Ogg recordings one behind the other (chained),
-of which libsndfile reads the first, and an Ogg with a missing or damaged page, where it stops. Of formats whose headers
-or seeks libsndfile misreads (PAF, SDS, DWVW) the frames are decoded; what is behind the samples of a W64, SVX or VOC is
-left out, where libsndfile reads on.
+The frames are those that libsndfile decodes. It trusts the header of an MP3, guesses without one, and reads no further:
+so the frames of each MP3 are counted (in a WAV too, and of Layer II), decoded if the header counts others, and the file
+is refused if libsndfile would leave some out. Several Ogg recordings in one file (chained), of which libsndfile reads
+the first, are refused too, and an Ogg with a missing or damaged page, where libsndfile stops. For formats whose headers
+or seeks libsndfile misreads (PAF, SDS, DWVW) frames are decoded; bytes after the samples of a W64, SVX or VOC, which
+libsndfile would read, are left out.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from securedata.media.quiet import c_quiet
 from securedata.media.reason import Undecodable
 
 _WAV_FORMATS = ("WAV", "WAVEX", "RF64")
-_MANY = 4096  # bytes: less than that behind a header are tags and padding
+_MANY = 4096  # bytes: fewer than this after a header are tags and padding
 _WIDTHS = SAMPLE_BYTES | {"PCM_S8": 1}
-_UNKNOWN_FRAMES = 2**62  # libsndfile says 2**63 - 1 for a FLAC whose header gives no length
+_UNKNOWN_FRAMES = 2**62  # libsndfile returns 2**63 - 1 for a FLAC whose header has no length
 
 _ReadAt = Callable[[int, int], bytes]  # (offset, at most this many bytes)
 
@@ -55,12 +55,12 @@ class AudioInfo(NamedTuple):
     """What the header says.
 
     Attributes:
-        format, subtype: libsndfile's names, such as 'WAV' and 'PCM_16', 'OGG' and 'OPUS'; of what FFmpeg decodes, the
-            name of its container in `sniff` and FFmpeg's of the codec, such as 'MP4' and 'AAC'.
+        format, subtype: libsndfile's names, such as 'WAV' and 'PCM_16', 'OGG' and 'OPUS'; if FFmpeg decodes it, the
+            container's name in `sniff` and FFmpeg's name of the codec, such as 'MP4' and 'AAC'.
         sample_rate: Hz.
         channels, frames: at least 1 each.
-        data_offset: position of the first PCM byte, so that a crop of a WAV is one range: frame i stands at
-            data_offset + i * channels * bytes per sample. None where frames are not evenly spaced bytes.
+        data_offset: position of the first PCM byte, so that a crop of a WAV is one range: frame i begins at
+            data_offset + i * channels * bytes per sample. None if frames are not evenly spaced bytes.
     """
 
     format: str
@@ -78,7 +78,7 @@ def probe(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Au
         source: path of the file, or its content.
 
     Raises:
-        Undecodable: cannot be read, is no audio, holds no frame, or was cut off.
+        Undecodable: cannot be read, is not audio, has no frames, or was cut off.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
         view = memoryview(source).cast("B")
@@ -100,10 +100,10 @@ def probe(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> Au
 
 
 def probe_ranges(read_at: Callable[[int, int], Bytes], size: int) -> AudioInfo:
-    """Read the header of a file that is elsewhere, by ranges.
+    """Read the header of a remote file, by ranges.
 
     Args:
-        read_at: gives bytes by (offset, length), of which the file holds as many; what it raises goes to the caller.
+        read_at: returns bytes for an (offset, length) inside the file; what it raises goes to the caller.
         size: bytes of the file.
 
     Raises:
@@ -142,21 +142,21 @@ def _probe(file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> A
         file = file if isinstance(file, KeptError) else KeptError.ranges(read_at, size)
         file.put_in_front(EMPTY_TAG)
     try:
-        # mpg123 complains to stderr; what is wrong with a file is in our reason
+        # mpg123 complains on stderr; our reason says what is wrong with the file
         with c_quiet if mpeg else nullcontext(), soundfile.SoundFile(file, closefd=False) as audio:
             format, subtype = audio.format, audio.subtype
             if format == "SD2":
-                raise Undecodable("taken for SD2 by the file '._' in the working directory: remove that file")
+                raise Undecodable("taken for SD2 because of the file '._' in the working directory: remove that file")
             frames = int(audio.frames)
             if format == "OGG":
                 _check_ogg(read_at, size)
             if frames >= _UNKNOWN_FRAMES:
                 raise Undecodable(
                     "its header does not say how long it is (written into a pipe?), so libsndfile cannot decode it: "
-                    "'ffmpeg -i IN OUT.flac' writes a right one"
+                    "'ffmpeg -i IN OUT.flac' writes a correct one"
                 )
             if frames == 0 and wav is not None and subtype in SAMPLE_BYTES:
-                # the writer was killed and left 0 for the length; PCM is read by position, whatever libsndfile says
+                # a killed writer left 0 for the length; PCM is read by position, whatever libsndfile says
                 frames = wav.length // (SAMPLE_BYTES[subtype] * audio.channels)
             if frames <= 0 or audio.samplerate <= 0 or audio.channels <= 0:
                 raise _no_frames(wav, size)
@@ -202,14 +202,14 @@ def _missing_bytes(kind: Kind, wav: WavData | None, mpeg: mp3.Mp3 | None, read_a
         return 0
     if left := lengths.left_bytes(read_at, size):
         raise Undecodable(
-            f"{left} bytes behind the samples that its header counts, which libsndfile leaves out (its writer was "
-            f"killed, or files were joined): {ffmpeg.WAY} reads on"
+            f"{left} bytes after the samples that its header counts, which libsndfile leaves out (its writer was "
+            f"killed, or files were joined): {ffmpeg.WAY} reads them"
         )
     return lengths.missing_bytes(read_at, size)
 
 
 def _check_ogg(read_at: _ReadAt, size: int) -> None:
-    """Refuse what libsndfile reads a part of.
+    """Refuse an Ogg of which libsndfile would read a part only.
 
     Raises:
         Undecodable
@@ -217,12 +217,12 @@ def _check_ogg(read_at: _ReadAt, size: int) -> None:
     pages = ogg.walk(read_at, size)
     if pages.is_chained:
         raise Undecodable(
-            "several recordings one behind the other (chained Ogg), of which libsndfile reads the first only: "
+            "several recordings in one file (chained Ogg), of which libsndfile reads the first only: "
             "split it, or join them with 'ffmpeg -i IN OUT.flac'"
         )
     if pages.tracks > 1:
         raise Undecodable(ffmpeg.tracks(pages.tracks))
-    if not pages.is_whole:  # where one is missing, libsndfile's read ends, and one of other lengths would not
+    if not pages.is_whole:  # libsndfile's read would end at a missing page, but a read of another length might not
         raise Undecodable(f"damaged: a page is missing or wrong; {ffmpeg.AGAIN}")
 
 
@@ -231,13 +231,13 @@ def _no_frames(wav: WavData | None, size: int) -> Undecodable:
     if left < _MANY:
         return Undecodable("the recording has no frames")
     return Undecodable(
-        f"the recording has no frames by its header, and {left} bytes follow (its writer was killed?): "
+        f"the recording has no frames by its header, but {left} bytes follow (its writer was killed?): "
         "ffmpeg -ignore_length 1 -i IN.wav -c:a flac OUT.flac"
     )
 
 
 def _coded_frames(wav: WavData, size: int, subtype: str, frames: int) -> int:
-    """Those that libsndfile counts, less what it makes up behind the end.
+    """The frames that libsndfile counts, less those that it invents after the end.
 
     Raises:
         Undecodable: it leaves some out.
@@ -256,7 +256,7 @@ def _coded_frames(wav: WavData, size: int, subtype: str, frames: int) -> int:
 
 
 def _mp3_frames(audio: soundfile.SoundFile, found: mp3.Mp3 | None, read_at: _ReadAt) -> int:
-    """How many there are: by a walk over them, and where that is not what the encoder says, by decoding them.
+    """How many frames there are: by walking over them, and if the encoder's count differs, by decoding them.
 
     Raises:
         Undecodable: there are more than libsndfile reads.
@@ -279,17 +279,17 @@ def _mp3_frames(audio: soundfile.SoundFile, found: mp3.Mp3 | None, read_at: _Rea
 
 def _left_out(read: int, frames: int, audio: soundfile.SoundFile) -> Undecodable:
     rate, is_mp3 = audio.samplerate, (audio.format, audio.subtype) == ("MP3", "MPEG_LAYER_III")
-    way = "'ffmpeg -i IN -c copy OUT.mp3' writes a right one" if is_mp3 else ffmpeg.WAY
+    way = "'ffmpeg -i IN -c copy OUT.mp3' writes a correct one" if is_mp3 else ffmpeg.WAY
     return Undecodable(
-        f"libsndfile reads {read / rate:.1f} s of it, and there are {frames / rate:.1f} s (no header with its length, "
+        f"libsndfile reads {read / rate:.1f} s of it, but there are {frames / rate:.1f} s (no header with its length, "
         f"a wrong one, damage, or files that were joined): {way}"
     )
 
 
 def _decoded(audio: soundfile.SoundFile) -> int:
-    """What decoding gives until it stops; nothing is kept.
+    """How many frames decoding returns until it stops; none are kept.
 
-    Another read may go on behind what stopped it, and the one read of training does not.
+    A further read might continue after what stopped it, but training reads once.
     """
     part = np.empty((65_536, audio.channels), np.float32)
     total, done = 0, len(part)
@@ -302,7 +302,7 @@ def _decoded(audio: soundfile.SoundFile) -> int:
 
 
 def not_media(kind: Kind | None) -> str:
-    """Why a file is not taken that libsndfile and FFmpeg are not asked about, and what to do."""
+    """Why a file that is never passed to libsndfile or FFmpeg is refused, and what to do."""
     if kind is None:
         return (
             f"no audio that is known by its first bytes; if another program plays it: {ffmpeg.WAY}; if it is samples "
@@ -311,14 +311,14 @@ def not_media(kind: Kind | None) -> str:
     if kind.by is By.OTHER:
         return f"no audio by its first bytes: {kind.name}"
     if kind.tag:
-        return f"an ID3 tag in front of {kind.name}, where decoders expect none: tail -c +{kind.tag + 1} IN > OUT"
+        return f"an ID3 tag before {kind.name}, where decoders expect none: tail -c +{kind.tag + 1} IN > OUT"
     if kind.name.endswith("archive"):
         return f"a {kind.name}: unpack it"
     return f"{kind.name} is not decoded here; convert it: {ffmpeg.WAY}"
 
 
 def _check_flac(audio: soundfile.SoundFile, file: int | io.BytesIO | KeptError, read_at: _ReadAt, size: int) -> None:
-    """Refuse one that ends before the last frame that its header counts, or behind it.
+    """Refuse a FLAC that ends before the last frame that its header counts, or after it.
 
     Raises:
         Undecodable
@@ -329,13 +329,13 @@ def _check_flac(audio: soundfile.SoundFile, file: int | io.BytesIO | KeptError, 
     position = os.lseek(file, 0, os.SEEK_CUR) if isinstance(file, int) else file.tell()
     if flac.has_more(read_at, size, frames, position):
         raise Undecodable(
-            f"there is audio behind the {frames} frames that its header counts, which libsndfile leaves out (a wrong "
-            "header, or files that were joined): 'ffmpeg -i IN OUT.flac' writes a right one; split joined files first"
+            f"there is audio after the {frames} frames that its header counts, which libsndfile leaves out (a wrong "
+            "header, or files that were joined): 'ffmpeg -i IN OUT.flac' writes a correct one; split joined files first"
         )
 
 
 def _last_frame_reads(audio: soundfile.SoundFile) -> bool:
-    """libsndfile decodes the frame that it seeks to; soundfile's `read` would seek three times more."""
+    """Seeking is enough, because libsndfile decodes the frame that it seeks to; `read` would seek three times more."""
     last = int(audio.frames) - 1
     try:
         return int(audio.seek(last)) == last
@@ -344,7 +344,7 @@ def _last_frame_reads(audio: soundfile.SoundFile) -> bool:
 
 
 def _data_offset(info: AudioInfo, wav: WavData | None) -> int | None:
-    """The data chunk's offset, if all that libsndfile decodes are the frames of this chunk."""
+    """The data chunk's offset, if libsndfile decodes exactly the frames of this chunk."""
     width = SAMPLE_BYTES.get(info.subtype)
     if wav is None or width is None or info.format not in _WAV_FORMATS:
         return None

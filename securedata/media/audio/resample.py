@@ -1,7 +1,7 @@
-"""Resampling by soxr, and which part of a recording a crop of the resampled one needs.
+"""Resampling by soxr, and which part of a recording is needed for a crop of the resampled one.
 
-soxr gives the same result beside every torch. Its filter (quality HQ) reaches less than 128 frames of the lower
-rate to either side: a crop resampled with that much around it equals a crop of the whole to float32's rounding.
+soxr returns the same result with any version of torch. Its filter (quality HQ) reaches less than 128 frames of the
+lower rate to either side: a crop resampled with that margin equals a crop of the whole, to float32's rounding.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def resampled_length(frames: int, rate: int, target: int) -> int:
 
 
 def resampled_lengths(frames: Integers, rates: Integers, target: int) -> Integers:
-    """`resampled_length` of many."""
+    """`resampled_length` of many recordings."""
     ratios = np.maximum(rates, 1) / target
     return np.where(rates == target, frames, (frames / ratios + 0.5).astype(np.int64))
 
 
 class Window(NamedTuple):
-    """The frames of a recording to read for a crop, and where the crop stands in what they resample to."""
+    """The frames of a recording to read for a crop, and where the crop begins in what they resample to."""
 
     start: int
     frames: int
@@ -39,9 +39,9 @@ class Window(NamedTuple):
 
 
 def window(frames: int, rate: int, target: int, at: int, count: int) -> Window:
-    """What to read of a recording of `frames` frames for the frames [at, at + count) of the resampled recording.
+    """What to read of a recording of `frames` frames to get frames [at, at + count) of the resampled recording.
 
-    It begins where a frame of both rates begins, so that a crop never falls between two frames.
+    It begins where a frame begins at both rates, so that a crop never falls between two frames.
     """
     if rate == target:
         return Window(at, count, 0)

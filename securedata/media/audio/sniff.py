@@ -1,7 +1,7 @@
 """What a file is by its first bytes, whatever its name says.
 
-Libraries that guess take text, images and playlists for media, and playlists name other files: only what is listed
-here is handed to one, and FFmpeg is told which container it is.
+Libraries that guess mistake text, images and playlists for media, and playlists name other files: only what is listed
+here is passed to them, with the container's name for FFmpeg.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from enum import Enum
 from typing import NamedTuple
 
 HEAD = 4096
-"""Bytes that are looked at, besides what is behind an ID3 tag."""
+"""How many bytes are examined, at the start and again after an ID3 tag."""
 
 ReadAt = Callable[[int, int], bytes]
-"""(offset, at most this many bytes)."""
+"""(offset, most bytes to return)."""
 
 
 class By(Enum):
@@ -30,10 +30,10 @@ class Kind(NamedTuple):
     """A kind of file.
 
     Attributes:
-        name: of its container: what the manifest's `format` says where FFmpeg decodes it; else for people.
+        name: of its container: the manifest's `format` if FFmpeg decodes it; else for people.
         by: what decodes it.
         demuxer: FFmpeg's name of the container.
-        tag: bytes of an ID3 tag in front that has to go first.
+        tag: bytes of a leading ID3 tag that must be removed first.
     """
 
     name: str
@@ -49,7 +49,7 @@ MP4 = Kind("MP4", By.FFMPEG, "mov")
 TTA = Kind("TTA", By.FFMPEG, "tta")
 
 EMPTY_TAG = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
-"""For libsndfile in front of an MP3, see `wants_tag`: without padding it does not know the tag."""
+"""Put before an MP3 for libsndfile, see `wants_tag`: without padding it does not recognise the tag."""
 
 _LISTED: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"fLaC", FLAC),
@@ -108,9 +108,9 @@ _LISTED: tuple[tuple[int, bytes, Kind], ...] = (
     (0, b"SQLite format 3\x00", Kind("table", By.OTHER)),
 )
 
-_TAGGED = {b"fLaC": FLAC, b"TTA1": TTA}  # what may be behind an ID3 tag, besides MP3 and AAC
+_TAGGED = {b"fLaC": FLAC, b"TTA1": TTA}  # what may follow an ID3 tag, besides MP3 and AAC
 
-_CHUNKED = {  # by the container's name, then by what stands behind its length
+_CHUNKED = {  # by the container's name, then by what follows its length
     b"RIFF": {b"WAVE": Kind("WAV", By.SNDFILE), b"AVI ": Kind("AVI", By.NOTHING), b"WEBP": Kind("image", By.OTHER)},
     b"RIFX": {b"WAVE": Kind("WAV", By.SNDFILE)},
     b"RF64": {b"WAVE": Kind("RF64", By.SNDFILE)},
@@ -119,14 +119,14 @@ _CHUNKED = {  # by the container's name, then by what stands behind its length
     | dict.fromkeys((b"8SVX", b"16SV"), Kind("SVX", By.SNDFILE)),
 }
 
-_MP4_SPACE = (b"free", b"skip", b"wide", b"pnot")  # words, so that they count behind a length below 2**24 only
+_MP4_SPACE = (b"free", b"skip", b"wide", b"pnot")  # ordinary words, so they count only after a length below 2**24
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _TEXT = Kind("text", By.OTHER)
 _BITRATES = 15  # the index that no MPEG audio frame has
 
 
 def sniff(read_at: ReadAt) -> Kind | None:
-    """What the file is; None where its first bytes are of nothing that is listed."""
+    """What the file is; None if its first bytes are not listed here."""
     head = read_at(0, 16)  # enough for nearly all
     if found := _CHUNKED.get(head[:4], {}).get(head[8:12]):
         return found
@@ -141,7 +141,7 @@ def sniff(read_at: ReadAt) -> Kind | None:
         for magic, kind in _TAGGED.items():
             if behind.startswith(magic):
                 return kind
-        # libsndfile reads some of these, and less than there is
+        # libsndfile reads some of these, but not all of their audio
         if (found := _by_magic(behind)) and found.by in (By.SNDFILE, By.FFMPEG):
             return Kind(found.name, By.NOTHING, tag=tag)
         return AAC if _adts(behind, 0) else MP3
@@ -155,25 +155,24 @@ def sniff(read_at: ReadAt) -> Kind | None:
 
 
 def _by_magic(head: bytes) -> Kind | None:
-    """By no fewer than four bytes."""
+    """The kind by at least four bytes."""
     if found := _CHUNKED.get(head[:4], {}).get(head[8:12]):
         return found
     return next((kind for at, magic, kind in _LISTED if len(magic) > 3 and head.startswith(magic, at)), None)
 
 
 def id3_bytes(head: bytes) -> int:
-    """Bytes of the ID3 tag, without its footer, that a file begins with; 0 without one."""
+    """Bytes of the ID3 tag at the beginning of a file, without its footer; 0 without a tag."""
     if not head.startswith(b"ID3") or len(head) < 10:
         return 0
     return 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:10], (21, 14, 7, 0), strict=True))
 
 
 def wants_tag(kind: Kind | None, read_at: ReadAt) -> bool:
-    """Whether libsndfile would look for a resource fork before it knows this file.
+    """Whether libsndfile would look for a resource fork before it recognises this file.
 
-    A frame of MPEG audio without a tag in front is the last thing that it takes a file for. Before that it opens `._`
-    of the working directory, and what is in there decides: an empty one fails, and another has the file read as
-    samples of some rate.
+    MPEG audio without a leading tag is the last format that it tries. Before that it opens `._` in the working
+    directory, whose content decides: an empty one fails, and another makes it read the file as samples of some rate.
     """
     return kind is MP3 and read_at(0, 3) != b"ID3"
 
@@ -183,7 +182,7 @@ def _syncs(head: bytes) -> list[int]:
 
 
 def _adts(data: bytes, at: int) -> bool:
-    """An AAC frame, with another behind it if that is in sight."""
+    """Whether an AAC frame is there, followed by another if `data` reaches that far."""
     if len(data) < at + 7 or data[at] != 0xFF or data[at + 1] & 0xF6 != 0xF0:
         return False
     length = (data[at + 3] & 3) << 11 | data[at + 4] << 3 | data[at + 5] >> 5
@@ -192,7 +191,7 @@ def _adts(data: bytes, at: int) -> bool:
 
 
 def _mpeg(data: bytes, at: int) -> bool:
-    """A frame of MPEG audio, with another of the same kind behind it if that is in sight."""
+    """Whether a frame of MPEG audio is there, followed by another of its kind if `data` reaches that far."""
     length = mpeg_length(data[at : at + 4])
     if not length:
         return False
@@ -203,7 +202,7 @@ def _mpeg(data: bytes, at: int) -> bool:
 
 
 def mpeg_length(header: bytes) -> int:
-    """Bytes of the frame, by ISO 11172-3 and 13818-3; 0 where these are no header of one. Free format is not known."""
+    """Bytes of the frame, by ISO 11172-3 and 13818-3; 0 if this is not a frame's header, or is of free format."""
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3  # 3: MPEG 1, 2: MPEG 2, 0: MPEG 2.5; 3: layer I, 1: III
     bitrate, rate = header[2] >> 4, header[2] >> 2 & 3
     if version == 1 or layer == 0 or bitrate in (0, _BITRATES) or rate == 3:
@@ -227,11 +226,11 @@ _KILOBITS = {
 
 
 def _is_text(head: bytes) -> bool:
-    """Printable UTF-8, or UTF-16 that says so: no encoder of audio writes that."""
+    """Whether it is printable UTF-8, or UTF-16 with a byte order mark, which audio encoders never write."""
     if head.startswith(_UTF16):
         text = head[: len(head) & ~1].decode("utf-16", "replace")
     else:
-        cut = head[:-3] if len(head) == HEAD else head  # a character may go on behind it
+        cut = head[:-3] if len(head) == HEAD else head  # the last character might be cut
         try:
             text = cut.decode("utf-8")
         except UnicodeDecodeError as error:

@@ -8,13 +8,13 @@ AUDIO_SUFFIXES = (
     *(".m4a", ".m4b", ".mp4", ".m4v", ".mov", ".3gp", ".aac", ".webm", ".weba", ".mka", ".mkv", ".wma", ".amr"),
     *(".wv", ".tta", ".ac3"),
 )
-"""Taken for recordings without a look: what is in them is seen when they are sealed."""
+"""Names with these count as recordings; their content is checked when they are sealed."""
 
 _AUDIO = frozenset(AUDIO_SUFFIXES)
 
 
 def is_audio(name: str) -> bool:
-    """Is it a recording by its suffix? Of a name that does not begin with a dot, or a path to one."""
+    """Whether it is a recording by its suffix, for a name that does not begin with a dot, or a path to one."""
     return suffix_of(name) in _AUDIO
 
 
@@ -25,9 +25,9 @@ def suffix_of(name: str) -> str:
 
 
 def without_suffix(path: str) -> str:
-    """The path less the suffix of a recording: what speaker patterns match.
+    """The path without the suffix of a recording: this is what speaker patterns match.
 
-    Another end of the name is part of it: rec.001 and rec.002 are two recordings, perhaps of two people.
+    Any other ending belongs to the name: rec.001 and rec.002 are two recordings, perhaps of two people.
     """
     dot = path.rfind(".")
     inside = dot > path.rfind("/") + 1

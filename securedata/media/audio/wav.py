@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-_SLACK = 65_536  # bytes that writers keep for headers, or round down by
+_SLACK = 65_536  # bytes that writers reserve for headers, or round down by
 _LARGEST = (2**31, 2**32, 2**63, 2**64)
 _MP3 = b"\x55\0"  # format tag
-MAX_CHUNKS = 1000  # before the data chunk; a real file has a handful
+MAX_CHUNKS = 1000  # before the data chunk; real files have a handful
 
 
 class WavData(NamedTuple):
@@ -16,7 +16,7 @@ class WavData(NamedTuple):
 
     Attributes:
         offset: position of the first byte.
-        length: bytes, as the header says, or what the file holds where the header does not know.
+        length: bytes, from the header, or what the file holds if the header has a placeholder.
         form: 14 bytes of the format chunk, from its tag on.
     """
 
@@ -26,17 +26,17 @@ class WavData(NamedTuple):
 
     @property
     def is_mp3(self) -> bool:
-        """Whether the header says so."""
+        """Whether the header says that it holds MP3."""
         return self.form[:2] == _MP3
 
     @property
     def channels(self) -> int:
-        """As the header says."""
+        """Channels, from the header."""
         return int.from_bytes(self.form[2:4], "little")
 
     @property
     def block(self) -> int:
-        """Bytes of a block, where samples are coded in blocks."""
+        """Bytes of a block, if samples are coded in blocks."""
         return int.from_bytes(self.form[12:14], "little")
 
 
@@ -66,15 +66,15 @@ def wav_data(read_at: Callable[[int, int], bytes], size: int) -> WavData | None:
 
 
 BLOCK_CODED = ("IMA_ADPCM", "MS_ADPCM", "GSM610")
-"""Those whose last block may be cut off."""
+"""Encodings whose last block might be cut off."""
 
 
 def coded_frames(wav: WavData, subtype: str) -> int | None:
-    """The frames of blocks of which the last is cut off; None if it is not.
+    """The frames of all blocks if the last is cut off; None if it is not.
 
-    libsndfile fills up such a block with samples of the one before, or leaves it out.
+    libsndfile fills such a block with samples of the one before, or leaves it out.
     """
-    if subtype == "GSM610":  # of which it counts one more where the header has a placeholder
+    if subtype == "GSM610":  # libsndfile counts one block more if the header has a placeholder
         return wav.length // 65 * 320
     blocks, rest = divmod(wav.length, max(1, wav.block))
     if not rest:
@@ -89,10 +89,10 @@ def _frames_of(block: int, subtype: str, channels: int) -> int:
 
 
 def _is_unknown(read_at: Callable[[int, int], bytes], length: int, offset: int, size: int) -> bool:
-    """Whether a data chunk's length is a placeholder of a writer that could not seek back, into a pipe for one.
+    """Whether a data chunk's length is a placeholder by a writer that could not seek back, such as into a pipe.
 
-    Such writers say 0, or the largest number that a field holds (signed or not, of 32 bits or 64), less what they keep
-    for headers or round it by. No more than what the file holds can be meant by that.
+    Such writers write 0, or the largest number that fits the field (signed or not, of 32 bits or 64), less what they
+    reserve for headers or round by. Such a length can only mean what the file holds.
     """
     if length == 0:
         return not _are_chunks(read_at, offset, size)
@@ -100,12 +100,12 @@ def _is_unknown(read_at: Callable[[int, int], bytes], length: int, offset: int, 
 
 
 def is_placeholder(length: int) -> bool:
-    """Whether it is 0 or, nearly, the largest number of a field."""
+    """Whether it is 0, or close to the largest number that fits a field."""
     return length == 0 or any(0 <= largest - length <= _SLACK for largest in _LARGEST)
 
 
 def _are_chunks(read_at: Callable[[int, int], bytes], position: int, size: int) -> bool:
-    """Whether the rest of a file is chunks, such as the texts behind an empty recording, and no samples."""
+    """Whether the rest of a file is chunks, such as texts after an empty recording, and not samples."""
     for _ in range(MAX_CHUNKS):
         if position >= size:
             return True
