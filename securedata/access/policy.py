@@ -1,8 +1,8 @@
-"""Session policies cut to one corpus: what a role may do there at most, whatever the role itself allows.
+"""Session policies cut to one corpus: the most that a session may do, whatever the role itself allows.
 
 A session policy can only narrow a role. For readers: get objects under the prefix, and use the KMS key
 to decrypt under this corpus's encryption context. No list, no head of other prefixes, no put. Writers
-may put and delete besides; nobody gets kms:Encrypt.
+may also put and delete; kms:Encrypt is never granted.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ def session_policy(
     Args:
         root: s3://bucket/prefix.
         corpus_id: from the pin, never from storage.
-        key_arns: AWS KMS keys that may be used to decrypt.
+        key_arns: AWS KMS keys that the session may decrypt with.
 
     Raises:
-        InvalidArgument: no S3 root, one that would match others, or one so long that STS would refuse the policy.
+        InvalidArgument: not an S3 root, one that would match others, or one so long that STS would refuse the policy.
     """
     if not root.startswith("s3://"):
         raise InvalidArgument(f"{root}: a role can be cut to an S3 root only", root=root)
     bucket, prefix = split_s3(root)
-    # In a policy '*' and '?' match others, and '$' begins a variable. No bucket can have one, nor a colon, which would
-    # begin another part of the ARN; of AWS's escapes ('${*}') other servers know nothing.
+    # In a policy '*' and '?' match others, and '$' begins a variable. A bucket cannot have one, nor a colon, which
+    # would begin another part of the ARN; other servers do not know AWS's escapes ('${*}').
     if not _BUCKET.fullmatch(bucket):
         raise InvalidArgument(f"{root!r}: no bucket of this name can be meant in a policy", root=root)
     if any(char in prefix for char in "*?$"):

@@ -1,4 +1,4 @@
-"""A credential source that assumes a role for one corpus. It is a reference: any process can build it anew."""
+"""A credential source that assumes a role for one corpus. It is a reference: any process can build it again."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _SECONDS = 90.0  # of one call with all its tries, and with a code that somebody
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An assumed role: credentials, and their end in seconds since the epoch."""
+    """An assumed role: credentials, and when they expire, in seconds since the epoch."""
 
     keys: AWSKeys = field(repr=False)
     expires: float
 
     def remaining(self) -> float:
-        """Seconds that are left."""
+        """Seconds until it expires."""
         return self.expires - time.time()
 
 
@@ -47,7 +47,7 @@ class RoleSource:
     Attributes:
         role: ARN of the role.
         policy: session policy, JSON text.
-        duration: seconds that a session is asked to live; the server may give less.
+        duration: requested lifetime of a session in seconds; the server might grant less.
         profile, region, endpoint_url: as boto3 takes them, for the caller's own credentials.
     """
 
@@ -97,7 +97,7 @@ class RoleSource:
 
 
 def profile_keys(profile: str) -> AWSKeys:
-    """The keys of a profile, whatever way its configuration names to get them.
+    """The keys of a profile, however its configuration gets them.
 
     Raises:
         AccessDenied, SessionExpired, ConfigError, StorageUnreachable
@@ -124,7 +124,7 @@ def _session(answer: dict[str, Any]) -> Session:
 
 
 def _error(failed: Failed, what: str) -> SecuredataError:
-    """The error for a call that was not answered."""
+    """The error for a call without an answer."""
     kind, advice = _CAUSES[failed.cause]
     return kind(f"{what}: {failed}; {advice}")
 
@@ -142,7 +142,7 @@ _CAUSES: dict[Cause, tuple[type[SecuredataError], str]] = {
 
 
 def _session_name() -> str:
-    """Who it is, for the server's log; STS allows few characters."""
+    """The user's name, for the server's log; STS allows few characters."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):

@@ -1,1 +1,1 @@
-"""Where other libraries are asked: their errors and texts enter ours here, and nothing secret leaves through them."""
+"""Where other libraries are called: their errors become ours here, and no secret leaves through their texts."""

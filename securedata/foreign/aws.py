@@ -1,6 +1,6 @@
-"""What is asked of AWS, or of what speaks like it: credentials, clients, and one map from botocore's errors to causes.
+"""Calls to AWS, or to servers that speak its API: credentials, clients, and one map from botocore's errors to causes.
 
-Each caller has its own classes of errors; which cause it was is decided here alone.
+Each caller has its own error classes; only this module decides which cause it was.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EXPIRED = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""Codes for credentials that are over, or unknown: of a session that ended any of them occurs."""
+"""Codes for credentials that expired or are unknown: any of them can occur after a session ends."""
 
 _CLOCK = frozenset({"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"})
 _SIGNATURE = frozenset({"SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature"})
@@ -51,7 +51,7 @@ class AWSKeys(NamedTuple):
 
 
 Credentials = Callable[[bool], AWSKeys]
-"""Gives current credentials; called with True it makes new ones, since the old ones were refused."""
+"""Returns current credentials; called with True it makes new ones, because the old ones were refused."""
 
 
 class Cause(Enum):
@@ -68,7 +68,7 @@ class Cause(Enum):
 
 
 class Failed(Exception):
-    """A call that was not answered. The text holds no secret, and no error of botocore is chained."""
+    """A call without an answer. The text holds no secret, and no error of botocore is chained."""
 
     def __init__(self, cause: Cause, text: str) -> None:
         super().__init__(text)
@@ -79,7 +79,7 @@ class Refused(Exception):
     """An answer that is an error.
 
     Attributes:
-        response: as ClientError of botocore has it, with what may be passed on: code, status, tries, date and region.
+        response: as in botocore's ClientError, with only what can be passed on: code, status, tries, date and region.
     """
 
     def __init__(self, response: Mapping[str, Any]) -> None:
@@ -88,31 +88,31 @@ class Refused(Exception):
 
     @property
     def code(self) -> str:
-        """The server's code, '' where it gave none."""
+        """The server's code, '' if it sent none."""
         return str(self.response["Error"]["Code"])
 
     @property
     def status(self) -> int:
-        """The HTTP status, 0 where there is none."""
+        """The HTTP status, 0 if there is none."""
         return int(self.response["ResponseMetadata"]["HTTPStatusCode"])
 
     @property
     def said(self) -> str:
-        """Code or status, for a text."""
+        """Code or status, for an error text."""
         return self.code or str(self.status)
 
     @property
     def expired(self) -> bool:
-        """Are the credentials over, or unknown?"""
+        """Whether the credentials expired, or are unknown."""
         return self.code in EXPIRED
 
 
 def of_signature(code: str) -> str:
-    """What to check where a server takes no signature of ours, which is no matter of what is allowed; '' elsewhere."""
+    """What to check if a server rejects our signature, which is not a matter of permissions; '' for other codes."""
     if code in _CLOCK:
         return "the clock of this machine is wrong: set it"
     if code in _SIGNATURE:
-        return "the signature is not the server's: check the secret key, the region and the clock of this machine"
+        return "the server rejects the signature: check the secret key, the region and the clock of this machine"
     return ""
 
 
@@ -120,11 +120,11 @@ _T = TypeVar("_T")
 
 
 def ask(call: Callable[[], _T]) -> _T:
-    """What `call` of botocore returns. It logs nothing meanwhile, and no error of a library leaves.
+    """What `call`, a call of botocore, returns. It logs nothing meanwhile, and no library's error gets out.
 
     Raises:
         Refused, Failed
-        SecuredataError: what `call` raises of ours.
+        SecuredataError: our own errors that `call` raises.
     """
     failure: Exception
     try:
@@ -134,7 +134,7 @@ def ask(call: Callable[[], _T]) -> _T:
         raise
     except Exception as error:  # noqa: BLE001 - of any library's class; raised below as ours
         failure = _failure(error)
-    # raised here and not in the handler: no traceback, and nobody who walks one, then meets the library's error
+    # raised here and not in the handler: no traceback, and no code that walks one, then reaches the library's error
     raise failure
 
 
@@ -162,7 +162,7 @@ def _kept(response: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(error: Exception) -> str:
-    """As `describe`, with the file that AWS's own configuration names."""
+    """As `describe`, with the name of the file from AWS's own configuration."""
     said = describe(error)
     for one in chain(error):
         if isinstance(one, _OF_FILES) and isinstance(name := one.filename, str) and _is_name(name):
@@ -175,7 +175,7 @@ def _text(error: Exception) -> str:
 
 
 def _is_name(name: str) -> bool:
-    """Is it the name of a file or command, and no token or command line that was set in the place of one?"""
+    """Whether it is the name of a file or command, and not a token or command line set in its place."""
     return "://" not in name and " -" not in name and (name.startswith(("/", "~", ".")) or len(name) <= 32)
 
 
@@ -199,7 +199,7 @@ _CAUSES = {
     "ParseError": Cause.ANSWER,
     "ChecksumError": Cause.ANSWER,
     "FlexibleChecksumError": Cause.ANSWER,
-    # what nothing but a setting brings about, also where a class of the network's wraps it
+    # only a wrong setting causes these, even if a network class wraps them
     "SSLCertVerificationError": Cause.CERTIFICATE,
     "LocationValueError": Cause.SETUP,
     "InvalidURL": Cause.SETUP,
@@ -225,9 +225,9 @@ _OF_FILES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirector
 def cause_of(error: BaseException) -> Cause:
     """Why a call was not answered: the most telling of an error and those that it wraps."""
     if _passed(error, "parsers.py") and type(error).__name__ not in _CAUSES:
-        return Cause.ANSWER  # of any class: a time or a number that is none
+        return Cause.ANSWER  # of any class, such as for a malformed time or number
     if type(error) in (RuntimeError, EOFError) and _passed(error, "credentials.py"):
-        return Cause.SIGN_IN  # what it got is over already; a code of MFA that nobody typed
+        return Cause.SIGN_IN  # expired credentials, or an MFA code that nobody typed
     network = False
     for one in chain(error):
         names = {kind.__name__ for kind in type(one).__mro__}
@@ -237,11 +237,11 @@ def cause_of(error: BaseException) -> Cause:
         if isinstance(one, _OF_FILES) or getattr(one, "reason", None) in _BAD_PEM:
             return Cause.SETUP
         if isinstance(one, ValueError) and not names & _OF_NETWORK:
-            return Cause.SETUP  # a URL, a header: refused while a request was made ready
+            return Cause.SETUP  # a URL or a header: refused while the request was prepared
         if names & _OF_NETWORK or (isinstance(one, OSError) and isinstance(one.errno, int)):
             network = True
         elif isinstance(one, OSError):
-            return Cause.SETUP  # requests says so of a CA bundle
+            return Cause.SETUP  # requests raises this for a CA bundle
     if network:
         return Cause.NETWORK
     # what is raised while botocore looks for credentials is of what a file or a process gave
@@ -251,7 +251,7 @@ def cause_of(error: BaseException) -> Cause:
 
 
 def _passed(error: BaseException, *names: str) -> bool:
-    """Was it raised in, or below, one of these files of botocore?"""
+    """Whether it was raised in, or below, one of these files of botocore."""
     at = error.__traceback__
     while at is not None:
         folder, name = os.path.split(at.tb_frame.f_code.co_filename)
@@ -265,10 +265,10 @@ def _passed(error: BaseException, *names: str) -> bool:
 
 
 def clean_keys(access_key: str, secret_key: str, token: str | None) -> AWSKeys:
-    """Credentials without the blanks and line ends that a file or a secret's mount leaves around them.
+    """Credentials without the spaces and line ends that a file or a mounted secret leaves around them.
 
     Raises:
-        Failed: one holds a character that no header may.
+        Failed: one holds a character that a header must not hold.
     """
     if not all(isinstance(one, str) for one in (access_key, secret_key, token or "")):
         raise Failed(Cause.SETUP, _CREDENTIALS)  # a process may print any JSON
@@ -281,7 +281,7 @@ def clean_keys(access_key: str, secret_key: str, token: str | None) -> AWSKeys:
 
 
 def session_keys(session: Any) -> AWSKeys | None:
-    """The credentials of a session of botocore; None: it finds none. To be called through `ask`."""
+    """The credentials of a botocore session; None if it finds none. Call it through `ask`."""
     found = session.get_credentials()
     if found is None:
         return None
@@ -294,15 +294,15 @@ _PROXIES = ("http", "https", "socks4", "socks4a", "socks5", "socks5h")
 
 
 def new_session(profile: str | None = None, region: str | None = None) -> Any:
-    """A session of botocore; all of a process share the models of the API, 15 MB and 0.1 s each time otherwise.
+    """A botocore session; all sessions of a process share the API's models, which take 15 MB and 0.1 s to load.
 
-    To be called through `ask`.
+    Call it through `ask`.
     """
     global _models
     from botocore.session import Session
 
     session = Session(profile=profile)
-    # a line end behind it, as files and secrets have it, passes botocore's own check and is no part of a header
+    # a trailing line end, common in files and secrets, passes botocore's own check but must not be in a header
     if region := (region or session.get_config_variable("region") or "").strip():
         session.set_config_variable("region", region)
     if _models is None:
@@ -314,14 +314,14 @@ def new_session(profile: str | None = None, region: str | None = None) -> Any:
 
 
 def new_client(session: Any, service: str, keys: AWSKeys | None = None, **options: Any) -> Any:
-    """A client of botocore. To be called through `ask`.
+    """A botocore client. Call it through `ask`.
 
     Args:
         keys: those of a role's session; None: the session's own.
         options: as `create_client` takes them.
 
     Raises:
-        Failed: an endpoint that holds a user, a password or a query: it is kept and shown.
+        Failed: the endpoint holds a user, a password or a query, although it is kept and shown.
     """
     if keys is None:
         _clean_static_keys(session)
@@ -337,7 +337,7 @@ def proxy_for(url: str) -> str:
     """The proxy that botocore would use for a URL; "" for none.
 
     Raises:
-        Failed: one that cannot be right.
+        Failed: a proxy that cannot be right.
     """
     from botocore.utils import get_environ_proxies
 
@@ -348,13 +348,13 @@ def proxy_for(url: str) -> str:
 
 
 def ca_bundle(session: Any) -> str:
-    """The file that botocore verifies servers with. To be called through `ask`.
+    """The file that botocore verifies servers with. Call it through `ask`.
 
-    A setting that is there and empty, as compose files make them, is none: some versions of botocore verify nothing
-    then, others refuse it.
+    An empty setting, as compose files make them, counts as unset: with it some versions of botocore verify nothing,
+    and others refuse it.
 
     Raises:
-        Failed: it does not exist, which botocore would find out only when a server answers.
+        Failed: it does not exist, which botocore would notice only when a server answers.
     """
     from botocore.httpsession import where
 
@@ -369,7 +369,7 @@ def ca_bundle(session: Any) -> str:
 
 
 def _clean_static_keys(session: Any) -> None:
-    """botocore sends keys of the environment and of files as they are, with a line end that no header may hold."""
+    """Clean the session's keys: botocore sends those of the environment and files unchanged, line ends included."""
     from botocore.credentials import Credentials as Static
 
     found = session.get_credentials()
@@ -381,16 +381,16 @@ def _clean_static_keys(session: Any) -> None:
 
 
 def check_url(url: str, what: str, schemes: tuple[str, ...] = ("http", "https")) -> None:
-    """Refuse an endpoint or proxy of which nothing good can come.
+    """Refuse an endpoint or proxy that cannot work or must not be shown.
 
     Raises:
-        Failed: no URL, a port that is none, or a user, password or query where one may not be.
+        Failed: not a URL, an impossible port, or a user, password or query where they must not be.
     """
     try:
         parts = urlsplit(url)
         good = parts.scheme in schemes and bool(parts.hostname)
         good = good and (parts.port is None or parts.port > 0)
-    except ValueError:  # a port that is no number, brackets that hold no address
+    except ValueError:  # a port that is not a number, or brackets without an address
         good = False
     if not good:
         raise Failed(Cause.SETUP, f"{what} is no URL; write {schemes[0]}://HOST:PORT")

@@ -1,7 +1,7 @@
-"""A call that has an end, whatever a server sends.
+"""A call with a deadline, whatever a server sends.
 
-The timeouts of botocore and requests count from one piece that arrives to the next: a server that sends a byte now and
-then would be waited for without end.
+The timeouts of botocore and requests start again with each piece that arrives: a server that sends a byte now and then
+would make them wait forever.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from contextvars import copy_context
 from typing import TypeVar
 
 SLOWEST = 50_000
-"""Bytes a second below which a body counts as none that comes."""
+"""Bytes per second below which a body counts as stalled."""
 
 _T = TypeVar("_T")
 
 
 def within(seconds: float, call: Callable[[], _T]) -> _T:
-    """What `call` returns or raises, in the context of the caller, though in a thread of its own.
+    """What `call` returns or raises; it runs in a thread of its own, in the caller's context.
 
-    The thread of a call that has not ended is left behind: it ends with its connection, and keeps no process alive.
+    The thread of a call that misses the deadline is abandoned: it ends with its connection, and keeps no process alive.
 
     Raises:
-        TimeoutError: it has not ended in time.
+        TimeoutError: it did not end in time.
     """
     context, ended = copy_context(), threading.Event()
     results: list[_T] = []

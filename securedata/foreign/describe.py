@@ -1,8 +1,8 @@
 """What another library's error says, in words that cannot hold a secret.
 
-Texts of other libraries quote what they were given: header values, URLs with a password, transcripts, whole documents.
-So none is passed on. A class that is known gets words from here, from its own fixed texts, or from attributes that are
-numbers or names; any other gives the name of its class.
+Texts of other libraries quote their input: header values, URLs with a password, transcripts, whole documents. So none
+is passed on. A known class gets its words from here, from its own fixed texts, or from attributes that are numbers or
+names; for any other the name of its class is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from securedata.errors import SecuredataError
 from securedata.printable import LONGEST, printable, without_secrets
 
 ANOTHER_PROFILE = "name another one as profile in the config entry"
-"""What a session says whose credentials would come from itself."""
+"""The advice of a session whose credentials would come from itself."""
 
 _NAME = re.compile(r"[A-Za-z_][\w.]{0,79}", re.ASCII)
 _HEADER = (
@@ -27,7 +27,7 @@ _HEADER = (
 )
 _BAD_URL = "a URL or proxy cannot be parsed; write https://HOST:PORT"
 
-# What begins so is known by its beginning; the rest of it is not passed on.
+# Texts recognised by their beginning; the rest is not passed on.
 _BEGINNINGS = {
     "Invalid endpoint": "the endpoint is no URL; write https://HOST:PORT",
     "Invalid header": _HEADER,
@@ -85,7 +85,7 @@ _CLASSES = {
     "BadZipFile": "no zip file, or a damaged one",
 }
 
-# kwargs of botocore's errors that are names of settings or places
+# kwargs of botocore's errors that name settings or places
 _PLACES = frozenset({"endpoint_url", "proxy_url", "endpoint"})
 _NAMES = frozenset(
     {"profile", "provider", "path", "region_name", "service_name", "operation_name", "cred_var", "checksum_type"}
@@ -120,7 +120,7 @@ _TOML = re.compile(r"at (?:line \d+,? col(?:umn)? \d+|end of document)")
 def describe(error: BaseException) -> str:
     """What went wrong in another library, in one line of at most `LONGEST` characters.
 
-    No secret, value, header, query of a URL or name of a file is in it, whatever the library wrote.
+    It holds no secret, value, header, query of a URL or file name, whatever the library wrote.
     """
     if isinstance(error, SecuredataError):
         return printable(" ".join(str(error).split()))
@@ -137,7 +137,7 @@ def describe(error: BaseException) -> str:
 
 
 def type_name(error: BaseException) -> str:
-    """The name of an error's class, and the status that a server gave, where it holds one."""
+    """The name of an error's class, and the server's status if it holds one."""
     name = type(error).__name__
     name = name if _NAME.fullmatch(name) else "an error"
     status = http_status(error)
@@ -145,7 +145,7 @@ def type_name(error: BaseException) -> str:
 
 
 def http_status(error: BaseException) -> int:
-    """The HTTP status that an error of some client holds; 0 if none."""
+    """The HTTP status in a client's error; 0 if there is none."""
     for attribute in ("status", "status_code", "code"):
         found = str(getattr(error, attribute, None))
         if found.isascii() and found.isdecimal() and 100 <= int(found) <= 599:
@@ -170,7 +170,7 @@ def chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _words(error: BaseException) -> str:
-    """The words for one class; '' for one that is not known."""
+    """The words for one class; '' for an unknown one."""
     name = type(error).__name__
     module = type(error).__module__.partition(".")[0]
     if isinstance(error, ssl.SSLError):
@@ -237,7 +237,7 @@ def _of_botocore(error: BaseException) -> str:
     form = str(getattr(type(error), "fmt", "")).replace('"{', "{").replace('}"', "}")
     try:
         said = form.format(**{name: _value(name, value) for name, value in kwargs.items()})
-    except (KeyError, IndexError, ValueError):  # a text with places that the error does not fill
+    except (KeyError, IndexError, ValueError):  # the error does not fill all placeholders of its text
         return ""
     return " ".join(said.split()).rstrip(" :")
 
@@ -249,7 +249,7 @@ def _value(name: str, value: object) -> str:
 
 
 def code_of(error: BaseException) -> str:
-    """The code that a server of AWS's kind gave, or else its HTTP status; the server's text is not passed on."""
+    """The code from a server with AWS's API, or else its HTTP status; the server's text is not passed on."""
     response = getattr(error, "response", {})
     code = str(response.get("Error", {}).get("Code", ""))
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -1,8 +1,7 @@
-"""Other libraries log what they are handed: keys, tokens, headers. While they work for us they log nothing.
+"""Other libraries log what they receive: keys, tokens, headers. While they work for us they log nothing.
 
-Nor does `http.client` print requests, as it does where its `debuglevel` is set. Only the records and lines of the
-thread, or the task of an event loop, that works for us are dropped. What anybody else logs through the same loggers
-stays as it is.
+`http.client` does not print requests either, as it would if its `debuglevel` is set. Only the records and lines of the
+thread, or the event loop's task, that works for us are dropped. What others log through the same loggers is unchanged.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ _watching = False
 
 
 class quiet:
-    """For as long as a block runs, nothing that these libraries log in its context reaches a handler, and what
-    `http.client` prints reaches no stream.
+    """While a block runs, nothing that these libraries log in its context reaches a handler, and nothing that
+    `http.client` prints reaches a stream.
 
-    Not to be held over a `yield`: the caller of a generator would be in its context.
+    Do not hold it across a `yield`: the generator's caller would run in its context.
     """
 
     def __enter__(self) -> None:
@@ -50,7 +49,7 @@ def _drop(record: logging.LogRecord) -> bool:
 
 
 class _Printing:
-    """Prints as before, but nothing of what is done for us."""
+    """Prints as before, except during work for us."""
 
     def __init__(self, before: Callable[..., object]) -> None:
         self._before = before
@@ -61,15 +60,15 @@ class _Printing:
 
 
 def _hush(client: ModuleType) -> None:
-    """`http.client` asks nobody where it prints: a name in the module comes before the one of Python."""
+    """Replace `print` in `http.client`, which has no hook: a name in the module precedes Python's built-in."""
     found = vars(client).get("print", print)
     if not isinstance(found, _Printing):
         client.__dict__["print"] = _Printing(found)
 
 
 def _watch() -> None:
-    """Filter each logger of these libraries, also those that they make later: many are imported only by a call of ours,
-    and log at once.
+    """Filter each logger of these libraries, including those made later: many libraries are imported only by a call of
+    ours, and log at once.
     """
     global _watching
     manager = logging.Logger.manager

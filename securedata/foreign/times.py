@@ -1,4 +1,4 @@
-"""When a file was written, as the backends of fsspec call it."""
+"""When a file was written, under the names that fsspec backends use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "modi
 
 
 def written_at(info: Mapping[str, Any]) -> float | None:
-    """Seconds since the epoch, by what a backend says of a file; None where it says nothing of use.
+    """Seconds since the epoch, from a backend's info on a file; None if it has no usable time.
 
     A time without a zone is in UTC.
     """
