@@ -143,7 +143,7 @@ def test_what_another_user_laid_there_does_not_steer_fsspec(
         assert stat.S_IMODE(laid.stat().st_mode) == 0o600
         assert laid.read_bytes() == recording
     else:
-        with pytest.raises(InvalidArgument, match="a link that another user laid there"):
+        with pytest.raises(InvalidArgument, match="a link that another user made"):
             fs.get(f"{root.name}/ann/utt0.wav", str(laid))
     assert victim.read_bytes() == b"precious"
     assert not (tmp_path / "made").exists()
@@ -175,9 +175,9 @@ def test_a_link_on_the_way_is_followed_if_the_folder_is_its_owner_s(
         fs.get(root.name, str(out), recursive=True)
         assert (elsewhere / "utt0.wav").read_bytes() == root.clips[0].data
     else:
-        with pytest.raises(InvalidArgument, match="a link that another user laid there"):
+        with pytest.raises(InvalidArgument, match="a link that another user made"):
             fs.get(root.name, str(out), recursive=True)
-        with pytest.raises(InvalidArgument, match="a link that another user laid there"):
+        with pytest.raises(InvalidArgument, match="a link that another user made"):
             fs.get_file(f"{root.name}/ann/utt0.wav", str(out / "ann/utt0.wav"))
         assert [path.read_bytes() for path in elsewhere.iterdir()] == [b"precious"]
 
