@@ -144,7 +144,7 @@ def list_sources(
         speaker_pattern=speaker_pattern,
         one_subject=one_subject,
         subject_per_file=subject_per_file,
-        layout="none" if layout == AUDIOFOLDER else layout,
+        layout="none" if layout == AUDIOFOLDER or (layout == "auto" and isinstance(listed, Members)) else layout,
         has_manifest=listed is not None,
         manifest_names_people=listed is not None and listed.rows.names_people,
         manifest_columns=listed.rows.columns if listed is not None else (),

@@ -170,7 +170,8 @@ def _choices(tree: Tree, columns: Sequence[str]) -> str:
         "Say it in one of these ways (a person can be erased only by the name that you give here):",
     ]
     lines += _in_columns(columns)
-    lines += [f"  --speaker-pattern {text!r}: {said}" for text, said in _pattern_examples(without_suffix(first))]
+    examples = _pattern_examples([without_suffix(path) for path in tree.paths])
+    lines += [f"  --speaker-pattern {text!r}: {said}" for text, said in examples]
     lines += [
         f"  --subject-per-file: each recording is another person; {first} is of {without_suffix(first)!r}",
         "  --one-subject NAME: all of them are of one person",
@@ -194,14 +195,19 @@ def _in_columns(columns: Sequence[str]) -> list[str]:
     return lines + [f"  --columns speaker={shlex.quote(printable(name))}: or that one" for name in perhaps[1:3]]
 
 
-def _pattern_examples(path: str) -> list[tuple[str, str]]:
-    """Patterns that fit the user's own first path, each with what it would make of it."""
+def _pattern_examples(paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Patterns that fit the user's own first path, each with what it would make of it.
+
+    The speaker can be any folder on the way, but hardly one that all recordings are in, such as `wav`.
+    """
+    path = paths[0]
     depth = path.count("/")
     if depth == 0:
         patterns = [f"{{speaker}}{mark}{{utterance}}" for mark in "_-" if mark in path]
     else:
-        between = "*/" * (depth - 1)
-        patterns = list(dict.fromkeys((f"{{speaker}}/{between}{{utterance}}", f"{between}{{speaker}}/{{utterance}}")))
+        folders = [one.split("/")[:-1] for one in paths if one.count("/") == depth]
+        levels = [level for level in range(depth) if len({one[level] for one in folders}) > 1] or range(depth)
+        patterns = [f"{'*/' * level}{{speaker}}/{'*/' * (depth - 1 - level)}{{utterance}}" for level in levels]
     examples = []
     for text in patterns:
         found = PathPattern(text).match(path)

@@ -85,7 +85,12 @@ def context_of(tree: Tree) -> str:
 
 def folder_of(name: str) -> str:
     """The folder of a file, with its '/'; '' under SRC itself."""
-    return unicodedata.normalize("NFC", name[: name.rfind("/") + 1])
+    return nfc(name[: name.rfind("/") + 1])
+
+
+def nfc(name: str) -> str:
+    """The name of a companion as paths of recordings are spelled."""
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def meant(tree: Tree, sidecar: str, name: str, recordings: Collection[str]) -> str | None:
@@ -184,8 +189,12 @@ def _contents(
             yield name, future.result
 
 
-def note_lost(tree: Tree, described: Described, lost: Iterable[str]) -> None:
-    """Texts of single recordings that are not there: one problem a folder, for there can be thousands."""
+def note_lost(tree: Tree, described: Described, lost: Iterable[str], *, certain: bool = True) -> None:
+    """Texts of single recordings that are not there: one problem a folder, for there can be thousands.
+
+    Args:
+        certain: whether they are transcripts for sure; else they only deserve a look.
+    """
     folders: dict[str, list[str]] = {}
     for name in lost:
         folders.setdefault(name[: name.rfind("/") + 1], []).append(name)
@@ -193,12 +202,12 @@ def note_lost(tree: Tree, described: Described, lost: Iterable[str]) -> None:
         names.sort()
         if len(names) == 1:
             reason = "it holds the words of no recording that is taken from SRC"
-            described.problems.append(Problem(printable(names[0]), reason))
+            described.problems.append(Problem(printable(names[0]), reason, not certain))
             tree.refused[names[0]] = Stamp(0, 0)
             continue
         first = printable(names[0][len(folder) :])
         reason = f"{len(names)} texts hold the words of no recording that is taken from SRC, the first is {first!r}"
-        described.problems.append(Problem(printable(folder or "."), reason))
+        described.problems.append(Problem(printable(folder or "."), reason, not certain))
         digest = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         tree.refused[printable(folder or ".")] = Stamp(0, 0, digest)
 

@@ -6,8 +6,15 @@ from collections.abc import Mapping
 
 LAYOUTS: Mapping[str, str] = {
     "audiofolder": "AudioFolder of Hugging Face: metadata.csv, .jsonl or .parquet with file_name",
+    "commonvoice": "Common Voice: clips/ and train.tsv, validated.tsv and others",
     "librispeech": "LibriSpeech: SPEAKER/CHAPTER/SPEAKER-CHAPTER-N and .trans.txt",
+    "libritts": "LibriTTS: SPEAKER/CHAPTER/SPEAKER_CHAPTER_N_N and .normalized.txt",
+    "ljspeech": "LJ Speech: wavs/LJNNN-NNNN and metadata.csv",
     "speechcommands": "Speech Commands: WORD/HASH_nohash_N",
+    "text-beside": "a .txt or .lab with the words beside each recording; a rule names the people",
+    "timit": "TIMIT: TRAIN/DRN/SPEAKER/SENTENCE.WAV and .TXT",
+    "vctk": "VCTK 0.92 and 0.80: wav48*/pNNN/ and txt/",
+    "voxceleb": "VoxCeleb 1 and 2: idNNNNN/VIDEO/NNNNN",
 }
 """Name, and what it stands for, in one line for `--help` and docs."""
 

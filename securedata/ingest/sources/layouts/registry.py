@@ -4,21 +4,44 @@ from __future__ import annotations
 
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.layouts.base import Described, Layout
+from securedata.ingest.sources.layouts.common_voice import COMMON_VOICE
 from securedata.ingest.sources.layouts.librispeech import LIBRISPEECH
+from securedata.ingest.sources.layouts.libritts import LIBRITTS
+from securedata.ingest.sources.layouts.ljspeech import LJSPEECH
 from securedata.ingest.sources.layouts.names import CHOICES
 from securedata.ingest.sources.layouts.speech_commands import SPEECH_COMMANDS
+from securedata.ingest.sources.layouts.text_beside import TEXT_BESIDE
+from securedata.ingest.sources.layouts.timit import TIMIT
+from securedata.ingest.sources.layouts.vctk import VCTK
+from securedata.ingest.sources.layouts.voxceleb import VOXCELEB
 from securedata.ingest.sources.walk import Tree
 
 # The first counts of two that name the same number of recordings, so what is known by more of its names comes first.
-ALL: tuple[Layout, ...] = (LIBRISPEECH, SPEECH_COMMANDS)
+ALL: tuple[Layout, ...] = (
+    LIBRISPEECH,
+    LIBRITTS,
+    VCTK,
+    VOXCELEB,
+    COMMON_VOICE,
+    LJSPEECH,
+    TIMIT,
+    SPEECH_COMMANDS,
+    TEXT_BESIDE,
+)
 _BY_NAME = {layout.name: layout for layout in ALL}
 
 
 def recognise(tree: Tree) -> Layout | None:
-    """The layout that names most of the recordings, and at least half of them; None: there is none."""
-    counts = [(layout.count(tree), layout) for layout in ALL]
-    best, layout = max(counts, key=lambda one: one[0])
-    return layout if best and best * 2 >= len(tree) else None
+    """The layout that names most of the recordings, and at least half of them; None: there is none.
+
+    One that knows words alone counts only where none names people.
+    """
+    for with_people in (True, False):
+        counts = [(layout.count(tree), layout) for layout in ALL if (layout.names_people is not False) is with_people]
+        best, layout = max(counts, key=lambda one: one[0])
+        if best and best * 2 >= len(tree):
+            return layout
+    return None
 
 
 def named(name: str) -> Layout:

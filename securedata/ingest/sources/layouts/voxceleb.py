@@ -1,0 +1,69 @@
+"""VoxCeleb 1 and 2: idNNNNN/VIDEO/NNNNN.wav or .m4a under dev and test; vox1_meta.csv and vox2_meta.csv name more.
+
+There are no transcripts. An utterance is named as in the corpus's lists of trials: idNNNNN/VIDEO/NNNNN.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+
+from securedata.ingest.sources.layouts.base import Described, Layout, Text, context_of
+from securedata.ingest.sources.walk import Problem, Tree
+from securedata.media.audio.suffixes import without_suffix
+
+# .../id10270/5r0dWxy17C8/00001; a video of YouTube has eleven letters
+_NAMED = re.compile(r"(?P<above>(?:.*/)?)(?P<speaker>id\d{5})/(?P<video>[\w-]{11})/(?P<n>\d{5})", re.ASCII)
+_SPLIT = re.compile(r"(?:vox[12]_)?(dev|test)(?:_(?:wav|aac|mp4|txt))?")  # vox1_dev_wav, dev
+_META = ("vox1_meta.csv", "vox2_meta.csv")
+_COLUMNS = {"gender": "gender", "nationality": "nationality", "vggface1 id": "name", "vggface2 id": "vggface2_id"}
+
+
+def _count(tree: Tree) -> int:
+    context = context_of(tree)
+    return sum(1 for path in tree.paths if "id" in context + path and _NAMED.fullmatch(context + without_suffix(path)))
+
+
+def _describe(tree: Tree, described: Described) -> None:
+    meta, sets = _people(tree, described)
+    context = context_of(tree)
+    for i, path in enumerate(tree.paths):
+        found = _NAMED.fullmatch(context + without_suffix(path))
+        if found is None:
+            described.problems.append(Problem(path, "not named as in VoxCeleb, idNNNNN/VIDEO/NNNNN"))
+            continue
+        speaker = found["speaker"]
+        described.subject[i] = speaker
+        described.utterance[i] = f"{speaker}/{found['video']}/{found['n']}"
+        described.split[i] = _split(found["above"]) or sets.get(speaker, "")
+        described.extra[i] = {"video": found["video"], **meta.get(speaker, {})}
+
+
+def _split(above: str) -> str:
+    """dev or test, as the nearest folder above says that says one."""
+    for folder in reversed(above.split("/")):
+        if found := _SPLIT.fullmatch(folder):
+            return found[1]
+    return ""
+
+
+def _people(tree: Tree, described: Described) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """What the metadata say of each person, and whose set they are in: tabs part vox1's columns, commas vox2's."""
+    people: dict[str, dict[str, str]] = {}
+    sets: dict[str, str] = {}
+    for name in tree.companion_names:
+        if posixpath.basename(name) not in _META:
+            continue
+        header: list[str] = []
+        for _, line in Text(tree, name, described).lines():
+            fields = [field.strip() for field in line.split("\t" if "\t" in line else ",")]
+            if not header:
+                header = [field.lower() for field in fields]
+                continue
+            row = dict(zip(header, fields, strict=False))
+            people[fields[0]] = {ours: row[theirs] for theirs, ours in _COLUMNS.items() if row.get(theirs)}
+            sets[fields[0]] = row.get("set", "")
+    return people, sets
+
+
+VOXCELEB = Layout("voxceleb", _count, _describe)

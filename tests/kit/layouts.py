@@ -1,0 +1,188 @@
+"""Small trees that look like known corpora, with real recordings, and the rows that come of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import soundfile
+
+RATE = 8_000
+
+
+class Row(NamedTuple):
+    """What a row of the corpus says of one recording."""
+
+    speaker: str
+    utterance: str
+    transcript: str = ""
+    split: str = ""
+    language: str = ""
+    extra: dict[str, Any] | None = None
+
+
+Made = dict[str, Row]
+
+
+def recording(path: Path, seed: int, format: str | None = None) -> None:
+    """A tenth of a second of noise; no two are equal."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sound = np.random.default_rng(seed).uniform(-0.5, 0.5, RATE // 10)
+    soundfile.write(path, sound, RATE, format=format)
+
+
+def text(path: Path, words: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(words, encoding="utf-8")
+
+
+def vctk_092(root: Path) -> Made:
+    """Both microphones; p315 has no texts; s5 is a person."""
+    rows: Made = {}
+    text(
+        root / "speaker-info.txt",
+        "ID  AGE  GENDER  ACCENTS  REGION COMMENTS\np225  23  F    English    Southern  England\n"
+        "s5  18  M    American    New Jersey (mic2 files unavailable)\n",
+    )
+    more = {
+        "p225": {"age": "23", "gender": "F", "accent": "English", "region": "Southern England"},
+        "s5": {
+            "age": "18",
+            "gender": "M",
+            "accent": "American",
+            "region": "New Jersey",
+            "comment": "mic2 files unavailable",
+        },
+    }
+    for seed, (speaker, mic) in enumerate((("p225", 1), ("p225", 2), ("p315", 1), ("s5", 1))):
+        path = f"wav48_silence_trimmed/{speaker}/{speaker}_001_mic{mic}.flac"
+        recording(root / path, seed)
+        words = "" if speaker == "p315" else f"Please call {speaker}."
+        if words:
+            text(root / f"txt/{speaker}/{speaker}_001.txt", words + "\n")
+        extra = {"mic": f"mic{mic}", **more.get(speaker, {})}
+        rows[path] = Row(speaker, f"{speaker}_001", words, "", "en", extra)
+    text(root / "wav48_silence_trimmed/log.txt", "p225_001_mic1 0.1 2.0\n")
+    return rows
+
+
+def vctk_080(root: Path) -> Made:
+    recording(root / "wav48/p226/p226_003.wav", 1)
+    text(root / "txt/p226/p226_003.txt", "Six spoons of fresh snow peas.\n")
+    return {"wav48/p226/p226_003.wav": Row("p226", "p226_003", "Six spoons of fresh snow peas.", "", "en")}
+
+
+def voxceleb1(root: Path) -> Made:
+    text(
+        root / "vox1_meta.csv",
+        "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\nid10001\tA.J._Buckley\tm\tIreland\tdev\n"
+        "id10270\tEartha_Kitt\tf\tUSA\ttest\n",
+    )
+    recording(root / "wav/id10001/1zcIwhmdeo4/00001.wav", 1)
+    recording(root / "wav/id10270/5r0dWxy17C8/00001.wav", 2)
+    return {
+        "wav/id10001/1zcIwhmdeo4/00001.wav": Row(
+            "id10001",
+            "id10001/1zcIwhmdeo4/00001",
+            split="dev",
+            extra={"video": "1zcIwhmdeo4", "gender": "m", "nationality": "Ireland", "name": "A.J._Buckley"},
+        ),
+        "wav/id10270/5r0dWxy17C8/00001.wav": Row(
+            "id10270",
+            "id10270/5r0dWxy17C8/00001",
+            split="test",
+            extra={"video": "5r0dWxy17C8", "gender": "f", "nationality": "USA", "name": "Eartha_Kitt"},
+        ),
+    }
+
+
+def common_voice(root: Path) -> Made:
+    """Train counts before validated, validated before invalidated; what no table names is a problem."""
+    head = "client_id\tpath\tsentence_id\tsentence\tup_votes\tlocale\n"
+
+    def line(who: str, number: int) -> str:
+        return f"{who}\tcommon_voice_br_{number}.mp3\ts{number}\tDemat {number}\t2\tbr\n"
+
+    for name, rows in {
+        "train.tsv": line("aa", 1),
+        "dev.tsv": line("bb", 2),
+        "test.tsv": line("cc", 3),
+        "validated.tsv": line("aa", 1) + line("bb", 2) + line("cc", 3) + line("aa", 4),
+        "invalidated.tsv": line("bb", 5),
+        "other.tsv": line("dd", 6),
+    }.items():
+        text(root / name, head + rows)
+    text(root / "clip_durations.tsv", "clip\tduration[ms]\ncommon_voice_br_1.mp3\t100\n")
+    made: Made = {}
+    people = {1: ("aa", "train"), 2: ("bb", "dev"), 3: ("cc", "test"), 4: ("aa", "validated"), 5: ("bb", "invalidated")}
+    for number, (who, split) in {**people, 6: ("dd", "other")}.items():
+        path = f"clips/common_voice_br_{number}.mp3"
+        recording(root / path, number)
+        extra = {"sentence_id": f"s{number}", "up_votes": "2"}
+        made[path] = Row(who, f"common_voice_br_{number}", f"Demat {number}", split, "br", extra)
+    return made
+
+
+def libritts(root: Path) -> Made:
+    folder = "LibriTTS/dev-clean/84/121123"
+    recording(root / folder / "84_121123_000008_000000.wav", 1)
+    recording(root / folder / "84_121123_000008_000001.wav", 2)
+    text(root / folder / "84_121123_000008_000000.normalized.txt", "Doctor who?")
+    text(root / folder / "84_121123_000008_000000.original.txt", "Dr. who?")
+    text(root / folder / "84_121123_000008_000001.normalized.txt", "Nobody.")
+    text(root / folder / "84_121123_000008_000001.original.txt", "Nobody.")
+    return {
+        f"{folder}/84_121123_000008_000000.wav": Row(
+            "84",
+            "84_121123_000008_000000",
+            "Doctor who?",
+            "dev-clean",
+            "en",
+            {"chapter": "121123", "original": "Dr. who?"},
+        ),
+        f"{folder}/84_121123_000008_000001.wav": Row(
+            "84", "84_121123_000008_000001", "Nobody.", "dev-clean", "en", {"chapter": "121123"}
+        ),
+    }
+
+
+def ljspeech(root: Path) -> Made:
+    for number in (1, 2):
+        recording(root / f"wavs/LJ001-000{number}.wav", number)
+    text(
+        root / "metadata.csv",
+        'LJ001-0001|Printing, in 1456|Printing, in fourteen fifty-six\nLJ001-0002|"a" word|"a" word\n',
+    )
+    return {
+        "wavs/LJ001-0001.wav": Row(
+            "LJSpeech", "LJ001-0001", "Printing, in fourteen fifty-six", "", "en", {"original": "Printing, in 1456"}
+        ),
+        "wavs/LJ001-0002.wav": Row("LJSpeech", "LJ001-0002", '"a" word', "", "en"),
+    }
+
+
+def timit(root: Path) -> Made:
+    made: Made = {}
+    for seed, (split, speaker) in enumerate((("TRAIN", "FCJF0"), ("TEST", "MDAB0"))):
+        folder = f"{split}/DR1/{speaker}"
+        recording(root / folder / "SA1.WAV", seed, format="NIST")
+        text(root / folder / "SA1.TXT", "0 46797 She had your dark suit in greasy wash water all year.\n")
+        text(root / folder / "SA1.WRD", "0 100 she\n")
+        text(root / folder / "SA1.PHN", "0 100 h#\n")
+        words = "She had your dark suit in greasy wash water all year."
+        made[f"{folder}/SA1.WAV"] = Row(speaker, f"{speaker}_SA1", words, split.lower(), "en", {"dialect": "DR1"})
+    return made
+
+
+LAYOUTS: dict[str, tuple[str, Callable[[Path], Made]]] = {
+    "VCTK 0.92": ("vctk", vctk_092),
+    "VCTK 0.80": ("vctk", vctk_080),
+    "VoxCeleb 1": ("voxceleb", voxceleb1),
+    "Common Voice": ("commonvoice", common_voice),
+    "LibriTTS": ("libritts", libritts),
+    "LJ Speech": ("ljspeech", ljspeech),
+    "TIMIT": ("timit", timit),
+}
+"""Name -> the name of its layout, and what makes a tree of it."""
