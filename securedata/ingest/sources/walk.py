@@ -51,6 +51,21 @@ class Problem(NamedTuple):
         return f"Problem({self.reason!r}, taken={self.taken})"
 
 
+class Closed(NamedTuple):
+    """A folder from which nothing is taken, because of its own name.
+
+    Attributes:
+        name: its path, spelled as `Problem.path`.
+        reason: what is wrong with the name, and what to do; '' if the folder is hidden.
+    """
+
+    name: str
+    reason: str
+
+    def __repr__(self) -> str:  # a name is often a person's
+        return f"Closed({self.reason!r})"
+
+
 @dataclass(slots=True, repr=False)  # no repr of paths: they are names of people more often than not
 class Tree:
     """The recordings under one folder or URL, in the order of their logical paths, and how many files are what else.
@@ -70,9 +85,10 @@ class Tree:
         files: all that are no folders. A link to a file is one; what is behind a link to a folder counts there.
         companions: what goes along with recordings by its name, or is no audio by its first bytes.
         hidden: files whose name, or a folder's above them, starts with a dot.
-        hidden_names: those files and folders; what is in a folder is not named.
+        hidden_names: those files, and the topmost of those folders.
         left_out: files that match a pattern of the caller, or belong to the corpus that is written to.
         not_taken: files that cannot be taken; `problems` says why, for all files of a badly named folder at once.
+        closed: folders whose names are in `hidden_names` or `problems`, for all that is in them.
         refused: what tells a file that is no recording, and has a problem, from another of its name.
         problems: that, folders that could not be listed, and links to folders that are there already.
     """
@@ -96,6 +112,7 @@ class Tree:
     leave: LeftOut = field(default_factory=LeftOut)
     unknown: list[tuple[str, Stamp]] = field(default_factory=list)
     refused: dict[str, Stamp] = field(default_factory=dict)
+    closed: set[Closed] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -161,59 +178,93 @@ def scan(src: str | os.PathLike[str], leave_out: Sequence[str] = (), corpus: str
             status = os.stat(where)
             first = seen.setdefault((status.st_dev, status.st_ino), folder)
             if first != folder:
-                reason = f"a link to {first or 'SRC itself'}, whose recordings are taken where they are"
-                tree.problems.append(Problem(folder, reason, taken=True))
+                reason = f"a link to {printable(first) or 'SRC itself'}, whose recordings are taken where they are"
+                tree.problems.append(Problem(printable(folder), reason, taken=True))
                 continue
             if tree.leave.corpus == (status.st_dev, status.st_ino):
-                below = _count_files(where)
+                below = sum(len(files) for _, _, files in os.walk(where))
                 tree.files += below
                 tree.left_out += below
                 continue
+            closed = closed_by(folder)
+            if closed is not None and not tree.leave.has(f"{folder}/"):
+                _close(tree, closed)  # though it may be empty
             with os.scandir(where) as entries:
                 for entry in entries:
-                    _take(tree, entry, f"{folder}/{entry.name}" if folder else entry.name, folders, links)
+                    _take(tree, entry, f"{folder}/{entry.name}" if folder else entry.name, closed, folders, links)
         except OSError as error:
-            tree.problems.append(Problem(folder or root, f"folder cannot be listed: {error.strerror}"))
+            tree.problems.append(Problem(printable(folder or root), f"folder cannot be listed: {error.strerror}"))
     look_into(tree)
     tree.sort()
     return tree
 
 
-def _take(tree: Tree, entry: os.DirEntry[str], name: str, folders: list[str], links: list[str]) -> None:
+def _take(
+    tree: Tree, entry: os.DirEntry[str], name: str, closed: Closed | None, folders: list[str], links: list[str]
+) -> None:
     # unlike entry.is_dir(), os.path.isdir() is False where links go in a circle
     link = entry.is_symlink() and os.path.isdir(entry.path)
     if not link and not entry.is_dir(follow_symlinks=False):
-        if by_name(tree, name, entry.name):
+        if by_name(tree, name, entry.name, closed):
             _look_at(tree, entry, name)
-        return
-    if entry.name.startswith("."):
-        tree.leave.has(f"{name}/")  # which is hidden anyway
-        tree.hidden_names.append(printable(name))
-        below = 0 if link else _count_files(entry.path)
-        tree.files += below
-        tree.hidden += below
-    elif wrong := wrong_name(entry.name):
-        tree.problems.append(Problem(printable(name), wrong))
-        below = 0 if link else _count_files(entry.path)
-        tree.files += below
-        tree.not_taken += below
+    elif entry.name.startswith("."):
+        _hide(tree, name, "" if link else entry.path)
     else:
         (links if link else folders).append(name)
 
 
-def _count_files(folder: str) -> int:
-    return sum(len(files) for _, _, files in os.walk(folder))
+def _hide(tree: Tree, name: str, path: str) -> None:
+    """Count what is in a hidden folder."""
+    closed = Closed(printable(name), "")
+    _close(tree, closed)
+    tree.leave.has(f"{name}/")  # a pattern that fits is of use, though what is hidden counts as hidden
+    for folder, _, files in os.walk(path) if path else ():
+        for file in files:
+            by_name(tree, f"{name}{folder[len(path) :]}/{file}", file, closed)
 
 
-def by_name(tree: Tree, name: str, last: str) -> bool:
+def closed_by(folder: str) -> Closed | None:
+    """The topmost hidden folder of a path to one, else the topmost whose name no logical path can have; else None.
+
+    This is the one rule of what names keep out, for folders, URLs and members of tars; `by_name` applies it to files.
+    """
+    if not folder:
+        return None
+    parts = folder.split("/")
+    for at, part in enumerate(parts, 1):
+        if part.startswith("."):
+            return Closed(printable("/".join(parts[:at])), "")
+    for at, part in enumerate(parts, 1):
+        if wrong := wrong_name(part):
+            return Closed(printable("/".join(parts[:at])), wrong)
+    return None
+
+
+def _close(tree: Tree, closed: Closed) -> None:
+    """Name a folder once for all that is in it."""
+    if closed in tree.closed:
+        return
+    tree.closed.add(closed)
+    if closed.reason:
+        tree.problems.append(Problem(closed.name, closed.reason))
+    else:
+        tree.hidden_names.append(closed.name)
+
+
+def by_name(tree: Tree, name: str, last: str, closed: Closed | None) -> bool:
     """Count a file of a listing; whether it is a recording, or may be one, for all that its name says.
 
     Args:
         last: the last part of its name.
+        closed: what `closed_by` says of its folder.
     """
     tree.files += 1
     left_out = tree.leave.has(name)
-    if last.startswith("."):
+    if closed is not None and not left_out:
+        _close(tree, closed)
+    if closed is not None and not closed.reason:
+        tree.hidden += 1
+    elif last.startswith("."):
         tree.hidden += 1
         tree.hidden_names.append(printable(name))
     elif left_out:
@@ -222,8 +273,10 @@ def by_name(tree: Tree, name: str, last: str) -> bool:
         tree.companions += 1
         if is_table(last):
             tree.shards[name] = None
-        elif not wrong_name(name):
+        elif closed is None and not wrong_name(last):
             tree.companion_names.append(name)
+    elif closed is not None:
+        tree.not_taken += 1
     elif wrong := wrong_name(last):
         refuse(tree, printable(name), wrong)
     else:
@@ -233,22 +286,9 @@ def by_name(tree: Tree, name: str, last: str) -> bool:
 
 def take_listed(tree: Tree, name: str, stamp: Stamp) -> None:
     """Count a file of a listing that has no folders of its own, and take it if it may be a recording."""
-    parts = name.split("/")
-    if not name or name.endswith("/"):  # the mark that some tools leave for a folder
-        return
-    hidden = next((i for i, part in enumerate(parts[:-1]) if part.startswith(".")), None)
-    if hidden is not None:
-        tree.leave.has(name)  # which is hidden anyway
-        tree.files += 1
-        tree.hidden += 1
-        above = printable("/".join(parts[: hidden + 1]))
-        if above not in tree.hidden_names[-1:]:  # listings are in the order of names
-            tree.hidden_names.append(above)
-    elif by_name(tree, name, parts[-1]):
-        if wrong := "one of its folders has no name; rename it" if "" in parts else wrong_name(name):
-            refuse(tree, printable(name), wrong)
-        else:
-            take(tree, name, stamp)
+    folder, _, last = name.rpartition("/")
+    if last and by_name(tree, name, last, closed_by(folder)):  # without one it is a mark that some tools leave
+        take(tree, name, stamp)
 
 
 def refuse(tree: Tree, name: str, reason: str) -> None:
@@ -320,6 +360,8 @@ def sort_out(tree: Tree) -> None:
 
 def wrong_name(name: str) -> str:
     """Why the name cannot be part of a logical path, and what to do; '' if it can."""
+    if not name:
+        return "one of its folders has no name; rename it"
     if "\\" in name or CONTROL.search(name):
         return "its name holds a backslash or a control character; rename it"
     if not name.isascii() and is_misread(name):

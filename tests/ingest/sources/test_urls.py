@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import os
+import tarfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.report import IngestReport
 from securedata.ingest.sources import origin, remote
 from securedata.ingest.sources.recordings import SourceList, list_sources
+from securedata.ingest.sources.remote import tree_of
 from securedata.media.audio.probe import probe, probe_ranges
 from securedata.media.blocks import Blocks
 from securedata.media.reason import Undecodable
@@ -413,3 +415,54 @@ def test_times_as_file_systems_tell_them(info: dict[str, Any], expected: tuple[i
 def test_touch_is_not_read(tmp_path: Path, raw: str) -> None:
     """Listing opens no recording, unless a manifest cuts it."""
     assert len(list_sources(upload(touch(tmp_path / "t", "a.wav", "b.wav"), raw), one_subject="x")) == 2
+
+
+ODD_NAMES = (
+    "ok.wav",
+    "ok.txt",
+    ".take2.wav",
+    ".git/a.wav",
+    ".git/deep/b.wav",
+    "x/.cache/c.wav",
+    "x/.cache/d.txt",
+    "x/.cache2/e.wav",
+    "bad\\folder/1.wav",
+    "bad\\folder/2.wav",
+    "bad\\folder/words.txt",
+    "bad\\folder/.3.wav",
+    "bad\\folder/.git/4.wav",
+    "bad\\folder/deep/5.wav",
+    "left\\out/6.wav",
+    "y/line\nend.wav",
+    "y/old/7.wav",
+    "z\x7f/what\\ever/8.unknown",
+)
+
+
+def test_names_keep_the_same_out_of_a_folder_a_url_and_a_tar(tmp_path: Path, raw: str) -> None:
+    """One rule: hidden before left out, a companion before a bad name; a folder is named once for all that is in it."""
+    folder, fs = tmp_path / "raw", fsspec.filesystem("memory")
+    for name in ODD_NAMES:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"1")
+        fs.pipe_file(f"{raw.removeprefix('memory://')}/{name}", b"1")
+    with tarfile.open(tmp_path / "all.tar", "w") as tar:
+        for name in ODD_NAMES:
+            tar.add(folder / name, name)
+    found = [tree_of(src, None, ("left*", "*/old/*")) for src in (folder, raw, f"tar://::{tmp_path}/all.tar")]
+    for tree in found:
+        assert tree.paths == ["ok.wav"]
+        assert sorted(tree.hidden_names) == [
+            ".git",
+            ".take2.wav",
+            "bad\\folder/.3.wav",
+            "bad\\folder/.git",
+            "x/.cache",
+            "x/.cache2",
+        ]
+        assert (tree.files, tree.companions, tree.hidden, tree.left_out, tree.not_taken) == (18, 2, 8, 2, 5)
+        assert tree.companion_names == ["ok.txt"]
+        assert [problem.path for problem in tree.problems] == ["bad\\folder", "y/line\\x0aend.wav", "z\\x7f"]
+        assert {problem.reason for problem in tree.problems} == {
+            "its name holds a backslash or a control character; rename it"
+        }

@@ -18,7 +18,17 @@ from securedata.ingest.sources.members.table import ArrowShard, ParquetShard, Ta
 from securedata.ingest.sources.members.tar import TarIndex, check_columns, words_of
 from securedata.ingest.sources.origin import SourceProblem, Stamp
 from securedata.ingest.sources.texts import NoText, text_of
-from securedata.ingest.sources.walk import Problem, Tree, add, printable, refuse, sort_out, take_listed, wrong_name
+from securedata.ingest.sources.walk import (
+    Problem,
+    Tree,
+    add,
+    closed_by,
+    printable,
+    refuse,
+    sort_out,
+    take_listed,
+    wrong_name,
+)
 
 FORMATS = ("auto", "files", "webdataset", "parquet", "arrow")
 """How recordings come: 'files', or inside of files; 'auto': the latter where there are no others."""
@@ -317,5 +327,4 @@ def _inside(path: str | None) -> str:
     name = posixpath.normpath(path.replace("\\", "/"))
     if name.startswith(("/", "..")) or name[1:2] == ":" or "://" in path:
         name = posixpath.basename(name)
-    hidden = any(part.startswith(".") for part in name.split("/"))
-    return "" if hidden or wrong_name(name) or "" in name.split("/") else name
+    return "" if closed_by(name) else name
