@@ -239,6 +239,10 @@ def _look_for(storage: Storage, key: str, begun: Moment) -> float:
 def _read_back(
     storage: Storage, corpus_id: bytes, put: Put, refused: StorageError | None, pruned: Callable[[], bool]
 ) -> Put:
+    if refused is not None and not put.sealed_size:  # refused before a byte was sealed: there is nothing to read back
+        if pruned():
+            return replace(put, time=-math.inf)
+        raise refused
     try:
         _compare(storage, corpus_id, put)
     except GONE as error:

@@ -91,7 +91,7 @@ def test_a_profile_gives_endpoint_region_and_keys(
 
 @pytest.mark.parametrize("url", ["s3://", "s3:///", "s3:///x", "s3:///voice/x", "http://voice/x", "s3://voice?v=1/x"])
 def test_what_is_no_root(url: str) -> None:
-    with pytest.raises(InvalidArgument, match="no S3 root"):
+    with pytest.raises(InvalidArgument, match="is not an S3 root"):
         S3Storage(url)
 
 

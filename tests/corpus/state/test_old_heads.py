@@ -184,7 +184,7 @@ def test_a_filesystem_refuses_it_and_accepts_it(root: Root) -> None:
         accepting.invalidate_cache()
     with pytest.raises(OlderGeneration):
         fsspec.filesystem("securedata", root=str(root)).ls("")
-    with pytest.raises(InvalidArgument, match="of one corpus"):
+    with pytest.raises(InvalidArgument, match="applies to one corpus"):
         fsspec.filesystem("securedata", accept_generation=2)
 
 
