@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import securedata as sd
+from securedata.corpus.columns import KNOWN_COLUMNS, UNITS
+from securedata.ingest.sources.layouts.names import LAYOUTS
 from tests.format.test_rules_table import TABLE, TEXT, held, problems, rules
 from tests.kit.docs.apidocs import PAGE as REFERENCE
 from tests.kit.docs.apidocs import ROOMS
@@ -33,6 +35,18 @@ def test_the_reference_is_that_of_the_docstrings() -> None:
     assert REFERENCE.read_text(encoding="utf-8") == reference(), "run: python -m tests.kit.docs.apidocs"
     named = [name for names in ROOMS.values() for name in names]
     assert sorted(named) == sorted(sd.__all__)
+
+
+def test_every_column_and_unit_of_a_manifest_is_on_the_page() -> None:
+    text = (ROOT / "docs/ingest.md").read_text(encoding="utf-8")
+    table = {line.split("|")[1].strip(" `"): line for line in text.splitlines() if line.startswith("| `")}
+    for column, names in KNOWN_COLUMNS.items():
+        of_times = column in ("offset", "end", "duration")
+        shown = [name for name in names if not of_times or "_" not in name or name.endswith("_time")]
+        shown = [name for name in shown if not name.startswith(("segment_", "seg_", "clip_", "chunk_", "utt"))]
+        assert [name for name in (*shown, column) if f"`{name}`" not in table[column]] == []
+    assert [unit for unit in UNITS if f"`{unit}`" not in text and f" {unit}`" not in text] == []
+    assert [name for name in LAYOUTS if name not in table] == []
 
 
 def test_rules_of_the_format_have_ids_and_tests() -> None:

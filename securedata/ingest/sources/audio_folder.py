@@ -128,7 +128,9 @@ def _lines_of(tree: Tree, name: str, column: str) -> list[tuple[int, dict[str, A
     try:
         content = tree.origin.content(name)
         if not name.endswith(".parquet"):
-            if column.encode() not in content.lstrip().partition(b"\n")[0]:
+            first = content.lstrip().partition(b"\n")[0].decode("utf-8-sig", "replace")
+            fields = [field.strip().strip('"') for field in first.split(",")]
+            if column not in (fields if name.endswith(".csv") else first):
                 return []  # of something else, such as LJSpeech's, which has no header
             return list(lines_in(content, name))
         table = pq.read_table(io.BytesIO(content))

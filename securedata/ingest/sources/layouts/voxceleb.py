@@ -15,13 +15,19 @@ from securedata.media.audio.suffixes import without_suffix
 # .../id10270/5r0dWxy17C8/00001; a video of YouTube has eleven letters
 _NAMED = re.compile(r"(?P<above>(?:.*/)?)(?P<speaker>id\d{5})/(?P<video>[\w-]{11})/(?P<n>\d{5})", re.ASCII)
 _SPLIT = re.compile(r"(?:vox[12]_)?(dev|test)(?:_(?:wav|aac|mp4|txt))?")  # vox1_dev_wav, dev
+# a small letter, and a capital that does not begin a word: all but one of 200 names of videos have both
+_RANDOM = re.compile(r"(?=.*[a-z]).+[A-Z]")
 _META = ("vox1_meta.csv", "vox2_meta.csv")
 _COLUMNS = {"gender": "gender", "nationality": "nationality", "vggface1 id": "name", "vggface2 id": "vggface2_id"}
 
 
 def _count(tree: Tree) -> int:
+    """All that are named so, if most names of videos are random: 'session_001' has eleven letters, too."""
     context = context_of(tree)
-    return sum(1 for path in tree.paths if "id" in context + path and _NAMED.fullmatch(context + without_suffix(path)))
+    found = (_NAMED.fullmatch(context + without_suffix(path)) for path in tree.paths if "id" in context + path)
+    videos = [one["video"] for one in found if one]
+    random = sum(1 for video in videos if _RANDOM.match(video))
+    return len(videos) if random * 2 >= len(videos) else 0
 
 
 def _describe(tree: Tree, described: Described) -> None:
