@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +38,13 @@ def recording(path: Path, seed: int, format: str | None = None) -> None:
 def text(path: Path, words: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(words, encoding="utf-8")
+
+
+def manifest(path: Path, *lines: dict[str, Any]) -> None:
+    """JSON lines, packed if the name ends in .gz."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
 
 
 def vctk_092(root: Path) -> Made:
@@ -176,6 +185,81 @@ def timit(root: Path) -> Made:
     return made
 
 
+def lhotse_recording(id: str, *sources: str, seconds: float = 0.1) -> dict[str, Any]:
+    """One line of a manifest of recordings; each of several sources is a channel."""
+    files = [{"type": "file", "channels": [n], "source": source} for n, source in enumerate(sources)]
+    return {
+        "id": id,
+        "sources": files,
+        "sampling_rate": RATE,
+        "num_samples": round(seconds * RATE),
+        "duration": seconds,
+        "channel_ids": list(range(len(sources))),
+    }
+
+
+def supervision(id: str, of: str, start: float, duration: float, **more: Any) -> dict[str, Any]:
+    """One line of a manifest of supervisions."""
+    return {"id": id, "recording_id": of, "start": start, "duration": duration, "channel": 0, **more}
+
+
+def lhotse(root: Path) -> Made:
+    """Two splits in which one id means two recordings; `talk` has two people, one after the other."""
+    for seed, name in enumerate(("train/a", "train/talk", "dev/a")):
+        recording(root / f"audio/{name}.wav", seed)
+    manifests = root / "manifests"
+    manifest(
+        manifests / "x_recordings_train.jsonl.gz",
+        lhotse_recording("a", "audio/train/a.wav"),
+        lhotse_recording("call-1", str(root / "audio/train/talk.wav")),
+    )
+    manifest(
+        manifests / "x_supervisions_train.jsonl.gz",
+        supervision("a-0", "a", 0, 0.1, text="Ää.", language="English", speaker="ann", gender="F", custom={"snr": 2.5}),
+        supervision("call-1-0", "call-1", 0.0, 0.05, text="Hello.", speaker="ann"),
+        supervision("call-1-1", "call-1", 0.05, 0.05, text="Yes?", speaker="bob"),
+    )
+    manifest(manifests / "x_recordings_dev-other.jsonl", lhotse_recording("a", "audio/dev/a.wav"))
+    manifest(manifests / "x_supervisions_dev-other.jsonl", supervision("d", "a", 0.02, 0.05, text="So.", speaker="cy"))
+    manifest(manifests / "x_cuts_train.jsonl.gz", {"id": "not read", "start": 0, "duration": 1, "type": "MonoCut"})
+    call = {"channel": 0, "recording_id": "call-1"}
+    return {
+        "audio/train/a.wav": Row(
+            "ann", "a-0", "Ää.", "train", "English", {"channel": 0, "gender": "F", "custom": {"snr": 2.5}}
+        ),
+        "audio/train/talk@0-400.wav": Row("ann", "call-1-0", "Hello.", "train", "", call),
+        "audio/train/talk@400-800.wav": Row("bob", "call-1-1", "Yes?", "train", "", call),
+        "audio/dev/a@160-560.wav": Row("cy", "d", "So.", "dev-other", "", {"channel": 0}),
+    }
+
+
+def lhotse_cuts(root: Path) -> Made:
+    """Cuts with their recordings inside; supervisions count from the start of the cut."""
+    for seed, name in enumerate(("one", "two")):
+        recording(root / f"{name}.wav", seed)
+    whole = supervision("one-0", "one", 0.0, 0.1, text="One.", speaker="ann", gender="F")
+    part = {**supervision("two-0", "two", 0.01, 0.04, text="Two.", speaker="bob"), "channel": [0]}
+    cut = {"id": "c1", "start": 0, "duration": 0.1, "channel": 0, "type": "MonoCut"}
+    manifest(
+        root / "cuts_test.jsonl.gz",
+        {**cut, "supervisions": [whole], "recording": lhotse_recording("one", "one.wav"), "custom": {"shard": 1}},
+        {
+            **cut,
+            "id": "c2",
+            "start": 0.04,
+            "duration": 0.06,
+            "channel": [0],
+            "type": "MultiCut",
+            "supervisions": [part],
+            "recording": lhotse_recording("two", "two.wav"),
+        },
+    )
+    return {
+        "one.wav": Row("ann", "one-0", "One.", "test", "", {"channel": 0, "gender": "F", "cut": {"shard": 1}}),
+        "two@400-720.wav": Row("bob", "two-0", "Two.", "test", "", {"channel": [0]}),
+    }
+
+
 LAYOUTS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "VCTK 0.92": ("vctk", vctk_092),
     "VCTK 0.80": ("vctk", vctk_080),
@@ -184,5 +268,7 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "LibriTTS": ("libritts", libritts),
     "LJ Speech": ("ljspeech", ljspeech),
     "TIMIT": ("timit", timit),
+    "Lhotse": ("lhotse", lhotse),
+    "Lhotse cuts": ("lhotse", lhotse_cuts),
 }
 """Name -> the name of its layout, and what makes a tree of it."""

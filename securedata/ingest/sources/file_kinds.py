@@ -28,7 +28,8 @@ _COMPANION_NAMES = frozenset(
 
 def is_companion(name: str) -> bool:
     """Is it, by its name, what goes along with recordings, so that nobody has to look into it?"""
-    return suffix_of(name) in _COMPANION_SUFFIXES or name.lower() in _COMPANION_NAMES
+    lower = name.lower()
+    return suffix_of(name) in _COMPANION_SUFFIXES or lower in _COMPANION_NAMES or lower.endswith(".jsonl.gz")
 
 
 def is_tar(name: str) -> bool:

@@ -111,12 +111,12 @@ def read_rows(
 
 
 def lines_in(content: bytes, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and values, by column, of each line of a manifest, whose form its name says.
+    """Number and values, by column, of each line of a manifest, whose form its name says, with .gz after it or not.
 
     Raises:
         InvalidArgument: it is no such manifest.
     """
-    suffix = os.path.splitext(name)[1].lower()
+    suffix = os.path.splitext(name.lower().removesuffix(".gz"))[1]
     try:
         yield from _READERS[suffix](text_of(content), suffix, name)
     except NoText as error:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import posixpath
 import unicodedata
+import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from securedata.foreign.describe import describe
 from securedata.ingest.sources.manifest_reader import Rows
-from securedata.ingest.sources.origin import LocalOrigin, SourceProblem, Stamp
+from securedata.ingest.sources.origin import MAX_CONTENT, PIECE, LocalOrigin, SourceProblem, Stamp
 from securedata.ingest.sources.texts import NoText, lines_of, spellings
 from securedata.ingest.sources.walk import Problem, Tree, printable
 from securedata.threads import BoundedPool
@@ -106,6 +110,28 @@ def meant(tree: Tree, sidecar: str, name: str, recordings: Collection[str]) -> s
     return None
 
 
+def content_of(tree: Tree, name: str) -> bytes:
+    """All of a text or table beside the recordings, unpacked if it is called .gz.
+
+    Raises:
+        SourceProblem
+    """
+    data = tree.origin.content(name)
+    if not name.lower().endswith(".gz"):
+        return data
+    parts, left = [], MAX_CONTENT + 1  # a small file can unpack to any size
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            while left and (part := file.read(min(left, PIECE))):
+                parts.append(part)
+                left -= len(part)
+    except (OSError, EOFError, zlib.error) as error:
+        raise SourceProblem(f"cannot be unpacked: {describe(error)}") from None
+    if not left:
+        raise SourceProblem(f"cannot be read: it has more than {MAX_CONTENT} bytes, unpacked")
+    return b"".join(parts)
+
+
 # what is wrong with a line, and with several
 LOST = ("names no recording that is taken from SRC", "name no recording that is taken from SRC")
 OTHER_WORDS = ("gives other words than a line before it", "give other words than lines before them")
@@ -137,7 +163,7 @@ class Text:
     def data(self) -> bytes | None:
         """All of it; None if it cannot be read, which is a problem of its own."""
         try:
-            return self._tree.origin.content(self._sidecar)
+            return content_of(self._tree, self._sidecar)
         except SourceProblem as problem:
             self._unreadable(problem)
             return None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 LAYOUTS: Mapping[str, str] = {
     "audiofolder": "AudioFolder of Hugging Face: metadata.csv, .jsonl or .parquet with file_name",
     "commonvoice": "Common Voice: clips/ and train.tsv, validated.tsv and others",
+    "lhotse": "Lhotse: recordings and supervisions, or cuts, in .jsonl or .jsonl.gz",
     "librispeech": "LibriSpeech: SPEAKER/CHAPTER/SPEAKER-CHAPTER-N and .trans.txt",
     "libritts": "LibriTTS: SPEAKER/CHAPTER/SPEAKER_CHAPTER_N_N and .normalized.txt",
     "ljspeech": "LJ Speech: wavs/LJNNN-NNNN and metadata.csv",

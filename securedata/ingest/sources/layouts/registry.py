@@ -5,6 +5,7 @@ from __future__ import annotations
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.layouts.base import Described, Layout
 from securedata.ingest.sources.layouts.common_voice import COMMON_VOICE
+from securedata.ingest.sources.layouts.lhotse import LHOTSE
 from securedata.ingest.sources.layouts.librispeech import LIBRISPEECH
 from securedata.ingest.sources.layouts.libritts import LIBRITTS
 from securedata.ingest.sources.layouts.ljspeech import LJSPEECH
@@ -26,6 +27,7 @@ ALL: tuple[Layout, ...] = (
     LJSPEECH,
     TIMIT,
     SPEECH_COMMANDS,
+    LHOTSE,
     TEXT_BESIDE,
 )
 _BY_NAME = {layout.name: layout for layout in ALL}

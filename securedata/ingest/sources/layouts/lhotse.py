@@ -1,0 +1,292 @@
+"""Lhotse: manifests *recordings*.jsonl(.gz) with *supervisions*.jsonl(.gz), else *cuts*.jsonl(.gz), anywhere under SRC.
+
+A supervision is a segment of one recording. Its channels choose among the files of a recording that has one for each.
+Paths in a manifest are relative to SRC, or absolute. A corpus that is known by its own names, too, is read as that one.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from securedata.errors import InvalidArgument
+from securedata.ingest.sources.layouts.base import LOST, Described, Layout, LayoutRows, Text, content_of
+from securedata.ingest.sources.layouts.lhotse_recordings import Book, Recording, located_in, recording_of
+from securedata.ingest.sources.manifest_reader import collect, lines_in
+from securedata.ingest.sources.origin import SourceProblem
+from securedata.ingest.sources.texts import NoText, lines_of
+from securedata.ingest.sources.values import DECODER
+from securedata.ingest.sources.walk import Problem, Tree, printable
+from securedata.media.audio.suffixes import without_suffix
+
+_NAMED = re.compile(
+    r"(?P<before>.*?)(?P<kind>recordings|supervisions|cuts)(?P<after>.*)\.jsonl(?:\.gz)?", re.IGNORECASE
+)
+_FIELDS = {
+    "recordings": frozenset(("id", "sources", "sampling_rate")),
+    "supervisions": frozenset(("id", "recording_id", "start", "duration")),
+    "cuts": frozenset(("id", "start", "duration", "type")),
+}
+_SPLIT = re.compile(r"(?:train|dev|test|valid|validation|val|eval)(?![a-z]).*", re.IGNORECASE)
+_CUTS = ("MonoCut", "MultiCut")
+_OTHER_CUTS = (
+    "is a cut that is not of one recording (only MonoCut and MultiCut are), and is not taken",
+    "are cuts that are not of one recording (only MonoCut and MultiCut are), and are not taken",
+)
+_NO_RECORDING = ("holds no recording", "hold no recording")
+_OWN = (
+    "id",
+    "recording_id",
+    "start",
+    "duration",
+    "text",
+    "speaker",
+    "language",
+)  # of a supervision; others go to extra
+_WHOLE = 0.005  # seconds between the end of a supervision and that of its recording
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A manifest by its name.
+
+    Attributes:
+        kind: a key of `_FIELDS`.
+        pair: the name without that word, by which recordings and supervisions belong together.
+        split: '' if the name says nothing of it.
+    """
+
+    name: str
+    kind: str
+    pair: str
+    split: str
+
+
+def _manifests(tree: Tree) -> Iterator[_Named]:
+    for name in tree.companion_names:
+        folder, last = posixpath.split(name)
+        if found := _NAMED.fullmatch(last):
+            before, after = found["before"].rstrip("_-."), found["after"].lstrip("_-.")
+            split = next((part for part in (after, before) if _SPLIT.fullmatch(part)), "")
+            yield _Named(name, found["kind"].lower(), f"{folder}/{before}|{after}", split)
+
+
+def _fits(manifest: _Named, content: bytes) -> bool:
+    """Has its first line the fields of its kind?"""
+    try:
+        first = DECODER.decode(next(lines_of(content), (0, ""))[1])
+    except (NoText, ValueError, RecursionError):
+        return False
+    return isinstance(first, dict) and first.keys() >= _FIELDS[manifest.kind]
+
+
+def _count(tree: Tree) -> int:
+    named: set[int] = set()
+    index: Callable[[str], int] | None = None
+    for manifest in _manifests(tree):
+        if manifest.kind == "supervisions":
+            continue
+        try:
+            content = content_of(tree, manifest.name)
+        except SourceProblem:  # which `describe` reports, if another manifest is there to tell the layout
+            continue
+        if not _fits(manifest, content):
+            continue
+        index = index or located_in(tree)
+        for _, values in lines_in(content, manifest.name):
+            recording = values if manifest.kind == "recordings" else values.get("recording")
+            sources = recording.get("sources") if isinstance(recording, dict) else None
+            for source in sources if isinstance(sources, list) else ():
+                if isinstance(source, dict) and isinstance(source.get("source"), str):
+                    named.add(index(source["source"]))
+    return len(named - {-1})
+
+
+def _describe(tree: Tree, described: Described) -> None:
+    reader = _Reader(tree, described)
+    lines = reader.rows()
+    first = next(lines, None)
+    if first is None:
+        raise InvalidArgument(reader.why_nothing())
+    rows = collect(_from(first, lines), "the Lhotse manifests", {}, None)
+    rows.files, rows.of_what, rows.columns = reader.files, "the Lhotse manifests", ()
+    for k, fault in reader.faults.items():
+        rows.fault[k] = fault
+    described.names_people = rows.names_people
+    described.rows = LayoutRows(rows, reader.located)
+
+
+def _from(first: tuple[int, dict[str, Any]], lines: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Any]:
+    yield first
+    yield from lines
+
+
+@dataclass(slots=True, repr=False)  # holds names
+class _Reader:
+    """The rows that the manifests of a tree are, and where each of them comes from.
+
+    Attributes:
+        located, files: for each row the index of its recording, and the name of its manifest.
+        faults: what is wrong with a row.
+    """
+
+    tree: Tree
+    described: Described
+    located: list[int] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    faults: dict[int, str] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    index: Callable[[str], int] = field(init=False)
+    left_out: Callable[[str], int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.index = located_in(self.tree)
+        self.left_out = located_in(self.tree, self.tree.leave.names)
+
+    def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Line and values, by the columns of a manifest.
+
+        Raises:
+            InvalidArgument: a manifest that is none, or a source that is not a file.
+        """
+        contents = {one: content for one in _manifests(self.tree) if (content := self._content(one)) is not None}
+        kinds = {one.kind for one in contents}
+        if "recordings" in kinds and ("supervisions" in kinds or "cuts" not in kinds):
+            book = Book()
+            for one, content in contents.items():
+                if one.kind == "recordings":
+                    self._enter(book, one, content)
+            if "supervisions" not in kinds:
+                yield from self._alone(book)
+            for one, content in contents.items():
+                if one.kind == "supervisions":
+                    yield from self._supervisions(book, one, content)
+            return
+        for one, content in contents.items():
+            if one.kind == "cuts":
+                yield from self._cuts(one, content)
+
+    def why_nothing(self) -> str:
+        """Why there are no rows."""
+        root = self.tree.root
+        if not self.lost:
+            return (
+                f"{root} holds no Lhotse manifests that name recordings: *recordings*.jsonl(.gz) or *cuts*.jsonl(.gz)"
+            )
+        return (
+            f"the Lhotse manifests name {len(self.lost)} files, the first {printable(self.lost[0])!r}, and none of "
+            f"them is a recording under {root}; their paths are relative to SRC, or absolute and under it"
+        )
+
+    def _content(self, manifest: _Named) -> bytes | None:
+        content = Text(self.tree, manifest.name, self.described).data()
+        if not content or _fits(manifest, content):
+            return content or None
+        wanted = ", ".join(sorted(_FIELDS[manifest.kind]))
+        reason = f"its first line is not of a Lhotse manifest of {manifest.kind}, which has {wanted}, so it is not read"
+        self.described.problems.append(Problem(printable(manifest.name), reason, taken=True))
+        return None
+
+    def _enter(self, book: Book, manifest: _Named, content: bytes) -> None:
+        text = Text(self.tree, manifest.name, self.described)
+        for line, values in lines_in(content, manifest.name):
+            recording = recording_of(values, self.index, manifest.name, line, manifest.split)
+            book.enter(manifest.pair, recording)
+            self._note_lost(text, line, recording)
+        text.tell()
+
+    def _note_lost(self, text: Text, line: int, recording: Recording) -> None:
+        for name in recording.lost:
+            if self.left_out(name) < 0:
+                self.lost.append(name)
+                text.note(LOST, line, name)
+
+    def _alone(self, book: Book) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Recordings without supervisions: nobody says who speaks in them."""
+        for recording in book.all():
+            whole = {"id": recording.id, "start": 0, "duration": recording.duration}
+            yield from self._row(recording.line, recording.manifest, whole, recording, recording.split)
+
+    def _supervisions(self, book: Book, manifest: _Named, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+        text = Text(self.tree, manifest.name, self.described)
+        for line, values in lines_in(content, manifest.name):
+            recording = book.find(manifest.pair, str(values.get("recording_id")), manifest.name, line)
+            if recording is None or (not recording.files and not self._is_left_out(recording)):
+                text.note(LOST, line, str(values.get("recording_id")))
+                continue
+            yield from self._row(line, manifest.name, values, recording, manifest.split or recording.split)
+        text.tell()
+
+    def _is_left_out(self, recording: Recording) -> bool:
+        return all(self.left_out(name) >= 0 for name in recording.lost)
+
+    def _cuts(self, manifest: _Named, content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+        text = Text(self.tree, manifest.name, self.described)
+        for line, cut in lines_in(content, manifest.name):
+            if cut.get("type") not in _CUTS:
+                text.note(_OTHER_CUTS, line, str(cut.get("id")))
+                continue
+            if not isinstance(cut.get("recording"), dict):
+                text.note(_NO_RECORDING, line, str(cut.get("id")))
+                continue
+            recording = recording_of(cut["recording"], self.index, manifest.name, line, manifest.split)
+            self._note_lost(text, line, recording)
+            supervisions = cut.get("supervisions") or [
+                {"id": cut.get("id"), "start": 0, "duration": cut.get("duration")}
+            ]
+            if not isinstance(supervisions, list) or not all(isinstance(one, dict) for one in supervisions):
+                raise InvalidArgument(f"{manifest.name}, line {line}: supervisions is not a list of JSON objects")
+            for one in supervisions:
+                start = _sum(cut.get("start"), one.get("start"))
+                values = {"channel": cut.get("channel"), **one, "start": start, "cut": cut.get("custom")}
+                yield from self._row(line, manifest.name, values, recording, manifest.split)
+        text.tell()
+
+    def _row(
+        self, line: int, name: str, values: dict[str, Any], recording: Recording, split: str
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """A supervision as a row of each file that holds its channels."""
+        files = recording.of_channels(values.get("channel"))
+        fault = recording.fault
+        if not files:
+            files, fault = recording.files, fault or "its channel is in none of the sources of its recording"
+        start, duration = values.get("start"), values.get("duration")
+        if start is None or duration is None:
+            fault = fault or "it has no start and duration"
+        elif start == 0 and recording.duration is not None and _near(duration, recording.duration):
+            start = None  # so that no header has to be read; sealing compares the duration
+        extra = {key: value for key, value in values.items() if key not in _OWN and value is not None and value != ""}
+        speaker = values.get("speaker")
+        for i in files:
+            path = self.tree.paths[i]
+            row = {"path": path, "transcript": values.get("text"), "utterance": values.get("id"), "split": split}
+            row |= {"language": values.get("language"), "offset": start, "duration": duration}
+            if speaker is not None and str(speaker).strip():
+                row["speaker"] = speaker
+            other = recording.id != posixpath.basename(without_suffix(path))
+            if fault:
+                self.faults[len(self.located)] = fault
+            self.located.append(i)
+            self.files.append(name)
+            yield line, {**row, "extra": {**extra, "recording_id": recording.id} if other else dict(extra)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Of two starts; what is not a number, or not there, is the fault of the row."""
+    if _is_number(one) and _is_number(other):
+        return round(one + other, 9)  # 0.1 + 0.2 is 0.3
+    return one if not _is_number(one) else other
+
+
+def _near(one: Any, other: float) -> bool:
+    return _is_number(one) and abs(one - other) <= _WHOLE
+
+
+LHOTSE = Layout("lhotse", _count, _describe, names_people=None)
