@@ -83,6 +83,14 @@ def _fits(manifest: _Named, content: bytes) -> bool:
     return isinstance(first, dict) and first.keys() >= _FIELDS[manifest.kind]
 
 
+def _sources(recording: Any) -> Iterator[str]:
+    """What the sources of a recording name, as far as it is one."""
+    sources = recording.get("sources") if isinstance(recording, dict) else None
+    for source in sources if isinstance(sources, list) else ():
+        if isinstance(source, dict) and isinstance(source.get("source"), str):
+            yield source["source"]
+
+
 def _count(tree: Tree) -> int:
     named: set[int] = set()
     index: Callable[[str], int] | None = None
@@ -98,10 +106,7 @@ def _count(tree: Tree) -> int:
         index = index or located_in(tree)
         for _, values in lines_in(content, manifest.name):
             recording = values if manifest.kind == "recordings" else values.get("recording")
-            sources = recording.get("sources") if isinstance(recording, dict) else None
-            for source in sources if isinstance(sources, list) else ():
-                if isinstance(source, dict) and isinstance(source.get("source"), str):
-                    named.add(index(source["source"]))
+            named.update(index(name) for name in _sources(recording))
     return len(named - {-1})
 
 
@@ -228,6 +233,7 @@ class _Reader:
         for line, cut in lines_in(content, manifest.name):
             if cut.get("type") not in _CUTS:
                 text.note(_OTHER_CUTS, line, str(cut.get("id")))
+                yield from self._mixed(line, manifest.name, cut.get("tracks"))
                 continue
             if not isinstance(cut.get("recording"), dict):
                 text.note(_NO_RECORDING, line, str(cut.get("id")))
@@ -244,6 +250,16 @@ class _Reader:
                 values = {"channel": cut.get("channel"), **one, "start": start, "cut": cut.get("custom")}
                 yield from self._row(line, manifest.name, values, recording, manifest.split)
         text.tell()
+
+    def _mixed(self, line: int, name: str, tracks: Any) -> Iterator[tuple[int, dict[str, Any]]]:
+        """A row that is not taken for each recording of a mixed cut, which might name more people in it."""
+        cuts = [track.get("cut") for track in tracks if isinstance(track, dict)] if isinstance(tracks, list) else []
+        recordings = [cut.get("recording") for cut in cuts if isinstance(cut, dict)]
+        for i in sorted({self.index(source) for recording in recordings for source in _sources(recording)} - {-1}):
+            self.faults[len(self.located)] = "a cut of several recordings, which is not read, names it too"
+            self.located.append(i)
+            self.files.append(name)
+            yield line, {"path": self.tree.paths[i]}
 
     def _row(
         self, line: int, name: str, values: dict[str, Any], recording: Recording, split: str

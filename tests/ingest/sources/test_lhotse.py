@@ -1,0 +1,266 @@
+"""Lhotse manifests that are not as a recipe writes them: what is refused, what is lost, and who is not named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from securedata.errors import InvalidArgument, SubjectUnknown
+from securedata.ingest.sources.recordings import list_sources
+from securedata.ingest.sources.walk import Problem
+from tests.ingest.sources.test_odd_layouts import counted, layout
+from tests.kit.cli.commandline import Run, runner
+from tests.kit.layouts import lhotse, lhotse_recording, libritts, manifest, recording, supervision
+from tests.kit.recordings import by_path, column
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(capsys)
+
+
+def two(root: Path) -> None:
+    for n, name in enumerate("ab"):
+        recording(root / f"{name}.wav", n)
+    manifest(root / "recordings.jsonl", *(lhotse_recording(name, f"{name}.wav") for name in "ab"))
+
+
+@pytest.mark.parametrize("kind", ["command", "url", "memory", "shar"])
+def test_a_source_that_is_no_file_is_refused_by_its_line(kind: str, tmp_path: Path, run: Run) -> None:
+    two(tmp_path / "src")
+    piped = lhotse_recording("c", "sph2pipe c.sph |")
+    piped["sources"][0]["type"] = kind
+    lines = [lhotse_recording("a", "a.wav"), lhotse_recording("b", "b.wav"), piped]
+    manifest(tmp_path / "src/recordings.jsonl", *lines)
+    ran = run("encrypt", tmp_path / "src", tmp_path / "sealed", "--name", "known")
+    assert ran.code != 0
+    assert f"recordings.jsonl, line 3: a source of type {kind!r}; only files are taken" in ran.err
+    manifest(
+        tmp_path / "src/cuts.jsonl",
+        *({"id": "x", "start": 0, "duration": 0.1, "type": "MonoCut", "recording": one} for one in lines),
+    )
+    (tmp_path / "src/recordings.jsonl").unlink()
+    with pytest.raises(InvalidArgument, match=r"cuts\.jsonl, line 3: a source of type"):
+        list_sources(tmp_path / "src")
+
+
+def test_without_any_speaker_a_rule_says_it(tmp_path: Path) -> None:
+    two(tmp_path)
+    with pytest.raises(SubjectUnknown):
+        list_sources(tmp_path)  # recordings alone
+    manifest(
+        tmp_path / "supervisions.jsonl",
+        supervision("u", "a", 0, 0.1, text="Ay.", speaker=None),
+        supervision("v", "b", 0, 0.1, text="Bee.", speaker=" "),
+    )
+    with pytest.raises(SubjectUnknown) as caught:
+        list_sources(tmp_path)
+    assert "--columns" not in str(caught.value)
+    sources = list_sources(tmp_path, subject_per_file=True)
+    assert (column(sources, "subjects"), column(sources, "transcript")) == ([["a"], ["b"]], ["Ay.", "Bee."])
+    assert (column(sources, "utterance"), column(sources, "duration")) == (["u", "v"], [0.1, 0.1])
+    assert (sources.problems, counted(sources)) == ([], True)
+
+
+def test_recordings_alone_are_taken_with_a_rule(tmp_path: Path) -> None:
+    two(tmp_path)
+    (tmp_path / "recordings.jsonl").rename(tmp_path / "train_recordings.jsonl")
+    sources = list_sources(tmp_path, one_subject="ann")
+    assert (column(sources, "utterance"), column(sources, "split")) == (["a", "b"], ["train", "train"])
+    assert sources.problems == []
+
+
+def test_where_only_some_have_a_speaker_the_others_are_not_taken(tmp_path: Path) -> None:
+    two(tmp_path)
+    manifest(
+        tmp_path / "supervisions.jsonl",
+        supervision("u", "a", 0, 0.05, speaker="ann"),
+        supervision("v", "a", 0.05, 0.05),
+        supervision("w", "b", 0, 0.1, speaker="bob"),
+    )
+    sources = list_sources(tmp_path)
+    assert (layout(sources), column(sources, "path"), column(sources, "speaker")) == ("lhotse", ["b.wav"], ["bob"])
+    assert sources.problems == [Problem("a.wav", "line 2 of supervisions.jsonl names no speaker")]
+    with pytest.raises(InvalidArgument, match="names its speakers, and --one-subject would name others"):
+        list_sources(tmp_path, one_subject="ann")
+
+
+def test_nothing_is_lost_silently(tmp_path: Path) -> None:
+    two(tmp_path)
+    recording(tmp_path / "c.wav", 3)
+    manifest(
+        tmp_path / "recordings.jsonl",
+        *(lhotse_recording(name, f"{name}.wav") for name in "ab"),
+        lhotse_recording("gone", "gone.wav"),
+    )
+    manifest(
+        tmp_path / "supervisions.jsonl",
+        supervision("u", "a", 0, 0.1, speaker="ann"),
+        supervision("v", "nowhere", 0, 0.1, speaker="ann"),
+        supervision("w", "gone", 0, 0.1, speaker="ann"),
+        supervision("x", "b", 0, 0.1, speaker="bob"),
+    )
+    sources = list_sources(tmp_path)
+    lost = "names no recording that is taken from SRC, the first is line 3"
+    assert sources.problems == [
+        Problem("c.wav", "no row of the Lhotse manifests names it, so nobody says whose voice it is"),
+        Problem("recordings.jsonl", f"1 line {lost}, 'gone.wav'"),
+        Problem(
+            "supervisions.jsonl",
+            "2 lines name no recording that is taken from SRC, the first is line 2, 'nowhere'",
+        ),
+    ]
+    assert (column(sources, "path"), counted(sources)) == (["a.wav", "b.wav"], True)
+    part = list_sources(tmp_path, leave_out=["b.wav", "c.wav"])
+    assert [problem.path for problem in part.problems] == ["recordings.jsonl", "supervisions.jsonl"]
+    assert part.problems[1].reason.startswith("2 lines"), "what was left out is not missed"
+
+
+def test_each_channel_has_its_file(tmp_path: Path) -> None:
+    for n in range(3):
+        recording(tmp_path / f"{n}.wav", n)
+    manifest(tmp_path / "recordings.jsonl", lhotse_recording("call", "0.wav", "1.wav"), lhotse_recording("2", "2.wav"))
+    manifest(
+        tmp_path / "supervisions.jsonl",
+        {**supervision("u", "call", 0, 0.1, speaker="ann")},
+        {**supervision("v", "call", 0, 0.1, speaker="bob"), "channel": 1},
+        {**supervision("w", "2", 0, 0.1, speaker="cy"), "channel": 1},
+    )
+    sources = list_sources(tmp_path)
+    assert by_path(sources, "speaker") == {"0.wav": "ann", "1.wav": "bob"}
+    assert by_path(sources, "extra")["1.wav"] == '{"channel":1,"recording_id":"call"}'
+    reason = "line 3 of supervisions.jsonl: its channel is in none of the sources of its recording"
+    assert sources.problems == [Problem("2.wav", reason)]
+    both = {**supervision("u", "call", 0, 0.1, speaker="ann"), "channel": [0, 1]}
+    manifest(tmp_path / "supervisions.jsonl", both, supervision("w", "2", 0, 0.1, speaker="cy"))
+    assert by_path(list_sources(tmp_path), "speaker") == {"0.wav": "ann", "1.wav": "ann", "2.wav": "cy"}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"duration": None}, "it has no start and duration"),
+        ({"start": "soon"}, "its offset is not a number of seconds from 0"),
+        ({"start": -0.01}, "its offset is not a number of seconds from 0"),
+        ({"start": 0.2}, "from 0.2 s for 0.1 s is not inside a recording of 0.100 s"),
+        ({"text": ["a"]}, "a list where text belongs"),
+    ],
+)
+def test_an_impossible_supervision_is_the_fault_of_its_recording(
+    wrong: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    two(tmp_path)
+    good, bad = supervision("u", "a", 0, 0.1, speaker="ann"), supervision("v", "b", 0, 0.1, speaker="bob")
+    manifest(tmp_path / "supervisions.jsonl", good, {**bad, **wrong})
+    sources = list_sources(tmp_path)
+    assert column(sources, "path") == ["a.wav"]
+    assert sources.problems == [Problem("b.wav", f"line 2 of supervisions.jsonl: {said}")]
+
+
+def test_cuts_that_cannot_be_taken(tmp_path: Path) -> None:
+    for n in range(4):
+        recording(tmp_path / f"{n}.wav", n)
+    cuts = []
+    for n in range(4):
+        said = [supervision(f"s{n}", str(n), 0, 0.1, speaker="ann")]
+        cut = {"id": f"c{n}", "start": 0, "duration": 0.1, "channel": 0, "supervisions": said, "type": "MonoCut"}
+        cuts.append({**cut, "recording": lhotse_recording(str(n), f"{n}.wav")})
+    cuts[1]["recording"]["transforms"] = [{"name": "Speed", "kwargs": {"factor": 0.9}}]
+    cuts[2]["supervisions"] = []
+    cuts[3] = {"id": "c3", "tracks": [{"cut": cuts[3]}], "type": "MixedCut"}
+    manifest(tmp_path / "cuts.jsonl", *cuts, {**cuts[0], "recording": None, "id": "c4"}, cuts[0])
+    sources = list_sources(tmp_path)
+    assert column(sources, "path") == ["0.wav"]
+    assert [(problem.path, problem.reason, problem.taken) for problem in sources.problems] == [
+        ("0.wav", "line 6 of cuts.jsonl is left out: line 1 names the same recording", True),
+        (
+            "1.wav",
+            "line 2 of cuts.jsonl: its recording has transforms, so its times are not those of the file: take the "
+            "manifest from before them",
+            False,
+        ),
+        ("2.wav", "line 3 of cuts.jsonl names no speaker", False),
+        ("3.wav", "line 4 of cuts.jsonl: a cut of several recordings, which is not read, names it too", False),
+        (
+            "cuts.jsonl",
+            "1 line holds no recording, the first is line 5, 'c4'",
+            False,
+        ),
+        (
+            "cuts.jsonl",
+            "1 line is a cut that is not of one recording (only MonoCut and MultiCut are), and is not taken, the first "
+            "is line 4, 'c3'",
+            False,
+        ),
+    ]
+    assert counted(sources)
+
+
+def test_manifests_that_cannot_be_read_or_are_others(tmp_path: Path) -> None:
+    two(tmp_path)
+    manifest(tmp_path / "supervisions_a.jsonl", supervision("u", "a", 0, 0.1, speaker="ann"))
+    manifest(tmp_path / "supervisions_b.jsonl.gz", supervision("v", "b", 0, 0.1, speaker="bob"))
+    packed = (tmp_path / "supervisions_b.jsonl.gz").read_bytes()
+    (tmp_path / "supervisions_b.jsonl.gz").write_bytes(packed[:-9])
+    manifest(tmp_path / "my_cuts.jsonl", {"film": "one"})
+    (tmp_path / "supervisions_c.jsonl").write_text("")
+    sources = list_sources(tmp_path)
+    assert column(sources, "path") == ["a.wav"]
+    said = {problem.path: (problem.reason, problem.taken) for problem in sources.problems}
+    assert said.keys() == {"b.wav", "my_cuts.jsonl", "supervisions_b.jsonl.gz"}
+    assert said["my_cuts.jsonl"][0].startswith("its first line is not of a Lhotse manifest of cuts, which has duration")
+    assert said["supervisions_b.jsonl.gz"][0].startswith("cannot be unpacked: ")
+    assert (said["my_cuts.jsonl"][1], said["supervisions_b.jsonl.gz"][1], counted(sources)) == (True, False, True)
+    (tmp_path / "supervisions_a.jsonl").write_text('{"id": "u", "recording_id": "a", "start": 0, "duration": 1}\n{')
+    with pytest.raises(InvalidArgument, match=r"supervisions_a\.jsonl, line 2: not one JSON object a line"):
+        list_sources(tmp_path)
+
+
+def test_ids_that_mean_two_recordings(tmp_path: Path) -> None:
+    two(tmp_path)
+    manifest(tmp_path / "recordings_train.jsonl", lhotse_recording("x", "a.wav"))
+    manifest(tmp_path / "recordings_dev.jsonl", lhotse_recording("x", "b.wav"))
+    (tmp_path / "recordings.jsonl").unlink()
+    manifest(tmp_path / "supervisions.jsonl", supervision("u", "x", 0, 0.1, speaker="ann"))
+    with pytest.raises(
+        InvalidArgument, match=r"line 1: recordings_dev\.jsonl and recordings_train\.jsonl have different"
+    ):
+        list_sources(tmp_path)
+    (tmp_path / "supervisions.jsonl").rename(tmp_path / "supervisions_dev.jsonl")
+    assert by_path(list_sources(tmp_path, layout="lhotse"), "speaker") == {"b.wav": "ann"}
+    manifest(tmp_path / "recordings_dev.jsonl", lhotse_recording("x", "b.wav"), lhotse_recording("x", "a.wav"))
+    with pytest.raises(InvalidArgument, match=r"line 2: line 1 of recordings_dev\.jsonl has another recording"):
+        list_sources(tmp_path)
+
+
+def test_paths_through_a_link_and_from_another_machine(tmp_path: Path) -> None:
+    lhotse(tmp_path / "src")
+    (tmp_path / "link").symlink_to(tmp_path / "src")
+    assert len(list_sources(tmp_path / "link")) == 4
+    (tmp_path / "src").rename(tmp_path / "moved")
+    assert column(list_sources(tmp_path / "moved"), "speaker") == ["cy", "ann"], "one path was absolute"
+    two(tmp_path / "far")
+    manifest(tmp_path / "far/recordings.jsonl", lhotse_recording("a", "/elsewhere/a.wav"))
+    with pytest.raises(InvalidArgument, match=r"name 1 files, the first '/elsewhere/a\.wav', and none of them is a"):
+        list_sources(tmp_path / "far", layout="lhotse")
+    with pytest.raises(InvalidArgument, match="holds no Lhotse manifests"):
+        list_sources(tmp_path / "moved/audio", layout="lhotse")
+
+
+def test_a_corpus_with_names_of_its_own_is_that_one(tmp_path: Path) -> None:
+    libritts(tmp_path)
+    [folder] = tmp_path.glob("LibriTTS/*/84/121123")
+    stems = sorted(path.stem for path in folder.glob("*.wav"))
+    manifest(
+        tmp_path / "manifests/libritts_recordings_dev-clean.jsonl.gz",
+        *(lhotse_recording(stem, str(folder / f"{stem}.wav")) for stem in stems),
+    )
+    manifest(
+        tmp_path / "manifests/libritts_supervisions_dev-clean.jsonl.gz",
+        *(supervision(stem, stem, 0, 0.1, speaker="84", text="From Lhotse.") for stem in stems),
+    )
+    sources = list_sources(tmp_path)
+    assert (layout(sources), column(sources, "transcript")) == ("libritts", ["Doctor who?", "Nobody."])
+    chosen = list_sources(tmp_path, layout="lhotse")
+    assert (column(chosen, "transcript"), column(chosen, "split")) == (["From Lhotse."] * 2, ["dev-clean"] * 2)
