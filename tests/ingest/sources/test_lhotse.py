@@ -12,7 +12,7 @@ from securedata.ingest.sources.walk import Problem
 from tests.ingest.sources.test_odd_layouts import counted, layout
 from tests.kit.cli.commandline import Run, runner
 from tests.kit.layouts import lhotse, lhotse_recording, libritts, manifest, recording, supervision
-from tests.kit.recordings import by_path, column
+from tests.kit.recordings import by_path, column, touch
 
 
 @pytest.fixture
@@ -114,7 +114,16 @@ def test_nothing_is_lost_silently(tmp_path: Path) -> None:
     assert (column(sources, "path"), counted(sources)) == (["a.wav", "b.wav"], True)
     part = list_sources(tmp_path, leave_out=["b.wav", "c.wav"])
     assert [problem.path for problem in part.problems] == ["recordings.jsonl", "supervisions.jsonl"]
-    assert part.problems[1].reason.startswith("2 lines"), "what was left out is not missed"
+    assert part.problems[0].reason == f"1 line {lost}, 'gone.wav'", "what was left out is not missed"
+    assert part.problems[1].reason.startswith("2 lines")
+
+
+def test_of_whole_recordings_no_header_is_read(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")  # whose header nobody could read
+    manifest(tmp_path / "recordings.jsonl", lhotse_recording("a", "a.wav"))
+    manifest(tmp_path / "supervisions.jsonl", supervision("u", "a", 0.0, 0.1001, speaker="ann"))
+    sources = list_sources(tmp_path)
+    assert (column(sources, "path"), column(sources, "duration"), sources.problems) == (["a.wav"], [0.1001], [])
 
 
 def test_each_channel_has_its_file(tmp_path: Path) -> None:
