@@ -260,6 +260,63 @@ def lhotse_cuts(root: Path) -> Made:
     }
 
 
+def kaldi(root: Path) -> Made:
+    """Two data directories: train is cut into segments, of one and of two people; test has whole recordings."""
+    for seed, name in enumerate(("talk", "both", "spare")):
+        recording(root / f"wav/{name}.wav", seed)
+    train, test = root / "data/train", root / "data/test"
+    text(train / "wav.scp", f"rec-b wav/both.wav\nrec-t {root}/wav/talk.wav\n")
+    text(train / "segments", "u1 rec-t 0 0.05\nu2 rec-t 0.05 -1\nu3 rec-b 0.01 0.04\nu4 rec-b 0.05 0.09\n")
+    text(train / "utt2spk", "u1 ann\nu2 ann\nu3 ann\nu4 bob\n")
+    text(train / "spk2utt", "ann u1 u2 u3\nbob u4\n")
+    text(train / "text", "u1 good day\nu2 and night\nu3 hello\nu4 hi  there\n")
+    text(train / "spk2gender", "ann f\nbob m\n")
+    text(train / "reco2dur", "rec-b 0.1\nrec-t 0.1\n")
+    text(test / "wav.scp", "u5 wav/spare.wav\n")
+    text(test / "utt2spk", "u5 cat\n")
+    text(test / "utt2lang", "u5 br\n")
+    text(test / "text", "u5 demat\n")
+    return {
+        "wav/talk@0-400.wav": Row("ann", "u1", "good day", "train", "", {"gender": "f"}),
+        "wav/talk@400-800.wav": Row("ann", "u2", "and night", "train", "", {"gender": "f"}),
+        "wav/both@80-320.wav": Row("ann", "u3", "hello", "train", "", {"gender": "f"}),
+        "wav/both@400-720.wav": Row("bob", "u4", "hi  there", "train", "", {"gender": "m"}),
+        "wav/spare.wav": Row("cat", "u5", "demat", "test", "br"),
+    }
+
+
+def stm(root: Path) -> Made:
+    """A talk of one person with gaps, and one of two people."""
+    recording(root / "train/sph/AnnLee_2009.sph", 1, format="NIST")
+    recording(root / "test/sph/BobRoy_2010.sph", 2, format="NIST")
+    text(
+        root / "train/stm/AnnLee_2009.stm",
+        ";; a comment\n"
+        "AnnLee_2009 1 inter_segment_gap 0 0.02 <o,,unknown> ignore_time_segment_in_scoring\n"
+        "AnnLee_2009 1 AnnLee 0.02 0.05 <o,f0,female> i 'd like <unk>\n"
+        "AnnLee_2009 1 AnnLee 0.05 0.06 <o,f0,female> ignore_time_segment_in_scoring\n"
+        "AnnLee_2009 1 AnnLee 0.06 0.1 <o,f0,female> to share\n",
+    )
+    text(
+        root / "test/stm/BobRoy_2010.stm",
+        "BobRoy_2010 1 BobRoy 0.01 0.05 <o,f0,male> thank you\nBobRoy_2010 A Host 0.05 0.09 <unk> welcome\n",
+    )
+    return {
+        "train/sph/AnnLee_2009@160-400.sph": Row(
+            "AnnLee", "AnnLee_2009@160-400", "i 'd like <unk>", "train", "", {"labels": "o,f0,female"}
+        ),
+        "train/sph/AnnLee_2009@480-800.sph": Row(
+            "AnnLee", "AnnLee_2009@480-800", "to share", "train", "", {"labels": "o,f0,female"}
+        ),
+        "test/sph/BobRoy_2010@80-400.sph": Row(
+            "BobRoy", "BobRoy_2010@80-400", "thank you", "test", "", {"labels": "o,f0,male"}
+        ),
+        "test/sph/BobRoy_2010@400-720.sph": Row(
+            "Host", "BobRoy_2010@400-720", "<unk> welcome", "test", "", {"channel": "A"}
+        ),
+    }
+
+
 LAYOUTS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "VCTK 0.92": ("vctk", vctk_092),
     "VCTK 0.80": ("vctk", vctk_080),
@@ -270,5 +327,7 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], Made]]] = {
     "TIMIT": ("timit", timit),
     "Lhotse": ("lhotse", lhotse),
     "Lhotse cuts": ("lhotse", lhotse_cuts),
+    "Kaldi": ("kaldi", kaldi),
+    "TED-LIUM": ("stm", stm),
 }
 """Name -> the name of its layout, and what makes a tree of it."""

@@ -67,7 +67,7 @@ def describe_files(
     if found is not None and found[1].rows is not None:
         manifest_columns = found[1].rows.rows.columns
     if not rules:
-        raise SubjectUnknown(_choices(tree, manifest_columns))
+        raise SubjectUnknown(_choices(tree, manifest_columns, found[1].nobody if found is not None else ""))
     described, settings = _by_rule(tree, speaker_pattern, one_subject, manifest_names_people)
     return (described if found is None else _joined(described, found[1])), settings
 
@@ -163,12 +163,14 @@ def _by_pattern(tree: Tree, pattern: PathPattern) -> Described:
     return described
 
 
-def _choices(tree: Tree, columns: Sequence[str]) -> str:
+def _choices(tree: Tree, columns: Sequence[str], why: str) -> str:
     first = tree.paths[0]
     lines = [
         f"nothing says whose voices the {len(tree)} recordings under {tree.root} are, and a subject is never guessed.",
         "Say it in one of these ways (a person can be erased only by the name that you give here):",
     ]
+    if why:
+        lines.insert(1, f"The layout does not say it: {why}.")
     lines += _in_columns(columns)
     examples = _pattern_examples([without_suffix(path) for path in tree.paths])
     lines += [f"  --speaker-pattern {text!r}: {said}" for text, said in examples]

@@ -32,6 +32,7 @@ class Described:
         problems: files and texts that are not taken, or deserve a look.
         rows: rows with segments, several people or more columns, if the layout has such; they count before the lists.
         names_people: whether the layout says whose voices these are. Without it, exactly one other rule must.
+        nobody: why it does not, in one clause, where its tables could.
     """
 
     subject: list[str]
@@ -43,6 +44,7 @@ class Described:
     problems: list[Problem] = field(default_factory=list)
     rows: LayoutRows | None = None
     names_people: bool = True
+    nobody: str = ""
 
     @classmethod
     def blank(cls, count: int) -> Described:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.layouts.base import Described, Layout
 from securedata.ingest.sources.layouts.common_voice import COMMON_VOICE
+from securedata.ingest.sources.layouts.kaldi import KALDI
 from securedata.ingest.sources.layouts.lhotse import LHOTSE
 from securedata.ingest.sources.layouts.librispeech import LIBRISPEECH
 from securedata.ingest.sources.layouts.libritts import LIBRITTS
 from securedata.ingest.sources.layouts.ljspeech import LJSPEECH
 from securedata.ingest.sources.layouts.names import CHOICES
 from securedata.ingest.sources.layouts.speech_commands import SPEECH_COMMANDS
+from securedata.ingest.sources.layouts.stm import STM
 from securedata.ingest.sources.layouts.text_beside import TEXT_BESIDE
 from securedata.ingest.sources.layouts.timit import TIMIT
 from securedata.ingest.sources.layouts.vctk import VCTK
@@ -28,6 +30,8 @@ ALL: tuple[Layout, ...] = (
     TIMIT,
     SPEECH_COMMANDS,
     LHOTSE,
+    STM,
+    KALDI,
     TEXT_BESIDE,
 )
 _BY_NAME = {layout.name: layout for layout in ALL}

@@ -1,0 +1,254 @@
+"""Kaldi's data directories: wav.scp, segments, utt2spk, text and others, for recordings anywhere under SRC.
+
+A path in wav.scp is absolute, or relative to a folder above the data directory, for Kaldi's own scripts run two folders
+above it (data/train), others one. It counts where it leads to one recording under SRC. A utt2spk that gives each
+utterance its own name says nothing of people, though Kaldi asks for such a file.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection, Iterator
+
+from securedata.errors import InvalidArgument
+from securedata.ingest.sources.layouts.base import LOST, Described, Layout, Text, context_of, folder_of, meant
+from securedata.ingest.sources.layouts.tables import TableRows, span_of
+from securedata.ingest.sources.walk import Problem, Tree, printable
+
+_WAVS, _SEGMENTS, _SPEAKERS, _WORDS = "wav.scp", "segments", "utt2spk", "text"
+_GENDERS, _LANGUAGES = "spk2gender", "utt2lang"
+_TABLES = (_WAVS, _SEGMENTS, _SPEAKERS, _WORDS, _GENDERS, _LANGUAGES)
+_SPLIT = re.compile(r"(?:train|dev|valid|test|eval)(?:[-_].*)?")
+_ABOVE = 2  # folders above SRC to which a path may be relative
+
+_SEVERAL = (
+    "can mean several recordings, so none of them: write its absolute path",
+    "can mean several recordings, so none of them: write their absolute paths",
+)
+_TWICE = ("gives another path than a line before it", "give other paths than lines before them")
+_OTHER = ("says something else than a line before it", "say something else than lines before them")
+_NO_RECORDING = (f"names no recording of {_WAVS}", f"name no recording of {_WAVS}")
+_FORM = "UTTERANCE RECORDING START END"
+
+
+def _folders(tree: Tree) -> dict[str, dict[str, str]]:
+    """The data directories, each with its tables by their last names."""
+    folders: dict[str, dict[str, str]] = {}
+    for name in tree.companion_names:
+        last = posixpath.basename(name)
+        if last in _TABLES:
+            folders.setdefault(name[: -len(last)], {})[last] = name
+    return {folder: tables for folder, tables in folders.items() if _WAVS in tables}
+
+
+def _count(tree: Tree) -> int:
+    """Half of the recordings, if there are such tables: what knows more of them by their own names comes first."""
+    if any(not tables.keys().isdisjoint((_SEGMENTS, _SPEAKERS, _WORDS)) for tables in _folders(tree).values()):
+        return (len(tree) + 1) // 2
+    return 0
+
+
+def _describe(tree: Tree, described: Described) -> None:
+    folders = _folders(tree)
+    if not folders:
+        raise InvalidArgument(f"{tree.root} holds no {_WAVS}: SRC is the folder of the data directories or above it")
+    rows = TableRows()
+    files = _Files(tree)
+    directories = [_Directory(tree, described, files, folder, tables) for folder, tables in folders.items()]
+    for directory in directories:
+        directory.add_to(rows)
+    names_people = any(directory.people for directory in directories)
+    described.names_people = names_people
+    if not names_people:
+        described.nobody = " and ".join(sorted({directory.nobody for directory in directories}))
+    if not len(rows):
+        raise InvalidArgument(
+            f"no {_WAVS} under {tree.root} names a recording there"
+            + "".join(f"; {problem.path}: {problem.reason}" for problem in described.problems[:1])
+            + ". Its paths are absolute, or relative to a folder above its own"
+        )
+    rows.give(described, tree.paths, "the tables of Kaldi", names_people)
+
+
+class _Files:
+    """Which recording a path in a wav.scp means."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._index = {path: i for i, path in enumerate(tree.paths)}
+
+    def of(self, table: str, name: str) -> list[int]:
+        """The recordings that it can mean, as indexes into the tree."""
+        return [self._index[path] for path in self._found(table, name, self._index)]
+
+    def is_left_out(self, table: str, name: str) -> bool:
+        """Whether the caller left it out."""
+        return bool(self._found(table, name, self._tree.leave.names))
+
+    def _found(self, table: str, name: str, paths: Collection[str]) -> set[str]:
+        folder = folder_of(table)
+        bases = [folder]
+        while bases[-1]:
+            bases.append(folder_of(bases[-1][:-1]))
+        if found := {base + name for base in bases if base + name in paths}:  # nearly always
+            return found
+        tries = [meant(self._tree, base, name, paths) for base in bases]
+        if not name.startswith("/") and "://" not in name:
+            root = self._tree.root
+            above = [root.rsplit("/", level)[0] for level in range(1, _ABOVE + 1) if root.count("/") >= level]
+            tries += [meant(self._tree, "", f"{base}/{name}", paths) for base in above]
+        return {path for path in tries if path is not None}
+
+
+class _Directory:
+    """The tables of one data directory.
+
+    Attributes:
+        people: whether its utt2spk says who speaks.
+        nobody: why it does not; '' if it does.
+    """
+
+    def __init__(self, tree: Tree, described: Described, files: _Files, folder: str, tables: dict[str, str]) -> None:
+        self._tree, self._described, self._files = tree, described, files
+        self._folder, self._tables = folder, tables
+        self._unread: set[str] = set()
+        recordings = self._recordings()
+        self._utterances = list(self._segments(recordings) if _SEGMENTS in tables else self._whole(recordings))
+        named = {utterance for _, utterance, _, _, _ in self._utterances}
+        self._speakers, self._two_speakers = self._column(_SPEAKERS, named)
+        self._words, _ = self._column(_WORDS, named)
+        self._languages, _ = self._column(_LANGUAGES, named)
+        self._genders, _ = self._column(_GENDERS, None)
+        self.nobody = self._why_nobody()
+        self.people = not self.nobody
+
+    def _why_nobody(self) -> str:
+        where = f"{printable(self._folder)}{_SPEAKERS}"
+        if _SPEAKERS not in self._tables:
+            return f"there is no {where}"
+        if not self._speakers:
+            return f"{where} names nobody"
+        if all(utterance == speaker for utterance, speaker in self._speakers.items()):
+            return f"{where} gives each utterance its own name for a speaker's"
+        return ""
+
+    def add_to(self, rows: TableRows) -> None:
+        """Add a row for each utterance whose recording is there."""
+        folder = context_of(self._tree) + self._folder
+        last = posixpath.basename(folder.rstrip("/"))
+        split = last if _SPLIT.fullmatch(last) else ""
+        table = self._tables[_SEGMENTS if _SEGMENTS in self._tables else _WAVS]
+        seen, wordless = set[str](), list[str]()
+        for line, utterance, i, span, fault in self._utterances:
+            if utterance in seen:
+                fault = f"the utterance {printable(utterance)!r} is there twice"
+            seen.add(utterance)
+            if i is None:
+                continue
+            if self.people and utterance in self._two_speakers:
+                fault = fault or f"{_SPEAKERS} names two speakers for {printable(utterance)!r}"
+            speaker = self._speakers.get(utterance, "") if self.people else ""
+            words = self._words.get(utterance, "")
+            values = {
+                "utterance": utterance,
+                "speaker": speaker,
+                "transcript": words,
+                "split": split,
+                "language": self._languages.get(utterance, ""),
+                "gender": self._genders.get(speaker, ""),
+                **span,
+            }
+            rows.add(table, line, i, values, fault)
+            if not words:
+                wordless.append(utterance)
+        if wordless:
+            self._note_wordless(wordless)
+
+    def _note_wordless(self, utterances: list[str]) -> None:
+        first = printable(utterances[0])
+        if len(utterances) == 1:
+            reason = f"the utterance {first!r} has no words in {_WORDS}"
+        else:
+            reason = f"{len(utterances)} utterances have no words in {_WORDS}, the first is {first!r}"
+        self._described.problems.append(Problem(printable(self._folder.rstrip("/") or "."), reason, taken=True))
+
+    def _pairs(self, last: str, text: Text) -> Iterator[tuple[int, str, str]]:
+        """Number, first word and the rest of each line."""
+        for number, line in text.lines():
+            name, *rest = line.split(None, 1)
+            yield number, name, rest[0] if rest else ""
+        if text.unread:
+            self._unread.add(last)
+
+    def _recordings(self) -> dict[str, tuple[int, int | None]]:
+        """The line and the index of each recording of wav.scp; None if it is not taken, which is a problem by then."""
+        table = self._tables[_WAVS]
+        text = Text(self._tree, table, self._described)
+        found: dict[str, tuple[int, int | None]] = {}
+        paths: dict[str, str] = {}
+        for number, name, path in self._pairs(_WAVS, text):
+            if "|" in path:  # which might hold a secret: not shown
+                raise InvalidArgument(
+                    f"line {number} of {printable(table)}, {printable(name)!r}, is a command, and no command is run: "
+                    "write its output to a file, give that file's path in this line in place of the command, and run "
+                    "it again; to go without these tables, say --layout none"
+                )
+            if paths.setdefault(name, path) != path:
+                text.note(_TWICE, number, name, path)
+                found[name] = number, None
+                continue
+            indexes = self._files.of(table, path)
+            found[name] = number, indexes[0] if len(indexes) == 1 else None
+            if len(indexes) > 1:
+                text.note(_SEVERAL, number, path)
+            elif not indexes and not self._files.is_left_out(table, path):
+                text.note(LOST, number, path or name)
+        text.tell()
+        return found
+
+    def _whole(
+        self, recordings: dict[str, tuple[int, int | None]]
+    ) -> Iterator[tuple[int, str, int | None, dict[str, float], str]]:
+        for name, (number, i) in recordings.items():
+            yield number, name, i, {}, ""
+
+    def _segments(
+        self, recordings: dict[str, tuple[int, int | None]]
+    ) -> Iterator[tuple[int, str, int | None, dict[str, float], str]]:
+        """Line, utterance, index of the recording (None: not taken), columns and fault of each segment."""
+        text = Text(self._tree, self._tables[_SEGMENTS], self._described)
+        for number, utterance, rest in self._pairs(_SEGMENTS, text):
+            name, *times = rest.split() or [""]
+            if name not in recordings:
+                text.note(_NO_RECORDING if name else (f"is not {_FORM}", f"are not {_FORM}"), number, utterance)
+                yield number, utterance, None, {}, ""  # its words are no second problem
+                continue
+            i = recordings[name][1]
+            if len(times) == 2:
+                yield number, utterance, i, *span_of(*times, open_end=True)
+            else:  # a fifth column is a channel, which is not taken out of the others
+                yield number, utterance, i, {}, f"it is not {_FORM}"
+        text.tell()
+
+    def _column(self, last: str, named: Collection[str] | None) -> tuple[dict[str, str], set[str]]:
+        """What a table says of each utterance or, if `named` is None, speaker; and of which it says two things."""
+        said: dict[str, str] = {}
+        twice: set[str] = set()
+        if last not in self._tables:
+            return said, twice
+        text = Text(self._tree, self._tables[last], self._described)
+        where = _SEGMENTS if _SEGMENTS in self._tables else _WAVS
+        lost = f"names no utterance of {where}", f"name no utterance of {where}"
+        for number, name, value in self._pairs(last, text):
+            if named is not None and name not in named:
+                if not {_SEGMENTS, _WAVS} & self._unread:
+                    text.note(lost, number, name)
+            elif said.setdefault(name, value) != value:
+                twice.add(name)
+                text.note(_OTHER, number, name, value)
+        text.tell()
+        return said, twice
+
+
+KALDI = Layout("kaldi", _count, _describe, names_people=None)

@@ -1,0 +1,265 @@
+"""Kaldi's data directories and TED-LIUM's stm: what their tables miss, contradict or leave open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from securedata.errors import InvalidArgument, SubjectUnknown
+from securedata.ingest.sources.recordings import SourceList, list_sources
+from securedata.ingest.sources.walk import Problem
+from tests.kit.cli.commandline import runner
+from tests.kit.layouts import kaldi, recording, stm, text, vctk_092
+from tests.kit.recordings import by_path, column
+
+
+def append(path: Path, lines: str) -> None:
+    text(path, path.read_text(encoding="utf-8") + lines)
+
+
+def untaken(sources: SourceList) -> dict[str, str]:
+    return {problem.path: problem.reason for problem in sources.problems if not problem.taken}
+
+
+def counted(sources: SourceList) -> bool:
+    taken = len(set(column(sources, "file")))
+    return sources.files == taken + sources.companions + sources.hidden + sources.left_out + sources.not_taken
+
+
+# --------------------------------------------------------------------------------------------------------------- Kaldi
+
+
+def test_a_pipe_is_not_run_and_not_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kaldi(tmp_path / "src")
+    append(tmp_path / "src/data/test/wav.scp", "u6 touch secret; cat wav/spare.wav |\n")
+    ran = runner(capsys)("encrypt", tmp_path / "src", tmp_path / "sealed", "--name", "piped")
+    assert ran.code != 0
+    assert "line 2 of data/test/wav.scp, 'u6', is a command" in ran.err
+    assert "write its output to a file" in ran.err
+    assert "secret" not in ran.err
+    assert not (tmp_path / "sealed").exists()
+
+
+@pytest.mark.parametrize("lines", ["u5 u5\n", "", None])
+def test_a_utt2spk_without_people_is_asked_about(tmp_path: Path, lines: str | None) -> None:
+    kaldi(tmp_path)
+    for folder in ("train", "test"):
+        (tmp_path / "data" / folder / "utt2spk").unlink()
+    if lines is not None:
+        text(tmp_path / "data/train/utt2spk", "u1 u1\nu2 u2\nu3 u3\nu4 u4\n" if lines else "")
+        text(tmp_path / "data/test/utt2spk", lines)
+    why = {None: "there is no data/train/utt2spk", "": "data/train/utt2spk names nobody"}
+    for layout in ("auto", "kaldi"):
+        with pytest.raises(SubjectUnknown) as caught:
+            list_sources(tmp_path, layout=layout)
+        assert why.get(lines, "data/train/utt2spk gives each utterance its own name") in str(caught.value)
+        assert "--columns" not in str(caught.value)
+    sources = list_sources(tmp_path, speaker_pattern="wav/{speaker}")
+    assert sources.settings == {"subject": {"pattern": "wav/{speaker}"}}
+    assert by_path(sources, "subjects")["wav/both@80-320.wav"] == ["both"]
+    assert column(sources, "transcript") == ["hello", "hi  there", "demat", "good day", "and night"]
+    assert untaken(sources) == {}
+
+
+def test_people_are_not_guessed_for_one_directory_of_two(tmp_path: Path) -> None:
+    kaldi(tmp_path)
+    text(tmp_path / "data/test/utt2spk", "u5 u5\n")
+    assert untaken(list_sources(tmp_path)) == {"wav/spare.wav": "line 1 of data/test/wav.scp names no speaker"}
+    with pytest.raises(InvalidArgument, match="the layout kaldi, which names its speakers"):
+        list_sources(tmp_path, one_subject="x")
+
+
+def test_lines_of_nothing_are_said(tmp_path: Path) -> None:
+    kaldi(tmp_path)
+    train = tmp_path / "data/train"
+    recording(tmp_path / "wav/stranger.wav", 9)
+    append(train / "wav.scp", "rec-x wav/gone.wav\n")
+    append(train / "segments", "u7 rec-y 0 1\nu8 rec-x 0 1\n")
+    append(train / "text", "u7 seven\nu8 eight\nu9 nine\n")
+    append(train / "utt2spk", "u7 dan\nu8 dan\nu9 dan\n")
+    sources = list_sources(tmp_path)
+    assert untaken(sources) == {
+        "data/train/wav.scp": "1 line names no recording that is taken from SRC, the first is line 3, 'wav/gone.wav'",
+        "data/train/segments": "1 line names no recording of wav.scp, the first is line 5, 'u7'",
+        "data/train/text": "1 line names no utterance of segments, the first is line 7, 'u9'",
+        "data/train/utt2spk": "1 line names no utterance of segments, the first is line 7, 'u9'",
+        "wav/stranger.wav": "no row of the tables of Kaldi names it, so nobody says whose voice it is",
+    }
+    assert (len(sources), counted(sources)) == (5, True)
+
+
+def test_what_was_left_out_is_not_missed(tmp_path: Path) -> None:
+    kaldi(tmp_path)
+    sources = list_sources(tmp_path, leave_out=["wav/both.wav"])
+    assert (column(sources, "utterance"), sources.problems, sources.left_out) == (["u5", "u1", "u2"], [], 1)
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "reason"),
+    [
+        ("segments", "u1 rec-t 0.01 0.02\n", "line 5 of data/train/segments: the utterance 'u1' is there twice"),
+        ("segments", "u6 rec-t 0.01\n", "line 5 of data/train/segments: it is not UTTERANCE RECORDING START END"),
+        ("segments", "u6 rec-t 0 0.1 1\n", "line 5 of data/train/segments: it is not UTTERANCE RECORDING START END"),
+        ("segments", "u6 rec-t 0 x\n", "line 5 of data/train/segments: its times '0' and 'x' are no seconds"),
+        ("segments", "u6 rec-t 0.05 nan\n", "line 5 of data/train/segments: it ends before it starts"),
+        ("segments", "u6 rec-t 0.01 0.02\n", "line 5 of data/train/segments names no speaker"),
+        ("utt2spk", "u2 bob\n", "line 2 of data/train/segments: utt2spk names two speakers for 'u2'"),
+    ],
+)
+def test_a_recording_of_which_a_line_is_wrong_is_not_taken(tmp_path: Path, table: str, line: str, reason: str) -> None:
+    """The line might name another person."""
+    kaldi(tmp_path)
+    append(tmp_path / "data/train" / table, line)
+    sources = list_sources(tmp_path)
+    assert untaken(sources)["wav/talk.wav"] == reason
+    assert {path.partition("@")[0] for path in column(sources, "path")} == {"wav/both", "wav/spare.wav"}
+
+
+def test_tables_that_contradict_themselves(tmp_path: Path) -> None:
+    kaldi(tmp_path)
+    append(tmp_path / "data/train/text", "u1 bad day\nu2 and night\n")
+    append(tmp_path / "data/train/wav.scp", "rec-b wav/talk.wav\n")
+    sources = list_sources(tmp_path)
+    assert untaken(sources) == {
+        "data/train/text": "1 line says something else than a line before it, the first is line 5, 'u1'",
+        "data/train/wav.scp": "1 line gives another path than a line before it, the first is line 3, 'rec-b'",
+        "wav/both.wav": "no row of the tables of Kaldi names it, so nobody says whose voice it is",
+    }
+    assert by_path(sources, "transcript")["wav/talk@0-400.wav"] == "good day"
+
+
+def test_utterances_without_words_are_taken(tmp_path: Path) -> None:
+    kaldi(tmp_path)
+    (tmp_path / "data/test/text").unlink()
+    text(tmp_path / "data/train/text", "u1 good day\nu2\nu4 hi\n")
+    assert list_sources(tmp_path).problems == [
+        Problem("data/test", "the utterance 'u5' has no words in text", True),
+        Problem("data/train", "2 utterances have no words in text, the first is 'u2'", True),
+    ]
+
+
+@pytest.mark.parametrize("table", ["wav.scp", "segments", "utt2spk"])
+def test_a_table_that_cannot_be_read_is_one_problem_and_nothing_is_taken_for_whole(tmp_path: Path, table: str) -> None:
+    kaldi(tmp_path)
+    (tmp_path / "data/train" / table).write_bytes(b"\xff\n")
+    sources = list_sources(tmp_path)
+    assert column(sources, "path") == ["wav/spare.wav"]
+    said = untaken(sources)
+    assert said.pop(f"data/train/{table}") == "not UTF-8 text: invalid start byte"
+    others = set(said) - {"wav/both.wav", "wav/talk.wav"}
+    assert others == ({"data/train/segments"} if table == "wav.scp" else set())
+
+
+def test_paths_relative_to_the_folder_above_or_further_up(tmp_path: Path) -> None:
+    recording(tmp_path / "egs/data/wav/a.wav", 1)
+    recording(tmp_path / "egs/data/wav/a b.wav", 2)
+    text(tmp_path / "egs/data/all/utt2spk", "a ann\nb bob\n")
+    for a, b in (
+        ("wav/a.wav", "wav/a b.wav"),
+        ("data/wav/a.wav", "./data/all/../wav/a b.wav"),
+        ("../wav/a.wav", "../wav/a b.wav"),
+    ):
+        text(tmp_path / "egs/data/all/wav.scp", f"a {a}\nb {b}\n")
+        for src in (tmp_path, tmp_path / "egs", tmp_path / "egs/data"):
+            assert sorted(column(list_sources(src), "speaker")) == ["ann", "bob"], (src, a)
+
+
+def test_a_path_that_can_mean_two_recordings_means_none(tmp_path: Path) -> None:
+    kaldi(tmp_path)
+    recording(tmp_path / "data/wav/spare.wav", 7)
+    said = untaken(list_sources(tmp_path))
+    assert said.keys() == {"data/test/wav.scp", "data/wav/spare.wav", "wav/spare.wav"}
+    assert "1 line can mean several recordings" in said["data/test/wav.scp"]
+
+
+def test_nothing_outside_of_src_is_taken(tmp_path: Path) -> None:
+    recording(tmp_path / "elsewhere/a.wav", 1)
+    recording(tmp_path / "src/b.wav", 2)
+    text(tmp_path / "src/data/utt2spk", "a ann\nb bob\n")
+    text(tmp_path / "src/data/wav.scp", f"a {tmp_path}/elsewhere/a.wav\nb b.wav\n")
+    sources = list_sources(tmp_path / "src")
+    assert (column(sources, "path"), list(untaken(sources))) == (["b.wav"], ["data/wav.scp"])
+    text(tmp_path / "src/data/wav.scp", "a ../elsewhere/a.wav\n")
+    with pytest.raises(InvalidArgument, match=r"no wav\.scp under .* names a recording there; data/wav\.scp: 1 line"):
+        list_sources(tmp_path / "src")
+
+
+def test_tables_of_kaldi_beside_a_corpus_that_is_known_by_its_names(tmp_path: Path) -> None:
+    vctk_092(tmp_path)
+    recording(tmp_path / "notes.wav", 9)
+    text(tmp_path / "data/all/wav.scp", "a wav48_silence_trimmed/p225/p225_001_mic1.flac\n")
+    text(tmp_path / "data/all/utt2spk", "a ann\n")
+    assert list_sources(tmp_path).settings == {"subject": {"layout": "vctk"}}
+    with pytest.raises(InvalidArgument, match=r"holds no wav\.scp"):
+        list_sources(tmp_path / "wav48_silence_trimmed", layout="kaldi")
+
+
+# ----------------------------------------------------------------------------------------------------------------- stm
+
+
+def test_what_is_not_scored_is_counted(tmp_path: Path) -> None:
+    stm(tmp_path)
+    sources = list_sources(tmp_path)
+    reason = "2 lines of its .stm files are gaps or not scored, and are not taken"
+    assert (sources.problems, counted(sources)) == ([Problem("train/stm", reason, True)], True)
+
+
+def test_a_person_who_is_named_only_where_nothing_is_scored_can_be_erased(tmp_path: Path) -> None:
+    stm(tmp_path)
+    append(
+        tmp_path / "train/stm/AnnLee_2009.stm", "AnnLee_2009 1 Guest 0.05 0.06 <NA> ignore_time_segment_in_scoring\n"
+    )
+    sources = list_sources(tmp_path)
+    guest = by_path(sources, "subjects")["train/sph/AnnLee_2009@400-480.sph"]
+    assert (guest, by_path(sources, "transcript")["train/sph/AnnLee_2009@400-480.sph"]) == (["Guest"], "")
+    assert by_path(sources, "subjects")["train/sph/AnnLee_2009@480-800.sph"] == ["AnnLee"]
+    assert Problem("train/stm", "1 line of its .stm files is a row without words", True) in sources.problems
+
+
+def test_stm_lines_of_nothing_and_recordings_of_no_line(tmp_path: Path) -> None:
+    stm(tmp_path)
+    recording(tmp_path / "train/sph/Extra.sph", 4, format="NIST")
+    append(tmp_path / "train/stm/AnnLee_2009.stm", "Gone 1 Gone 0 1 <o,f0,male> gone\n")
+    text(tmp_path / "train/stm/Lost.stm", "Lost 1 Lost 0 1 <o,f0,male> a\nLost 1 Lost 1 2 <o,f0,male> b\n")
+    sources = list_sources(tmp_path)
+    assert untaken(sources) == {
+        "train/sph/Extra.sph": "no row of the .stm files names it, so nobody says whose voice it is",
+        "train/stm/AnnLee_2009.stm": "1 line names no recording that is taken from SRC, the first is line 6, 'Gone'",
+        "train/stm/Lost.stm": "2 lines name no recording that is taken from SRC, the first is line 1, 'Lost'",
+    }
+    assert (len(sources), counted(sources)) == (4, True)
+    (tmp_path / "train/stm/Lost.stm").unlink()
+    left_out = list_sources(tmp_path, leave_out=["train/sph/*"])
+    assert list(untaken(left_out)) == ["train/stm/AnnLee_2009.stm"], "of Gone alone"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("BobRoy_2010 1 Cat 0.05", "it is not FILE CHANNEL SPEAKER START END <LABELS> WORDS"),
+        ("BobRoy_2010", "it is not FILE CHANNEL SPEAKER START END <LABELS> WORDS"),
+        ("BobRoy_2010 1 Cat 0.05 x hi", "its times '0.05' and 'x' are no seconds"),
+        ("BobRoy_2010 1 Cat 0.05 0.01 hi", "it ends before it starts"),
+    ],
+)
+def test_a_talk_of_which_a_line_is_wrong_is_not_taken(tmp_path: Path, line: str, reason: str) -> None:
+    stm(tmp_path)
+    append(tmp_path / "test/stm/BobRoy_2010.stm", line + "\n")
+    said = untaken(list_sources(tmp_path))
+    assert said == {"test/sph/BobRoy_2010.sph": f"line 3 of test/stm/BobRoy_2010.stm: {reason}"}
+
+
+def test_stm_of_several_talks_from_within_and_beside_the_recordings(tmp_path: Path) -> None:
+    stm(tmp_path / "TEDLIUM")
+    train = list_sources(tmp_path / "TEDLIUM/train")
+    assert column(train, "split") == ["train"] * 2
+    for seed, name in enumerate(("a", "b")):
+        recording(tmp_path / f"own/{name}.wav", seed)
+    text(tmp_path / "own/all.stm", "a 1 ann 0 0.1 <o,f0,female> hello\nb.wav 1 bob 0 0.1 <unk> there\n")
+    with pytest.raises(SubjectUnknown):
+        list_sources(tmp_path / "own")
+    own = list_sources(tmp_path / "own", layout="stm")
+    assert column(own, "speaker") == ["ann", "bob"]
+    assert column(own, "transcript") == ["hello", "<unk> there"]
+    assert column(own, "path") == ["a.wav", "b.wav"]
