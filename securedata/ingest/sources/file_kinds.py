@@ -21,8 +21,8 @@ _COMPANION_NAMES = frozenset(
     (
         *("readme", "license", "licence", "copying", "notice", "authors", "changes", "changelog", "contributing"),
         *("makefile", "dockerfile", "manifest", "checksums", "md5sums", "sha1sums", "sha256sums", "version"),
-        *("thumbs.db", "desktop.ini", "_success", "segments", "text", "utt2spk", "spk2utt", "spk2gender", "utt2dur"),
-        *("utt2lang", "utt2uniq", "utt2num_frames", "reco2dur", "reco2file_and_channel", "frame_shift"),
+        *("thumbs.db", "desktop.ini", "_success", "segments", "text"),
+        *("utt2spk", "spk2utt", "spk2gender", "utt2dur", "utt2lang"),
     )
 )
 

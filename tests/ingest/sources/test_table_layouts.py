@@ -231,7 +231,10 @@ def test_stm_lines_of_nothing_and_recordings_of_no_line(tmp_path: Path) -> None:
     assert (len(sources), counted(sources)) == (4, True)
     (tmp_path / "train/stm/Lost.stm").unlink()
     left_out = list_sources(tmp_path, leave_out=["train/sph/*"])
-    assert list(untaken(left_out)) == ["train/stm/AnnLee_2009.stm"], "of Gone alone"
+    said = {
+        "train/stm/AnnLee_2009.stm": "1 line names no recording that is taken from SRC, the first is line 6, 'Gone'"
+    }
+    assert untaken(left_out) == said
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ To add one:
 3. What is more than one row a file, or has more than one person, is given as rows of a manifest: set `described.rows`
    to a `base.LayoutRows` of `manifest_reader.Rows` (offset and duration are of a segment, `extra` is JSON text,
    `files` the table of each row for messages) and the index of the file of each. `rows.names_people` says whether they
-   name the people.
+   name the people. `tables.TableRows` gathers them.
 4. If it knows words and no people, say `Layout(..., names_people=False)`, or None if that depends on its tables, and
    set `described.names_people`: a speaker pattern, one subject, a subject per file or a manifest then goes with it.
 5. Add it to `registry.ALL` and, with a line for `--help`, to `names.LAYOUTS`; make its tree in tests/kit/layouts.py,

@@ -10,7 +10,7 @@ import posixpath
 import re
 from typing import NamedTuple
 
-from securedata.ingest.sources.layouts.base import LOST, Described, Layout, Text, context_of, folder_of, meant, nfc
+from securedata.ingest.sources.layouts.base import LOST, Described, Layout, Text, context_of, folder_of, meant
 from securedata.ingest.sources.layouts.tables import TableRows, span_of
 from securedata.ingest.sources.walk import Problem, Tree, printable
 from securedata.media.audio.suffixes import without_suffix
@@ -117,16 +117,16 @@ def _lines(tree: Tree, described: Described) -> list[_Line]:
     left_out = {without_suffix(path) for path in tree.leave.names}
     lines: list[_Line] = []
     for table in _tables(tree):
+        folder = _sound_folder(table)
         text = Text(tree, table, described)
         for number, line in text.lines():
             if line.startswith(";;"):  # a comment
                 continue
             name, *fields = line.split(None, 5)
             stem = without_suffix(name)
-            places = _sound_folder(table), nfc(table)
-            found = meant(tree, places[0], stem, stems) or meant(tree, places[1], stem, stems)
+            found = meant(tree, folder, stem, stems)
             if found is None:
-                if not any(meant(tree, place, stem, left_out) for place in places):
+                if meant(tree, folder, stem, left_out) is None:
                     text.note(LOST, number, name, line)
                 continue
             channel, speaker, start, end, rest = (*fields, *[""] * (5 - len(fields)))
