@@ -258,11 +258,11 @@ def test_stm_of_several_talks_from_within_and_beside_the_recordings(tmp_path: Pa
     train = list_sources(tmp_path / "TEDLIUM/train")
     assert column(train, "split") == ["train"] * 2
     for seed, name in enumerate(("a", "b")):
-        recording(tmp_path / f"own/{name}.wav", seed)
-    text(tmp_path / "own/all.stm", "a 1 ann 0 0.1 <o,f0,female> hello\nb.wav 1 bob 0 0.1 <unk> there\n")
+        recording(tmp_path / f"own/talks/{name}.wav", seed)
+    text(tmp_path / "own/talks/all.stm", "a 1 ann 0 0.1 <o,f0,female> hello\nb.wav 1 bob 0 0.1 <unk> there\n")
     with pytest.raises(SubjectUnknown):
         list_sources(tmp_path / "own")
     own = list_sources(tmp_path / "own", layout="stm")
     assert column(own, "speaker") == ["ann", "bob"]
     assert column(own, "transcript") == ["hello", "<unk> there"]
-    assert column(own, "path") == ["a.wav", "b.wav"]
+    assert column(own, "path") == ["talks/a.wav", "talks/b.wav"]
