@@ -10,6 +10,7 @@ import sys
 import tokenize
 import tomllib
 from argparse import ArgumentParser
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -350,6 +351,11 @@ def test_files_are_short() -> None:
 
     sizes = {path: len(path.read_bytes().splitlines()) for path in python_files()}
     assert {str(p.relative_to(ROOT)): n for p, n in sizes.items() if n > limit(p)} == {}
+
+
+def test_folders_are_small() -> None:
+    folders = Counter(path.parent for path in python_files())
+    assert {str(folder.relative_to(ROOT)): n for folder, n in folders.items() if n > 17} == {}
 
 
 def test_an_ignore_says_why() -> None:

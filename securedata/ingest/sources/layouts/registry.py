@@ -6,7 +6,7 @@ from securedata.errors import InvalidArgument
 from securedata.ingest.sources.layouts.base import Described, Layout
 from securedata.ingest.sources.layouts.common_voice import COMMON_VOICE
 from securedata.ingest.sources.layouts.kaldi import KALDI
-from securedata.ingest.sources.layouts.lhotse import LHOTSE
+from securedata.ingest.sources.layouts.lhotse.layout import LHOTSE
 from securedata.ingest.sources.layouts.librispeech import LIBRISPEECH
 from securedata.ingest.sources.layouts.libritts import LIBRITTS
 from securedata.ingest.sources.layouts.ljspeech import LJSPEECH

@@ -14,7 +14,7 @@ from typing import Any
 
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.layouts.base import LOST, Described, Layout, LayoutRows, Text, content_of
-from securedata.ingest.sources.layouts.lhotse_recordings import Book, Recording, located_in, recording_of
+from securedata.ingest.sources.layouts.lhotse.recordings import Book, Recording, located_in, recording_of
 from securedata.ingest.sources.manifest_reader import collect, lines_in
 from securedata.ingest.sources.origin import SourceProblem
 from securedata.ingest.sources.texts import NoText, lines_of

@@ -1,0 +1,1 @@
+"""Lhotse: its manifests as a layout, and the recordings that they name."""
