@@ -66,8 +66,8 @@ class SourceTable:
         self.extra: list[str] = []
         self.described_rows: list[bool] = []
         self.utterance_given: list[bool] = []
-        self.apart_rows: list[bool] = []
-        self.memory: list[int | None] = []
+        self.apart_rows: set[int] = set()  # the few that are cut out, by their places in the lists above
+        self.memory: dict[int, int] = {}
         self.apart = Apart()
 
     def add_files(self) -> None:
@@ -162,8 +162,10 @@ class SourceTable:
                 texts = (own[at][0], *texts[1:])  # who speaks, though others are heard
             said = rows.duration[k] if segment is None and not rows.in_samples else None
             self._add(i, segment, people[at], texts, said, rows.extra[k], True)
-            self.apart_rows[-1] = apart and segment is not None
-            self.memory[-1] = memory(info, segment[1]) if info is not None and segment is not None else None
+            if apart and segment is not None:
+                self.apart_rows.add(len(self.paths) - 1)
+            if info is not None and segment is not None:
+                self.memory[len(self.paths) - 1] = memory(info, segment[1])
 
     def _segments(
         self, i: int, group: list[int], rows: Rows, info: AudioInfo | None
@@ -230,8 +232,6 @@ class SourceTable:
         self.duration.append(duration)
         self.extra.append(_merge(known.extra[i], extra))
         self.described_rows.append(described)
-        self.apart_rows.append(False)
-        self.memory.append(None)
 
     def _check_unique(self) -> None:
         """A file may have the name that a segment of another gets."""
@@ -244,7 +244,7 @@ class SourceTable:
 
     def table(self) -> pa.Table:
         """The finished columns."""
-        tree = self.tree
+        tree, rows = self.tree, len(self.paths)
         columns = {
             "path": self.paths,
             "file": [tree.origin.file(tree.names[i]) for i in self.files],
@@ -259,8 +259,8 @@ class SourceTable:
             "extra": self.extra,
             "described": self.described_rows,
             "utterance_given": self.utterance_given,
-            "apart": self.apart_rows,
-            "memory": self.memory,
+            "apart": [k in self.apart_rows for k in range(rows)] if self.apart_rows else [False] * rows,
+            "memory": [self.memory.get(k) for k in range(rows)] if self.memory else [None] * rows,
         }
         return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)
 

@@ -35,7 +35,12 @@ def _stem(path: str) -> str:
 
 def _count(tree: Tree) -> int:
     context = context_of(tree)
-    return sum(1 for path in tree.paths if "dr" in (context + path).lower() and _NAMED.fullmatch(context + _stem(path)))
+    likely = "dr" in context.lower()
+    return sum(
+        1
+        for path in tree.paths
+        if (likely or "DR" in path or "dr" in path or "Dr" in path) and _NAMED.fullmatch(context + _stem(path))
+    )
 
 
 def _describe(tree: Tree, described: Described) -> None:

@@ -238,11 +238,13 @@ def members_of(
     for name, stamp in tree.shards.items():
         if is_tar(name) and stamp is not None:
             tree.unknown.append((name, stamp))
+    more = bool(tree.unknown)
     sort_out(tree)
     tree.tables = [name for name in tree.shards if not is_tar(name)]
     tree.shards = {}
     if found is None:
-        tree.sort()
+        if more:  # else all is in order: sorting costs a tenth of a run that finds nothing new
+            tree.sort()
         return None
     _without_files(tree)
     members = Members(tree, *found, columns)
