@@ -10,7 +10,7 @@ from securedata.cli.common import duration, fail, out, plural, print_json, say, 
 
 if TYPE_CHECKING:
     from securedata.ingest.preview import IngestPreview
-    from securedata.ingest.report import Sources
+    from securedata.ingest.report import IngestReport, Sources
     from securedata.ingest.sources.apart import Apart
 
 
@@ -33,6 +33,7 @@ def _tell(args: Namespace, found: IngestPreview) -> None:
     counts = [(found.added, "add"), (found.replaced, "replace"), (found.updated, "update"), (found.unchanged, "leave")]
     what = ", ".join(f"{verb} {count:,}" for count, verb in counts if count) or "do nothing"
     out(f"would {what}: {size(found.bytes)}, {duration(found.seconds)} to seal; nothing was written")
+    tell_transcripts(found)
     people = sorted(found.people.items())
     for name, person in people[:20]:
         out(f"  {name}: {plural(person.recordings, 'recording')}, {duration(person.seconds)}")
@@ -49,6 +50,12 @@ def _tell(args: Namespace, found: IngestPreview) -> None:
     show(args, "would be taken, but look", [f"{one.path}: {one.reason}" for one in found.problems if one.taken])
     show(args, "other content or people under a path that is taken (--replace to replace it)", found.conflicts)
     show(args, "of people who were erased, would not be taken", found.erased)
+
+
+def tell_transcripts(found: IngestReport | IngestPreview) -> None:
+    """How many of the rows that change have words."""
+    if changed := found.added + found.replaced + found.updated:
+        out(f"with a transcript in the sources: {found.transcripts:,} of {changed:,}")
 
 
 def tell_apart(args: Namespace, apart: Apart, shared: list[str]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.corpus.rows.arrow_cells import cells, one_chunk
 from securedata.corpus.rows.inherit import check_clearable
@@ -141,6 +142,8 @@ class _Ingest:
             except BaseException:  # raised again, Ctrl-C too: the threads stop first
                 self.sealing.stopping = True
                 raise
+        has_words = pc.not_equal(self.table.column("transcript"), "").to_numpy()
+        self.report.transcripts = int(np.count_nonzero(has_words & (self.fates == TAKEN)))
         self.report.sources = account(self.sources, self.files, self.fates.tolist())
         self.report.seconds = time.monotonic() - self.started
         self.report.generation = self.writer.head.generation

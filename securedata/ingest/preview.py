@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.durations import seconds
@@ -44,6 +45,7 @@ COLUMNS = (*_ABOUT_FILE, *CLEARABLE, "sample_rate", "frames", "start", "frames_i
 _OF_SOURCES = [
     *("path", "file", "size", "mtime_ns", "version", "subjects", "start", "frames_in_segment", "apart", "memory"),
 ]
+_CHANGES = frozenset({"add", "replace", "update"})
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class IngestPreview:
 
     Attributes:
         added, replaced, updated, unchanged: rows.
+        transcripts: of the rows that would be added, replaced or updated, how many have a transcript in the sources.
         bytes, seconds: of audio that would be sealed.
         people: of what would be sealed or is unchanged, by name; a recording of several counts for each.
         recordings: path, people and what would be done, for each row.
@@ -78,6 +81,7 @@ class IngestPreview:
     replaced: int = 0
     updated: int = 0
     unchanged: int = 0
+    transcripts: int = 0
     bytes: int = 0
     seconds: float = 0.0
     people: dict[str, Person] = field(default_factory=dict, repr=False)
@@ -161,6 +165,7 @@ def preview(
         held = [next(digests_there) if row >= 0 else b"" for row in at]
     names = table.column("file").to_pylist()
     files = [list(group) for _, group in groupby(range(table.num_rows), key=names.__getitem__)]
+    has_words = pc.not_equal(table.column("transcript"), "").to_pylist()
     entries = rows.to_pylist()
     for entry, apart in zip(entries, known.apart.tolist(), strict=True):
         entry["apart"] |= apart
@@ -208,7 +213,8 @@ def preview(
         ]
         if any(done):
             twins.take(digest, recording)
-        counts.taken += not {"add", "replace", "update"}.isdisjoint(done)
+        counts.taken += not _CHANGES.isdisjoint(done)
+        result.transcripts += sum(has_words[i] for i, action in zip(group, done, strict=True) if action in _CHANGES)
         counts.unchanged += set(done) <= {"leave", ""} and "leave" in done
         sealed = [i for i, action in zip(group, done, strict=True) if action in ("add", "replace")]
         result.bytes += max(0, first["size"]) if any(not entries[i]["apart"] for i in sealed) else 0

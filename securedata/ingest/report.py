@@ -61,6 +61,7 @@ class IngestReport:
 
     Attributes:
         added, replaced, updated, unchanged: rows.
+        transcripts: of the rows that were added, replaced or updated, how many have a transcript in the sources.
         columns: for rows that were updated or replaced, in how many of them a column changed.
         files, bytes, sealed_bytes: that were read, of plaintext that were sealed, and of sealed objects.
         commits: that were made.
@@ -85,6 +86,7 @@ class IngestReport:
     replaced: int = 0
     updated: int = 0
     unchanged: int = 0
+    transcripts: int = 0
     columns: dict[str, int] = field(default_factory=dict)
     files: int = 0
     bytes: int = 0

@@ -36,7 +36,8 @@ def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
-SHARED = ("added", "replaced", "updated", "unchanged", "conflicts", "problems", "sources", "hidden_names", "complete")
+SHARED = ("added", "replaced", "updated", "unchanged", "transcripts", "conflicts", "problems", "sources")
+SHARED += ("hidden_names", "complete")
 
 
 def check(run: Run, folder: Path, *arguments: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -17,6 +17,7 @@ from securedata.corpus.state.seen import recall
 from securedata.storage.local import LocalStorage
 from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
 from tests.kit.corpora import Root, clip, make_corpus, remove_paths
+from tests.kit.recordings import jsonl
 
 
 @pytest.fixture
@@ -155,6 +156,18 @@ def test_words_of_a_manifest(run: Run, here: Path, wavs: Path, option: str) -> N
             ("ann/utt0.wav", "Ann", "good day", "train"),
             ("bob/utt0.wav", "Bob", "hi", "dev"),
         ]
+
+
+def test_how_many_have_a_transcript_is_reported(run: Run, here: Path, wavs: Path) -> None:
+    assert "with a transcript in the sources: 0 of 6\n" in run("encrypt", wavs, "./sealed", *PATTERN).out
+    rows: list[dict[str, object]] = [{"path": "ann/utt0.wav", "text": "hi"}, {"path": "ann/utt1.flac", "text": ""}]
+    words = jsonl(wavs / "words.jsonl", *rows)
+    for arguments in (["--dry-run"], []):
+        done = run("encrypt", wavs, "sealed", "--manifest", words, "--only-listed", *PATTERN, *arguments)
+        assert "with a transcript in the sources: 1 of 1\n" in done.out, "the other row is unchanged"
+    done = run("encrypt", wavs, "sealed", *PATTERN)
+    assert (done.code, "transcript" in done.out) == (0, False), "nothing changed, and the words stay"
+    assert run("info", "sealed", "--json").json["transcripts"] == 1
 
 
 def test_spellings_that_may_be_one_person_are_shown(run: Run, here: Path, wavs: Path) -> None:

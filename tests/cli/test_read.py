@@ -125,7 +125,9 @@ def test_info_tells_of_splits_rates_formats_and_people(run: Run, root: Root) -> 
         {"speaker": "ann", "recordings": 3, "seconds": 1.8},
         {"speaker": "bob", "recordings": 3, "seconds": 1.7},
     ]
+    assert found["transcripts"] == sum(bool(one.columns.get("transcript")) for one in root.clips) == 5
     shown = run("info", root).out.splitlines()
+    assert "transcripts 5" in [" ".join(line.split(maxsplit=1)) for line in shown]
     at = next(n for n, line in enumerate(shown) if line.startswith("splits"))
     assert [line[6:].strip() for line in shown[at : at + 3]] == [
         "train: 3 recordings, 2.20 s",

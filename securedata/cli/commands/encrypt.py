@@ -24,7 +24,7 @@ from securedata.cli.common import (
     size,
     wants_progress,
 )
-from securedata.cli.rehearse import accounted, show_preview, some, tell_apart
+from securedata.cli.rehearse import accounted, show_preview, some, tell_apart, tell_transcripts
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.layouts.names import CHOICES, LAYOUTS
 
@@ -272,6 +272,7 @@ def _tell(args: Namespace, report: IngestReport) -> None:
             f"{size(report.bytes)} sealed in {report.seconds:.1f} s{speed}; "
             f"{report.name or report.root} has generation {report.generation}"
         )
+    tell_transcripts(report)
     if report.columns:
         out(f"changed, by column: {', '.join(f'{name} {count:,}' for name, count in report.columns.items())}")
     if report.sources.files > report.sources.taken + report.sources.unchanged:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from securedata.corpus.config import Reference
     from securedata.corpus.reader import Corpus
 
-_COLUMNS = ["path", "frames", "frames_in_segment", "sample_rate", "speaker", "subjects", "split", "format"]
+_COLUMNS = [
+    *("path", "frames", "frames_in_segment", "sample_rate", "speaker", "subjects", "split", "format", "transcript"),
+]
 _GROUPS = {"splits": "split", "sample_rates": "sample_rate", "formats": "format", "by_speaker": "speaker"}
 """Lists of the document, and the column of the manifest by which each counts recordings and seconds."""
 _FIRST = 10
@@ -43,8 +45,9 @@ def add_parser(subparsers: Any) -> None:
         info,
         help="what a corpus is, who can open it, its pin",
         about=(
-            "Show what a corpus is: generation, recordings, hours, splits, sample rates, formats, the people with\n"
-            "most hours, the KMS keys that can open it, and its pin. --json has all people.\n\n"
+            "Show what a corpus is: generation, recordings, how many of them have a transcript, hours, splits, sample\n"
+            "rates, formats, the people with most hours, the KMS keys that can open it, and its pin. --json has all\n"
+            "people.\n\n"
             "Without a KMS key that opens it, what the head says unopened is shown, and said to be unproved."
         ),
         example=(
@@ -138,6 +141,7 @@ def _contents(corpus: Corpus) -> dict[str, Any]:
         "pin": corpus.pin,
         "generation": corpus.generation,
         "recordings": len(corpus),
+        "transcripts": pc.sum(pc.not_equal(rows.column("transcript"), "")).as_py() or 0,
         "objects": objects.num_rows,
         "seconds": pc.sum(seconds).as_py() or 0.0,
         "bytes": pc.sum(objects.column("size_max")).as_py() or 0,
