@@ -116,7 +116,8 @@ def ingest(
         source_format: 'files'; or recordings inside of files: 'webdataset' (tars), 'parquet' or 'arrow' (a column of
             bytes, as Hugging Face datasets writes it); 'auto': what is there, files first.
         source_profile, source_region, source_endpoint_url: of `src`, if on S3; None: as boto3 finds them.
-        manifest: JSON lines as NeMo writes them, or CSV or TSV with a header: a file, a URL, or its name under `src`.
+        manifest: JSON lines as NeMo writes them, CSV or TSV with a header, or Parquet: a file, a URL, or its name under
+            `src`.
         columns: which column of the manifest is meant, as {"speaker": "client_id"}, or {"text": "a.b"} for the key b in
             JSON objects a; None or '' for not at all.
         segment_unit: 's', 'ms' or 'samples': of times in the manifest, where names of columns do not say it; None: 's'.

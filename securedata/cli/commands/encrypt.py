@@ -87,7 +87,7 @@ def add_parser(subparsers: Any) -> None:
     words.add_argument(
         "--manifest",
         metavar="FILE",
-        help="NeMo JSON lines, or CSV or TSV with a header: a file, a URL, or its name under SRC",
+        help="NeMo JSON lines, CSV or TSV with a header, or Parquet: a file, a URL, or its name under SRC",
     )
     words.add_argument(
         "--columns",

@@ -6,20 +6,14 @@ them. Who speaks is in a column, or a rule says it.
 
 from __future__ import annotations
 
-import io
 import posixpath
 import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from securedata.errors import InvalidArgument
-from securedata.foreign.describe import describe
 from securedata.ingest.sources.manifest_reader import Rows, chosen_columns, collect, lines_in
 from securedata.ingest.sources.members.shard import split_of
-from securedata.ingest.sources.members.table import values_of
 from securedata.ingest.sources.origin import SourceProblem
 from securedata.ingest.sources.walk import Problem, Tree, printable
 
@@ -132,11 +126,6 @@ def _lines_of(tree: Tree, name: str, column: str) -> list[tuple[int, dict[str, A
             fields = [field.strip().strip('"') for field in first.split(",")]
             if column not in (fields if name.endswith(".csv") else first):
                 return []  # of something else, such as LJSpeech's, which has no header
-            return list(lines_in(content, name))
-        table = pq.read_table(io.BytesIO(content))
+        return list(lines_in(content, name))
     except (SourceProblem, InvalidArgument) as error:
         raise _unreadable(name, str(error)) from None
-    except (pa.ArrowException, OSError) as error:
-        raise _unreadable(name, describe(error)) from None
-    batches = table.combine_chunks().to_batches()
-    return list(enumerate((row for batch in batches for row in values_of(batch, table.schema)), 1))

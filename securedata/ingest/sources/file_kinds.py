@@ -38,6 +38,11 @@ def is_tar(name: str) -> bool:
     return name.lower().endswith(TARS)
 
 
+def is_line_table(name: str) -> bool:
+    """Is it, by its name, a text with a row a line, which may be a manifest?"""
+    return suffix_of(name) in (".csv", ".tsv", ".jsonl", ".ndjson")
+
+
 def is_table(name: str) -> bool:
     """Is it, by its name, a table that may hold recordings in a column?"""
     return suffix_of(name) in (".parquet", ".arrow")

@@ -1,4 +1,4 @@
-"""Transcripts, speakers and segments from a NeMo manifest (JSON, one object a line) or from a table (CSV, TSV).
+"""Transcripts, speakers and segments from a NeMo manifest (JSON, one object a line) or a table (CSV, TSV, Parquet).
 
 A line that is no JSON object, has too few fields or names no audio file stops the reading: a manifest that is broken in
 one place is not trusted in others. A row of the right form with an impossible value is the fault of one recording.
@@ -16,10 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
 from securedata.corpus.columns import KNOWN_COLUMNS, BadValue, Times, folded, target_of
 from securedata.errors import InvalidArgument
 from securedata.files import read_bounded
 from securedata.foreign.describe import describe
+from securedata.ingest.sources.members.table import rows_of
 from securedata.ingest.sources.nested import lift, lift_path, names_in
 from securedata.ingest.sources.origin import MAX_CONTENT
 from securedata.ingest.sources.texts import NoText, strip, text_of
@@ -82,7 +85,7 @@ def read_rows(
     content: bytes | None = None,
     segment_unit: str | None = None,
 ) -> Rows:
-    """Read a manifest: `.json`, `.jsonl`, `.ndjson` as JSON lines, `.csv`, `.tsv` as a table with a header.
+    """Read a manifest: `.json`, `.jsonl`, `.ndjson` as JSON lines, `.csv`, `.tsv` as a table with a header, `.parquet`.
 
     Args:
         manifest: the file.
@@ -99,15 +102,14 @@ def read_rows(
     where = os.path.basename(os.fspath(manifest))
     chosen = chosen_columns(columns or {})
     suffix = os.path.splitext(where)[1].lower()
-    if suffix not in _READERS:
-        raise InvalidArgument(f"{where}: a manifest is one of {', '.join(_READERS)}; this is none by its suffix")
+    if suffix not in (*_READERS, _PARQUET):
+        known = ", ".join((*_READERS, _PARQUET))
+        raise InvalidArgument(f"{where}: a manifest is one of {known}; this is none by its suffix")
     try:
-        text = text_of(_content(manifest) if content is None else content)
+        content = _content(manifest) if content is None else content
     except OSError as error:
         raise InvalidArgument(f"{where}: the manifest cannot be read: {error.strerror}") from None
-    except NoText as error:
-        raise InvalidArgument(f"{where}: the manifest is {error}") from None
-    return collect(_READERS[suffix](text, suffix, where), where, chosen, segment_unit)
+    return collect(lines_in(content, where), where, chosen, segment_unit)
 
 
 def lines_in(content: bytes, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -118,9 +120,14 @@ def lines_in(content: bytes, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     suffix = os.path.splitext(name.lower().removesuffix(".gz"))[1]
     try:
+        if suffix == _PARQUET:
+            yield from rows_of(content)
+            return
         yield from _READERS[suffix](text_of(content), suffix, name)
     except NoText as error:
         raise InvalidArgument(f"{name}: the manifest is {error}") from None
+    except (pa.ArrowException, OSError) as error:
+        raise InvalidArgument(f"{name}: the manifest cannot be read as Parquet: {describe(error)}") from None
 
 
 def chosen_columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -208,6 +215,7 @@ def _csv_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[st
         raise InvalidArgument(f"{where}, line {reader.line_num}: {describe(error)}") from None
 
 
+_PARQUET = ".parquet"
 _READERS = {".json": _json_rows, ".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows, ".tsv": _csv_rows}
 
 

@@ -106,9 +106,9 @@ def list_sources(
 
     Args:
         src: a folder, or a URL: s3://, or any other that fsspec can list and read.
-        manifest: a NeMo manifest (.json, .jsonl: JSON lines), or a .csv or .tsv with a header: a file, a URL, or a name
-            under `src`. Its paths are relative to its own folder, to `clips` in it (Common Voice), or to `src`, tried
-            in this order.
+        manifest: a NeMo manifest (.json, .jsonl: JSON lines), a .csv or .tsv with a header, or a .parquet: a file, a
+            URL, or a name under `src`. Its paths are relative to its own folder, to `clips` in it (Common Voice), or to
+            `src`, tried in this order.
         columns: which column of the manifest is meant: `{"speaker": "client_id"}`; None or '' for not at all.
         speaker_pattern: such as '{speaker}/{utterance}'; see `pattern`.
         one_subject: the only person in all of them.

@@ -19,7 +19,7 @@ from securedata.foreign.quiet import quiet
 from securedata.foreign.times import written_at
 from securedata.format.cobblestone import Buffer
 from securedata.ingest.sources.exclude import LeftOut
-from securedata.ingest.sources.file_kinds import is_table
+from securedata.ingest.sources.file_kinds import is_line_table, is_table
 from securedata.ingest.sources.origin import CHANGED, MAX_CONTENT, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.ingest.sources.walk import Tree, look_into, scan, take_listed
 from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
@@ -45,7 +45,7 @@ class RemoteOrigin(Origin):
 
     def __init__(self, url: str) -> None:
         self.root = url
-        self._stamps: dict[str, Stamp] = {}  # of tables, which are companions, or hold recordings
+        self._stamps: dict[str, Stamp] = {}  # of tables: companions, or what holds recordings
 
     @abstractmethod
     def listing(self) -> Iterator[_Found]:
@@ -60,7 +60,7 @@ class RemoteOrigin(Origin):
         tree = Tree(self, leave=LeftOut(leave_out, corpus, self.root))
         for found in self.listing():
             take_listed(tree, found.name, found.stamp)
-            if is_table(found.name):
+            if is_table(found.name) or is_line_table(found.name):
                 self._stamps[found.name] = found.stamp
         look_into(tree)
         tree.sort()

@@ -9,22 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from securedata.corpus.columns import folded
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.layouts.base import Described
+from securedata.ingest.sources.layouts.candidates import candidates, perhaps_people, shown_columns
 from securedata.ingest.sources.layouts.registry import describe, named, recognise
 from securedata.ingest.sources.pattern import PathPattern
 from securedata.ingest.sources.walk import CONTROL, Problem, Tree, is_utf8, printable
 from securedata.media.audio.suffixes import without_suffix
-
-_SHOWN = 20  # columns in a message
-_PERSON = frozenset(
-    (
-        *("speaker", "speakers", "spk", "spkr", "spkid", "client", "person", "talker", "reader", "narrator", "subject"),
-        *("voice", "user", "participant", "contributor", "singer", "actor", "informant", "author", "annotator", "name"),
-        *("speakerid", "userid", "clientid", "participantid"),
-    )
-)  # words in the name of a column of people
 
 _SPOKEN_OF = ("speaker", "utterance", "split", "language")  # names in a pattern that have a column; others go to extra
 
@@ -67,7 +58,8 @@ def describe_files(
     if found is not None and found[1].rows is not None:
         manifest_columns = found[1].rows.rows.columns
     if not rules:
-        raise SubjectUnknown(_choices(tree, manifest_columns, found[1].nobody if found is not None else ""))
+        tables = [] if has_manifest or (found is not None and found[1].rows is not None) else candidates(tree)
+        raise SubjectUnknown(_choices(tree, manifest_columns, found[1].nobody if found is not None else "", tables))
     described, settings = _by_rule(tree, speaker_pattern, one_subject, manifest_names_people)
     return (described if found is None else _joined(described, found[1])), settings
 
@@ -163,7 +155,7 @@ def _by_pattern(tree: Tree, pattern: PathPattern) -> Described:
     return described
 
 
-def _choices(tree: Tree, columns: Sequence[str], why: str) -> str:
+def _choices(tree: Tree, columns: Sequence[str], why: str, tables: Sequence[str]) -> str:
     first = tree.paths[0]
     lines = [
         f"nothing says whose voices the {len(tree)} recordings under {tree.root} are, and a subject is never guessed.",
@@ -172,12 +164,13 @@ def _choices(tree: Tree, columns: Sequence[str], why: str) -> str:
     if why:
         lines.insert(1, f"The layout does not say it: {why}.")
     lines += _in_columns(columns)
+    lines += tables
     examples = _pattern_examples([without_suffix(path) for path in tree.paths])
     lines += [f"  --speaker-pattern {text!r}: {said}" for text, said in examples]
     lines += [
         f"  --subject-per-file: each recording is another person; {first} is of {without_suffix(first)!r}",
         "  --one-subject NAME: all of them are of one person",
-        "  --manifest FILE: a NeMo manifest (JSON lines), or a CSV or TSV, with a column 'speaker'",
+        "  --manifest FILE: a NeMo manifest (JSON lines), or a CSV, TSV or Parquet, with a column 'speaker'",
         "In Python these are speaker_pattern=, subject_per_file=True, one_subject= and manifest=.",
     ]
     return "\n".join(lines)
@@ -187,10 +180,8 @@ def _in_columns(columns: Sequence[str]) -> list[str]:
     """Which columns a manifest has, and which one of them might name the speaker."""
     if not columns:
         return []
-    shown = ", ".join(printable(name) for name in columns[:_SHOWN])
-    shown += f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
-    there = f"the manifest has no column 'speaker'; it has {shown}"
-    perhaps = [name for name in columns if not _PERSON.isdisjoint(folded(name.rpartition(".")[2]).split("_"))]
+    there = f"the manifest has no column 'speaker'; it has {shown_columns(columns)}"
+    perhaps = perhaps_people(columns)
     if not perhaps:
         return [f"  --columns speaker=COLUMN: {there}"]
     lines = [f"  --columns speaker={shlex.quote(printable(perhaps[0]))}: perhaps it is that one; {there}"]

@@ -1,7 +1,11 @@
 """LibriSpeech and Speech Commands, recognised by their names and by nothing less."""
 
+import shlex
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from securedata.errors import InvalidArgument, SubjectUnknown
@@ -117,3 +121,52 @@ def test_one_word_of_speech_commands(tmp_path: Path) -> None:
     sources = list_sources(speech_commands(tmp_path) / "bed")
     assert column(sources, "transcript") == ["bed", "bed"]
     assert column(sources, "split") == ["", ""]  # the lists are not there to tell
+
+
+def tables_beside(root: Path) -> Path:
+    """Recordings that nothing describes but tables, each with another way to name the speaker."""
+    names = [f"wav/{n}.wav" for n in range(2)]
+    touch(root, *names)
+    (root / "validated.tsv").write_text(f"client_id\tpath\n1f\t{names[0]}\n2e\t{names[1]}\n")
+    (root / "a b.csv").write_text(f"clip,voice,words\n{names[0]},1f,hi\n{root}/{names[1]},2e,ho\n")
+    pq.write_table(pa.table({"file": names, "speaker_id": ["1f", "2e"]}), root / "t.parquet")
+    (root / "prices.csv").write_text("a,b\n1,2\n")
+    (root / "broken.parquet").write_bytes(b"PAR1")
+    jsonl(root / "wav/words.jsonl", {"audio": "0.wav", "text": "hi", "mood": "glad"})
+    return root
+
+
+def options(line: str) -> dict[str, Any]:
+    """What the options that a message shows are in Python."""
+    words = shlex.split(line)
+    pairs = list(zip(words[::2], words[1::2], strict=True))
+    columns = dict(value.split("=") for option, value in pairs if option == "--columns")
+    return {"manifest": dict(pairs)["--manifest"], "columns": columns or None}
+
+
+def test_tables_that_could_name_the_speaker_are_shown_with_the_options_that_use_them(tmp_path: Path) -> None:
+    root = tables_beside(tmp_path)
+    with pytest.raises(SubjectUnknown) as caught:
+        list_sources(root)
+    shown = dict(line.strip().split(": ", 1) for line in str(caught.value).splitlines() if ": its columns" in line)
+    assert shown == {
+        "--manifest 'a b.csv' --columns path=clip --columns speaker=voice": "its columns are clip, voice, words",
+        "--manifest t.parquet": "its columns are file, speaker_id",
+        "--manifest validated.tsv": "its columns are client_id, path",
+    }
+    for line in shown:
+        assert column(list_sources(root, **options(line)), "subjects") == [["1f"], ["2e"]]
+
+
+def test_tables_that_are_of_less_use_are_shown_last(tmp_path: Path) -> None:
+    root = tables_beside(tmp_path)
+    for name in ("validated.tsv", "a b.csv"):
+        (root / name).unlink()
+    with pytest.raises(SubjectUnknown) as caught:
+        list_sources(root)
+    shown = [line for line in str(caught.value).splitlines() if "its columns are" in line]
+    assert shown == [
+        "  --manifest t.parquet: its columns are file, speaker_id",
+        "  --manifest wav/words.jsonl --columns speaker=COLUMN: its columns are audio, text, mood",
+        "  prices.csv names none of these recordings by its path; its columns are a, b",
+    ]

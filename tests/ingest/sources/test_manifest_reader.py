@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -265,3 +267,13 @@ def test_nul_is_no_text_wherever_it_is(tmp_path: Path, at: int) -> None:
     text = f"path,speaker,text\na.wav,ann,{'x' * at}\0y\n"
     with pytest.raises(InvalidArgument, match="holds NUL bytes"):
         read_rows(write(tmp_path, "m.csv", text))
+
+
+def test_parquet(tmp_path: Path) -> None:
+    rows = [{"audio": {"path": "a.wav"}, "sentence": "hi", "speaker": "ann"}, {"audio": {"path": "b.wav"}}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "m.parquet")
+    found = read_rows(tmp_path / "m.parquet")
+    assert (found.names, found.transcript, found.speaker) == (["a.wav", "b.wav"], ["hi", ""], ["ann", ""])
+    (tmp_path / "m.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InvalidArgument, match=r"m\.parquet: the manifest cannot be read as Parquet: "):
+        read_rows(tmp_path / "m.parquet")

@@ -7,6 +7,7 @@ size is unknown at first (`UNKNOWN`): the time of the shard and its row tell whe
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import threading
@@ -251,6 +252,13 @@ def values_of(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[dict[str, An
             if isinstance(value, int) and 0 <= value < len(names):
                 row[name] = names[value]
         yield {name: _json(value) for name, value in row.items()}
+
+
+def rows_of(content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Number, from 1, and values of each row of a Parquet file. Raises pa.ArrowException or OSError if it is none."""
+    table = pq.read_table(io.BytesIO(content))
+    batches = table.combine_chunks().to_batches()
+    yield from enumerate((row for batch in batches for row in values_of(batch, table.schema)), 1)
 
 
 def _json(value: Any) -> Any:
