@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace as replaced
@@ -31,6 +32,9 @@ from securedata.ingest.report import IngestReport
 from securedata.ingest.sources.recordings import SourceList, list_sources
 from securedata.ingest.target import find_target
 from securedata.ingest.trial import refused
+
+_MANY = 6
+"""Recordings of which a pattern hardly means one speaker."""
 
 
 @overload
@@ -208,6 +212,8 @@ def ingest(
         segment_unit=segment_unit,
         options={option: value for option, value in source.items() if value},
     )
+    if speaker_pattern is not None:
+        _note_one_speaker(sources, speaker_pattern)
     if split:
         sources = _with_split(sources, split)
     how: _How = {
@@ -231,6 +237,19 @@ def ingest(
         what = f"not all recordings of {os.fspath(src)} were taken ({len(report.new or bad)} missing)"
         log_incomplete(f"{nothing}{what}: see the report's problems, conflicts and erased")
     return report
+
+
+def _note_one_speaker(sources: SourceList, pattern: str) -> None:
+    """A pattern that takes the wrong folder for the speaker fits all the same: every recording has that folder."""
+    speakers = set(sources.table.column("speaker").to_pylist())
+    count = len(set(sources.table.column("file").to_pylist()))
+    if count >= _MANY and len(speakers) == 1:
+        speaker = min(speakers)
+        log_notice(
+            f"all {count:,} recordings are of one speaker, {speaker!r}, by the pattern {pattern!r}. If several people "
+            f"speak in them, use a pattern that names each, for a person can be erased only by name; if "
+            f"not, --one-subject {shlex.quote(speaker)} says so without this warning"
+        )
 
 
 class _How(TypedDict):

@@ -227,6 +227,22 @@ def test_other_errors_are_those_of_the_package(here: Path, wavs: Path) -> None:
         sd.ingest(wavs, "./sealed", one_subject="me", name="other")
 
 
+def test_a_pattern_that_gives_all_recordings_one_speaker_is_warned_of(
+    here: Path, wavs: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def warnings(src: Path, **options: Any) -> list[str]:
+        caplog.clear()
+        sd.ingest(src, "./sealed", dry_run=True, **options)
+        return [text for text in caplog.messages if "one speaker" in text]
+
+    [warning] = warnings(wavs.parent, speaker_pattern="{speaker}/*/{utterance}")
+    assert warning.startswith("all 6 recordings are of one speaker, 'wavs', by the pattern '{speaker}/*/{utterance}'. ")
+    assert warnings(wavs.parent, speaker_pattern="*/{speaker}/{utterance}") == []
+    assert warnings(wavs, one_subject="me") == []
+    (wavs / "ann/utt0.wav").unlink()
+    assert warnings(wavs.parent, speaker_pattern="{speaker}/*/{utterance}") == [], "few may be of one"
+
+
 def test_an_old_head_is_refused_until_it_is_accepted(tmp_path: Path) -> None:
     root: Root = make_corpus(tmp_path)
     old = Path(root, "head").read_bytes()

@@ -28,7 +28,7 @@ from securedata.ingest.sources.remote import tree_of
 from securedata.media.audio.probe import probe, probe_ranges
 from securedata.media.blocks import Blocks
 from securedata.media.reason import Undecodable
-from tests.ingest.sources.test_layouts import librispeech
+from tests.ingest.sources.test_layouts import librispeech, tables_beside
 from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
 from tests.kit.corpora import Root, make_corpus, some_clips
 from tests.kit.recordings import by_path, column, jsonl, record, touch
@@ -102,6 +102,15 @@ def test_described_like_a_folder(
     assert (there.root, column(there, "file")[0].startswith(f"{raw}/")) == (raw, True)
     now = time.time_ns()
     assert all(now - 10**11 < one <= now for one in column(there, "mtime_ns"))
+
+
+def test_tables_that_could_name_the_speaker_are_shown(tmp_path: Path, raw: str) -> None:
+    folder = tables_beside(tmp_path / "raw")
+    with pytest.raises(SubjectUnknown) as caught:
+        list_sources(upload(folder, raw))
+    assert "  --manifest t.parquet: its columns are file, speaker_id\n" in str(caught.value)
+    assert "  --manifest validated.tsv: its columns are client_id, path\n" in str(caught.value)
+    assert column(list_sources(raw, manifest="t.parquet"), "subjects") == [["1f"], ["2e"]]
 
 
 def test_a_manifest_may_be_a_url_of_its_own_or_a_file_here(tmp_path: Path, raw: str) -> None:
