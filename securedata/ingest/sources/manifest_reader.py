@@ -25,7 +25,7 @@ from securedata.foreign.describe import describe
 from securedata.ingest.sources.members.table import rows_of
 from securedata.ingest.sources.nested import lift, lift_path, names_in
 from securedata.ingest.sources.origin import MAX_CONTENT
-from securedata.ingest.sources.texts import NoText, strip, text_of
+from securedata.ingest.sources.texts import NoText, not_a_header, strip, text_of
 from securedata.ingest.sources.values import DECODER, NoJson, as_extra, as_people, as_person, as_text
 from securedata.ingest.sources.walk import is_utf8
 
@@ -195,6 +195,7 @@ def _csv_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[st
     tsv = suffix == ".tsv"
     quoted = not tsv or _is_quoted(text)
     header: list[str] | None = None
+    fault = ""
     reader = _reader(text, tsv, quoted)
     try:
         for raw in reader:
@@ -203,9 +204,12 @@ def _csv_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[st
                 if not any(fields):
                     continue
                 header = fields
+                fault = not_a_header(header, where)
                 if twice := {name for name in header if header.count(name) > 1}:
-                    raise InvalidArgument(f"{where}: the header has two columns {min(twice)!r}")
+                    raise InvalidArgument(f"{where}: {fault or f'the header has two columns {min(twice)!r}'}")
             elif any(fields) and len(fields) != len(header):
+                if fault:
+                    raise InvalidArgument(f"{where}: {fault}")
                 raise InvalidArgument(
                     f"{where}, line {reader.line_num}: {len(fields)} fields under a header of {len(header)}"
                 )
@@ -284,6 +288,8 @@ class _Roles:
                 )
             roles[target] = name
         if "path" not in roles:
+            if self.where.lower().endswith((".csv", ".tsv")) and (fault := not_a_header(list(values), self.where)):
+                raise InvalidArgument(f"{self.where}: {fault}")
             raise InvalidArgument(
                 f"{self.where}, line {line}: no column names the audio file (it has {', '.join(map(repr, values))}). "
                 f"It is called one of {', '.join(KNOWN_COLUMNS['path'])}; say path=NAME for another"

@@ -9,8 +9,11 @@ from __future__ import annotations
 import io
 import posixpath
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from urllib.parse import unquote
+
+from securedata.corpus.columns import target_of
+from securedata.media.audio.suffixes import is_audio
 
 _BLANK = "\ufeff\u200b\u200e\u200f"  # seen as nothing, and no white space to Python
 
@@ -76,3 +79,37 @@ def _tidy(name: str) -> str:
         scheme, rest = "", name
     tidy = posixpath.normpath(rest.replace("\\", "/")) if rest else rest
     return unicodedata.normalize("NFC", scheme + separator + tidy)
+
+
+_MARKS = {"|": "'|'", ";": "';'", "\t": "tabs", ",": "','"}
+_LONG = 60  # letters: longer than the name of any column
+
+
+def not_a_header(names: Sequence[str], manifest: str) -> str:
+    """Why the first line of a table does not name its columns, and what to do; '' if it might.
+
+    Args:
+        manifest: the name of the file.
+    """
+    if any(target_of(name) for name in names):
+        return ""
+    mark = next((mark for mark in _MARKS if any(mark in name for name in names)), "")
+    parts = [strip(part) for name in names for part in (name.split(mark) if mark else [name])]
+    separators = "separate all fields by ',' or, in a .tsv, by tabs"
+    if mark and any(target_of(part) for part in parts):
+        return f"its first line names columns with {_MARKS[mark]} between them: {separators}"
+    is_data = any(is_audio(part) or len(part) > _LONG or part.count(" ") > 2 or not part for part in parts)
+    if not is_data and mark != "|":
+        return ""
+    shown = parts[0] if len(parts[0]) <= _LONG else f"{parts[0][:_LONG]}..."
+    why = (
+        f"its first line looks like data, not like names of columns (it begins with {shown!r}): put a line in front of "
+        "it that names them, as path, speaker, text"
+    )
+    why += f", and {separators}" if mark == "|" or len(names) == 1 else ""
+    if mark == "|" and posixpath.basename(manifest).lower() == "metadata.csv":
+        why += (
+            ". One like LJ Speech's is read as it is: leave --manifest out, and say --layout ljspeech with "
+            "--one-subject NAME, or another rule"
+        )
+    return why

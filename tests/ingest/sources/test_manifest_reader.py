@@ -192,7 +192,7 @@ def test_infinity_is_no_json(tmp_path: Path) -> None:
         ("m.jsonl", '{"wav": "\\ud800.wav"}\n', "empty or no text"),
         ("m.jsonl", "", "has no rows"),
         ("m.csv", "wav,speaker\n", "has no rows"),
-        ("m.csv", "a.wav,hello\nb.wav,x\n", "no column names the audio file"),
+        ("m.csv", "a.wav,hello\nb.wav,x\n", "its first line looks like data"),
         ("m.csv", "wav,text,text\na,b,c\n", "two columns 'text'"),
         ("m.csv", "wav,text\na,b,c\n", "line 2: 3 fields under a header of 2"),
         ("m.tsv", "wav\ttext\na\n", "line 2: 1 fields under a header of 2"),
@@ -277,3 +277,31 @@ def test_parquet(tmp_path: Path) -> None:
     (tmp_path / "m.parquet").write_bytes(b"PAR1")
     with pytest.raises(InvalidArgument, match=r"m\.parquet: the manifest cannot be read as Parquet: "):
         read_rows(tmp_path / "m.parquet")
+
+
+DATA = "its first line looks like data, not like names of columns (it begins with "
+NAMED = "): put a line in front of it that names them, as path, speaker, text"
+SEPARATE = "separate all fields by ',' or, in a .tsv, by tabs"
+HEADLESS = {
+    "metadata.csv": ("LJ001-0001|In print, in|In print\nLJ001-0002|being|being\n", f"{DATA}'LJ001-0001'{NAMED}, and "),
+    "m.csv": ("LJ001-0001|one\nLJ001-0002|two\n", f"{DATA}'LJ001-0001'{NAMED}, and {SEPARATE}"),
+    "files.csv": ("a.wav,one\nb.wav,two\n", f"{DATA}'a.wav'{NAMED}"),
+    "twice.tsv": ("a.wav\thi\thi\nb.wav\tho\tho\n", f"{DATA}'a.wav'{NAMED}"),
+    "other.csv": ("path;text\na.wav;hi, you\n", f"its first line names columns with ';' between them: {SEPARATE}"),
+    "comma.tsv": ("path,text\na.wav,hi\n", f"its first line names columns with ',' between them: {SEPARATE}"),
+}
+
+
+@pytest.mark.parametrize("name", HEADLESS)
+def test_a_first_line_that_does_not_name_the_columns(tmp_path: Path, name: str) -> None:
+    text, said = HEADLESS[name]
+    with pytest.raises(InvalidArgument) as caught:
+        read_rows(write(tmp_path, name, text))
+    assert str(caught.value).startswith(f"{name}: {said}")
+    assert ("--layout ljspeech with --one-subject NAME" in str(caught.value)) == (name == "metadata.csv")
+
+
+def test_names_of_columns_that_are_not_known_are_no_data(tmp_path: Path) -> None:
+    for header in ("clip,who", "clip of it,who", "who;what,clip"):
+        with pytest.raises(InvalidArgument, match="no column names the audio file"):
+            read_rows(write(tmp_path, "m.csv", f"{header}\na.wav,b\n"))

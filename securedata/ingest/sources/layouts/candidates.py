@@ -18,7 +18,7 @@ from securedata.ingest.sources.manifest_reader import lines_in
 from securedata.ingest.sources.members.shard import Shard
 from securedata.ingest.sources.members.table import values_of
 from securedata.ingest.sources.origin import SourceProblem, Stamp
-from securedata.ingest.sources.texts import spellings
+from securedata.ingest.sources.texts import not_a_header, spellings
 from securedata.ingest.sources.walk import Tree, printable
 
 _SHOWN = 3  # tables
@@ -54,7 +54,7 @@ def candidates(tree: Tree) -> list[str]:
     found = []
     for name in names[:_LOOKED_AT]:
         rows = _rows(tree, name)
-        if rows:
+        if rows and not (name.lower().endswith((".csv", ".tsv")) and not_a_header(list(rows[0]), name)):
             found.append(_candidate(tree, name, rows))
     return [line for _, line in sorted(found, key=lambda one: one[0])[:_SHOWN]]
 
