@@ -167,5 +167,5 @@ def write_bad(file: str | os.PathLike[str], found: Iterable[NotTaken]) -> None:
 
 
 def _key(one: NotTaken) -> NotTaken:
-    """A manifest that grew gives the same row another line."""
-    return replace(one, reason=re.sub(r"\bline \d+", "line", one.reason))
+    """A manifest that grew gives the same row another number."""
+    return replace(one, reason=re.sub(r"\b(line|row|recording) \d+", r"\1", one.reason))

@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from securedata.errors import InvalidArgument
@@ -60,13 +62,21 @@ def test_news_of_every_kind(run: Run, wavs: Path) -> None:
     assert (done.code, [one["path"] for one in done.json["new"]]) == (1, ["ann/broken.wav"])
 
 
-def test_a_manifest_that_grew_gives_other_lines(run: Run, wavs: Path) -> None:
-    manifest, bad = wavs.parent / "m.csv", wavs.parent / "bad.jsonl"
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_manifest_that_grew_gives_other_lines(run: Run, wavs: Path, kind: str) -> None:
+    manifest, bad = wavs.parent / f"m.{kind}", wavs.parent / "bad.jsonl"
+
+    def write(*lines: str) -> None:
+        manifest.write_text("\n".join(lines))
+        if kind == "parquet":
+            names, *fields = (line.split(",") for line in lines)
+            pq.write_table(pa.table(dict(zip(names, zip(*fields, strict=True), strict=True))), manifest)
+
     options = ("--manifest", str(manifest), "--only-listed")
     rows = ["path,text,duration", "ann/utt0.wav,hello,0.5", "ann/gone.wav,x,1", "bob/utt0.wav,x,long"]
-    manifest.write_text("\n".join(rows))
+    write(*rows)
     assert encrypt(run, wavs, *options, "--write-bad", str(bad)).code == 1
-    manifest.write_text("\n".join([*rows[:2], "ann/utt1.flac,more,0.7", *rows[2:]]))
+    write(*rows[:2], "ann/utt1.flac,more,0.7", *rows[2:])
     assert encrypt(run, wavs, *options, "--known-bad", str(bad)).code == 0
 
 

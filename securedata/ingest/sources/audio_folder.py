@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from securedata.errors import InvalidArgument
-from securedata.ingest.sources.manifest_reader import Rows, chosen_columns, collect, lines_in
+from securedata.ingest.sources.manifest_reader import Rows, chosen_columns, collect, lines_in, place_of
 from securedata.ingest.sources.members.shard import split_of
 from securedata.ingest.sources.origin import SourceProblem
 from securedata.ingest.sources.walk import Problem, Tree, printable
@@ -41,9 +41,13 @@ class AudioFolder:
     def read(self, columns: Mapping[str, str | None], segment_unit: str | None) -> None:
         """Read all rows. Raises InvalidArgument."""
         chosen = {"path": _COLUMN, **chosen_columns(columns)}
-        self.rows = collect(self._lines(chosen["path"] or _COLUMN), self.name, chosen, segment_unit)
+        self.rows = collect(self._lines(chosen["path"] or _COLUMN), self.name, chosen, segment_unit, self._at)
+        self.rows.files = self._where
         for k, name in enumerate(self.rows.names):
             self.rows.split[k] = self.rows.split[k] or split_of(name)
+
+    def _at(self, line: int) -> str:
+        return place_of(self._where[-1], line)
 
     def _lines(self, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
         for name, lines in self._files.items():
@@ -63,15 +67,15 @@ class AudioFolder:
         """
         index = {path: i for i, path in enumerate(self._tree.paths)}
         located = []
-        for name, where, line in zip(self.rows.names, self._where, self.rows.lines, strict=True):
+        for k, name in enumerate(self.rows.names):
             path = unicodedata.normalize("NFC", name)
             located.append(index.get(path, -1))
             if path in index:
                 continue
             if path in self._tree.leave.names:
-                problems.append(Problem(printable(name), f"line {line} of {where}: left out on request", taken=True))
+                problems.append(Problem(printable(name), f"{self.rows.place(k)}: left out on request", taken=True))
             else:
-                problems.append(Problem(printable(name), f"line {line} of {where}: no such recording under SRC"))
+                problems.append(Problem(printable(name), f"{self.rows.place(k)}: no such recording under SRC"))
         if max(located) < 0:
             raise InvalidArgument(
                 f"{self.name} names {len(located)} files, the first {printable(self.rows.names[0])!r}, and none of "

@@ -69,18 +69,16 @@ class Manifest:
         bases = self._bases()
         roots = tuple(dict.fromkeys(f"{unicodedata.normalize('NFC', root).rstrip('/')}/" for root in self._roots()))
         located = []
-        for name, line in zip(rows.names, rows.lines, strict=True):
+        for k, name in enumerate(rows.names):
             i = next((i for i in (index.get(path, -1) for path in self._meant(name, bases, roots)) if i >= 0), -1)
             located.append(i)
             if i < 0 and not tree.leave.names.isdisjoint(self._meant(name, bases, roots)):
-                problems.append(
-                    Problem(printable(name), f"line {line} of the manifest: left out on request", taken=True)
-                )
+                problems.append(Problem(printable(name), f"{rows.place(k)}: left out on request", taken=True))
             elif i < 0:
                 there = any(os.path.exists(os.path.join(base, name)) for base in bases if not is_url(base))
                 taken = there or is_url(tree.root)
                 reason = "is not among the recordings taken from SRC" if taken else "no such file"
-                problems.append(Problem(printable(name), f"line {line} of the manifest: {reason}"))
+                problems.append(Problem(printable(name), f"{rows.place(k)}: {reason}"))
         if max(located) < 0:
             raise InvalidArgument(
                 f"{self.name} names {len(rows)} files, the first {printable(rows.names[0])!r}, and none of them is a "

@@ -12,8 +12,9 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -22,12 +23,13 @@ from securedata.corpus.columns import KNOWN_COLUMNS, BadValue, Times, folded, ta
 from securedata.errors import InvalidArgument
 from securedata.files import read_bounded
 from securedata.foreign.describe import describe
+from securedata.ingest.sources.file_kinds import is_table, is_tar
 from securedata.ingest.sources.members.table import rows_of
 from securedata.ingest.sources.nested import lift, lift_path, names_in
 from securedata.ingest.sources.origin import MAX_CONTENT
 from securedata.ingest.sources.texts import NoText, not_a_header, strip, text_of
 from securedata.ingest.sources.values import DECODER, NoJson, as_extra, as_people, as_person, as_text
-from securedata.ingest.sources.walk import is_utf8
+from securedata.ingest.sources.walk import is_utf8, printable
 
 
 @dataclass(slots=True, repr=False)  # holds transcripts and names
@@ -36,7 +38,7 @@ class Rows:
 
     Attributes:
         names: the audio file as the row spells it.
-        lines: where the row stands, from 1, for messages.
+        lines: where the row stands, from 1, for messages: a line of a text, a row of a table.
         transcript, speaker, utterance, split, language: '' where the row has none.
         subjects: the people recorded: those in `subjects`, else the speaker; () where the row names nobody.
         offset, duration: of a segment, or None; in seconds, or in frames of the recording if `in_samples`.
@@ -72,11 +74,24 @@ class Rows:
 
     def place(self, k: int) -> str:
         """Where a row stands, for messages."""
-        return f"line {self.lines[k]} of {self.files[k] if self.files else self.of_what}"
+        file = self.files[k] if self.files else self.of_what
+        return f"{printable(self.names[k]) if is_tar(file) else self._number(k)} of {file}"
 
     def place_beside(self, k: int, other: int) -> str:
         """Where a row stands, in a message that has said where another one does."""
-        return self.place(k) if self.files and self.files[k] != self.files[other] else f"line {self.lines[k]}"
+        return self.place(k) if self.files and self.files[k] != self.files[other] else self._number(k)
+
+    def _number(self, k: int) -> str:
+        return _number(self.files[k] if self.files else self.name, self.lines[k])
+
+
+def _number(file: str, line: int) -> str:
+    return f"{'row' if is_table(file) else 'recording' if is_tar(file) else 'line'} {line}"
+
+
+def place_of(file: str, line: int) -> str:
+    """Where a row stands, for messages that end the reading."""
+    return f"{file}, {_number(file, line)}"
 
 
 def read_rows(
@@ -102,9 +117,8 @@ def read_rows(
     where = os.path.basename(os.fspath(manifest))
     chosen = chosen_columns(columns or {})
     suffix = os.path.splitext(where)[1].lower()
-    if suffix not in (*_READERS, _PARQUET):
-        known = ", ".join((*_READERS, _PARQUET))
-        raise InvalidArgument(f"{where}: a manifest is one of {known}; this is none by its suffix")
+    if suffix not in _SUFFIXES:
+        raise InvalidArgument(f"{where}: a manifest is one of {', '.join(_SUFFIXES)}; this is none by its suffix")
     try:
         content = _content(manifest) if content is None else content
     except OSError as error:
@@ -120,7 +134,7 @@ def lines_in(content: bytes, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     suffix = os.path.splitext(name.lower().removesuffix(".gz"))[1]
     try:
-        if suffix == _PARQUET:
+        if suffix == ".parquet":
             yield from rows_of(content)
             return
         yield from _READERS[suffix](text_of(content), suffix, name)
@@ -152,13 +166,20 @@ def collect(
     where: str,
     chosen: Mapping[str, str | None],
     segment_unit: str | None,
+    at: Callable[[int], str] | None = None,
 ) -> Rows:
-    """Rows from the values of each line, by column; `chosen` is from `chosen_columns`.
+    """Rows from the values of each line, by column.
+
+    Args:
+        where: what they are rows of, for messages.
+        chosen: from `chosen_columns`.
+        at: where a line stands, for messages; None: in `where`.
 
     Raises:
         InvalidArgument: there are none, or they have not the columns that they must have.
     """
-    rows, roles, times = Rows(name=where), _Roles(where, chosen), Times(where, segment_unit)
+    roles, times = _Roles(where, chosen, at or partial(place_of, where)), Times(where, segment_unit)
+    rows = Rows(name=where)
     for line, values in lines:
         _append(rows, line, values, roles, times)
     if not len(rows):
@@ -208,19 +229,17 @@ def _csv_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[st
                 if twice := {name for name in header if header.count(name) > 1}:
                     raise InvalidArgument(f"{where}: {fault or f'the header has two columns {min(twice)!r}'}")
             elif any(fields) and len(fields) != len(header):
-                if fault:
-                    raise InvalidArgument(f"{where}: {fault}")
-                raise InvalidArgument(
-                    f"{where}, line {reader.line_num}: {len(fields)} fields under a header of {len(header)}"
-                )
+                uneven = f", line {reader.line_num}: {len(fields)} fields under a header of {len(header)}"
+                raise InvalidArgument(where + (f": {fault}" if fault else uneven))
             elif any(fields):
                 yield reader.line_num, dict(zip(header, fields, strict=True))
     except csv.Error as error:
-        raise InvalidArgument(f"{where}, line {reader.line_num}: {describe(error)}") from None
+        why = f": {fault}" if fault else f", line {reader.line_num}: {describe(error)}"
+        raise InvalidArgument(f"{where}{why}") from None
 
 
-_PARQUET = ".parquet"
 _READERS = {".json": _json_rows, ".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows, ".tsv": _csv_rows}
+_SUFFIXES = (*_READERS, ".parquet")
 
 
 def _reader(text: str, tsv: bool, quoted: bool) -> Any:
@@ -258,8 +277,8 @@ def _unquoted(field: str) -> str:
 class _Roles:
     """Which column serves as what, decided once per name and remembered."""
 
-    def __init__(self, where: str, chosen: Mapping[str, str | None]) -> None:
-        self.where = where
+    def __init__(self, where: str, chosen: Mapping[str, str | None], at: Callable[[int], str]) -> None:
+        self.where, self.at = where, at
         self.chosen = chosen
         self.found: set[str] = set()
         self._by_name: dict[str, str | None] = {}
@@ -283,7 +302,7 @@ class _Roles:
                 continue
             if target in roles:
                 raise InvalidArgument(
-                    f"{self.where}, line {line}: columns {roles[target]!r} and {name!r} could both be the {target}: "
+                    f"{self.at(line)}: columns {roles[target]!r} and {name!r} could both be the {target}: "
                     f"say which, as {target}={name}"
                 )
             roles[target] = name
@@ -291,7 +310,7 @@ class _Roles:
             if self.where.lower().endswith((".csv", ".tsv")) and (fault := not_a_header(list(values), self.where)):
                 raise InvalidArgument(f"{self.where}: {fault}")
             raise InvalidArgument(
-                f"{self.where}, line {line}: no column names the audio file (it has {', '.join(map(repr, values))}). "
+                f"{self.at(line)}: no column names the audio file (it has {', '.join(map(repr, values))}). "
                 f"It is called one of {', '.join(KNOWN_COLUMNS['path'])}; say path=NAME for another"
             )
         if type(values[roles["path"]]) is dict and "path" not in self.chosen:
@@ -325,7 +344,7 @@ def _append(rows: Rows, line: int, values: dict[str, Any], roles: _Roles, times:
     times.note(role)
     name = values.pop(role.pop("path"))
     if not isinstance(name, str) or not name or not is_utf8(name):
-        raise InvalidArgument(f"{roles.where}, line {line}: the audio file's name is empty or no text")
+        raise InvalidArgument(f"{roles.at(line)}: the audio file's name is empty or no text")
     taken = {target: values.pop(column) for target, column in role.items()}
     times.note_others(values)
     row = _Row()

@@ -125,3 +125,17 @@ def test_metadata_that_is_none(tmp_path: Path) -> None:
     (src / "metadata.jsonl").write_text(json.dumps({"file_name": "a.wav"})[:-3])
     with pytest.raises(InvalidArgument, match=r"metadata\.jsonl cannot be read: .*--layout none"):
         list_sources(src, one_subject="anna")
+
+
+def test_messages_name_the_metadata(tmp_path: Path) -> None:
+    for split, kind in (("train", "csv"), ("test", "parquet")):
+        recordings(tmp_path, f"{split}/a.flac")
+        metadata(
+            tmp_path / split, kind, {"file_name": "a.flac", "speaker": ""}, {"file_name": "b.flac", "speaker": "ann"}
+        )
+    assert [problem.reason for problem in list_sources(tmp_path).problems] == [
+        "row 1 of test/metadata.parquet names no speaker",
+        "row 2 of test/metadata.parquet: no such recording under SRC",
+        "line 2 of train/metadata.csv names no speaker",
+        "line 3 of train/metadata.csv: no such recording under SRC",
+    ]

@@ -286,6 +286,7 @@ HEADLESS = {
     "metadata.csv": ("LJ001-0001|In print, in|In print\nLJ001-0002|being|being\n", f"{DATA}'LJ001-0001'{NAMED}, and "),
     "m.csv": ("LJ001-0001|one\nLJ001-0002|two\n", f"{DATA}'LJ001-0001'{NAMED}, and {SEPARATE}"),
     "files.csv": ("a.wav,one\nb.wav,two\n", f"{DATA}'a.wav'{NAMED}"),
+    "quotes.csv": ('a.wav|one\nb.wav|so, "two" three\n', f"{DATA}'a.wav'{NAMED}, and {SEPARATE}"),
     "twice.tsv": ("a.wav\thi\thi\nb.wav\tho\tho\n", f"{DATA}'a.wav'{NAMED}"),
     "other.csv": ("path;text\na.wav;hi, you\n", f"its first line names columns with ';' between them: {SEPARATE}"),
     "comma.tsv": ("path,text\na.wav,hi\n", f"its first line names columns with ',' between them: {SEPARATE}"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.file_kinds import TARS, is_tar
-from securedata.ingest.sources.manifest_reader import Rows, chosen_columns, collect
+from securedata.ingest.sources.manifest_reader import Rows, chosen_columns, collect, place_of
 from securedata.ingest.sources.members.origin import InTable, InTar, MemberOrigin
 from securedata.ingest.sources.members.shard import Shard, missing_of, split_of
 from securedata.ingest.sources.members.table import ArrowShard, ParquetShard, TableShard, audio_column, values_of
@@ -59,6 +59,7 @@ class Members:
         self._origin = MemberOrigin(tree.origin)
         self._taken: set[str] = set()
         self._splits: list[str] = []
+        self._files: list[str] = []  # the shard of each row
         self._shards = shards
         self.rows = Rows()
 
@@ -80,7 +81,8 @@ class Members:
         lines = self._lines_of_tars() if self._kind == "webdataset" else self._lines_of_tables(audio)
         first = next(lines, None)
         if first is not None:
-            self.rows = collect(chain([first], lines), self.name, chosen, segment_unit)
+            self.rows = collect(chain([first], lines), self.name, chosen, segment_unit, self._at)
+            self.rows.files = self._files
         tree.unknown += [(name, stamp) for name, stamp in tree.shards.items() if stamp is not None]  # a tar in a tar
         sort_out(tree)
         self.rows.columns = tuple(name for name in self.rows.columns if name != _MEMBER)
@@ -93,6 +95,9 @@ class Members:
         """For each row the index of its recording in the tree, or -1 for what is none."""
         index = {name: i for i, name in enumerate(self._tree.names)}
         return [index.get(name, -1) for name in self.rows.names]
+
+    def _at(self, line: int) -> str:
+        return place_of(self._files[-1], line)
 
     def _lines_of_tars(self) -> Iterator[tuple[int, dict[str, Any]]]:
         tree = self._tree
@@ -115,12 +120,13 @@ class Members:
             if index.problem:
                 tree.problems.append(Problem(printable(name), index.problem))
                 tree.refused[name] = stamp
-            split, line = split_of(name), 0
+            split, shown, line = split_of(name), printable(name), 0
             for recordings, values, fault in index.samples():
                 words_of(values, self._chosen)
                 for member in recordings:
                     line += 1
                     self._splits.append(split)
+                    self._files.append(shown)
                     if fault:
                         tree.problems.append(Problem(printable(named[member.name]), fault, taken=True))
                     yield line, {**values, _MEMBER: named[member.name]}
@@ -153,7 +159,7 @@ class Members:
 
     def _lines_of_table(self, table: TableShard, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
         shard, tree, row, last_group, first = table.shard, self._tree, 0, -1, 0
-        split = self._split(shard.name)
+        split, shown = self._split(shard.name), printable(shard.name)
         for group, others, paths, sizes in table.others(column):
             if group != last_group:
                 last_group, first = group, row
@@ -171,6 +177,7 @@ class Members:
                 values.pop(column, None)
                 values.pop("", None)
                 self._splits.append(split)
+                self._files.append(shown)
                 row += 1
                 yield row, {**values, _MEMBER: name}
         shard.check()

@@ -166,6 +166,30 @@ def test_odd_rows_are_named(tmp_path: Path, run: Run, kind: str) -> None:
     assert (sources["files"], sources["taken"], sources["not_taken"]) == (7, 2, 5)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_messages_name_the_row_and_its_shard(tmp_path: Path, kind: str) -> None:
+    write = write_parquet if kind == "parquet" else write_arrow
+    two = [(flac(0), "0.flac"), (flac(1), "1.flac")]
+    write(tmp_path / f"a.{kind}", table_of(two, speaker=["ann", "ann"]))
+    write(tmp_path / f"b.{kind}", table_of([*two, (flac(2), "2.flac")], speaker=["ann", "ann", None]))
+    [problem] = list_sources(tmp_path).problems
+    assert (problem.path, problem.reason) == ("2.flac", f"row 3 of b.{kind} names no speaker")
+    write(tmp_path / f"b.{kind}", table_of(two, speaker=["ann"] * 2, client_id=["ann"] * 2))
+    with pytest.raises(InvalidArgument, match=rf"^b\.{kind}, row 1: columns 'speaker' and 'client_id' could both be"):
+        list_sources(tmp_path)
+
+
+def test_one_name_in_two_splits_is_two_recordings(tmp_path: Path, run: Run) -> None:
+    src, root = tmp_path / "src", tmp_path / "sealed"
+    for n, split in enumerate(("train", "test")):
+        table = table_of([(flac(n), "audio.flac")], speaker=["ann"])
+        write_parquet(src / f"data/{split}-00000-of-00001.parquet", table)
+    for done in ("added", "unchanged"):
+        assert run("encrypt", src, root, "--json").json[done] == 2
+    assert contents(root) == {"data/train-00000-of-00001#0": flac(0), "audio.flac": flac(1)}
+    assert [row["split"] for row in rows(root, "path", "split")] == ["test", "train"]
+
+
 def test_plain_bytes_and_several_columns(tmp_path: Path) -> None:
     src = tmp_path / "src"
     plain = pa.table({"wav": [flac(1)], "who": ["anna"]})

@@ -11,6 +11,7 @@ import fsspec
 import pytest
 
 from securedata.corpus.opening import open_corpus
+from securedata.errors import InvalidArgument
 from securedata.ingest.sources.members import shard as shards
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import Run, runner
@@ -125,6 +126,15 @@ def test_a_rule_names_people_where_no_column_does(tmp_path: Path, run: Run) -> N
     assert run("encrypt", tmp_path / "src", root).code == 2
     assert run("encrypt", tmp_path / "src", root, "--speaker-pattern", "{speaker}/{utterance}").code == 0
     assert [row["subjects"] for row in rows(root, "path", "subjects")] == [["anna"], ["bert"]]
+
+
+def test_messages_name_the_member_and_its_tar(tmp_path: Path) -> None:
+    write_tar(tmp_path / "x.tar", [("a.flac", flac(1)), ("a.json", as_json(speaker="ann")), ("b.flac", flac(2))])
+    [problem] = list_sources(tmp_path).problems
+    assert (problem.path, problem.reason) == ("b.flac", "b.flac of x.tar names no speaker")
+    write_tar(tmp_path / "y.tar", [("c.flac", flac(1)), ("c.json", as_json(speaker="ann", client_id="ann"))])
+    with pytest.raises(InvalidArgument, match=r"^y\.tar, recording 1: columns 'speaker' and 'client_id' could both be"):
+        list_sources(tmp_path)
 
 
 def test_columns_reach_into_the_json(tmp_path: Path, run: Run) -> None:
