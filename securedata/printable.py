@@ -30,6 +30,11 @@ def printable_lines(text: str) -> str:
     return _CONTROL_BUT_LINES.sub(_escaped, text)
 
 
+def plural(count: int, noun: str) -> str:
+    """A count and its noun."""
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def _escaped(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from securedata.cli.streams import takes_all_letters
+from securedata.printable import plural as plural
 from securedata.printable import printable, printable_lines, without_secrets_within
 
 if TYPE_CHECKING:
@@ -229,11 +230,6 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def plural(count: int, noun: str) -> str:
-    """A count and its noun."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def wants_progress(args: Namespace) -> bool:

@@ -1,1 +1,1 @@
-"""A corpus: open it, index it, commit to it, ingest, verify."""
+"""A corpus: create, open, index, commit, verify, prune and export."""

@@ -1,11 +1,11 @@
-"""Names of corpora: the config file, the environment, and the four spellings of a target.
+"""Names of corpora: the config file, the environment, and the four ways to write a target.
 
     ~/.config/securedata/config.toml      (XDG_CONFIG_HOME; SECUREDATA_CONFIG names another file)
-    /etc/xdg/securedata/config.toml       below it (XDG_CONFIG_DIRS)
+    /etc/xdg/securedata/config.toml       with lower priority (XDG_CONFIG_DIRS)
 
-Never the working directory and never the corpus: whoever can write there would choose the KMS. A root has one entry.
-For kms and pin the most specific wins: the argument, then the corpus's entry, then SECUREDATA_KMS and SECUREDATA_PIN
-(lists separated by blanks).
+Neither the working directory nor the corpus is searched: anyone who can write there could choose the KMS. A root has
+one entry. For kms and pin the most specific wins: the argument, then the corpus's entry, then SECUREDATA_KMS and
+SECUREDATA_PIN (lists separated by blanks).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _FORBIDDEN = ("key", "secret", "token", "password")
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A corpus as any process can find it anew: no keys, no credentials."""
+    """How any process can find a corpus; holds no keys and no credentials."""
 
     root: str
     name: str | None = None
@@ -60,29 +60,30 @@ class Reference:
         return f"Reference({without_secrets(self.root)!r}, {self.name!r}, kms={kms}, options={options})"
 
     def without_role(self) -> Reference:
-        """The same corpus without the role: for what a session cut to reading or writing may not do, as listing."""
+        """The same corpus without the role, for what its limited session may not do, such as listing."""
         options = {key: value for key, value in self.options.items() if key != "role"}
         return Reference(self.root, self.name, self.kms, self.pins, options)
 
     def require_pin(self) -> Pin:
-        """The pin of the corpus, of which there must be one. Called before the first call of a writer, or for a role.
+        """The only pin of the corpus. Called before a writer's first request, or for a role.
 
-        With several, the root could be swapped for another corpus of the same person, and nobody would notice.
+        With several pins, another corpus of the same user could take this one's place unnoticed.
 
         Raises:
             PinRequired
         """
         if not self.pins:
             raise PinRequired(
-                f"writing to {self.root}, or a role's session for it, needs the pin of the corpus, so that a swapped "
-                "one is noticed: give pin=, --pin, SECUREDATA_PIN or the config entry; 'securedata info' prints it",
+                f"writing to {self.root}, or a role's session for it, needs the pin of the corpus, so that a "
+                "swapped corpus is noticed: give pin=, --pin, SECUREDATA_PIN or a config entry; 'securedata info' "
+                "prints it",
                 root=self.root,
             )
         if len(set(self.pins)) > 1:
             raise PinRequired(
-                f"{len(set(self.pins))} pins are given for {self.root}, and writing to it, or a role's session for it, "
-                "needs the one of this corpus: write an entry for each root into the config file, each with its pin, "
-                "as 'securedata info ROOT --config' prints it, or give the one as pin= or --pin; "
+                f"{len(set(self.pins))} pins are given for {self.root}, but writing to it, or a role's session for it, "
+                "needs exactly one: write an entry with its pin for each root into the config file, "
+                "as 'securedata info ROOT --config' prints it, or give this corpus's pin as pin= or --pin; "
                 "'securedata init' makes a new corpus",
                 root=self.root,
             )
@@ -94,10 +95,10 @@ def resolve(
     kms: str | Sequence[str] | None = None,
     pin: str | Sequence[str] | None = None,
 ) -> Reference:
-    """Find a corpus by NAME, securedata://NAME, path or URL. Contacts nobody.
+    """Find a corpus by NAME, securedata://NAME, path or URL. Makes no network request.
 
     Raises:
-        ConfigError: a name that the config does not hold.
+        ConfigError: a name that is not in the config.
         InvalidArgument: a pin that cannot be parsed.
     """
     if isinstance(target, Reference):
@@ -106,7 +107,7 @@ def resolve(
         base = _find(os.fspath(target))
     else:
         raise InvalidArgument(
-            f"a corpus is named by its name, securedata://NAME, a path or a URL, not by {type(target).__name__}"
+            f"a corpus is given as a name, securedata://NAME, a path or a URL, not as {type(target).__name__}"
         )
     uris = _words("kms", kms) or base.kms or tuple(os.environ.get("SECUREDATA_KMS", "").split())
     pins = _words("pin", pin)
@@ -127,12 +128,12 @@ def _find(target: str) -> Reference:
     if target in entries:
         return entries[target]
     if _NAME.fullmatch(target) and "." not in target and not os.path.exists(target):
-        raise ConfigError(_unknown(target, entries) + "; a folder is written with a slash, as ./" + target)
+        raise ConfigError(_unknown(target, entries) + "; write a folder with a slash, as ./" + target)
     root = normal_root(target)
     found = [entry for entry in entries.values() if entry.root == root]
     if len(found) > 1:  # at different endpoints
         names = " and ".join(repr(entry.name) for entry in found)
-        raise ConfigError(f"{names} are both {root}, at different endpoints: give the name of the one that you mean")
+        raise ConfigError(f"{names} are both for {root}, at different endpoints: give the name of the one you mean")
     return found[0] if found else Reference(root)
 
 
@@ -140,10 +141,10 @@ def normal_root(root: str) -> str:
     """One spelling for each root: absolute and resolved for a local path, no slash at the end.
 
     Raises:
-        InvalidArgument: no path can be like this.
+        InvalidArgument: no path can contain this.
     """
     if "\0" in root:
-        raise InvalidArgument("no root can hold a NUL character")
+        raise InvalidArgument("a root cannot contain a NUL character")
     scheme, separator, rest = root.partition("://")
     if separator and scheme in LOCAL:
         root = rest
@@ -189,10 +190,10 @@ _warned: set[Path] = set()
 
 
 def _is_out_of_reach(path: Path) -> bool:
-    """Does the path lead through a folder that this user may not enter, or through what is no folder?
+    """Does the path lead through a folder that this user may not enter, or through something that is not a folder?
 
-    So it is where HOME is another user's (sudo, a container that runs under another id), or /dev/null, as of daemons.
-    What SECUREDATA_CONFIG names is meant to be read.
+    It does if HOME is another user's (sudo, a container that runs under another id), or /dev/null, as for daemons.
+    A file that SECUREDATA_CONFIG names must be readable.
     """
     if os.environ.get("SECUREDATA_CONFIG"):
         return False
@@ -206,8 +207,8 @@ def _is_out_of_reach(path: Path) -> bool:
         if path not in _warned:
             _warned.add(path)
             _log.warning(
-                "the config file %s is where this user may not look, and counts as none: set HOME or XDG_CONFIG_HOME "
-                "to a folder of yours",
+                "the config file %s is ignored, since this user may not enter its folder: set HOME or XDG_CONFIG_HOME "
+                "to a folder of your own",
                 path,
             )
         return True
@@ -215,11 +216,10 @@ def _is_out_of_reach(path: Path) -> bool:
 
 
 def load(check: bool = True) -> dict[str, Reference]:
-    """All entries, by name; the user's over the system's, by name and by root. A file that is out of reach counts as
-    none.
+    """All entries, by name. The user's override the system's, by name and by root. A file out of reach is ignored.
 
     Args:
-        check: refuse a file with two entries for one root: nobody could know whose pin and keys count.
+        check: refuse a file with two entries for one root, since it is unclear whose pin and keys count.
 
     Raises:
         ConfigError: a file that cannot be read or parsed, or has two entries for one root.
@@ -245,24 +245,24 @@ def load_file(path: Path, check: bool = True) -> dict[str, Reference]:
         raise ConfigError(f"the config file {path} cannot be read: {describe(error)}") from None
     corpora = content.get("corpora", {})
     if not isinstance(corpora, dict):
-        raise ConfigError(f"{path}: corpora must be tables, as [corpora.voice-a]")
+        raise ConfigError(f"{path}: corpora must be tables, such as [corpora.voice-a]")
     entries = {name: _entry(path, name, entry) for name, entry in corpora.items()}
     by_place: dict[tuple[str, str], str] = {}
     for name, entry in entries.items() if check else ():
         first = by_place.setdefault(_place(entry), name)
         if first != name:
             raise ConfigError(
-                f"{path}: {_at(first, text)} and {_at(name, text)} are both for {entry.root}, and only one pin and one "
-                "set of keys can count there: remove one of them by 'securedata forget NAME', which prints it"
+                f"{path}: {_at(first, text)} and {_at(name, text)} are both for {entry.root}, which can have only one "
+                "pin and one set of keys: remove one entry with 'securedata forget NAME', which prints it"
             )
     return entries
 
 
 def user_entry(name: str) -> Reference:
-    """An entry of the user's own config file, which can be changed, by NAME or securedata://NAME.
+    """An entry of the user's own config file, the one that can be changed, by NAME or securedata://NAME.
 
     Raises:
-        ConfigError: it has no such entry.
+        ConfigError: the file has no such entry.
     """
     name = name.removeprefix(SCHEME).strip("/")
     entries = load_file(config_path(), check=False)
@@ -270,17 +270,17 @@ def user_entry(name: str) -> Reference:
         return entries[name]
     known = load(check=False)
     if name in known:
-        raise ConfigError(f"{name!r} is in a config file of the system; only entries of {config_path()} are changed")
+        raise ConfigError(f"{name!r} is in a system config file; only entries of {config_path()} can be changed")
     raise ConfigError(_unknown(name, known))
 
 
 def _place(entry: Reference) -> tuple[str, str]:
-    """Where a corpus is: a bucket is another one behind another endpoint."""
+    """Where a corpus is. The endpoint counts: the same bucket name at another endpoint is another bucket."""
     return entry.root, entry.options.get("endpoint_url", "")
 
 
 def _at(name: str, text: str) -> str:
-    """An entry and its line in the file."""
+    """The name of an entry, with its line in the file."""
     found = re.search(
         rf"""^[ \t]*\[[ \t]*corpora[ \t]*\.[ \t]*["']?{re.escape(name)}["']?[ \t]*\]""", text, re.MULTILINE
     )
@@ -290,7 +290,7 @@ def _at(name: str, text: str) -> str:
 def _entry(path: Path, name: str, entry: Any) -> Reference:
     where = f"{path}: [corpora.{name}]"
     if not isinstance(entry, dict) or not isinstance(entry.get("root"), str):
-        raise ConfigError(f'{where} needs a root, as root = "/data/voice-a"')
+        raise ConfigError(f'{where} needs a root, such as root = "/data/voice-a"')
     for option in entry:
         if any(word in option.lower() for word in _FORBIDDEN):
             raise ConfigError(f"{where}: {option} looks like a credential; name a profile or a role instead")
@@ -300,7 +300,7 @@ def _entry(path: Path, name: str, entry: Any) -> Reference:
     uris = [kms] if isinstance(kms, str) else kms
     pins = pin.split() if isinstance(pin, str) else pin
     if not all(isinstance(one, str) for one in [*uris, *pins]):
-        raise ConfigError(f"{where}: kms and pin are strings or lists of strings")
+        raise ConfigError(f"{where}: kms and pin must be strings or lists of strings")
     options = {key: str(value) for key, value in entry.items() if key in _OPTIONS}
     try:
         return Reference(normal_root(entry["root"]), name, tuple(uris), tuple(map(parse_pin, pins)), options)
@@ -309,13 +309,13 @@ def _entry(path: Path, name: str, entry: Any) -> Reference:
 
 
 def check_name(name: str) -> str:
-    """A name that can stand in a URL and in TOML.
+    """Check that a name can be used in a URL and in TOML.
 
     Raises:
         ConfigError
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is no name for a corpus: use letters, digits, '.', '_' and '-'")
+        raise ConfigError(f"{name!r} cannot be the name of a corpus: use letters, digits, '.', '_' and '-'")
     return name
 
 
@@ -342,13 +342,13 @@ def check_one_entry(name: str, reference: Reference) -> None:
     for other, entry in load_file(path, check=False).items():
         if other != name and _place(entry) == place:
             raise ConfigError(
-                f"{path} has an entry for {reference.root} already, {other!r}: use that name, or remove the entry by "
+                f"{path} already has an entry for {reference.root}, {other!r}: use that name, or remove the entry with "
                 f"'securedata forget {other}'"
             )
 
 
 def write_entry(name: str, reference: Reference) -> Path:
-    """Add or replace an entry in the user's config file, whose other lines and comments stay as they are.
+    """Add or replace an entry in the user's config file; other lines and comments stay as they are.
 
     Raises:
         ConfigError: another entry is for the same root; the file cannot be read or written.
@@ -362,7 +362,7 @@ def write_entry(name: str, reference: Reference) -> Path:
 
 
 def drop_entry(name: str) -> Path:
-    """Take an entry out of the user's config file.
+    """Remove an entry from the user's config file.
 
     Raises:
         ConfigError
@@ -372,7 +372,7 @@ def drop_entry(name: str) -> Path:
 
 def _edit(change: Callable[[Any], object]) -> Path:
     path = config_path()
-    if os.fspath(path) == os.devnull:  # it is switched off; a file in its place would end that for the whole machine
+    if os.fspath(path) == os.devnull:  # switched off; replacing /dev/null with a file would break the whole machine
         return path
     try:
         make_folders(path.parent, 0o700)

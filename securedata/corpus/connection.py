@@ -1,4 +1,4 @@
-"""Where a corpus is and with which rights: its storage and KMS keys, under the role's session if there is one."""
+"""Connect to a corpus: its storage and KMS keys, under the role's session if there is one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _JUST_NOW = 2.0
 
 
 class RoleCredentials:
-    """The credentials of a role's current session, for storage and KMS alike. One thread at a time renews."""
+    """The credentials of a role's current session, for storage and KMS. One thread at a time renews them."""
 
     def __init__(self, source: RoleSource, session: Session | None = None) -> None:
         self._source = source
@@ -34,7 +34,7 @@ class RoleCredentials:
         self._lock = threading.Lock()
 
     def __call__(self, renew: bool) -> AWSKeys:
-        """The keys to sign with; new ones if the session is over, or was refused (`renew`).
+        """The keys to sign with; new ones if the session has expired or was refused (`renew`).
 
         Raises:
             AccessDenied, SessionExpired, StorageUnreachable
@@ -61,7 +61,7 @@ class Connection:
     credentials: RoleCredentials | None = field(default=None, repr=False)
 
     def renew(self) -> None:
-        """New credentials, if they come from a role: keys live no longer than the session that fetched them."""
+        """Renew credentials that come from a role: keys are not used longer than the session that fetched them."""
         if self.credentials is not None:
             self.credentials(True)
 
@@ -71,22 +71,22 @@ class Connection:
 
     @property
     def session(self) -> Session | None:
-        """The session under way, which workers take over."""
+        """The current session, which workers inherit."""
         return self.credentials.session if self.credentials is not None else None
 
 
 def connect(
     reference: Reference, *, write: bool = False, session: Session | None = None, storage: Storage | None = None
 ) -> Connection:
-    """The place of a corpus. Contacts nobody yet.
+    """Connect to a corpus. Makes no network request yet.
 
     Args:
         write: the session may put objects.
-        session: one that another process assumed and handed over.
-        storage: in place of the one that the root names.
+        session: one that another process assumed and passed on.
+        storage: used instead of the one that the root names.
 
     Raises:
-        PinRequired: a role without one pin: the policy is cut to the corpus id that it says.
+        PinRequired: a role without exactly one pin; the policy is limited to the corpus id in it.
         InvalidArgument, InvalidKMSURI
     """
     trusted = open_all(reference.kms)
@@ -97,7 +97,7 @@ def connect(
             kms.use(credentials)
     elif profile := reference.options.get("profile"):
         for kms in trusted:
-            kms.use(lambda _: profile_keys(profile))  # botocore renews them where they end
+            kms.use(lambda _: profile_keys(profile))  # botocore renews expiring ones
     if storage is None:
         storage = open_storage(reference.root, reference.options, credentials)
     return Connection(storage, trusted, credentials)
@@ -109,7 +109,7 @@ def role_source(reference: Reference, write: bool = False) -> RoleSource:
     Raises:
         PinRequired, InvalidArgument
     """
-    pin = reference.require_pin()  # the policy is cut to the corpus that it names
+    pin = reference.require_pin()  # the policy is limited to its corpus
     options = reference.options
     arns = [uri.removeprefix(_AWS) for uri in reference.kms if uri.startswith(_AWS)]
     partition = options["role"].split(":")[1:2]

@@ -49,20 +49,20 @@ _sleep = time.sleep
 
 @dataclass(frozen=True, slots=True)
 class CreateReport:
-    """A new corpus, and what must not be lost.
+    """A new corpus, and what to keep safe.
 
     Attributes:
         root: absolute path or URL.
-        name: in the config.
-        kms: URIs of the KMS keys that wrap its key; each alone opens it.
-        pin: tells this corpus from any other; a colleague needs it.
-        config: path of the config file that has the entry.
+        name: its name in the config.
+        kms: URIs of the KMS keys that wrap the corpus key; any one of them opens the corpus.
+        pin: identifies this corpus; a colleague needs it.
+        config: path of the config file with its entry.
         key_files: key files that were made.
-        back_up: key files on this machine that open the corpus, made now or before: if no other KMS key opens it and
-            these are lost, so is the corpus.
-        dropped_pins: with `start_over`, the pins of the corpus that was there, which the config entry no longer has. A
-            backup of it opens with them and its key.
-        reference: how any process finds it; `open_corpus` takes it, too.
+        back_up: key files on this machine that open the corpus, new or not: if they are lost and no other KMS key opens
+            it, the corpus is lost.
+        dropped_pins: with `start_over`, the pins of the previous corpus, which the config entry no longer has. A backup
+            of that corpus opens with one of them and its key.
+        reference: how any process can find it; `open_corpus` takes it, too.
     """
 
     root: str
@@ -75,6 +75,9 @@ class CreateReport:
     dropped_pins: tuple[str, ...]
     reference: Reference = field(repr=False)
 
+    def __str__(self) -> str:
+        return f"{self.name}, a new corpus at {self.root}, pin {self.pin}"
+
 
 def create_corpus(
     root: str | os.PathLike[str],
@@ -85,30 +88,30 @@ def create_corpus(
     start_over: bool = False,
     storage: Storage | None = None,
 ) -> CreateReport:
-    """Make a new, empty corpus at an empty root, and its entry in the config file.
+    """Make a new, empty corpus at an empty root, with an entry in the config file.
 
-    A crash leaves nothing that a second run does not mend: the key file and the config entry come first, and the head,
-    which makes it a corpus, last. `ingest` makes a corpus by itself where there is none.
+    After a crash it can be run again: the key file and the config entry come first, and the head, which makes it a
+    corpus, last. `ingest` makes a missing corpus itself.
 
     Args:
-        root: an empty place: a path or a URL.
-        name: its name in the config; None: after the root's last part.
-        kms: KMS URIs, each of which wraps the corpus key. None: those of the config entry, if there is one already,
-            else SECUREDATA_KMS, else a key file that is made under ~/.local/share/securedata/keys.
-        single_writer: allow storage on which two writers could lose rows: nobody else ever writes there.
-        start_over: the corpus that was there was deleted for good: the config entry drops its pin for that of the new
-            one. A corpus that is there is never touched.
-        storage: the storage to use in place of the one that the root names, for tests and benchmarks.
+        root: an empty folder or prefix, as a path or a URL.
+        name: its name in the config; None: the last part of the root.
+        kms: KMS URIs, each of which wraps the corpus key. None: those of an existing config entry, else SECUREDATA_KMS,
+            else a key file that is made under ~/.local/share/securedata/keys.
+        single_writer: allow storage where two writers could lose rows; nobody else may ever write there.
+        start_over: the previous corpus was deleted for good: replace its pin in the config entry by that of the new
+            one. An existing corpus is never touched.
+        storage: used instead of the one that the root names, for tests and benchmarks.
 
     Returns:
-        The new corpus. Each key file that must be backed up is named in a warning of the logger `securedata`, too.
+        The new corpus. The logger `securedata` warns of each key file that must be backed up.
 
     Raises:
         CorpusExists: there is something at the root.
-        CorpusGone: a corpus was there, by the config entry, and `start_over` is not given.
+        CorpusGone: by the config entry, a corpus was there, and `start_over` is not given.
         ConfigError: the name is taken, or the config file cannot be written.
         KMSDenied, KMSUnreachable, ContextNotBound: the KMS key cannot wrap a corpus key.
-        UnsafeStorage: two writers could lose rows there.
+        UnsafeStorage: two writers could lose rows on this storage.
         StorageError, ...
 
     Example:
@@ -133,16 +136,16 @@ def _create(
     name = check_name(as_text("name", name)) if name is not None else _free_name(root)
     known = load().get(name)
     if known and normal_root(known.root) != root:
-        raise ConfigError(f"the name {name!r} is taken by {known.root}; give another one with --name")
+        raise ConfigError(f"the name {name!r} is taken by {known.root}: give another one with --name")
     uris = tuple(kms) or (known.kms if known else ()) or tuple(os.environ.get("SECUREDATA_KMS", "").split())
     uris = uris or (uri_for(data_dir() / "keys" / f"{name}.kek"),)
-    # an entry may be there before its corpus, to say how its storage is reached; a role's session may not list
+    # an entry may exist before its corpus, to say how to reach storage; a role's session cannot list
     reference = Reference(root, name, uris, (), known.options if known else {})
     connection = connect(reference.without_role(), storage=storage)
     try:
         root.encode()
     except UnicodeEncodeError:
-        raise InvalidArgument("the path is not UTF-8, and the config file could not hold it: choose another") from None
+        raise InvalidArgument("the path is not UTF-8, so the config file cannot hold it: choose another") from None
     connection.storage.check_writable(single_writer)
     _refuse_full(connection.storage, root)
     check_one_entry(name, reference)
@@ -150,7 +153,7 @@ def _create(
     if dropped and not start_over:
         raise CorpusGone(
             f"the corpus {name!r} was at {root} and is gone: mount its disk or restore it from a backup; if it was "
-            f"deleted for good, --start-over makes a new one there, and the config entry drops the pin {dropped[0]}",
+            f"deleted for good, --start-over makes a new one there, and the config entry loses the pin {dropped[0]}",
             root=root,
         )
     refuse_inside(root, uris)
@@ -167,7 +170,7 @@ def _create(
     config = write_entry(name, reference)
     try:
         _put_head(connection.storage, sealed, key, head)
-    except CorpusExists:  # made on another machine: this one's entry would name a corpus that never was
+    except CorpusExists:  # made on another machine: our entry would name a corpus that never existed
         if known:
             write_entry(name, known)
         else:
@@ -180,34 +183,34 @@ def _create(
 
 
 def _put_head(storage: Storage, sealed: Buffer, key: bytes, head: Head) -> None:
-    """Put the first head, and look for it whatever was answered: an intermediary may send a put twice.
+    """Put the first head, and look for it after any error: an intermediary may send a put twice.
 
     Raises:
         CorpusExists: another head is there.
-        OutcomeUnknown: it cannot be told whose head is there.
+        OutcomeUnknown: it is unknown whose head is there.
         StorageError
     """
     for tries in range(_TRIES):
         try:
             storage.replace(HEAD, sealed, None)
-        except OutcomeUnknown:  # it is there, and might not last
+        except OutcomeUnknown:  # it is there, but might not last
             raise
-        except SecuredataError as error:  # whatever was answered, a redirect too
+        except SecuredataError as error:  # any response, even a redirect
             landed = _landed(storage, key, head, error)
             if landed is False:
                 raise CorpusExists(
-                    f"somebody made a corpus at {storage.url} meanwhile: ask for its pin", root=storage.url
+                    f"someone else made a corpus at {storage.url} meanwhile: ask for its pin", root=storage.url
                 ) from error
             if landed is None and (tries + 1 == _TRIES or not isinstance(error, _MAY_PASS)):
                 raise
-            if landed is None:  # not answered; or refused, and there is none: two conditional puts at once
+            if landed is None:  # no answer; or refused without a head: two conditional puts at once
                 _sleep(random.uniform(0, 0.1 * 2**tries))  # noqa: S311 - jitter, no secret
                 continue
         return
 
 
 def _landed(storage: Storage, key: bytes, head: Head, refused: SecuredataError) -> bool | None:
-    """Is the head on storage ours? None: there is none."""
+    """Is the head on storage ours? None: there is no head."""
     root = storage.url
     try:
         data = storage.get_versioned(HEAD, MAX_SEALED)[0]
@@ -216,7 +219,7 @@ def _landed(storage: Storage, key: bytes, head: Head, refused: SecuredataError) 
     except SecuredataError as error:
         raise OutcomeUnknown(
             f"a corpus at {root} may or may not have been made ({refused}), and its head cannot be read: {error}; "
-            "see with 'securedata info', and run it again if there is none",
+            "check with 'securedata info', and run it again if there is none",
             root=root,
         ) from error
     try:
@@ -227,19 +230,19 @@ def _landed(storage: Storage, key: bytes, head: Head, refused: SecuredataError) 
 
 
 def interrupted(reference: Reference) -> bool:
-    """Was an init of this corpus killed on this machine before there was a corpus? Then it may begin anew.
+    """Was the init of this corpus killed on this machine before the corpus existed? If so, it may be run again.
 
-    An entry of the config whose head is missing is otherwise a corpus that is gone: a folder that is not mounted, say.
+    Otherwise a config entry without a head means that the corpus is gone, for example because its disk is not mounted.
     """
     try:
         seen = [recall(pin.corpus_id) for pin in reference.pins]
-    except ConfigError:  # it cannot be told; a writer says what is wrong, unless its user accepts a generation
+    except ConfigError:  # unknown; a writer will report what is wrong, unless its user accepts a generation
         return False
     return bool(seen) and all(one is not None and one.generation == 0 for one in seen)
 
 
 def is_empty(reference: Reference) -> bool:
-    """Is there nothing at the root? False, too, where that may not be listed: a writer then says what is wrong.
+    """Is there nothing at the root? Also False if it cannot be listed: a writer then reports what is wrong.
 
     Raises:
         StorageError
@@ -251,7 +254,7 @@ def is_empty(reference: Reference) -> bool:
 
 
 def refuse_full(reference: Reference) -> None:
-    """Refuse to start over at a root at which something is, or can be restored.
+    """Refuse to start over at a root that is not empty, or where something can be restored.
 
     Raises:
         CorpusExists, StorageError
@@ -261,16 +264,16 @@ def refuse_full(reference: Reference) -> None:
 
 def _refuse_full(storage: Storage, root: str) -> None:
     for entry in storage.list():
-        if classify(entry.key)[0] is What.TEMPORARY:  # of an init that was killed, or of a corpus that is gone
+        if classify(entry.key)[0] is What.TEMPORARY:  # of a killed init, or of a corpus that is gone
             continue
         what = "a corpus" if entry.key == HEAD else f"something already ({entry.key})"
         raise CorpusExists(
-            f"there is {what} at {root}: choose an empty place, or 'securedata encrypt' into the corpus that is there",
+            f"there is {what} at {root}: choose an empty place, or add to the corpus with 'securedata encrypt'",
             root=root,
         )
     for key in storage.deleted_keys():
         raise CorpusExists(
-            f"something was deleted at {root} and can still be restored ({key}, an older version): restore it, choose "
+            f"something was deleted at {root} but can still be restored ({key}, an older version): restore it, choose "
             "another place, or delete all versions",
             root=root,
         )

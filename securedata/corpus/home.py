@@ -1,6 +1,6 @@
 """This user's folders on this machine, and locks among this user's processes.
 
-A relative path in an XDG variable counts as none, as the XDG specification says.
+A relative path in an XDG variable is ignored, as the XDG specification requires.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from securedata.storage.file_lock import wait_for
 
 
 def data_dir() -> Path:
-    """Where key files of the embedded default are made."""
+    """Folder of the key files that are made by default."""
     return home("XDG_DATA_HOME", ".local/share")
 
 
 def state_dir() -> Path:
-    """Where the newest generation that was seen of each corpus is remembered."""
+    """Folder that remembers the newest generation seen of each corpus."""
     return home("XDG_STATE_HOME", ".local/state")
 
 
 def home(variable: str, default: str) -> Path:
-    """A folder of ours, below what an XDG variable names.
+    """Our folder below the one that an XDG variable names.
 
     Raises:
         ConfigError: there is no home folder.
@@ -38,13 +38,13 @@ def home(variable: str, default: str) -> Path:
         return Path(base) / "securedata"
     try:
         return home_folder() / default / "securedata"
-    except RuntimeError:  # as in a container whose user id has no passwd entry
-        raise ConfigError(f"there is no home folder: set {variable} (or HOME) to a folder of yours") from None
+    except RuntimeError:  # such as a container whose user id has no passwd entry
+        raise ConfigError(f"there is no home folder: set {variable} (or HOME) to a folder of your own") from None
 
 
 @contextlib.contextmanager
 def file_lock(lock: str) -> Iterator[None]:
-    """Of all processes of this user on this machine that name the same lock, one at a time is inside.
+    """Let one process at a time in, among those of this user on this machine that name the same lock.
 
     Raises:
         ConfigError: the state folder cannot be written.
@@ -53,15 +53,15 @@ def file_lock(lock: str) -> Iterator[None]:
     path = state_dir() / lock
     try:
         make_folders(path.parent, 0o700)
-        fd = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o664)  # others could keep what they may open
+        fd = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o664)  # anyone who can open a lock can hold it
     except OSError as error:
-        advice = "set XDG_STATE_HOME to a folder of yours that can be written"
+        advice = "set XDG_STATE_HOME to a folder that you can write to"
         raise ConfigError(f"{path} cannot be written: {describe(error)}; {advice}") from None
     with open(fd, "rb", buffering=0):
-        with contextlib.suppress(OSError):  # some network file systems have no locks: there two may race
+        with contextlib.suppress(OSError):  # some network file systems have no locks: two processes may race there
             wait_for(fd, f"the lock {path}", str(path))
         try:
             yield
         finally:
-            with contextlib.suppress(OSError):  # as above; a child that was forked meanwhile would keep it
+            with contextlib.suppress(OSError):  # as above; a child forked meanwhile would keep the lock
                 fcntl.flock(fd, fcntl.LOCK_UN)

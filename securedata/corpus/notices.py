@@ -1,7 +1,7 @@
-"""Notices that a caller must see although the report holds them too.
+"""Notices that a caller must see, although the report holds them too.
 
-They are logged and not `warnings`: a warning that is turned into an error would lose the report of work that was done,
-and one that is shown once a place would hide the key file of the second corpus.
+They are logged, not raised as `warnings`: a warning turned into an error would lose the report of finished work, and
+one shown once per code line would hide the key file of the second corpus.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import logging
 from securedata.printable import printable_lines, without_secrets_within
 
 REPORT = "securedata.report"
-"""Logger of what the report says in full; the command prints the report, and so not these."""
+"""Logger of notices that the report repeats in full; the command silences it, since it prints the report."""
 
 _log = logging.getLogger("securedata")
 _report = logging.getLogger(REPORT)
 
 
 def log_notice(text: str) -> None:
-    """A notice that stands for itself, as which file must be backed up."""
+    """Log a notice that is complete in itself, such as which file to back up."""
     _log.warning("%s", _shown(text))
 
 
 def log_incomplete(text: str) -> None:
-    """Not everything was done, and the report says what is missing."""
+    """Log that the work is incomplete; the report lists what is missing."""
     _report.warning("%s", _shown(text))
 
 

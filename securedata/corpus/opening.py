@@ -21,7 +21,7 @@ from securedata.storage.base import Storage
 
 
 class UnpinnedWarning(UserWarning):
-    """A reader opened a corpus without a pin: whoever can swap the storage chooses what is read."""
+    """A corpus was opened without a pin: anyone who can swap the storage can choose what is read."""
 
 
 def open_corpus(
@@ -46,24 +46,24 @@ def open_corpus(
     Args:
         target: a name from the config, `securedata://NAME`, a path or a URL.
         kms: KMS URIs that are trusted to unwrap the corpus key, in the order to try.
-        pin: which corpus is meant, as `securedata info` prints it. Without one a warning shows it.
-        columns: manifest columns to keep in memory besides path, subjects, format and subtype; None: what
+        pin: identifies the corpus, as `securedata info` prints it. Without one, a warning shows it.
+        columns: manifest columns to keep in memory besides path, subjects, format and subtype; None: those that
             training needs.
-        filter: a pyarrow expression over the manifest's columns; only rows that pass are kept, with their keys.
-        speakers: only rows of these speakers are kept. A pickle holds tags of them under the corpus's secret, while
+        filter: a pyarrow expression over the manifest's columns; only rows that match are kept, with their keys.
+        speakers: keep only rows of these speakers. A pickle holds their tags under the corpus's secret, whereas
             names in `filter` are pickled as they are.
-        role: ARN of a role to assume, under a policy cut to this corpus; needs the pin.
+        role: ARN of a role to assume, under a policy limited to this corpus; needs the pin.
         ttl: seconds that the keys may be used before the KMS is asked again.
-        kms_wait: seconds that a read waits, after the deadline, for a KMS that is away.
-        refresh: a pickle of this corpus may be opened at a newer generation than it was made from.
+        kms_wait: seconds that a read waits, after that deadline, for a KMS that does not answer.
+        refresh: a pickle of this corpus may be opened at a newer generation than the one it was made from.
         accept_generation: read a head of this generation, and no other, although this machine has seen a newer one:
-            the corpus is a copy or a backup. It holds for this opening, its workers and its pickles.
-        storage: the storage to use in place of the one that the root names, for tests and benchmarks.
-        look: is shown the rows of every manifest part before the filter, without keys, while the corpus is opened.
-        seen: `Corpus.seen` of an opening that this one goes on from; an older head is refused.
+            the corpus is a copy or a backup. It applies to this opening, its workers and its pickles.
+        storage: used instead of the one that the root names, for tests and benchmarks.
+        look: called with the rows of every manifest part before the filter, without keys, while the corpus is opened.
+        seen: `Corpus.seen` of an earlier opening that this one continues; an older head is refused.
 
     Raises:
-        InvalidArgument: options that make no sense.
+        InvalidArgument: an option has a wrong type or value.
         OlderGeneration, SupersededKey: an old head was put back, as far as this machine knows.
         ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
 
@@ -74,13 +74,13 @@ def open_corpus(
     """
     ttl, kms_wait = as_seconds("ttl", ttl), as_seconds("kms_wait", kms_wait)
     refresh = as_flag("refresh", refresh)
-    # a text is one name, and not the names of its letters
+    # a string is one name, not a list of letters
     columns = None if columns is None else as_texts("columns", columns)
     speakers = None if speakers is None else as_texts("speakers", speakers)
     if accept_generation is not None:
         accept_generation = as_whole("accept_generation", accept_generation, 0, 2**63 - 1)
     reference = resolve(target, kms, pin)
-    # path to find rows by, subjects to tell an erased person's object from a lost one
+    # path finds rows; subjects tell an erased person's object from a lost one
     kept = TRAINING if columns is None else tuple(dict.fromkeys(("path", "subjects", "format", "subtype", *columns)))
     options = Options(kept, filter, ttl, kms_wait, refresh, accept_generation)
     if role is not None:

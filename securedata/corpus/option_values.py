@@ -1,6 +1,6 @@
 """Options that may arrive as text, from URLs, configuration files and FSSPEC_SECUREDATA_... in the environment.
 
-A text such as "false" is true to Python, so each option is read here, and what cannot be read is an error.
+The text "false" is true to Python, so each option is parsed here; a value that cannot be parsed is an error.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def as_flag(name: str, value: Any) -> bool:
         return _FLAGS[value.strip().lower()]
     if isinstance(value, (bool, int, np.bool_, np.integer)) and value in (0, 1):
         return bool(value)
-    raise InvalidArgument(f"{name}= is true or false (also 1 or 0, yes or no, on or off), not {_shown(value)}")
+    raise InvalidArgument(f"{name}= must be true or false (also 1 or 0, yes or no, on or off), not {_shown(value)}")
 
 
 def as_whole(name: str, value: Any, least: int, most: int) -> int:
@@ -47,11 +47,11 @@ def as_whole(name: str, value: Any, least: int, most: int) -> int:
     try:
         number = int(value) if isinstance(value, str) else operator.index(value)
     except (TypeError, ValueError):
-        raise InvalidArgument(f"{name}= is a whole number, not {_shown(value)}") from None
+        raise InvalidArgument(f"{name}= must be a whole number, not {_shown(value)}") from None
     if isinstance(value, (bool, np.bool_)):
-        raise InvalidArgument(f"{name}= is a whole number, not {_shown(value)}")
+        raise InvalidArgument(f"{name}= must be a whole number, not {_shown(value)}")
     if not least <= number <= most:
-        raise InvalidArgument(f"{name}= is between {least} and {most}, not {number}")
+        raise InvalidArgument(f"{name}= must be between {least} and {most}, not {number}")
     return number
 
 
@@ -64,32 +64,32 @@ def as_seconds(name: str, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise InvalidArgument(f"{name}= is a number of seconds, not {_shown(value)}") from None
+        raise InvalidArgument(f"{name}= must be a number of seconds, not {_shown(value)}") from None
     if isinstance(value, (bool, np.bool_)) or math.isnan(number) or number < 0:
-        raise InvalidArgument(f"{name}= is a number of seconds, zero or more, not {_shown(value)}")
+        raise InvalidArgument(f"{name}= must be a number of seconds, zero or more, not {_shown(value)}")
     return number
 
 
 def as_texts(name: str, value: Any) -> list[str]:
-    """A text, or several.
+    """One text or several.
 
     Raises:
-        InvalidArgument: anything else, such as a number by which somebody is called. The text holds no value, which may
-            be a person's name.
+        InvalidArgument: anything else, such as a person's number. The message shows no value, for it might be a
+            person's name.
     """
     if isinstance(value, str):
         return [str(value)]
     if not isinstance(value, Iterable) or isinstance(value, (bytes, bytearray, Mapping)):
-        raise InvalidArgument(f"{name}= is a text or a list of texts, not {type(value).__name__}{_hint(value)}")
+        raise InvalidArgument(f"{name}= must be a text or a list of texts, not {type(value).__name__}{_hint(value)}")
     try:
         listed = list(value)
-    except TypeError:  # an array of no dimension says only here that it has no items
+    except TypeError:  # a zero-dimensional array has __iter__ and cannot be iterated
         listed = [value.item()] if hasattr(value, "item") else [value]
     for one in listed:
         if not isinstance(one, str):
             kind = type(one).__name__
-            raise InvalidArgument(f"{name}= is a list of texts, and one of them is {kind}{_hint(one)}")
-    return [str(one) for one in listed]  # those of NumPy too
+            raise InvalidArgument(f"{name}= must be a list of texts, and one item is {kind}{_hint(one)}")
+    return [str(one) for one in listed]  # NumPy's too
 
 
 def as_text(name: str, value: Any) -> str:
@@ -99,7 +99,7 @@ def as_text(name: str, value: Any) -> str:
         InvalidArgument
     """
     if not isinstance(value, str):
-        raise InvalidArgument(f"{name}= is a text, not {type(value).__name__}{_hint(value)}")
+        raise InvalidArgument(f"{name}= must be a text, not {type(value).__name__}{_hint(value)}")
     return str(value)
 
 
@@ -107,10 +107,10 @@ def as_choice(name: str, value: Any, choices: Sequence[str]) -> str:
     """One of a few words.
 
     Raises:
-        InvalidArgument: the text shows them.
+        InvalidArgument: the message lists them.
     """
     if not isinstance(value, str) or value not in choices:
-        raise InvalidArgument(f"{name}= is {', '.join(choices[:-1])} or {choices[-1]}, not {_shown(value)}")
+        raise InvalidArgument(f"{name}= must be {', '.join(choices[:-1])} or {choices[-1]}, not {_shown(value)}")
     return value
 
 
@@ -120,5 +120,5 @@ def _hint(value: Any) -> str:
 
 
 def _shown(value: Any) -> str:
-    """Text as it was written, if it is short; of anything else its type, for it could hold anything."""
+    """A short text or number as it is; of anything else only the type, for the value could be a secret."""
     return repr(value) if isinstance(value, (str, int, float)) and len(str(value)) <= 20 else type(value).__name__

@@ -1,4 +1,4 @@
-"""Progress of long work: a callable that hears of it, or a bar on the terminal."""
+"""Progress of long work, passed to a callable or shown as a bar on the terminal."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Progress = Callable[[int, int, int, int], object]
 
 
 def check_progress(progress: object) -> None:
-    """Raise InvalidArgument, before any work, if `reporting` cannot take it."""
+    """Raise InvalidArgument, before any work, if `reporting` cannot use it."""
     if not (progress is None or isinstance(progress, bool) or callable(progress)):
-        raise InvalidArgument("progress= is True, False or a callable that takes four numbers")
+        raise InvalidArgument("progress= must be True, False or a callable that takes four numbers")
 
 
 @contextmanager
 def reporting(progress: bool | Progress | None, what: str) -> Iterator[Progress | None]:
-    """What the work calls: the caller's own callable; for True a bar, where somebody can see it; for False nothing.
+    """What the work reports to: the caller's callable; for True a bar, if it can be seen; for False nothing.
 
     Args:
-        what: the word before the bar, as 'sealing'.
+        what: the word before the bar, such as 'sealing'.
     """
     if progress is None or progress is False:
         yield None
     elif progress is not True:
         yield progress
-    elif not (sys.stderr.isatty() or "ipykernel" in sys.modules):  # a notebook shows standard error, and is no terminal
+    elif not (sys.stderr.isatty() or "ipykernel" in sys.modules):  # a notebook shows standard error without a terminal
         yield None
     else:
         bar = _Bar(what)
@@ -41,7 +41,7 @@ def reporting(progress: bool | Progress | None, what: str) -> Iterator[Progress 
 
 
 class _Bar:
-    """A bar of bytes and files on standard error. It appears with the first call, which knows how much there is."""
+    """A bar of bytes and files on standard error. It appears with the first call, which gives the totals."""
 
     def __init__(self, what: str) -> None:
         self._what = what

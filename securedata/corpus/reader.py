@@ -30,18 +30,18 @@ from securedata.keys.grant import Grant
 class Corpus:
     """An opened corpus: its rows, and the right to read their objects for a while.
 
-    It never changes under its reader; `refresh` opens the current head. Safe to use from several
-    threads. To the workers that multiprocessing starts it goes in memory; any other pickle carries
-    references only, and its receiver asks the KMS for itself.
+    Its rows do not change until `refresh` opens the current head. Safe to use from several threads. Workers that
+    multiprocessing starts get it in memory; any other pickle holds references only, and the process that unpickles it
+    asks the KMS itself.
 
     Attributes:
-        root, name: where it lies, and its name in the config, None without an entry.
-        corpus_id, pin: which corpus it is.
-        snapshot: the rows of the head that was opened, and what reads their objects.
+        root, name: its path or URL, and its name in the config (None without an entry).
+        corpus_id, pin: identify the corpus.
+        snapshot: the rows of the opened head, and the reading of their objects.
     """
 
     def __init__(self, lease: HeadLease, options: Options, head: Head, index: Index) -> None:
-        """By a head and its index, from which the lease began."""
+        """Wrap a head and its index; the lease has begun with that head."""
         missing = Missing(lease.storage, lease.open)
         snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing)
         self._begin(options, snapshot, str(head.pin))
@@ -74,7 +74,7 @@ class Corpus:
 
     @property
     def generation(self) -> int:
-        """Of the head that was opened; each commit makes the next one."""
+        """The generation of the opened head; each commit makes the next one."""
         return self.snapshot.generation
 
     @property
@@ -84,17 +84,17 @@ class Corpus:
 
     @property
     def counters(self) -> Counters:
-        """What reading has done and cost in this process."""
+        """What this process has read, and the time it took."""
         return self._lease.counters
 
     @property
     def table(self) -> pa.Table:
-        """The rows, without keys: a pyarrow Table of the columns that were asked for. No copy."""
+        """The rows, without keys: a pyarrow Table of the requested columns. Not a copy."""
         return self.index.table
 
     @property
     def seen(self) -> dict[bytes, Seen]:
-        """By corpus id, the newest head that this opening has seen; no secret."""
+        """By corpus id, the newest head that this opening has seen; not secret."""
         return self._lease.seen
 
     # ------------------------------------------------------------ read
@@ -122,11 +122,11 @@ class Corpus:
         return snapshot.read(snapshot.row(where))
 
     def read_into(self, i: int, out: Buffer) -> int:
-        """Like `read`, into the caller's buffer; returns the bytes of plaintext. On an error it holds none."""
+        """Like `read`, into the caller's buffer; returns the number of bytes. After an error it holds no plaintext."""
         return self.snapshot.read_into(i, out)
 
     def read_range(self, where: str | int, offset: int, length: int) -> bytearray:
-        """A range of an object's plaintext, cut at its end like a slice; fetches only the chunks it needs.
+        """A range of an object's plaintext, cut off at its end like a slice; fetches only the chunks it needs.
 
         Raises:
             as `read`
@@ -137,28 +137,28 @@ class Corpus:
     def read_many(
         self, pieces: Sequence[Piece], in_flight: int = 256 * 1024 * 1024
     ) -> Iterator[tuple[int, bytearray | SecuredataError]]:
-        """Fetch pieces of many rows side by side; each is decrypted as it lands, and yielded with its position.
+        """Fetch pieces of many rows in parallel; each is decrypted when it arrives, and yielded with its position.
 
-        What has landed together is decrypted together, before the first of it is yielded, and only while the keys hold:
-        they are renewed as the iteration goes on.
+        Pieces that arrive together are decrypted together, before the first of them is yielded, and only while the keys
+        are valid; the keys are renewed during the iteration.
 
         Args:
-            pieces: what of which rows.
-            in_flight: bytes under way at once; a larger piece goes alone.
+            pieces: the row and range of each piece.
+            in_flight: bytes to fetch at once; a larger piece is fetched alone.
 
         Yields:
             The position in `pieces`, and the plaintext, or the error that reading this piece raised.
 
         Raises:
-            KeysExpired, KMSDenied, ...: nothing can be read, or nothing more.
+            KeysExpired, KMSDenied, ...: nothing more can be read.
         """
         return self.snapshot.fetch(pieces, in_flight)
 
     def open(self, where: str | int) -> ObjectFile:
-        """A row's object as a seekable binary file with a read-ahead of 256 kB; stays that object after `refresh`.
+        """A row's object as a seekable binary file with a read-ahead of 256 kB; it stays that object after `refresh`.
 
-        What fails once fails for good: see `FailsForGood`. Lossy and block-coded audio of up to 32 MiB is fetched
-        whole at the first read.
+        After an error, every later call raises that error: see `FailsForGood`. Lossy and block-coded audio of up to
+        32 MiB is fetched whole at the first read.
         """
         snapshot = self.snapshot
         return snapshot.open(snapshot.row(where))
@@ -166,12 +166,12 @@ class Corpus:
     # ------------------------------------------------------------ keep
 
     def erased(self, names: Iterable[str]) -> frozenset[str]:
-        """Those of the names whose person was erased here, by the current head."""
+        """Those of `names` whose person was erased from this corpus, by the current head."""
         return self.snapshot.missing.erased(names)
 
     def refresh(self) -> bool:
-        """Open the current head; returns whether there was a newer one. Rows may have other numbers afterwards, and
-        other processes, workers too, keep those that they have.
+        """Open the current head; returns whether it is a newer one. Rows may have other numbers afterwards. Other
+        processes, workers included, keep the rows that they have.
 
         Raises:
             as `open_corpus`
@@ -183,12 +183,12 @@ class Corpus:
         return self.generation != before.generation
 
     def close(self) -> None:
-        """Give the shared memory back once nobody uses it. Rows that were taken out stay readable."""
+        """Release the shared memory once nothing uses it. Tables taken from it stay readable."""
         self.index.close()
         self._lease.retire()
 
     def check_access(self) -> None:
-        """Renew the keys if it is time, as every read does.
+        """Renew the keys if they are due, as every read does.
 
         Raises:
             KeysExpired, KMSDenied, ...
@@ -239,8 +239,8 @@ def _reopen(reference: Reference, options: Options, generation: int, seen: Mappi
     if opened.head.generation != generation and not options.refresh:
         index.close()
         raise GenerationChanged(
-            f"{reference.root} has generation {opened.head.generation}, the pickle was made from {generation}: "
-            "open the corpus anew, or with refresh=True to take the current rows",
+            f"{reference.root} has generation {opened.head.generation}, but the pickle was made from {generation}: "
+            "open the corpus again, or open it with refresh=True before pickling to take the current rows",
             root=reference.root,
         )
     lease.begin(opened)
@@ -248,7 +248,7 @@ def _reopen(reference: Reference, options: Options, generation: int, seen: Mappi
 
 
 def _lease(reference: Reference, connection: Connection, options: Options, seen: Mapping[bytes, Seen]) -> HeadLease:
-    """The lease of an opening that goes on in another process. What was accepted by hand is what it has seen."""
+    """The lease of an opening that continues in this process. `seen` includes a head that was accepted by hand."""
     lease = HeadLease(reference, connection, options.ttl, options.kms_wait, seen=seen)
     lease.by_hand = options.accept_generation is not None
     return lease

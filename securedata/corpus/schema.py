@@ -57,13 +57,13 @@ SCHEMA = pa.schema(
 )
 
 CUT = pa.schema([("recording", _TEXT), ("recording_size", pa.int64()), ("recording_sha256", pa.binary(32))])
-"""Of an object that was cut out of a longer recording: that one's logical path, and its file's bytes and digest.
+"""For an object cut out of a longer recording: the recording's logical path, and its file's size and digest.
 
-Only parts that have such a row have these columns. They say something of a row only where its `start` is null.
+Only parts with such a row have these columns. They apply to a row only if its `start` is null.
 """
 
 STORAGE_COLUMNS = ("object_id", "pack", "offset", "sealed_size", "size")
-"""What reading an object needs besides its key; always in an index."""
+"""Columns that reading an object needs besides its key; every index has them."""
 
 DESCRIPTIVE = (
     "speaker",
@@ -77,7 +77,7 @@ DESCRIPTIVE = (
     "expires",
     "extra",
 )
-"""Columns that a later ingest of the same recording may correct without sealing it anew."""
+"""Columns that a later ingest of the same recording may correct without sealing it again."""
 
 TRAINING = (
     "path",
@@ -87,21 +87,21 @@ TRAINING = (
     *(name for name, _ in _PEOPLE),
     "extra",
 )
-"""What Sample, get_metadata and the usual filters need."""
+"""Columns that Sample, get_metadata and the usual filters need."""
 
 ALL = tuple(name for name in SCHEMA.names if name != "data_key")
 
 MAX_ROWS = 100_000
-"""Rows of one manifest part, at most."""
+"""The most rows that a manifest part may have."""
 
 
 def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
     """Rows as a table of SCHEMA; missing nullable columns are null, missing text is ''.
 
-    Columns of CUT are there if a row has one of them.
+    The table has the columns of CUT if a row has one of them.
 
     Raises:
-        InvalidArgument: a column that the schema does not know, or a value of another type.
+        InvalidArgument: an unknown column, or a value that does not fit its type.
     """
     listed = list(rows)
     known = {*SCHEMA.names, *CUT.names}
@@ -123,16 +123,16 @@ def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
 
 
 def fit(table: pa.Table) -> pa.Table:
-    """Rows that a caller made, with the schema's columns in its order and types, and unknown ones behind.
+    """A caller's rows with the schema's columns in its order and types, followed by unknown columns.
 
-    Every part has the same fields: one whose columns may be null, or carry somebody's metadata, could not be read
-    together with the others.
+    Every part has the same fields: one with other nullability or with field metadata could not be read together with
+    the others.
 
     Raises:
         InvalidArgument: a column is missing, does not fit its type, or has nulls that it must not have.
     """
     if missing := [name for name in SCHEMA.names if name not in table.schema.names]:
-        raise InvalidArgument(f"rows to add lack the column {missing[0]}")
+        raise InvalidArgument(f"rows to add lack column {missing[0]}")
     columns = []
     for field in SCHEMA:
         column = table.column(field.name)
@@ -140,7 +140,7 @@ def fit(table: pa.Table) -> pa.Table:
             try:
                 column = column.cast(field.type)
             except pa.ArrowException:
-                raise InvalidArgument(f"column {field.name} is {column.type}, which is no {field.type}") from None
+                raise InvalidArgument(f"column {field.name} is {column.type}, not {field.type}") from None
         if column.null_count and not field.nullable:
             raise InvalidArgument(f"column {field.name} must have a value in every row")
         columns.append(column)
@@ -149,14 +149,14 @@ def fit(table: pa.Table) -> pa.Table:
         if not _is_plain(field.type):
             raise InvalidArgument(
                 f"column {field.name} is {field.type}: a manifest takes numbers, text, bytes, times and lists of them; "
-                "write others as JSON text into extra"
+                "put anything else into extra as JSON"
             )
     columns += [table.column(field.name) for field in others]
     return pa.table(columns, schema=pa.schema([*SCHEMA, *(field.remove_metadata() for field in others)]))
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    """A type that readers take; see `arrow_file`."""
+    """Is it a type that readers accept? See `arrow_file`."""
     types = pa.types
     if types.is_list(kind) or types.is_large_list(kind):
         kind = kind.value_type
@@ -167,14 +167,14 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def unknown(schema: pa.Schema) -> list[pa.Field]:
-    """The columns that SCHEMA does not have."""
+    """The columns that are not in SCHEMA."""
     return [field for field in schema if field.name not in SCHEMA.names]
 
 
 def check_types(new: pa.Schema, there: pa.Schema) -> None:
-    """Whether rows of both could stand in one part: unknown columns of the same name widen to a type that holds both.
+    """Check that rows of both fit into one part: unknown columns of the same name widen to a type that holds both.
 
-    Integers widen among themselves, and so do floats, text, and bytes. Everything else must be the same type.
+    Integers widen to integers, and floats, text and bytes likewise. All other types must be equal.
 
     Raises:
         InvalidArgument
@@ -185,13 +185,13 @@ def check_types(new: pa.Schema, there: pa.Schema) -> None:
             families = {_family(field.type), _family(other)} - {"null"}
             if len(families) > 1:
                 raise InvalidArgument(
-                    f"column {field.name} is {field.type}, and {other} in rows that are there: cast it to that type, "
+                    f"column {field.name} is {field.type}, but {other} in existing rows: cast it to that type, "
                     "or give it another name"
                 )
 
 
 def _family(kind: pa.DataType) -> str:
-    if pa.types.is_integer(kind) and kind != pa.uint64():  # which no type holds together with negative ones
+    if pa.types.is_integer(kind) and kind != pa.uint64():  # no integer type holds both uint64 and negative values
         return "integer"
     if pa.types.is_floating(kind):
         return "float"
@@ -203,7 +203,7 @@ def _family(kind: pa.DataType) -> str:
 
 
 def check_path(path: str) -> str:
-    """A logical path: relative, `/`-separated, NFC, without `.` or `..` parts, control characters or a backslash.
+    """Check a logical path: relative, `/`-separated, NFC, without `.` or `..` parts, control characters or a backslash.
 
     Raises:
         InvalidArgument

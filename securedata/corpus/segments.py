@@ -1,8 +1,8 @@
-"""Segments of longer recordings: seconds in a manifest, frames in the corpus, a path for each.
+"""Segments of longer recordings: seconds in a manifest, frames in the corpus, and a path for each.
 
-A row's path is unique and several rows may share one object, so a segment's path is that of the recording with the
-frames it covers: `talk.wav` from frame 16000 up to 48000 is `talk@16000-48000.wav`. Its row says `start` 16000 and
-`frames_in_segment` 32000, from which the recording's own path can be had back.
+A row's path is unique, but several rows may share one object, so a segment's path is the recording's path with the
+frames that it covers: `talk.wav` from frame 16000 up to 48000 is `talk@16000-48000.wav`. Its row has `start` 16000 and
+`frames_in_segment` 32000, from which the recording's own path is derived.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from securedata.media.audio.probe import AudioInfo
 from securedata.media.audio.suffixes import without_suffix
 
 TOLERANCE = 0.5
-"""Seconds by which a source may be wrong about where a recording ends, whether it gives segments or only durations."""
+"""Seconds by which a source may be wrong about the end of a recording, whether it gives segments or durations."""
 ROUNDING = 0.01
-"""Seconds to which sources round: a difference that is not worth a word."""
+"""Seconds to which sources round; a smaller difference is not reported."""
 
 
 def segment_path(path: str, start: int, frames: int) -> str:
@@ -25,7 +25,7 @@ def segment_path(path: str, start: int, frames: int) -> str:
 
 
 def recording_path(path: str, start: int | None, frames: int | None) -> str:
-    """The logical path of the recording that a row belongs to; `path` itself where the row is all of it."""
+    """The logical path of the recording that a row belongs to; `path` itself if the row is the whole recording."""
     if start is None or frames is None:
         return path
     base = without_suffix(path)
@@ -39,10 +39,10 @@ def _mark(start: int, frames: int) -> str:
 def to_frames(offset: float, duration: float | None, info: AudioInfo) -> tuple[int, int] | None:
     """(start, frames) of a segment given in seconds; None if it is the whole recording.
 
-    An end up to `TOLERANCE` beyond the recording's is its end; `seconds_past` says by how much it was.
+    An end up to `TOLERANCE` beyond the recording's is taken as the recording's; `seconds_past` returns the excess.
 
     Raises:
-        ValueError: the segment is empty, or not inside the recording.
+        ValueError: the segment is empty or not inside the recording.
     """
     slack, rounding = round(TOLERANCE * info.sample_rate), round(ROUNDING * info.sample_rate)
     start = _frames(offset, info)
@@ -56,22 +56,22 @@ def to_frames(offset: float, duration: float | None, info: AudioInfo) -> tuple[i
 
 
 def _frames(seconds: float, info: AudioInfo) -> int:
-    # far outside, in frames more than a float can hold
+    # capped, since a time far outside may overflow in frames
     return round(min(seconds, info.frames + 1.0) * info.sample_rate)
 
 
 def seconds_past(offset: float, duration: float | None, info: AudioInfo) -> float:
-    """Seconds by which a segment ends after its recording; 0 where it does not, but for rounding."""
+    """Seconds by which a segment ends after its recording; 0 if it does not, or only by rounding."""
     past = 0.0 if duration is None else offset + duration - info.frames / info.sample_rate
     return past if past > ROUNDING + 0.5 / info.sample_rate else 0.0
 
 
 Span = tuple[int, int]
-"""First frame, and the one behind the last."""
+"""The first frame, and the one after the last."""
 
 
 def overlapping(spans: Sequence[Span]) -> list[list[int]]:
-    """For each span the places of the others that share a frame with it, in order of their start."""
+    """For each span, the positions of other spans that share a frame with it, in order of their start."""
     found: list[list[int]] = [[] for _ in spans]
     open_spans: list[int] = []
     for i in sorted(range(len(spans)), key=spans.__getitem__):
@@ -84,7 +84,7 @@ def overlapping(spans: Sequence[Span]) -> list[list[int]]:
 
 
 def uncovered(spans: Sequence[Span], frames: int) -> int:
-    """Frames of a recording that lie in no span."""
+    """The number of frames of a recording that are in no span."""
     end = covered = 0
     for start, stop in sorted(spans):
         covered += max(0, stop - max(start, end))

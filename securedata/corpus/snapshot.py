@@ -1,4 +1,4 @@
-"""The rows of one head and reading their objects: what stays as it is, whatever head is opened afterwards."""
+"""The rows of one head, and reading their objects. Does not change when another head is opened."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from securedata.format.cobblestone import Buffer
 from securedata.format.sealed import Expect
 from securedata.storage.base import Storage
 
-_SOON = 0.01  # seconds that a fetch may take before the grant is looked at once more
+_SOON = 0.01  # seconds of a fetch after which the grant is checked again
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Snapshot:
-    """One opening of a head, immutable: everything that reads objects goes through it. Safe to use from several
-    threads.
+    """One opening of a head; immutable. All reading of objects goes through it. Safe to use from several threads.
 
     Attributes:
         corpus_id, generation: of the head.
         index: its rows.
-        lease: the right to read on, which the snapshots of one opened corpus share.
-        missing: explains objects that are gone; shared as the lease is.
+        lease: the right to keep reading, shared by the snapshots of one opened corpus.
+        missing: explains missing objects; shared likewise.
     """
 
     corpus_id: bytes
@@ -52,7 +51,7 @@ class Snapshot:
             raise
 
     def row(self, where: str | int) -> int:
-        """A row by its number, negative ones included, or by its logical path.
+        """The row number for a number, which may be negative, or a logical path.
 
         Raises:
             IndexError, NoSuchPath
@@ -67,7 +66,7 @@ class Snapshot:
         begun = time.perf_counter(), storage.seconds_backing_off()
         for group in storage.get_batches(batch.wanted, in_flight):
             self._count_fetch(*begun)
-            self.check_access()  # a slow consumer or a slow storage may have outlasted the grant since the last group
+            self.check_access()  # the grant may have expired under a slow consumer or storage
             opening = time.perf_counter()
             opened = batch.open(group)
             self.lease.counters.seconds_decrypt += time.perf_counter() - opening
@@ -80,7 +79,7 @@ class Snapshot:
             begun = time.perf_counter(), storage.seconds_backing_off()
 
     def read(self, i: int) -> bytearray:
-        """The whole object of a row. `fetch` of one piece, without what many need."""
+        """The whole object of a row: a `fetch` of one piece, without the machinery for many."""
         expect, ranges, landed = self._fetch_one(i, 0, None)
         begun = time.perf_counter()
         out = open_piece(self.index.key(i), landed, ranges, 0, None, expect)
@@ -104,7 +103,7 @@ class Snapshot:
         return out
 
     def ranges(self, i: int) -> Callable[[int, int], bytearray]:
-        """`read_range` of one row."""
+        """`read_range` bound to one row."""
         return partial(self.read_range, i)
 
     def open(self, i: int) -> ObjectFile:
@@ -113,7 +112,7 @@ class Snapshot:
         return ObjectFile(self.ranges(i), size, is_read_whole(format, subtype, size))
 
     def check_access(self) -> None:
-        """Renew the keys if it is time, as every read does.
+        """Renew the keys if they are due, as every read does.
 
         Raises:
             KeysExpired, KMSDenied, ...
@@ -128,7 +127,7 @@ class Snapshot:
     def _fetch_one(
         self, i: int, offset: int, length: int | None
     ) -> tuple[Expect, list[tuple[int, int]], Sequence[Buffer]]:
-        """What a piece must be, its ranges, and their bytes on storage."""
+        """Fetch a piece; returns what it must be, its ranges, and their sealed bytes."""
         if not self.lease.holds():
             self.check_access()
         location, storage = self.index.location(i), self.storage
@@ -144,7 +143,7 @@ class Snapshot:
             raise better from error
         finally:
             ended = self._count_fetch(begun, waited)
-        if ended - begun > _SOON:  # what took so long may have outlasted the grant, and is not opened after it
+        if ended - begun > _SOON:  # the grant may have expired meanwhile, and nothing is opened after that
             self.check_access()
         return expect, ranges, landed
 
@@ -155,7 +154,7 @@ class Snapshot:
         counters.seconds_decrypt += decrypting
 
     def _count_fetch(self, begun: float, waited: float) -> float:
-        """Counts what passed since then, part of which storage has waited; returns the time."""
+        """Count the time since `begun`, apart from storage's waiting; returns the current time."""
         now, waited = time.perf_counter(), self.storage.seconds_backing_off() - waited
         counters = self.lease.counters
         counters.seconds_fetch += now - begun - waited

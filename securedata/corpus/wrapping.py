@@ -1,4 +1,4 @@
-"""Which KMS keys open a corpus: add a wrap of the corpus key, or drop one."""
+"""Add or drop a wrap of the corpus key, and with it a KMS key that opens the corpus."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from securedata.keys.wraps import Wrap, wrap_key
 
 @dataclass(frozen=True, slots=True)
 class Wrapped:
-    """What became of the wraps: the head that holds now, and whether a commit was needed."""
+    """The current head, and whether a commit was needed."""
 
     head: Head
     changed: bool
 
 
 def add_wrap(writer: Writer, kms: KMS) -> Wrapped:
-    """Let another KMS key open the corpus. It needs the right to encrypt and decrypt under the corpus's context.
+    """Let another KMS key open the corpus. That key must be allowed to encrypt and decrypt under the corpus's context.
 
-    A wrap by this key that is there already is left if it opens the corpus, and made anew if it does not.
+    An existing wrap by this key is kept if it opens the corpus, and replaced if it does not.
 
     Raises:
-        ContextNotBound: the key would open it under any context.
+        ContextNotBound: the KMS ignores the context.
         KMSDenied, KMSUnreachable, KMSThrottled
         InvalidKMSURI: a key file inside the corpus.
-        LimitExceeded: a head has no room for more.
+        LimitExceeded: the head has no room for another wrap.
         as `Writer.commit`
     """
     refuse_inside(writer.root, [kms.uri])
-    made: dict[bytes, Wrap] = {}  # one for each corpus key: a try that lost may meet another after a rotation
+    made: dict[bytes, Wrap] = {}  # by corpus key: another writer may rotate it between two tries
     changed = False
 
     def change(opened: OpenedHead) -> tuple[Wrap, ...] | None:
@@ -50,13 +50,13 @@ def add_wrap(writer: Writer, kms: KMS) -> Wrapped:
 
 
 def drop_wrap(writer: Writer, uri: str) -> Wrapped:
-    """Let a KMS key open later heads no longer. It takes nothing back: who could use it may have kept what it opened.
+    """Stop a KMS key from opening later heads. This revokes nothing: its users may have kept what it opened.
 
     Args:
-        uri: as the head or as a config names it. Its KMS is not asked, and need not be there any more.
+        uri: as in the head or in a config. Its KMS is not called, and may be gone.
 
     Raises:
-        InvalidArgument: no wrap is by this key, or it is the last one.
+        InvalidArgument: there is no wrap by this key, or it is the last one.
         as `Writer.commit`
     """
 
@@ -65,7 +65,7 @@ def drop_wrap(writer: Writer, uri: str) -> Wrapped:
         kept = tuple(wrap for wrap in wraps if not _names(uri, wrap))
         if len(kept) == len(wraps):
             known = ", ".join(wrap.uri for wrap in wraps)
-            raise InvalidArgument(f"no wrap of {writer.root} is by {uri}; its wraps are by [{known}]", root=writer.root)
+            raise InvalidArgument(f"{writer.root} has no wrap by {uri}; its wraps are by [{known}]", root=writer.root)
         if not kept:
             raise InvalidArgument(
                 f"{uri} is the last key that opens {writer.root}: add another wrap first", root=writer.root
@@ -83,7 +83,7 @@ def _opens(kms: KMS, wrap: Wrap, opened: OpenedHead) -> bool:
 
 
 def _names(uri: str, wrap: Wrap) -> bool:
-    """Does a URI name the key of a wrap? A key file that is gone is named as the head names it."""
+    """Does a URI name the key of a wrap? A key file that is gone matches only by the URI in the head."""
     if uri == wrap.uri:
         return True
     try:

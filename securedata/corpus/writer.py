@@ -1,8 +1,8 @@
 """A corpus opened for writing: objects, then parts, then the head by conditional put. Crash-safe at every write.
 
-docs/format.md tells the rules. In short: a row exists if and only if it stands in a part that the head
-names; ids are never used twice; what a commit takes out is listed and deleted a day later; one write
-id names a logical commit over all its tries, so that a lost answer can be resolved.
+docs/format.md has the rules. In short: a row exists if and only if it is in a part that the head names; ids are never
+reused; what a commit takes out is listed, and deleted a day later; one write id identifies a logical commit over all
+its tries, so that a lost response can be resolved.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from securedata.storage.base import Storage
 class Writer:
     """A corpus opened for writing. One thread commits; `put_object` may be called from many.
 
-    Writing needs the KMS's Decrypt only, and the pin.
+    Writing needs only Decrypt at the KMS, and the pin.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Writer:
             accept_generation: take a head of this generation although a newer one was seen.
 
         Raises:
-            PinRequired: before any call.
+            PinRequired: the pin is missing; no request was made.
             UnsafeStorage, CorpusGone, PinMismatch, NoTrustedKey, KMSDenied, OlderGeneration, ...
         """
         reference.require_pin()
@@ -67,7 +67,7 @@ class Writer:
         self._uncommitted = Uncommitted(self.storage)
 
     def __repr__(self) -> str:
-        # also of one that could not open, which a traceback with local variables shows
+        # a traceback with local variables may show a writer that could not open
         generation = self.head.generation if hasattr(self, "_uncommitted") else "unknown"
         return f"<Writer {self.reference.root if hasattr(self, 'reference') else ''} generation {generation}>"
 
@@ -78,26 +78,26 @@ class Writer:
 
     @property
     def unwraps(self) -> int:
-        """How often the KMS was asked."""
+        """How often the KMS was called."""
         return self._lease.unwraps
 
     def require_newest(self) -> None:
-        """Called before anything is deleted because the head does not name it.
+        """Check that the head is the newest. Called before deleting anything that the head does not name.
 
         Raises:
             UnconfirmedGeneration: this machine had not seen the corpus before this writer was opened, and the caller
-                named no generation.
-            OlderGeneration: storage still has a head that this one does not follow from, as one of a later generation:
-                `head.prev`, or an older version.
+                gave no generation.
+            OlderGeneration: storage still has a head, in `head.prev` or an older version, that this one does not follow
+                from, such as one of a later generation.
         """
         self._lease.require_newest()
 
     # ------------------------------------------------------------ objects
 
     def put_object(self, pieces: Iterable[Buffer]) -> Put:
-        """Seal pieces of plaintext into a new object and store it, checked.
+        """Seal pieces of plaintext into a new object, store it and check it.
 
-        If a prune deleted it before it was checked, its rows are stale: `commit` does not take them.
+        If a prune deleted it before it was checked, its rows are stale, and `commit` does not add them.
 
         Raises:
             KeysExpired, as `put.put_object`
@@ -108,7 +108,7 @@ class Writer:
         return put
 
     def put_objects(self, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
-        """Seal whole plaintexts, each into a new object, and store them side by side; raises as `put_object`."""
+        """Seal whole plaintexts, each into a new object, and store them in parallel. Raises as `put_object`."""
         looked, horizon = self._uncommitted.look(), self.head.horizon
         sources = self._lease.guard(plains)
         for at, put in put_objects(self.storage, self.corpus_id, sources, self._pruned_since(horizon)):
@@ -116,13 +116,13 @@ class Writer:
             yield at, put
 
     def _pruned_since(self, horizon: float) -> Callable[[], bool]:
-        """Asks whether the head has another horizon by now: every prune commits one before it deletes."""
+        """A check for whether the head now has another horizon: every prune commits one before it deletes."""
         return lambda: self._lease.read().head.horizon != horizon
 
     def discard(self, object_ids: Iterable[bytes]) -> None:
-        """Delete objects that this writer put and that no commit took, nor may have taken; others are left alone.
+        """Delete objects that this writer put and that no commit has or may have named; others are left alone.
 
-        What the current head names is never deleted, however it came to be here. Rows of a discarded object are stale.
+        What the current head names is never deleted, even if it is passed here. Rows of a discarded object are stale.
 
         Raises:
             StorageError, KeysError, CorpusError: the head cannot be read, or an object cannot be deleted.
@@ -132,7 +132,7 @@ class Writer:
             return
         for object_id in sorted(set(mine) - self._live.named(self.refresh(), mine)):
             self.storage.delete(object_key(object_id))
-            self._uncommitted.doubt([object_id])  # and not forgotten: no later commit may name it
+            self._uncommitted.doubt([object_id])  # not forgotten: no later commit may name it
 
     # ------------------------------------------------------------ commits
 
@@ -149,27 +149,27 @@ class Writer:
         """Add, remove and replace rows in one atomic step.
 
         Args:
-            add: rows of the manifest's schema, whose objects were put before. A row that is there
-                already keeps its object (if path, content, segment and people are equal), and what `add` leaves empty.
+            add: rows of the manifest's schema, whose objects were put before. An existing row keeps its object (if
+                path, content, segment and people are equal), and its values where `add` is empty.
             remove: logical paths.
-            replace: other content or people under a path that is taken replace the row; otherwise a conflict.
+            replace: a row replaces an existing one of other content or people; otherwise it is a conflict.
             settings: settings of the corpus to change.
-            update: rows that are there and whose descriptive columns are to be updated; never added.
-            reseal: rows to add replace those of the same recording, too, and their objects.
+            update: rows that only update the descriptive columns of existing ones; never added.
+            reseal: rows to add also replace existing ones of the same recording, with their objects.
             clear: by logical path, columns that are emptied where `add` and `update` leave them empty.
 
         Returns:
-            What became of the rows. Conflicts, erased, stale and missing rows were not committed; stale ones
-            must be sealed anew, for a prune may have deleted their objects.
+            What became of the rows. Conflicts, erased, stale and missing rows were not committed; stale ones must be
+            sealed again, since a prune may have deleted their objects.
 
         Raises:
-            InvalidArgument: rows that do not fit the schema or those that are there, a path twice, an object whose
-                rows name other people.
+            InvalidArgument: rows that do not fit the schema or the existing rows, a path given twice, an object whose
+                rows name different people.
             HorizonInFuture: what is put now can never be committed.
-            CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
-                Where no look at the head could tell whether it landed, the same rows are stale from then on: a head
-                may name their objects or have named them, and no object is committed twice. So are those whose
-                objects a disk lost.
+            CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again. If no
+                look at the head could tell whether the commit landed, its rows are stale from then on: a head may name
+                their objects or have named them, and no object is committed twice. Rows whose objects a disk lost are
+                stale, too.
         """
         tables = [fit(table) for table in (add, update) if table is not None] or [SCHEMA.empty_table()]
         check_types(tables[0].schema, tables[-1].schema)
@@ -198,47 +198,47 @@ class Writer:
         return outcome
 
     def transact(self, change: Callable[[Try], Next[T]]) -> T:
-        """Replace the head by what a change makes of it, however often that takes: one logical commit.
+        """Replace the head by the result of `change`, in as many tries as it takes: one logical commit.
 
         Args:
-            change: is called for every try, with the head that this try is about to replace, and must check what it
-                wants against that one. It returns the fields of the next head that differ, and what is to be returned
-                if this try lands. Rows are dropped, changed and added by `Try.plan` and `Try.write`.
+            change: called for every try with the head that it is about to replace, against which it must check
+                everything. It returns the fields of the next head that differ, and the result of the commit if this try
+                lands. Rows are dropped, changed and added by `Try.plan` and `Try.write`.
 
         Returns:
             The outcome of the try that landed, or of the one that found nothing to commit.
 
         Raises:
             CommitRace, OutcomeUnknown, StorageError, KeysExpired, ...: what was not committed can be tried again.
-            whatever `change` raises.
+            what `change` raises
         """
         transaction = Transaction(self.storage, self._lease, self._live, change)
         try:
             outcome = transaction.run()
             self._uncommitted.forget(transaction.committed)
-            transaction.in_doubt = False  # only now: Ctrl-C may come between any two lines
+            transaction.in_doubt = False  # only now: Ctrl-C can come between any two lines
         finally:
-            if transaction.in_doubt:  # what a head may name is never deleted as an orphan, nor committed again
+            if transaction.in_doubt:  # what a head may name is neither deleted as an orphan nor committed again
                 self._uncommitted.doubt(transaction.objects)
         return outcome
 
     def commit_horizon(self, reset: bool = False) -> Head:
-        """Move the horizon to storage's time less a day, never backwards; deletes and clears what is due.
+        """Move the horizon to a day before storage's time, never backwards; deletes and clears what is due.
 
         Args:
-            reset: a horizon that is later than storage's time is set back, and so are times of what leaves. No prune
-                may run meanwhile: one that began under the old horizon would delete what is committed under the new.
+            reset: set back a horizon that is later than storage's time, and the times of leaving lists. No prune may
+                run meanwhile: one that began under the old horizon would delete what is committed under the new one.
 
         Returns:
-            The head that was committed. What it names nowhere and was stored before its horizon may be deleted.
+            The head that was committed. Whatever it does not name and was stored before its horizon may be deleted.
 
         Raises:
-            HorizonInFuture: it is later than storage's time, and not to be reset; nothing was committed.
+            HorizonInFuture: the horizon is later than storage's time, without `reset`; nothing was committed.
             as `transact`
         """
 
         def change(attempt: Try) -> Next[None]:
-            now = self.storage.now()  # after the head was read: a prune that committed it meanwhile had a later clock
+            now = self.storage.now()  # after the head was read, so no earlier than a prune that committed it
             if reset:
                 return Next(None, times_reset(attempt.head, now))
             check_horizon(attempt.head, now, self.root)
@@ -248,7 +248,7 @@ class Writer:
         return self.head
 
     def check_horizon(self) -> None:
-        """See that what is put now can be committed: one request to storage.
+        """Check that what is put now can be committed: one request to storage.
 
         Raises:
             HorizonInFuture
@@ -256,10 +256,10 @@ class Writer:
         check_horizon(self.head, self.storage.now(), self.root)
 
     def commit_wraps(self, change: Callable[[OpenedHead], tuple[Wrap, ...] | None]) -> Head:
-        """Replace the wraps of the corpus key by what `change` makes of each head that is tried; None: leave them.
+        """Replace the wraps of the corpus key by those that `change` returns for the head of each try; None: keep them.
 
         Returns:
-            The head that holds now.
+            The current head.
         """
 
         def rewrap(attempt: Try) -> Next[None]:
@@ -279,10 +279,10 @@ class Writer:
         return head
 
     def read_table(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
-        """A live part: these columns; None: all. Small sets of columns are kept.
+        """Read a live part: these columns (None: all). Small sets of columns are cached.
 
         Raises:
-            PartMissing: it is not there; the head may have been replaced meanwhile.
+            PartMissing: storage does not have it; the head may have been replaced meanwhile.
             FormatError, MalformedManifest, StorageError
         """
         self._lease.check()

@@ -35,6 +35,7 @@ from securedata.ingest.sources.walk import Problem
 from securedata.media.audio.cut import cut_of
 from securedata.media.audio.probe import AudioInfo, probe
 from securedata.media.reason import Undecodable
+from securedata.printable import plural
 from securedata.threads import BoundedPool
 
 _ABOUT_FILE = ("path", "size", "source_mtime_ns", "source_sha256", "subjects")
@@ -98,6 +99,13 @@ class IngestPreview:
     new: list[NotTaken] = field(default_factory=list, repr=False)
     hidden_names: list[str] = field(default_factory=list, repr=False)
     near_duplicates: list[tuple[str, ...]] = field(default_factory=list, repr=False)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.root or 'a new corpus'}, nothing written: {plural(self.added, 'row')} to add, {self.replaced:,} to "
+            f"replace, {self.updated:,} to update, {self.unchanged:,} unchanged; "
+            f"{plural(self.not_taken, 'recording')} not taken"
+        )
 
     @property
     def complete(self) -> bool:

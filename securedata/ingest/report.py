@@ -10,6 +10,7 @@ from securedata.ingest.known_bad import NotTaken
 from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk import Problem
+from securedata.printable import plural
 
 
 @dataclass(slots=True)
@@ -107,6 +108,13 @@ class IngestReport:
     new: list[NotTaken] = field(default_factory=list, repr=False)
     hidden_names: list[str] = field(default_factory=list, repr=False)
     near_duplicates: list[tuple[str, ...]] = field(default_factory=list, repr=False)
+
+    def __str__(self) -> str:
+        return (
+            (f"{self.root}, generation {self.generation}: " if self.root is not None else "no corpus was made: ")
+            + f"{plural(self.added, 'row')} added, {self.replaced:,} replaced, {self.updated:,} updated, "
+            + f"{self.unchanged:,} unchanged; {plural(self.not_taken, 'recording')} not taken"
+        )
 
     @property
     def complete(self) -> bool:

@@ -1,4 +1,4 @@
-"""WAVs whose writer was killed: the header still counts what was there at first, and more samples follow.
+"""WAVs whose writer was killed: the header still has its first count, and more samples follow.
 
 Python's `wave` writes the length of the first piece and corrects it at the end; others write 0 until then. Such a file
 is taken as decoders read it, and named: nobody can tell from the corpus that there was more.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from securedata.format.cobblestone import Buffer
 from securedata.media.audio.probe import AudioInfo
 
-_MANY = 4096  # bytes: less than that behind the samples are tags and padding
+_MANY = 4096  # bytes: fewer than that after the samples are tags and padding
 
 
 class Unfinished:
@@ -18,7 +18,7 @@ class Unfinished:
     def __init__(self, info: AudioInfo, size: int) -> None:
         self._info, self._size = info, size
         self._length: int | None = None  # of the samples, as the header says
-        self._end = 0  # behind them
+        self._end = 0  # of the samples
         self._behind = b""
         self._seen = 0
 
@@ -39,14 +39,13 @@ class Unfinished:
         """What is odd about the length; '' if nothing is."""
         left = self._size - self._end
         if self._length == 0:
-            return (
-                f"its header counts no samples: its writer was killed; taken are the {self._info.frames:,} frames there"
-            )
+            return f"its header counts no samples: its writer was killed; all {self._info.frames:,} frames were taken"
         if self._length is None or left < _MANY or _is_name(self._behind):
             return ""
         return (
-            f"{left:,} bytes behind the {self._info.frames:,} frames that its header counts, as where a writer was "
-            "killed: taken is what the header counts; mend it (ffmpeg -ignore_length 1 -i IN.wav OUT.wav) and run again"
+            f"{left:,} bytes follow the {self._info.frames:,} frames that its header counts; its writer was perhaps "
+            "killed. Only the frames counted were taken: repair it (ffmpeg -ignore_length 1 -i IN.wav OUT.wav) and "
+            "run again"
         )
 
 

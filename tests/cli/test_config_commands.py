@@ -129,7 +129,7 @@ def test_forget_of_what_is_not_ours_to_forget(run: Run, root: Root, own_home: Pa
     system.write_text('[corpora.shared]\nroot = "/data/shared"\n')
     done = run("forget", "shared")
     assert done.code == 1
-    assert "is in a config file of the system" in done.error
+    assert "is in a system config file" in done.error
     assert "shared" in system.read_text()
 
 

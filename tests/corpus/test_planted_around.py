@@ -173,7 +173,7 @@ def test_a_nul_character_is_an_error_of_ours(tmp_path: Path) -> None:
                 use(root)
     config.config_path().parent.mkdir(parents=True)
     config.config_path().write_text('[corpora.odd]\nroot = "/a\\u0000b"\n')
-    with pytest.raises(ConfigError, match=r"corpora\.odd\]: no root can hold a NUL character"):
+    with pytest.raises(ConfigError, match=r"corpora\.odd\]: a root cannot contain a NUL character"):
         config.load()
 
 

@@ -27,7 +27,7 @@ def test_flags() -> None:
     assert [as_flag("x", value) for value in FALSE] == [False] * len(FALSE)
     assert [as_flag("x", value) for value in TRUE] == [True] * len(TRUE)
     for value in NEITHER:
-        with pytest.raises(InvalidArgument, match="x= is true or false"):
+        with pytest.raises(InvalidArgument, match="x= must be true or false"):
             as_flag("x", value)
 
 
@@ -57,7 +57,7 @@ def test_a_word_for_true_allows_it(voice: Voice, tmp_path: Path, value: Any) -> 
 
 @pytest.mark.parametrize("value", ["maybe", 2, ["true"]], ids=repr)
 def test_what_is_neither_is_an_error_before_anything_is_opened(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(InvalidArgument, match="allow_plaintext_export= is true or false"):
+    with pytest.raises(InvalidArgument, match="allow_plaintext_export= must be true or false"):
         fsspec.filesystem("securedata", root=str(tmp_path / "nothing"), allow_plaintext_export=value)
 
 
@@ -80,14 +80,14 @@ def test_numbers(voice: Voice) -> None:
         assert file.blocksize == 4096
         assert file.read() == FILES["ann/a.wav"]
     for value in ("many", "-1", 0, 1.5, True, "1e3"):
-        with pytest.raises(InvalidArgument, match="block_size= is"):
+        with pytest.raises(InvalidArgument, match="block_size= must be"):
             fsspec.filesystem("securedata").open(f"{voice.reference.name}/ann/a.wav", block_size=value)
     for name in ("ttl", "kms_wait"):
         for value in ("soon", "-1", float("nan"), True, None, [1]):
-            with pytest.raises(InvalidArgument, match=f"{name}= is a number of seconds"):
+            with pytest.raises(InvalidArgument, match=f"{name}= must be a number of seconds"):
                 sd.open_corpus(voice.reference.name, **{name: value})
         sd.open_corpus(voice.reference.name, **{name: "60"}).close()
-    with pytest.raises(InvalidArgument, match="refresh= is true or false"):
+    with pytest.raises(InvalidArgument, match="refresh= must be true or false"):
         sd.open_corpus(voice.reference.name, refresh="sometimes")  # type: ignore[arg-type]  # as a config file might
     assert as_seconds("x", "1.5") == 1.5
     assert as_whole("x", " 16000 ", 1, 2**20) == 16000
@@ -96,6 +96,6 @@ def test_numbers(voice: Voice) -> None:
 @pytest.mark.parametrize("name", ["num_frames", "sample_rate"])
 def test_whole_numbers_of_a_dataset(voice: Voice, name: str) -> None:
     for value in ("many", "0", True, 1.5, "1.5"):
-        with pytest.raises(InvalidArgument, match=f"{name}= is"):
+        with pytest.raises(InvalidArgument, match=f"{name}= must be"):
             sd.EncryptedAudioDataset(voice.reference.name, **{name: value})
     assert getattr(sd.EncryptedAudioDataset(voice.reference.name, **{name: "16000"}), name) == 16000

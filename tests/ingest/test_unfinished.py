@@ -54,8 +54,8 @@ def test_a_writer_that_was_killed_is_named(
     assert done.code == 0, done.err
     odd = {os.path.basename(one["path"]): one["reason"] for one in done.json["problems"] if one["taken"]}
     assert sorted(odd) == ["first.wav", "none.wav"]
-    assert f"counts no samples: its writer was killed; taken are the {pieces * 10_000:,} frames" in odd["none.wav"]
-    assert f"{(pieces - 1) * 20_000:,} bytes behind the 10,000 frames that its header counts" in odd["first.wav"]
+    assert f"counts no samples: its writer was killed; all {pieces * 10_000:,} frames were taken" in odd["none.wav"]
+    assert f"{(pieces - 1) * 20_000:,} bytes follow the 10,000 frames that its header counts" in odd["first.wav"]
     with open_corpus("sealed") as corpus:
         frames = {corpus.value("path", i): corpus.value("frames", i) for i in range(3)}
     assert frames == {"ann/first.wav": 10_000, "ann/none.wav": pieces * 10_000, "ann/whole.wav": 1000}
@@ -75,7 +75,7 @@ def test_what_is_behind_the_samples(cut: int) -> None:
     end = len(plain)
     assert remark(plain, cut) == ""
     assert remark(plain + bytes(4095), cut) == ""
-    assert "4,096 bytes behind the 1,600 frames" in remark(plain + bytes(4096), cut)
+    assert "4,096 bytes follow the 1,600 frames" in remark(plain + bytes(4096), cut)
     assert remark(plain + b"LIST" + (5000).to_bytes(4, "little") + bytes(5000), cut) == ""
     assert remark(plain + b"ID3\x04" + bytes(100), cut) == ""
     streamed = bytearray(plain)

@@ -287,7 +287,7 @@ def test_a_committed_head_counts_although_the_state_folder_is_busy(
     writer = writer_of(make(root=str(tmp_path / "sealed")))
     with file_lock("seen.lock"):
         assert writer.commit(table(row(writer, "a", content("a")))).added == 1
-    assert "may go unnoticed" in caplog.text
+    assert "would go unnoticed" in caplog.text
 
 
 def test_a_lock_that_is_kept_ends_a_commit_and_leaves_nothing_in_doubt(

@@ -84,7 +84,7 @@ def test_whoever_writes_or_takes_a_role_needs_the_one(
     done = run(*words)
     assert done.code == 1
     assert "2 pins are given" in done.error
-    assert "an entry for each root into the config file" in done.error
+    assert "an entry with its pin for each root into the config file" in done.error
     assert "'securedata init' makes a new corpus" in done.error
     assert {path: path.read_bytes() for path in files_of(root)} == before
     assert not (tmp_path / "another.kek").exists()

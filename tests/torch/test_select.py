@@ -62,7 +62,7 @@ def test_one_name_is_not_the_names_of_its_letters(root: Root) -> None:
             assert corpus.table.column("speaker").to_pylist() == ["ann"] * 3
     for option in ("speakers", "columns"):
         for wrong in (84, [84], b"ann"):
-            with pytest.raises(InvalidArgument, match=f"{option}= is a"):
+            with pytest.raises(InvalidArgument, match=f"{option}= must be a"):
                 sd.open_corpus(root, **{option: wrong})  # type: ignore[arg-type]  # that is the test
 
 
@@ -185,33 +185,33 @@ def test_a_surrogate_is_no_name(root: Root) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"speaker": 84}, "speaker= is a text or a list of texts, not int: write it as text, in quotes"),
-        ({"speaker": ["ann", 84]}, "speaker= is a list of texts, and one of them is int: write it as text"),
-        ({"speaker": np.array([84, 174])}, "speaker= is a list of texts, and one of them is int64: write it as text"),
-        ({"speaker": b"ann"}, "speaker= is a text or a list of texts, not bytes"),
-        ({"speaker": {"ann": 1}}, "speaker= is a text or a list of texts, not dict"),
-        ({"split": 1}, "split= is a text or a list of texts, not int: write it as text"),
-        ({"split": False}, "split= is a text or a list of texts, not bool$"),
+        ({"speaker": 84}, "speaker= must be a text or a list of texts, not int: write it as text, in quotes"),
+        ({"speaker": ["ann", 84]}, "speaker= must be a list of texts, and one item is int: write it as text"),
+        ({"speaker": np.array([84, 174])}, "speaker= must be a list of texts, and one item is int64: write it as text"),
+        ({"speaker": b"ann"}, "speaker= must be a text or a list of texts, not bytes"),
+        ({"speaker": {"ann": 1}}, "speaker= must be a text or a list of texts, not dict"),
+        ({"split": 1}, "split= must be a text or a list of texts, not int: write it as text"),
+        ({"split": False}, "split= must be a text or a list of texts, not bool$"),
         *(({"duration": odd}, r"duration= must be \(shortest, longest\) in seconds, either") for odd in ODD_DURATIONS),
         ({"duration": (5, 1)}, r"duration= must be \(shortest, longest\), but 5.0 s is longer than 1.0 s"),
-        ({"speaker": np.array(84)}, "speaker= is a list of texts, and one of them is int: write it as text"),
-        ({"speaker": torch.tensor(84)}, "speaker= is a list of texts, and one of them is int: write it as text"),
+        ({"speaker": np.array(84)}, "speaker= must be a list of texts, and one item is int: write it as text"),
+        ({"speaker": torch.tensor(84)}, "speaker= must be a list of texts, and one item is int: write it as text"),
         ({"duration": 5}, r"duration= must be \(shortest, longest\) in seconds"),
         ({"duration": (1, 2, 3)}, r"duration= must be \(shortest, longest\) in seconds"),
         ({"filter": "speaker == 'ann'"}, "filter= is a pyarrow expression"),
         ({"transform": 5}, "transform= must be a function, not int"),
         ({"map": "lower"}, "map= must be a function, not str"),
         ({"crop": 5}, "crop= must be 'random' or 'start', not 5"),
-        ({"num_frames": "many"}, "num_frames= is a whole number, not 'many'"),
-        ({"sample_rate": [16_000]}, "sample_rate= is a whole number, not list"),
-        ({"kms": 5}, "kms= is a text or a list of texts, not int"),
-        ({"pin": [None]}, "pin= is a list of texts, and one of them is NoneType$"),
-        ({"role": 5}, "role= is a text, not int"),
-        ({"ttl": "soon"}, "ttl= is a number of seconds, not 'soon'"),
-        ({"kms_wait": [1]}, "kms_wait= is a number of seconds, not list"),
-        ({"accept_generation": "new"}, "accept_generation= is a whole number, not 'new'"),
-        ({"accept_generation": 1.5}, "accept_generation= is a whole number, not 1.5"),
-        ({"refresh": "sometimes"}, "refresh= is true or false"),
+        ({"num_frames": "many"}, "num_frames= must be a whole number, not 'many'"),
+        ({"sample_rate": [16_000]}, "sample_rate= must be a whole number, not list"),
+        ({"kms": 5}, "kms= must be a text or a list of texts, not int"),
+        ({"pin": [None]}, "pin= must be a list of texts, and one item is NoneType$"),
+        ({"role": 5}, "role= must be a text, not int"),
+        ({"ttl": "soon"}, "ttl= must be a number of seconds, not 'soon'"),
+        ({"kms_wait": [1]}, "kms_wait= must be a number of seconds, not list"),
+        ({"accept_generation": "new"}, "accept_generation= must be a whole number, not 'new'"),
+        ({"accept_generation": 1.5}, "accept_generation= must be a whole number, not 1.5"),
+        ({"refresh": "sometimes"}, "refresh= must be true or false"),
     ],
 )
 def test_options_of_the_wrong_type_are_one_clear_error(root: Root, options: dict[str, Any], said: str) -> None:
@@ -222,7 +222,7 @@ def test_options_of_the_wrong_type_are_one_clear_error(root: Root, options: dict
 @pytest.mark.parametrize("target", [5, None, [5], b"voice-a", ["voice-a", None], TensorDataset(torch.zeros(2))])
 def test_a_target_of_the_wrong_type_is_one_clear_error(root: Root, target: Any) -> None:
     with pytest.raises(
-        InvalidArgument, match=r"a corpus is named by its name, .* not by (int|NoneType|bytes|TensorDataset)"
+        InvalidArgument, match=r"a corpus is given as a name, .* not as (int|NoneType|bytes|TensorDataset)"
     ):
         sd.EncryptedAudioDataset(target)
 

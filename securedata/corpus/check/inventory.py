@@ -1,4 +1,4 @@
-"""What storage holds beside what a head names: verify reports the difference, prune deletes it."""
+"""Compare what storage holds with what a head names: verify reports the difference, prune deletes it."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _IDS = pa.binary(_ID)
 
 @dataclass(slots=True)
 class Named:
-    """What a head names: objects by id (in Arrow, 16 bytes each), packs and tables by id, and what is leaving by key.
+    """What a head names: objects, packs and tables by id (objects in Arrow, 16 bytes each), leaving entries by key.
 
-    `objects` lie under names of their own, `packed` ones in a pack.
+    `objects` have storage keys of their own, `packed` ones are in a pack.
     """
 
     objects: list[pa.Array] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Named:
         """Everything that a head names.
 
         Raises:
-            PartMissing: a part or leaving list is not there.
+            PartMissing: storage does not have a part or leaving list.
             FormatError, MalformedManifest, StorageError
         """
         named = cls()
@@ -56,14 +56,14 @@ class Named:
         return named
 
     def add_rows(self, table: pa.Table) -> None:
-        """The objects and packs of a part's rows; columns `object_id` and `pack`."""
+        """Add the objects and packs of a part's rows, from columns `object_id` and `pack`."""
         ids, pack = table.column("object_id"), table.column("pack")
         self.objects += ids.filter(pc.is_null(pack)).chunks
         self.packed += ids.filter(pc.is_valid(pack)).chunks
         self.packs.update(id for id in pc.unique(pack).to_pylist() if id is not None)
 
     def add(self, other: Named) -> None:
-        """What another head names as well."""
+        """Add what another head names."""
         self.objects += other.objects
         self.packed += other.packed
         self.packs |= other.packs
@@ -71,17 +71,17 @@ class Named:
         self.retired |= other.retired
 
     def has_objects(self, ids: pa.Array, packed: bool = False) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Which of these ids are of objects that lie under names of their own, or, if `packed`, anywhere."""
+        """Which of these ids are named objects with storage keys of their own, or, if `packed`, in packs, too."""
         known = pa.chunked_array(self.objects + (self.packed if packed else []), _IDS)
         found: np.ndarray[Any, np.dtype[np.bool_]] = pc.is_in(ids, value_set=known).to_numpy(zero_copy_only=False)
         return found
 
 
 def named_now(read: Callable[[], Head], storage: Storage) -> tuple[Head, Named]:
-    """The current head and everything that it names; `read` reads it anew, for it may be replaced meanwhile.
+    """The current head and everything that it names; `read` is called again if the head was replaced meanwhile.
 
     Raises:
-        PartMissing: a head names a part or leaving list that is not there, and goes on to do so.
+        PartMissing: the head names a part or leaving list that storage does not have, and still does when read again.
         what `read` raises, FormatError, MalformedManifest, StorageError
     """
     missing: PartMissing | None = None
@@ -108,10 +108,10 @@ def _there(ref: TableRef) -> Iterator[None]:
 
 
 class Listing:
-    """The keys of a storage, read once: objects as columns, for there may be millions, the few others as they are."""
+    """All keys on storage, listed once: objects as columns, since there may be millions, others as entries."""
 
     def __init__(self, storage: Storage, seen: Callable[[int], None] | None = None, before: float = np.inf) -> None:
-        """List everything that was stored `before` a time (storage's clock); `seen` hears of progress."""
+        """List everything stored `before` a time by storage's clock; `seen` is called with the number so far."""
         self.others: list[tuple[What, bytes, Entry]] = []
         self._ids = bytearray()
         self._sizes, self._times = array("q"), array("d")
@@ -130,16 +130,16 @@ class Listing:
 
     @property
     def objects(self) -> int:
-        """How many objects lie under names of their own."""
+        """Number of objects with storage keys of their own."""
         return len(self._times)
 
     @property
     def bytes(self) -> int:
-        """Bytes of all that was listed."""
+        """Total size of everything listed."""
         return sum(self._sizes) + sum(entry.size for _, _, entry in self.others)
 
     def unnamed(self, named: Named) -> Iterator[tuple[What, Entry]]:
-        """What is of ours by its form, and named nowhere: neither by rows nor by the head nor by what is leaving."""
+        """Keys that have our form but are named nowhere: not by rows, the head or a leaving list."""
         for i in np.flatnonzero(~named.has_objects(self._object_ids())):
             key = object_key(bytes(self._ids[int(i) * _ID : (int(i) + 1) * _ID]))
             if key not in named.retired:
@@ -152,7 +152,7 @@ class Listing:
                 yield what, entry
 
     def stored(self, keys: Iterable[str]) -> int:
-        """How many of these keys are there."""
+        """How many of these keys were listed."""
         wanted = {key: classify(key) for key in keys}
         ids = pa.array([id for what, id in wanted.values() if what is What.OBJECT], _IDS)
         return int(pc.sum(pc.is_in(self._object_ids(), value_set=ids)).as_py() or 0) + sum(
@@ -163,5 +163,5 @@ class Listing:
         return pa.Array.from_buffers(_IDS, self.objects, [None, pa.py_buffer(self._ids)])
 
     def of(self, what: What) -> Iterable[Entry]:
-        """The entries of one sort; not for objects."""
+        """The entries of one kind, other than objects."""
         return [entry for one, _, entry in self.others if one is what]

@@ -1,4 +1,4 @@
-"""Deletes what the head of a corpus names nowhere, and what was replaced, once it is a day old."""
+"""Delete what the head of a corpus does not name, and what was replaced, once it is a day old."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def open_for_pruning(
     accept_generation: int | None = None,
     storage: Storage | None = None,
 ) -> Writer:
-    """A writer that may prune. Where this machine has not seen the corpus, nothing is noted that would tell otherwise.
+    """Open a writer that may prune. If it is refused, this machine does not record the corpus as seen.
 
     Raises:
-        PinRequired: before any call.
-        UnconfirmedGeneration: this machine has not seen the corpus, and no generation was named.
+        PinRequired: the pin is missing; no request was made.
+        UnconfirmedGeneration: this machine has not seen the corpus, and no generation was given.
         as `Writer`
     """
     pin = reference.require_pin()
@@ -38,19 +38,19 @@ def open_for_pruning(
 
 
 def prune(writer: Writer, progress: Progress | None = None, *, reset_horizon: bool = False) -> PruneReport:
-    """Delete what the head names nowhere and was stored before a horizon that is committed first.
+    """Delete what the head does not name and was stored before a horizon that is committed first.
 
-    A writer whose objects are older than the horizon of the head that it replaces seals them anew: so nothing that is
-    deleted here can be committed afterwards. What is on a leaving list counts as named until its day is over.
+    A writer must seal objects again that are older than the horizon of the head that it replaces, so nothing deleted
+    here can be committed afterwards. Entries of a leaving list count as named until the list is a day old.
 
     Args:
-        reset_horizon: set a horizon that is later than storage's time back to a day before it, and times of what leaves
-            to now. The caller has seen that storage's clock is right and that no other prune is running.
+        reset_horizon: set a horizon that is later than storage's time back to a day before it, and later times of
+            leaving lists to now. The caller has checked that storage's clock is right and that no other prune runs.
 
     Raises:
-        HorizonInFuture: it is later than storage's time, and not to be reset; nothing was moved or deleted.
-        PartMissing, FormatError, ...: a part or a leaving list cannot be read; nothing was deleted, for what it names
-            is not known.
+        HorizonInFuture: the horizon is later than storage's time, without `reset_horizon`; nothing was deleted.
+        PartMissing, FormatError, ...: a part or a leaving list cannot be read; nothing was deleted, since what it
+            names is unknown.
         UnconfirmedGeneration: this machine had not seen the corpus before `writer` was opened; see `open_for_pruning`.
         OlderGeneration: storage still has a head that this one does not follow from.
         UnknownVersion: a newer securedata wrote the head.
@@ -79,6 +79,6 @@ def prune(writer: Writer, progress: Progress | None = None, *, reset_horizon: bo
 def _refuse_unknown(head: Head) -> None:
     if head.unknown:
         raise UnknownVersion(
-            f"the head holds {', '.join(sorted(head.unknown))}, which this securedata does not know, and "
-            "what they name must not be deleted: update securedata, then prune"
+            f"the head has {', '.join(sorted(head.unknown))}, which this version of securedata does not know; "
+            "whatever they name must not be deleted: update securedata, then prune"
         )

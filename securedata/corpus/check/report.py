@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from securedata.printable import plural
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -13,9 +15,9 @@ class Finding:
     Attributes:
         error: the class of the error that a reader would get, or Orphan, OldTemporary, StoredInFuture, LeavingDue,
             LeavingInFuture, ForeignFile.
-        text: what, where, and what to do; never a logical path.
-        object_id: of the object, part or list, where one is concerned.
-        key: its storage key, where it has one.
+        text: what is wrong, where, and what to do; never contains a logical path.
+        object_id: id of the object, part or list concerned, if there is one.
+        key: its storage key, if it has one.
         paths: logical paths of the rows concerned.
     """
 
@@ -32,16 +34,16 @@ class VerifyReport:
 
     Attributes:
         root, corpus_id, pin, generation: of the corpus that was verified.
-        parts, rows, objects: that the head names.
-        rows_failed: rows that a finding concerns.
-        objects_opened: objects that opened and hold what was ingested.
-        bytes: of plaintext that were compared.
-        leaving: objects and parts that a commit took out, to be deleted after a day.
-        in_flight, in_flight_bytes: what no commit names yet and is younger than a day.
-        stored, stored_bytes: all that lies under the root.
-        changed_to: the generation that the corpus has by now, if another writer committed meanwhile.
-        seconds: that it took.
-        findings: what is wrong, less what a prune has mended.
+        parts, rows, objects: how many the head names.
+        rows_failed: rows that have a finding.
+        objects_opened: objects that open and contain what was ingested.
+        bytes: plaintext bytes compared.
+        leaving: objects and parts that commits took out, to be deleted after a day.
+        in_flight, in_flight_bytes: objects younger than a day that no commit names yet.
+        stored, stored_bytes: everything under the root.
+        changed_to: the generation that the corpus has now, if another writer committed meanwhile.
+        seconds: duration of the verification.
+        findings: what is wrong, without what a prune has settled.
         pruned: what was deleted; None without a prune.
     """
 
@@ -65,13 +67,22 @@ class VerifyReport:
     findings: list[Finding] = field(default_factory=list)
     pruned: PruneReport | None = None
 
+    def __str__(self) -> str:
+        found = ", ".join(f"{count:,} {error}" for error, count in sorted(self.counts().items()))
+        return (
+            f"{self.root}, generation {self.generation}: {plural(self.rows, 'row')}, {self.objects_opened:,} of "
+            f"{plural(self.objects, 'object')} opened, {plural(len(self.findings), 'finding')}"
+            + (f" ({found})" if found else "")
+            + (f"; pruned {plural(len(self.pruned.deleted), 'key')}" if self.pruned is not None else "")
+        )
+
     @property
     def ok(self) -> bool:
         """Is everything in order?"""
         return not self.findings
 
     def counts(self) -> dict[str, int]:
-        """How many findings there are of each error."""
+        """The number of findings of each error."""
         return dict(Counter(finding.error for finding in self.findings))
 
 
@@ -81,9 +92,9 @@ class PruneReport:
 
     Attributes:
         root, generation: of the corpus.
-        horizon: storage's time in seconds: what was stored before it and is named nowhere is gone.
-        deleted, deleted_bytes: keys on storage that were deleted, and their bytes.
-        cleared: lists of leaving objects that were cleared.
+        horizon: time in seconds by storage's clock; what was stored before it and is named nowhere is deleted.
+        deleted, deleted_bytes: the storage keys that were deleted, and their total size.
+        cleared: leaving lists that were cleared.
         reset: were times in the future set back first?
     """
 
@@ -94,6 +105,12 @@ class PruneReport:
     deleted_bytes: int = 0
     cleared: list[str] = field(default_factory=list)
     reset: bool = False
+
+    def __str__(self) -> str:
+        return (
+            f"{self.root}, generation {self.generation}: {plural(len(self.deleted), 'key')} deleted "
+            f"({plural(self.deleted_bytes, 'byte')}), {plural(len(self.cleared), 'leaving list')} cleared"
+        )
 
     def done_with(self, finding: Finding) -> bool:
         """Has this prune settled what verify found before it?"""

@@ -1,7 +1,7 @@
-"""Accounts for every row, object and orphan of a corpus.
+"""Check every row and object of a corpus, and find orphans.
 
-verify goes on after a failure, to the end: each is a finding with the error class that a reader would get. What a
-commit or an ingest in flight has written is not one, for a day.
+verify goes on after a failure: each is a finding with the error class that a reader would get. What a running commit or
+ingest has written is not a finding until it is a day old.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from securedata.threads import BoundedPool
 _BATCH_ROWS, _BATCH_BYTES = 32, 16 * 1024 * 1024
 
 _Opened = tuple[Sequence[int], SecuredataError | None, int]
-"""The rows of one object; why it does not open, if so; and its size in bytes."""
+"""The rows of one object, the error if it does not open, and its size in bytes."""
 
 
 class Verification:
-    """One look at everything that the head names, and at what else lies on storage."""
+    """One check of everything that the head names, and of what else is on storage."""
 
     def __init__(self, lease: HeadLease) -> None:
         self.storage = lease.storage
@@ -61,10 +61,10 @@ class Verification:
         self.named = Named()
         self.readable: list[TableRef] = []
         self.retired: dict[bytes, list[str]] = {}
-        self.complete = True  # is everything known that the head names?
+        self.complete = True  # could everything that the head names be read?
 
     def run(self, threads: int, progress: Progress | None) -> VerifyReport:
-        """Look at all of it, and say what was found."""
+        """Check everything; returns the report."""
         started = time.monotonic()
         objects, total = self._manifest()
         self._objects(threads, progress or (lambda *_: None), objects, total)
@@ -93,7 +93,7 @@ class Verification:
     # ------------------------------------------------------------ manifest
 
     def _manifest(self) -> tuple[int, int]:
-        """Parts, rules and leaving lists; returns the number of objects and their bytes on storage."""
+        """Check parts, rows and leaving lists; returns the number of objects and their size on storage."""
         rules = Rules(self.head)
         objects = total = 0
         for part in self.head.parts:
@@ -136,7 +136,7 @@ class Verification:
             try:
                 keys = listed(self.storage, self.head, one)
             except (FormatError, MalformedManifest, StorageError) as error:
-                text = f"a list of what is to be deleted cannot be read, so that no commit can clear it: {error}"
+                text = f"a leaving list cannot be read, so no commit can clear it: {error}"
                 self._find(type(error).__name__, text, one.table.id, one.table.storage_key)
                 self.complete = False
                 continue
@@ -163,7 +163,7 @@ class Verification:
                 progress(done, objects, bytes_done, total)
 
     def _batches(self) -> Iterator[tuple[pa.Table, list[list[int]]]]:
-        """Objects of each part, as the rows that share them: a few at a time, by number and by bytes."""
+        """The objects of each part, each as the rows that share it, in batches limited by number and bytes."""
         for part in self.readable:
             try:
                 self.lease.check()
@@ -202,9 +202,9 @@ class Verification:
             digest.update(piece)
             size += len(piece)
         if size != cell["size"] or digest.digest() != cell["source_sha256"]:
-            what = f"{size} bytes, not {cell['size']}" if size != cell["size"] else "other content"
+            what = f"{size} bytes, not the {cell['size']} that" if size != cell["size"] else "other content than"
             raise MalformedManifest(
-                f"{expect.name} is authentic and holds {what} than its row says; ingest the file again with --replace",
+                f"{expect.name} is authentic but holds {what} its row says; ingest the file again with --replace",
                 root=self.root,
                 object_id=cell["object_id"],
             )
@@ -229,48 +229,44 @@ class Verification:
         self._times(now)
         for what, entry in listing.unnamed(self.named):
             if entry.time > now + TOLERANCE:
-                text = (
-                    f"{entry.key}: stored at {shown(entry.time)}, after storage's time, and nothing names it: written "
-                )
-                text += "under a wrong clock; no prune deletes it before a day after that time"
+                text = f"{entry.key}: stored at {shown(entry.time)}, which is in the future, and nothing names it; "
+                text += "it was written under a wrong clock, and no prune deletes it until a day after that time"
                 self._find("StoredInFuture", text, key=entry.key)
             elif entry.time > now - DELAY:
                 self.report.in_flight += 1
                 self.report.in_flight_bytes += entry.size
             elif what is What.TEMPORARY:
-                self._find("OldTemporary", f"{entry.key}: left by a writer that was killed", key=entry.key)
+                self._find("OldTemporary", f"{entry.key}: left by a killed writer", key=entry.key)
             else:
-                sure = "" if self.complete else ", as far as the tables that can be read tell"
-                text = f"{entry.key}: {entry.size} bytes, older than a day, that nothing names{sure}"
+                sure = "" if self.complete else ", as far as the readable tables show"
+                text = f"{entry.key}: {entry.size} bytes, older than a day, and nothing names it{sure}"
                 self._find("Orphan", text, key=entry.key)
         for one in due(self.head, now):
             if left := listing.stored(self.retired.get(one.table.id, [])):
                 text = f"{left} objects and parts that a commit took out more than a day ago are still there"
                 self._find("LeavingDue", text, one.table.id, one.table.storage_key)
         for entry in listing.of(What.FOREIGN):
-            text = f"{entry.key}: no file of a corpus; whoever put it there should take it away"
+            text = f"{entry.key}: not a file of a corpus; move it elsewhere"
             self._find("ForeignFile", text, key=entry.key)
 
     def _times(self, now: float) -> None:
-        """Times of the head that storage's clock has not reached: until then nothing is committed, or deleted."""
+        """Find times of the head that are in the future: until then, nothing can be committed or deleted."""
         if self.head.horizon > now + TOLERANCE:
             self._find("HorizonInFuture", horizon_text(self.head, now, self.root), key=HEAD)
         for one in self.head.retired:
             if one.time > now + TOLERANCE:
-                text = (
-                    f"what a commit took out is to be deleted a day after {shown(one.time)}, which storage's time has "
-                )
-                text += "not reached: a wrong clock; see --reset-horizon"
+                text = f"what a commit took out is due a day after {shown(one.time)}, which is in the future: it was "
+                text += "committed under a wrong clock; see --reset-horizon"
                 self._find("LeavingInFuture", text, one.table.id, one.table.storage_key)
 
     def _now(self) -> float:
         try:
             return self.storage.now()
-        except AccessDenied:  # who may only read cannot ask storage for its time
+        except AccessDenied:  # a reader without the right to write cannot ask storage for its time
             return time.time()
 
     def _settle(self) -> None:
-        """What is missing or unnamed may be so because the corpus moved on meanwhile: look at its head again."""
+        """Read the head again, and drop findings that only exist because it was replaced meanwhile."""
         if self._version() == self.opened.version:
             return
         head, named = named_now(lambda: self.lease.open().head, self.storage)
@@ -288,7 +284,7 @@ class Verification:
 
 
 def _open(lease: HeadLease) -> tuple[OpenedHead, SecuredataError | None]:
-    """The head, though it be older than one that this machine has seen, and then why a reader would refuse it."""
+    """Open the head, even one older than this machine has seen; returns it, and why a reader would refuse it."""
     try:
         return lease.open(), None
     except (OlderGeneration, SupersededKey) as old:

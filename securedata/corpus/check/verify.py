@@ -1,4 +1,4 @@
-"""`verify`: every row, object and orphan of a corpus accounted for, and what is left over deleted on request."""
+"""`verify`: check every row and object of a corpus, find orphans, and prune on request."""
 
 from __future__ import annotations
 
@@ -36,59 +36,59 @@ def verify(
 ) -> VerifyReport:
     """Open every object, compare it with what was ingested, and account for everything on storage.
 
-    A failure is a finding, and verify goes on to the end. What a writer left within the last 24 hours is in flight, and
-    no finding.
+    A failure is a finding, and verify goes on. Whatever a writer left within the last 24 hours counts as in flight, not
+    as a finding.
 
     Args:
         target: a name from the config, `securedata://NAME`, a path or a URL.
-        prune: delete afterwards what no commit took and what was replaced, once it is 24 hours old; needs the pin.
-        reset_horizon: with `prune`, set times of the head that are later than storage's clock back. No other prune may
+        prune: afterwards, delete what no commit names and what was replaced, once it is 24 hours old; needs the pin.
+        reset_horizon: with `prune`, set back times of the head that are later than storage's clock. No other prune may
             be running, and storage's clock must be right.
-        before_prune: is called with what was found before anything is deleted; what it raises stops the prune.
-        threads: objects opened side by side; None: one for each CPU, at most 8.
+        before_prune: called with the report before anything is deleted; an exception from it stops the prune.
+        threads: objects opened in parallel; None: one per CPU, at most 8.
         kms: KMS URIs that are trusted to unwrap the corpus key. None: from the config.
-        pin: the corpus that is meant, as `securedata info` prints it. None: from the config.
-        single_writer: prune on storage on which two writers could lose rows: nobody else ever writes there.
-        accept_generation: a head of this generation is no finding although this machine has seen a newer one.
+        pin: identifies the corpus, as `securedata info` prints it. None: from the config.
+        single_writer: prune on storage where two writers could lose rows; nobody else may ever write there.
+        accept_generation: a head of this generation is not a finding, although this machine has seen a newer one.
         progress: True for a bar on a terminal or in a notebook; or a callable that is called from one thread with
-            (objects done, objects in all, bytes done, bytes in all), once more from 0 for what is deleted.
+            (objects done, objects in total, bytes done, bytes in total), and again from 0 for the prune.
         ttl: seconds that the keys may be used before the KMS is asked again.
-        kms_wait: seconds that a read waits, after the deadline, for a KMS that is away.
-        storage: the storage to use in place of the one that the root names, for tests and benchmarks.
+        kms_wait: seconds that a read waits, after that deadline, for a KMS that does not answer.
+        storage: used instead of the one that the root names, for tests and benchmarks.
 
     Returns:
-        What was found, less what a prune has mended; `ok` is True if nothing is left.
+        The report, without findings that a prune has settled; `ok` is True if there are none left.
 
     Raises:
         InvalidArgument: `reset_horizon` or `before_prune` without `prune`.
         NotACorpus, CorpusGone, PinMismatch, NoTrustedKey, KMSDenied, FormatError, ...: the head cannot be opened.
-        KeysExpired, KMSDenied: the keys ended while objects were still to be opened.
+        KeysExpired, KMSDenied: the keys expired before all objects were opened.
         StorageError: storage cannot be listed.
-        PinRequired: before any call, with `prune` and without the pin.
+        PinRequired: `prune` without the pin; no request was made.
         UnconfirmedGeneration, HorizonInFuture, PartMissing, ...: the prune was refused, and nothing was deleted.
 
     Example:
         report = sd.verify("voice-a")
-        print(report.objects_opened, "objects opened,", len(report.findings), "findings")
+        print(report)
         assert report.ok, report.counts()
     """
     reference = resolve(target, kms, pin)
     check_progress(progress)
     prune, reset_horizon = as_flag("prune", prune), as_flag("reset_horizon", reset_horizon)
     if not prune and (reset_horizon or before_prune is not None):
-        raise InvalidArgument(f"{'--reset-horizon' if reset_horizon else 'before_prune='} goes with --prune")
+        raise InvalidArgument(f"{'--reset-horizon' if reset_horizon else 'before_prune='} needs --prune")
     if accept_generation is not None:
         accept_generation = as_whole("accept_generation", accept_generation, 0, 2**63 - 1)
     ttl, kms_wait = as_seconds("ttl", ttl), as_seconds("kms_wait", kms_wait)
     if prune:
         reference.require_pin()
     at_once = as_whole("threads", threads, 1, MAX_THREADS) if threads is not None else min(8, os.cpu_count() or 1)
-    reference = reference.without_role()  # a role's session may not list
+    reference = reference.without_role()  # a role's session cannot list
     lease = HeadLease(
         reference, connect(reference, storage=storage), ttl, kms_wait, accept_generation=accept_generation
     )
-    with reporting(progress, "verifying") as told:
-        report = Verification(lease).run(at_once, told)
+    with reporting(progress, "verifying") as notify:
+        report = Verification(lease).run(at_once, notify)
     if prune:
         if before_prune is not None:
             before_prune(report)
@@ -108,5 +108,5 @@ def _pruned(
     writer = open_for_pruning(
         reference, single_writer=single_writer, accept_generation=accept_generation, storage=storage
     )
-    with reporting(progress, "pruning") as told:
-        return prune_unnamed(writer, told, reset_horizon=reset_horizon)
+    with reporting(progress, "pruning") as notify:
+        return prune_unnamed(writer, notify, reset_horizon=reset_horizon)

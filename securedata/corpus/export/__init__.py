@@ -1,1 +1,1 @@
-"""The source files again, and their manifest."""
+"""Restore the source files, with a manifest."""

@@ -1,7 +1,7 @@
-"""Writes plaintext files into one folder of this machine, and nowhere else, whatever links lie in it.
+"""Write plaintext files into one folder of this machine, and nowhere else, whatever links are in it.
 
-Every folder below the destination is opened by its name alone and without following a link, from the descriptor of the
-one above: so no link, whoever puts it there and whenever, leads outside.
+Every folder below the destination is opened by its name, relative to the descriptor of its parent, without following
+links: no link leads outside, even if someone adds it during the export.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _PIECE = 4 * 1024 * 1024
 
 
 class DestinationFailed(StorageUnreachable):
-    """The destination takes nothing any more: no other file would fare better."""
+    """The destination cannot be written to any more: every other file would fail, too."""
 
 
 class Destination:
-    """An open folder to write plaintext into. Files appear whole or not at all; threads may share it."""
+    """An open folder to write plaintext into. Files appear whole or not at all. Safe to use from several threads."""
 
     def __init__(self, path: str, root: str, mode_from_umask: bool = False) -> None:
-        """Make the folder where it is missing; `root`: a corpus that it must not lie in.
+        """Make the folder if it is missing. It must not lie in the corpus at `root`.
 
-        What is made is this user's alone, unless `mode_from_umask`; what is there keeps its mode.
+        What is made is accessible to this user only, unless `mode_from_umask`; what exists keeps its mode.
 
         Raises:
             InvalidArgument, StorageError
@@ -48,7 +48,7 @@ class Destination:
         self.path = path
         real, corpus = os.path.realpath(path), os.path.realpath(root)
         if "://" not in root and (real == corpus or real.startswith(corpus + os.sep)):
-            raise InvalidArgument(f"{path} lies inside the corpus {root}: choose a folder outside of it")
+            raise InvalidArgument(f"{path} lies inside the corpus {root}: choose a folder outside it")
         self._stopped = False
         self._file_mode, self._folder_mode = (0o666, 0o777) if mode_from_umask else (0o600, 0o700)
         self._folders: set[str] = set()
@@ -67,7 +67,7 @@ class Destination:
         os.close(self._fd)
 
     def stop(self) -> None:
-        """Let every write that is under way end soon, with an error and without its file."""
+        """Make every write under way fail soon, leaving no file."""
         self._stopped = True
 
     def write(
@@ -80,20 +80,20 @@ class Destination:
         mtime_ns: int | None = None,
         overwrite: bool = False,
     ) -> bool:
-        """Write one file below the folder, unless it is there already.
+        """Write one file below the folder, unless it already exists.
 
         Args:
             path: relative and checked (`check_path`).
-            pieces: its content; not touched if the file is there.
-            sha256, size: what the content has to be.
+            pieces: its content; not read if the file exists.
+            sha256, size: what the content must be.
             overwrite: replace a file that has other content.
 
         Returns:
             Whether it was written.
 
         Raises:
-            AlreadyExists: there is another file of that name, or a link or file where a folder belongs.
-            MalformedManifest: the content is not what it has to be; there is no file then.
+            AlreadyExists: a file of that name has other content, or there is a link or file where a folder belongs.
+            MalformedManifest: the content is not what it must be; no file is left.
             StorageError: it cannot be written.
             what `pieces` raises
         """
@@ -106,8 +106,8 @@ class Destination:
                     return False
                 if there == "other" and not overwrite:
                     raise AlreadyExists(
-                        f"a file of {self.path} is another one than the corpus holds: export to an empty folder, "
-                        "or say --overwrite",
+                        f"a file in {self.path} differs from the corpus's: export to an empty folder, or give "
+                        "--overwrite",
                         path=path,
                     )
                 self._write(fd, name, pieces, sha256, size, mtime_ns, path)
@@ -119,7 +119,7 @@ class Destination:
         return True
 
     def make_durable(self) -> None:
-        """What is there survives a power cut once this returns; the files' own content does before."""
+        """Flush the folders to disk, so that the files survive a power cut; their content was flushed by `write`."""
         folders = {""}
         for folder in self._folders:
             parts = folder.split("/")
@@ -133,7 +133,7 @@ class Destination:
 
     @contextlib.contextmanager
     def _open(self, folder: str) -> Iterator[int]:
-        """A folder below the destination, made where it is missing."""
+        """Open a folder below the destination; it is made if it is missing."""
         fd = os.dup(self._fd)
         try:
             for name in folder.split("/") if folder else ():
@@ -159,7 +159,7 @@ class Destination:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_size != size:
                 return "other"
-            digest, left = hashlib.sha256(), size + 1  # one that grows as fast as it is read has no end
+            digest, left = hashlib.sha256(), size + 1  # a file might grow as fast as it is read
             while left and (piece := os.read(fd, min(_PIECE, left))):
                 digest.update(piece)
                 left -= len(piece)
@@ -181,25 +181,25 @@ class Destination:
         mtime_ns: int | None,
         path: str,
     ) -> None:
-        # A name of its own length, since NAME.part may be too long, or the name of another file of the corpus. It is
-        # always the same, so plaintext that a killed export left is taken away. What has the name is never written to.
+        # A hash, since NAME.part might be too long, or the name of another file of the corpus. Always the same one, so
+        # that plaintext which a killed export left is removed. An existing file of that name is never written to.
         part = f".{hashlib.sha256(name.encode()).hexdigest()[:24]}.part"
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(part, dir_fd=folder)  # of an export that was killed
+            os.unlink(part, dir_fd=folder)  # left by a killed export
         fd = os.open(part, NEW, self._file_mode, dir_fd=folder)
         try:
             try:
                 digest, written = hashlib.sha256(), 0
                 for piece in pieces:
                     if self._stopped:
-                        raise DestinationFailed("the export was stopped; run it again to go on", path=path)
+                        raise DestinationFailed("the export was stopped; run it again to continue", path=path)
                     digest.update(piece)
                     write_all(fd, piece)
                     written += len(piece)
                 if written != size or digest.digest() != sha256:
                     raise MalformedManifest(
-                        "an object is authentic and not what its row says of the source file; nothing was written "
-                        "for it, read it with 'securedata cat'",
+                        "an object is authentic, but not the source file that its row describes; nothing was written "
+                        "for it: read it with 'securedata cat'",
                         path=path,
                     )
                 if mtime_ns is not None:
@@ -208,18 +208,18 @@ class Destination:
             finally:
                 os.close(fd)
             put_in_place(part, name, folder)
-        except BaseException:  # raised again: no half file stays
+        except BaseException:  # raised again, without leaving half a file
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=folder)
             raise
 
     def _error(self, error: OSError, path: str) -> StorageError:
-        """The text names the destination only: what lies below it has the names of people."""
+        """The message names the destination only: paths below it contain the names of people."""
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
         if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR):
-            text = f"in {self.path} a link, file or folder stands where the export has something else; take it away"
+            text = f"in {self.path} there is a link, file or folder where the export has something else; remove it"
             return AlreadyExists(text, path=path)
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
-            return DestinationFailed(f"{self.path}: {reason}; run it again to go on", path=path)
+            return DestinationFailed(f"{self.path}: {reason}; run it again to continue", path=path)
         kind = AccessDenied if error.errno in (errno.EACCES, errno.EPERM) else StorageUnreachable
-        return kind(f"a file of {self.path} cannot be written: {reason}", path=path)
+        return kind(f"a file in {self.path} cannot be written: {reason}", path=path)

@@ -1,4 +1,4 @@
-"""The way out: the source files again, byte for byte, and a manifest from which they can be sealed anew."""
+"""Restore the source files of a corpus byte for byte, with a manifest from which they can be sealed again."""
 
 from __future__ import annotations
 
@@ -28,25 +28,26 @@ from securedata.errors import (
     SecuredataError,
     StorageError,
 )
+from securedata.printable import plural
 from securedata.storage.base import Storage
 from securedata.threads import BoundedPool
 
 WHOLE = 8 * 1024 * 1024
-"""Objects up to this are fetched whole, larger ones in pieces of this size, so that memory stays bounded."""
+"""Objects up to this size are fetched whole, larger ones in pieces of it, so that memory stays bounded."""
 
 
 @dataclass(slots=True)
 class ExportReport:
-    """What became of the files.
+    """Results of an export.
 
     Attributes:
         root: of the corpus.
-        destination: absolute path of the folder that holds plaintext now.
-        manifest: path of the manifest in it, from which `ingest` seals the files again.
-        rows, files: of the corpus; several rows may be segments of one file.
-        written, right_already: files.
-        bytes: of plaintext that were written.
-        seconds: that it took.
+        destination: absolute path of the folder that now holds plaintext.
+        manifest: path of the manifest in it, from which `ingest` can seal the files again.
+        rows, files: exported from the corpus; several rows may be segments of one file.
+        written, right_already: files written, and files that were already right.
+        bytes: plaintext bytes written.
+        seconds: duration of the export.
         failed: logical path and error of each file that could not be restored.
     """
 
@@ -61,15 +62,21 @@ class ExportReport:
     seconds: float = 0.0
     failed: list[tuple[str, SecuredataError]] = field(default_factory=list, repr=False)
 
+    def __str__(self) -> str:
+        return (
+            f"{self.root} to {self.destination}: {plural(self.written, 'file')} written, "
+            f"{self.right_already:,} already there, {len(self.failed):,} failed"
+        )
+
     @property
     def complete(self) -> bool:
-        """Was every file restored, now or before?"""
+        """Is every file restored, by this export or an earlier one?"""
         return not self.failed
 
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """One source file: where it goes, the row that its object is read by, and what it must be."""
+    """One source file: its path, the row through which its object is read, and what its content must be."""
 
     path: str = field(repr=False)
     row: int
@@ -95,47 +102,46 @@ def export(
 ) -> ExportReport:
     """Restore the source files of a corpus into a folder, byte for byte, and write a manifest beside them.
 
-    Files that are there and right are left. Others are written under another name, compared with the digest of their
-    source, flushed to disk and renamed, so an export that was killed is run again. A file that cannot be restored is
-    noted, and the rest goes on.
+    Files that are there and right are left alone. Each other file is written under a temporary name, compared with the
+    digest of its source, flushed to disk and renamed, so a killed export can simply be run again. A file that cannot be
+    restored is recorded in the report, and the export goes on.
 
     Args:
         target: a name from the config, `securedata://NAME`, a path or a URL.
-        destination: a folder; made where it is missing. Nothing outside of it is written, whatever links are in it.
-        allow_plaintext_export: must be True, for this writes plaintext to a disk.
-        path: a logical path, of a recording or a folder; '' for all.
-        overwrite: replace files that are there and differ.
-        mode_from_umask: for a shared place, make files and folders with the mode that the umask leaves; otherwise they
-            are this user's alone, 0600 and 0700. Folders that are there keep theirs.
-        threads: files under way at once; None: one for each CPU, at most 8.
+        destination: a folder; made if it is missing. Nothing is written outside it, whatever links are in it.
+        allow_plaintext_export: must be True, because this writes plaintext to a disk.
+        path: a logical path, of a recording or a folder; '' for everything.
+        overwrite: replace existing files that differ.
+        mode_from_umask: for a shared folder, make files and folders with the mode that the umask allows; otherwise only
+            this user can access them (0600 and 0700). Existing folders keep their mode.
+        threads: files written in parallel; None: one per CPU, at most 8.
         kms: KMS URIs that are trusted to unwrap the corpus key. None: from the config.
-        pin: the corpus that is meant, as `securedata info` prints it. None: from the config.
+        pin: identifies the corpus, as `securedata info` prints it. None: from the config.
         accept_generation: as `open_corpus` takes it.
         progress: True for a bar on a terminal or in a notebook; or a callable that is called from one thread with
-            (files done, files in all, bytes done, bytes in all).
-        storage: the storage to use in place of the one that the root names, for tests and benchmarks.
+            (files done, files in total, bytes done, bytes in total).
+        storage: used instead of the one that the root names, for tests and benchmarks.
 
     Returns:
-        What became of the files; `complete` is False if one could not be restored, of which the logger `securedata`
-        warns, too.
+        The results; `complete` is False if a file could not be restored, and then the logger `securedata` warns, too.
 
     Raises:
-        PlaintextRefused: before anything is opened.
+        PlaintextRefused: `allow_plaintext_export` is not True; nothing was opened.
         NoSuchPath: nothing has this path.
-        InvalidArgument: the destination is no folder, or lies in the corpus.
+        InvalidArgument: the destination is not a folder, or lies in the corpus.
         StorageUnreachable: the destination is full or failed.
-        KeysError, CorpusError, ...: the corpus cannot be opened, or its keys ended.
+        KeysError, CorpusError, ...: the corpus cannot be opened, or its keys expired.
 
     Example:
         report = sd.export("voice-a", "./restored", allow_plaintext_export=True)
-        print(report.written, "files in", report.destination)
+        print(report)
         assert report.complete, report.failed
     """
     reference = resolve(target, kms, pin)
     check_progress(progress)
     if not as_flag("allow_plaintext_export", allow_plaintext_export):
         raise PlaintextRefused(
-            f"export writes the plaintext of {reference.root} to a disk: say so with --allow-plaintext-export "
+            f"export writes the plaintext of {reference.root} to a disk: allow it with --allow-plaintext-export "
             "(in Python: allow_plaintext_export=True)",
             root=reference.root,
         )
@@ -144,24 +150,24 @@ def export(
     started = time.monotonic()
     with (
         open_corpus(reference, columns=ALL, storage=storage, accept_generation=accept_generation) as corpus,
-        reporting(progress, "exporting") as told,
+        reporting(progress, "exporting") as notify,
     ):
         report = ExportReport(reference.root, os.path.abspath(os.fspath(destination)))
         files, rows = _plan(corpus, as_text("path", path).strip("/"), report)
         with Destination(report.destination, reference.root, mode_from_umask) as out:
-            _write_all(corpus, out, files, overwrite, at_once, told, report)
+            _write_all(corpus, out, files, overwrite, at_once, notify, report)
             _write_manifest(corpus, out, rows, overwrite, report)
             out.make_durable()
     report.seconds = time.monotonic() - started
     if not report.complete:
         log_incomplete(
-            f"not all files of {report.root} were restored ({len(report.failed)} missing): see the report's failed"
+            f"not all files of {report.root} were restored ({len(report.failed)} missing): see `failed` of the report"
         )
     return report
 
 
 def _plan(corpus: Corpus, prefix: str, report: ExportReport) -> tuple[list[_File], list[int]]:
-    """The files to restore, in the order of their paths, and the rows of the manifest."""
+    """The files to restore, in order of their paths, and the rows for the manifest."""
     files: dict[str, _File] = {}
     rows = []
     names = ("path", "start", "frames_in_segment", "size", "source_sha256", "source_mtime_ns")
@@ -180,11 +186,10 @@ def _plan(corpus: Corpus, prefix: str, report: ExportReport) -> tuple[list[_File
         if known.sha256 != sha256:
             report.failed.append((path, _two_contents(corpus, row)))
     if prefix and not rows and not report.failed:
-        raise NoSuchPath(f"no row of {corpus.root} has the path that was asked for, nor lies below it", path=prefix)
+        raise NoSuchPath(f"no row of {corpus.root} has the requested path or lies below it", path=prefix)
     if MANIFEST in files:
         raise InvalidArgument(
-            f"a file of {corpus.root} is called {MANIFEST}, as the manifest would be: export it by its folders, "
-            "with --path",
+            f"a file of {corpus.root} is called {MANIFEST}, like the manifest: export folder by folder with --path",
             root=corpus.root,
         )
     report.files, report.rows = len(files), len(rows)
@@ -212,7 +217,7 @@ def _write_all(
                         report.bytes += file.size
                     else:
                         report.right_already += 1
-                except (KeysError, DestinationFailed):  # no other file would fare better
+                except (KeysError, DestinationFailed):  # every other file would fail, too
                     raise
                 except SecuredataError as error:
                     report.failed.append((file.path, error))
@@ -245,7 +250,7 @@ def _pieces(corpus: Corpus, file: _File) -> Iterator[bytearray]:
 
 
 def _write_manifest(corpus: Corpus, out: Destination, rows: list[int], overwrite: bool, report: ExportReport) -> None:
-    """The same rows give the same bytes, so that an export that is run again finds its own manifest right."""
+    """The same rows give the same bytes, so that a repeated export finds its own manifest right."""
     digest, size = hashlib.sha256(), 0
     for line in manifest_lines(corpus, rows):
         digest.update(line)
@@ -263,8 +268,8 @@ def _write_manifest(corpus: Corpus, out: Destination, rows: list[int], overwrite
 def _two_contents(corpus: Corpus, row: int) -> SecuredataError:
     object_id = corpus.value("object_id", row)
     return MalformedManifest(
-        f"object {object_id.hex()} of {corpus.root} is another recording than the one that stands under its file's "
-        "path: read it with 'securedata cat'",
+        f"object {object_id.hex()} of {corpus.root} is not the recording that was exported under its file's path: "
+        "read it with 'securedata cat'",
         root=corpus.root,
         object_id=object_id,
     )

@@ -1,11 +1,11 @@
-"""The manifest that an export writes: one JSON object a line, which NeMo reads, and `securedata encrypt --manifest`.
+"""The manifest that an export writes: one JSON object per line, for NeMo and `securedata encrypt --manifest`.
 
-Names are NeMo's where it has one: audio_filepath, duration, offset, text, lang, speaker. It takes a line without `text`
-for one without words, or looks for them in columns of other names, so `text` is always there. Ours stand beside them
-where they say more: `subjects` is everybody recorded, of whom `speaker` is one.
+It uses NeMo's names where there are any: audio_filepath, duration, offset, text, lang, speaker. `text` is always there,
+since NeMo takes a line without it as one without words, or searches columns of other names. Names of our own add what
+NeMo lacks: `subjects` is everybody recorded, and `speaker` one of them.
 
-JSON and not a table, because a transcript may hold tabs and line ends, and what else is known of a recording (`extra`)
-has columns of its own. Sealing the export with it makes the same rows again.
+JSON rather than a table, because a transcript may contain tabs and line ends, and because whatever else is known of a
+recording (`extra`) has columns of its own. Sealing the export with its manifest makes the same rows again.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _COLUMNS = (
 
 
 def manifest_lines(corpus: Corpus, rows: Iterable[int]) -> Iterator[bytes]:
-    """The manifest of some rows, a line each. The corpus has to be open with these columns and `extra`."""
+    """The manifest of some rows, one line each. The corpus must be open with `_COLUMNS` and `extra`."""
     for row in rows:
         values = dict(zip((*_COLUMNS, "extra"), corpus.index.values((*_COLUMNS, "extra"), row), strict=True))
         yield json.dumps(_entry(values), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
@@ -63,7 +63,7 @@ def _entry(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _extra(text: str) -> dict[str, Any]:
-    """What else the source said, as columns of its own; kept as one where they would be taken for others."""
+    """The source's other columns; kept together as `extra` if one could be mistaken for a column of ours."""
     if not text:
         return {}
     try:
@@ -79,5 +79,5 @@ def _extra(text: str) -> dict[str, Any]:
 
 
 def _elsewhere(name: str) -> bool:
-    """Would a column of this name be taken for something else, here or by NeMo?"""
+    """Would we or NeMo take a column of this name for something else?"""
     return bool(target_of(name)) or perhaps_end(name) or folded(name) in (*_CONSENT, "extra", "text_filepath")

@@ -1,1 +1,1 @@
-"""Sealed objects: fetched, put, read as files, missed."""
+"""Sealed objects: fetch and put them, read them as files, explain missing ones."""

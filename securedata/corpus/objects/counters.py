@@ -1,4 +1,4 @@
-"""What this process has done with a corpus."""
+"""Counters of what this process has read from a corpus."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Counters:
         unwraps: calls to the KMS.
         objects: objects read, whole or in part.
         bytes: of plaintext.
-        seconds_fetch: until storage had delivered.
-        seconds_decrypt: checks included.
-        seconds_wait: for keys, between the tries of a fetch, and to learn why an object is missing.
+        seconds_fetch: waiting for data from storage.
+        seconds_decrypt: decrypting and checking.
+        seconds_wait: waiting for keys, backing off between retries, and finding out why an object is missing.
     """
 
     unwraps: int = 0

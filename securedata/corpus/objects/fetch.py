@@ -1,4 +1,4 @@
-"""What of an object to fetch, and opening what has landed: the one place that opens the objects which rows name."""
+"""Which ranges of an object to fetch, and how to open them: every object that a row names is opened here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DATA = Kind.DATA
 
 
 class Piece(NamedTuple):
-    """Of row `i`: the whole object (`length` None), or `length` bytes of plaintext from `offset`."""
+    """The object of row `i`: whole (`length` None), or `length` bytes of plaintext from `offset`."""
 
     i: int
     offset: int = 0
@@ -28,11 +28,11 @@ class Piece(NamedTuple):
 
 
 Extent = tuple[str, int, list[tuple[int, int]]]
-"""A storage key, where an object begins there, and the (offset, length) ranges of the object that a piece needs."""
+"""A storage key, the offset of an object under it, and the (offset, length) ranges of the object that a piece needs."""
 
 
 def expect_of(location: Location, corpus_id: bytes, root: str) -> Expect:
-    """What the object of a row must be."""
+    """What the object of a row must turn out to be."""
     object_id, _, _, sealed_size, size = location
     return Expect(_DATA, corpus_id, object_id, root, sealed_size, size)
 
@@ -41,13 +41,13 @@ def extent_of(location: Location, expect: Expect, offset: int, length: int | Non
     """Where a piece of an object is: the whole object (`length` None), or a range of its plaintext.
 
     Raises:
-        Truncated: no object lies where the row says, or has its sizes.
+        Truncated: no object can have the position or the sizes that the row gives.
         InvalidArgument: a negative offset or length.
     """
     key, base = place_of(location, expect)
     if length is not None:
         return key, base, ranges_for(offset, length, expect)
-    # one byte more than the row says, so that an object that grew is noticed and never read whole
+    # one byte more than the row says: an object that grew is noticed, and not read to its end
     return key, base, [(0, location.sealed_size + (location.pack is None))]
 
 
@@ -59,19 +59,19 @@ def open_piece(
     length: int | None,
     expect: Expect,
 ) -> bytearray:
-    """The plaintext of a piece, whose `ranges` have landed.
+    """The plaintext of a piece, from its fetched `ranges`.
 
     Raises:
         FormatError
     """
     if length is None:
-        # opened by what has come, not into a buffer of the size that the row claims
+        # sized by the bytes received, not by the size that the row claims
         return open_whole(data_key, landed[0], expect)
     return open_fetched(data_key, landed, ranges, offset, length, expect)
 
 
 def open_object_into(data_key: Buffer, landed: Sequence[Buffer], out: Buffer, expect: Expect) -> int:
-    """Open a whole object that has landed into `out`; returns the bytes of plaintext. On an error it holds none.
+    """Open a whole fetched object into `out`; returns the number of plaintext bytes. After an error `out` holds none.
 
     Raises:
         FormatError, InvalidArgument
@@ -82,10 +82,10 @@ def open_object_into(data_key: Buffer, landed: Sequence[Buffer], out: Buffer, ex
 def open_in_pieces(
     storage: Storage, location: Location, data_key: Buffer, expect: Expect, check: Callable[[], object] | None = None
 ) -> Iterator[bytearray]:
-    """Fetch a whole object by 4 MiB; yields its plaintext, which is complete only when the iterator ends.
+    """Fetch a whole object, 4 MiB at a time; yields its plaintext, which is complete only when the iterator ends.
 
     Args:
-        check: is called before each fetch, and after it, for it may have taken long.
+        check: called before each fetch, and after it, since a fetch can take long.
 
     Raises:
         FormatError, StorageError, what `check` raises
@@ -111,7 +111,7 @@ def open_in_pieces(
 
 
 class ObjectBatch:
-    """The ranges of several pieces, in one list for storage; each piece is opened once all of it has landed."""
+    """The ranges of several pieces as one list for storage; each piece is opened once all its ranges have arrived."""
 
     __slots__ = ("_expects", "_extents", "_index", "_landed", "_owners", "_pieces", "wanted")
 
@@ -137,7 +137,7 @@ class ObjectBatch:
     def open(
         self, group: Sequence[tuple[int, Buffer | SecuredataError]]
     ) -> list[tuple[int, bytearray | SecuredataError]]:
-        """Ranges of `wanted` have landed: their pieces that this decides, each with its plaintext or an error."""
+        """Take ranges of `wanted` that arrived; returns the pieces that are now complete or failed."""
         return [one for position, got in group for one in self._land(position, got)]
 
     def _land(self, position: int, got: Buffer | SecuredataError) -> Iterator[tuple[int, bytearray | SecuredataError]]:

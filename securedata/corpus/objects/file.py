@@ -1,4 +1,4 @@
-"""One object as a seekable binary file, for decoders that want a part of a large recording."""
+"""One object as a seekable binary file, for decoders that need only part of a large recording."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from securedata.media.audio.encodings import hides_errors
 
 READ_AHEAD = 256 * 1024
 READ_WHOLE = 32 * 1024 * 1024
-"""Bytes up to which a recording is fetched whole, if decoders of its encoding hide that reading failed."""
+"""Largest recording, in bytes, that is fetched whole because decoders of its encoding hide read errors."""
 
 _log = logging.getLogger(__name__)
 
 
 def is_read_whole(format: str, subtype: str, size: int) -> bool:
-    """Whether a file of this format, encoding and size is fetched, and so checked, as a whole at its first read."""
+    """Whether a file of this format, encoding and size is fetched, and so checked, whole at its first read."""
     return size <= READ_WHOLE and hides_errors(format, subtype)
 
 
 class FailsForGood:
-    """A file object that fails for good: whatever reading it raised first, every later call raises again.
+    """A file object that fails for good: after the first error, every later call raises that error again.
 
-    C libraries call file objects back where an exception cannot pass: libsndfile takes one for the end of the file
-    and goes on. An error that it lost comes back at the next call, at the latest in `close`.
+    C libraries call file objects from code that an exception cannot cross: libsndfile takes one for the end of the
+    file and goes on. An error lost that way is raised again at the next call, at the latest in `close`.
     """
 
     _failure: BaseException | None = None
 
     def _fails(self, error: BaseException) -> None:
         if self._failure is None:
-            # a copy, for the error itself gathers the frames that it passes, and so this file and what they hold
+            # a copy: the traceback of the error itself keeps this file and every frame it passed alive
             self._failure = copy.copy(error) if isinstance(error, SecuredataError) else error
             text = str(error) if isinstance(error, SecuredataError) else type(error).__name__
             _log.error("reading a file failed, and the file stays failed: %s", text)
@@ -48,9 +48,9 @@ class FailsForGood:
         """Close the file; safe to call again.
 
         Raises:
-            whatever reading it raised first, every time
+            the first error that reading raised, every time
         """
-        super().close()  # type: ignore[misc]  # of the file class that stands behind this one
+        super().close()  # type: ignore[misc]  # of the file class that follows in the MRO
         if self._failure is not None:
             self._raise_failure()
 
@@ -63,18 +63,18 @@ class FailsForGood:
             return
         failure, self._failure = self._failure, None
         try:
-            self.close()  # what is on its way already is not replaced, and what caused it is added
+            self.close()  # without raising: the error under way is kept, with a note about this one
         finally:
             self._failure = failure
         if failure is not None and type(error) is not type(failure):
-            error.add_note(f"the file read from had failed before: {type(failure).__name__}: {failure}")
+            error.add_note(f"the file being read had failed before: {type(failure).__name__}: {failure}")
 
     def __del__(self) -> None:
-        self._failure = None  # nobody is left to be told
-        super().__del__()  # type: ignore[misc]  # of the file class that stands behind this one
+        self._failure = None  # nobody is left to catch it
+        super().__del__()  # type: ignore[misc]  # of the file class that follows in the MRO
 
     def _dealloc_warn(self, _: object) -> None:
-        """What io's text and buffered files call on what they wrap, when they are collected and about to close it."""
+        """Called by io's text and buffered files that wrap this one, when they are collected and about to close it."""
         self._failure = None
 
 
@@ -82,9 +82,9 @@ class ObjectFile(FailsForGood, io.RawIOBase):
     """One object as a seekable, read-only binary file; decrypts windows of 256 kB as they are read."""
 
     def __init__(self, read_range: Callable[[int, int], bytearray], size: int, whole: bool = False) -> None:
-        """`read_range` takes an offset and a length of the plaintext, whose size is `size` bytes.
+        """`read_range` takes an offset and a length within the plaintext, which has `size` bytes.
 
-        With `whole` the first read fetches all of it.
+        With `whole`, the first read fetches all of it.
         """
         super().__init__()
         self._read_range = read_range

@@ -1,4 +1,4 @@
-"""Why an object that a row names is not on storage."""
+"""Explain why an object that a row names is not on storage."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from securedata.keys.tags import Tagger
 from securedata.storage.base import Storage
 
 RECHECK = 10.0
-"""Seconds for which the parts are not looked through again."""
+"""Seconds before the parts are searched again."""
 
 
 class Missing:
-    """Explains by the current head, which is opened, by a call to the KMS, only if it is another than before.
+    """Explains by the current head, which is opened, with a call to the KMS, only if it changed.
 
-    Its parts are looked through, by another call, at most once in ten seconds. Of a head only its tombstones are
-    kept: its keys would open rows that a filter left out.
+    Its parts are searched, with another call, at most once in ten seconds. Only the tombstones of a head are kept: its
+    keys would open rows that a filter left out.
     """
 
     def __init__(self, storage: Storage, reread: Callable[[], OpenedHead]) -> None:
@@ -45,7 +45,7 @@ class Missing:
         self._looked = -math.inf
 
     def explain(self, index: Index, i: int, generation: int, error: NotFound | AccessDenied) -> SecuredataError:
-        """The error to raise for a row whose object is not there, or was refused, which may mean the same.
+        """The error to raise for a row whose object is missing, or was refused, which can mean the same.
 
         Args:
             generation: of the head that the index was made from.
@@ -54,8 +54,8 @@ class Missing:
             better = self._explain(index, i, generation)
         except SecuredataError as worse:
             better = worse
-        told = (SubjectErased, RowReplaced, OlderGeneration, SupersededKey)
-        if isinstance(error, AccessDenied) and not isinstance(better, told):
+        certain = (SubjectErased, RowReplaced, OlderGeneration, SupersededKey)
+        if isinstance(error, AccessDenied) and not isinstance(better, certain):
             return error
         better.__cause__ = error
         return better
@@ -68,7 +68,7 @@ class Missing:
             return kind(f"{where} {text}", root=root, object_id=object_id, path=index.path(i))
 
         head, tagger, tombstones = self._current()
-        # an erasure commits its tombstone before it deletes, so a head that was read after the 404 knows of it
+        # an erasure commits its tombstone before it deletes, so a head read after the 404 has it
         if any(tagger.tag(name) in tombstones for name in index.value("subjects", i)):
             return because(SubjectErased, "is gone: the person recorded in it was erased; refresh() the dataset")
         if time.monotonic() - self._looked < RECHECK:
@@ -78,22 +78,22 @@ class Missing:
         for part in head.parts:
             try:
                 ids = read_table(self._storage, head.corpus_id, part, ["path", "object_id"]).column("object_id")
-            except NotFound:  # a FileNotFoundError, which mappings take for a key that was never there
+            except NotFound:  # a FileNotFoundError, which mappings take for a key that never existed
                 what = "is not on storage, nor is a manifest part that might name it"
                 return because(ObjectMissing, f"{what}; refresh() the dataset, or run 'securedata verify'")
             if pc.index(ids, pa.scalar(object_id, pa.binary(16))).as_py() >= 0:
-                what = "is named by the current head and not on storage; restore it, or 'securedata encrypt --reseal'"
-                return because(ObjectMissing, what)
+                what = "is named by the current head, but is not on storage"
+                return because(ObjectMissing, f"{what}; restore it, or run 'securedata encrypt --reseal'")
         what = f"is gone: its row was replaced or removed since generation {generation}; refresh() the dataset"
         return because(RowReplaced, what)
 
     def erased(self, names: Iterable[str]) -> frozenset[str]:
-        """Those of the names whose person was erased, by the current head."""
+        """Those of `names` whose person was erased, by the current head."""
         _, tagger, tombstones = self._current()
         return frozenset(name for name in names if tombstones and tagger.tag(name) in tombstones)
 
     def _current(self) -> tuple[Head | None, Tagger, frozenset[bytes]]:
-        """The current head, None unless it had to be opened; and its tombstones."""
+        """The current head (None if it did not change) and its tombstones."""
         known = self._known
         if known is not None and self._write_id() == known[0]:
             return None, known[1], known[2]
@@ -106,4 +106,4 @@ class Missing:
         try:
             return peek(self._storage.get(HEAD, MAX_SEALED), self._storage.url)[0].object_id
         except NotFound:
-            return None  # opening it says more
+            return None  # opening it will raise a better error

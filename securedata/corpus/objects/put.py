@@ -1,13 +1,13 @@
-"""Put a new object on storage, and see that it opens before anybody relies on it.
+"""Put a new object on storage, and check that it opens before a commit names it.
 
-Storage that compares a checksum with what it received holds just what it was given: that is opened again in memory,
-piece by piece, before it is put. What any other storage took is read back.
+Storage that verifies a checksum of what it receives holds exactly what it was sent: there, each piece is opened again
+in memory before it is sent. From any other storage the object is read back.
 
-Ids are random and never used twice. Storage that says no to a new one has therefore been asked twice: an intermediary
-sent the put again, and its first one landed. What is read back and is the same counts as put.
+Ids are random and never reused. If storage refuses a new id because it exists, an intermediary has sent the put twice
+and the first one landed: the object is read back, and counts as put if it is the same.
 
-A writer that was suspended for a day may find that a prune deleted what it put before it was read back. That counts as
-put and is stale for every commit, so it is sealed again under a new id, like all that a prune took.
+If a writer is suspended for a day, a prune may delete its object before it is read back. The object then counts as put
+and is stale for every commit, so it is sealed again under a new id, like everything that a prune deleted.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from securedata.storage.base import CLOCK_SLACK, Storage, Wanted
 _LOOKS = (0.1, 0.5, 2.0)
 _sleep = time.sleep
 _NO = (AlreadyExists, PreconditionFailed, NotFound)
-"""Answers to a put of a new key that it may have landed under: 412, 409, and 404 for an upload that is completed."""
+"""Refusals after which a put of a new key may still have landed: 412, 409, and 404 to completing an upload."""
 GONE = (NotFound, AccessDenied)
-"""Answers to a get of a key that is not there: S3 denies it to a session that may not list."""
+"""Answers to a get of a missing key: S3 denies access to a session without the right to list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Put:
     """A new object on storage, not yet committed. Sizes in bytes, `time` by storage's clock in seconds.
 
-    `time` is -inf if a prune has deleted it already.
+    `time` is -inf if a prune has already deleted it.
     """
 
     object_id: bytes
@@ -61,7 +61,7 @@ class Put:
     time: float
 
     def columns(self) -> dict[str, Any]:
-        """What a row says of the object that holds it, by columns of the manifest."""
+        """The manifest columns that describe this object."""
         return {
             "object_id": self.object_id,
             "data_key": self.data_key,
@@ -72,10 +72,10 @@ class Put:
 
 
 class Uncommitted:
-    """The objects that a writer has put and no commit is known to have taken, with storage's time of each.
+    """The objects that a writer has put and no commit is known to name, with storage's time of each.
 
-    One whose commit is in doubt, that storage lost or its writer discarded has no time any more: it is stale for every
-    later commit, and nobody deletes it but a prune.
+    The time is -inf for an object whose commit is in doubt, which storage lost, or which its writer discarded: it is
+    stale for every later commit, and only a prune deletes it.
     """
 
     def __init__(self, storage: Storage) -> None:
@@ -85,18 +85,18 @@ class Uncommitted:
         self._lost = storage.lost
 
     def look(self) -> int:
-        """Give up what storage has lost since the last look; returns a number to `add` with what is put from now on."""
+        """Give up what storage has lost since the last look; returns a number to pass to `add` with later puts."""
         if self._storage.lost != self._lost:
             self._lost = self._storage.lost
             self.times.update(dict.fromkeys(self.times, -math.inf))
         return self._lost
 
     def add(self, put: Put, looked: int, horizon: float) -> None:
-        """Note an object.
+        """Record an object.
 
         Args:
-            looked: the answer of `look` before it was put; storage may have lost it since then.
-            horizon: that of the newest head before it was put.
+            looked: what `look` returned before it was put; storage may have lost it since then.
+            horizon: of the newest head before it was put.
         """
         self._horizons[put.object_id] = horizon
         self.times[put.object_id] = put.time if self._storage.lost == looked else -math.inf
@@ -107,9 +107,9 @@ class Uncommitted:
             self._horizons.pop(object_id, None)
 
     def look_for(self, object_ids: Iterable[bytes], horizon: float) -> None:
-        """Give up those of `object_ids` that were put under another horizon than this one of a head, and are gone.
+        """Give up those of `object_ids` that were put under a horizon other than this one, and are gone.
 
-        A horizon that was ahead for a while, and was set back, shows no more of the prune that deleted by it.
+        A horizon that was ahead and was set back no longer shows the prune that deleted by it.
 
         Raises:
             StorageError
@@ -125,19 +125,19 @@ class Uncommitted:
                 self._horizons[ids[at]] = horizon
 
     def doubt(self, object_ids: Iterable[bytes]) -> None:
-        """A head may name these, or have named them, or they are gone."""
+        """Mark objects that a head may name or have named, or that are gone."""
         self.times.update((id, -math.inf) for id in object_ids if id in self.times)
 
     def among(self, object_ids: Iterable[bytes]) -> list[bytes]:
-        """Those of `object_ids` that no head can name."""
+        """Those of `object_ids` that certainly no head names."""
         return [id for id in object_ids if self.times.get(id, -math.inf) > -math.inf]
 
 
 def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer], pruned: Callable[[], bool]) -> Put:
-    """Seal pieces of plaintext into a new object and store it, checked; holds a few pieces at a time.
+    """Seal pieces of plaintext into a new object, store it and check it; holds a few pieces at a time.
 
     Args:
-        pruned: asked of what was put and is not there: may a prune have deleted it?
+        pruned: called if the object is missing after it was put: might a prune have deleted it?
 
     Raises:
         AuthenticationFailed: what was sealed, or what was read back, does not open to the plaintext.
@@ -152,9 +152,9 @@ def put_object(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer], pru
 def put_objects(
     storage: Storage, corpus_id: bytes, plains: Iterable[bytes], pruned: Callable[[], bool]
 ) -> Iterator[tuple[int, Put]]:
-    """Seal whole plaintexts, each into a new object, and store them side by side, checked; in any order.
+    """Seal whole plaintexts, each into a new object, store them in parallel and check them; in any order.
 
-    The next is taken and sealed while others are under way. Raises as `put_object`; others may then have been stored.
+    The next one is read and sealed while others are under way. Raises as `put_object`; others may be stored by then.
     """
     made: dict[int, Put] = {}
     begun = Moment.now()
@@ -205,11 +205,11 @@ def _put_pieces(storage: Storage, corpus_id: bytes, pieces: Iterable[Buffer]) ->
 
 
 def put_once(storage: Storage, key: str, pieces: Iterable[Buffer]) -> tuple[float, StorageError | None]:
-    """`Storage.put_new` under a random id, which nobody else can have taken.
+    """`Storage.put_new` under a random id, which nobody else can be using.
 
     Returns:
-        Storage's time of it in seconds, or one before it; and what was answered instead of yes. Then the object counts
-        as stored only once it was read back, and that error is to be raised if it is not there.
+        Storage's time of the put in seconds, or an earlier one; and the refusal, if there was one. After a refusal the
+        object counts as stored only once it was read back; if it is missing, the caller raises the refusal.
 
     Raises:
         AccessDenied, StorageUnreachable
@@ -222,9 +222,9 @@ def put_once(storage: Storage, key: str, pieces: Iterable[Buffer]) -> tuple[floa
 
 
 def _look_for(storage: Storage, key: str, begun: Moment) -> float:
-    """Wait for what may be there although it was refused; a time by storage's clock no later than a put since `begun`.
+    """Wait for an object that may exist although its put was refused; returns a time before any put since `begun`.
 
-    Of two puts at once the one that is not refused may not have landed yet.
+    Of two concurrent puts, the one that was not refused might not have landed yet.
     """
     when = storage.now() - begun.age() - CLOCK_SLACK
     for seconds in _LOOKS:
@@ -253,7 +253,7 @@ def _read_back(
 
 
 def why_gone(error: StorageError, refused: StorageError | None) -> StorageError:
-    """What to raise if what was put cannot be read, and no prune took it; `refused` is of `put_once`."""
+    """What to raise if an object cannot be read back and no prune deleted it; `refused` is from `put_once`."""
     return refused if refused and isinstance(error, NotFound) else error
 
 
@@ -265,7 +265,7 @@ def _compare(storage: Storage, corpus_id: bytes, put: Put) -> None:
         digest.update(piece)
     if digest.digest() != put.sha256:
         raise AuthenticationFailed(
-            f"{expect.name} reads back differently than it was sealed; the disk or memory is faulty",
+            f"{expect.name} does not read back as it was sealed: the disk or memory is faulty",
             root=storage.url,
             object_id=put.object_id,
         )

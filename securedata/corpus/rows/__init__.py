@@ -1,1 +1,1 @@
-"""The rows of a corpus: its index in memory, and what a commit makes of them."""
+"""The rows of a corpus: their index in memory, and how commits change them."""

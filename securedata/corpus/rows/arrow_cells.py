@@ -1,7 +1,7 @@
-"""Single cells of Arrow columns, read from their buffers: a third of what Arrow's scalars cost when caches are cold.
+"""Read single cells of Arrow columns from their buffers: a third of the cost of Arrow's scalars when caches are cold.
 
-A sample needs a dozen cells, right after a decoder has swept the caches. Parts were validated when they were opened, so
-offsets stay inside their buffers.
+A sample needs a dozen cells, just after a decoder has emptied the caches. Parts were validated when they were opened,
+so offsets stay inside their buffers.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 Cells = Callable[[int], Any]
-"""The Python value of a row's cell."""
+"""Returns the Python value of a row's cell."""
 
 
 def cells(array: pa.Array) -> Cells:
-    """How to read one column of a batch."""
+    """A reader of one column of a batch."""
     read: Cells
     if array.null_count == len(array):
         return _nothing
@@ -32,12 +32,12 @@ def cells(array: pa.Array) -> Cells:
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    """The column in one piece, which a column without rows may have none of."""
+    """The column as one array; a column without rows may have no chunk."""
     return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def values(array: pa.Array, width: int) -> memoryview:
-    """The values of a fixed-size column, `width` bytes each; those of nulls are arbitrary."""
+    """The values of a fixed-size column, `width` bytes each; nulls have arbitrary values."""
     data = array.buffers()[1]
     view = memoryview(data if data is not None else b"").cast("B")
     return view[array.offset * width : (array.offset + len(array)) * width]

@@ -1,9 +1,9 @@
-"""What an Arrow IPC file would become in memory, read from its metadata before Arrow builds anything of it.
+"""Check from an Arrow IPC file's metadata what it would take in memory, before Arrow builds anything from it.
 
-A part is authentic, and still its writer may be broken or a former reader: a buffer of a few bytes can declare that it
-is gigabytes long once it is decompressed, and the tables of a flatbuffer can name one text a million times. So the
-footer and the head of the record batch are walked here with bounds on everything that is counted. What passes is left
-to Arrow, whose `validate` checks offsets and texts.
+Although a part is authentic, its writer may be broken or a former reader: a buffer of a few bytes can declare gigabytes
+after decompression, and the tables of a flatbuffer can refer to one text a million times. So the footer and the record
+batch's metadata are walked here, with a limit on everything that is counted. Arrow reads what passes; its `validate`
+checks offsets and texts.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 
 MAX_DECLARED = 2**30
-"""Bytes of all buffers of a part, as they are in memory."""
+"""Bytes of all buffers of a part in memory."""
 MAX_FIELDS = 4096
 MAX_TEXT = 2**20
 """Bytes of all names, time zones and custom metadata."""
@@ -21,9 +21,9 @@ _U16, _U32, _I32 = (struct.Struct(form).unpack_from for form in ("<H", "<I", "<i
 _MAGIC, _TAIL = b"ARROW1", 10
 _MAX_METADATA = 2**24
 _CONTINUATION = b"\xff\xff\xff\xff"
-_RECORD_BATCH = 3  # of the union of message headers
-# Of the union of types: scalars whose memory is in their buffers. Not taken are structs, unions, maps, lists of fixed
-# size, run ends and views, of which few bytes can stand for very many values.
+_RECORD_BATCH = 3  # in the union of message headers
+# In the union of types: scalars whose memory is in their buffers. Not accepted are structs, unions, maps, fixed-size
+# lists, run-end encodings and views, in which few bytes can represent very many values.
 _NULL, _TIMESTAMP, _FIXED_SIZE_BINARY = 1, 10, 15
 _SCALARS = frozenset({_NULL, 2, 3, 4, 5, 6, 7, 8, 9, _TIMESTAMP, 11, _FIXED_SIZE_BINARY, 18, 19, 20})
 _LISTS = frozenset({12, 21})
@@ -31,11 +31,11 @@ _EXTENSION = b"ARROW:extension:name"
 
 
 class Refused(ValueError):
-    """What is wrong with a file, in words."""
+    """Describes what is wrong with a file."""
 
 
 def check_file(data: memoryview, rows: int) -> None:
-    """Check that a file holds one record batch of so many rows, of plain types, which fits into memory.
+    """Check that a file holds one record batch of `rows` rows, has plain types only and fits into memory.
 
     Raises:
         Refused
@@ -43,17 +43,17 @@ def check_file(data: memoryview, rows: int) -> None:
     try:
         _check(data, rows)
     except (struct.error, IndexError, OverflowError):
-        raise Refused("it is no Arrow file (its metadata leads out of it)") from None
+        raise Refused("it is not an Arrow file (its metadata points outside it)") from None
 
 
 def _check(data: memoryview, rows: int) -> None:
     size = len(data)
     if size < 8 + _TAIL or data[:6] != _MAGIC or data[-6:] != _MAGIC:
-        raise Refused("it is no Arrow file")
+        raise Refused("it is not an Arrow file")
     length = int.from_bytes(data[-_TAIL:-6], "little", signed=True)
     end = size - _TAIL - length
     if not 0 < length <= _MAX_METADATA or end < 8:
-        raise Refused("it is no Arrow file (its footer leads out of it)")
+        raise Refused("it is not an Arrow file (its footer points outside it)")
     footer = _Flat(bytes(data[end : end + length]))
     root = footer.root()
     walk = _Walk(footer)
@@ -75,22 +75,22 @@ def _check(data: memoryview, rows: int) -> None:
 def _check_batch(data: memoryview, end: int, block: tuple[int, int, int], kinds: list[int], rows: int) -> None:
     offset, head, body = block
     if offset < 8 or not 8 <= head <= _MAX_METADATA or body < 0 or offset + head + body > end:
-        raise Refused("its record batch leads out of it")
+        raise Refused("its record batch extends outside it")
     if data[offset : offset + 4] != _CONTINUATION:
-        raise Refused("its record batch is of an old form of Arrow")
+        raise Refused("its record batch is in an old Arrow format")
     length = int.from_bytes(data[offset + 4 : offset + 8], "little", signed=True)
     if not 0 < length <= head - 8:
-        raise Refused("its record batch leads out of it")
+        raise Refused("its record batch extends outside it")
     message = _Flat(bytes(data[offset + 8 : offset + 8 + length]))
     root = message.root()
     _Walk(message).metadata(root, 4)
     batch = message.table(root, 2)
     if message.number(root, 1, "B") != _RECORD_BATCH or batch is None or message.number(root, 3, "q") != body:
-        raise Refused("its record batch is none")
+        raise Refused("its record batch is something else")
     if (found := message.number(batch, 0, "q")) != rows:
-        raise Refused(f"it has {found} rows, the head says {rows}")
+        raise Refused(f"it has {found} rows, but the head says {rows}")
     if message.vector(batch, 4, 8)[1]:
-        raise Refused("it has buffers of views")
+        raise Refused("it has view buffers")
     declared = _check_nodes(message, batch, kinds, rows)
     compressed = message.table(batch, 3) is not None
     for at, length in _buffers(message, batch, body):
@@ -98,8 +98,8 @@ def _check_batch(data: memoryview, end: int, block: tuple[int, int, int], kinds:
             if length < 8:
                 raise Refused("a buffer is too short to be compressed")
             start = offset + head + at
-            told = int.from_bytes(data[start : start + 8], "little", signed=True)
-            length = length - 8 if told == -1 else told
+            uncompressed = int.from_bytes(data[start : start + 8], "little", signed=True)
+            length = length - 8 if uncompressed == -1 else uncompressed
             if length < 0:
                 raise Refused("a buffer has a negative length")
         declared += length
@@ -108,34 +108,34 @@ def _check_batch(data: memoryview, end: int, block: tuple[int, int, int], kinds:
 
 
 def _check_nodes(message: _Flat, batch: int, kinds: list[int], rows: int) -> int:
-    """Lengths of columns and of what lists hold; returns bytes that values without a buffer may take."""
+    """Check the lengths of columns and list items; returns the bytes that values without a buffer may take."""
     at, count = message.vector(batch, 1, 16)
     if count != len(kinds):
-        raise Refused(f"its record batch has {count} columns, its schema {len(kinds)}")
+        raise Refused(f"its record batch has {count} columns, but its schema has {len(kinds)}")
     numbers = struct.unpack_from(f"<{2 * count}q", message.data, at)
     declared, child = 0, False
     for kind, length, nulls in zip(kinds, numbers[::2], numbers[1::2], strict=True):
         if not 0 <= nulls <= length or (not child and length != rows):
-            raise Refused("a column has another length than its batch")
+            raise Refused("a column and its batch have different lengths")
         declared += 8 * length if child and kind == _NULL else 0
         child = kind in _LISTS
     return declared
 
 
 def _buffers(message: _Flat, batch: int, body: int) -> Iterator[tuple[int, int]]:
-    """Offset and length of each, in order and side by side in the body."""
+    """Offset and length of each buffer; they must be in order and must not overlap."""
     at, count = message.vector(batch, 2, 16)
     numbers = struct.unpack_from(f"<{2 * count}q", message.data, at)
     end = 0
     for offset, length in zip(numbers[::2], numbers[1::2], strict=True):
         if length < 0 or offset < 0 or offset + length > body or (length and offset < end):
-            raise Refused("a buffer leads out of its record batch, or into another one")
+            raise Refused("a buffer extends outside its record batch or overlaps another")
         end = max(end, offset + length)
         yield offset, length
 
 
 class _Walk:
-    """A schema, field by field; `kinds` are the types of its columns, each list followed by what it holds."""
+    """Walks a schema field by field; `kinds` are the types of its columns, each list followed by its item type."""
 
     def __init__(self, flat: _Flat) -> None:
         self.flat = flat
@@ -163,25 +163,25 @@ class _Walk:
         self.metadata(field, 6)
         kind = flat.number(field, 2, "B")
         if kind not in _SCALARS and kind not in _LISTS:
-            raise Refused(f"a column is of Arrow's type {kind}, which a manifest does not take")
+            raise Refused(f"a column has Arrow type {kind}, which a manifest does not allow")
         if flat.table(field, 4) is not None:
             raise Refused("it has dictionaries")
         about = flat.table(field, 3)
         if kind == _TIMESTAMP and about is not None:
             self._count(flat.text(about, 1))
         if kind == _FIXED_SIZE_BINARY and (about is None or flat.number(about, 0, "i") < 1):
-            raise Refused("a column has values of no bytes")
+            raise Refused("a column has values of zero bytes")
         self.kinds.append(kind)
         return kind
 
     def metadata(self, table: int, slot: int) -> None:
-        """Custom metadata: its size, and no extension, which Arrow would make something else of."""
+        """Check custom metadata: its size, and that it declares no extension type, which Arrow would convert."""
         for pair in self.flat.tables(table, slot, MAX_FIELDS):
             start, length = self.flat.text(pair, 0)
             self._count((start, length))
             self._count(self.flat.text(pair, 1))
             if self.flat.data[start : start + length] == _EXTENSION:
-                raise Refused("a column is of an extension type")
+                raise Refused("a column has an extension type")
 
     def _count(self, text: tuple[int, int]) -> None:
         self._text += text[1]
@@ -190,7 +190,7 @@ class _Walk:
 
 
 class _Flat:
-    """A flatbuffer, read within its bounds. A place outside of it is a struct.error."""
+    """A flatbuffer, read within its bounds; a position outside them raises struct.error."""
 
     __slots__ = ("data",)
 
@@ -210,11 +210,11 @@ class _Flat:
         return found
 
     def text(self, table: int, slot: int) -> tuple[int, int]:
-        """Where a text begins, and its bytes."""
+        """The start of a text, and its length in bytes."""
         return self.vector(table, slot, 1)
 
     def tables(self, table: int, slot: int, most: int) -> list[int]:
-        """The places of the tables of a vector."""
+        """The positions of the tables of a vector."""
         at, count = self.vector(table, slot, 4)
         if not count:
             return []
@@ -223,7 +223,7 @@ class _Flat:
         return [self._follow(at + 4 * number) for number in range(count)]
 
     def vector(self, table: int, slot: int, width: int) -> tuple[int, int]:
-        """Where a vector's elements of so many bytes begin, and how many there are; 0 where it is left out."""
+        """The start of a vector's elements, `width` bytes each, and their number; (0, 0) if it is absent."""
         at = self._place(table, slot)
         if not at:
             return 0, 0
@@ -234,9 +234,9 @@ class _Flat:
         return start + 4, count
 
     def _place(self, table: int, slot: int) -> int:
-        """Where a field of a table is; 0 where it is left out."""
+        """The position of a field of a table; 0 if it is absent."""
         names: int = table - _I32(self.data, table)[0]
-        if names < 0:  # which Python would count from the end
+        if names < 0:  # Python would count from the end
             raise struct.error
         if 6 + 2 * slot > _U16(self.data, names)[0]:
             return 0

@@ -1,4 +1,4 @@
-"""The rows of an opened corpus in memory: columns in one memfd, data keys in another, no object per row."""
+"""The rows of an opened corpus in memory: columns in one memfd, data keys in another, no Python object per row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _KEY = 32
 
 
 class Location(NamedTuple):
-    """Where an object is and what it must be. Sizes are in bytes."""
+    """Where an object is, and its sizes in bytes."""
 
     object_id: bytes
     pack: bytes | None
@@ -33,16 +33,16 @@ class Location(NamedTuple):
     size: int
 
 
-_ENDS = 2**63  # no storage addresses a byte from here on
+_ENDS = 2**63  # beyond what any storage can address
 
 
 def place_of(location: Location, expect: Expect) -> tuple[str, int]:
-    """The storage key under which an object lies, alone or in a pack, and its offset there.
+    """The storage key of an object, alone or in a pack, and its offset under that key.
 
-    A storage takes a negative offset for another range, and adds before it compares.
+    Checked here, since storage reads a negative offset as another range, and adds offsets before it compares them.
 
     Raises:
-        Truncated: no object lies where the row says, or has its size.
+        Truncated: no object can have the position or the size that the row gives.
     """
     size, pack = location.sealed_size, location.pack
     offset = 0 if pack is None else location.offset or 0
@@ -52,7 +52,7 @@ def place_of(location: Location, expect: Expect) -> tuple[str, int]:
 
 
 class Index:
-    """Rows in the order of the head's parts. Columns are fixed when it is built."""
+    """Rows in the order of the head's parts. The columns are fixed when the index is built."""
 
     def __init__(self, columns: SharedBytes, keys: SharedBytes) -> None:
         self._columns = columns
@@ -71,12 +71,12 @@ class Index:
     def build(
         cls, parts: Iterable[Callable[[], pa.Table]], columns: Sequence[str], filter: pc.Expression | None
     ) -> Index:
-        """Fill an index part by part; no more than one part is decoded at a time.
+        """Build an index part by part; only one part is decoded at a time.
 
         Args:
-            parts: each returns one part's table, with `data_key`; called once, in order.
-            columns: what the index keeps besides the storage columns.
-            filter: rows to keep, over the manifest's columns.
+            parts: callables that each return one part's table, with `data_key`; called once, in order.
+            columns: columns to keep besides the storage columns.
+            filter: the rows to keep, as an expression over the manifest's columns.
 
         Raises:
             InvalidArgument: the filter does not fit the columns.
@@ -105,7 +105,7 @@ class Index:
                     )
                 writer.write_table(kept)
             if writer is None:
-                raise InvalidArgument("an index needs at least one table, if only an empty one, for its schema")
+                raise InvalidArgument("an index needs at least one table, even an empty one, for its schema")
             writer.close()
 
         def fill_keys(file: io.RawIOBase) -> None:
@@ -123,11 +123,11 @@ class Index:
 
     @property
     def shareable(self) -> bool:
-        """Can it go to a worker that multiprocessing starts, in memory?"""
+        """Can it be passed in memory to a worker that multiprocessing starts?"""
         return self._columns.shareable and self._keys.shareable
 
     def populate(self) -> None:
-        """Touch all pages, before workers start."""
+        """Touch all pages; called before workers start."""
         self._columns.populate()
         self._keys.populate()
 
@@ -139,7 +139,7 @@ class Index:
     # ------------------------------------------------------------ rows
 
     def row(self, i: int) -> int:
-        """A row number from an index as sequences take it, negative ones included.
+        """The row number of a sequence index, which may be negative.
 
         Raises:
             IndexError
@@ -172,9 +172,9 @@ class Index:
 
     @property
     def order(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        """Row numbers sorted by path; made at its first use (about a second for a million rows)."""
+        """Row numbers sorted by path; sorted at first use (about a second for a million rows)."""
         if self._order is None:
-            # per batch, then merged by Arrow; bytes of UTF-8 sort as their code points do
+            # Arrow sorts each batch, then merges; UTF-8 sorts like code points
             self._order = pc.sort_indices(self.table.column("path")).to_numpy().astype(np.int64)
         return self._order
 
@@ -184,7 +184,7 @@ class Index:
 
     def lower_bound(self, path: str) -> int:
         """The position in `order` of the first row whose path is not below `path`."""
-        wanted = path.encode(errors="surrogatepass")  # which no path has, and so finds none
+        wanted = path.encode(errors="surrogatepass")  # no path has surrogates, so this finds none
         return bisect_left(_Sorted(self), wanted)
 
     def find(self, path: str) -> int:
@@ -198,11 +198,11 @@ class Index:
             row = int(self.order[at])
             if self.path(row) == path:
                 return row
-        raise NoSuchPath("no such path in the corpus, or it was left out by a filter", path=path)
+        raise NoSuchPath("the corpus has no such path, or a filter left it out", path=path)
 
 
 def _alike(tables: Sequence[pa.Table], names: Sequence[str]) -> list[pa.Table]:
-    """All with the same columns: parts of other writers may lack one that SCHEMA does not know, or have it narrower."""
+    """Give all tables the same columns: a part of another writer may lack an unknown column, or have it narrower."""
     try:
         cut = pa.schema([field for field in CUT if field.name in names])
         schema = pa.unify_schemas([*(table.schema for table in tables), cut], promote_options="permissive")
@@ -212,12 +212,12 @@ def _alike(tables: Sequence[pa.Table], names: Sequence[str]) -> list[pa.Table]:
         return [pa.concat_tables([schema.empty_table(), one], promote_options="permissive") for one in tables]
     except pa.ArrowException as error:
         raise InvalidArgument(
-            f"a column has types in the manifest's parts that no type holds: {describe(error)}"
+            f"a column has types in different manifest parts that no common type holds: {describe(error)}"
         ) from None
 
 
 class _Places:
-    """Storage columns of one batch, read from their buffers: 1 us a row instead of 4 through Arrow scalars."""
+    """Storage columns of one batch, read from their buffers: 1 us per row instead of 4 with Arrow scalars."""
 
     __slots__ = ("_ids", "_offsets", "_packs", "_sealed", "_sizes")
 
@@ -251,11 +251,11 @@ class _Sorted(Sequence[bytes]):
 
 
 def _filtered(table: pa.Table, filter: pc.Expression | None) -> tuple[pa.Table, bytes]:
-    """The rows that pass the filter, without their keys; and their keys."""
+    """The rows that match the filter, without their keys, and the keys."""
     keys = table.column("data_key")
     table = table.drop_columns("data_key")
     if filter is not None:
-        # keys are kept out of the filter's sight, and follow by row number
+        # the filter does not see the keys; they are selected by row number
         numbered = table.append_column("\0row", pa.array(np.arange(table.num_rows)))
         try:
             numbered = numbered.filter(filter)

@@ -1,11 +1,11 @@
-"""What a row keeps when a run meets it again: what the run does not mention stays.
+"""What a row inherits when a run meets it again: whatever the run does not mention stays.
 
-The rule holds for every path that meets a row: update, replacement, resealing. A cell mentions something if it is not
-empty: text other than '', a list with an entry, a number other than 0, anything but null. `extra` is looked at key by
-key. An empty cell leaves what is there, unless the caller asks to clear it.
+The rule is the same for updating, replacing and resealing a row. A cell mentions something if it is not empty: text
+other than '', a list with an entry, a number other than 0, anything but null. `extra` is compared key by key. An empty
+cell keeps the old value, unless the caller asks to clear it.
 
-Speaker and consent are about people: where a replacement names other people, they are not inherited, nor is what keys
-of `extra` say of consent, for ingest keeps a manifest's columns of consent there.
+Speaker and consent belong to people: if a replacement names other people, they are not inherited, and neither are the
+keys of `extra` about consent, where ingest keeps a manifest's columns of consent.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _CONSENT = ("consent_id", "purposes", "expires")
 _OF_PEOPLE = ("speaker", *_CONSENT)
 
 Clear = Mapping[str, Collection[str]]
-"""For a logical path the columns to empty where the run mentions nothing."""
+"""By logical path, the columns to empty if the run does not mention them."""
 
 _Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 def inherit(old: pa.Table, new: pa.Table, clear: Clear | None = None) -> pa.Table:
-    """Rows as they are to be: `new`, with what it does not mention from `old`.
+    """The rows of `new`, with whatever they do not mention taken from `old`.
 
     Args:
-        old: the rows that are there: descriptive columns, `subjects`, and any that this version does not know.
-        new: as many rows for the same paths, in the same order.
-        clear: what is emptied rather than kept.
+        old: existing rows: descriptive columns, `subjects`, and columns that this version does not know.
+        new: rows for the same paths, in the same order.
+        clear: cells to empty rather than keep.
 
     Returns:
-        The columns of `new`, and those of `old` that this version does not know.
+        The columns of `new`, and the unknown columns of `old`.
     """
     same_people = ~unequal(old.column("subjects"), new.column("subjects"))
     old = _without_consent(old, ~same_people)
@@ -63,15 +63,15 @@ def inherit(old: pa.Table, new: pa.Table, clear: Clear | None = None) -> pa.Tabl
 
 
 def check_clearable(names: Collection[str]) -> None:
-    """Raises InvalidArgument if one of the columns cannot be emptied."""
+    """Raise InvalidArgument if one of the columns cannot be emptied."""
     for name in names:
         if name not in CLEARABLE:
             raise InvalidArgument(f"{name!r} cannot be cleared: choose among {', '.join(CLEARABLE)}")
 
 
 def with_defaults(table: pa.Table) -> pa.Table:
-    """The same rows; the speaker is the only subject and the utterance the file's stem where nothing else says it."""
-    people = lambda: [names[0] if len(names) == 1 else "" for names in _list(table, "subjects")]  # noqa: E731 - only if wanted
+    """The same rows; an empty speaker becomes the only subject, and an empty utterance the file's stem."""
+    people = lambda: [names[0] if len(names) == 1 else "" for names in _list(table, "subjects")]  # noqa: E731 - lazy
     table = _filled(table, "speaker", people)
     return _filled(table, "utterance", lambda: [stem(path) for path in _list(table, "path")])
 
@@ -90,7 +90,7 @@ def _list(table: pa.Table, name: str) -> list[Any]:
 
 
 def changed_columns(before: pa.Table, after: pa.Table) -> tuple[_Mask, Counter[str]]:
-    """Which rows differ in a descriptive column or in their people, and in how many rows each column does."""
+    """Which rows differ in a descriptive column or their people, and in how many rows each column differs."""
     differs = np.zeros(before.num_rows, dtype=bool)
     counts: Counter[str] = Counter()
     for name in ("subjects", *DESCRIPTIVE):
@@ -102,7 +102,7 @@ def changed_columns(before: pa.Table, after: pa.Table) -> tuple[_Mask, Counter[s
 
 
 def unequal(one: pa.ChunkedArray, other: pa.ChunkedArray) -> _Mask:
-    """By columns; lists in any order. The few that look different are looked at one by one."""
+    """Where two columns differ; lists in any order. The few cells that seem to differ are compared one by one."""
     if one.equals(other):  # nearly always
         return np.zeros(len(one), dtype=bool)
     if pa.types.is_list(one.type):
@@ -171,7 +171,7 @@ def _extra(old: pa.Table, new: pa.Table, to_clear: _Mask) -> pa.ChunkedArray:
 
 
 def _without_consent(old: pa.Table, rows: _Mask) -> pa.Table:
-    """The same rows, some of them without the keys of `extra` that say who allowed what."""
+    """The same table; in the given rows `extra` loses its keys about consent."""
     at = old.schema.get_field_index("extra")
     if at < 0 or not rows.any():  # nearly always
         return old
@@ -179,7 +179,7 @@ def _without_consent(old: pa.Table, rows: _Mask) -> pa.Table:
     for i in np.flatnonzero(rows).tolist():
         try:
             found = json.loads(texts[i] or "{}")
-        except (ValueError, RecursionError):  # a writer may put any text there: nobody knows what it says
+        except (ValueError, RecursionError):  # a writer may put any text there
             continue
         if isinstance(found, dict) and any(map(_of_consent, found)):
             kept = {name: value for name, value in found.items() if not _of_consent(name)}
@@ -193,10 +193,10 @@ def _of_consent(name: str) -> bool:
 
 
 def _merged(before: str, after: str) -> str:
-    """Two texts of `extra` as one; the later one counts where both have a key."""
+    """Two texts of `extra` merged; where both have a key, the later one wins."""
     try:
         one, other = json.loads(before), json.loads(after)
-    except (ValueError, RecursionError):  # a writer may put any text there: it is replaced as a whole
+    except (ValueError, RecursionError):  # a writer may put any text there, which is replaced as a whole
         return after
     if not isinstance(one, dict) or not isinstance(other, dict):
         return after
@@ -205,7 +205,7 @@ def _merged(before: str, after: str) -> str:
 
 
 def stem(path: str) -> str:
-    """The last part of a logical path, less its suffix."""
+    """The last part of a logical path, without its suffix."""
     name = path[path.rfind("/") + 1 :]
     dot = name.rfind(".")
     return name[:dot] if dot > 0 else name

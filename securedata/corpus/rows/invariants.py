@@ -1,4 +1,4 @@
-"""What every row of a manifest has to keep to, so that it can be read, exported and erased."""
+"""The rules that every row of a manifest must keep, so that it can be read, exported and erased."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ COLUMNS = (
     "source_sha256",
 )
 _SHARED = ("data_key", "pack", "offset", "sealed_size", "size", "subjects", "source_sha256")
-"""What all rows of one object have to agree on."""
+"""Columns on which all rows of one object must agree."""
 
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A row that breaks a rule: why, and which."""
+    """A row that breaks a rule, and why."""
 
     reason: str
     object_id: bytes
@@ -44,7 +44,7 @@ class Broken:
 
 
 class Rules:
-    """Checks the rows of all parts of one head, part by part, then across them."""
+    """Checks the rows of one head, first part by part, then across parts."""
 
     def __init__(self, head: Head) -> None:
         self._tagger = Tagger(head.secret)
@@ -54,7 +54,7 @@ class Rules:
         self._objects: list[pa.Array] = []
 
     def part(self, table: pa.Table) -> Iterator[Broken]:
-        """The rows of one part that break a rule by themselves; `table` has COLUMNS."""
+        """The rows of one part that break a rule on their own; `table` has COLUMNS."""
         self._paths += table.column("path").chunks
         self._objects.append(pc.unique(table.column("object_id")))
         paths = table.column("path").to_pylist()
@@ -73,11 +73,11 @@ class Rules:
         yield from _disagreeing(table)
 
     def across(self) -> Iterator[Broken]:
-        """Paths that several rows have, and objects whose rows lie in several parts; after the last part."""
+        """Paths of several rows, and objects whose rows are in several parts; called after the last part."""
         for path in _repeated(pa.chunked_array(self._paths, pa.large_string())):
             yield Broken("several rows have its path", b"", path)
         for id in _repeated(pa.chunked_array(self._objects, pa.binary(16))):
-            yield Broken("its rows lie in several manifest parts", id, "")
+            yield Broken("its rows are in several manifest parts", id, "")
 
     def _is_dead(self, name: str) -> bool:
         if name not in self._dead:
@@ -99,12 +99,12 @@ def _impossible(table: pa.Table) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     negative = pc.or_(pc.less(column("size"), 0), pc.less(column("sealed_size"), 0))
     yield "its sizes are negative", rows(negative)
     nobody = pc.equal(pc.list_value_length(column("subjects")), 0)
-    yield "it names no subject, so that nobody could be erased", rows(nobody)
+    yield "it names no subject, so nobody could be erased", rows(nobody)
     packed, at = pc.is_valid(column("pack")), column("offset")
-    yield "it is packed and says not where, or the reverse", rows(pc.xor(packed, pc.is_valid(at)))
+    yield "it has a pack without an offset, or the reverse", rows(pc.xor(packed, pc.is_valid(at)))
     yield "its offset in the pack is negative", rows(pc.less(at, 0))
     start, length = column("start"), column("frames_in_segment")
-    yield "half of a segment's bounds is missing", rows(pc.xor(pc.is_valid(start), pc.is_valid(length)))
+    yield "one bound of its segment is missing", rows(pc.xor(pc.is_valid(start), pc.is_valid(length)))
     # compared without adding: start + length of a broken row may overflow
     outside = pc.or_(pc.greater(length, column("frames")), pc.greater(start, pc.subtract(column("frames"), length)))
     empty = pc.or_(pc.less(start, 0), pc.less_equal(length, 0))
@@ -112,7 +112,7 @@ def _impossible(table: pa.Table) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
 
 
 def _disagreeing(table: pa.Table) -> Iterator[Broken]:
-    """Rows that share an object with an earlier one, and say something else of it."""
+    """Rows that share an object with an earlier row but describe it differently."""
     encoded = table.column("object_id").combine_chunks().dictionary_encode()
     if len(encoded.dictionary) == table.num_rows:
         return

@@ -1,4 +1,4 @@
-"""From a reference to an opened head and an index of its rows: one GET for the head, one per part. No listing."""
+"""Open a head and index its rows: one GET for the head, one per part. No listing."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _TRIES = 4
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a corpus was opened; a receiver of its pickle opens it the same way.
+    """How a corpus was opened; unpickling opens it the same way.
 
     Attributes:
-        speakers: tags of the only speakers that are kept. Tags, because a pickle of these options names nobody.
+        speakers: tags of the speakers to keep; tags rather than names, so that a pickle names nobody.
     """
 
     columns: tuple[str, ...]
@@ -46,8 +46,8 @@ def load_index(
     """Open the current head and index its rows.
 
     Args:
-        speakers: the names of the only speakers to keep, where the options have no tags of them yet.
-        look: is shown the rows of every part before the filter; of some twice, where the head is replaced meanwhile.
+        speakers: names of the speakers to keep, if the options do not have their tags yet.
+        look: called with the rows of every part before the filter; twice with some, if the head is replaced meanwhile.
 
     Raises:
         CorpusGone, NotACorpus, OlderGeneration, SupersededKey, PartMissing, FormatError, KeysError, MalformedManifest
@@ -62,7 +62,7 @@ def load_index(
             break
         try:
             return opened, _index(lease.storage, head, options, look, speakers)
-        except _Gone as gone:  # the head was replaced while we read: start over
+        except _Gone as gone:  # the head was replaced while its parts were read: start over
             missing, named = gone.error, gone.part
     raise PartMissing(
         f"the head of {lease.root} names manifest part {named.hex()}, which storage does not have: "
@@ -79,7 +79,7 @@ class _Gone(Exception):
 
 
 def speaker_tags(head: Head, speakers: Iterable[str]) -> frozenset[bytes]:
-    """The tags of names under the secret of a corpus.
+    """The tags of names under a corpus's secret.
 
     Raises:
         InvalidArgument
@@ -87,8 +87,8 @@ def speaker_tags(head: Head, speakers: Iterable[str]) -> frozenset[bytes]:
     tagger = Tagger(head.secret)
     try:
         return frozenset(map(tagger.tag, speakers))
-    except UnicodeEncodeError:  # not chained: it holds the name
-        raise InvalidArgument("a speaker's name holds a surrogate, which is no character") from None
+    except UnicodeEncodeError:  # not chained, since it contains the name
+        raise InvalidArgument("a speaker's name contains a lone surrogate, which is not a character") from None
 
 
 def _spoken_by(table: pa.Table, wanted: frozenset[bytes], tagger: Tagger) -> pa.Table:

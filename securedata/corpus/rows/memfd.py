@@ -1,7 +1,7 @@
-"""Memory that worker processes share: sealed memfds, mapped by whoever holds the descriptor.
+"""Memory that worker processes share: sealed memfds, mapped by every process that has the descriptor.
 
-Nothing of it has a name in a file system, and nothing reaches a disk. Where there is no memfd the bytes
-stay in this process, and other processes open the corpus for themselves.
+A memfd has no name in a file system and is never written to a disk. Without memfds, the bytes stay in this process, and
+other processes open the corpus for themselves.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def spawning() -> bool:
 
 
 class _Whole(io.RawIOBase):
-    """Writes to a descriptor, always all: Python's own raw files write up to 2 GiB at once, and say so in a number."""
+    """Writes to a descriptor, always everything; Python's raw files write at most 2 GiB and return how much."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -41,7 +41,7 @@ class _Whole(io.RawIOBase):
 
 
 class SharedBytes:
-    """Bytes that are written once and then only read, by this process and its workers."""
+    """Bytes that are written once, and then only read by this process and its workers."""
 
     def __init__(self, fd: int | None, size: int, data: bytes | None = None) -> None:
         self._fd = fd
@@ -51,7 +51,7 @@ class SharedBytes:
         elif size == 0:
             self.view = memoryview(b"")
         else:
-            # private and read-only: the same pages as a shared map, which older kernels refuse on a sealed memfd
+            # private and read-only: the same pages as a shared mapping, which older kernels refuse on a sealed memfd
             self._map = mmap.mmap(fd, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
             self.view = memoryview(self._map)
 
@@ -60,7 +60,7 @@ class SharedBytes:
         """Let `fill` write the bytes, then seal them against any change."""
         if not HAVE_MEMFD:
             memory = io.BytesIO()
-            fill(memory)  # type: ignore[arg-type]  # a BytesIO has the one method that is used, write
+            fill(memory)  # type: ignore[arg-type]  # only `write` is used, which BytesIO has
             return cls(None, memory.tell(), memory.getvalue())
         fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
@@ -77,11 +77,11 @@ class SharedBytes:
 
     @property
     def shareable(self) -> bool:
-        """Can it be handed to a process that multiprocessing starts?"""
+        """Can it be passed to a process that multiprocessing starts?"""
         return self._fd is not None
 
     def populate(self) -> None:
-        """Map all pages here, so that a worker that touches one shares it rather than being its only owner."""
+        """Map all pages in this process, so that workers share them instead of each faulting in its own."""
         if self._fd is not None and self.size:
             try:
                 self._map.madvise(_POPULATE_READ)
@@ -89,7 +89,7 @@ class SharedBytes:
                 return
 
     def close(self) -> None:
-        """Close the descriptor. Views of it stay readable until they are gone."""
+        """Close the descriptor. Existing views stay readable."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
@@ -100,11 +100,11 @@ class SharedBytes:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not spawning() or self._fd is None:
-            raise TypeError("shared memory goes to workers of multiprocessing only, never into a pickle that is kept")
+            raise TypeError("shared memory can be passed only to multiprocessing workers, never into a stored pickle")
         return _attach, (DupFd(self._fd), self.size)
 
 
 def _attach(handle: Any, size: int) -> SharedBytes:
     fd = handle.detach()
-    os.set_inheritable(fd, False)  # a received descriptor is inheritable: a child of the worker must not have it
+    os.set_inheritable(fd, False)  # received descriptors are inheritable, but a worker's children must not get it
     return SharedBytes(fd, size)

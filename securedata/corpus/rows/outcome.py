@@ -1,4 +1,4 @@
-"""What became of the rows that a commit was given."""
+"""The outcome of a commit."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the rows: counts of rows, logical paths of those that need the caller.
+    """What became of the rows of a commit: how many, and the logical paths of those that the caller must look at.
 
-    `columns` counts, for rows that were updated or replaced, in how many of them a column changed. `same` are the paths
-    of those that are unchanged.
+    `added` includes the replaced rows. `columns` counts, for each column, the updated or replaced rows in which it
+    changed. `same` lists the unchanged paths.
     """
 
     added: int = 0

@@ -1,7 +1,7 @@
-"""What a commit would do to a given head: pure bookkeeping, no writing.
+"""Plan what a commit does to a given head; nothing is written.
 
-A try of a commit is planned against the head that it is going to replace, the first like every other,
-so rows are always checked against what is really there.
+Each try of a commit, the first included, is planned against the head that it is about to replace, so rows are always
+checked against the current ones.
 """
 
 from __future__ import annotations
@@ -27,25 +27,25 @@ CHECK = ("path", "object_id", "pack", "source_sha256", "start", "frames_in_segme
 DESCRIBED = ("path", "subjects", *DESCRIPTIVE)
 _IDENTITY = ("source_sha256", "start", "frames_in_segment", "subjects")
 SMALL = MAX_ROWS // 2
-MERGED_BYTES = 64 * 1024 * 1024  # sealed, of parts that are joined: far from what a part may be in memory
+MERGED_BYTES = 64 * 1024 * 1024  # of joined parts, sealed: far below the limit of a part in memory
 MERGE_AT = 8
 
 ReadTable = Callable[[TableRef, Sequence[str] | None], pa.Table]
-"""Reads a live part: all columns, or those named."""
+"""Reads a live part: all columns (None), or those named."""
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What a caller wants of one logical commit.
+    """The changes of one logical commit.
 
     Attributes:
-        add: new rows, and behind them rows that may only update existing ones.
-        updates: how many of `add` are of the second kind.
+        add: new rows, followed by rows that may only update existing ones.
+        updates: how many rows of `add` are of the second kind.
         remove: logical paths.
-        replace: other content or people replace a row.
-        reseal: the same recording in a new object replaces a row, too.
+        replace: a new row replaces one that has other content or people.
+        reseal: a new row also replaces one of the same recording.
         put_times: storage's time of each new object, by object id.
-        clear: what is emptied, rather than kept, in rows that are there and of which `add` says nothing.
+        clear: cells of existing rows that are emptied, rather than kept, where `add` leaves them empty.
     """
 
     add: pa.Table = field(repr=False)
@@ -57,13 +57,13 @@ class Changes:
     clear: Clear = field(default_factory=dict, repr=False)
 
     def only_updates(self, i: int) -> bool:
-        """May this row of `add` only update one that is there? It has no object of its own to bring."""
+        """May this row of `add` only update an existing one? It brings no object of its own."""
         return i >= int(self.add.num_rows) - self.updates
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A live part as a new one takes it over: rows to drop, and rows to update from rows of `add`."""
+    """A live part as a new part takes it over: rows to drop, and rows to update from rows of `add`."""
 
     part: TableRef
     drop: frozenset[int] = frozenset()
@@ -80,7 +80,7 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """A row of `add` that gets an object of its own; it inherits from row `row` of the live part `part`, if any."""
+    """A row of `add` that is added with its object; it inherits from row `row` of the live part `part`, if any."""
 
     i: int
     part: TableRef | None = None
@@ -91,7 +91,7 @@ class Fresh:
 class Slot:
     """One part of the next head: a live part kept as it is, or a new one made of edits and added rows.
 
-    Equal slots hold equal rows within one logical commit, so a part made for one try serves the next.
+    Within one logical commit, equal slots hold equal rows, so a part made for one try can be used by the next.
     """
 
     edits: tuple[Edit, ...]
@@ -107,13 +107,13 @@ class Slot:
 
     @property
     def size(self) -> int:
-        """Sealed bytes of the parts that it is made of."""
+        """Total size of the sealed parts that it is made of."""
         return sum(edit.part.size for edit in self.edits)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The next head's parts in order, what leaves, and the outcome if it is committed."""
+    """The next head's parts in order, what the commit takes out, and its outcome."""
 
     slots: tuple[Slot, ...]
     retired_parts: tuple[bytes, ...]
@@ -133,7 +133,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
         del fresh[i]
     ids = add.column("object_id").to_pylist()
     for i in [i for i in fresh if changes.put_times.get(ids[i], head.horizon) < head.horizon]:
-        # before anything is matched: a row must not replace another and then be left out itself
+        # before matching: a row must not replace another and then be left out itself
         outcome.stale.append(paths[i])
         del fresh[i]
     wanted = (*CHECK, *(one.name for one in unknown(add.schema) if one.name not in CHECK))
@@ -156,7 +156,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
             retired += _retired_objects(view, edit.drop)
         edits.append(edit)
     outcome.missing = [path for path in changes.remove if path not in gone]
-    for i in [i for i in fresh if changes.only_updates(i)]:  # its row went away meanwhile
+    for i in [i for i in fresh if changes.only_updates(i)]:  # the row to update is gone
         outcome.stale.append(paths[i])
         del fresh[i]
     outcome.committed = {ids[i] for i in fresh}
@@ -170,7 +170,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
 
 
 def check_objects(add: pa.Table) -> None:
-    """Refuse rows of one object that name other people: erasing one would leave the other's rows without it.
+    """Refuse rows of one object that name different people: erasing one person would take the others' object away.
 
     Raises:
         InvalidArgument
@@ -178,20 +178,20 @@ def check_objects(add: pa.Table) -> None:
     people: dict[bytes, set[str]] = {}
     for object_id, names in zip(add.column("object_id").to_pylist(), add.column("subjects").to_pylist(), strict=True):
         if people.setdefault(object_id, set(names)) != set(names):
-            raise InvalidArgument(f"rows of object {object_id.hex()} name other people: split it into several objects")
+            raise InvalidArgument(f"rows of object {object_id.hex()} name different people: split it into objects")
 
 
 def join(tables: Sequence[pa.Table]) -> pa.Table:
-    """Rows of several tables, with the unknown columns of each, widened to a type that holds all values.
+    """The rows of several tables, with unknown columns widened to a type that holds all values.
 
     Raises:
-        MalformedManifest: there is none.
+        MalformedManifest: there is no such type.
     """
     try:
         return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
     except pa.ArrowException as error:
         raise MalformedManifest(
-            f"rows cannot stand in one part, a newer securedata could join them: {describe(error)}"
+            f"rows cannot be joined into one part (a newer securedata might): {describe(error)}"
         ) from None
 
 
@@ -199,7 +199,7 @@ def build(slot: Slot, changes: Changes, read_table: ReadTable) -> pa.Table:
     """The rows of a new part.
 
     Raises:
-        MalformedManifest: it would not account for every row of the parts that it replaces.
+        MalformedManifest: it would lose rows of the parts that it replaces.
     """
     pieces = [_edited(edit, changes, read_table) for edit in slot.edits]
     if slot.fresh:
@@ -219,7 +219,7 @@ def build(slot: Slot, changes: Changes, read_table: ReadTable) -> pa.Table:
 
 
 def tombstoned(head: Head, add: pa.Table) -> list[int]:
-    """Rows of people who were erased; `add` has a column `subjects`."""
+    """The rows of erased people; `add` has a column `subjects`."""
     if not head.tombstones or not add.num_rows:
         return []
     dead, tagger = {one.tag for one in head.tombstones}, Tagger(head.secret)
@@ -246,9 +246,9 @@ def _match(
     outcome: Outcome,
     describe: Callable[[], pa.Table],
 ) -> list[tuple[int, int]]:
-    """Rows of a part whose path is to be added: same recording, replaced, or a conflict.
+    """Match rows of a part with rows to add, by path: the same recording, replaced, or a conflict.
 
-    Only what is to be added or replaces a row stays in `fresh`.
+    Returns the pairs of rows to update. Only rows that are added or replace one stay in `fresh`.
     """
     if not fresh:
         return []
@@ -289,7 +289,7 @@ def _match(
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equal; people in any order."""
+    """Are two cells equal, lists in any order?"""
     return bool(set(one) == set(other) if isinstance(one, list) and isinstance(other, list) else one == other)
 
 
@@ -300,8 +300,8 @@ def _cell(table: pa.Table, column: str, row: int) -> Any:
 def _retired_objects(view: pa.Table, drop: frozenset[int]) -> list[bytes]:
     """Objects of dropped rows that no row of the part needs any more.
 
-    All rows of an object are written by one commit into one part, and merges keep parts whole, so no
-    other part can hold one. A packed object stays where it is until its pack is written anew.
+    All rows of an object are in one part: one commit writes them, and merges keep parts whole. A packed object stays in
+    its pack until that is rewritten.
     """
     if not drop:
         return []
@@ -314,7 +314,7 @@ def _retired_objects(view: pa.Table, drop: frozenset[int]) -> list[bytes]:
 def _unneeded(
     retired: list[bytes], views: list[tuple[pa.Table, frozenset[int]]], committed: Iterable[bytes]
 ) -> list[bytes]:
-    """Without what the next head names: whoever renames a row adds it with the object that it has already."""
+    """`retired` without what the next head names: a row is renamed by adding it again with the same object."""
     if not retired:
         return retired
     wanted, needed = pa.array(retired, pa.binary(16)), set(committed)
@@ -333,7 +333,7 @@ def _fresh_slots(fresh: Mapping[int, Fresh], ids: Sequence[bytes]) -> list[Slot]
     slots: list[list[Fresh]] = []
     for object_id, rows in objects.items():
         if len(rows) > MAX_ROWS:
-            raise InvalidArgument(f"object {object_id.hex()} has {len(rows)} rows, at most {MAX_ROWS} are possible")
+            raise InvalidArgument(f"object {object_id.hex()} has {len(rows)} rows, more than the {MAX_ROWS} of a part")
         if not slots or len(slots[-1]) + len(rows) > MAX_ROWS:
             slots.append([])
         slots[-1] += rows
@@ -341,7 +341,7 @@ def _fresh_slots(fresh: Mapping[int, Fresh], ids: Sequence[bytes]) -> list[Slot]
 
 
 def _merged(slots: list[Slot]) -> list[Slot]:
-    """Join neighbouring small parts once there are several, so that opening stays at few requests."""
+    """Join neighbouring small parts once there are several, so that opening a corpus takes few requests."""
     if sum(slot.rows < SMALL for slot in slots) < MERGE_AT:
         return slots
     joined: list[Slot] = []
@@ -356,7 +356,7 @@ def _merged(slots: list[Slot]) -> list[Slot]:
 
 
 def _fresh_rows(slot: Slot, changes: Changes, read_table: ReadTable) -> list[pa.Table]:
-    """The added rows of a part, with what they inherit of the rows that they replace."""
+    """The added rows of a part, with what they inherit from the rows that they replace."""
     groups: dict[TableRef | None, list[Fresh]] = {}
     for one in slot.fresh:
         groups.setdefault(one.part, []).append(one)

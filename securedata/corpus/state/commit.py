@@ -1,7 +1,7 @@
-"""One logical commit, over as many tries as it takes: read the head, change it, replace it.
+"""One logical commit, in as many tries as it takes: read the head, change it, replace it.
 
-docs/format.md has the rules. Everything that belongs to one commit is kept in its `Transaction`, so a writer that makes
-many of them carries nothing over from one to the next.
+docs/format.md has the rules. Everything that belongs to one commit is kept in its `Transaction`, so that nothing is
+carried over to a writer's next commit.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Next(Generic[T]):
-    """What a change makes of the head that a try is about to replace.
+    """The result of a change to the head that a try is about to replace.
 
     Attributes:
         outcome: what `Writer.transact` returns if this try lands, or if there is nothing to commit.
         members: the fields of `Head` that change; None: there is nothing to commit.
-        key: a fresh corpus key, 32 bytes, to seal the next head under; None: the key of the head before it.
+        key: a new corpus key (32 bytes) to seal the next head under; None: the same key as before.
     """
 
     outcome: T
@@ -66,10 +66,10 @@ class Next(Generic[T]):
 
 
 class Try:
-    """One try of a commit: the head that it is about to replace, and what a change may do for the next one.
+    """One try of a commit: the head that it is about to replace, and the operations to build the next one.
 
-    A change is called once for each try. It must check what it wants against this head every time, for another writer
-    may have replaced the one before.
+    A change is called once per try. Each time it must check everything against this head, since another writer may have
+    replaced the previous one.
     """
 
     def __init__(self, opened: OpenedHead, transaction: Transaction[Any]) -> None:
@@ -78,14 +78,14 @@ class Try:
         self._transaction = transaction
 
     def read_table(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
-        """A part of this head. Raises as `Writer.read_table`."""
+        """Read a part of this head. Raises as `Writer.read_table`."""
         return self._transaction.live.read_table(part, columns)
 
     def plan(self, changes: Changes) -> Plan:
-        """What these changes of rows would do to this head; writes nothing.
+        """Plan what these changes of rows do to this head; nothing is written.
 
         Raises:
-            HorizonInFuture: new objects are older than the horizon, and so would be those of another try.
+            HorizonInFuture: new objects are older than the horizon, and in another try they would be, too.
         """
         plan = make_plan(self.head, changes, self.read_table)
         if plan.outcome.stale:
@@ -93,13 +93,13 @@ class Try:
         return plan
 
     def write(self, plan: Plan, changes: Changes) -> dict[str, Any]:
-        """Write the parts of a plan that are not there yet, and the list of what leaves.
+        """Write the new parts of a plan, and the leaving list.
 
         Returns:
             `parts` and `retired` of the next head.
 
         Raises:
-            HorizonInFuture: what is written is older than the horizon at once.
+            HorizonInFuture: what is written now is already older than the horizon.
         """
         return self._transaction.write(self.head, plan, changes)
 
@@ -116,13 +116,13 @@ class Transaction(Generic[T]):
     """One logical commit.
 
     Attributes:
-        write_id: names it, over all tries.
-        tries: how many times the head was to be replaced.
-        in_doubt: may a head name objects of this commit without our knowing? From before a try is sent until a later
-            look at the head proves that it did not land, whatever was answered: an intermediary may send a conditional
-            put twice, and the answer is that to the second one.
-        objects: ids of new objects that a try has named, or was about to.
-        committed: those that the try that landed has named.
+        write_id: identifies the commit over all tries.
+        tries: the number of tries so far.
+        in_doubt: might a head name objects of this commit without our knowing? True from before a try is sent until a
+            later head proves that it did not land, whatever the response: an intermediary may send a conditional put
+            twice and return the second response.
+        objects: ids of new objects that a try named or was about to name.
+        committed: those that the successful try named.
     """
 
     def __init__(self, storage: Storage, lease: WriterLease, live: LiveParts, change: Callable[[Try], Next[T]]) -> None:
@@ -133,8 +133,8 @@ class Transaction(Generic[T]):
         self.objects: set[bytes] = set()
         self.committed: frozenset[bytes] = frozenset()
         self._storage, self._lease, self._change = storage, lease, change
-        self._sent: dict[int, _Sent[T]] = {}  # by the generation that a try makes, where it would be found
-        self._replacing: int | None = None  # the generation that the last try was to replace, while that is in doubt
+        self._sent: dict[int, _Sent[T]] = {}  # by the generation that a try makes
+        self._replacing: int | None = None  # the generation that the last try was to replace, while in doubt
         self._silent = 0
         self._failure: SecuredataError | None = None
         self._naming: set[bytes] = set()
@@ -145,13 +145,13 @@ class Transaction(Generic[T]):
         self._made_under = 0.0
 
     def run(self) -> T:
-        """Replace the head by what the change makes of it. Raises as `Writer.transact`.
+        """Replace the head by the result of the change. Raises as `Writer.transact`.
 
-        `in_doubt` still holds when this returns: the caller settles what was committed first, and then the doubt.
+        `in_doubt` may still be set when this returns: the caller first records what was committed, then clears it.
         """
         while True:
             unsettled = self.in_doubt
-            if not unsettled:  # tries can take minutes; but what became of one that was sent comes first
+            if not unsettled:  # tries can take minutes; after one was sent, its outcome comes first
                 self._lease.check()
             opened = self._look()
             if opened is None:
@@ -172,7 +172,7 @@ class Transaction(Generic[T]):
             except PartMissing as gone:
                 if any(part.id == gone.object_id for part in self._read().head.parts):
                     raise
-                continue  # the head was replaced while we read: start over
+                continue  # the head was replaced while its parts were read: start over
             if after.members is None:
                 return after.outcome
             if self._replace(opened, after, after.members):
@@ -181,7 +181,7 @@ class Transaction(Generic[T]):
     # ------------------------------------------------------------ the head
 
     def _look(self) -> OpenedHead | None:
-        """The current head; None: storage does not answer, and a try is in doubt, so it is asked again."""
+        """The current head; None: storage does not answer while a try is in doubt, so ask again."""
         try:
             return self._read()
         except StorageUnreachable as error:
@@ -198,9 +198,9 @@ class Transaction(Generic[T]):
         return opened
 
     def _landed(self, head: Head) -> int | None:
-        """The generation at which a try landed, if a head shows it. A newer head that does not ends the doubt.
+        """The generation at which a try landed, if the head shows it; a newer head that does not ends the doubt.
 
-        A try that was sent lands in the place of one version only: once another head is there, it never will.
+        A try replaces one version only: once another head is there, it can no longer land.
         """
         if self._replacing is None:
             return None
@@ -209,14 +209,14 @@ class Transaction(Generic[T]):
             return head.generation - (len(head.writes) - 1 - head.writes.index(self.write_id))
         passed = head.generation - self._replacing
         if passed > len(head.writes):
-            raise self._unknown(f"{passed} generations passed since its last try")
+            raise self._unknown(f"{passed} generations were committed since its last try")
         if passed > 0:
             self._replacing = None
             self.in_doubt = False
         return None
 
     def _replace(self, opened: OpenedHead, after: Next[T], members: Mapping[str, Any]) -> bool:
-        """Put the next head in the place of the one that was read. No: the next look at it tells what happened."""
+        """Replace the head that was read by the next one. False: the next read of the head shows what happened."""
         members, cleared = self._clear_due(opened.head, members)
         head, key = opened.head.next(self.write_id, **members), after.key or opened.key
         sealed = seal_head(head, key)
@@ -227,15 +227,15 @@ class Transaction(Generic[T]):
         before, self.in_doubt = self.in_doubt, True
         try:
             self._storage.replace(HEAD, sealed, opened.version)
-        except CorpusBusy:  # this try was not even begun
+        except CorpusBusy:  # this try did not begin
             self.in_doubt = before
             raise
-        except OutcomeUnknown:  # it is there, and might not last: to find it there would say nothing
+        except OutcomeUnknown:  # it is there, but might not last: finding it would prove nothing
             raise
         except PreconditionFailed:
             _sleep(random.uniform(0, min(2.0, 0.02 * 2 ** min(self.tries - 1, 7))))  # noqa: S311 - jitter, no secret
             return False
-        except SecuredataError as error:  # whatever was answered, a redirect too
+        except SecuredataError as error:  # any response, even a redirect
             self._failure = error
             if _may_pass(error):
                 self._wait_for_storage()
@@ -253,9 +253,9 @@ class Transaction(Generic[T]):
     def _race(self) -> CorpusError:
         root = self._lease.root
         if self.in_doubt:
-            return self._unknown(f"storage refused {_TRIES} tries, and shows no other commit")
+            return self._unknown(f"storage refused {_TRIES} tries, but shows no other commit")
         return CommitRace(
-            f"{_TRIES} tries to commit to {root} lost against other writers; nothing was committed, try again",
+            f"{_TRIES} tries to commit to {root} lost to other writers; nothing was committed: try again",
             root=root,
         )
 
@@ -266,21 +266,21 @@ class Transaction(Generic[T]):
     def _unknown(self, why: str) -> OutcomeUnknown:
         root = self._lease.root
         return OutcomeUnknown(
-            f"a commit to {root} may or may not have happened: {why}; run it again, what was committed is recognised",
+            f"a commit to {root} may or may not have happened: {why}; run it again: committed rows are recognised",
             root=root,
         )
 
     # ------------------------------------------------------------ tables
 
     def check_horizon(self, head: Head) -> None:
-        """Of a head under which something new turned out to be old. Raises HorizonInFuture."""
+        """Called when something new is older than the horizon of `head`. Raises HorizonInFuture."""
         check_horizon(head, self._storage.now(), self._lease.root)
 
     def write(self, head: Head, plan: Plan, changes: Changes) -> dict[str, Any]:
         """As `Try.write`."""
         if changes is not self._made_for or head.horizon != self._made_under:
-            # Equal slots hold equal rows for the same changes only; and a prune may have deleted what was made before
-            # it, also one whose horizon was ahead and was set back.
+            # Only for the same changes do equal slots hold equal rows. A prune may have deleted parts that were made
+            # under another horizon, even a later one that was set back.
             self._made, self._made_for, self._made_under = {}, changes, head.horizon
         self.objects |= plan.outcome.committed
         self._naming |= plan.outcome.committed
@@ -299,31 +299,29 @@ class Transaction(Generic[T]):
             ref, when = self._put_table(table, RETIRED_SCHEMA, head)
             members["retired"] = (*head.retired, Retired(ref, when))
         self._storage.make_durable()
-        if (
-            self._storage.lost != self._lost
-        ):  # by another commit through the same storage: what was planned is not there
+        if self._storage.lost != self._lost:  # by another commit through the same storage: the new objects are gone
             raise StorageUnreachable(
-                f"what was put to {self._lease.root} was lost on its way to the disk; run it again, it is sealed again",
+                f"what was put to {self._lease.root} was lost on its way to the disk; run it again to seal it again",
                 root=self._lease.root,
             )
         return members
 
     def _put_table(self, table: pa.Table, schema: pa.Schema, head: Head) -> tuple[TableRef, float]:
-        """Parts are as precious as the head, for they hold the only keys: each is read back and opened."""
+        """Put a part; it is read back and opened, since parts hold the only keys of their objects."""
         ref, sealed = seal_table(table, head.corpus_id)
         when, refused = put_once(self._storage, ref.storage_key, [sealed])
         self._scratch.append(ref)
-        check_horizon(head, when, self._lease.root)  # not now(): a prune compares what a listing shows of this put
+        check_horizon(head, when, self._lease.root)  # not now(): a prune compares the time of this put in a listing
         try:
             back = read_table(self._storage, head.corpus_id, ref, None, schema)
         except GONE as error:
-            if self._read().head.generation != head.generation:  # a prune took it for left over: start over
+            if self._read().head.generation != head.generation:  # a prune deleted it as an orphan: start over
                 raise part_missing(self._lease.root, ref) from error
             raise why_gone(error, refused) from error
         if not back.equals(table):
             raise MalformedManifest(
-                f"table {ref.id.hex()} of {self._lease.root} reads back differently than it was written; "
-                "nothing was committed, the disk or memory is faulty",
+                f"table {ref.id.hex()} of {self._lease.root} does not read back as it was written; "
+                "nothing was committed: the disk or memory is faulty",
                 root=self._lease.root,
                 object_id=ref.id,
             )
@@ -332,7 +330,7 @@ class Transaction(Generic[T]):
         return ref, when
 
     def _delete_tables(self, head: Head, cleared: Sequence[Retired]) -> None:
-        """Delete leaving lists that the head no longer names, and tables made for tries that lost."""
+        """Delete leaving lists that the head no longer names, and tables of failed tries."""
         named = {part.id for part in head.parts} | {one.table.id for one in head.retired}
         for ref in [*(one.table for one in cleared), *self._scratch]:
             if ref.id not in named:
@@ -346,8 +344,8 @@ class Transaction(Generic[T]):
             return members, ()
         try:
             cleared = delete_due(self._storage, head, now, lambda ids: self.live.named(head, ids) | self._naming)
-        except SecuredataError as error:  # a part that cannot be read, too: then what it names is not known
-            _log.warning("what is due to be deleted from %s stays for a later commit: %s", self._lease.root, error)
+        except SecuredataError as error:  # even if only a part cannot be read: it might name what is due
+            _log.warning("what is due for deletion from %s is left to a later commit: %s", self._lease.root, error)
             return members, ()
         retired = members.get("retired", head.retired)
         return {**members, "retired": tuple(one for one in retired if one not in cleared)}, cleared
@@ -359,8 +357,8 @@ def _may_pass(error: SecuredataError) -> bool:
 
 @contextlib.contextmanager
 def orphans() -> Iterator[None]:
-    """Deleting what a commit no longer needs: what that fails to delete are orphans, which prune finds."""
+    """Delete what a commit no longer needs; what cannot be deleted becomes an orphan, which prune finds."""
     try:
         yield
     except SecuredataError as error:
-        _log.warning("committed, but not everything was deleted that is no longer needed: %s", error)
+        _log.warning("committed, but not everything that is no longer needed was deleted: %s", error)

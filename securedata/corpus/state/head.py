@@ -1,6 +1,6 @@
-"""The head: the only object that is ever replaced, and so the commit point.
+"""The head: the only object that is ever replaced, and therefore the commit point.
 
-Its header carries the corpus key, wrapped by one KMS key or several; its body is JSON.
+Its header holds the corpus key, wrapped by one or more KMS keys; its body is JSON.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ MAX_BODY = 64 * 1024 * 1024
 MAX_SEALED = sealed_size(MAX_BODY, MAX_HEAD_HEADER)
 WRITES_KEPT = 64
 MAX_NUMBER = 2**53
-"""Numbers of a head are below this, so that every JSON parser reads them exactly."""
+"""Numbers in a head are below this, so that every JSON parser reads them exactly."""
 MAX_GENERATION = 2**45
-"""Generations are below this: 2^53 heads of 64 MiB may be sealed under one key, and a commit may take many tries."""
+"""Generations are below this: one key can seal 2^53 heads of 64 MiB, and a commit can take many tries."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableRef:
-    """A manifest part: its id, the key it is sealed under, its rows and its bytes on storage."""
+    """A reference to a manifest part: its id, its key, its number of rows and its size on storage."""
 
     id: bytes
     key: bytes = field(repr=False)
@@ -51,7 +51,7 @@ class TableRef:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """A list of what one commit took out, and storage's time of that commit in seconds."""
+    """The leaving list of one commit, and storage's time of that commit in seconds."""
 
     table: TableRef
     time: float
@@ -67,7 +67,7 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A head's content. `unknown` keeps what a newer version wrote there."""
+    """The content of a head. `unknown` keeps members that a newer version wrote."""
 
     corpus_id: bytes
     key_id: bytes
@@ -109,9 +109,10 @@ class OpenedHead:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The newest that a reader or writer has seen of a corpus; older heads are refused, and those of another line.
+    """The newest head that a reader or writer has seen of a corpus. Older heads, and heads that do not follow from it,
+    are refused.
 
-    `write_id` is that of this generation; None: not known.
+    `write_id` is that of this generation; None: unknown.
     """
 
     generation: int = 0
@@ -120,30 +121,30 @@ class Seen:
 
     @classmethod
     def of(cls, head: Head) -> Seen:
-        """What one head shows."""
+        """What is seen from one head."""
         return cls(head.generation, frozenset(head.superseded), head.write_id)
 
     def newest(self, other: Seen) -> Seen:
-        """What both have seen."""
+        """Both combined."""
         later = other.generation > self.generation or (other.generation == self.generation and self.write_id is None)
         newer = other if later else self
         return Seen(newer.generation, self.superseded | other.superseded, newer.write_id)
 
     @classmethod
     def add(cls, known: dict[bytes, Seen], more: Mapping[bytes, Seen]) -> None:
-        """Add what was seen of corpora, by corpus id, to what is known of them."""
+        """Merge `more` into `known`, both by corpus id."""
         for corpus_id, one in more.items():
             known[corpus_id] = known.get(corpus_id, cls()).newest(one)
 
     def admits(self, head: Head) -> bool:
-        """Is a head what was seen, or made from it by commits? Of those 64 generations ago no head tells any more."""
+        """Is `head` the one seen, or does it follow from it by commits? A head knows only its last 64 commits."""
         back = head.generation - self.generation
-        untold = self.write_id is None or back >= len(head.writes)
-        return back >= 0 and (untold or self.write_id in head.writes)
+        unknown = self.write_id is None or back >= len(head.writes)
+        return back >= 0 and (unknown or self.write_id in head.writes)
 
     @classmethod
     def parse(cls, text: bytes) -> Seen:
-        """What `json` wrote, by this version or an earlier one.
+        """Parse what `json` of this version or an earlier one wrote.
 
         Raises:
             ValueError, KeyError, TypeError, RecursionError: it is damaged.
@@ -159,7 +160,7 @@ class Seen:
         )
 
     def json(self) -> bytes:
-        """For the file of `seen`; no secret."""
+        """The content of the file of `seen`; not secret."""
         content: dict[str, Any] = {
             "generation": self.generation,
             "superseded": sorted(one.hex() for one in self.superseded),
@@ -173,13 +174,13 @@ def seal_head(head: Head, key: bytes) -> bytearray:
     """The head's bytes for storage, sealed under the corpus key.
 
     Raises:
-        LimitExceeded: nobody would open it again.
-        InvalidArgument: settings that are no JSON.
+        LimitExceeded: no reader would open it.
+        InvalidArgument: the settings cannot be written as JSON.
     """
     if head.generation >= MAX_GENERATION:
         raise LimitExceeded(
-            f"corpus {head.corpus_id.hex()} is at generation {head.generation - 1}, the last there is; "
-            "nothing was committed: export it into a new corpus"
+            f"corpus {head.corpus_id.hex()} is at generation {head.generation - 1}, the last one possible; "
+            "nothing was committed: export it and make a new corpus"
         )
     body = {
         **head.unknown,
@@ -199,10 +200,10 @@ def seal_head(head: Head, key: bytes) -> bytearray:
     try:
         text = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, TypeError, RecursionError) as error:
-        raise InvalidArgument(f"settings that are no JSON: {type(error).__name__}; nothing was committed") from None
+        raise InvalidArgument(f"the settings are not JSON: {type(error).__name__}; nothing was committed") from None
     if len(text) > MAX_BODY:
         raise LimitExceeded(
-            f"a head of corpus {head.corpus_id.hex()} would have {len(text)} bytes, above the limit of {MAX_BODY}; "
+            f"the head of corpus {head.corpus_id.hex()} would have {len(text)} bytes, above the limit of {MAX_BODY}; "
             "nothing was committed"
         )
     return seal(header, key, text)
@@ -216,7 +217,7 @@ def open_head(
     pins: tuple[Pin, ...] = (),
     seen: Seen | None = None,
 ) -> OpenedHead:
-    """Open a head through the KMS. What needs no key is checked before the KMS is asked.
+    """Open a head through the KMS. Whatever needs no key is checked before the KMS is called.
 
     Raises:
         FormatError, PinMismatch, NoTrustedKey, KMSDenied, ..., OlderGeneration, SupersededKey, MalformedManifest
@@ -225,7 +226,7 @@ def open_head(
     check_corpus(pins, header.corpus_id, root)
     if seen and header.key_id in seen.superseded:
         raise SupersededKey(
-            f"the head of {root} is under corpus key {header.key_id.hex()}, which a later head replaced: "
+            f"the head of {root} is under corpus key {header.key_id.hex()}, which a later head has replaced: "
             f"{_put_back(lambda: open_with(data, unwrap_key(wraps, trusted, header.corpus_id, root), root))}",
             root=root,
         )
@@ -235,9 +236,9 @@ def open_head(
     if seen and not seen.admits(head):
         older = head.generation < seen.generation
         what = (
-            f", {seen.generation} was seen before"
+            f", but {seen.generation} was seen before"
             if older
-            else f" and does not follow from that of generation {seen.generation}, which was seen before"
+            else f" but does not follow from generation {seen.generation}, which was seen before"
         )
         raise OlderGeneration(
             f"the head of {root} has generation {head.generation}{what}: {_put_back(lambda: head)}", root=root
@@ -246,17 +247,17 @@ def open_head(
 
 
 def _put_back(old: Callable[[], Head]) -> str:
-    """What may have happened, and what to do; the number to give is of a head that need not open any more."""
+    """What may have happened, and what to do; the generation to accept is read from the old head, if it still opens."""
     text = "an old head was put back, or is this a copy or a backup of the corpus? Restore the newest head; "
     try:
         number = old().generation
-    except SecuredataError as error:  # why it is refused matters more
-        return f"{text}this one cannot be accepted, for it does not open ({type(error).__name__})"
+    except SecuredataError as error:  # the reason for refusing it matters more
+        return f"{text}this one cannot be accepted, since it does not open ({type(error).__name__})"
     return f"{text}or, if you mean this one, open it with --accept-generation {number} (accept_generation={number})"
 
 
 def peek(data: Buffer, root: str) -> tuple[Header, tuple[Wrap, ...]]:
-    """What a head says before it is opened: header and wraps, not yet authenticated.
+    """The header and wraps of a head that is not opened yet; not authenticated.
 
     Raises:
         FormatError
@@ -266,7 +267,7 @@ def peek(data: Buffer, root: str) -> tuple[Header, tuple[Wrap, ...]]:
 
 
 def open_with(data: Buffer, key: bytes, root: str) -> Head:
-    """Open a head under a known corpus key.
+    """Open a head with a known corpus key.
 
     Raises:
         FormatError, MalformedManifest
@@ -278,7 +279,7 @@ def open_with(data: Buffer, key: bytes, root: str) -> Head:
         return _parse(parsed, header, wraps)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedManifest(
-            f"the head of {root} is authentic and breaks the format ({type(error).__name__}); "
+            f"the head of {root} is authentic but breaks the format ({type(error).__name__}); "
             "it was written by a broken writer: restore head.prev or an older version",
             root=root,
         ) from None
@@ -338,7 +339,7 @@ def _time(value: Any) -> float:
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _natural(value: Any, limit: int = MAX_NUMBER) -> int:
@@ -348,8 +349,8 @@ def _natural(value: Any, limit: int = MAX_NUMBER) -> int:
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Of a member that is there twice, one parser takes the first and another the last."""
+    """Refuse a duplicate member, of which some parsers take the first and others the last."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a member is there twice")
+        raise ValueError("a member is given twice")
     return found

@@ -1,7 +1,7 @@
-"""The horizon: what was stored before it and no head names may be deleted, and is never committed any more.
+"""The horizon: what was stored before it and is named by no head may be deleted, and can never be committed.
 
-It follows storage's clock a day behind. A prune under a wrong clock may leave one in the future: then what is sealed is
-older than it at once. Nothing is committed or pruned under such a horizon; only a reset moves it back.
+It follows storage's clock a day behind. A prune under a wrong clock may leave it in the future: everything sealed now
+is then older than the horizon. Nothing is committed or pruned under such a horizon; only a reset moves it back.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from securedata.corpus.state.retired import DELAY
 from securedata.errors import HorizonInFuture
 
 TOLERANCE = 3600.0
-"""Seconds by which verify lets a time lie in the future: the clock that it asks might be another one."""
+"""Seconds that verify lets a time be in the future: its clock might not be the one that set the time."""
 
 
 def check_horizon(head: Head, now: float, root: str) -> None:
@@ -29,25 +29,25 @@ def check_horizon(head: Head, now: float, root: str) -> None:
 
 
 def horizon_text(head: Head, now: float, root: str) -> str:
-    """What is wrong with a horizon in the future, and what to do."""
+    """The message for a horizon in the future: what is wrong, and what to do."""
     return (
-        f"the head of {root} has its horizon at {shown(head.horizon)}, and storage's time is {shown(now)}: a prune ran "
-        "under a wrong clock, and what is sealed now would count as left over. Check the clock of the storage; if that "
-        "is right and no prune is running, 'securedata verify --prune --reset-horizon' sets the horizon back"
+        f"the head of {root} has its horizon at {shown(head.horizon)}, but storage's time is {shown(now)}: a prune ran "
+        "under a wrong clock, and what is sealed now would count as left over. Check storage's clock; if it is right "
+        "and no prune is running, 'securedata verify --prune --reset-horizon' sets the horizon back"
     )
 
 
 def times_reset(head: Head, now: float) -> dict[str, Any]:
-    """The times of a head that lie in the future, set back: the only step of a horizon backwards.
+    """The changes that set a head's future times back; nothing else moves a horizon backwards.
 
-    What left in the future, by its list, leaves now: no earlier than it did, as long as storage's time is right.
+    A leaving list dated in the future is dated now, which is not before its commit if storage's clock is right.
     """
     horizon = now - DELAY if head.horizon > now else max(head.horizon, now - DELAY)
     return {"horizon": horizon, "retired": tuple(replace(one, time=min(one.time, now)) for one in head.retired)}
 
 
 def shown(seconds: float) -> str:
-    """A time in UTC, for people; a number where no calendar reaches."""
+    """A time in UTC for people; a number if it is outside the calendar."""
     try:
         return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
     except (OverflowError, ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Where everything of a corpus lies below its root: its storage keys, built and parsed here alone."""
+"""The storage keys below the root of a corpus: built and parsed only here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AUDIT = "audit/"
 
 
 class What(Enum):
-    """What a storage key is, by its form alone."""
+    """What a storage key is, by its form."""
 
     OBJECT = "object"
     TABLE = "manifest part or leaving list"
@@ -29,7 +29,7 @@ class What(Enum):
 
 _HEADS = (HEAD, previous_key(HEAD))
 _OURS = frozenset((*_HEADS, LOCK))
-_TEMPORARIES = re.compile(rf"{HEAD}\.tmp|\.tmp-probe-[0-9a-f]{{16}}")  # of a first head, and of the probe of a server
+_TEMPORARIES = re.compile(rf"{HEAD}\.tmp|\.tmp-probe-[0-9a-f]{{16}}")  # of a first head, and of probing a server
 _PATTERNS = {
     What.OBJECT: re.compile(rf"{OBJECTS}([0-9a-f]{{2}})/(?P<id>\1[0-9a-f]{{30}})"),
     What.TABLE: re.compile(rf"{_TABLES}(?P<id>[0-9a-f]{{32}})"),
@@ -38,7 +38,7 @@ _PATTERNS = {
 
 
 def object_key(object_id: bytes) -> str:
-    """The storage key of an object that lies under a name of its own."""
+    """The storage key of an object that is not in a pack."""
     name = object_id.hex()
     return f"{OBJECTS}{name[:2]}/{name}"
 

@@ -1,4 +1,4 @@
-"""The head of an opened corpus and the right to read on: opens it, knows what was seen of it, and renews the grant."""
+"""The head of an opened corpus and the right to keep reading: opens the head, refuses older ones, renews the grant."""
 
 from __future__ import annotations
 
@@ -29,14 +29,13 @@ _T = TypeVar("_T")
 
 
 class HeadLease:
-    """Opens the head of one corpus through the KMS, and holds the grant that it gives. Readers, writers and verify
-    renew through it.
+    """Opens the head of one corpus through the KMS, and holds the grant to read. Readers, writers and verify use it.
 
-    It refuses a head that is older than what it has seen itself, or others on this machine: see `seen`.
+    It refuses a head that is older than one that this opening or others on this machine have seen: see `seen`.
     """
 
     holds: Callable[[], bool]
-    """Is no renewal due? There once the lease began."""
+    """Is no renewal due? Set once the lease has begun."""
 
     def __init__(
         self,
@@ -48,12 +47,12 @@ class HeadLease:
         accept_generation: int | None = None,
         seen: Mapping[bytes, Seen] | None = None,
     ) -> None:
-        """Contacts nobody.
+        """Make no network request.
 
         Args:
             ttl, kms_wait: seconds, as `open_corpus` takes them.
             accept_generation: take a head of this generation, and no other, whatever this machine has seen.
-            seen: by corpus id, what the opening that this one goes on from has seen.
+            seen: by corpus id, what an earlier opening, which this one continues, has seen.
         """
         self.reference = reference
         self.root = reference.root
@@ -69,24 +68,24 @@ class HeadLease:
 
     @property
     def grant(self) -> Grant:
-        """What is allowed now, and until when."""
+        """The current grant: what may be read, and until when."""
         assert self._lease is not None
         return self._lease.grant
 
     @property
     def seen(self) -> dict[bytes, Seen]:
-        """By corpus id, the newest that this opening has seen."""
+        """By corpus id, the newest head that this opening has seen."""
         return dict(self._seen)
 
     def open(self) -> OpenedHead:
         """Fetch and open the current head: one GET and one unwrap.
 
-        It is not older than what this opening has seen, nor than what this machine has.
+        It is not older than any that this opening or this machine has seen.
 
         Raises:
-            CorpusGone, NotACorpus: there is none.
+            CorpusGone, NotACorpus: there is no head.
             OlderGeneration, SupersededKey: a newer one was seen.
-            InvalidArgument: it is not of the generation that was to be accepted.
+            InvalidArgument: it does not have the generation to accept.
             as `open_head`
         """
         return self._open(not self.by_hand)
@@ -109,11 +108,11 @@ class HeadLease:
             except (OlderGeneration, SupersededKey):
                 if not late:
                     raise
-                # only the head said which corpus it is; a commit that was noted meanwhile is on storage by now
+                # the corpus was known only from this head; a commit noted since it was read is on storage now
         if self._accept is not None and opened.head.generation != self._accept:
             raise InvalidArgument(
                 f"the head of {self.root} has generation {opened.head.generation}, not {self._accept}; "
-                "nothing accepted",
+                "it was not accepted",
                 root=self.root,
             )
         self._opened(opened.head)
@@ -121,14 +120,13 @@ class HeadLease:
         return opened
 
     def disregard_machine(self) -> None:
-        """From here on only what this opening itself has seen counts: for verify, which reports and goes on."""
+        """From now on, only what this opening itself has seen counts: for verify, which reports an old head."""
         self.by_hand = True
 
     def _so_far(self, machine: bool) -> dict[bytes, Seen]:
         """What was seen of the pinned corpus, by its id.
 
-        Looked up before a head is read: one that is committed and noted in between is not newer than the one that
-        storage gives then.
+        Called before the head is read: otherwise a commit noted after reading would make that head look old.
         """
         if len(self.reference.pins) != 1:
             return {}
@@ -153,17 +151,17 @@ class HeadLease:
         return explain_missing_head(self.reference, self.storage, lambda: self.storage.get_versioned(HEAD, MAX_SEALED))
 
     def begin(self, opened: OpenedHead) -> None:
-        """Begin a lease by a head that was opened just now, to which the corpus is pinned from here on."""
+        """Begin the lease with a head that was just opened, and pin the corpus to it."""
         self.reference = replace(self.reference, pins=(opened.head.pin,))
         self.take(self._grant(opened.head))
 
     def take(self, grant: Grant) -> None:
-        """Begin a lease by a grant, as that of a parent process."""
+        """Begin the lease with a grant, such as a parent process's."""
         self._lease = Lease(grant, self._renew, self.root, self._kms_wait)
-        self.holds = self._lease.holds  # asked at every read: without a call in between
+        self.holds = self._lease.holds  # bound once, since every read calls it
 
     def check(self) -> None:
-        """Called before every fetch: renew the keys if it is time.
+        """Renew the keys if they are due. Called before every fetch.
 
         Raises:
             KeysExpired, KMSDenied, ...
@@ -172,19 +170,19 @@ class HeadLease:
         self._lease.check()
 
     def guard(self, items: Iterable[_T]) -> Iterator[_T]:
-        """The same items, each after a `check`: of work that may go on for hours."""
+        """The same items, with a `check` before each, for work that may take hours."""
         self.check()
         for item in items:
             self.check()
             yield item
 
     def hand_over(self) -> None:
-        """Called before new workers start, which take over the grant."""
+        """Called before new workers start, which inherit the grant."""
         assert self._lease is not None
         self._lease.hand_over()
 
     def retire(self) -> None:
-        """Called when what was opened is closed: no renewal before a fork any more; reads that go on renew on use."""
+        """Called on close: the grant is no longer renewed before a fork; running reads renew it when they need to."""
         if self._lease is not None:
             self._lease.retire()
 
@@ -193,8 +191,8 @@ class HeadLease:
         return self._grant(self._reopen().head)
 
     def _reopen(self) -> OpenedHead:
-        # The rows stay those that were opened, so what others have seen since is no reason to end a job: it may read a
-        # copy, whose original goes on on this machine.
+        # The rows stay those that were opened, so what others have seen since must not end a job: it may be reading a
+        # copy while the original is written to on this machine.
         return self._open(machine=False)
 
     def _grant(self, head: Head) -> Grant:
@@ -202,7 +200,7 @@ class HeadLease:
 
 
 def explain_missing_head(reference: Reference, storage: Storage, read: Callable[[], _T]) -> _T:
-    """What `read` makes of the head; a head that is missing is explained.
+    """Read the head with `read`, explaining a missing one.
 
     Raises:
         CorpusGone, NotACorpus
@@ -213,8 +211,8 @@ def explain_missing_head(reference: Reference, storage: Storage, read: Callable[
     except NotFound as error:
         if reference.pins or _has_objects(storage):
             raise CorpusGone(
-                f"the corpus is gone: {reference.root} has no head any more; restore it from a backup, "
-                "from head.prev or from an older version of the storage; if it was moved, 'securedata move' tells "
+                f"the corpus is gone: {reference.root} no longer has a head; restore it from a backup, "
+                "from head.prev or from an older version of the storage; if it was moved, 'securedata move' updates "
                 "the config; if it was deleted for good, 'securedata init --start-over' makes a new one there",
                 root=reference.root,
             ) from error
@@ -227,5 +225,5 @@ def explain_missing_head(reference: Reference, storage: Storage, read: Callable[
 def _has_objects(storage: Storage) -> bool:
     try:
         return any(True for _ in storage.list(OBJECTS))
-    except AccessDenied:  # whoever may not look takes it for no corpus
+    except AccessDenied:  # cannot be listed, so it counts as no corpus
         return False

@@ -17,17 +17,17 @@ _IDS = ("object_id", "pack")
 
 
 class LiveParts:
-    """Reads live parts. Small sets of columns are kept, since every try of a commit looks at them again."""
+    """Reads live parts, and caches small sets of columns, since every try of a commit reads them again."""
 
     def __init__(self, storage: Storage, corpus_id: bytes, root: str) -> None:
         self._storage, self._corpus_id, self._root = storage, corpus_id, root
         self._kept: dict[bytes, dict[tuple[str, ...], pa.Table]] = {}
 
     def read_table(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
-        """A live part: these columns; None: all.
+        """Read a live part: these columns (None: all).
 
         Raises:
-            PartMissing: it is not there; the head may have been replaced meanwhile.
+            PartMissing: storage does not have it; the head may have been replaced meanwhile.
             FormatError, MalformedManifest, StorageError
         """
         if columns is None or len(columns) > _FEW:
@@ -38,11 +38,11 @@ class LiveParts:
         return kept[tuple(columns)]
 
     def keep(self, part: TableRef, table: pa.Table) -> None:
-        """Know which objects a part names that was just written, without reading it again."""
+        """Cache which objects a newly written part names, so that it need not be read again."""
         self._kept.setdefault(part.id, {})[_IDS] = table.select(_IDS)
 
     def named(self, head: Head, ids: Iterable[bytes]) -> set[bytes]:
-        """Those of some ids of objects, packs and parts that this head names. Raises as `read_table`."""
+        """Those of `ids`, of objects, packs and parts, that this head names. Raises as `read_table`."""
         wanted = pa.array(ids, pa.binary(16))
         found = {part.id for part in head.parts} & set(wanted.to_pylist())
         for part in head.parts if len(wanted) else ():
@@ -54,7 +54,7 @@ class LiveParts:
         return found
 
     def forget_all_but(self, head: Head) -> None:
-        """Keep nothing of parts that this head does not name."""
+        """Drop cached parts that this head does not name."""
         live = {part.id for part in head.parts}
         for gone in set(self._kept) - live:
             del self._kept[gone]

@@ -1,8 +1,8 @@
-"""What commits took out, waiting a day for readers in flight before it is deleted.
+"""What commits took out: kept for a day, for running readers, then deleted.
 
-A commit lists the ids of the objects, packs and parts that it took out in a small sealed table, which
-the head names under `leaving`. Prune, or a later commit that finds the table due, deletes what it
-lists and then clears it. Deleting again what is gone is fine, so a crash at any point is too.
+A commit lists the ids of the objects, packs and parts that it took out in a small sealed table, the leaving list, which
+the head names under `leaving`. Prune, or a later commit that finds the list due, deletes what it lists and then clears
+it. A crash at any point is harmless, since everything can be deleted again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DELAY = 24 * 3600.0
 
 
 def _storage_key(what: str, id: bytes) -> str:
-    """The storage key of an entry, by what a leaving list calls it: an object, a part or a pack."""
+    """The storage key of an entry of a leaving list: an object, a part or a pack."""
     return {"object": object_key, "part": table_key}.get(what, pack_key)(id)
 
 
@@ -38,7 +38,7 @@ def retired_table(parts: Iterable[bytes], objects: Iterable[bytes]) -> pa.Table:
 
 
 def due(head: Head, now: float) -> list[Retired]:
-    """The lists whose day is over, by storage's clock."""
+    """The lists that are a day old by storage's clock."""
     return [one for one in head.retired if one.time + DELAY <= now]
 
 
@@ -59,13 +59,13 @@ def _entries(storage: Storage, head: Head, one: Retired) -> list[tuple[bytes, st
 def delete_due(
     storage: Storage, head: Head, now: float, named: Callable[[list[bytes]], set[bytes]]
 ) -> tuple[Retired, ...]:
-    """Delete what due lists name; returns the lists that a head without them may now clear.
+    """Delete what due lists name; returns those lists, which the next head can drop.
 
-    A list that is gone was cleared by a commit that came between, or it is lost. One that cannot be opened is as good
-    as lost. Their day is over, so what they name is an orphan once they are cleared, which prune deletes.
+    A missing list was cleared by another commit, or is lost; one that cannot be opened is as good as lost. Once such a
+    list is dropped, whatever it names is an orphan, which prune deletes.
 
     Args:
-        named: those of some ids that a head names again. They stay: what a head names is never deleted.
+        named: returns those of some ids that a head names again; they are kept.
 
     Raises:
         StorageError, what `named` raises
@@ -77,12 +77,12 @@ def delete_due(
         except NotFound:
             entries = []
         except (FormatError, MalformedManifest) as error:
-            _log.warning("dropped from the head: %s", error)
+            _log.warning("dropped a leaving list from the head: %s", error)
             entries = []
         again = named([id for id, _ in entries])
         for id, what in entries:
             if id in again:
-                _log.warning("%s of %s is on a list of what leaves, and named: it stays", id.hex(), storage.url)
+                _log.warning("%s of %s is on a leaving list, but the head names it: kept", id.hex(), storage.url)
             else:
                 storage.delete(_storage_key(what, id))
         done.append(one)

@@ -1,4 +1,4 @@
-"""What writers on this machine have seen of each corpus, so that writers and readers refuse an old head put back.
+"""The newest head of each corpus that writers on this machine have seen; older heads are refused.
 
 One small file per corpus under $XDG_STATE_HOME/securedata/seen: the generation, its write id and the ids of
 superseded corpus keys. It holds no secret.
@@ -18,23 +18,23 @@ from securedata.foreign.describe import describe
 _log = logging.getLogger("securedata")
 
 _LARGEST = 16 * 1024 * 1024
-"""Bytes of such a file: more than 400,000 superseded keys."""
-_ADVICE = "set XDG_STATE_HOME to a folder of yours that can be written"
+"""Limit of such a file in bytes: more than 400,000 superseded keys."""
+_ADVICE = "set XDG_STATE_HOME to a folder that you can write to"
 
 
 def _path(corpus_id: bytes) -> Path:
     try:
         folder = state_dir()
     except ConfigError:  # neither HOME nor a passwd entry, as in some containers
-        raise ConfigError(f"what was seen of a corpus cannot be looked up without a home folder; {_ADVICE}") from None
+        raise ConfigError(f"without a home folder, what was seen of a corpus cannot be looked up; {_ADVICE}") from None
     return folder / "seen" / f"{corpus_id.hex()}.json"
 
 
 def recall(corpus_id: bytes) -> Seen | None:
-    """The newest that was seen; None if this machine has not written to the corpus.
+    """The newest head that was seen; None if this machine has not written to the corpus.
 
     Raises:
-        ConfigError: the file is damaged, or cannot be read; there is no home folder.
+        ConfigError: the file is damaged or cannot be read, or there is no home folder.
     """
     path = _path(corpus_id)
     try:
@@ -52,32 +52,32 @@ _warned: set[bytes] = set()
 
 
 def recall_or_warn(corpus_id: bytes, root: str, begins: bool = True) -> Seen | None:
-    """`recall` for readers, who read on without it: one warning for each corpus. Nothing is written.
+    """`recall` for readers, which only warn, once per corpus, if nothing is known. Nothing is written.
 
     Args:
-        begins: this opening has seen nothing itself yet, so that without the file any old head would do.
+        begins: this opening itself has seen nothing yet, so that without the file any old head would be accepted.
     """
-    why = f"this machine has seen no head of {root} before, as those that write note it in $XDG_STATE_HOME"
+    why = f"this machine has seen no head of {root} before (writers note it in $XDG_STATE_HOME)"
     try:
         seen = recall(corpus_id)
     except ConfigError as error:
         seen, why, begins = None, str(error), True
     if seen is None and begins and corpus_id not in _warned:
         _warned.add(corpus_id)
-        _log.warning("%s; an old head that was put back may go unnoticed", why)
+        _log.warning("%s; an old head that was put back would go unnoticed", why)
     return seen
 
 
 def remember_committed(head: Head, root: str) -> None:
-    """`remember` a head that is committed: nothing that fails here undoes that, so it is a warning."""
+    """`remember` a committed head; a failure is only a warning, since the commit is done."""
     try:
         remember(head)
     except (ConfigError, CorpusBusy) as error:
-        _log.warning("%s; an old head of %s that is put back may go unnoticed", error, root)
+        _log.warning("%s; an old head of %s that is put back would go unnoticed", error, root)
 
 
 def remember(head: Head, reset: bool = False) -> None:
-    """Note a head that was opened for writing or committed; never goes backwards unless `reset`.
+    """Record a head that was opened for writing or committed; never goes backwards unless `reset`.
 
     Raises:
         ConfigError: the state folder cannot be written.
@@ -85,7 +85,7 @@ def remember(head: Head, reset: bool = False) -> None:
     path, seen = _path(head.corpus_id), Seen.of(head)
     try:
         make_folders(path.parent, 0o700)
-        with file_lock("seen.lock"):  # between looking and writing nobody writes who has seen less
+        with file_lock("seen.lock"):  # so that a writer that has seen less cannot write in between
             before = None if reset else recall(head.corpus_id)
             if before and (before.generation > seen.generation or before == seen):
                 return

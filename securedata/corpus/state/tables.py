@@ -22,18 +22,18 @@ RETIRED_SCHEMA = pa.schema(
 
 
 def seal_table(table: pa.Table, corpus_id: bytes) -> tuple[TableRef, bytearray]:
-    """Seal a table under a fresh id and a fresh key.
+    """Seal a table under a new id and key.
 
     Raises:
         InvalidArgument: it is too large for one part.
     """
     if table.nbytes > MAX_DECLARED:
         raise InvalidArgument(
-            f"{table.num_rows} rows that are committed together have {table.nbytes} bytes, a part holds "
-            f"{MAX_DECLARED}: commit fewer at once, or give them shorter texts"
+            f"{table.num_rows} rows committed together take {table.nbytes} bytes, but a part can hold only "
+            f"{MAX_DECLARED}: commit fewer at once, or shorten their texts"
         )
     sink = pa.BufferOutputStream()
-    # no threads: an Arrow pool that is alive during a fork is one more thing that can hang
+    # no threads: a fork while Arrow's thread pool is alive can hang
     options = ipc.IpcWriteOptions(compression="zstd", use_threads=False)
     with ipc.new_file(sink, table.schema, options=options) as writer:
         for batch in table.combine_chunks().to_batches():
@@ -44,7 +44,7 @@ def seal_table(table: pa.Table, corpus_id: bytes) -> tuple[TableRef, bytearray]:
 
 
 def part_missing(root: str, part: TableRef) -> PartMissing:
-    """The error of a part that a head names and storage does not have."""
+    """The error for a part that a head names but storage does not have."""
     return PartMissing(
         f"the head of {root} names manifest part {part.id.hex()}, which storage does not have: "
         "its rows cannot be read; restore the part from a backup or an older version of the storage",
@@ -56,7 +56,7 @@ def part_missing(root: str, part: TableRef) -> PartMissing:
 def read_table(
     storage: Storage, corpus_id: bytes, ref: TableRef, columns: Sequence[str] | None, schema: pa.Schema = SCHEMA
 ) -> pa.Table:
-    """Fetch and open a part; only `columns` (None: all, unknown ones included) are decoded.
+    """Fetch and open a part; decodes only `columns` (None: all, unknown ones included).
 
     Raises:
         NotFound, FormatError, MalformedManifest
@@ -72,7 +72,7 @@ def open_table(
     root: str,
     schema: pa.Schema = SCHEMA,
 ) -> pa.Table:
-    """Open a sealed part that was fetched; checks it against what the head says.
+    """Open a fetched part and check it against the head's reference.
 
     Raises:
         FormatError, MalformedManifest
@@ -86,10 +86,10 @@ def open_table(
     except Refused as error:
         problem = str(error)
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
-        problem = f"it is no Arrow file ({type(error).__name__})"
+        problem = f"it is not an Arrow file ({type(error).__name__})"
     if problem:
         raise MalformedManifest(
-            f"{expect.name} is authentic and breaks the format: {problem}; it was written by a broken writer",
+            f"{expect.name} is authentic but breaks the format: {problem}; it was written by a broken writer",
             root=root,
             object_id=ref.id,
         )
@@ -97,13 +97,13 @@ def open_table(
 
 
 def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The same columns under the schema's own fields, so that parts of all writers can be read together."""
+    """The same columns with the schema's own fields, so that parts of all writers can be read together."""
     fields = [schema.field(one.name) if one.name in schema.names else one.remove_metadata() for one in table.schema]
     return pa.table(table.columns, schema=pa.schema(fields))
 
 
 def _parse(buffer: pa.Buffer, columns: Sequence[str] | None, schema: pa.Schema) -> tuple[pa.Table, str | None]:
-    """The table; or, before anything of it is built, what is wrong with its columns."""
+    """The table, or what is wrong with its columns, in which case nothing of it is built."""
     options = ipc.IpcReadOptions(use_threads=False)
     found = ipc.open_file(buffer, options=options).schema
     names = found.names
@@ -115,7 +115,7 @@ def _parse(buffer: pa.Buffer, columns: Sequence[str] | None, schema: pa.Schema) 
         wanted = [names.index(name) for name in columns if name in names]
         options = ipc.IpcReadOptions(use_threads=False, included_fields=wanted)
     table = ipc.open_file(buffer, options=options).read_all()
-    # In full, 10 ms for 100,000 rows: offsets that point outside a buffer would be read, and bring the process down.
+    # Full validation, 10 ms for 100,000 rows: reading through offsets outside a buffer would crash the process.
     table.validate(full=True)
     return table, None
 
@@ -133,7 +133,7 @@ def _wrong_type(found: pa.Schema, columns: Sequence[str] | None, schema: pa.Sche
 
 def _problem(table: pa.Table, ref: TableRef, columns: Sequence[str] | None, schema: pa.Schema) -> str | None:
     if table.num_rows != ref.rows or (table.num_rows > MAX_ROWS and schema is SCHEMA):
-        return f"it has {table.num_rows} rows, the head says {ref.rows}, at most {MAX_ROWS} are allowed"
+        return f"it has {table.num_rows} rows, but the head says {ref.rows}; at most {MAX_ROWS} are allowed"
     for field in schema:
         if columns is not None and field.name not in columns:
             continue

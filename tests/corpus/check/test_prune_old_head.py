@@ -83,7 +83,7 @@ def test_a_machine_that_has_not_seen_the_corpus_deletes_nothing(
         assert not state_dir().exists()
     wrong = run("verify", root, "--prune", "--accept-generation", number + 1)
     assert wrong.code == 2
-    assert "nothing accepted" in wrong.err
+    assert "it was not accepted" in wrong.err
     assert {path: path.read_bytes() for path in files_of(root)} == before
 
 
@@ -133,7 +133,7 @@ def test_a_former_head_that_is_too_large_says_what_to_do(root: Root, run: Run) -
     done = run("verify", root, "--prune")
     assert done.code == 1
     assert "head.prev" in done.error
-    assert "delete it, and then run this again" in " ".join(done.error.split())
+    assert "delete it, and run this again" in " ".join(done.error.split())
     (Path(root) / "head.prev").unlink()
     assert run("verify", root, "--prune").code == 0
 

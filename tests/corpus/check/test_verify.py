@@ -209,12 +209,12 @@ def test_content_that_is_not_what_the_row_says(made: Made, column: str, other: o
         ({"path": "/eve"}, "a logical path must be"),
         ({"path": "ann/1.wav"}, "several rows have its path"),
         ({"subjects": []}, "names no subject"),
-        ({"start": 5}, "half of a segment"),
+        ({"start": 5}, "one bound of its segment is missing"),
         ({"start": 15999, "frames_in_segment": 2}, "not inside the recording"),
         ({"start": -1, "frames_in_segment": 2}, "not inside the recording"),
         ({"start": 0, "frames_in_segment": 0}, "not inside the recording"),
         ({"start": 2**63 - 1, "frames_in_segment": 5}, "not inside the recording"),
-        ({"offset": 7}, "packed and says not where"),
+        ({"offset": 7}, "pack without an offset"),
     ],
 )
 def test_a_row_that_breaks_a_rule(made: Made, change: dict[str, Any], reason: str) -> None:

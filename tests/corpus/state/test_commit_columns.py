@@ -95,7 +95,7 @@ def test_unknown_columns_that_no_type_holds_are_refused_at_once(
     writer.commit(with_column(writer, "a", first))
     fill(writer, "between")
     rows = with_column(writer, "b", second)
-    with pytest.raises(InvalidArgument, match=r"column x is .* in rows that are there"):
+    with pytest.raises(InvalidArgument, match=r"column x is .* in existing rows"):
         writer.commit(rows)
     with pytest.raises(InvalidArgument, match="column x is"):
         writer.commit(with_column(writer, "c", first), update=rows)
@@ -111,7 +111,7 @@ def test_parts_of_another_writer_that_no_part_can_join_are_an_error_of_ours(
     with monkeypatch.context() as patch:
         patch.setattr(plan, "check_types", lambda *_: None)  # as a writer that knows better
         writer.commit(with_column(writer, "b", pa.array(["text"])))
-    with pytest.raises(InvalidArgument, match="no type holds"):
+    with pytest.raises(InvalidArgument, match="no common type holds"):
         open_quietly(corpus, place, columns=["x"])
     with pytest.raises(MalformedManifest, match="newer securedata"):
         fill(writer, *(f"more/{number}" for number in range(plan.MERGE_AT)), commits=plan.MERGE_AT)

@@ -88,7 +88,7 @@ def test_what_this_machine_has_seen_is_refused_and_can_be_accepted_once(root: Ro
         open_quietly(reference)
     assert str(root) in str(caught.value)
     for wrong in (1, 3):
-        with pytest.raises(InvalidArgument, match=f"generation 2, not {wrong}; nothing accepted"):
+        with pytest.raises(InvalidArgument, match=f"generation 2, not {wrong}; it was not accepted"):
             open_quietly(reference, accept_generation=wrong)
     with open_quietly(reference, accept_generation=2) as corpus:
         assert len(corpus) == 1

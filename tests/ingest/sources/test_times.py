@@ -107,8 +107,8 @@ def test_a_whole_recording_stays_one(tmp_path: Path) -> None:
         ({"start": 1, "end": 1}, "it ends before it starts"),
         ({"start": 1, "end": 2, "duration": 2}, "its end and its duration contradict each other"),
         ({"start_samples": 0, "end_samples": 80, "num_frames": 90}, "its end and its duration contradict"),
-        ({"start": 1, "end": None}, "it has a start and no end"),
-        ({"start": None, "end": 1}, "it has an end and no start"),
+        ({"start": 1, "end": None}, "it has a start but no end"),
+        ({"start": None, "end": 1}, "it has an end but no start"),
         (
             {"start": "soon", "end": 1},
             "its start is not a number of seconds from 0 (if it is none, say --columns offset=)",
@@ -139,9 +139,9 @@ def test_what_contradicts_itself_is_the_fault_of_its_row(tmp_path: Path, row: di
 @pytest.mark.parametrize(
     ("row", "options", "reason"),
     [
-        ({"end": 1}, {}, "a column 'end' and none that says where a segment starts"),
-        ({"end_time": 1, "duration": 1}, {}, "none that says where a segment starts"),
-        ({"start": 1}, {}, "it has a start and no end|none that says where a segment ends"),
+        ({"end": 1}, {}, "a column 'end' and none for where a segment starts"),
+        ({"end_time": 1, "duration": 1}, {}, "none for where a segment starts"),
+        ({"start": 1}, {}, "it has a start but no end|none for where a segment ends"),
         ({"start_samples": 1, "end": 2}, {}, "times in samples and in others: 'start_samples' in samples, 'end' in s"),
         ({"start_ms": 1, "end_ms": 2}, {"segment_unit": "s"}, "column 'start_ms' is in ms, and --segment-unit s"),
         ({"onset": 1, "offset": 2}, {}, "'onset' and 'offset' could both be the offset: say which"),

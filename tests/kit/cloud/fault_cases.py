@@ -248,7 +248,7 @@ FETCHING = [
         (OBJECT, "refused or missing", "check what it allows"),
     ),
     Case("404 for an object that is there", of_rows(MISSING, 4), errors.ObjectMissing,
-         ("object", "not on storage", "restore it, or 'securedata encrypt --reseal'")),
+         ("object", "not on storage", "restore it, or run 'securedata encrypt --reseal'")),
 ]  # fmt: skip
 
 CROPPING = [
