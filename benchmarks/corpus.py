@@ -1,8 +1,8 @@
-"""What a corpus costs: samples of real clips, a million rows, a hundred thousand unchanged files.
+"""The costs of a corpus: samples of real clips, a million rows, a hundred thousand unchanged files.
 
     python -m benchmarks.corpus                      all sections; about fifteen minutes
     python -m benchmarks.corpus clips again          some of them: clips, million, again
-    python -m benchmarks.corpus million --runs 3 --work DIR    fewer runs; DIR keeps what was made and is used again
+    python -m benchmarks.corpus million --runs 3 --work DIR    fewer runs; keep clips and corpora in DIR, and reuse them
 
 benchmarks/README.md says what each section measures.
 """
@@ -33,7 +33,7 @@ def clip_files(args: argparse.Namespace, work: Path) -> list[Path]:
 
 
 def corpus(work: Path, files: Sequence[Path], rows: int) -> corpora.Made:
-    """A corpus of so many rows, made once for each folder of work."""
+    """A corpus with that many rows, made once for each `work` folder."""
     root, note = work / f"rows-{rows}", work / f"rows-{rows}.json"
     wanted = {"clips": len(files), "rows": rows}
     if note.exists() and (known := json.loads(note.read_text(encoding="utf-8")))["wanted"] == wanted:
@@ -74,13 +74,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", help=f"some of: {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--runs", type=int, default=7, help="runs of each measurement (7 or more for a 95 %% interval)")
-    parser.add_argument("--clips", type=int, default=64, help="how many clips of 15 s")
+    parser.add_argument("--clips", type=int, default=64, help="number of clips of 15 s")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the large corpus")
-    parser.add_argument("--few", type=int, default=1_000, help="rows of the small one, for ds[i] beside each other")
+    parser.add_argument("--few", type=int, default=1_000, help="rows of the small one, to compare ds[i] with")
     parser.add_argument("--methods", default=",".join(million.METHODS), help="how workers are started (default: all)")
     parser.add_argument("--ttl", type=float, default=3.0, help="seconds until a measured worker renews its keys")
     parser.add_argument("--files", type=int, default=100_000, help="files of the folder that is ingested again")
-    parser.add_argument("--speech", type=Path, help="a folder of speech to make clips of, in place of Debian's prompts")
+    parser.add_argument("--speech", type=Path, help="a folder of speech for the clips, instead of Debian's prompts")
     parser.add_argument("--work", type=Path, help="where clips and corpora are made and kept; default: temporary")
     parser.add_argument("--out", type=Path, default=report.OUT, help="folder for corpus.json")
     args = parser.parse_args(argv)

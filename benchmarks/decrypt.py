@@ -1,14 +1,14 @@
 """Decrypt and seal throughput of securedata beside its peers, in one run.
 
-    python -m benchmarks.decrypt                     everything (makes .venv-peers at the first run); about four minutes
+    python -m benchmarks.decrypt                     everything (first creates .venv-peers); about four minutes
     python -m benchmarks.decrypt --no-peers          without the peers' venv
     python -m benchmarks.decrypt --sizes 100kB,1MiB --rounds 15 --out results
 
-Each contender opens what it sealed itself, into a reused buffer where its API has one. In every round each of them
-works for a few short slices in turn, in an order that rotates, so that what the machine does meanwhile hits all of
-them; the fastest slice of each (a disturbance only ever adds) stands for it, and the ratios are formed per round, from
-CPU time. A family with variants (frame length, segment size, way of reading) enters with the one that was fastest at
-that size in a short trial before the rounds.
+Each contender opens what it sealed itself, into a reused buffer if its API allows that. In every round, contenders take
+turns with a few short slices each, in a rotating order, so that other work on the machine affects all of them. Each
+one's fastest slice counts, because disturbances only add time. Ratios are per round, of CPU time. A family with
+variants (frame length, segment size, way of reading) takes part with the one that was fastest at that size in a short
+trial before the rounds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmarks.tools.timing import Contender, Slice, Work, number_for, run
 
 SIZES = {"4kB": 4_000, "32kB": 32_000, "100kB": 100_000, "1MiB": 1 << 20, "16MiB": 16 << 20}
 WORKING_SET = """bytes of plaintext opened in turn, at least one object; by default (1 MiB) an object is in the
-core's caches when it is opened, as one is that was fetched just before"""
+core's caches when it is opened, like one that was just fetched"""
 DIRECTIONS = ("open", "seal")
 LIMIT = contenders.OneShot.name
 READER = ours.Reader.name
@@ -51,7 +51,7 @@ TARGETS = (
 
 
 class Runner(Protocol):
-    """A variant that prepares, finds how many calls fill a slice, and runs them: here or in the worker."""
+    """A variant: prepares objects, finds how many calls fill a slice, and runs them, here or in the worker."""
 
     name: str
 
@@ -88,7 +88,7 @@ class Local:
 
 @dataclass
 class Entry:
-    """A family at one size in one direction: the variant that stood the trial, and what it took round by round."""
+    """A family at one size in one direction: the variant that won the trial, and its rounds."""
 
     family: str
     runner: Runner
@@ -127,7 +127,7 @@ def measure(families: dict[str, list[Runner]], size: int, args: argparse.Namespa
 
 
 def trial(family: str, variants: Sequence[Runner], direction: str, size: int, seconds: float) -> Entry:
-    """Take the fastest variant of a family: the best of three short slices each."""
+    """Choose the fastest variant of a family, by the best of three short slices each."""
     numbers = [runner.fit(direction, seconds) for runner in variants]
     if len(variants) == 1:
         return Entry(family, variants[0], numbers[0])
@@ -142,7 +142,7 @@ def trial(family: str, variants: Sequence[Runner], direction: str, size: int, se
 
 
 def ratio(entries: Sequence[Entry], size: int, family: str, of: str) -> Estimate | None:
-    """How many times as fast one family is as another, per round; None where one of them was not there."""
+    """How many times as fast one family is as another, per round; None if either is missing."""
     by_name = {entry.family: entry for entry in entries}
     if family not in by_name or of not in by_name:
         return None
@@ -155,7 +155,7 @@ def figures(results: Results, sizes: dict[str, int]) -> list[Figure]:
     for direction, label, target, of in TARGETS:
         entries = results.get((label, direction), [])
         who = READER if direction == "open" else ours.Format.name
-        # every family of a peer counts: the SDK has two ways to hold a key, and its faster one is the measure
+        # the fastest family of a peer counts: the SDK has two ways to hold a key
         ratios = [
             (measured.median, name, measured)
             for name in {entry.family for entry in entries if entry.family.startswith(of)}
@@ -250,7 +250,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=5, help="slices of each contender within a round")
     parser.add_argument("--slice", type=float, default=0.02, help="seconds of CPU per slice")
     parser.add_argument("--no-peers", action="store_true", help="leave out Tink and the AWS Encryption SDK")
-    parser.add_argument("--peers-venv", type=Path, default=peers.DEFAULT, help="where the peers' venv is, or is made")
+    parser.add_argument("--peers-venv", type=Path, default=peers.DEFAULT, help="the peers' venv, created if missing")
     parser.add_argument("--out", type=Path, default=report.OUT, help="folder for decrypt.json, decrypt.png")
     return parser.parse_args(argv)
 

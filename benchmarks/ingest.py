@@ -1,7 +1,7 @@
 """Sealing and uploading recordings, beside a plain concurrent upload of the same files.
 
-    python -m benchmarks.ingest                three minutes, and a venv of peers once
-    python -m benchmarks.ingest --no-peers     ourselves and boto3 alone, without another venv
+    python -m benchmarks.ingest                three minutes; the first run also creates a venv for the peers
+    python -m benchmarks.ingest --no-peers     only securedata and boto3, without another venv
 
 benchmarks/README.md says what each contender is.
 """
@@ -28,7 +28,7 @@ OURS = "securedata"
 PLAIN = ("boto3", "obstore")
 TARGET = 0.8
 SECONDS = 10
-"""Of a clip: 100 to 200 kB of FLAC."""
+"""The length of a clip: 100 to 200 kB of FLAC."""
 
 
 Rounds = Mapping[str, Sequence[Mapping[str, float]]]
@@ -58,7 +58,7 @@ def measure(args: argparse.Namespace, work: Path, scratch: Path) -> dict[str, li
             )
             contender.ask(do="run", prefix=f"warm/{contender.name}")
         for number in range(args.rounds):
-            # whoever comes first in one round comes later in the next
+            # the order rotates from round to round
             turn = number % len(contenders)
             for contender in contenders[turn:] + contenders[:turn]:
                 found[contender.name].append(contender.ask(do="run", prefix=f"{number}/{contender.name}"))
@@ -67,12 +67,12 @@ def measure(args: argparse.Namespace, work: Path, scratch: Path) -> dict[str, li
 
 
 def speeds(rounds: Rounds, name: str) -> list[float]:
-    """MB a second, of the files' bytes."""
+    """MB of the files per second."""
     return [one["bytes"] / one["wall"] / 1e6 for one in rounds[name]]
 
 
 def figures_of(rounds: Rounds) -> list[Figure]:
-    """Ours against the faster of the others, round by round, since what disturbs one disturbs its neighbours."""
+    """Ours against the faster of the others, per round, because a disturbance affects all contenders of a round."""
     plain = [name for name in PLAIN if name in rounds]
     best = [max(speed) for speed in zip(*(speeds(rounds, name) for name in plain), strict=True)]
     ratios = [one / other for one, other in zip(speeds(rounds, OURS), best, strict=True)]
@@ -98,8 +98,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="rounds (7 or more for a 95 %% interval)")
     parser.add_argument("--clips", type=int, default=400, help="recordings, 10 s each")
-    parser.add_argument("--threads", type=int, default=16, help="uploads that the plain contenders have under way")
-    parser.add_argument("--speech", type=Path, help="a folder of speech to make clips of, in place of Debian's prompts")
+    parser.add_argument("--threads", type=int, default=16, help="concurrent uploads of the plain contenders")
+    parser.add_argument("--speech", type=Path, help="a folder of speech for the clips, instead of Debian's prompts")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="no contender from another venv")
     parser.add_argument("--peers-venv", type=Path, default=peers.DEFAULT.with_name(".venv-peers-loading"))
     parser.add_argument("--work", type=Path, help="where clips are made and kept; default: temporary")

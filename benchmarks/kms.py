@@ -1,9 +1,9 @@
-"""How often the KMS is asked, and how soon the first batch is there: beside the AWS Encryption SDK with its cache.
+"""Calls to the KMS and time to the first batch, beside the AWS Encryption SDK with its cache.
 
-    python -m benchmarks.kms                  about two minutes, and the venv of decrypt.py's peers once
-    python -m benchmarks.kms --no-peers       securedata alone
+    python -m benchmarks.kms                  about two minutes; the first run also creates decrypt.py's venv for peers
+    python -m benchmarks.kms --no-peers       only securedata
 
-The KMS is moto's server of AWS's API; its log of requests does the counting.
+The KMS is moto's server; calls are counted in its log.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CALL = '"POST / HTTP/1.1"'
 
 
 class Bench:
-    """The KMS, what was sealed under one key of it, and the processes that read it."""
+    """The KMS, the recordings sealed under one of its keys, and the processes that read them."""
 
     def __init__(self, args: argparse.Namespace, work: Path, endpoint: str) -> None:
         self.args, self.work = args, work
@@ -68,7 +68,7 @@ class Bench:
             self.requests[which] = {"who": which, "key": self.key, "files": [target for _, target in pairs]}
 
     def load(self, which: str, method: str) -> dict[str, Any]:
-        """One job: a DataLoader over some epochs, in a process of its own."""
+        """One job: some epochs of a DataLoader, in a process of its own."""
         args = self.args
         how = {"do": "load", "method": method, "workers": args.workers, "batch": args.batch, "epochs": args.epochs}
         before = self.calls()
@@ -78,7 +78,7 @@ class Bench:
         return {"contender": which, "method": method, "calls": self.calls() - before, **found}
 
     def calls(self) -> int:
-        """Requests that the KMS has had."""
+        """How many requests the KMS has received."""
         return self.log.read_text(encoding="utf-8", errors="replace").count(CALL)
 
     def run(self, which: str, request: dict[str, Any]) -> dict[str, Any]:
@@ -91,7 +91,7 @@ class Bench:
 
 
 def measure(bench: Bench) -> list[dict[str, Any]]:
-    """Forked workers in turn, for seconds; the other start methods once, for calls."""
+    """Forked workers in several rounds, for the times; the other start methods once, for the calls."""
     rounds = []
     for _ in range(bench.args.rounds):
         rounds += [bench.load(which, "fork") for which in bench.requests]
@@ -119,13 +119,13 @@ def table_of(rounds: Sequence[dict[str, Any]]) -> str:
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="rounds with forked workers")
-    parser.add_argument("--clips", type=int, default=256, help="recordings of a second")
+    parser.add_argument("--clips", type=int, default=256, help="recordings, 1 s each")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--methods", default=",".join(METHODS), help="how workers are started (default: all)")
-    parser.add_argument("--speech", type=Path, help="a folder of speech to make clips of, in place of Debian's prompts")
-    parser.add_argument("--no-peers", dest="peers", action="store_false", help="securedata alone")
+    parser.add_argument("--speech", type=Path, help="a folder of speech for the clips, instead of Debian's prompts")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="only securedata")
     parser.add_argument("--peers-venv", type=Path, default=peers.DEFAULT)
     parser.add_argument("--work", type=Path, help="where clips are made and kept; default: temporary")
     parser.add_argument("--out", type=Path, default=report.OUT, help="folder for kms.json")

@@ -1,10 +1,10 @@
-"""Samples a second from S3: the sealed corpus beside what researchers use on plaintext today.
+"""Samples per second from S3: the sealed corpus beside what researchers use on plaintext today.
 
-    python -m benchmarks.loading                               everything: about six minutes, and a venv of peers once
-    python -m benchmarks.loading    latency-20ms --rounds 3    some sections, fewer rounds
-    python -m benchmarks.loading    --no-peers                 ourselves and boto3 alone, without another venv
+    python -m benchmarks.loading                            everything, about six minutes; first creates a venv
+    python -m benchmarks.loading latency-20ms --rounds 3    some sections, fewer rounds
+    python -m benchmarks.loading --no-peers                 only securedata and boto3, without another venv
 
-benchmarks/README.md says what each section and contender is.
+benchmarks/README.md describes each section and contender.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ LATENCY = 0.02
 OURS = ("securedata", "securedata, decryption taken out", "securedata, plaintext in RAM")
 STACKS = ("boto3", "boto3 + Fernet", "s3fs", "s3torchconnector", "LitData raw")
 ELSEWHERE = ("s3fs", "s3torchconnector", "LitData raw", "bytes: s3torchconnector")
-"""Contenders that live in the peers' venv."""
+"""Contenders in the peers' venv."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """Contenders that work in turn, on one kind of recording, through one door of the server."""
+    """Contenders that take turns, the kind of recording, and the endpoint that they use."""
 
     contenders: tuple[str, ...]
     door: str = "direct"
@@ -62,7 +62,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 class Loader(Contender):
-    """A contender whose DataLoader lives as long as it does."""
+    """A contender that keeps its DataLoader until it ends."""
 
     def __init__(self, name: str, python: Path | str) -> None:
         super().__init__(name, python, ["-m", "benchmarks.workers.loading", name])
@@ -78,11 +78,11 @@ class Loader(Contender):
 
 @dataclass
 class Bench:
-    """Everything that stands while sections are measured."""
+    """Everything that sections share."""
 
     args: argparse.Namespace
     environments: Mapping[str, Mapping[str, str]]
-    """By door; doors that are missing are not there."""
+    """By endpoint; only those that could be started."""
     specs: Mapping[str, dict[str, Any]]
     elsewhere: Path | None
     """The interpreter of the peers' venv."""
@@ -92,7 +92,7 @@ class Bench:
         """All rounds of one section; None if it cannot run here."""
         section = SECTIONS[name]
         if section.door not in self.environments:
-            self.remarks[name] = "not run: no nginx with Lua here (as root on Debian it is installed by apt)"
+            self.remarks[name] = "not run: there is no nginx with Lua (as root on Debian, apt installs it)"
             return None
         measured = Measured(name, self.args.batch)
         with ExitStack() as stack:
@@ -121,7 +121,7 @@ class Bench:
                 contenders.append(contender)
             _same(sums)
             for number in range(self.args.rounds):
-                # whoever comes first in one round comes later in the next
+                # the order rotates from round to round
                 turn = number % len(contenders)
                 for contender in contenders[turn:] + contenders[:turn]:
                     measured.add(contender.name, contender.ask(do="run", batches=contender.batches))
@@ -135,7 +135,7 @@ def _same(sums: Mapping[str, list[float]]) -> None:
 
 @contextmanager
 def bench(args: argparse.Namespace, work: Path, scratch: Path, sections: Sequence[str]) -> Iterator[Bench]:
-    """Server, doors, and the recordings in the bucket."""
+    """Start the server and its endpoints, and put the recordings into the bucket."""
     kinds = {SECTIONS[name].kind for name in sections}
     speech = clips.speech_folder(args.speech, work / "prompts")
     files = {
@@ -170,13 +170,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", help=f"some of: {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=7, help="rounds (7 or more for a 95 %% interval)")
-    parser.add_argument("--slice", type=float, default=1.2, help="seconds that a contender works in a round, about")
-    parser.add_argument("--least", type=int, default=6, help="batches of a round at least")
+    parser.add_argument("--slice", type=float, default=1.2, help="seconds of one contender's turn, about")
+    parser.add_argument("--least", type=int, default=6, help="the fewest batches in a turn")
     parser.add_argument("--clips", type=int, default=128, help="recordings in the bucket, of each kind")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--latency", type=float, default=20.0, help="milliseconds added to each request by nginx")
-    parser.add_argument("--speech", type=Path, help="a folder of speech to make clips of, in place of Debian's prompts")
+    parser.add_argument("--speech", type=Path, help="a folder of speech for the clips, instead of Debian's prompts")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="no contender from another venv")
     parser.add_argument("--peers-venv", type=Path, default=peers.DEFAULT.with_name(".venv-peers-loading"))
     parser.add_argument("--work", type=Path, help="where clips are made and kept; default: temporary")

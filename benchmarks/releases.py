@@ -1,12 +1,12 @@
-"""This checkout beside an older one: the CPU time that a sample, an object or a file costs in each.
+"""This checkout beside an older one: the CPU time per sample, object or file in each.
 
     git worktree add ../older 9dfd651
     python -m benchmarks.releases ../older                  every workload: about five minutes
     python -m benchmarks.releases ../older --only wav flac  some of them
     python -m benchmarks.releases ../older --no-s3          without SeaweedFS
 
-Both releases read corpora of recordings that the older one made, each in a process of its own that imports securedata
-from its checkout; they work in turn, round after round, and the first of a pair by turns. Figures are new / old of CPU
+Each release runs in a process of its own, which imports securedata from its checkout. Both read the same corpora, made
+by the older one. They take turns, round after round, and also take turns in going first. Figures are new / old of CPU
 time.
 """
 
@@ -29,15 +29,15 @@ from benchmarks.workers import release as release_worker
 from tests.kit import servers
 
 TARGET = 1.0
-"""Neither release should be slower; the median of new / old shows which is, and its interval whether that is sure."""
+"""The new release should not be slower: the median of new / old shows whether it is, the interval how sure that is."""
 SLOWER = 1.03
 
 WORKER = ROOT / "benchmarks" / "workers" / "release.py"
-"""Run by its path, and outside of this checkout: what it imports comes from the release that it measures."""
+"""Run by its path, and outside this checkout, so that it imports the release that it measures."""
 
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
-"""Where glibc's thresholds end up in a long run. Left to themselves they depend on what a process happened to free, and
-make a batch up to twice as slow in one of two equal processes."""
+"""The thresholds that glibc reaches in a long run. By default they depend on what a process happened to free, which can
+make a batch twice as slow in one of two identical processes."""
 
 
 def worker(stack: ExitStack, path: Path, work: Path) -> Contender:
@@ -51,7 +51,7 @@ def worker(stack: ExitStack, path: Path, work: Path) -> Contender:
 
 
 def measure(args: argparse.Namespace, name: str, work: Path) -> list[dict[str, float]]:
-    """The raw rounds of one workload, in processes of its own: seconds of CPU for one sample, object or file."""
+    """The raw rounds of one workload, in processes of its own: CPU seconds per sample, object or file."""
     with ExitStack() as stack:
         old, new = worker(stack, args.old, work), worker(stack, ROOT, work)
         number = old.ask(do="count", name=name, seconds=args.slice)["number"]
@@ -69,7 +69,7 @@ def measure(args: argparse.Namespace, name: str, work: Path) -> list[dict[str, f
 
 @contextmanager
 def environment(**values: str) -> Iterator[None]:
-    """These variables for what is started meanwhile."""
+    """Set these variables for processes started meanwhile."""
     before = dict(os.environ)
     os.environ.update(values)
     try:
@@ -81,7 +81,7 @@ def environment(**values: str) -> Iterator[None]:
 
 @contextmanager
 def seaweed(work: Path) -> Iterator[None]:
-    """SeaweedFS, named to boto3 by the environment."""
+    """Start SeaweedFS, and point boto3 to it through the environment."""
     with servers.seaweed(work / "weed") as server:
         os.environ.update(server.environment())
         yield
@@ -92,9 +92,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("old", type=Path, help="a checkout of the older release")
     parser.add_argument("--only", nargs="*", choices=release_worker.WORKLOADS, help="some workloads (default: all)")
     parser.add_argument("--rounds", type=int, default=7, help="7 or more for a 95 %% interval")
-    parser.add_argument("--passes", type=int, default=3, help="passes of a round; the fastest of each release counts")
-    parser.add_argument("--slice", type=float, default=0.5, help="seconds of CPU that one pass takes, about")
-    parser.add_argument("--files", type=int, default=256, help="recordings of 1 s; a fifth as many of 10 s")
+    parser.add_argument("--passes", type=int, default=3, help="passes per round; each release's fastest counts")
+    parser.add_argument("--slice", type=float, default=0.5, help="CPU seconds per pass, about")
+    parser.add_argument("--files", type=int, default=256, help="recordings of 1 s; there are a fifth as many of 10 s")
     parser.add_argument("--rows", type=int, default=40_000, help="rows of the corpus that is opened")
     parser.add_argument("--no-s3", action="store_true", help="local workloads only")
     parser.add_argument("--out", type=Path, default=report.OUT, help="folder for releases.json")

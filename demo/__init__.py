@@ -4,9 +4,9 @@ import textwrap
 
 
 class DemoError(Exception):
-    """The demo cannot go on; the text says why and what to do, and stands alone on stderr."""
+    """The demo cannot go on. The text says why, and what to do; it is all that stderr shows."""
 
 
 def say(text: str) -> None:
-    """Print a paragraph, indented below the heading of its step."""
+    """Print a paragraph, indented below its step's heading."""
     print(textwrap.fill(text, 100, initial_indent="     ", subsequent_indent="     ", break_on_hyphens=False))

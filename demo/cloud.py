@@ -1,7 +1,7 @@
-"""`make demo-cloud`: the demo on an object store and a KMS, SeaweedFS and OpenBao, which are started and ended here.
+"""`make demo-cloud`: the demo on an object store and a KMS (SeaweedFS and OpenBao), which it starts and stops.
 
-The owner of the bucket seals the voices. Then a trainer, who may do nothing in the bucket and read no key, assumes a
-role under a session that sees one corpus, with a token that the KMS answers for that corpus alone.
+The owner of the bucket seals the voices. Then a trainer, who has no rights on the bucket and may read no key, assumes a
+role in a session for one corpus, with a KMS token that decrypts only for that corpus.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from tests.kit.servers import ROLE, TRAINER, Bao, Seaweed, openbao, seaweed
 BUCKET = "voice"
 ROOT = f"s3://{BUCKET}/{NAME}"
 SESSION = 60
-"""Seconds that a session lives here, so that some end while the model trains; AWS gives 15 minutes or more."""
+"""The seconds until a session ends: here some end while the model trains; on AWS they last 15 minutes or more."""
 
 
 class CloudStory(Story):
-    """The same steps; the store is a bucket, and from step 5 on the one who reads is not the one who wrote."""
+    """The same steps with a bucket as the store; from step 5 on the reader is not the writer."""
 
     def __init__(self, options: argparse.Namespace, place: Workplace, store: Seaweed, kms: Bao) -> None:
         super().__init__(options, place)
@@ -39,7 +39,7 @@ class CloudStory(Story):
         say(f"An object store at {store.endpoint} (SeaweedFS) and a KMS at {kms.address} (OpenBao) run for this demo.")
 
     def become(self, environment: dict[str, str]) -> None:
-        """Whoever is meant from here on: the commands and workers that the demo starts are, too."""
+        """Take another identity, for this process and for the commands and workers that it starts."""
         os.environ.update(environment)
 
     # ------------------------------------------------------------ the owner
@@ -53,10 +53,10 @@ class CloudStory(Story):
         return bool(self.server.client().list_objects_v2(Bucket=BUCKET, Prefix=f"{NAME}/manifest/").get("Contents"))
 
     def who_has_the_key(self) -> str:
-        return "The key that opens it never leaves the KMS. Whoever has the bucket has noise: step 4 looks."
+        return "The key that opens it never leaves the KMS. The bucket alone is only noise: step 4 checks."
 
     def look(self) -> Leaks:
-        """Everything that the bucket's owner can download is searched."""
+        """Search everything that the bucket's owner can download."""
         client, count = self.server.client(), 0
         for page in client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{NAME}/"):
             for entry in page.get("Contents", ()):
@@ -64,7 +64,7 @@ class CloudStory(Story):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(client.get_object(Bucket=BUCKET, Key=entry["Key"])["Body"].read())
                 count += 1
-        say(f"With the bucket's admin keys all of its {count:,} objects are downloaded, and searched here.")
+        say(f"All {count:,} objects are downloaded with the bucket's admin keys, and searched here.")
         return super().look()
 
     # ------------------------------------------------------------ the trainer
@@ -74,7 +74,7 @@ class CloudStory(Story):
         return super().train()
 
     def hand_over(self) -> None:
-        """A role in the config, a trainer's own keys, and a token for one corpus."""
+        """Set a role in the config, the trainer's own keys, and a token for one corpus."""
         reference = load()[NAME]
         (pin,) = reference.pins
         context = base64.b64encode(context_bytes(context_for(pin.corpus_id))).decode()
@@ -87,8 +87,8 @@ class CloudStory(Story):
         write_entry(NAME, dataclasses.replace(reference, options={**reference.options, "role": ROLE}))
         self.become({**self.server.environment(TRAINER), "VAULT_TOKEN": token})
         say(
-            f"From here on a trainer reads, under sessions of {SESSION} s of the role {ROLE.rpartition('/')[2]}, cut "
-            "to this prefix (get, no list, no put), with a KMS token that decrypts for this corpus alone."
+            f"From here on a trainer reads, in sessions of {SESSION} s with the role {ROLE.rpartition('/')[2]}, "
+            "limited to this prefix (get, no list, no put), with a KMS token that decrypts only for this corpus."
         )
         self.refused("with the trainer's own keys, without the role", dataclasses.replace(reference, options={}))
         os.environ["VAULT_TOKEN"] = self.kms.make_token('path "transit/decrypt/another" { capabilities=["update"] }')
@@ -104,8 +104,8 @@ class CloudStory(Story):
             raise DemoError(f"the corpus opens {how}: please report this as SECURITY.md says")
 
     def say_what_next(self) -> None:
-        print("Both servers have ended with the demo, and the bucket's files lie in its folder. What to try next:")
-        print("  make demo         # the same in a folder, which stays; it says how to go on")
+        print("Both servers were stopped; the bucket's files are in the demo's folder. What to try next:")
+        print("  make demo         # the same in a folder, which stays; it says what to try next")
 
 
 def tell(options: argparse.Namespace, place: Workplace) -> int:
@@ -114,4 +114,4 @@ def tell(options: argparse.Namespace, place: Workplace) -> int:
         with seaweed(servers / "seaweedfs", SESSION, BUCKET) as store, openbao(servers / "openbao") as kms:
             return CloudStory(options, place, store, kms).tell()
     except (AssertionError, FileNotFoundError) as error:
-        raise DemoError(f"a server of the demo did not start ({error}); make install, and run it again") from error
+        raise DemoError(f"a server for the demo did not start ({error}); run make install, and try again") from error

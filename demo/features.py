@@ -10,10 +10,10 @@ LOWEST = 20.0  # Hz
 
 
 class LogMel:
-    """waveform float32 [channels, frames] -> float32 [1, MELS, frames // hop + 1], zero mean of the clip.
+    """waveform float32 [channels, frames] -> float32 [1, MELS, frames // hop + 1], with a mean of 0 over the clip.
 
-    torchaudio's MelSpectrogram where torchaudio imports, else the same sums over torch.stft: its last release does not
-    import beside every torch, and a demo must not fall over that. An instance pickles, for workers that are spawned.
+    It uses torchaudio's MelSpectrogram if torchaudio can be imported, else the same computation on torch.stft, because
+    torchaudio's last release does not work with every torch. Instances can be pickled, for spawned workers.
     """
 
     def __init__(self, sample_rate: int) -> None:
@@ -24,7 +24,7 @@ class LogMel:
             from torchaudio.transforms import MelSpectrogram
         except (ImportError, OSError) as error:
             reason = str(error).splitlines()[0]
-            self.source = f"plain torch, because torchaudio does not import here ({reason})"
+            self.source = f"plain torch, because torchaudio cannot be imported ({reason})"
             self.mel = PlainMelSpectrogram(sample_rate, self.n_fft, hop)
         else:
             self.source = "torchaudio.transforms.MelSpectrogram"
@@ -40,7 +40,7 @@ class LogMel:
 
 
 class PlainMelSpectrogram(nn.Module):
-    """What torchaudio's class does with its defaults: Hann window, power 2, HTK mel scale, filters not normalised."""
+    """torchaudio's class with its defaults: Hann window, power 2, HTK mel scale, filters not normalised."""
 
     def __init__(self, sample_rate: int, n_fft: int, hop: int) -> None:
         super().__init__()

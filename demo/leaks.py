@@ -1,4 +1,4 @@
-"""Neither names nor words nor audio can be found in the store, by a search that finds all of them in the sources."""
+"""Search the store for names, words and audio: none is found, by a search that finds them in the sources."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ class Leaks:
     source: np.ndarray  # how often each byte value occurs
     store: np.ndarray
     looked_for: int
-    found: int  # of these in the store: none, or the demo has ended
+    found: int  # of these in the store: 0, or the demo would have ended
 
 
 def show_leaks(corpus: sd.Corpus, source: Path, store: Path, manifest: Path | None) -> Leaks:
-    """Search every byte of `store`, and, as a control, of the recordings and the texts beside them.
+    """Search every byte of `store` and, as a control, of the recordings and the texts beside them.
 
     Raises:
-        DemoError: something was found in the store, or the control did not find the audio where it is.
+        DemoError: something was found in the store, or the control failed to find the audio in the sources.
     """
     table = corpus.table.select(["path", "speaker", "subjects", "transcript"])
     rows = sample(table.to_pylist(), [source / path for path in table.column("path").to_pylist()])
     files = [source / row["path"] for row in rows]
     runs, stride = audio_runs(files)
     if not runs:
-        raise DemoError(f"no recording with sound in it lies under {source}: there is nothing to look for in the store")
+        raise DemoError(f"there is no recording with sound under {source}, so there is nothing to search the store for")
     needles = Needles(
         {
             "paths": [row["path"].encode() for row in rows],
-            "names of files": [PurePosixPath(row["path"]).stem.encode() for row in rows],
+            "file names": [PurePosixPath(row["path"]).stem.encode() for row in rows],
             "names of people": [name.encode() for row in rows for name in [row["speaker"], *row["subjects"]]],
             "transcripts": [row["transcript"].encode() for row in rows if row["transcript"]],
             AUDIO: runs,
@@ -58,19 +58,19 @@ def show_leaks(corpus: sd.Corpus, source: Path, store: Path, manifest: Path | No
         "All files" if len(sealed) == len(everything) else f"A sample, {len(sealed):,} of {len(everything):,} files,"
     )
     say(
-        f"{whole} of the store, {found.bytes / 1e6:.1f} MB, and their names are searched at every offset for what is "
-        f"in {len(rows):,} recordings (of audio, one run in every {stride:,} bytes). "
+        f"{whole} of the store, {found.bytes / 1e6:.1f} MB, and their names are searched at every offset for the "
+        f"contents of {len(rows):,} recordings (of audio, one run from every {stride:,} bytes). "
         "The same search of the recordings is the control."
     )
     print(f"     {'':24}{'looked for':>12}{'in the store':>14}{'in the sources':>16}")
     for kind, count in needles.counts.items():
         print(f"     {kind:24}{count:>12,}{found.seen[kind]:>14,}{control.seen[kind]:>16,}")
     short = sum(needles.too_short.values())
-    say(f"Left out: {short:,} names and transcripts of fewer than eight bytes, which random bytes may hold by chance.")
+    say(f"Left out: {short:,} names and transcripts of less than eight bytes, which random bytes may hold by chance.")
     if any(found.seen.values()):
         raise DemoError("the store holds plaintext: please report this as SECURITY.md says")
     if control.seen[AUDIO] < needles.counts[AUDIO]:
-        raise DemoError("the search does not find the audio where it is, so what it says of the store means nothing")
+        raise DemoError("the search does not find the audio in the sources, so its result for the store means nothing")
     objects = [path for path in sealed if "objects" in path.relative_to(store).parts]
     say(f"soundfile refuses {sum(map(refused, objects)):,} of {len(objects):,} sealed objects.")
     looked_for = sum(needles.counts.values())
@@ -80,14 +80,14 @@ def show_leaks(corpus: sd.Corpus, source: Path, store: Path, manifest: Path | No
 
 
 def sample(items: Sequence[Item], files: Sequence[Path]) -> list[Item]:
-    """The items whose file is there, or every n-th of them: as many as hold MOST_BYTES."""
+    """The items whose file exists, or every n-th of them, so that their files have at most MOST_BYTES."""
     there = [(item, path.stat().st_size) for item, path in zip(items, files, strict=True) if path.is_file()]
     step = -(-sum(size for _, size in there) // MOST_BYTES) or 1
     return [item for item, _ in there[::step]]
 
 
 def refused(path: Path) -> bool:
-    """Does libsndfile see no audio in this file?"""
+    """Whether libsndfile finds no audio in this file."""
     try:
         soundfile.info(path)
     except soundfile.LibsndfileError:

@@ -1,4 +1,4 @@
-"""How fast the recordings are sealed and opened, and what a sample's time goes into."""
+"""How fast recordings are sealed and opened, and where the time of a sample goes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ ROUNDS = 3
 class Rates:
     files: int
     bytes: int
-    seal: float  # bytes a second, on one core, from memory to memory
+    seal: float  # bytes per second, on one core, from memory to memory
     decrypt: float
 
 
 def rates(corpus: sd.Corpus) -> Rates:
-    """Seal the recordings in memory, and read their objects; the best of three rounds each.
+    """Seal the recordings in memory, and read their objects. The best of three rounds counts for each.
 
-    The reader's own counters tell decryption from fetching.
+    The reader's own counters separate decryption from fetching.
     """
     sizes = corpus.table.column("size").to_pylist()
     rows = range(0, len(sizes), -(-sum(sizes) // MOST_BYTES))
@@ -49,9 +49,9 @@ def rates(corpus: sd.Corpus) -> Rates:
 
 
 def shares(dataset: sd.EncryptedAudioDataset, features: TimedLogMel, rows: Sequence[int]) -> dict[str, float]:
-    """What the time of `dataset[row]` goes into, in this process, by one clock; the shares add up to one.
+    """Where the time of `dataset[row]` goes, in this process; the shares add up to one.
 
-    Of three rounds the quickest: the machine's other work disturbed it least.
+    The fastest of three rounds counts, because other work disturbed it least.
     """
     counters = dataset.corpora[0].counters
 

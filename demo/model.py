@@ -1,4 +1,4 @@
-"""A small convolutional network that says whose voice a log-mel clip holds."""
+"""A small convolutional network that recognises the voice in a log-mel clip."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from demo.features import MELS
 class VoiceNet(nn.Module):
     """features float32 [B, 1, MELS, T], lengths int64 [B] -> scores float32 [B, voices].
 
-    Convolutions over time with the mels as channels, then mean and deviation over each clip's own frames: it learns
-    a voice's colour, and padding counts for nothing.
+    Convolutions over time with the mels as channels, then the mean and deviation over each clip's own frames: it learns
+    a voice's timbre, and ignores padding.
     """
 
     def __init__(self, voices: int, width: int = 48) -> None:

@@ -1,4 +1,4 @@
-"""One picture of what the demo did."""
+"""One picture of the demo's results."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def _loss(axes: Axes, result: Result) -> None:
 def _accuracy(axes: Axes, result: Result) -> None:
     epochs = range(1, len(result.accuracies) + 1)
     axes.plot(epochs, [100 * value for value in result.accuracies], marker="o", color=SEALED, label="the model")
-    axes.axhline(100 * result.baseline, color=GREY, linestyle="--", label="always the commonest voice")
-    axes.set(title="which voice? texts never trained on", xlabel="epoch", ylabel="% right", ylim=(0, 102))
+    axes.axhline(100 * result.baseline, color=GREY, linestyle="--", label="always the most common voice")
+    axes.set(title="which voice? texts not in training", xlabel="epoch", ylabel="% right", ylim=(0, 102))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(loc="lower right")
 
@@ -88,4 +88,4 @@ def _shares(axes: Axes, shares: dict[str, float]) -> None:
     bars = axes.barh(names, values, color=[PLAIN if name == "decrypt" else GREY for name in names])
     axes.bar_label(bars, labels=[f"{value:.1f} %" for value in values], padding=3)
     axes.invert_yaxis()
-    axes.set(title="what the time of a sample goes into", xlabel="% of its time", xlim=(0, 1.25 * max(values)))
+    axes.set(title="where the time of a sample goes", xlabel="% of its time", xlim=(0, 1.25 * max(values)))

@@ -1,8 +1,8 @@
 """Real voices for the demo: Debian's English, French and Spanish telephone prompts (CC-BY-SA).
 
-apt fetches and authenticates the packages, dpkg-deb unpacks them into the demo's own folder: nothing is installed, no
-root is needed, and the system's apt state is only read. Where its package lists are missing or stale, apt gets lists of
-its own in the demo's folder.
+apt downloads and authenticates the packages, and dpkg-deb unpacks them into the demo's own folder. Nothing is
+installed, root is not needed, and the system's apt state is only read. If its package lists are missing or stale, apt
+downloads lists into the demo's folder.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ Say = Callable[[str], None]
 @dataclass(frozen=True)
 class Voice:
     language: str
-    speaker: str  # the person, by the package's copyright file
-    voice: str  # what the model is to tell apart
+    speaker: str  # the person, from the package's copyright file
+    voice: str  # the label that the model learns
 
 
-# The copyright file credits June Wallack with the French prompts, and Allison Smith with all that it does not list, the
-# English and the Spanish ones: two of the three voices are one person. The speaker, whom an erasure would name, is the
-# person, not the folder.
+# The copyright file credits June Wallack with the French prompts, and Allison Smith with all that it does not list: the
+# English and the Spanish ones. So two of the three voices are one person. The speaker, whom an erasure would name, is
+# the person, not the folder.
 VOICES = (
     Voice("en", "Allison Smith", "allison-en"),
     Voice("fr", "June Wallack", "june-fr"),
     Voice("es", "Allison Smith", "allison-es"),
 )
-# Tones, silence and the sound of monkeys: no voice is heard in them, and some are the same recording in every language.
+# Tones, silence and screaming monkeys: there is no voice in them, and some are the same recording in every language.
 NO_VOICE = frozenset(
     ["ascending-2tone", "descending-2tone", "beep", "beeperr", "confbridge-join", "confbridge-leave", "tt-monkeys"]
 )
@@ -58,9 +58,9 @@ class Prompt:
 
 
 def get_voices(folder: Path, say: Say = print) -> Path:
-    """Return the folder `voices` with the recordings and `prompts.tsv`, fetching what is not there yet.
+    """Return the folder `voices` with the recordings and `prompts.tsv`, and fetch them if they are not there.
 
-    The table is written last and everything before it under another name, so what a killed run left is done again.
+    Everything is written under another name, and the table last, so that a killed run is repeated in full.
     """
     voices = folder / "voices"
     if (voices / TABLE).is_file():
@@ -88,12 +88,12 @@ def get_voices(folder: Path, say: Say = print) -> Path:
 
 
 def package_names(language: str) -> tuple[str, str]:
-    """The recordings, and the package whose documentation holds their texts."""
+    """The package with the recordings, and the one whose documentation has their texts."""
     return f"asterisk-core-sounds-{language}-wav", f"asterisk-core-sounds-{language}"
 
 
 def fetch_packages(folder: Path, say: Say) -> dict[str, list[Path]]:
-    """Download the six packages into `folder` by apt, which checks signatures and digests."""
+    """Download the six packages into `folder` with apt, which checks signatures and digests."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise DemoError(f"the demo's recordings are Debian packages, and there is no {tool} here; {OWN_FOLDER}")
@@ -103,13 +103,13 @@ def fetch_packages(folder: Path, say: Say) -> dict[str, list[Path]]:
     try:
         return _download(apt, folder, names, say)
     except AptFailed as failed:
-        say("The package lists of this machine are missing or out of date: apt fetches lists of its own (10 to 40 MB)")
-        say(f"into {folder}; the system's are left as they are.")
+        say("The package lists of this machine are missing or out of date: apt downloads new ones (10 to 40 MB)")
+        say(f"into {folder}; the system's own are not changed.")
         try:
             apt.update()
             return _download(apt, folder, names, say)
         except AptFailed as again:
-            raise DemoError(f"apt cannot get the recordings ({again}, before that {failed}); {OWN_FOLDER}") from again
+            raise DemoError(f"apt cannot get the recordings ({again}; before that: {failed}); {OWN_FOLDER}") from again
 
 
 def _download(apt: Apt, folder: Path, names: list[str], say: Say) -> dict[str, list[Path]]:
@@ -117,7 +117,7 @@ def _download(apt: Apt, folder: Path, names: list[str], say: Say) -> dict[str, l
     missing = {name: size for name, size in files.items() if not _complete(folder / name, size)}
     if missing:
         size = sum(missing.values()) / 1e6
-        say(f"Download: {size:.1f} MB in {len(missing)} of {len(files)} packages, by apt, into {folder}")
+        say(f"Download: {size:.1f} MB in {len(missing)} of {len(files)} packages, with apt, into {folder}")
         apt.run(["download", *names])
     for name, size in files.items():
         if not _complete(folder / name, size):
@@ -133,11 +133,11 @@ def _complete(path: Path, size: int) -> bool:
 
 
 class AptFailed(Exception):
-    """apt-get ended with an error; its last line is the text."""
+    """apt-get ended with an error, which is the text."""
 
 
 class Apt:
-    """apt-get as any user: on the system's package lists, or after `update` on lists of its own."""
+    """apt-get as any user: with the system's package lists or, after `update`, with lists of its own."""
 
     def __init__(self, folder: Path, say: Say) -> None:
         self.folder = folder
@@ -148,7 +148,7 @@ class Apt:
         for name in ("lists/partial", "cache/archives/partial"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         config = self.folder / "apt.conf"
-        # Distributions and container images hang hooks into apt: they want root, and change what we leave alone.
+        # Distributions and container images add hooks to apt, which need root and change the system.
         hooks = ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success", "Post-Invoke-Stats")
         config.write_text(
             "".join(f"#clear APT::Update::{hook};\n" for hook in hooks)
@@ -159,19 +159,19 @@ class Apt:
         try:
             self.run(["update"])
         except AptFailed as error:
-            # One unreachable third-party source fails the whole update; the prompts may be known all the same.
-            self.say(f"apt-get update: {error}; going on with the lists that it got")
+            # One unreachable third-party source fails the whole update, but the prompts may still be known.
+            self.say(f"apt-get update: {error}; continuing with the lists that it got")
 
     def files(self, names: list[str]) -> dict[str, int]:
         """File name and size in bytes of each package, in the order of `names`."""
         found = dict(parse_uris(self._read(["download", "--print-uris", *names])))
         ordered = {file: size for name in names for file, size in found.items() if file.startswith(name + "_")}
         if len(ordered) != len(names):
-            raise AptFailed(f"apt names {len(ordered)} files for {len(names)} packages")
+            raise AptFailed(f"apt lists {len(ordered)} files for {len(names)} packages")
         return ordered
 
     def run(self, arguments: list[str]) -> None:
-        """Run apt-get in the folder and show its lines as they come."""
+        """Run apt-get in the folder, and show its output line by line."""
         command = ["apt-get", "-q", *self.options, *arguments]
         environment = {**os.environ, "LC_ALL": "C"}
         problem = ""
@@ -180,7 +180,7 @@ class Apt:
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
-                # Fetching as root without apt's own sandbox user is a warning that sends a reader looking for a fault.
+                # As root, apt warns of downloading without its sandbox user; that would only confuse.
                 if line.strip() and "unsandboxed" not in line:
                     self.say(line.rstrip())
                 if line.startswith(("E:", "Err")):
@@ -191,7 +191,7 @@ class Apt:
     def _read(self, arguments: list[str]) -> str:
         command = ["apt-get", "-q", *self.options, *arguments]
         environment = {**os.environ, "LC_ALL": "C"}
-        # In an empty folder: apt names no package whose file lies in the current one already.
+        # In an empty folder: apt omits packages whose file is already in the current one.
         with tempfile.TemporaryDirectory(dir=self.folder) as empty:
             done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
         if done.returncode != 0:
@@ -220,7 +220,7 @@ def take_recordings(unpacked: Path, building: Path, voice: Voice) -> None:
     homes = [path for path in (unpacked / "usr/share/asterisk/sounds").glob(f"{voice.language}_*") if path.is_dir()]
     texts = list((unpacked / "usr/share/doc").glob(f"*/core-sounds-{voice.language}.txt.gz"))
     if len(homes) != 1 or len(texts) != 1:
-        raise DemoError(f"the {voice.language} packages are laid out in a way this demo does not know; {OWN_FOLDER}")
+        raise DemoError(f"the {voice.language} packages have a layout that this demo does not know; {OWN_FOLDER}")
     building.mkdir(exist_ok=True)
     target = building / voice.language
     homes[0].rename(target)
@@ -231,7 +231,7 @@ def take_recordings(unpacked: Path, building: Path, voice: Voice) -> None:
 
 
 def parse_transcripts(lines: Iterable[str]) -> dict[str, str]:
-    """Text by prompt id from lines of `id: text`; ';' begins a comment, and a few French lines end in a stray quote."""
+    """Text by prompt id, from lines of `id: text`. ';' begins a comment; a few French lines end with a stray quote."""
     texts = {}
     for line in lines:
         prompt, colon, text = line.partition(":")
@@ -241,7 +241,7 @@ def parse_transcripts(lines: Iterable[str]) -> dict[str, str]:
 
 
 def read_prompts(building: Path) -> Iterator[Prompt]:
-    """One row for each recording, in order; a recording without a text keeps '' and is still trained on."""
+    """One row for each recording, in order. Recordings without a text have '', and are still used for training."""
     for voice in VOICES:
         home = building / voice.language
         texts = parse_transcripts((home / "transcripts.txt").read_text(encoding="utf-8").splitlines())
@@ -253,7 +253,7 @@ def read_prompts(building: Path) -> Iterator[Prompt]:
 
 def write_table(path: Path, prompts: list[Prompt]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
-        # A TSV quotes nothing, as `securedata encrypt` reads it; no text here holds a tab or a line end.
+        # `securedata encrypt` reads a TSV without quoting; no text here holds a tab or a line end.
         writer = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
         writer.writerow(COLUMNS)
         writer.writerows([getattr(prompt, column) for column in COLUMNS] for prompt in prompts)

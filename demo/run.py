@@ -1,4 +1,4 @@
-"""From a folder of voices to a trained model, with plaintext only in memory. What `make demo` calls."""
+"""From a folder of voices to a trained model, with plaintext only in memory. `make demo` runs this."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from securedata.errors import SecuredataError
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     place = Workplace(Path(options.workdir), "-cloud" if options.cloud else "")
-    # What the commands print that the demo starts must not overtake its own lines when both go into a pipe.
+    # so that output of the demo and of its commands stays in order in a pipe
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # it is a TextIOWrapper, here
     try:
         with place.held():
             if options.cloud and options.keep:
-                raise DemoError("--keep goes on with a folder; with --cloud both servers begin anew")
+                raise DemoError("--keep does not work with --cloud, whose servers always start empty")
             place.begin(options.keep)
             place.isolate()
-            # Only now: what this imports may read the environment that was just set.
+            # imported only now, because these modules may read the environment that was just set
             if options.cloud:
                 from demo.cloud import tell
 
@@ -40,17 +40,19 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo.run", description=__doc__)
-    parser.add_argument("--corpus", type=Path, metavar="DIR", help="your own recordings, in place of Debian's prompts")
+    parser.add_argument("--corpus", type=Path, metavar="DIR", help="your own recordings, instead of Debian's prompts")
     parser.add_argument(
         "--speaker-pattern",
         metavar="PATTERN",
         default=os.environ.get("SPEAKERS"),
-        help="where the speaker stands in a path under DIR, as '{speaker}/*' (default: the environment's SPEAKERS)",
+        help="which part of a path under DIR is the speaker, as in '{speaker}/*' (default: the environment's SPEAKERS)",
     )
     parser.add_argument("--manifest", type=Path, metavar="FILE", help="NeMo JSONL, CSV or TSV with the texts of DIR")
-    parser.add_argument("--workdir", default="demo/out", metavar="DIR", help="where all is made (default: %(default)s)")
-    parser.add_argument("--keep", action="store_true", help="go on with the store of the last run")
-    parser.add_argument("--cloud", action="store_true", help="on an object store and a KMS, started for it")
+    parser.add_argument(
+        "--workdir", default="demo/out", metavar="DIR", help="folder of the demo (default: %(default)s)"
+    )
+    parser.add_argument("--keep", action="store_true", help="continue with the store of the last run")
+    parser.add_argument("--cloud", action="store_true", help="use an object store and a KMS, which the demo starts")
     return parser
 
 

@@ -1,8 +1,8 @@
-"""Look for names, texts and audio in every byte of a folder.
+"""Search every byte of a folder for names, texts and audio.
 
-Needles of eight bytes or more are hashed by their first eight bytes into a table; every offset of every file is looked
-up in it, and what the table lets through is compared in full. So a hundred thousand needles are looked for in one pass.
-A shorter needle would turn up in random bytes by chance, and is counted as left out instead.
+Needles are hashed into a table by their first eight bytes. Every offset of every file is looked up in it, and hits are
+compared in full, so that one pass searches for a hundred thousand needles. Needles of less than eight bytes would occur
+in random bytes by chance; they are left out, and counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MIXER = np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing: the top bits of the 
 
 @dataclass
 class Found:
-    """What a search for `kinds` (name -> needles) found: the number of distinct needles seen, by kind."""
+    """The result of a search: how many distinct needles were seen, by kind."""
 
     files: int = 0
     bytes: int = 0
@@ -31,7 +31,7 @@ class Found:
 
 
 class Needles:
-    """A set of byte strings of at least eight bytes, to be found at any offset."""
+    """A set of byte strings of at least eight bytes, by kind, to be found at any offset."""
 
     def __init__(self, kinds: dict[str, Iterable[bytes]]) -> None:
         self.kinds = list(kinds)
@@ -54,7 +54,7 @@ class Needles:
         self.table[_slots(self.prefixes)] = True
 
     def search(self, files: Iterable[Path], folder: Path) -> Found:
-        """Search the bytes of the files, and their own paths from `folder` on."""
+        """Search the bytes of the files, and their paths relative to `folder`."""
         found, seen = Found(), np.zeros(len(self.needles), bool)
         wanted = np.ones(len(self.prefixes), bool)  # by prefix: is any of its needles still unseen?
         for path in files:
@@ -91,10 +91,10 @@ def _slots(words: np.ndarray) -> np.ndarray:
 
 
 def audio_runs(files: Sequence[Path]) -> tuple[list[bytes], int]:
-    """Runs of 16 bytes from the files' audio, one out of every `stride` bytes of each file, and the stride.
+    """Runs of 16 bytes from the files' audio, one from every `stride` bytes of each file; and the stride.
 
-    So any stretch of `stride + 15` bytes of a source file, wherever it lay in the store, would be found. Runs of fewer
-    than eight different bytes (silence) are left out: padding looks like them.
+    Any stretch of `stride + 15` bytes of a source file would be found, wherever it was in the store. Runs with fewer
+    than eight different bytes (silence) are left out, because padding looks like them.
     """
     total = sum(path.stat().st_size for path in files)
     stride = max(1024, -(-total // MOST_RUNS // RUN) * RUN)
@@ -109,7 +109,7 @@ def audio_runs(files: Sequence[Path]) -> tuple[list[bytes], int]:
 
 
 def entropy(counts: np.ndarray) -> float:
-    """Bits per byte of a histogram of 256 byte values: 8.0 if all are equally frequent."""
+    """Bits per byte of a histogram of the 256 byte values: 8.0 if all are equally frequent."""
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * np.log2(shares)).sum())
 

@@ -1,4 +1,4 @@
-"""Two halves of a corpus that share no text: which recordings train the model, and which test it."""
+"""Split a corpus into two parts without a common text: one to train the model, and one to test it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TEST_SHARE = 0.3
 
 
 def text_groups(paths: Sequence[str], texts: Sequence[str], prompts: bool) -> list[str]:
-    """A group name for each recording, such that recordings of one text are in one group.
+    """A group name for each recording, so that recordings of the same text are in the same group.
 
-    Equal transcripts (case, accents and punctuation aside) are one text. With `prompts`, so are equal paths below the
-    first folder: `en/hello.wav` and `fr/hello.wav` say the same in two languages. Both rules join groups, so the result
-    is the connected components; a recording without a transcript goes by its path.
+    Transcripts that differ only in case, accents and punctuation are the same text. With `prompts`, so are equal paths
+    below the first folder: `en/hello.wav` and `fr/hello.wav` are the same text in two languages. Both rules join
+    groups, so the result is the connected components. A recording without a transcript is grouped by its path.
     """
     parent: dict[str, str] = {}
 
@@ -47,7 +47,7 @@ def normal(text: str) -> str:
 
 
 def split(groups: Sequence[str], share: float = TEST_SHARE) -> tuple[list[int], list[int]]:
-    """Indices for training and for test: whole groups, drawn by a digest of their names, so that every run agrees."""
+    """Indices for training and test: whole groups, chosen by a digest of their names, so that every run agrees."""
     members = defaultdict(list)
     for index, group in enumerate(groups):
         members[group].append(index)
@@ -62,15 +62,15 @@ def split(groups: Sequence[str], share: float = TEST_SHARE) -> tuple[list[int], 
 class Halves:
     train: list[int]
     test: list[int]
-    apart: bool = True  # no text is known to stand in both
-    remarks: list[str] = field(default_factory=list)  # what a reader of the accuracy has to know
+    apart: bool = True  # no text is known to be in both
+    remarks: list[str] = field(default_factory=list)  # needed to judge the accuracy
 
 
 def halves(paths: Sequence[str], texts: Sequence[str], voices: Sequence[str], prompts: bool, most: int) -> Halves:
-    """Split a corpus of any kind, at most `most` recordings of it.
+    """Split any corpus, using at most `most` of its recordings.
 
     Raises:
-        DemoError: there are too few recordings to hold some back for a test.
+        DemoError: there are too few recordings to keep some for the test.
     """
     chosen = sorted(sorted(range(len(paths)), key=lambda row: _digest(paths[row]))[:most])
     groups = text_groups([paths[row] for row in chosen], [texts[row] for row in chosen], prompts)
@@ -79,23 +79,23 @@ def halves(paths: Sequence[str], texts: Sequence[str], voices: Sequence[str], pr
         found.remarks.append(f"A sample of {len(chosen):,} of the {len(paths):,} recordings is used.")
     if not any(texts[row] for row in chosen):
         found.apart = False
-        found.remarks.append("Without transcripts nobody can say whether a text stands in both halves.")
+        found.remarks.append("Without transcripts, the same text might be in both parts.")
     elif not found.test or not found.train:
         found.apart = False
-        found.remarks.append("All recordings have one text, so it stands in both halves.")
+        found.remarks.append("All recordings have the same text, so it is in both parts.")
         found.train, found.test = ([chosen[i] for i in half] for half in split([paths[row] for row in chosen]))
     known = {voices[row] for row in found.train}
     if strangers := [row for row in found.test if voices[row] not in known]:
         found.test = [row for row in found.test if voices[row] in known]
-        found.remarks.append(f"{len(strangers):,} recordings of voices that are in no training text are left out.")
+        found.remarks.append(f"{len(strangers):,} recordings are left out, because their voices are not in training.")
     if len(known) == 1:
         found.remarks.append(
-            "There is one voice only, so there is nothing to tell apart: this shows the loading, not a model."
+            "There is only one voice, so there is nothing to distinguish: this demonstrates loading, not a model."
         )
     if not found.train or not found.test:
         raise DemoError(
-            f"none of the {len(paths):,} recordings is left to test on: a voice needs several, of different texts; "
-            "take a larger folder"
+            f"none of the {len(paths):,} recordings is left for the test: each voice needs several, with different "
+            "texts; use a larger folder"
         )
     return found
 

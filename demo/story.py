@@ -1,4 +1,4 @@
-"""The eight steps of the demo, in order, with what each of them shows."""
+"""The eight steps of the demo, and what each of them shows."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from demo.train import WORKERS, Result, TimedLogMel, kms_calls, train, voice_of
 from demo.workplace import Workplace
 
 NAME = "demo-voices"
-MOST_RECORDINGS = 4000  # that a model is trained and tested on, of a folder larger than the prompts
+MOST_RECORDINGS = 4000  # used for training and test, from a large folder
 HIGHEST_RATE = 16_000  # Hz
-CROP = 2.0  # seconds of each recording, drawn anew in every epoch
+CROP = 2.0  # seconds of each recording, at another place in every epoch
 PIECE = 16_000  # bytes
 
 
@@ -45,13 +45,13 @@ class Story:
 
     def tell(self) -> int:
         began = time.perf_counter()
-        print(f"Everything that this demo makes lies in {self.place.folder}, its keys and configuration too:")
-        print("your own securedata configuration and keys are neither read nor changed.")
+        print(f"Everything that this demo makes is in {self.place.folder}, including keys and configuration.")
+        print("Your own securedata configuration and keys are neither read nor changed.")
         with self.step("Get voices"):
             self.get_source()
         with self.step("Encrypt them"):
             self.encrypt()
-        with self.step("Verify: open every object, account for every file in the store"):
+        with self.step("Verify: open every object, and check every file in the store"):
             self.verify()
         with self.step("Look for the voices in the store"):
             leaks = self.look()
@@ -78,11 +78,11 @@ class Story:
         say(f"({time.perf_counter() - began:.1f} s)")
 
     def securedata(self, *arguments: str, allowed: Sequence[int] = (0,)) -> int:
-        """Run the command of that name; show it and what it prints."""
+        """Run the command `securedata`; show it and its output."""
         print("     $ securedata " + shlex.join(arguments))
         code = subprocess.run([sys.executable, "-m", "securedata.cli.main", *arguments]).returncode
         if code not in allowed:
-            raise DemoError(f"'securedata {arguments[0]}' ended with {code}; its reason stands above")
+            raise DemoError(f"'securedata {arguments[0]}' ended with {code}; the reason is above")
         return code
 
     # ------------------------------------------------------------ 1, 2
@@ -91,7 +91,7 @@ class Story:
         if self.corpus is not None:
             self.source = self.corpus.expanduser().resolve()
             if not self.source.is_dir():
-                raise DemoError(f"{self.source} is no folder: CORPUS=DIR names the folder that holds your recordings")
+                raise DemoError(f"{self.source} is not a folder: CORPUS=DIR must be the folder with your recordings")
             say(f"Your own: {self.source}")
             return
         self.source = get_voices(self.place.prompts, lambda line: print("     " + line))
@@ -105,7 +105,10 @@ class Story:
         size = sum(path.stat().st_size for path in self.source.rglob("*") if path.is_file())
         free = shutil.disk_usage(self.place.folder).free
         if free < size:
-            raise DemoError(f"the sealed copy takes {size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free here")
+            raise DemoError(
+                f"the sealed copy needs {size / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free: make room, or use "
+                "--workdir DIR on another disk"
+            )
         arguments = ["encrypt", near(self.source), self.target()]
         if self.table is not None:
             arguments += ["--manifest", near(self.table)]
@@ -114,25 +117,25 @@ class Story:
         code = self.securedata(*arguments, allowed=(0, 1, 2))
         if code == 2:
             raise DemoError(
-                "securedata does not guess who speaks: choose one of the above. Where the folders in your DIR are the "
-                "speakers, that is: make demo CORPUS=DIR SPEAKERS='{speaker}/*'"
+                "securedata does not guess who speaks: choose one of the options above. If the folders in your DIR are "
+                "the speakers: make demo CORPUS=DIR SPEAKERS='{speaker}/*'"
             )
         if code == 1:
             if self.corpus is None or not self.began():
-                raise DemoError("'securedata encrypt' ended with 1; its reason stands above")
-            say("The demo goes on with the recordings that were sealed.")
+                raise DemoError("'securedata encrypt' ended with 1; the reason is above")
+            say("The demo continues with the recordings that were sealed.")
         say(self.who_has_the_key())
 
     def target(self) -> str:
-        """What `securedata encrypt` is told to write to."""
+        """Where `securedata encrypt` writes to."""
         return near(self.place.store)
 
     def began(self) -> bool:
-        """Is there a corpus?"""
+        """Whether there is a corpus."""
         return (self.place.store / "head").exists()
 
     def who_has_the_key(self) -> str:
-        return "Whoever has the store and not that key file has noise: step 4 looks."
+        return "Without that key file the store is only noise: step 4 checks."
 
     # ------------------------------------------------------------ 3, 4
 
@@ -151,7 +154,7 @@ class Story:
         commonest, _ = Counter(plain.metadata.column("sample_rate").to_pylist()).most_common(1)[0]
         rate = min(HIGHEST_RATE, commonest)
         features = TimedLogMel(rate)
-        say(f"Log-mel features of {CROP:g} s by {features.source}.")
+        say(f"Log-mel features of {CROP:g} s, made with {features.source}.")
         dataset = sd.EncryptedAudioDataset(
             NAME, sample_rate=rate, num_frames=int(CROP * rate), crop="random", transform=features
         )
@@ -160,28 +163,28 @@ class Story:
         prompts = self.corpus is None
         found = halves(columns["path"], columns["transcript"], voices, prompts, MOST_RECORDINGS)
         say(
-            f"Which of {len(set(voices))} voices is heard? {len(found.train):,} recordings to train on, "
-            f"{len(found.test):,} to test{', no text in both' if found.apart else ''}"
-            f"{', in whatever language' if prompts else ''}."
+            f"Which of {len(set(voices))} voices is it? {len(found.train):,} recordings for training, "
+            f"{len(found.test):,} for the test{', without a common text' if found.apart else ''}"
+            f"{' in any language' if prompts else ''}."
         )
         for remark in found.remarks:
             say(remark)
         result = train(dataset, voices, found.train, found.test, say)
         say(
-            f"In the end {result.accuracies[-1]:.1%} of the test are right; always naming the commonest voice: "
-            f"{result.baseline:.1%}."
+            f"In the end {result.accuracies[-1]:.1%} of the test are right; always naming the most common voice would "
+            f"give {result.baseline:.1%}."
         )
         if prompts:
             say(
-                "Speaker and language coincide here: each voice speaks one language, and two of the three are one "
-                "woman's. So the model tells languages and recordings apart as much as people."
+                "Voice and language coincide here: each voice speaks one language, and two of the three voices are the "
+                "same woman's. So the model distinguishes languages and recordings as much as people."
             )
         return dataset, result
 
     # ------------------------------------------------------------ 6, 7, 8
 
     def read_piece(self) -> None:
-        """From the middle of the longest recording; the source file says what it must be."""
+        """Read from the middle of the longest recording, and compare with the source file."""
         table = sd.EncryptedAudioDataset(NAME).metadata
         there = [row for row in table.select(["size", "path"]).to_pylist() if (self.source / row["path"]).is_file()]
         longest = max(there, key=lambda row: row["size"])
@@ -193,10 +196,10 @@ class Story:
             piece = file.read(PIECE)
         took = time.perf_counter() - began
         if piece != (self.source / path).read_bytes()[start : start + PIECE]:
-            raise DemoError(f"bytes read from {url} differ from the source's: please report this as a bug")
+            raise DemoError(f"the bytes read from {url} differ from the source's: please report this as a bug")
         say(
             f"fsspec.open({url!r}), bytes {start:,} to {start + len(piece):,} of {longest['size']:,}: "
-            f"equal to the source file's, in {1000 * took:.0f} ms, opening the corpus included."
+            f"equal to the source file's, in {1000 * took:.0f} ms, including the opening of the corpus."
         )
 
     def report(self, dataset: sd.EncryptedAudioDataset, result: Result, leaks: Leaks) -> dict[str, float]:
@@ -210,8 +213,8 @@ class Story:
         for name, line in {
             "seal": f"{speed.seal / 1e9:.2f} GB/s on one core, in memory, files of {kilobytes:.0f} kB on average",
             "decrypt": f"{speed.decrypt / 1e9:.2f} GB/s, the same files",
-            "decrypting": f"{parts['decrypt']:.1%} of the time that a sample takes, features included",
-            "train": f"{speed_of_training:,.0f} samples/s with {WORKERS} workers, features and model included",
+            "decrypting": f"{parts['decrypt']:.1%} of the time of a sample, including features",
+            "train": f"{speed_of_training:,.0f} samples/s with {WORKERS} workers, including features and model",
             "KMS calls": f"{opening} to open the dataset, {asked} by its {len(result.unwraps)} worker processes",
         }.items():
             print(f"     {name:12}{line}")
@@ -229,7 +232,7 @@ class Story:
             "kms_calls": {"open": opening, "workers": asked},
         }
         if kilobytes < 100:
-            say("Files as small as these are the hard case: 'securedata bench' shows what this machine does by size.")
+            say("Small files like these are the hard case: 'securedata bench' shows this machine's speed by size.")
         return parts
 
     def draw(self, result: Result, leaks: Leaks, parts: dict[str, float]) -> None:
@@ -241,15 +244,13 @@ class Story:
 
     def say_what_next(self) -> None:
         print("What to try next:")
-        print(f"  . {shlex.quote(near(self.place.run / 'env.sh'))}    # the demo's keys, in your shell; then")
+        print(f"  . {shlex.quote(near(self.place.run / 'env.sh'))}    # use the demo's keys in your shell; then")
         for command in (f"ls {NAME}", f"info {NAME}", "bench"):
             print(f"  .venv/bin/securedata {command}")
         if self.corpus is None:
-            print(
-                "  make demo CORPUS=DIR SPEAKERS='{speaker}/*'    # on your own recordings, a folder for each speaker"
-            )
+            print("  make demo CORPUS=DIR SPEAKERS='{speaker}/*'    # with your own recordings, one folder per speaker")
 
 
 def near(path: Path) -> str:
-    """The path as one would type it here."""
+    """The path, relative to the current folder if it is below it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,4 +1,4 @@
-"""Train on a sealed corpus through DataLoader workers: whose voice is it?"""
+"""Train on a sealed corpus, with DataLoader workers, to recognise voices."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class VoiceBatch(NamedTuple):
 
 
 def voice_of(speaker: str, extra: str) -> str:
-    """The table's column `voice` where it has one (a column of no known name is kept in `extra`), else the speaker."""
+    """The table's column `voice`, if it has one, else the speaker. Columns of unknown names are kept in `extra`."""
     return str(json.loads(extra).get("voice", speaker)) if extra else speaker
 
 
 class Collate:
-    """sd.pad_collate, then numbers for the voices, and how often this worker has asked the KMS."""
+    """sd.pad_collate, with numbers for the voices, and the number of KMS calls of this worker."""
 
     def __init__(self, voices: Sequence[str]) -> None:
         self.numbers = {voice: number for number, voice in enumerate(voices)}
@@ -52,7 +52,7 @@ class Collate:
 
 
 def kms_calls(dataset: sd.EncryptedAudioDataset) -> int:
-    """How often this process has asked the KMS for the dataset's keys, since it began or was forked."""
+    """How often this process has asked the KMS for the dataset's keys, since it started or was forked."""
     return sum(corpus.counters.unwraps for corpus in dataset.corpora)
 
 

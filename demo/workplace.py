@@ -1,4 +1,4 @@
-"""The demo's own folder: the downloaded voices, and one run's store, keys and configuration, away from the user's."""
+"""The demo's folder, apart from the user's files: the downloaded voices, and a run's store, keys and configuration."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ HOMES = {
 
 
 class Workplace:
-    """`folder` holds `prompts/`, kept for the next time, and `run/`, made anew by every run.
+    """`folder` holds `prompts/`, which is kept, and `run/`, which every run makes again.
 
-    Runs of another `kind` have a folder, a picture and results of their own.
+    Runs of another `kind` have their own folder, picture and results.
     """
 
     def __init__(self, folder: Path, kind: str = "") -> None:
@@ -38,7 +38,7 @@ class Workplace:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """One demo at a time in one folder; a killed one holds nothing."""
+        """Allow only one demo at a time in a folder. A killed demo holds no lock."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / ".lock").open("w") as lock:
             try:
@@ -50,11 +50,11 @@ class Workplace:
             yield
 
     def begin(self, keep: bool) -> None:
-        """Make `run/`: anew, unless `keep` lets the store of the last run stand. Deletes only what a demo made."""
+        """Make `run/`, empty unless `keep` keeps the last run's. Deletes only what a demo made."""
         if self.run.exists() and not (self.run / MARK).exists():
-            raise DemoError(f"{self.run} is there and no demo made it: use --workdir DIR")
+            raise DemoError(f"{self.run} exists, but no demo made it: use --workdir DIR")
         if self.run.exists() and not keep:
-            # The mark goes last, so that a kill in the middle leaves a folder that the next run knows.
+            # The mark is kept, so that the next run recognises the folder even if this one is killed here.
             for path in self.run.iterdir():
                 if path.name != MARK:
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -62,7 +62,7 @@ class Workplace:
         (self.run / MARK).touch()
 
     def isolate(self) -> None:
-        """Point this process and its children at the demo's own configuration and keys, away from the user's."""
+        """Make this process and its children use the demo's own configuration and keys, not the user's."""
         for name in [name for name in os.environ if name.startswith(("SECUREDATA_", "AWS_", "VAULT_", "BAO_"))]:
             del os.environ[name]
         lines = []

@@ -1,1 +1,1 @@
-"""What is measured on: recordings, buckets, corpora."""
+"""Data to measure on: recordings, buckets, corpora."""

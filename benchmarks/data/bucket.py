@@ -1,4 +1,4 @@
-"""The recordings of a loading benchmark in one bucket: plain, under Fernet, and as a corpus of ours."""
+"""Put a loading benchmark's recordings into one bucket: as plaintext, encrypted by Fernet, and as a corpus."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.data import corpora
 
 
 def fill(client: Any, bucket: str, name: str, files: Sequence[Path], kek: Path) -> dict[str, Any]:
-    """Upload the files in all three ways; returns what `loaders.Spec` takes, without its dataclass."""
+    """Upload the files in all three forms. Returns the arguments of `loaders.Spec`."""
     from cryptography.fernet import Fernet
 
     key = Fernet.generate_key()

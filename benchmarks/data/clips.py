@@ -1,7 +1,7 @@
-"""Clips of speech as training corpora have them: 15 s, 16 kHz, mono, FLAC; made of recordings that are at hand.
+"""Make clips of speech like those in training corpora: 15 s, 16 kHz, mono, FLAC.
 
-Debian's telephone prompts are what the demo takes too (8 kHz recordings of professional speakers); --speech DIR takes
-any other folder of speech. Recordings of one folder are joined, a quarter of a second between them, and resampled.
+They are made from Debian's telephone prompts, as in the demo (8 kHz, professional speakers), or with --speech DIR from
+any folder of speech. Recordings of one folder are joined, with a quarter of a second between them, and resampled.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PAUSE = 0.25
 
 
 def speech_folder(given: Path | None, cache: Path) -> Path:
-    """The folder that was named, or the demo's prompts, fetched by apt (about 60 MB) if need be."""
+    """The given folder, or else the demo's prompts, fetched with apt (about 60 MB) if necessary."""
     if given is not None:
         return given
     from demo import DemoError
@@ -31,15 +31,15 @@ def speech_folder(given: Path | None, cache: Path) -> Path:
     try:
         return get_voices(cache, say=lambda text: print(text, file=sys.stderr))
     except DemoError as error:
-        raise SystemExit(f"{error}\nor name a folder of speech: --speech DIR") from error
+        raise SystemExit(f"{error}\nor use a folder of speech: --speech DIR") from error
 
 
 def make(
     speech: Path, target: Path, count: int, seconds: float = SECONDS, rate: int = RATE, kind: str = "flac"
 ) -> list[Path]:
-    """Write `count` clips as target/SPEAKER/NUMBER.KIND, one speaker for each folder directly under `speech`.
+    """Write `count` clips as target/SPEAKER/NUMBER.KIND, with one speaker for each folder directly under `speech`.
 
-    A clip that is there already is kept: the same recordings give the same clips.
+    Existing clips are kept, because the same recordings give the same clips.
     """
     groups = {path.name: _recordings(path) for path in sorted(speech.iterdir()) if path.is_dir()}
     groups = {name: files for name, files in groups.items() if files} or {speech.name: _recordings(speech)}
@@ -62,7 +62,7 @@ def _recordings(folder: Path) -> list[Path]:
 
 
 def _clips(files: list[Path], seconds: float, wanted_rate: int) -> Iterator[np.ndarray]:
-    """One clip after the other, going round the recordings for ever."""
+    """Clips without end, from the recordings over and over."""
     pause = np.zeros(int(PAUSE * wanted_rate), np.float32)
     held: list[np.ndarray] = []
     frames, wanted = 0, int(seconds * wanted_rate)

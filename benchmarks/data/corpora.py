@@ -1,4 +1,4 @@
-"""Make corpora to measure: real clips that can be read, among as many made-up rows as are wanted."""
+"""Make corpora to measure: real clips that can be read, among any number of made-up rows."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from securedata.corpus.writer import Writer
 from securedata.storage.base import Storage
 
 REAL = "clip/"
-"""Paths of rows that have an object."""
+"""The prefix of rows that have an object."""
 ROOM = 1_000
-"""Rows that each part leaves free for its share of the clips."""
+"""Rows left free in each part for its share of the clips."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """A corpus, and how to open it."""
+    """A corpus, and the arguments to open it with."""
 
     root: str
     kms: str
@@ -43,7 +43,7 @@ def corpus(
     storage: Storage | None = None,
     kms: str | None = None,
 ) -> Made:
-    """A new corpus of `rows` rows, of which the clips are scattered among made-up ones; `kms` in place of the KEK."""
+    """A new corpus of `rows` rows, with the clips scattered among made-up ones. `kms` replaces the KEK."""
     reference = create_corpus(str(root), kms=[kms or f"local://{kek.resolve()}"], storage=storage).reference
     writer = Writer(reference, storage=storage)
     real = rows_table(_row(writer, path) for path in clips)
@@ -60,7 +60,7 @@ def corpus(
 
 
 def real_rows(table: pa.Table) -> list[int]:
-    """The row numbers of the clips, ordered by path: the same recording stands at the same place for every corpus."""
+    """The row numbers of the clips, ordered by path, so that the order of recordings is the same for every corpus."""
     paths = table.column("path")
     numbers = np.flatnonzero(pc.starts_with(paths, REAL).to_numpy())
     found = paths.take(pa.array(numbers)).to_pylist()

@@ -1,6 +1,6 @@
-"""Manifest rows of a corpus larger than this machine's disk: every column filled, every row an object of its own.
+"""Manifest rows of a corpus that need not fit on the disk: with every column filled and an object for each row.
 
-Their objects do not exist; what is measured with them (opening, lookup, memory) never reads one.
+The objects do not exist; measurements with these rows (opening, lookup, memory) never read one.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What is measured beside securedata, in venvs of its own where it has to be."""
+"""Contenders measured beside securedata, in venvs of their own where necessary."""

@@ -14,11 +14,11 @@ from benchmarks.tools.timing import Call, Work
 
 NONCE = bytes(12)
 CONTEXT = b"securedata benchmark" + bytes(44)
-"""64 bytes, as long as a securedata header."""
+"""64 bytes, the length of a securedata header."""
 
 
 class Memcpy:
-    """Copy the bytes into the caller's buffer: what no decryption can be faster than."""
+    """Copy the bytes into the caller's buffer: no decryption can be faster."""
 
     name = "memcpy"
 
@@ -33,7 +33,7 @@ class Memcpy:
 
 
 class OneShot:
-    """AES-256-GCM over the whole object in one call, cipher objects made beforehand: the limit of this host."""
+    """AES-256-GCM over the whole object in one call, with cipher objects made beforehand: the limit of this host."""
 
     name = "one-shot AES-GCM"
 
@@ -84,7 +84,7 @@ class PycaCobblestone:
 
 
 class FernetToken:
-    """Fernet (AES-128-CBC, HMAC-SHA-256, base64): what LitData and most tutorials use. No way into a buffer."""
+    """Fernet (AES-128-CBC, HMAC-SHA-256, base64), as LitData and most tutorials use it. It has no buffer API."""
 
     name = "Fernet"
 
@@ -100,7 +100,7 @@ class FernetToken:
 
 
 def check(call: Call, result: Callable[[], object], text: bytes) -> None:
-    """A contender that opens to other bytes measures nothing."""
+    """Check that a call gives back the plaintext."""
     call()
     if result() != text:
         raise AssertionError(f"{call!r} did not give back what was sealed")

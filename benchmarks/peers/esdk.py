@@ -1,6 +1,6 @@
-"""The AWS Encryption SDK for Python, with a key of its own in memory and no KMS call: its fastest setting.
+"""The AWS Encryption SDK for Python with a key in memory and no KMS calls, which is its fastest setting.
 
-The suite is the one its commitment policy asks for by default, without the ECDSA signature that its default suite adds.
+The suite has key commitment, like its default suite, but not the default suite's ECDSA signature.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def master_key() -> dict[str, Any]:
 
 
 class Message:
-    """One message an object, in frames of `frame` bytes."""
+    """One message per object, in frames of `frame` bytes."""
 
     def __init__(self, keys: str, frame: int) -> None:
         self.name = f"AWS ESDK {keys}, frames of {frame}"

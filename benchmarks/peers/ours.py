@@ -24,7 +24,7 @@ ROOT = "memory://benchmark"
 
 
 class Format:
-    """`seal_into` and `open_into`, header checks and key derivation included, into reused buffers."""
+    """`seal_into` and `open_into` into reused buffers, including header checks and key derivation."""
 
     name = "securedata format"
 
@@ -48,7 +48,7 @@ class Format:
 
 
 class NewBuffer:
-    """`seal` and `open_whole`: the same into a new buffer each time, page faults included."""
+    """`seal` and `open_whole`: the same into a new buffer each time, including page faults."""
 
     name = "securedata format, new buffers"
 
@@ -67,10 +67,10 @@ class NewBuffer:
 
 
 class Reader:
-    """The public reader: a corpus is opened, and what is timed goes from a storage in memory to the caller's buffer.
+    """The public reader of an open corpus, from storage in memory to the caller's buffer.
 
-    That is the row's lookup, the lease of the keys, the header's checks, key derivation, commitment and chunks; the
-    storage hands out the bytes that it holds, without a copy.
+    What is timed is the lookup of the row, the lease of the keys, header checks, key derivation, commitment and chunks.
+    The storage returns its bytes without a copy.
     """
 
     name = "securedata reader"

@@ -17,7 +17,7 @@ streaming_aead.register()
 
 
 class Aead:
-    """One keyset, one call an object: Tink returns bytes, it has no way into a buffer."""
+    """One keyset and one call per object. Tink returns bytes; it has no buffer API."""
 
     name = "Tink AES256_GCM"
 
@@ -34,14 +34,14 @@ class Aead:
 
 
 class Sink(io.BytesIO):
-    """Tink closes what it writes to; the bytes are wanted afterwards."""
+    """A buffer that stays open: Tink closes it before its bytes are read."""
 
     def close(self) -> None:
         pass
 
 
 class Streaming:
-    """Segments of 4 KiB or 1 MiB, each object a stream of its own, read whole or by readinto into a reused buffer."""
+    """One stream per object, in segments of 4 KiB or 1 MiB, read whole or with readinto into a reused buffer."""
 
     def __init__(self, template: str, into: bool) -> None:
         self.name = f"Tink {template} {'readinto' if into else 'read'}"

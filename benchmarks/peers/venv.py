@@ -1,6 +1,6 @@
-"""A venv for the peers, and a worker in it that measures when it is told to.
+"""A venv for the peers, and a worker in it that measures on request.
 
-python -m benchmarks.peers.venv [DIR]     make the venv (default: .venv-peers beside the checkout's .venv) and say where
+python -m benchmarks.peers.venv [DIR]     create the venv (default: .venv-peers in the checkout) and print its Python
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def python_of(
     requirements: Path = DECRYPT,
     what: str = "tink, aws-encryption-sdk; about 120 MB",
 ) -> Path:
-    """The interpreter of a venv of peers, made where it is missing or was made from other pins.
+    """The interpreter of a venv for peers, created if it is missing or has other pins.
 
-    The pins name every package that is wanted, so nothing else is installed. Behind its own packages the venv sees
-    those of this one: torch, NumPy and soundfile.
+    The pins name every package, so nothing else is installed. The venv also sees this one's packages, such as torch,
+    NumPy and soundfile; its own take precedence.
     """
     stamp = place / "pins.sha256"
     pins = hashlib.sha256(requirements.read_bytes()).hexdigest()
@@ -42,7 +42,7 @@ def python_of(
         options = ["--quiet", "--disable-pip-version-check", "--no-deps", "-r", str(requirements)]
         subprocess.run([str(python), "-m", "pip", "install", *options], check=True)
         stamp.write_text(pins, encoding="ascii")
-    torch = find_spec("torch")  # where it is: a venv may stand on another
+    torch = find_spec("torch")  # this venv may itself be based on another
     assert torch is not None
     assert torch.origin is not None
     packages = next(place.glob("lib/python*/site-packages"))
@@ -51,7 +51,7 @@ def python_of(
 
 
 class Worker:
-    """A process that prepares and times contenders on request; `with` ends it."""
+    """A process that prepares and times contenders on request; the end of `with` ends it."""
 
     def __init__(self, python: Path | str, packages: list[str]) -> None:
         command = [str(python), "-X", "utf8", "-m", "benchmarks.peers.worker", *packages]
@@ -85,7 +85,7 @@ class Worker:
 
 
 class Remote:
-    """One variant in the worker, with the verbs that a local one has."""
+    """One variant in the worker, with the methods of a local one."""
 
     def __init__(self, worker: Worker, variant: str) -> None:
         self.name = variant

@@ -1,4 +1,4 @@
-"""Answers a parent's timing requests from a venv where the peers live: one JSON object a line, in and out.
+"""Answer a parent's timing requests, in the peers' venv: one JSON object per line, in and out.
 
     {"do": "list"}                                            -> {"contenders": {name: [variant]}, "versions": {}}
     {"do": "prepare", "variant": V, "size": N, "count": K}    -> {"prepared": true}
@@ -6,8 +6,8 @@
     {"do": "fit", "variant": V, "direction": D, "seconds": S} -> {"number": n}
     {"do": "run", "variant": V, "direction": D, "number": n}  -> {"calls": n, "cpu": s, "wall": s}
 
-The parent waits while this process works, so that the two never run at the same time. An exception ends the worker: its
-traceback on stderr is the answer.
+The parent waits while this process works, so that the two never run at the same time. An exception ends the worker,
+with a traceback on stderr.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.tools.timing import Contender, Work, number_for, run
 
 
 def tink() -> Iterator[tuple[str, Contender]]:
-    """Tink's one-shot AEAD, and its streaming AEAD in both segment sizes, read at once or into a buffer."""
+    """Tink's one-shot AEAD, and its streaming AEAD with both segment sizes, read whole or into a buffer."""
     from benchmarks.peers import tink as peers_tink
 
     yield "Tink one-shot", peers_tink.Aead()
@@ -33,7 +33,7 @@ def tink() -> Iterator[tuple[str, Contender]]:
 
 
 def esdk() -> Iterator[tuple[str, Contender]]:
-    """The AWS Encryption SDK under a raw AES keyring and under the older raw master key, over frame lengths."""
+    """The AWS Encryption SDK with a raw AES keyring and with the older raw master key, at several frame lengths."""
     from benchmarks.peers import esdk as peers_esdk
 
     for frame in (4096, 16384, 65536, 262144, 1048576):
@@ -42,7 +42,7 @@ def esdk() -> Iterator[tuple[str, Contender]]:
 
 
 def plain_cryptography() -> Iterator[tuple[str, Contender]]:
-    """The limit once more, in this process: shows what venv and pipe cost (nothing, if all is well)."""
+    """The limit again, in this process: shows what the venv and the pipe cost, which should be nothing."""
     from benchmarks.peers import contenders
 
     yield "one-shot AES-GCM in the worker", contenders.OneShot()
@@ -63,7 +63,7 @@ def serve(packages: list[str]) -> None:
             families.setdefault(family, []).append(contender.name)
             contenders[contender.name] = contender
     prepared: dict[str, Work] = {}
-    # Answers go to the pipe as it was at the start; whatever a library prints goes to stderr.
+    # Answers go to the original stdout; everything that libraries print goes to stderr.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:

@@ -1,8 +1,8 @@
-"""A corpus of a million rows: opening it, reading from it, and what each worker of a DataLoader holds for itself.
+"""A corpus of a million rows: opening it, reading from it, and the private memory of each DataLoader worker.
 
     python -m benchmarks.sections.million ROLE JSON     one measurement in a process of its own; corpus.py calls this
 
-Memory is measured in fresh processes: what an earlier measurement left behind would hide in the next one's peak.
+Memory is measured in fresh processes, so that an earlier measurement's memory does not hide a later one's peak.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ WORKERS = 2
 def measure_opening(work: Path, made: Made, runs: int) -> tuple[list[Figure], dict[str, object]]:
     """Seconds and peak memory of opening, as a corpus and as a dataset.
 
-    Memfds of the index count whole, although their pages enter the resident size only when they are touched.
+    The index's memfds count in full, although their pages are resident only once they are touched.
     """
     figures, found = [], {}
     for what in ("corpus", "dataset"):
@@ -54,7 +54,7 @@ def measure_workers(
 ) -> tuple[list[Figure], dict[str, object]]:
     """Private_Dirty of workers that read and renew, above that of workers whose dataset returns torch.zeros(1).
 
-    Keys last `ttl` seconds, a few, so that each worker renews its own while it is measured.
+    Keys last only `ttl` seconds, so that each worker renews its own while it is measured.
     """
     figures, found = [], {}
     for method in methods:
@@ -71,7 +71,7 @@ def measure_workers(
 
 
 def measure_same(small: Made, large: Made, rounds: int) -> tuple[list[Figure], dict[str, object]]:
-    """CPU of `ds[i]` for the same clips in a large and in a small corpus, by turns."""
+    """CPU of `ds[i]` for the same clips in a large and in a small corpus, in turn."""
     sides: list[list[Call]] = []
     for made in (small, large):
         dataset = _dataset(made)
@@ -86,7 +86,7 @@ def measure_same(small: Made, large: Made, rounds: int) -> tuple[list[Figure], d
 
 
 def role(work: Path, name: str, made: Made, **more: object) -> dict[str, Any]:
-    """One measurement in a fresh process, whose last line is its answer."""
+    """One measurement in a fresh process, which prints its answer as its last line."""
     command = [sys.executable, "-m", "benchmarks.sections.million", name, json.dumps(asdict(made) | more)]
     done = subprocess.run(command, cwd=ROOT, env=environment(work), stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]  # an object, printed below
@@ -106,7 +106,7 @@ def _dataset(made: Made, ttl: float = 3600.0) -> Any:
 
 
 def opening(what: str, made: Made) -> dict[str, Any]:
-    import torch  # noqa: F401 - its memory is no part of the corpus, so it is there before
+    import torch  # noqa: F401 - so that its memory does not count as the corpus's
 
     from securedata.corpus.opening import open_corpus
 
@@ -125,7 +125,7 @@ def opening(what: str, made: Made) -> dict[str, Any]:
 
 
 class Probe:
-    """A dataset that reads `inner` and tells what the worker that read it holds for itself."""
+    """A dataset that reads `inner` and returns the private memory of the worker that read it."""
 
     def __init__(self, inner: Any, rows: list[int]) -> None:
         self.inner = inner

@@ -1,4 +1,4 @@
-"""An unchanged folder of many small recordings is ingested again: how long until the command finds nothing new."""
+"""Ingest an unchanged folder of many small recordings again: how long until the command finds nothing new."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PER_SPEAKER = 1_000
 
 
 def make_folder(folder: Path, count: int) -> None:
-    """`count` wav files of 1 to 4 kB, 8 kHz, a thousand to a speaker; what is there already is kept."""
+    """Make `count` WAV files of 1 to 4 kB at 8 kHz, a thousand per speaker. Existing files are kept."""
     random = np.random.default_rng(1)
     frames = random.integers(500, 2_000, size=count)
     for number in range(count):
@@ -39,7 +39,7 @@ def _wav_header(size: int, rate: int = 8_000) -> bytes:
 
 
 def measure(work: Path, count: int, runs: int) -> tuple[list[Figure], dict[str, object]]:
-    """Ingest once, then `runs` times again, each a command of its own with the start of its interpreter."""
+    """Ingest once, then `runs` times again, each time with a command that starts its own interpreter."""
     source, root = work / "many", work / "many-sealed"
     make_folder(source, count)
     shutil.rmtree(root, ignore_errors=True)

@@ -1,7 +1,7 @@
 """How much of a sample's CPU time goes into decryption and lookup: `ds[i]` beside `ds[i]` without them.
 
-Taken out means: the sealed object is fetched as ever, then the decoder gets the plaintext from memory; and the row's
-cells come from a list. Everything else is the same code, so the difference is what sealing costs the one who trains.
+Without them, the sealed object is fetched as usual, but the decoder gets the plaintext from memory, and the row's cells
+come from a list. Everything else is the same code, so the difference is the cost of sealing in training.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHARE = 3.0
 
 
 def measure(made: corpora.Made, runs: int) -> tuple[list[Figure], dict[str, object]]:
-    """The share by difference, which is the figure, and by the reader's own clock, which tells the two apart."""
+    """The share by difference, which is the figure, and by the reader's own clock, which separates the two parts."""
     ds = EncryptedAudioDataset(made.root, kms=made.kms, pin=made.pin)
     rows = corpora.real_rows(ds.metadata)
     whole: list[Call] = [partial(ds.__getitem__, i) for i in rows]
@@ -48,7 +48,7 @@ def measure(made: corpora.Made, runs: int) -> tuple[list[Figure], dict[str, obje
 def own_clock(ds: EncryptedAudioDataset, rows: list[int], runs: int) -> dict[str, object]:
     """Microseconds of a sample by part: decryption and fetch by the reader's counters, lookup timed between samples.
 
-    Between samples, because what decoding left in the caches is what a lookup finds there: alone it takes a tenth.
+    Lookups are timed between samples because decoding displaces the caches: by itself a lookup takes a tenth.
     """
     corpus = ds.corpora[0]
     parts: dict[str, list[float]] = {"decrypt": [], "fetch": [], "lookup": [], "sample": []}
@@ -101,4 +101,4 @@ def without(ds: EncryptedAudioDataset) -> Callable[[int], Any]:
 
 def _same(one: Any, other: Any) -> None:
     if not (one.waveform.equal(other.waveform) and one[1:] == other[1:]):
-        raise AssertionError("without decryption another sample comes out: the measurement compares different things")
+        raise AssertionError("the sample without decryption differs: the measurement compares different things")

@@ -1,4 +1,4 @@
-"""A process of its own for one contender: requests and answers are lines of JSON."""
+"""A process for one contender. Requests and answers are lines of JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Contender:
-    """A process that runs a module of this package and works when it is asked to; `with` ends it."""
+    """A process that runs a module of this package on request; the end of `with` ends it."""
 
     def __init__(self, name: str, python: Path | str, start: Sequence[str], cwd: Path = ROOT) -> None:
         self.name = name

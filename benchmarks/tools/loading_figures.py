@@ -1,4 +1,4 @@
-"""What the rounds of benchmarks.loading come to: tables, ratios and verdicts."""
+"""Tables, ratios and verdicts from the rounds of benchmarks.loading."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Measured:
         self.rounds.setdefault(contender, []).append(found)
 
     def per_second(self, contender: str) -> list[float]:
-        """Samples a second, by round."""
+        """Samples per second, by round."""
         return [one["samples"] / one["wall"] for one in self.rounds[contender]]
 
     def cpu(self, contender: str) -> list[float]:
-        """CPU seconds of the workers for each sample, by round."""
+        """CPU seconds of the workers per sample, by round."""
         return [one["cpu"] / one["samples"] for one in self.rounds[contender]]
 
     def megabytes(self, contender: str) -> list[float]:
@@ -42,7 +42,7 @@ class Measured:
         return [one["bytes"] / one["wall"] / 1e6 for one in self.rounds[contender]]
 
     def ratio(self, of: str, to: str, by: Callable[[str], list[float]]) -> Estimate:
-        """Round by round, since what disturbs one contender of a round disturbs its neighbours."""
+        """Per round, because a disturbance affects all contenders of a round."""
         return estimate(one / other for one, other in zip(by(of), by(to), strict=True))
 
     def json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Bars of what benchmarks.loading found: samples per second, and the workers' CPU for each."""
+"""A bar chart of the results of benchmarks.loading: samples per second, and the workers' CPU per sample."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.tools.stats import estimate
 
 
 def draw(path: Path, found: Mapping[str, Measured]) -> bool:
-    """Write the picture; without matplotlib, or without a section to show, there is none."""
+    """Write the chart. False if there is no matplotlib or no section to show."""
     shown = [one for name, one in found.items() if name.startswith("latency")]
     try:
         import matplotlib as mpl

@@ -1,4 +1,4 @@
-"""What a measurement was made on: CPU, its instructions, versions, load. A ratio means little without it."""
+"""The machine of a measurement: CPU, its instructions, versions, load. A ratio means little without it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def describe() -> dict[str, object]:
 
 
 def line(described: dict[str, object]) -> str:
-    """One line for people: the machine, and whether AES runs wide."""
+    """One line about the machine, with its AES instructions."""
     flags = described["flags"]
     wide = [flag for flag in ("aes", "vaes", "avx512f") if isinstance(flags, list) and flag in flags]
     shown = ", ".join(wide) or "no AES flags known"
@@ -39,7 +39,7 @@ def line(described: dict[str, object]) -> str:
 def _cpuinfo() -> dict[str, str]:
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # not Linux: the platform module's name of the CPU has to do
+    except OSError:  # not Linux: use the platform module's name for the CPU
         return {}
     block = text.split("\n\n", 1)[0]
     return {key.strip(): value.strip() for key, _, value in (row.partition(":") for row in block.splitlines())}

@@ -1,4 +1,4 @@
-"""nginx before an S3 server: latency added to every request by Lua, and TLS; on free loopback ports, ended by pid."""
+"""nginx in front of an S3 server, on free loopback ports: one adds latency to each request with Lua, one has TLS."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ http {{
 
 @dataclass(frozen=True)
 class Fronts:
-    """The doors to the server: with latency, and with TLS under a certificate of this run's own."""
+    """Endpoints in front of the server: one with latency, and one for TLS with a self-signed certificate."""
 
     slow: str
     tls: str
@@ -69,13 +69,13 @@ class Fronts:
 
 
 def installed(install: bool = True) -> bool:
-    """Is nginx with Lua here? Installs it by apt where this is root and Debian."""
+    """Whether nginx with Lua is installed. As root on Debian, apt installs it."""
     if shutil.which("nginx") and all((MODULES / name).exists() for name in LUA):
         return True
     if not install or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return False
-    print(f"installing {' and '.join(PACKAGES)} by apt (about 10 MB), for latency and TLS", file=sys.stderr)
-    # no service of the system's: this benchmark starts its own, on a port of its own
+    print(f"installing {' and '.join(PACKAGES)} with apt (about 10 MB), for latency and TLS", file=sys.stderr)
+    # RUNLEVEL: do not start the system's service; this benchmark starts its own nginx
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
     commands = (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *PACKAGES])
     for arguments in commands:
@@ -87,7 +87,7 @@ def installed(install: bool = True) -> bool:
 
 @contextmanager
 def fronts(endpoint: str, folder: Path, seconds: float) -> Iterator[Fronts | None]:
-    """nginx before `endpoint` for as long as the block runs; None where there is none."""
+    """Run nginx in front of `endpoint` during the block; None if it is not installed."""
     if not installed():
         yield None
         return
@@ -111,7 +111,7 @@ def fronts(endpoint: str, folder: Path, seconds: float) -> Iterator[Fronts | Non
 
 
 def write_certificate(folder: Path) -> Path:
-    """A key and a certificate for 127.0.0.1 that signs itself."""
+    """Write a key and a self-signed certificate for 127.0.0.1."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -1,4 +1,4 @@
-"""What Linux says about the memory of a process, and folders of the user's own that a benchmark must not touch."""
+"""Memory of a process, from Linux; and an environment that keeps benchmarks out of the user's own folders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def private_dirty(pid: int | str = "self") -> int:
-    """Bytes that this process alone holds and wrote: what one more worker costs the host."""
+    """Bytes that only this process holds and has written: the cost of one more worker."""
     return _kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Private_Dirty") * 1024
 
 
@@ -23,7 +23,7 @@ def peak_resident(pid: int | str = "self") -> int:
 
 
 def unmapped_memfds() -> int:
-    """Bytes in memfds of this process that its resident size does not show, since no page of them was touched yet."""
+    """Bytes in this process's memfds that its resident size lacks, because their pages have not been touched."""
     links = [Path(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")]
     sizes = {link.stat().st_ino: link.stat().st_size for link in links if link.is_symlink() and _is_memfd(link)}
     return max(0, sum(sizes.values()) - _kilobytes(Path("/proc/self/status"), "RssShmem") * 1024)
@@ -32,7 +32,7 @@ def unmapped_memfds() -> int:
 def _is_memfd(link: Path) -> bool:
     try:
         return os.readlink(link).startswith("/memfd:")
-    except FileNotFoundError:  # the descriptor by which the folder itself was listed
+    except FileNotFoundError:  # the descriptor with which the folder itself was listed
         return False
 
 
@@ -41,7 +41,7 @@ def forget_peak() -> None:
 
 
 def environment(work: Path) -> dict[str, str]:
-    """An environment in which config, key files and state go into `work`, whatever the user has set."""
+    """An environment in which config, key files and state are in `work`, whatever the user has set."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("SECUREDATA_", "XDG_"))}
     homes = {f"XDG_{what}_HOME": str(work.resolve() / what.lower()) for what in ("CONFIG", "DATA", "STATE")}
     return own | homes | {"XDG_CONFIG_DIRS": str(work.resolve() / "system")}
@@ -49,7 +49,7 @@ def environment(work: Path) -> dict[str, str]:
 
 @contextmanager
 def isolated(work: Path) -> Iterator[None]:
-    """The same for this process, for a while."""
+    """Use that environment for this process, during the block."""
     before, own = dict(os.environ), environment(work)
     try:
         os.environ.clear()

@@ -1,4 +1,4 @@
-"""What every benchmark leaves behind: one JSON file with the machine, the figures and the raw results."""
+"""Write a benchmark's JSON file, with the machine, the figures and the raw results."""
 
 from __future__ import annotations
 

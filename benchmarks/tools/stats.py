@@ -9,16 +9,16 @@ from dataclasses import asdict, dataclass
 
 CONFIDENCE = 0.95
 REACH = 0.9
-"""A figure counts as met if the interval reaches this part of it: machines differ by more than the last tenth."""
+"""A target counts as met if the interval reaches this fraction of it: machines differ by more than the last tenth."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """The median of some runs and an interval for it.
 
-    The interval is the order-statistic one: distribution-free, no resampling. It is the narrowest symmetric pair of
-    runs that holds the true median with 95 % confidence; with 7 runs that is the smallest and the largest (98.4 %),
-    with fewer than 6 the two extremes hold it with less, which `confidence` says.
+    The interval is the one of order statistics: distribution-free, no resampling. It is the narrowest symmetric pair of
+    runs that encloses the true median with 95 % confidence: with 7 runs the smallest and the largest (98.4 %). With
+    fewer than 6 runs even these have less; `confidence` is what they have.
     """
 
     median: float
@@ -50,7 +50,7 @@ def estimate(values: Iterable[float]) -> Estimate:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure to reach: at least (or at most) `target`, beside what was measured."""
+    """A target (at least, or at most) and the measured value."""
 
     workload: str
     target: float
@@ -60,7 +60,7 @@ class Figure:
 
     @property
     def verdict(self) -> str:
-        """`met` if the whole interval is within a tenth of the target or better, `met (edge)` if its better end is."""
+        """`met` if the whole interval is within a tenth of the target or better; `met (edge)` if its better end is."""
         if self.at_most:
             better, worse = self.measured.low <= self.target / REACH, self.measured.high <= self.target / REACH
         else:
@@ -88,7 +88,7 @@ def figures_table(figures: Sequence[Figure]) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, never an exponent for what a person would write out."""
+    """Three significant digits, without an exponent."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
@@ -96,7 +96,7 @@ def number(value: float) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up, so that it reads the same in a terminal and in the README."""
+    """A Markdown table with aligned columns, for the terminal and the README."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = [list(head), ["-" * width for width in widths], *[list(row) for row in rows]]
     padded = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines]

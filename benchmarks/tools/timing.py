@@ -1,6 +1,6 @@
-"""Time a list of calls, in this process or for a parent over a pipe: the one clock that every contender is measured by.
+"""Time a list of calls: the one clock for all contenders, in this process and in the peers' worker.
 
-Needs nothing but the standard library, because the peers' worker runs it in a venv of its own.
+It needs only the standard library, because the worker runs in a venv of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Call = Callable[[], object]
 
 @dataclass(frozen=True)
 class Slice:
-    """One measurement: so many calls took so many seconds of this process's CPU, and of the wall clock."""
+    """One measurement: the number of calls, and the CPU and wall-clock seconds that they took."""
 
     calls: int
     cpu: float
@@ -29,7 +29,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Work:
-    """What a contender does at one size: one call per object, in both directions."""
+    """A contender's work at one size: one call per object, in both directions."""
 
     open: Sequence[Call]
     seal: Sequence[Call]
@@ -39,7 +39,7 @@ class Work:
 
 
 class Contender(Protocol):
-    """Whoever seals `count` objects of `size` bytes, opens them, and has checked that they are the same."""
+    """A contender seals `count` objects of `size` bytes, opens them, and checks that they are the same."""
 
     name: str
 
@@ -47,9 +47,9 @@ class Contender(Protocol):
 
 
 def run(calls: Sequence[Call], number: int) -> Slice:
-    """Make `number` calls, round and round over `calls`, with the garbage collector held back.
+    """Make `number` calls, cycling through `calls`, without garbage collection.
 
-    CPU time is what the ratios are made of: a neighbour who takes the core for a while costs wall time only.
+    Ratios use CPU time, because other work on the core only costs wall time.
     """
     series = list(islice(chain.from_iterable(repeat(calls)), number))
     collecting = gc.isenabled()
@@ -66,7 +66,7 @@ def run(calls: Sequence[Call], number: int) -> Slice:
 
 
 def number_for(calls: Sequence[Call], seconds: float) -> int:
-    """How many calls fill about `seconds`; the calls made to find out also warm caches and allocator."""
+    """How many calls take about `seconds`. The calls made to find out also warm up caches and allocator."""
     run(calls, len(calls))
     number = 1
     while True:
@@ -77,9 +77,9 @@ def number_for(calls: Sequence[Call], seconds: float) -> int:
 
 
 def by_turns(one: Sequence[Call], other: Sequence[Call], passes: int = 4) -> tuple[float, float]:
-    """CPU seconds of two series of calls that do the same work in two ways: each pair back to back, the first by turns.
+    """CPU seconds of two series of calls that do the same work in two ways, run in pairs with alternating order.
 
-    Of several passes the fastest of each call counts: a disturbance only ever adds.
+    There are several passes, and each call's fastest counts, because disturbances only add time.
     """
     best = [[float("inf")] * len(one), [float("inf")] * len(other)]
     for turn in range(passes):

@@ -1,1 +1,1 @@
-"""Processes that work when they are asked to."""
+"""Processes that work on request."""

@@ -1,9 +1,9 @@
-"""A process for one contender of benchmarks.ingest: uploads the same files under a new prefix whenever it is told to.
+"""A process for one contender of benchmarks.ingest: uploads the same files under a new prefix on each request.
 
 python -m benchmarks.workers.ingest CONTENDER
 
 Requests and answers are lines of JSON: {"do": "begin", "environment": {}, "files": [], "kek": "", "threads": 16} and
-{"do": "run", "prefix": "..."}. Only securedata's own contender imports it, so that the others can live elsewhere.
+{"do": "run", "prefix": "..."}. Only securedata's contender imports securedata, so the others can run in other venvs.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ BUCKET = "voice"
 
 
 class Upload(Protocol):
-    """Gives what puts the files under a new prefix of the bucket; that is timed, and ends when they are there."""
+    """Returns a call that puts the files under a new prefix of the bucket. Only that call is timed."""
 
     def __call__(self, prefix: str) -> Callable[[], object]: ...
 
 
 def boto3_threads(files: Sequence[Path], threads: int, kek: str) -> Upload:
-    """boto3 as its documentation does it: one client, `put_object` from threads."""
+    """boto3 as in its documentation: one client, `put_object` in threads."""
     import boto3
     from botocore.config import Config
 
@@ -43,7 +43,7 @@ def boto3_threads(files: Sequence[Path], threads: int, kek: str) -> Upload:
 
 
 def obstore_async(files: Sequence[Path], threads: int, kek: str) -> Upload:
-    """obstore: its coroutines, so many under way at once."""
+    """obstore's coroutines, with `threads` of them under way at once."""
     import obstore
     from obstore.store import S3Store
 
@@ -69,7 +69,7 @@ def obstore_async(files: Sequence[Path], threads: int, kek: str) -> Upload:
 
 
 def securedata(files: Sequence[Path], threads: int, kek: str) -> Upload:
-    """Into a new corpus: opened, files listed, probed, sealed, uploaded, committed, as `securedata encrypt` does."""
+    """A new corpus, as by `securedata encrypt`: list files, probe, seal, upload, commit."""
     from securedata.corpus.config import Reference
     from securedata.corpus.create import create_corpus
     from securedata.corpus.writer import Writer

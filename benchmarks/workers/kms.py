@@ -1,8 +1,8 @@
-"""One process for one run of kms.py, in the main venv or in that of the peers.
+"""A process for one run of kms.py, in the main venv or in the peers' one.
 
 python -m benchmarks.workers.kms REQUEST      REQUEST: JSON
 
-Prints one line of JSON: seconds to the first batch and to the end, samples.
+It prints one line of JSON: seconds to the first batch and to the end, and the number of samples.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CAPACITY, MAX_AGE = 10_000, 3600.0
 
 
 class Messages:
-    """A map-style dataset of AWS Encryption SDK messages on disk; client and cache are each worker's own."""
+    """A map-style dataset of AWS Encryption SDK messages on disk. Each worker has its own client and cache."""
 
     def __init__(self, files: Sequence[str], key: str) -> None:
         self.files, self.key = list(files), key
@@ -43,7 +43,7 @@ class Messages:
 
 
 def sdk(key: str, messages: int | None = None) -> tuple[Any, Any]:
-    """The SDK's client and its caching manager; `messages`: for how many a data key is used."""
+    """The SDK's client and caching manager. `messages`: how many of them share a data key."""
     from aws_encryption_sdk import CommitmentPolicy, EncryptionSDKClient, StrictAwsKmsMasterKeyProvider
     from aws_encryption_sdk.caches.local import LocalCryptoMaterialsCache
     from aws_encryption_sdk.materials_managers.caching import CachingCryptoMaterialsManager
@@ -72,7 +72,7 @@ def seal(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def collate(samples: list[Any]) -> Any:
-    """All recordings have one length."""
+    """Stack waveforms, which all have the same length."""
     import torch
 
     return torch.stack([sample if isinstance(sample, torch.Tensor) else sample[0] for sample in samples])
@@ -90,8 +90,8 @@ def load(request: dict[str, Any]) -> dict[str, Any]:
         began = time.perf_counter()
         dataset: Any = EncryptedAudioDataset(request["root"], kms=request["kms"], pin=request["pin"])
     else:
-        import aws_encryption_sdk  # noqa: F401 - as above: what is imported is no part of what is timed
-        import soundfile  # noqa: F401 - as above
+        import aws_encryption_sdk  # noqa: F401 - as above: imports are not timed
+        import soundfile  # noqa: F401
 
         began = time.perf_counter()
         dataset = Messages(request["files"], request["key"])
@@ -115,7 +115,7 @@ def load(request: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     request = json.loads(sys.argv[1])
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a peer prints
+    os.dup2(2, 1)  # what a peer prints goes to stderr
     answers.write(json.dumps(seal(request) if request["do"] == "seal" else load(request)) + "\n")
     answers.flush()
 

@@ -1,7 +1,7 @@
-"""Datasets over one bucket: ours, ours with something taken out, and what researchers use today.
+"""Datasets on one bucket: ours, ours with a part taken out, and what researchers use today.
 
-Runs in the main venv and in that of the peers; imports what a contender needs when it is made. All decode by
-libsndfile from memory and are collated alike. Clients are made in the workers: none of them survives a fork.
+This runs in the main venv and in the peers' one, so each contender imports what it needs when it is made. All decode
+with libsndfile from memory and are collated in the same way. Clients are made in the workers: none survives a fork.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ THREADS = 16
 
 @dataclass(frozen=True)
 class Spec:
-    """Where the same recordings lie: as they are, sealed by securedata, and encrypted by Fernet."""
+    """Where the same recordings are: as plaintext, sealed by securedata, and encrypted by Fernet."""
 
     bucket: str
     plain: Sequence[str]
@@ -39,7 +39,7 @@ class Spec:
 
 
 class Made(NamedTuple):
-    """A dataset, and the index in it of each recording."""
+    """A dataset, and the index of each recording in it."""
 
     dataset: Any
     indices: Sequence[int]
@@ -56,11 +56,11 @@ class Batch(NamedTuple):
     worker: int
     cpu: float
     sealing: float
-    """Seconds of CPU that this process has spent in decryption and lookup, where somebody measures that."""
+    """CPU seconds that this process has spent on decryption and lookup, if they are measured."""
 
 
 def collate(samples: list[Any]) -> Batch:
-    """As default_collate does, of the waveforms alone; and what this worker has spent so far."""
+    """Collate only the waveforms, with default_collate, and add the CPU seconds of this worker so far."""
     tensors = [sample if isinstance(sample, Tensor) else sample[0] for sample in samples]
     return Batch(default_collate(tensors), os.getpid(), time.process_time(), spent.seconds)
 
@@ -78,17 +78,17 @@ def securedata(spec: Spec) -> Made:
 
 
 def without_decryption(spec: Spec) -> Made:
-    """The same loader and storage engine; the objects are plaintext, and opening one returns it."""
+    """The same loader and storage engine on plaintext objects; opening one returns its bytes."""
     return _opened(spec, Elsewhere)
 
 
 def in_memory(spec: Spec) -> Made:
-    """The same loader; the plaintext is in this process already."""
+    """The same loader with the plaintext in this process's memory."""
     return _opened(spec, Memory)
 
 
 def clocked(spec: Spec) -> Made:
-    """Ours, with a clock around decryption and lookup; slower by that, so used for nothing else."""
+    """Ours, with a clock around decryption and lookup. The clock slows it down, so nothing else is measured with it."""
     from securedata.corpus.objects import fetch as batch
     from securedata.torch import dataset
 
@@ -119,7 +119,7 @@ def _as_it_is(_key: object, plain: Any, _expect: object) -> Any:
 
 
 class Elsewhere:
-    """A storage whose `get_batches` asks for objects of another name, and of the size of their plaintext."""
+    """A storage whose `get_batches` fetches the plaintext objects in place of the sealed ones."""
 
     def __init__(self, storage: Any, keys: dict[str, str]) -> None:
         self._storage, self._keys = storage, keys
@@ -128,13 +128,13 @@ class Elsewhere:
         return getattr(self._storage, name)
 
     def get_batches(self, wanted: Sequence[Any], in_flight: int) -> Iterator[list[tuple[int, Any]]]:
-        # `least` would be the sealed size, and a file of the plaintext's counts as cut short
+        # `least` would be the sealed size, for which a plaintext object counts as cut short
         plain = [one._replace(key=self._keys[one.key], least=0) for one in wanted]
-        return self._storage.get_batches(plain, in_flight)  # type: ignore[no-any-return]  # Storage.get_landed
+        return self._storage.get_batches(plain, in_flight)  # type: ignore[no-any-return]  # Storage.get_batches
 
 
 class Memory(Elsewhere):
-    """A storage that has read everything beforehand."""
+    """A storage that has read all objects beforehand."""
 
     def __init__(self, storage: Any, keys: dict[str, str]) -> None:
         super().__init__(storage, keys)
@@ -146,7 +146,7 @@ class Memory(Elsewhere):
 
 
 class Spent:
-    """A stopwatch of this thread's CPU."""
+    """A stopwatch for this thread's CPU time."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -169,7 +169,7 @@ spent = Spent()
 
 
 class Objects(Dataset[Tensor]):
-    """A dataset as tutorials write it: one object at a time, by a client that each worker makes for itself."""
+    """A dataset as in tutorials: one object at a time, with a client that each worker makes for itself."""
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
@@ -204,7 +204,7 @@ class Boto3(Objects):
 
 
 class Tutorial(Boto3):
-    """Encryption as tutorials show it."""
+    """Encryption as in tutorials."""
 
     def connect(self) -> Any:
         from cryptography.fernet import Fernet
@@ -246,13 +246,13 @@ def s3torchconnector(spec: Spec) -> Made:
 
 
 def litdata(spec: Spec) -> Made:
-    """Its look-ahead guesses the next recordings in the bucket's order; shuffled training asks for others."""
+    """Look-ahead is off: it guesses the next recordings in the bucket's order, which is wrong for shuffled training."""
     import tempfile
 
     from litdata import StreamingRawDataset
     from litdata.streaming import downloader
 
-    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # it takes https only, and has no option for it
+    downloader._OBSTORE_CLIENT_OPTIONS["allow_http"] = True  # it allows only https, and has no option for it
     prefix = os.path.commonpath(spec.plain)
     dataset = StreamingRawDataset(
         f"s3://{spec.bucket}/{prefix}",

@@ -1,4 +1,4 @@
-"""A process for one contender of benchmarks.loading: keeps its DataLoader alive, and times epochs when it is told to.
+"""A process for one contender of benchmarks.loading: keeps its DataLoader alive, and times epochs on request.
 
 python -m benchmarks.workers.loading CONTENDER
 
@@ -19,7 +19,7 @@ from typing import Any
 
 
 class Batches:
-    """The same shuffled batches for everyone; as many as the run that is under way wants."""
+    """The same shuffled batches for all contenders; `number` of them in each run."""
 
     def __init__(self, recordings: int, size: int) -> None:
         order = list(range(recordings))
@@ -41,7 +41,7 @@ class Batches:
 
 
 class Loading:
-    """A DataLoader whose workers live from `begin` to `end`."""
+    """A DataLoader whose workers run from `begin` to `end`."""
 
     def __init__(self, name: str, spec: Any, batches: Batches, workers: int) -> None:
         import torch
@@ -79,7 +79,7 @@ class Loading:
 
 
 class Fetching:
-    """Bytes in this process, without workers and decoding."""
+    """Fetch bytes into this process, without workers and decoding."""
 
     def __init__(self, name: str, spec: Any, batches: Batches, workers: int) -> None:
         from benchmarks.workers import loaders
@@ -98,7 +98,7 @@ class Fetching:
 def main() -> None:
     (name,) = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a peer prints
+    os.dup2(2, 1)  # what a peer prints goes to stderr
     running: Loading | Fetching | None = None
     batches = Batches(1, 1)
     for line in sys.stdin:

@@ -1,9 +1,9 @@
-"""A process for one release in benchmarks.releases: makes corpora to read, and repeats a workload when it is told to.
+"""A process for one release in benchmarks.releases: makes corpora to read, and repeats a workload on request.
 
 python benchmarks/workers/release.py WORK
 
-Run by its path, so that it imports securedata from PYTHONPATH. It uses what every release has: the public classes,
-fsspec, and the command. Requests and answers are lines of JSON:
+It is run by its path, so that it imports securedata from PYTHONPATH. It uses only what every release has: the public
+classes, fsspec, and the command. Requests and answers are lines of JSON:
 {"do": "where"}, {"do": "make", "files": 256, "s3": true}, {"do": "rows", "rows": 40000},
 {"do": "count", "name": "wav", "seconds": 0.5}, {"do": "run", "name": "wav", "number": 9}.
 """
@@ -47,7 +47,7 @@ Call = Callable[[], object]
 
 
 def recordings(folder: Path, suffix: str, seconds: float, count: int, speakers: int = 8) -> Path:
-    """Noise with the spectrum of nothing in particular: what is measured does not listen."""
+    """Recordings of white noise: what they sound like does not matter here."""
     import numpy as np
     import soundfile
 
@@ -80,7 +80,7 @@ def make(work: Path, s3: bool, files: int) -> None:
 
 
 def many_rows(work: Path, rows: int) -> None:
-    """A manifest of many rows, all but their objects: opening reads no object. Made by the checkout of this file."""
+    """A manifest of many rows without their objects, which opening does not read. Made by this file's own checkout."""
     from benchmarks.data.rows import synthetic
     from securedata.corpus.create import create_corpus
     from securedata.corpus.writer import Writer
@@ -91,7 +91,7 @@ def many_rows(work: Path, rows: int) -> None:
 
 
 def calls(name: str, work: Path) -> tuple[list[Call], int]:
-    """What to call, round and round, and how many samples, objects or files one call stands for."""
+    """The calls to repeat, and how many samples, objects or files one call handles."""
     import fsspec
 
     import securedata
@@ -128,7 +128,7 @@ def calls(name: str, work: Path) -> tuple[list[Call], int]:
 
 
 def commands(name: str, work: Path) -> Call:
-    """The command in this process: what a start of the interpreter costs would drown what is compared."""
+    """The command, run in this process: the start of an interpreter would dominate the time."""
     from securedata.cli.main import main
 
     number = itertools.count()
@@ -157,7 +157,7 @@ def commands(name: str, work: Path) -> Call:
 
 
 def timed(series: list[Call], number: int) -> float:
-    """Seconds of this process's CPU, its threads and the kernel's work for them included."""
+    """CPU seconds of this process, including its threads and the kernel's work for it."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     for call in itertools.islice(itertools.cycle(series), number):
         call()
@@ -166,7 +166,7 @@ def timed(series: list[Call], number: int) -> float:
 
 
 def count(series: list[Call], seconds: float) -> int:
-    """How many calls fill about so many seconds; what was called to find out has warmed what can be warm."""
+    """How many calls take about `seconds`. The calls made to find out also warm up caches."""
     timed(series, len(series))
     number = 1
     while True:

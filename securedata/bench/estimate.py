@@ -1,4 +1,4 @@
-"""A figure of several rounds: their median, and an interval that assumes nothing about how they scatter."""
+"""The median of several rounds, with an interval that assumes nothing about their distribution."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from securedata.bench.units import number
 
 CONFIDENCE = 0.95
 ROUNDS = 6
-"""The fewest rounds whose smallest and largest value hold the true median with 95 % confidence: 1 - 2 / 2^6 = 0.97."""
+"""The fewest rounds whose extremes enclose the true median with 95 % confidence: 1 - 2 / 2^6 = 0.97."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """The median, and the narrowest pair of rounds around it that holds the true median with 95 % confidence.
+    """The median, and the narrowest pair of rounds that encloses the true median with 95 % confidence.
 
-    That is the interval of order statistics. With fewer than six rounds no pair does; `confidence` says what is
-    reached.
+    The interval is the one of order statistics. Fewer than six rounds do not reach 95 %; `confidence` is what they
+    reach.
     """
 
     median: float
@@ -32,7 +32,7 @@ class Estimate:
         return f"{number(self.median)} [{number(self.low)}, {number(self.high)}]"
 
     def scaled(self, factor: float) -> Estimate:
-        """The same in another unit."""
+        """The same estimate in another unit."""
         return replace(self, median=self.median * factor, low=self.low * factor, high=self.high * factor)
 
     def json(self) -> dict[str, float]:

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from securedata.torch.sample import Batch, Sample
 
 STAGES = ("fetch", "decrypt", "decode", "collate")
-_PREFETCH = 2  # batches that a DataLoader keeps ready for each worker: torch's own default, named because we skip them
+_PREFETCH = 2  # batches that a DataLoader keeps ready for each worker: torch's default
 
 
 class Spent(NamedTuple):
-    """What some samples took in the process that made them: seconds by stage, of a core, and what came of it."""
+    """The cost of some samples in the process that made them: seconds by stage, CPU seconds, and the amounts read."""
 
     samples: int = 0
     bytes: int = 0
@@ -45,7 +45,7 @@ class Spent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """One round: what was made while `wall` seconds passed in the main process."""
+    """One round: the samples made in `wall` seconds of the main process."""
 
     wall: float
     spent: Spent
@@ -67,11 +67,11 @@ class Loading:
         return estimate(1e3 * getattr(one.spent, stage) / one.spent.samples for one in self.slices)
 
     def decrypt_share(self) -> Estimate:
-        """Decryption as a part of a worker's time for a sample, from fetching to the finished batch."""
+        """Decryption's share of a worker's time for a sample, from the fetch to the finished batch."""
         return estimate(one.spent.decrypt / one.spent.seconds for one in self.slices)
 
     def undisturbed(self) -> float:
-        """The part of its time in which a worker that did not wait for storage had a core for itself."""
+        """The share of time in which a worker, when not waiting for storage, had a core to itself."""
         spent = Spent()
         for one in self.slices:
             spent = spent.plus(one.spent)
@@ -100,13 +100,13 @@ class _Fetched(NamedTuple):
 
 
 class _Timed:
-    """The dataset, and for each batch what the counters of its corpora say that it took. Goes to the workers."""
+    """The dataset, with each batch's cost from the counters of its corpora. Goes to the workers."""
 
     def __init__(self, dataset: EncryptedAudioDataset) -> None:
         self._dataset = dataset
 
     def __getitems__(self, indices: list[int]) -> list[_Fetched | SecuredataError]:
-        """One entry for the whole batch. Errors go to the main process as they are: torch would add tracebacks."""
+        """One entry for the whole batch. Errors are returned, not raised: torch would add tracebacks."""
         try:
             return [self._fetch(indices)]
         except SecuredataError as error:
@@ -116,7 +116,7 @@ class _Timed:
         dataset, corpora = self._dataset, self._dataset.corpora
         before = [_counted(corpus.counters) for corpus in corpora]
         cpu, begun = time.thread_time(), time.perf_counter()
-        together = getattr(dataset, "__getitems__", None)  # as a DataLoader asks for a batch
+        together = getattr(dataset, "__getitems__", None)  # as in a DataLoader
         samples = together(indices) if together else [dataset[i] for i in indices]
         took, cpu = time.perf_counter() - begun, time.thread_time() - cpu
         fetch, decrypt, size = 0.0, 0.0, 0
@@ -145,17 +145,17 @@ def _collate(batch: list[_Fetched | SecuredataError]) -> tuple[Batch, Spent] | S
 
 
 def _first_channel(waveform: Any) -> Any:
-    return waveform[:1]  # a tensor, which this module must not name: it would import torch with the command
+    return waveform[:1]  # a tensor; naming the type would import torch for every command
 
 
 class _Batches:
-    """Batches of row numbers, shuffled anew for every pass over the corpus, without an end."""
+    """Endless batches of row numbers, reshuffled for every pass over the corpus."""
 
     def __init__(self, rows: int, size: int) -> None:
         self._rows, self._size = rows, size
 
     def __iter__(self) -> Iterator[list[int]]:
-        shuffle, batch = random.Random(1), list[int]()  # noqa: S311  (the order of a benchmark is no secret)
+        shuffle, batch = random.Random(1), list[int]()  # noqa: S311 - the order of a benchmark is not a secret
         while True:
             order = list(range(self._rows))
             shuffle.shuffle(order)
@@ -170,14 +170,14 @@ class _Batches:
 
 
 class _Loader:
-    """A DataLoader that stays open over the rounds, so that its workers start once."""
+    """A DataLoader that stays open across rounds, so that its workers start only once."""
 
     def __init__(self, dataset: EncryptedAudioDataset, workers: int, batch_size: int) -> None:
         from torch.utils.data import DataLoader
 
         self.workers = workers
         loader: DataLoader[Any] = DataLoader(
-            _Timed(dataset),  # type: ignore[arg-type]  # a map-style dataset by its methods; torch needs no more
+            _Timed(dataset),  # type: ignore[arg-type]  # it has a map-style dataset's methods, which is all torch needs
             batch_sampler=_Batches(len(dataset), batch_size),
             num_workers=workers,
             collate_fn=_collate,
@@ -186,9 +186,9 @@ class _Loader:
         self._batches: Iterator[tuple[Batch, Spent] | SecuredataError] = iter(loader)
 
     def run(self, seconds: float, samples: int | None) -> Slice:
-        """Load for so long, or until there are so many samples; at least one batch for every worker.
+        """Load for `seconds`, or until there are `samples`; at least one batch for every worker.
 
-        What the workers had ready when the round began was made before it, and is not counted.
+        Batches that were ready when the round began are not counted.
         """
         for _ in range(max(1, _PREFETCH * self.workers)):
             self._next()
@@ -208,11 +208,11 @@ class _Loader:
 def open_dataset(
     reference: Reference, sample_rate: int | None = None, num_frames: int | None = None
 ) -> EncryptedAudioDataset:
-    """The dataset as a training script opens it; of recordings with different channels only the first is kept.
+    """The dataset as a training script opens it. If channel counts differ, only the first channel is kept.
 
     Raises:
         InvalidArgument: it has no recordings.
-        as EncryptedAudioDataset
+        and what EncryptedAudioDataset raises
     """
     from securedata.torch.dataset import EncryptedAudioDataset
 
@@ -220,7 +220,7 @@ def open_dataset(
     if len(dataset) == 0:
         dataset.close()
         what = reference.name or reference.root
-        raise InvalidArgument(f"{what} has no recordings to measure with: 'securedata encrypt' puts some in")
+        raise InvalidArgument(f"{what} has no recordings to measure with: add some with 'securedata encrypt'")
     if len(dataset.metadata.column("channels").unique()) > 1:
         dataset.transform = _first_channel
     return dataset
@@ -237,10 +237,10 @@ def measure(
     """Load with each number of workers in turn, round after round, for about `seconds`.
 
     Args:
-        samples: stop earlier, when about so many have been counted for each number of workers.
+        samples: stop earlier, once about this many have been counted for each number of workers.
 
     Raises:
-        as `dataset[i]`
+        what `dataset[i]` raises
     """
     begun = time.monotonic()
     progress(0.0, "starting workers")

@@ -1,4 +1,4 @@
-"""The plot behind `--png`. matplotlib is an extra, and is imported only here."""
+"""The plot for `--png`. matplotlib is an optional extra, imported only here."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ _LINES = {
 
 
 def check(path: Path) -> None:
-    """Fail before anything is measured, not after.
+    """Check that the plot can be made, before anything is measured.
 
     Raises:
         ConfigError: matplotlib is not installed.
-        InvalidArgument: no folder to write into.
+        InvalidArgument: there is no folder to write to.
     """
     try:
-        import matplotlib.figure  # noqa: F401  (whether it is there is the question)
+        import matplotlib.figure  # noqa: F401 - checks that it is installed
     except ImportError:
         raise ConfigError(
             "--png needs matplotlib, which is not installed: install the extra securedata-torch[plot]"
         ) from None
     if not path.parent.is_dir():
-        raise InvalidArgument(f"--png: there is no folder {path.parent}")
+        raise InvalidArgument(f"--png: there is no folder {path.parent}; create it first")
 
 
 def plot_throughput(measured: Throughput, host: dict[str, Any], path: Path) -> None:
-    """Left: the fewest workers by object size, beside the limits. Right: what every worker more adds."""
+    """Left: the fewest workers, by object size, beside the limits. Right: the gain from each added worker."""
     workers = measured.workers
     figure, axes = _figure(2 if len(workers) > 1 else 1)
     _by_size(axes[0], measured.of(workers[0]), workers[0])
@@ -54,7 +54,7 @@ def plot_throughput(measured: Throughput, host: dict[str, Any], path: Path) -> N
 
 
 def plot_loading(measured: Sequence[Loading], host: dict[str, Any], corpus: dict[str, Any], path: Path) -> None:
-    """Left: samples per second. Right: the milliseconds of a sample by stage."""
+    """Left: samples per second. Right: milliseconds per sample, by stage."""
     figure, axes = _figure(2)
     names = [str(loading.workers) for loading in measured]
     rates = [loading.per_second("samples") for loading in measured]
@@ -64,7 +64,7 @@ def plot_loading(measured: Sequence[Loading], host: dict[str, Any], corpus: dict
         _note(axes[0], number(rate.median), name, rate.high, _DARK, (0, 5), "center")
     axes[0].set_ylabel("samples per second")
     axes[0].set_xlabel("DataLoader workers (0: the main process)")
-    axes[0].set_title("How fast samples come", loc="left", fontsize=11)
+    axes[0].set_title("How fast samples arrive", loc="left", fontsize=11)
     base = [0.0] * len(names)
     for stage, colour in zip(STAGES, (_LIGHT, _ORANGE, _BLUE, _PALE), strict=True):
         times = [loading.ms_per_sample(stage).median for loading in measured]
@@ -86,7 +86,7 @@ def plot_loading(measured: Sequence[Loading], host: dict[str, Any], corpus: dict
 
 
 def _figure(panels: int) -> tuple[Figure, Sequence[Axes]]:
-    from matplotlib.figure import Figure  # not pyplot: no display, no state that outlives the plot
+    from matplotlib.figure import Figure  # not pyplot, which needs a display and keeps state
 
     figure = Figure(figsize=(7.2 * panels, 5.4), layout="constrained")
     axes = figure.subplots(1, panels, squeeze=False)[0]
@@ -199,7 +199,7 @@ def _by_workers(axes: Axes, measured: Throughput) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.set_xticks([], minor=True)
-    axes.set_yscale("log")  # as the other axis: whoever gains in proportion is a straight line
+    axes.set_yscale("log")  # like the other axis, so that a proportional gain is a straight line
     _plain_numbers(axes)
     axes.set_xlabel("workers (processes)")
     axes.set_ylabel("GB/s of plaintext, all workers together")

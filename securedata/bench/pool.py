@@ -1,4 +1,4 @@
-"""Worker processes that start the same work at the same moment, as the workers of a training job do."""
+"""Worker processes that start the same work at the same moment, like the workers of a training job."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from types import TracebackType
 from securedata.bench.work import Case, Run, Work
 from securedata.errors import SecuredataError
 
-_LEAD = 0.0005  # seconds from sending an order until it begins, and what every further receiver adds
+_LEAD = 0.0005  # seconds from sending the first order until the work begins, and the addition for each worker
 _LEAD_EACH = 0.00005
 
 
 class Pool:
-    """Processes that wait for orders; each has made its own objects.
+    """Processes that wait for orders; each makes its own objects.
 
-    They are spawned, not forked: they share no memory with this process, whatever it has loaded.
+    They are spawned, not forked, so that they share no memory with this process.
     """
 
     def __init__(self, workers: int, cases: Sequence[Case]) -> None:
@@ -40,19 +40,19 @@ class Pool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for process, connection in self._workers:
-            connection.close()  # whoever waits for an order ends; whoever is at work is ended
+            connection.close()  # ends a worker that waits for an order; a busy one is terminated
             if kind is not None:
                 process.terminate()
         for process, _ in self._workers:
             process.join()
 
     def wait(self) -> None:
-        """Until every worker has made its objects."""
+        """Wait until every worker has made its objects."""
         for number in range(len(self._workers)):
             self._receive(number)
 
     def run(self, workers: int, case: Case, method: str, seconds: float) -> list[Run]:
-        """What so many workers did in the same `seconds`."""
+        """Run a case on that many workers, all in the same `seconds`."""
         start = time.monotonic() + _LEAD + _LEAD_EACH * workers  # one clock for all processes of a machine
         for number in range(workers):
             try:
@@ -72,8 +72,8 @@ class Pool:
         process = self._workers[number][0]
         process.join()
         return SecuredataError(
-            f"worker {number + 1} of {len(self._workers)} ended early (exit code {process.exitcode}); "
-            "if the host was short of memory, use fewer --workers or smaller --sizes"
+            f"worker {number + 1} of {len(self._workers)} ended early (exit code {process.exitcode}): "
+            "if the host ran out of memory, use fewer --workers or smaller --sizes"
         )
 
 

@@ -1,4 +1,4 @@
-"""The tables for people."""
+"""The tables that are printed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from securedata.bench.work import AES_GCM, MEMCPY, SECUREDATA
 
 _DISTURBED = 0.9
 _BUSY = """\
-The workers did not have their cores for themselves: other work ran on this
-host, or it has fewer cores. It can do more than this; fractions suffer less.
-Measure again when it is idle."""
+The workers did not have their cores to themselves: other work ran on this
+host, or it has fewer cores. It can do more than this; fractions are affected
+less. Measure again when the host is idle."""
 
 
 def throughput_report(measured: Throughput, host: dict[str, Any]) -> str:
-    """The host, a table for one worker and one for the most, and what every worker more adds."""
+    """The host, a table for one worker and one for the most, and the gain from more workers."""
     workers = measured.workers
     parts = ["\n".join(hosts.lines(host))]
     for count in dict.fromkeys((workers[0], workers[-1])):
@@ -73,7 +73,7 @@ def _scaling(measured: Throughput) -> str:
 
 
 def loading_report(measured: Sequence[Loading], host: dict[str, Any], corpus: dict[str, Any]) -> str:
-    """The host, how fast samples come, and where the time of one goes."""
+    """The host, how fast samples arrive, and where the time of a sample goes."""
     rates = [
         [
             _workers(loading.workers),
@@ -97,9 +97,9 @@ def loading_report(measured: Sequence[Loading], host: dict[str, Any], corpus: di
         f"{name}: {corpus['rows']:,} recordings, in shuffled batches of {corpus['batch_size']}",
         table(["DataLoader", "samples/s", "seconds of audio/s", "MB/s of files"], rates),
         table(["ms per sample", *STAGES, "decrypt, % of it"], times),
-        f"Medians of {len(measured[0].slices)} rounds, [intervals with 95 % confidence]. Milliseconds are\n"
-        "of the process that makes the sample: fetch from storage; decrypt; decode: the\n"
-        "row, decoding, resampling, the tensor; collate: its part in padding the batch.",
+        f"Medians of {len(measured[0].slices)} rounds, [intervals with 95 % confidence]. Milliseconds of\n"
+        "the process that makes the sample. fetch: from storage; decode: the row,\n"
+        "decoding, resampling, the tensor; collate: its share of padding the batch.",
     ]
     if min(loading.undisturbed() for loading in measured) < _DISTURBED:
         parts.append(_BUSY)

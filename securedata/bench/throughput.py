@@ -14,7 +14,7 @@ from securedata.bench.work import AES_GCM, MEMCPY, METHODS, SECUREDATA, Case, me
 from securedata.errors import InvalidArgument
 
 Progress = Callable[[float, str], None]
-"""Told of the seconds that have passed, and of what is being measured."""
+"""Called with the seconds that have passed, and with what is being measured."""
 
 _WANTED_ROUNDS = 9
 _SHORTEST, _LONGEST = 0.002, 0.2  # seconds of one measurement
@@ -23,7 +23,7 @@ _PROCESS = 60_000_000  # bytes of memory of a Python process that has loaded cry
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One case with one number of workers: rates of all workers together."""
+    """One case with one number of workers; rates are those of all workers together."""
 
     workers: int
     case: Case
@@ -35,7 +35,7 @@ class Result:
         return estimate(rate * self.case.bytes / 1e9 for rate in self.calls[method])
 
     def objects_per_s(self) -> Estimate:
-        """Whole objects, or ranges, that securedata opens per second."""
+        """Objects, or ranges, that securedata opens per second."""
         return estimate(self.calls[SECUREDATA])
 
     def share_of(self, method: str) -> Estimate:
@@ -61,7 +61,7 @@ class Throughput:
     rounds: int
     slice_seconds: float
     undisturbed: dict[int, float]
-    """By number of workers: the part of the time in which each had a core for itself (CPU time over wall clock)."""
+    """By number of workers: the share of time in which each had a core to itself (CPU time over wall clock)."""
 
     def json(self) -> dict[str, Any]:
         return {
@@ -72,7 +72,7 @@ class Throughput:
         }
 
     def of(self, workers: int) -> list[Result]:
-        """The results with so many workers, in the order of the cases."""
+        """The results with that many workers, in the order of the cases."""
         return [result for result in self.results if result.workers == workers]
 
     @property
@@ -87,10 +87,10 @@ def worker_counts(cores: int) -> tuple[int, ...]:
 
 
 def check_memory(cases: Sequence[Case], workers: int) -> None:
-    """Refuse what would not fit, before anything is made.
+    """Check, before making any objects, that they fit into memory.
 
     Raises:
-        InvalidArgument: with both numbers.
+        InvalidArgument: they do not.
     """
     needed = workers * (memory_needed(cases) + _PROCESS)
     there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -104,8 +104,8 @@ def check_memory(cases: Sequence[Case], workers: int) -> None:
 def measure(cases: Sequence[Case], counts: Sequence[int], seconds: float, progress: Progress) -> Throughput:
     """Measure every case with every number of workers, round after round, for about `seconds`.
 
-    The three methods follow each other directly, in an order that changes from round to round, so that whatever else
-    the host does meets all of them. At least six rounds are made, also if they take longer.
+    The three methods take turns, in an order that changes from round to round, so that other work on the host affects
+    all of them. There are at least six rounds, even if they take longer.
 
     Raises:
         InvalidArgument: not enough memory.

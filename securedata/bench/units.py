@@ -1,4 +1,4 @@
-"""Sizes and figures, as people write and read them."""
+"""Parse and format sizes and numbers."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def sizes_or_none(text: str) -> tuple[int, ...]:
 def _size(text: str) -> int:
     match = re.fullmatch(r"(\d+) ?([A-Za-z]*)", text)
     if match is None or match[2] not in _UNITS:
-        raise ArgumentTypeError(f"not a size: {text!r}; write bytes, or a number with kB, MB, KiB or MiB: 100kB,1MiB")
+        raise ArgumentTypeError(f"not a size: {text!r}; write a number of bytes, kB, MB, KiB or MiB, as in 100kB,1MiB")
     size = int(match[1]) * _UNITS[match[2]]
     if not 0 < size <= _LARGEST:
-        raise ArgumentTypeError(f"a size lies between 1 byte and 1024 MiB, not at {text}")
+        raise ArgumentTypeError(f"a size must be between 1 byte and 1024 MiB, not {text}")
     return size
 
 
@@ -37,7 +37,7 @@ def counts(text: str) -> tuple[int, ...]:
     except ValueError:
         raise ArgumentTypeError(f"not a list of worker counts: {text!r}; write it like 1,2,8") from None
     if min(found) < 0 or max(found) > 4096:
-        raise ArgumentTypeError(f"no such number of workers: {text!r}")
+        raise ArgumentTypeError(f"a number of workers must be between 0 and 4096, not {text!r}")
     return tuple(sorted(set(found)))
 
 
@@ -55,12 +55,12 @@ def seconds(text: str) -> float:
     except ValueError:
         raise ArgumentTypeError(f"not a number of seconds: {text!r}") from None
     if not (math.isfinite(found) and found > 0):
-        raise ArgumentTypeError(f"a number of seconds above 0 is wanted, not {text!r}")
+        raise ArgumentTypeError(f"seconds must be above 0, not {text!r}")
     return found
 
 
 def size_name(size: int) -> str:
-    """A size as it was written: `4 kB`, `1 MiB`, `4,097 B`."""
+    """A size in the largest unit that divides it: `4 kB`, `1 MiB`, `4,097 B`."""
     for unit in ("MiB", "MB", "kB", "KiB"):
         if size >= _UNITS[unit] and size % _UNITS[unit] == 0:
             return f"{size // _UNITS[unit]} {unit}"
@@ -68,16 +68,16 @@ def size_name(size: int) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits or, of what has more before the point, these; without an exponent."""
+    """Three significant digits, or all digits before the decimal point if there are more; never an exponent."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    rounded = float(f"{value:.3g}")  # 9.999 has two digits before the point
+    rounded = float(f"{value:.3g}")  # first, as 9.999 becomes 10.0
     digits = max(0, 2 - math.floor(math.log10(abs(rounded))))
     return f"{value:,.{digits}f}"
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:
-    """Columns that line up: the first to the left, figures to the right."""
+    """Aligned columns: the first to the left, the others to the right."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
 
     def line(row: list[str]) -> str:

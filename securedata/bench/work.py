@@ -1,7 +1,7 @@
-"""What is timed in memory: objects and ranges opened by securedata, beside one-shot AES-GCM and memcpy.
+"""The work that is timed: opening objects and ranges with securedata, beside one-shot AES-GCM and memcpy.
 
-Everything reads from memory and, but for ranges, which return what they cut out, writes into one buffer that is used
-again and again: a new buffer costs more in page faults than decryption does.
+Everything reads from memory and writes to one reused buffer, because the page faults of a new buffer cost more than
+decryption. Only ranges return their bytes.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ Call = Callable[[], object]
 SECUREDATA, AES_GCM, MEMCPY = METHODS = ("securedata", "aes_gcm", "memcpy")
 
 _ROOT = "memory://bench"
-_NONCE = bytes(12)  # safe here: every key below encrypts one made-up object
-_WARM = 1 << 18  # bytes of small objects opened in turn: they stay in a core's caches, as what was just fetched does
-_PLACES = 64  # ranges of one object read in turn
+_NONCE = bytes(12)  # safe here: each key below encrypts one made-up object
+_WARM = 1 << 18  # bytes of small objects opened in turn: few enough to stay in a core's caches, like a fresh fetch
+_PLACES = 64  # ranges of one object opened in turn
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Whole objects of `size` bytes, or ranges of `length` bytes out of objects of `size`."""
+    """Whole objects of `size` bytes, or ranges of `length` bytes in objects of `size` bytes."""
 
     size: int
     length: int | None = None
 
     @property
     def bytes(self) -> int:
-        """Plaintext that one call yields."""
+        """Bytes of plaintext from one call."""
         return self.size if self.length is None else self.length
 
     @property
@@ -51,7 +51,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """So many calls took one process so many seconds of wall clock, and of a core."""
+    """How many calls one process made, and the wall-clock and CPU seconds that they took."""
 
     calls: int
     wall: float
@@ -59,7 +59,7 @@ class Run:
 
 
 def memory_needed(cases: Iterable[Case]) -> int:
-    """About how many bytes a worker holds for these cases."""
+    """Roughly how many bytes a worker holds for these cases."""
     cases = list(cases)
     sealed = sum(size * _objects(size) for size in {case.size for case in cases})
     one_shot = sum(case.bytes * _objects(case.bytes) for case in cases)
@@ -71,7 +71,7 @@ class Work:
 
     def __init__(self, cases: Sequence[Case]) -> None:
         self._out = memoryview(bytearray(max(case.size for case in cases)))
-        self._places = random.Random(1)  # noqa: S311  (where ranges begin is no secret)
+        self._places = random.Random(1)  # noqa: S311 - where ranges begin is not a secret
         self._calls: dict[tuple[Case, str], list[Call]] = {}
         self._whole: dict[int, list[tuple[Call, bytes, Expect, bytearray]]] = {}
         for case in cases:
@@ -85,7 +85,7 @@ class Work:
         calls = self._calls[case, method]
         now = time.monotonic
         while now() < start:
-            pass  # spinning, not sleeping: the core is awake when the clock starts
+            pass  # spin instead of sleeping, so that the core is awake when the clock starts
         count, cpu, begun = 0, time.process_time(), now()
         while True:
             for call in calls:
@@ -141,10 +141,10 @@ class Work:
 
 
 def _objects(size: int) -> int:
-    """How many objects of a size are opened in turn; few clock readings per call for small ones."""
+    """How many objects of a size are opened in turn; more of small ones, so that the clock is read less often."""
     return max(1, min(32, _WARM // size))
 
 
 def _same(found: bytearray | memoryview, plain: bytes | memoryview) -> None:
     if found != plain:
-        raise SecuredataError("what was opened is not what was sealed: do not trust this installation with data")
+        raise SecuredataError("opening did not give back what was sealed: do not trust this installation with data")

@@ -1,1 +1,1 @@
-"""Where other libraries are called: their errors become ours here, and no secret leaves through their texts."""
+"""Calls of other libraries: their errors become ours here, and no secret gets out in their texts."""

@@ -1,6 +1,6 @@
 """Calls to AWS, or to servers that speak its API: credentials, clients, and one map from botocore's errors to causes.
 
-Each caller has its own error classes; only this module decides which cause it was.
+Callers have their own error classes; only this module decides on the cause.
 """
 
 from __future__ import annotations
@@ -51,19 +51,19 @@ class AWSKeys(NamedTuple):
 
 
 Credentials = Callable[[bool], AWSKeys]
-"""Returns current credentials; called with True it makes new ones, because the old ones were refused."""
+"""Returns current credentials. Called with True, after the old ones were refused, it gets new ones."""
 
 
 class Cause(Enum):
     """Why there was no answer."""
 
-    CREDENTIALS = "none, or not complete"
+    CREDENTIALS = "no credentials, or incomplete ones"
     PROFILE = "a profile that does not exist, or a file of profiles that cannot be read"
-    SIGN_IN = "what the user signed in with is over"
+    SIGN_IN = "the user's sign-in expired"
     SETUP = "settings: a profile, a URL, a file, a proxy"
-    ARGUMENT = "a name or value that the service cannot take"
+    ARGUMENT = "a name or value that the service does not accept"
     ANSWER = "not an answer of this service"
-    CERTIFICATE = "the server's certificate does not hold"
+    CERTIFICATE = "the server's certificate cannot be verified"
     NETWORK = "no connection, or no answer in time"
 
 
@@ -79,7 +79,7 @@ class Refused(Exception):
     """An answer that is an error.
 
     Attributes:
-        response: as in botocore's ClientError, with only what can be passed on: code, status, tries, date and region.
+        response: as in botocore's ClientError, but only with code, status, tries, date and region.
     """
 
     def __init__(self, response: Mapping[str, Any]) -> None:
@@ -108,7 +108,7 @@ class Refused(Exception):
 
 
 def of_signature(code: str) -> str:
-    """What to check if a server rejects our signature, which is not a matter of permissions; '' for other codes."""
+    """What to check if a server rejects our signature, rather than our permissions; '' for other codes."""
     if code in _CLOCK:
         return "the clock of this machine is wrong: set it"
     if code in _SIGNATURE:
@@ -120,7 +120,7 @@ _T = TypeVar("_T")
 
 
 def ask(call: Callable[[], _T]) -> _T:
-    """What `call`, a call of botocore, returns. It logs nothing meanwhile, and no library's error gets out.
+    """Make a botocore call, without letting it log and without letting its errors out.
 
     Raises:
         Refused, Failed
@@ -134,7 +134,7 @@ def ask(call: Callable[[], _T]) -> _T:
         raise
     except Exception as error:  # noqa: BLE001 - of any library's class; raised below as ours
         failure = _failure(error)
-    # raised here and not in the handler: no traceback, and no code that walks one, then reaches the library's error
+    # raised outside the handler, so that nothing that walks the traceback reaches the library's error
     raise failure
 
 
@@ -169,17 +169,17 @@ def _text(error: Exception) -> str:
             return f"{printable(name)[:200]} cannot be read ({said})"
     if type(error).__module__.partition(".")[0] != "botocore" and _passed(error, *_OF_KEYS):
         if cause_of(error) is Cause.SIGN_IN:
-            return said if isinstance(error, EOFError) else "what a profile or a process gives as credentials is over"
+            return said if isinstance(error, EOFError) else "the credentials from a profile or a process have expired"
         return f"{_CREDENTIALS} ({said})"
     return said
 
 
 def _is_name(name: str) -> bool:
-    """Whether it is the name of a file or command, and not a token or command line set in its place."""
+    """Whether it is the name of a file or command, and not a token or command line set by mistake."""
     return "://" not in name and " -" not in name and (name.startswith(("/", "~", ".")) or len(name) <= 32)
 
 
-_CREDENTIALS = "what a profile, a process or the environment gives as credentials is not in the form that AWS defines"
+_CREDENTIALS = "the credentials from a profile, a process or the environment are not in the form that AWS defines"
 
 
 _CAUSES = {
@@ -199,7 +199,7 @@ _CAUSES = {
     "ParseError": Cause.ANSWER,
     "ChecksumError": Cause.ANSWER,
     "FlexibleChecksumError": Cause.ANSWER,
-    # only a wrong setting causes these, even if a network class wraps them
+    # only wrong settings cause these, even if a network class wraps them
     "SSLCertVerificationError": Cause.CERTIFICATE,
     "LocationValueError": Cause.SETUP,
     "InvalidURL": Cause.SETUP,
@@ -223,11 +223,11 @@ _OF_FILES = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirector
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Why a call was not answered: the most telling of an error and those that it wraps."""
+    """Why a call was not answered, from an error and those that it wraps."""
     if _passed(error, "parsers.py") and type(error).__name__ not in _CAUSES:
         return Cause.ANSWER  # of any class, such as for a malformed time or number
     if type(error) in (RuntimeError, EOFError) and _passed(error, "credentials.py"):
-        return Cause.SIGN_IN  # expired credentials, or an MFA code that nobody typed
+        return Cause.SIGN_IN  # expired credentials, or no MFA code was typed
     network = False
     for one in chain(error):
         names = {kind.__name__ for kind in type(one).__mro__}
@@ -237,21 +237,21 @@ def cause_of(error: BaseException) -> Cause:
         if isinstance(one, _OF_FILES) or getattr(one, "reason", None) in _BAD_PEM:
             return Cause.SETUP
         if isinstance(one, ValueError) and not names & _OF_NETWORK:
-            return Cause.SETUP  # a URL or a header: refused while the request was prepared
+            return Cause.SETUP  # a URL or header that was refused while the request was prepared
         if names & _OF_NETWORK or (isinstance(one, OSError) and isinstance(one.errno, int)):
             network = True
         elif isinstance(one, OSError):
             return Cause.SETUP  # requests raises this for a CA bundle
     if network:
         return Cause.NETWORK
-    # what is raised while botocore looks for credentials is of what a file or a process gave
-    of_settings = _passed(error, *_OF_KEYS, "args.py")  # the latter: while a client is made
+    # raised because of a file's or process's content while botocore looked for credentials, or made a client (args.py)
+    of_settings = _passed(error, *_OF_KEYS, "args.py")
     odd = isinstance(error, (AttributeError, KeyError, TypeError)) and not of_settings
     return Cause.ANSWER if odd else Cause.SETUP
 
 
 def _passed(error: BaseException, *names: str) -> bool:
-    """Whether it was raised in, or below, one of these files of botocore."""
+    """Whether it was raised in, or in a call from, one of these files of botocore."""
     at = error.__traceback__
     while at is not None:
         folder, name = os.path.split(at.tb_frame.f_code.co_filename)
@@ -275,7 +275,8 @@ def clean_keys(access_key: str, secret_key: str, token: str | None) -> AWSKeys:
     keys = AWSKeys(access_key.strip(), secret_key.strip(), token.strip() if token else token)
     if any(one and not (one.isascii() and one.isprintable()) for one in keys):
         raise Failed(
-            Cause.SETUP, "an AWS access key, secret key or session token holds a line end or another odd character"
+            Cause.SETUP,
+            "an AWS access key, secret key or session token holds a line end or another character that is not allowed",
         )
     return keys
 
@@ -321,7 +322,7 @@ def new_client(session: Any, service: str, keys: AWSKeys | None = None, **option
         options: as `create_client` takes them.
 
     Raises:
-        Failed: the endpoint holds a user, a password or a query, although it is kept and shown.
+        Failed: the endpoint holds a user, a password or a query, which would be stored and shown.
     """
     if keys is None:
         _clean_static_keys(session)
@@ -337,7 +338,7 @@ def proxy_for(url: str) -> str:
     """The proxy that botocore would use for a URL; "" for none.
 
     Raises:
-        Failed: a proxy that cannot be right.
+        Failed: an impossible proxy.
     """
     from botocore.utils import get_environ_proxies
 
@@ -348,10 +349,10 @@ def proxy_for(url: str) -> str:
 
 
 def ca_bundle(session: Any) -> str:
-    """The file that botocore verifies servers with. Call it through `ask`.
+    """The file of CA certificates that botocore uses. Call it through `ask`.
 
-    An empty setting, as compose files make them, counts as unset: with it some versions of botocore verify nothing,
-    and others refuse it.
+    An empty setting, as compose files produce, counts as unset: some versions of botocore would verify nothing, and
+    others refuse it.
 
     Raises:
         Failed: it does not exist, which botocore would notice only when a server answers.
@@ -384,7 +385,7 @@ def check_url(url: str, what: str, schemes: tuple[str, ...] = ("http", "https"))
     """Refuse an endpoint or proxy that cannot work or must not be shown.
 
     Raises:
-        Failed: not a URL, an impossible port, or a user, password or query where they must not be.
+        Failed: not a URL, an impossible port, or a user, password or query where none may be.
     """
     try:
         parts = urlsplit(url)
@@ -393,6 +394,6 @@ def check_url(url: str, what: str, schemes: tuple[str, ...] = ("http", "https"))
     except ValueError:  # a port that is not a number, or brackets without an address
         good = False
     if not good:
-        raise Failed(Cause.SETUP, f"{what} is no URL; write {schemes[0]}://HOST:PORT")
+        raise Failed(Cause.SETUP, f"{what} is not a URL; write {schemes[0]}://HOST:PORT")
     if what != "the proxy" and ("@" in parts.netloc or parts.query or parts.fragment):
-        raise Failed(Cause.SETUP, f"{what} must not hold a user, a password or a query, for it is shown")
+        raise Failed(Cause.SETUP, f"{what} must not hold a user, a password or a query, because it is shown")

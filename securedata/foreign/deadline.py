@@ -1,7 +1,7 @@
-"""A call with a deadline, whatever a server sends.
+"""A call with a deadline, whatever the server sends.
 
-The timeouts of botocore and requests start again with each piece that arrives: a server that sends a byte now and then
-would make them wait forever.
+The timeouts of botocore and requests restart with each piece that arrives, so a server that sends a byte now and then
+could make them wait forever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 def within(seconds: float, call: Callable[[], _T]) -> _T:
-    """What `call` returns or raises; it runs in a thread of its own, in the caller's context.
+    """Return or raise what `call` does. It runs in a thread of its own, in the caller's context.
 
     The thread of a call that misses the deadline is abandoned: it ends with its connection, and keeps no process alive.
 

@@ -1,8 +1,8 @@
-"""What another library's error says, in words that cannot hold a secret.
+"""Describe another library's error in words that cannot hold a secret.
 
-Texts of other libraries quote their input: header values, URLs with a password, transcripts, whole documents. So none
-is passed on. A known class gets its words from here, from its own fixed texts, or from attributes that are numbers or
-names; for any other the name of its class is used.
+Error texts of other libraries quote their input: header values, URLs with a password, transcripts, whole documents. So
+none is passed on. A known class is described from here, by its own fixed texts, or by attributes that are numbers or
+names; any other by the name of its class.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from securedata.errors import SecuredataError
 from securedata.printable import LONGEST, printable, without_secrets
 
 ANOTHER_PROFILE = "name another one as profile in the config entry"
-"""The advice of a session whose credentials would come from itself."""
+"""The advice to a session that would get its credentials from itself."""
 
 _NAME = re.compile(r"[A-Za-z_][\w.]{0,79}", re.ASCII)
 _HEADER = (
-    "a header cannot be sent: a token or key holds a line end or another character that no header may hold; "
-    "set it without"
+    "a header cannot be sent: a token or key holds a line end or another character that headers must not hold; "
+    "set it without that character"
 )
 _BAD_URL = "a URL or proxy cannot be parsed; write https://HOST:PORT"
 
 # Texts recognised by their beginning; the rest is not passed on.
 _BEGINNINGS = {
-    "Invalid endpoint": "the endpoint is no URL; write https://HOST:PORT",
+    "Invalid endpoint": "the endpoint is not a URL; write https://HOST:PORT",
     "Invalid header": _HEADER,
     "Invalid leading whitespace": _HEADER,
     "Header part": _HEADER,
     "Header value": _HEADER,
-    "Port ": "the port of a URL is no number from 0 to 65535",
-    "Invalid IPv6 URL": "the brackets of a URL hold no IPv6 address",
+    "Port ": "the port of a URL is not a number from 0 to 65535",
+    "Invalid IPv6 URL": "the brackets of a URL do not hold an IPv6 address",
     "Could not find a suitable TLS CA certificate bundle": "the file with CA certificates does not exist",
     "Could not find the TLS": "the file with a client certificate or its key does not exist",
 }
 
 # of requests, urllib3, http.client, botocore: by the name of the class
 _CLASSES = {
-    "BadStatusLine": "the server does not answer in HTTP",
-    "UnknownProtocol": "the server does not answer in HTTP",
+    "BadStatusLine": "the server does not speak HTTP",
+    "UnknownProtocol": "the server does not speak HTTP",
     "ChunkedEncodingError": "the answer was cut short",
     "IncompleteRead": "the answer was cut short",
     "ProtocolError": "the connection broke",
@@ -64,25 +64,25 @@ _CLASSES = {
     "MissingSchema": _BAD_URL,
     "ProxySchemeUnknown": "the URL of a proxy cannot be parsed; write http://HOST:PORT",
     "ProxySchemeUnsupported": "a proxy of this kind cannot be used",
-    "NameResolutionError": "the name of the host is not known",
-    "gaierror": "the name of the host is not known",
+    "NameResolutionError": "unknown host name",
+    "gaierror": "unknown host name",
     "NewConnectionError": "no connection",
     "RecursionError": "nested too deeply",
-    "EOFError": "a code was asked for, and nobody was there to type it",
+    "EOFError": "a code was asked for, but there is no terminal to type it in",
     "ProxyError": "the proxy cannot be used",
     "InvalidProxiesConfigError": "the proxy that is set cannot be used",
-    "InvalidConfigError": "a setting in ~/.aws/config or the environment is missing, or is nothing that it may be",
+    "InvalidConfigError": "a setting in ~/.aws/config or the environment is missing or has an invalid value",
     "InvalidChecksumConfigError": "a setting of checksums is neither when_supported nor when_required",
-    "InvalidRetryModeError": "the retry mode is none of legacy, standard and adaptive",
-    "InvalidDefaultsMode": "the defaults mode is none that botocore knows",
+    "InvalidRetryModeError": "the retry mode is not legacy, standard or adaptive",
+    "InvalidDefaultsMode": "botocore does not know the defaults mode",
     "ParamValidationError": "a name or value breaks the rules of the service",
-    "CredentialRetrievalError": "the way to credentials that a profile or the environment names failed",
-    "MetadataRetrievalError": "the service that gives this machine credentials did not answer as it should",
+    "CredentialRetrievalError": "the source of credentials that a profile or the environment names failed",
+    "MetadataRetrievalError": "the service that gives this machine its credentials did not answer correctly",
     "EndpointProviderError": "no endpoint fits these settings",
     "InvalidEndpointConfigurationError": "no endpoint fits these settings",
     "ResponseParserError": "the answer is not one of this service",
-    "ParseError": "the answer is no XML",
-    "BadZipFile": "no zip file, or a damaged one",
+    "ParseError": "the answer is not XML",
+    "BadZipFile": "not a zip file, or a damaged one",
 }
 
 # kwargs of botocore's errors that name settings or places
@@ -118,9 +118,9 @@ _TOML = re.compile(r"at (?:line \d+,? col(?:umn)? \d+|end of document)")
 
 
 def describe(error: BaseException) -> str:
-    """What went wrong in another library, in one line of at most `LONGEST` characters.
+    """Describe another library's error in one line of at most `LONGEST` characters.
 
-    It holds no secret, value, header, query of a URL or file name, whatever the library wrote.
+    The line holds no secret, value, header, query of a URL or file name, whatever the library wrote.
     """
     if isinstance(error, SecuredataError):
         return printable(" ".join(str(error).split()))
@@ -137,7 +137,7 @@ def describe(error: BaseException) -> str:
 
 
 def type_name(error: BaseException) -> str:
-    """The name of an error's class, and the server's status if it holds one."""
+    """The name of an error's class, and the HTTP status if it has one."""
     name = type(error).__name__
     name = name if _NAME.fullmatch(name) else "an error"
     status = http_status(error)
@@ -154,7 +154,7 @@ def http_status(error: BaseException) -> int:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that it wraps, each once, from the outside in."""
+    """An error and those that it wraps, each once, outermost first."""
     waiting: list[object] = [error]
     seen: list[int] = []
     while waiting and len(seen) < 16:
@@ -180,11 +180,12 @@ def _words(error: BaseException) -> str:
     if isinstance(error, OSError) and isinstance(error.errno, int):
         return os.strerror(error.errno)
     if isinstance(error, UnicodeDecodeError):
-        return f"no text in the right encoding (byte {error.start})"
+        return f"not text in the right encoding (byte {error.start})"
     if isinstance(error, UnicodeEncodeError):
         return "a character that cannot be sent"
     if isinstance(error, json.JSONDecodeError):
-        return f"no JSON ({error.msg if error.msg in _JSON else 'invalid'}, line {error.lineno}, column {error.colno})"
+        reason = error.msg if error.msg in _JSON else "invalid"
+        return f"not JSON ({reason}, line {error.lineno}, column {error.colno})"
     if isinstance(error, ImportError):
         return f"{error.name} is not installed" if _NAME.fullmatch(error.name or "") else ""
     if module == "botocore" and hasattr(error, "kwargs"):
@@ -199,10 +200,10 @@ def _words(error: BaseException) -> str:
         return f"libcurl error {error.args[0]}"
     if module == "_csv":
         found = _CSV.search(str(error))
-        return found[0] if found else "no CSV"
+        return found[0] if found else "not CSV"
     if module in ("tomllib", "tomlkit"):
         found = _TOML.search(str(error))
-        return f"no TOML{f' ({found[0]})' if found else ''}"
+        return f"not TOML{f' ({found[0]})' if found else ''}"
     if isinstance(error, (ValueError, OSError)):
         text = str(error)
         for beginning, words in _BEGINNINGS.items():
@@ -227,17 +228,17 @@ def _of_tls(error: ssl.SSLError) -> str:
 def _of_botocore(error: BaseException) -> str:
     kwargs: dict[str, object] = getattr(error, "kwargs", {})
     words = next((_CLASSES[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in _CLASSES), "")
-    if type(error).__name__ == "HTTPClientError":  # a wrapper that says nothing
+    if type(error).__name__ == "HTTPClientError":  # a wrapper without a reason of its own
         inner = kwargs.get("error")
         return (_words(inner) if isinstance(inner, BaseException) else "") or "a request could not be made"
     if words:
         said = words + (f" ({_value('provider', kwargs['provider'])})" if "provider" in kwargs else "")
-        # what a credential_process writes is not passed on, but for the advice of 'securedata session' to itself
+        # a credential_process's text is not passed on, except this advice, which 'securedata session' gives itself
         return f"{said}: it asks this command again: {ANOTHER_PROFILE}" if ANOTHER_PROFILE in str(error) else said
     form = str(getattr(type(error), "fmt", "")).replace('"{', "{").replace('}"', "}")
     try:
         said = form.format(**{name: _value(name, value) for name, value in kwargs.items()})
-    except (KeyError, IndexError, ValueError):  # the error does not fill all placeholders of its text
+    except (KeyError, IndexError, ValueError):  # the error lacks values for its own text
         return ""
     return " ".join(said.split()).rstrip(" :")
 
@@ -257,5 +258,5 @@ def code_of(error: BaseException) -> str:
 
 
 def code_text(code: str) -> str:
-    """An error code of a server, if it looks like one."""
+    """An error code from a server, if it looks like one; else ''."""
     return code if re.fullmatch(r"[A-Za-z][\w.:-]{0,63}", code, re.ASCII) else ""

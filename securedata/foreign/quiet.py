@@ -1,7 +1,7 @@
-"""Other libraries log what they receive: keys, tokens, headers. While they work for us they log nothing.
+"""Keep other libraries from logging keys, tokens and headers while they work for us.
 
-`http.client` does not print requests either, as it would if its `debuglevel` is set. Only the records and lines of the
-thread, or the event loop's task, that works for us are dropped. What others log through the same loggers is unchanged.
+Nor does `http.client` print requests, as it otherwise would if its `debuglevel` is set. Only the records and lines of
+the thread, or the event loop's task, that works for us are dropped; others log through the same loggers as before.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ _watching = False
 
 
 class quiet:
-    """While a block runs, nothing that these libraries log in its context reaches a handler, and nothing that
-    `http.client` prints reaches a stream.
+    """Drop what these libraries log, and what `http.client` prints, in a block's context.
 
     Do not hold it across a `yield`: the generator's caller would run in its context.
     """
@@ -34,7 +33,7 @@ class quiet:
     def __enter__(self) -> None:
         if not _watching:
             _watch()
-        # looked at each time: its debuglevel is set by who has imported it, and a tool may put a function there, too
+        # checked each time: it may be imported, and get a debuglevel, or another tool's print, at any time
         client = sys.modules.get("http.client")
         if client is not None:
             _hush(client)
@@ -49,7 +48,7 @@ def _drop(record: logging.LogRecord) -> bool:
 
 
 class _Printing:
-    """Prints as before, except during work for us."""
+    """Print as before, except during work for us."""
 
     def __init__(self, before: Callable[..., object]) -> None:
         self._before = before
@@ -67,9 +66,7 @@ def _hush(client: ModuleType) -> None:
 
 
 def _watch() -> None:
-    """Filter each logger of these libraries, including those made later: many libraries are imported only by a call of
-    ours, and log at once.
-    """
+    """Filter each logger of these libraries, including later ones: many libraries are imported by a call of ours."""
     global _watching
     manager = logging.Logger.manager
     get_logger = manager.getLogger
@@ -79,7 +76,7 @@ def _watch() -> None:
         _filter(logger)
         return logger
 
-    # on this one object, which `logging.getLogger` and `getChild` ask: a class of loggers would be in the way of others
+    # on this one object, which `logging.getLogger` and `getChild` call: a logger class could conflict with others
     manager.getLogger = get_and_filter  # type: ignore[method-assign]  # there is no hook for it
     _watching = True
     for logger in list(manager.loggerDict.values()):
@@ -89,4 +86,4 @@ def _watch() -> None:
 
 def _filter(logger: logging.Logger) -> None:
     if logger.name.partition(".")[0] in _LIBRARIES:
-        logger.addFilter(_drop)  # once: a filter that is there is not added again
+        logger.addFilter(_drop)  # has no effect if the filter is there

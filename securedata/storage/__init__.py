@@ -1,1 +1,1 @@
-"""Where sealed objects lie. Storage sees ciphertext only and knows nothing of formats and keys."""
+"""Where sealed objects are stored. Storage sees only ciphertext and knows nothing about formats and keys."""

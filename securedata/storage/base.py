@@ -1,4 +1,4 @@
-"""The storage interface: what a corpus needs of a place that keeps its objects."""
+"""The storage interface: what a corpus needs from the place that holds its objects."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from securedata.errors import NotFound, SecuredataError
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 BATCH_BYTES = 512 * 1024
-"""Bytes that `Storage.get_batches` hands over together."""
+"""Bytes that `Storage.get_batches` yields together."""
 
 
 MAX_REPLACED = 128 * 1024 * 1024
-"""Bytes, at most, of what `replace` replaces: twice what a head may have, and what `replace` reads of it."""
+"""The most bytes that `replace` reads of the content it replaces: twice the limit of a head."""
 CLOCK_SLACK = 60.0
-"""Seconds by which clocks of one storage may differ: the time of a put, if it is made out from another answer, is taken
-this much earlier, so that it is never later than what a listing says."""
+"""Seconds by which the clocks of one storage may differ. The time of a put that is derived from another answer is moved
+this much earlier, so that it is never later than the time in a listing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Entry:
 
     Attributes:
         time: seconds since the epoch, by storage's own clock.
-        version: storage's own name for this content, such as an ETag; '' where a listing has none.
+        version: storage's own name for this content, such as an ETag; '' if the listing has none.
     """
 
     key: str
@@ -40,7 +40,7 @@ class Entry:
 class Wanted(NamedTuple):
     """A range of one object to fetch: `length` bytes from `offset`, or fewer where the object ends.
 
-    `least`: bytes that must come if the object is whole; with fewer a network storage asks again.
+    `least`: the fewest bytes that an intact object yields; a network storage retries if it gets fewer.
     """
 
     key: str
@@ -50,29 +50,29 @@ class Wanted(NamedTuple):
 
 
 def previous_key(key: str) -> str:
-    """Where `replace` leaves what was under a key before, on storage that keeps no versions."""
+    """Where `replace` keeps a key's previous content, on storage without versions."""
     return f"{key}.prev"
 
 
 class Storage(ABC):
-    """A flat space of keys under one root. Keys are `/`-separated and relative to the root.
+    """A flat set of keys under one root. Keys are `/`-separated and relative to the root.
 
-    Every method maps failures to the StorageError subclasses. Objects and parts are written once, by
-    `put_new`; `head` is the only key that is ever replaced, by `replace`, the commit point.
+    Every method maps failures to subclasses of StorageError. Objects and parts are written once, by
+    `put_new`. Only `head` is ever replaced, by `replace`: the commit point.
     """
 
     url: str = ""
     checksums: bool = False
-    """Does `put_new` send a checksum that the other side compares with what it received? Else what was put is read."""
+    """Whether `put_new` sends a checksum that the server verifies. If not, objects are read back after a put."""
 
     buffered: int = 0
-    """Bytes of one object, at most, that `put_new` has in memory besides the piece that it is given."""
+    """The most bytes of one object that `put_new` holds in memory besides the piece that it is given."""
 
     parallel_puts: int = 1
-    """Objects that `put_many` puts side by side."""
+    """Objects that `put_many` puts at once."""
 
     lost: int = 0
-    """How often `make_durable` has failed, or what was put was lost otherwise: what was put before does not count."""
+    """How often `make_durable` failed, or puts were lost otherwise. Puts from before a loss do not count as stored."""
 
     @abstractmethod
     def get(self, key: str, limit: int | None = None) -> Buffer:
@@ -92,10 +92,10 @@ class Storage(ABC):
         """
 
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
-        """Fetch many ranges, each yielded as it lands with its position in `wanted`, in any order.
+        """Fetch many ranges. Yields each as it arrives, with its position in `wanted`, in any order.
 
-        Failures are yielded, so that one object does not cost the others. At most `in_flight` bytes are under way at
-        once; a larger one goes alone.
+        Failures are yielded, so that one object does not fail the others. At most `in_flight` bytes are under way at
+        once; a range above that runs alone.
         """
         for at, one in enumerate(wanted):
             try:
@@ -106,10 +106,9 @@ class Storage(ABC):
     def get_batches(
         self, wanted: Sequence[Wanted], in_flight: int
     ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
-        """`get_many` in lists of what has landed when it is asked for, `BATCH_BYTES` bytes at most and one more.
+        """Like `get_many`, in lists: a list ends once it holds `BATCH_BYTES` bytes, or with what has arrived so far.
 
-        To open them all before the first is decoded costs a quarter less than to open each after a decoder has swept
-        the caches.
+        Opening a whole list before decoding any of it takes a quarter less time: a decoder empties the CPU caches.
         """
         group: list[tuple[int, Buffer | SecuredataError]] = []
         size = 0
@@ -123,28 +122,28 @@ class Storage(ABC):
             yield group
 
     def seconds_backing_off(self) -> float:
-        """Seconds that this thread has spent between the tries of its fetches, with none under way."""
+        """Seconds that this thread has waited to retry fetches, with none under way."""
         return 0.0
 
     @abstractmethod
     def get_versioned(self, key: str, limit: int | None = None) -> tuple[Buffer, str]:
-        """The whole object and its version, for `replace`. Raises like `get`."""
+        """The whole object and its version, for `replace`. Raises as `get` does."""
 
     @abstractmethod
     def put_new(self, key: str, pieces: Iterable[Buffer]) -> float:
-        """Store an object under a key that does not exist; returns storage's time of it, in seconds.
+        """Store an object under a key that does not exist. Returns the time that storage gives it, in seconds.
 
-        Until `make_durable` returns, a power cut may lose it; a crash of the process never leaves a
-        part of it under the key.
+        Until `make_durable` returns, a power cut can lose it. A crash of the process never leaves a partial object
+        under the key.
 
         Raises:
             AlreadyExists, AccessDenied, StorageUnreachable
         """
 
     def put_many(self, wanted: Iterable[tuple[str, Buffer]]) -> Iterator[tuple[int, float | SecuredataError]]:
-        """Store whole objects, of a few MB at most, as `put_new` does; yields each one's time with its position.
+        """Store whole objects of at most a few MB, as `put_new` does. Yields their positions and times, in any order.
 
-        The next is taken from `wanted` while others are under way. Failures are yielded, in any order like the rest.
+        The next is taken from `wanted` while others are under way. Failures are yielded too.
         """
         for at, (key, body) in enumerate(wanted):
             try:
@@ -157,19 +156,19 @@ class Storage(ABC):
         """Replace an object if its version is still `version` (None: if it does not exist); durable on return.
 
         Raises:
-            PreconditionFailed: it is not; nothing was written.
+            PreconditionFailed: its version is different; nothing was written.
             AccessDenied, StorageUnreachable: the outcome is unknown to the caller.
-            OutcomeUnknown: it was replaced, and might not survive a power cut.
-            CorpusBusy: another process kept its lock.
+            OutcomeUnknown: it was replaced, but might not survive a power cut.
+            CorpusBusy: another process held the lock for too long.
         """
 
     @abstractmethod
     def make_durable(self) -> None:
-        """Everything that this instance has put survives a power cut once this returns.
+        """Once this returns, everything that this instance has put survives a power cut.
 
         Raises:
-            StorageUnreachable: nothing of what was put since the last call counts as stored, and `lost` is one more;
-                what the caller still needs it puts again, under new keys.
+            StorageUnreachable: nothing put since the last call counts as stored, and `lost` is incremented. The caller
+                must put what it still needs again, under new keys.
         """
 
     @abstractmethod
@@ -177,13 +176,13 @@ class Storage(ABC):
         """All keys that begin with `prefix`, in no particular order."""
 
     def deleted_keys(self) -> Iterator[str]:
-        """Keys of which only older versions and delete markers are left; none where storage keeps no versions."""
+        """Keys that have only older versions and delete markers left; none on storage without versions."""
         return iter(())
 
     def older(self, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
-        """What was stored under a key before, as far as storage shows it: a name for people, and the whole content.
+        """Earlier contents of a key, as far as storage shows them: a name for people, and the whole content.
 
-        Here that is what `replace` leaves beside a key, where it does; storage that keeps versions has those as well.
+        Here that is the copy that `replace` may leave beside the key. Storage with versions yields those too.
 
         Raises:
             AccessDenied, StorageUnreachable
@@ -196,7 +195,7 @@ class Storage(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Delete all versions of a key; a key that is not there is fine."""
+        """Delete all versions of a key. A missing key is not an error."""
 
     @abstractmethod
     def now(self) -> float:
@@ -204,8 +203,8 @@ class Storage(ABC):
 
     @abstractmethod
     def check_writable(self, single_writer: bool = False) -> None:
-        """Called before the first write: are conditional puts honest here?
+        """Check, before the first write, that storage honours conditional puts.
 
         Raises:
-            UnsafeStorage: they are not, and the caller did not say `single_writer`.
+            UnsafeStorage: it does not, and `single_writer` is false.
         """

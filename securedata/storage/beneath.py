@@ -1,8 +1,8 @@
-"""Opens files below one folder, of which others may own parts: nothing below it is followed.
+"""Open files below one folder that others might be able to write to, without following links below it.
 
-Who can write into a root can lay links, FIFOs, devices and folders there, and swap them between two calls. So the root
-is opened once (it may be a link or a mount itself), and everything below it is opened from its descriptor, without
-following a link in any component, without waiting for the other end of a FIFO, and used by its descriptor from then on.
+Anyone who can write to a root can place links, FIFOs, devices and folders in it, and swap them between two calls. So
+the root is opened once (it may itself be a link or a mount), and everything below it is opened relative to its
+descriptor, following no link in any component and not waiting for the other end of a FIFO.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from securedata.files import close_quietly
 
 _OPENAT2 = 437  # on all of Linux's architectures but alpha
 _RESOLVE = 0x04 | 0x08  # RESOLVE_NO_SYMLINKS | RESOLVE_BENEATH
-_LEASE = 60.0  # seconds; Linux gives who holds a lease 45 to let go, /proc/sys/fs/lease-break-time
+_LEASE = 60.0  # seconds; Linux gives the holder of a lease 45 to release it, /proc/sys/fs/lease-break-time
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC  # needs no right to list
@@ -36,7 +36,7 @@ _syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void
 _syscall.restype = ctypes.c_long
 _HOW_SIZE = ctypes.sizeof(_How)
 
-# Every object that is read or put goes through this: arguments that are C values already cost a tenth of a call less.
+# Every read and put of an object comes through here: arguments that are C values already make a call 10 % cheaper.
 _fast_syscall = ctypes.CDLL(None)["syscall"]
 _fast_syscall.restype = ctypes.c_long
 _HOW_READ, _HOW_FOLDER = _How(_READ, 0, _RESOLVE), _How(_FOLDER, 0, _RESOLVE)
@@ -46,14 +46,14 @@ _FAST_SIZE = ctypes.c_size_t(_HOW_SIZE)
 
 
 class NotRegular(OSError):
-    """A link, FIFO, socket, device or folder where a file belongs, or a link where a folder does."""
+    """A link, FIFO, socket, device or folder in the place of a file, or a link in the place of a folder."""
 
 
 class Root:
     """A folder, opened once. Keys are relative to it and `/`-separated; `''` is the folder itself."""
 
     def __init__(self, path: str) -> None:
-        """Open it, through links if its path leads through some.
+        """Open the folder. Links in its own path are followed.
 
         Raises:
             OSError
@@ -66,10 +66,10 @@ class Root:
 
     def __del__(self, close: Callable[[int], None] = close_quietly) -> None:
         if (fd := getattr(self, "fd", -1)) >= 0:
-            close(fd)  # nothing was written by it
+            close(fd)
 
     def is_at(self, path: str) -> bool:
-        """Is it still this folder that has the path? Another may have been moved or mounted there."""
+        """Whether the path still leads to this folder. Another one may have been moved or mounted there."""
         try:
             status = os.stat(path)
         except FileNotFoundError:
@@ -82,12 +82,12 @@ class Root:
         """A descriptor of a regular file, and its size.
 
         Raises:
-            OSError: NotRegular, if it is something else, or if a link leads there.
+            OSError: NotRegular if it is not a regular file, or if a link leads there.
         """
         if self._openat2:
             fd: int = _fast_syscall(_FAST_OPENAT2, self._fast_fd, key.encode(), _FAST_HOW, _FAST_SIZE)
             if fd < 0:
-                fd = self.open(key, _READ)  # says why
+                fd = self.open(key, _READ)  # raises with the reason
         else:
             fd = self.open(key, _READ)
         try:
@@ -95,15 +95,15 @@ class Root:
             if status.st_mode & 0o170000 == 0o100000:
                 return fd, status.st_size
             raise NotRegular(errno.ELOOP, f"it is {_kind(status.st_mode)}")
-        except BaseException:  # raised again: the descriptor has no owner yet
+        except BaseException:  # re-raised: the descriptor has no owner yet
             os.close(fd)
             raise
 
     def open(self, key: str, flags: int, mode: int = 0) -> int:
-        """A descriptor of whatever is there; flags and mode as in `os.open`.
+        """A descriptor of a file of any kind; flags and mode as in `os.open`.
 
         Raises:
-            OSError: NotRegular, if a link leads there.
+            OSError: NotRegular if a link leads there.
         """
         try:
             return self._open(key or ".", flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
@@ -121,7 +121,7 @@ class Root:
                 return self._once(key, flags, mode) if self._openat2 else self._step_by_step(key, flags, mode)
             except InterruptedError:
                 continue
-            except BlockingIOError:  # somebody has a lease on the file, which the kernel takes away in a while
+            except BlockingIOError:  # another process has a lease on the file, which the kernel breaks after a while
                 if time.monotonic() > until:
                     raise
                 time.sleep(0.01)
@@ -156,19 +156,19 @@ class Root:
                 os.close(fd)
 
     def _explain(self, key: str, folder: bool) -> None:
-        """Raise NotRegular if a link or something else than a folder or file is what cannot be opened."""
+        """Raise NotRegular if the cause is a link, or anything other than a folder or regular file."""
         at = ""
         for name in key.split("/"):
             at = f"{at}/{name}" if at else name
             try:
-                mode = os.lstat(at, dir_fd=self.fd).st_mode  # what is above was no link a moment ago; this only tells
+                mode = os.lstat(at, dir_fd=self.fd).st_mode  # may race with a swap, but it only words the error
             except OSError:
                 return
             if stat.S_ISLNK(mode) and (folder or at != key):
                 raise NotRegular(
                     errno.ELOOP,
-                    f"{at} is a link, and below a local root no link is followed: a folder that is to lie on another "
-                    "disk has to be mounted there ('mount --bind')",
+                    f"{at} is a link, and no link is followed below a local root: to keep a folder on another disk, "
+                    "mount it there ('mount --bind')",
                 )
             if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
                 raise NotRegular(errno.ELOOP, f"{at} is {_kind(mode)}")
@@ -177,7 +177,7 @@ class Root:
 
     @contextlib.contextmanager
     def folder(self, key: str, make: bool = False) -> Iterator[int]:
-        """A folder's descriptor, as `open_folder` gives it."""
+        """A folder's descriptor, as from `open_folder`."""
         fd = self.open_folder(key, make)
         try:
             yield fd
@@ -185,17 +185,17 @@ class Root:
             os.close(fd)
 
     def open_folder(self, key: str, make: bool = False) -> int:
-        """A folder's descriptor, which can be listed and flushed; with `make` it is made where it is missing.
+        """A folder's descriptor, which can be listed and flushed. `make` creates a missing folder.
 
         Raises:
-            OSError: NotRegular, if a link leads there or is there.
+            OSError: NotRegular if it is a link, or if a link leads there.
         """
         if self._openat2:
             fd: int = _fast_syscall(_FAST_OPENAT2, self._fast_fd, os.fsencode(key or "."), _FAST_FOLDER, _FAST_SIZE)
             if fd >= 0:
                 return fd
         try:
-            return self.open(key, _FOLDER)  # says why
+            return self.open(key, _FOLDER)  # raises with the reason
         except FileNotFoundError:
             if not make:
                 raise
@@ -206,7 +206,7 @@ class Root:
 
 
 def _has_openat2(fd: int) -> bool:
-    """Does the kernel have it, and may we call it? A sandbox may answer ENOSYS or EPERM."""
+    """Whether the kernel has it and we may call it. A sandbox may answer ENOSYS or EPERM."""
     if not sys.platform.startswith("linux"):
         return False
     how = _How(_PASS, 0, _RESOLVE)
@@ -225,4 +225,4 @@ def _kind(mode: int) -> str:
         stat.S_IFCHR: "a device",
         stat.S_IFBLK: "a device",
     }
-    return kinds.get(stat.S_IFMT(mode), "no regular file")
+    return kinds.get(stat.S_IFMT(mode), "not a regular file")

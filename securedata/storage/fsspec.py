@@ -1,7 +1,7 @@
-"""Storage behind any other scheme that fsspec knows: for readers, and for one writer at a time.
+"""Storage for any other scheme that fsspec knows: for readers, and for one writer at a time.
 
-fsspec has no conditional put, so nothing here holds two writers apart. How durable a put is, and whether a crash can
-leave half an object, is up to the backend; before the head is written over, the old one is stored as `head.prev`.
+fsspec has no conditional put, so nothing here keeps two writers apart. How durable a put is, and whether a crash can
+leave half an object, depends on the backend. Before the head is overwritten, the old one is stored as `head.prev`.
 """
 
 from __future__ import annotations
@@ -36,32 +36,32 @@ from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted
 
 CLOCK = ".clock"
 _IN_MEMORY = 16 * 1024 * 1024
-_LONG = 64 * 1024 * 1024  # a row may claim any length: of more than this it is asked first how much there is
+_LONG = 64 * 1024 * 1024  # a row may claim any length: above this one, the size of the object is asked for first
 _TOGETHER = 32
 
 
 class FsspecStorage(Storage):
-    """A folder of some fsspec filesystem, which is made when it is first needed, in every process anew."""
+    """A folder of an fsspec filesystem, which each process creates when it first needs it."""
 
     def __init__(self, url: str) -> None:
-        """Contacts nobody.
+        """Makes no connection.
 
         Raises:
-            InvalidArgument: a scheme that fsspec does not know or whose package is missing; a URL with a password, a
-                query or a chain, or with dot segments.
+            InvalidArgument: fsspec does not know the scheme or its package is missing; or the URL has a password, a
+                query, a chain or dot segments.
         """
         scheme, separator, rest = url.partition("://")
-        where = f"{scheme}://..."  # what is wrong with the rest may be a secret in it
+        where = f"{scheme}://..."  # the rest may hold a secret
         if not separator or not rest.strip("/") or scheme == "securedata":
-            raise InvalidArgument(f"{where} is no root: write scheme://place/folder", root=where)
+            raise InvalidArgument(f"{where} cannot be a root: write scheme://place/folder", root=where)
         if "::" in url:
             raise InvalidArgument(
                 f"{where} is a chain of URLs, which cannot be a root: name the storage itself", root=where
             )
         if "?" in rest or ":" in rest.partition("/")[0].rpartition("@")[0]:
             raise InvalidArgument(
-                "a root must not hold a password or a query, for it is kept and printed: configure fsspec by "
-                f"FSSPEC_{scheme.upper()}_... in the environment, or as the tools of {scheme} are configured",
+                "a root must not hold a password or a query, because it is stored and printed: configure fsspec with "
+                f"FSSPEC_{scheme.upper()}_... in the environment, or in the way that tools for {scheme} use",
                 root=where,
             )
         check_segments(url, rest.lstrip("/"))
@@ -69,7 +69,7 @@ class FsspecStorage(Storage):
             self._backend = fsspec.get_filesystem_class(scheme).__name__
         except ValueError:
             raise InvalidArgument(
-                f"no storage serves {scheme}://: use a local path, s3://, https:// or what fsspec knows", root=url
+                f"no storage serves {scheme}://: use a local path, s3://, https:// or a scheme of fsspec", root=url
             ) from None
         except ImportError as error:
             raise InvalidArgument(
@@ -91,7 +91,7 @@ class FsspecStorage(Storage):
             if limit is None or len(data) <= limit:
                 return data
             size = fs.info(path)["size"]
-        raise LimitExceeded(f"{key} of {self.url} has {size} bytes, at most {limit} are allowed", root=self.url)
+        raise LimitExceeded(f"{key} of {self.url} has {size} bytes, above the limit of {limit}", root=self.url)
 
     def get_versioned(self, key: str, limit: int | None = None) -> tuple[bytes, str]:
         data = self.get(key, limit)
@@ -102,20 +102,20 @@ class FsspecStorage(Storage):
             return [self._range(key, offset, length) for offset, length in ranges]
 
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
-        """As `Storage.get_many`; a backend that can fetches some side by side."""
+        """As `Storage.get_many`; backends that can fetch several at once do."""
         for group in _groups(wanted, in_flight):
             for at, got in zip(group, self._together([wanted[at] for at in group]), strict=True):
                 one = wanted[at]
                 if isinstance(got, bytes) and len(got) <= one.length:
                     yield at, got
                     continue
-                try:  # what went wrong is asked for once more, by itself
+                try:  # a failure is retried once, by itself
                     yield at, self.get_ranges(one.key, [(one.offset, one.length)])[0]
                 except SecuredataError as error:
                     yield at, error
 
     def _together(self, wanted: Sequence[Wanted]) -> Sequence[Any]:
-        """Bytes or what a backend raised; None for what is better fetched by itself."""
+        """The bytes, or the error that the backend raised; None for a range to be fetched by itself."""
         if len(wanted) == 1:
             return [None]
         starts, ends = [one.offset for one in wanted], [one.offset + one.length for one in wanted]
@@ -123,7 +123,7 @@ class FsspecStorage(Storage):
             paths = [self._at(one.key)[1] for one in wanted]
             with quiet():
                 got: Sequence[Any] = self._at("")[0].cat_ranges(paths, starts, ends, on_error="return")
-        except Exception:  # noqa: BLE001 - each says so when it is fetched by itself
+        except Exception:  # noqa: BLE001 - each raises its own error when it is fetched by itself
             return [None] * len(wanted)
         return got
 
@@ -134,23 +134,24 @@ class FsspecStorage(Storage):
         if length <= 0:
             return b""
         try:
-            data: bytes = fs.cat_file(path, start=offset, end=offset + length)  # by name: of s3fs another is second
+            data: bytes = fs.cat_file(path, start=offset, end=offset + length)  # by name: s3fs has another order
         except FileNotFoundError:
             raise
-        except Exception:  # some backends raise, each its own class, where a range begins behind the end
+        except Exception:  # some backends raise, each its own class, if a range begins after the end
             if offset < fs.info(path)["size"]:
                 raise
             return b""
         if len(data) > length:
-            raise StorageUnreachable(f"{key} of {self.url}: {self._backend} ignores ranges", root=self.url)
+            text = f"{key} of {self.url}: {self._backend} ignores ranges, which reading needs: use another backend"
+            raise StorageUnreachable(text, root=self.url)
         return data
 
     # ------------------------------------------------------------ write
 
     def put_new(self, key: str, pieces: Iterable[Buffer]) -> float:
-        # Sealed bytes, so they may lie in a temporary file. Nothing is sent before the source has given everything.
+        # The bytes are sealed, so a temporary file may hold them. Nothing is sent before the source is complete.
         with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spool:
-            for piece in pieces:  # not mapped: a source that cannot be read is no storage that cannot be written
+            for piece in pieces:  # not mapped: an error of the source is not one of storage
                 with self._mapped(key):
                     spool.write(piece)
             spool.seek(0)
@@ -162,8 +163,8 @@ class FsspecStorage(Storage):
                 try:
                     with fs.open(path, "wb") as file:
                         shutil.copyfileobj(spool, file, _IN_MEMORY)
-                except BaseException:  # raised again, Ctrl-C too: a part of an object must not stay
-                    with contextlib.suppress(SecuredataError):  # what went wrong before says more
+                except BaseException:  # re-raised, Ctrl-C too: a partial object must not stay
+                    with contextlib.suppress(SecuredataError):  # the first error matters more
                         self.delete(key)
                     raise
                 return _time(self._info(key) or {})
@@ -175,7 +176,7 @@ class FsspecStorage(Storage):
                 current = fs.cat_file(path, start=0, end=MAX_REPLACED + 1)
             except FileNotFoundError:
                 current = None
-            if current is not None and len(current) > MAX_REPLACED:  # nobody has read it with this version
+            if current is not None and len(current) > MAX_REPLACED:  # too large to be what the caller read
                 raise PreconditionFailed(f"{key} of {self.url} changed: it is larger than any head", root=self.url)
             if (None if current is None else _version(current)) != version:
                 raise PreconditionFailed(f"{key} of {self.url} changed since it was read", root=self.url)
@@ -185,7 +186,7 @@ class FsspecStorage(Storage):
             fs.pipe_file(path, bytes(data))
 
     def make_durable(self) -> None:
-        """What a backend has answered to is as durable as it makes it."""
+        """Do nothing: how durable a put is depends on the backend."""
 
     def delete(self, key: str) -> None:
         with self._mapped(key), contextlib.suppress(FileNotFoundError):
@@ -196,11 +197,11 @@ class FsspecStorage(Storage):
         if not single_writer:
             raise UnsafeStorage(
                 f"{self.url} is reached through fsspec, where two writers could lose each other's rows: write to s3:// "
-                "or a local disk, or say --single-writer if nobody else ever writes there",
+                "or a local disk, or use --single-writer if nobody else ever writes there",
                 root=self.url,
             )
 
-    # ------------------------------------------------------------ look
+    # ------------------------------------------------------------ list
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         folder = prefix.rpartition("/")[0]
@@ -218,7 +219,7 @@ class FsspecStorage(Storage):
                 yield entry
 
     def now(self) -> float:
-        """The time of a file that is written for this."""
+        """The backend's time of a file written for this purpose."""
         with self._mapped(CLOCK):
             fs, path = self._at(CLOCK)
             self._make_folder(CLOCK)
@@ -228,16 +229,16 @@ class FsspecStorage(Storage):
     # ------------------------------------------------------------ inside
 
     def _at(self, key: str) -> tuple[Any, str]:
-        """The filesystem of this process, and the path of a key on it."""
+        """This process's filesystem, and the path of a key on it."""
         if self._process != os.getpid():
-            # an event loop, a connection or a lock of the parent's is of no use to a forked child
+            # a forked child cannot use its parent's event loop, connections and locks
             self._opened: tuple[Any, str] = fsspec.core.url_to_fs(self.url)
             self._process = os.getpid()
         fs, root = self._opened
         return fs, f"{root.rstrip('/')}/{key}" if key else root
 
     def _info(self, key: str) -> Mapping[str, Any] | None:
-        """What the backend tells of a key now; None: it is not there."""
+        """The backend's current info on a key; None if it does not exist."""
         fs, path = self._at(key)
         fs.invalidate_cache()
         try:
@@ -247,7 +248,7 @@ class FsspecStorage(Storage):
         return found
 
     def _make_folder(self, key: str) -> None:
-        """Where folders exist, a file needs its own."""
+        """Create the folder of a key, for backends that need one."""
         fs, path = self._at(key)
         folder = path.rpartition("/")[0]
         if folder and folder not in self._made:
@@ -261,22 +262,23 @@ class FsspecStorage(Storage):
                 yield
         except SecuredataError:
             raise
-        except Exception as error:  # noqa: BLE001 - each backend raises errors of its own library
+        except Exception as error:  # noqa: BLE001 - each backend raises its own library's errors
             raise self._error(key, error) from None
 
     def _error(self, key: str, error: Exception) -> SecuredataError:
         where = f"{key} of {self.url}"
-        told = [getattr(error, name, None) for name in ("status", "status_code", "code")]
-        status = next((int(one) for one in map(str, told) if one.isdecimal()), 0)
+        found = [getattr(error, name, None) for name in ("status", "status_code", "code")]
+        status = next((int(one) for one in map(str, found) if one.isdecimal()), 0)
         words = describe(error)
-        said = words if words.startswith(type_name(error)) else f"{type_name(error)}: {words}"
+        reason = words if words.startswith(type_name(error)) else f"{type_name(error)}: {words}"
         if isinstance(error, (FileNotFoundError, NotADirectoryError)) or status == 404:
             return NotFound(f"{where} does not exist", root=self.url)
         if isinstance(error, NotImplementedError):
-            return AccessDenied(f"{where}: {self._backend} can only be read", root=self.url)
+            text = f"{where}: {self._backend} is read-only: write to another storage"
+            return AccessDenied(text, root=self.url)
         if isinstance(error, PermissionError) or status in (401, 403):
-            return AccessDenied(f"{where}: refused ({said}); check how fsspec is configured for it", root=self.url)
-        return StorageUnreachable(f"{where}: {said}; nothing that was committed is lost, run it again", root=self.url)
+            return AccessDenied(f"{where}: refused ({reason}); check how fsspec is configured for it", root=self.url)
+        return StorageUnreachable(f"{where}: {reason}; nothing that was committed is lost, run it again", root=self.url)
 
 
 def _version(data: Buffer) -> str:
@@ -284,7 +286,7 @@ def _version(data: Buffer) -> str:
 
 
 def _groups(wanted: Sequence[Wanted], in_flight: int) -> Iterator[list[int]]:
-    """Places of what is fetched together; by itself goes what is longer than allowed, or nothing at all."""
+    """Positions of ranges to fetch together. A range that is very long or empty forms a group of its own."""
     group: list[int] = []
     size = 0
     for at, one in enumerate(wanted):
@@ -302,6 +304,6 @@ def _groups(wanted: Sequence[Wanted], in_flight: int) -> Iterator[list[int]]:
 
 
 def _time(info: Mapping[str, Any]) -> float:
-    """When a file was stored, in seconds; now, where its backend does not tell: too young to prune."""
+    """When a file was stored, in seconds. If the backend gives no time it is now, which is too young to prune."""
     found = written_at(info)
     return time.time() if found is None else found

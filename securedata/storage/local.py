@@ -1,10 +1,10 @@
 """Storage on a local disk: read by position, written once, committed under a lock.
 
-Below the root nothing is followed (`beneath`): keys are opened, linked, renamed and listed relative to descriptors.
+No link is followed below the root (`beneath`): keys are opened, linked, renamed and listed relative to descriptors.
 
-Durability: `put_new` writes a temporary file beside its key and links it into place, so a key is whole or absent;
-`make_durable` flushes, and what it fails to flush is lost (`batch`); `replace` follows the order head.prev, a temporary
-of the new head, fsync, rename, fsync of the directory, under a `lock`.
+Durability: `put_new` writes a temporary file beside its key and links it into place, so that a key is whole or absent.
+`make_durable` flushes; what it fails to flush is lost (`unflushed`). `replace` holds the lock and writes, in this
+order, head.prev, a temporary file with the new head, fsync, rename, fsync of the directory.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ from securedata.storage.unflushed import Unflushed
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 
-# Where flock, rename and link are not what they are on a local disk, or not for all clients.
+# File systems on which flock, rename or link do not work as on a local disk, or not between clients.
 _REMOTE = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse", "virtiofs")
 
 
 class LocalStorage(Storage):
-    """A folder. Safe for many processes of one machine; network file systems are refused for writing."""
+    """A folder. Safe for many processes on one machine; network file systems are refused for writing."""
 
     def __init__(self, path: str) -> None:
         if not path or "\0" in path:
-            raise InvalidArgument("an empty path is no root, nor is one with a NUL character")
+            raise InvalidArgument("a root must not be empty or contain a NUL character")
         self.path = os.path.abspath(os.path.expanduser(path))
         self.url = self.path
         self._fresh_process()
@@ -60,7 +60,7 @@ class LocalStorage(Storage):
         return f"LocalStorage({self.url!r})"
 
     def _fresh_process(self) -> None:
-        """Descriptors and what waits to be flushed belong to the process that opened them."""
+        """Drop descriptors and unflushed files: they belong to the process that opened them."""
         self._root: Root | None = None
         self._batch: Unflushed | None = None
         self._lock = threading.Lock()
@@ -75,14 +75,14 @@ class LocalStorage(Storage):
                     return _within(fd, size, size, 0)
             finally:
                 os.close(fd)
-        raise LimitExceeded(f"{key} of {self.url} has {size} bytes, at most {limit} are allowed", root=self.url)
+        raise LimitExceeded(f"{key} of {self.url} has {size} bytes, above the limit of {limit}", root=self.url)
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         try:
             fd, size = self._open(key)
             try:
                 got = []
-                for offset, length in ranges:  # a loop: the frame of a comprehension is 3 % of a small read
+                for offset, length in ranges:  # not a comprehension, whose frame costs 3 % of a small read
                     got.append(_within(fd, size, length, offset))
                 return got
             finally:
@@ -109,14 +109,14 @@ class LocalStorage(Storage):
         return data, _version(data)
 
     def _at(self) -> Root:
-        """The root, opened again where another folder has its path by now."""
+        """The root, reopened if its path now leads to another folder."""
         root = self._root
         if root is None or not root.is_at(self.path):
             root = self._root = Root(self.path)
         return root
 
     def _open(self, key: str) -> tuple[int, int]:
-        """An object's descriptor and size, without a look at the root's path: who opens a head has looked."""
+        """An object's descriptor and size. The root's path is not checked: opening the head has done that."""
         root = self._root or self._at()
         try:
             return root.read(key)
@@ -138,13 +138,13 @@ class LocalStorage(Storage):
                     batch.watch(at)
                 temporary = temporary_name(name)
                 fd = os.open(temporary, NEW, 0o666, dir_fd=at)
-            except BaseException:  # raised again: the descriptor has no owner yet
+            except BaseException:  # re-raised: the descriptor has no owner yet
                 os.close(at)
                 raise
         try:
             try:
                 try:
-                    for piece in pieces:  # not mapped: a source may fail, and storage has not
+                    for piece in pieces:  # not mapped: an error of the source is not one of storage
                         try:
                             write_all(fd, piece)
                         except OSError as error:
@@ -158,16 +158,16 @@ class LocalStorage(Storage):
                 with self._mapped(key):
                     self._add(root, batch, key, fd)
             finally:
-                with self._mapped(key):  # some file systems tell here that a write failed
+                with self._mapped(key):  # some file systems report a failed write here
                     os.close(fd)
         finally:
             os.close(at)
         return stored
 
     def _batch_of(self, root: Root) -> Unflushed:
-        """The batch under way; the lock is held."""
+        """The current batch. The caller holds the lock."""
         batch = self._batch
-        if batch is not None and batch.root is not root:  # it went to a folder where nobody will look for it
+        if batch is not None and batch.root is not root:  # it went to a folder that is no longer the root
             self.lost += 1
             batch = None
         if batch is None:
@@ -175,12 +175,12 @@ class LocalStorage(Storage):
         return batch
 
     def _add(self, root: Root, batch: Unflushed, key: str, fd: int) -> None:
-        """Note a file that was put, to be flushed; or flush it now."""
+        """Add a file to the batch, or flush it now."""
         with self._lock:
             if self._batch is batch and batch.add(key, fd):
                 return
-        # The batch has no room, or was flushed while the file was written, and a write that failed was told then: the
-        # file's own descriptor still tells.
+        # The batch is full, or it was flushed while the file was written, which took the report of a failed write. The
+        # file's own descriptor still has one.
         os.fsync(fd)
         with self._lock:
             self._batch_of(root).add(key, None)
@@ -200,8 +200,8 @@ class LocalStorage(Storage):
                     os.fsync(folder)
                 except OSError as error:
                     raise OutcomeUnknown(
-                        f"the new {key} of {self.url} is in its place, but might not survive a power cut "
-                        f"({os.strerror(error.errno or 0)}): check the disk and run it again, what was committed is "
+                        f"the new {key} of {self.url} is in place, but might not survive a power cut "
+                        f"({os.strerror(error.errno or 0)}): check the disk and run it again; what was committed is "
                         "recognised",
                         root=self.url,
                     ) from None
@@ -212,7 +212,7 @@ class LocalStorage(Storage):
         except FileNotFoundError:
             return None
         try:
-            if size > MAX_REPLACED:  # nobody has read it with this version
+            if size > MAX_REPLACED:  # too large to be what the caller read
                 raise PreconditionFailed(f"{key} of {self.url} changed: it has {size} bytes", root=self.url)
             return _within(fd, size, size, 0)
         finally:
@@ -231,12 +231,12 @@ class LocalStorage(Storage):
             with self._lock:
                 self.lost += 1
             for key in batch.keys:
-                with contextlib.suppress(OSError):  # it is an orphan then, which prune finds
+                with contextlib.suppress(OSError):  # then it is an orphan, which prune finds
                     self._unlink(batch.root, key)
             raise StorageUnreachable(
-                f"what was put to {self.url} since the last commit was not flushed to the disk "
-                f"({os.strerror(error.errno or 0)}), and nothing of it counts as stored, for a disk says this once; "
-                "check the disk and run it again: it is sealed again, and nothing that was committed is lost",
+                f"what was written to {self.url} since the last commit could not be flushed to the disk "
+                f"({os.strerror(error.errno or 0)}), so none of it counts as stored: check the disk and run it again, "
+                "which seals it again; nothing that was committed is lost",
                 root=self.url,
             ) from None
 
@@ -250,7 +250,7 @@ class LocalStorage(Storage):
             os.unlink(name, dir_fd=fd)
 
     def _made(self) -> Root:
-        """The root, made where it is missing."""
+        """The root, created if it is missing."""
         try:
             return self._at()
         except FileNotFoundError:
@@ -260,7 +260,7 @@ class LocalStorage(Storage):
                 fsync_folder(os.path.dirname(path))
             return self._at()
 
-    # ------------------------------------------------------------ look
+    # ------------------------------------------------------------ list
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         try:
@@ -281,7 +281,7 @@ class LocalStorage(Storage):
                             if key.startswith(prefix) or prefix.startswith(f"{key}/"):
                                 todo.append(key)
                         elif key.startswith(prefix) and key != LOCK:
-                            with contextlib.suppress(FileNotFoundError):  # deleted while we looked
+                            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
                                 status = entry.stat(follow_symlinks=False)
                                 found.append(Entry(key, status.st_size, status.st_mtime_ns / 1e9))
             except (FileNotFoundError, NotADirectoryError):
@@ -291,7 +291,7 @@ class LocalStorage(Storage):
             yield from found
 
     def now(self) -> float:
-        """The file system's clock: the mtime of a file written just now."""
+        """The file system's clock."""
         with self._mapped(LOCK):
             return clock(self._made())
 
@@ -301,17 +301,17 @@ class LocalStorage(Storage):
             self._settle()
             return
         raise UnsafeStorage(
-            f"{self.url} lies on {kind}, where two writers could lose each other's rows: "
-            "write to a local disk, or say --single-writer if nobody else ever writes there",
+            f"{self.url} is on {kind}, where two writers could lose each other's rows: "
+            "write to a local disk, or use --single-writer if nobody else ever writes there",
             root=self.url,
         )
 
     def _settle(self) -> None:
-        """Flush the names of the root and of its head: a writer that was killed may have had no time for it."""
+        """Flush the directory entries of the root and its head, in case a writer was killed before it did."""
         with self._mapped("the root"), contextlib.suppress(FileNotFoundError):
             with self._at().folder("") as fd:
                 os.fsync(fd)
-            with contextlib.suppress(PermissionError):  # then nobody like us has made the root in it either
+            with contextlib.suppress(PermissionError):  # then this user did not make the root either
                 fsync_folder(os.path.dirname(os.path.realpath(self.path)))
 
     # ------------------------------------------------------------ inside
@@ -328,11 +328,11 @@ class LocalStorage(Storage):
     def _error(self, key: str, error: OSError) -> SecuredataError:
         where = f"{key} of {self.url}"
         if isinstance(error, NotRegular) or error.errno == errno.EISDIR:
-            what = error.strerror if isinstance(error, NotRegular) else "a folder lies there"
-            text = f"{where} was not opened: {what}; remove what does not belong there, and see who may write there"
+            what = error.strerror if isinstance(error, NotRegular) else "it is a folder"
+            text = f"{where} was not opened: {what}; remove what does not belong there, and check who may write there"
             return NotAFile(text, root=self.url)
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            why = "" if error.errno == errno.ENOENT else ": a part of its path is no folder"
+            why = "" if error.errno == errno.ENOENT else ": a part of its path is not a folder"
             return NotFound(f"{where} does not exist{why}", root=self.url)
         if error.errno == errno.EEXIST:
             return AlreadyExists(f"{where} exists already", root=self.url)
@@ -347,7 +347,7 @@ def _version(data: Buffer) -> str:
 
 
 def _within(fd: int, size: int, length: int, offset: int) -> bytes:
-    """What a file of that size has of a range. A row may claim any length: no more is allocated than there is."""
+    """The bytes of a range, cut at the end of the file: a row may claim any length, and pread would allocate it."""
     if offset + length > size or length < 0:
         offset = min(offset, size)
         length = max(0, min(length, size - offset))
@@ -364,7 +364,7 @@ def _within(fd: int, size: int, length: int, offset: int) -> bytes:
 
 
 def _swap(folder: int, name: str, data: Buffer) -> None:
-    """Write a file, flush it, and put it in the place of another."""
+    """Replace a file by a new one, flushed before the rename."""
     temporary = temporary_name(name)
     write_durable(temporary, data, 0o666, folder)
     put_in_place(temporary, name, folder)

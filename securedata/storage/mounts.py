@@ -10,14 +10,14 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def file_system(path: str) -> str:
-    """The type of the file system under `path`, as /proc/self/mountinfo names it; '' where there is none."""
+    """The type of the file system of `path`, from /proc/self/mountinfo; '' where there is no such file."""
     try:
         table = Path("/proc/self/mountinfo").read_bytes()
     except FileNotFoundError:
         return ""
     real = os.fsencode(os.path.realpath(path))
     best, kind = b"", b""
-    for line in table.split(b"\n")[:-1]:  # names of mounts are bytes, and only a newline ends a line
+    for line in table.split(b"\n")[:-1]:  # names of mounts are bytes, so splitlines() would break some
         left, _, right = line.partition(b" - ")
         mount = _ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), left.split(b" ")[4])
         inside = real == mount or real.startswith(mount.rstrip(b"/") + b"/")

@@ -1,4 +1,4 @@
-"""A stream in parts of one size, sent side by side while the next one is filled: a few of them are held at a time."""
+"""Cut a stream into parts of one size, and send several at once while the next one is filled."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Sent = TypeVar("Sent")
 
 
 def cut(start: Buffer, pieces: Iterator[Buffer], size: int) -> Iterator[mmap.mmap]:
-    """What comes in pieces after `start`, in parts of `size` bytes; the last one may be shorter, and is not empty.
+    """Yield `start` and the pieces after it in parts of `size` bytes. The last may be shorter, but is never empty.
 
-    Each is a file in memory of its own, whose pages go back to the system with it: blocks of this size from the heap
-    leave gaps in it, which doubled what a process held.
+    Each part is a mapping of its own, so that its pages return to the system with it: blocks of this size on the heap
+    fragment it, which doubled the memory of the process.
     """
     part = mmap.mmap(-1, size)
     for piece in itertools.chain([start], pieces):
@@ -39,10 +39,10 @@ def cut(start: Buffer, pieces: Iterator[Buffer], size: int) -> Iterator[mmap.mma
 
 
 def side_by_side(send: Callable[[int, mmap.mmap], Sent], parts: Iterable[mmap.mmap], at_once: int) -> list[Sent]:
-    """Send parts, numbered from 1, `at_once` of them in threads; returns what was answered, in order.
+    """Send parts, numbered from 1, in `at_once` threads. Returns the answers in order.
 
-    The first failure ends it: what is under way is waited for, and nothing more is taken from `parts`.
+    After the first failure no more parts are taken; those under way are awaited.
     """
     calls = ((number, partial(send, number, part)) for number, part in enumerate(parts, start=1))
-    with BoundedPool[int, Sent]("securedata-part", at_once, at_once + 1) as pool:  # one is filled meanwhile
+    with BoundedPool[int, Sent]("securedata-part", at_once, at_once + 1) as pool:  # one more is filled meanwhile
         return [answer.result() for _, answer in pool.results(calls)]

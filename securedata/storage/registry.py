@@ -1,4 +1,4 @@
-"""From a root's URL to its storage."""
+"""Find the storage for a root's URL."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from securedata.storage.web import WebStorage
 def open_storage(
     root: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
 ) -> Storage:
-    """The storage of a root: a path, `file://`, `local://`, `s3://bucket/prefix`, `https://`, or what fsspec knows.
+    """The storage of a root: a path, `file://`, `local://`, `s3://bucket/prefix`, `https://`, or any URL for fsspec.
 
     Args:
-        options: profile, region and endpoint_url, where the storage takes them.
-        credentials: of a session, where the storage takes them; None: its own.
+        options: profile, region and endpoint_url, if the storage takes them.
+        credentials: those of a role's session, if the storage takes them; None: its own.
 
     Raises:
-        InvalidArgument: a scheme that no storage serves; a URL that holds a password.
+        InvalidArgument: no storage serves the scheme, or the URL holds a password.
     """
     scheme, separator, rest = root.partition("://")
     if not separator:

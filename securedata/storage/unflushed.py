@@ -1,8 +1,8 @@
-"""What was put on a local disk since it was flushed last: it is flushed together, and lost together.
+"""Files put on a local disk since the last flush. They are flushed together, and lost together.
 
-A disk tells once that a write failed, and to those who had the file or a file of that disk open: the next fsync
-succeeds, and the data are gone. So a file is flushed by the descriptor that wrote it; and where there are many, their
-whole file system is, by a descriptor that was opened before anything was written.
+The kernel reports a failed write only once, and only through descriptors that were open when it failed: the next fsync
+succeeds although the data are gone. So each file is flushed through the descriptor that wrote it. If there are many,
+the whole file system is flushed instead, through a descriptor that was opened before anything was written.
 """
 
 from __future__ import annotations
@@ -18,23 +18,27 @@ from securedata.files import close_quietly
 from securedata.storage.beneath import Root
 
 MANY = 64
-"""So many files are flushed one by one, and wait for that with their descriptors open."""
+"""The most files that stay open until they are flushed one by one."""
 
 
-def _syncfs_tells() -> bool:
-    """Does syncfs report writes that failed? Linux 5.8 and later; it is much faster than an fsync per file."""
+def _syncfs_reports() -> bool:
+    """Whether syncfs reports failed writes: on Linux 5.8 and later. It is much faster than an fsync per file."""
     version = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return sys.platform.startswith("linux") and version is not None and tuple(map(int, version.groups())) >= (5, 8)
 
 
-SYNCFS = _syncfs_tells()
+SYNCFS = _syncfs_reports()
 
 
 class Unflushed:
-    """Files of one root that are to be flushed. Used by one thread at a time."""
+    """Files of one root that must be flushed. Used by one thread at a time."""
 
     def __init__(self, root: Root) -> None:
-        """Empty. Raises OSError."""
+        """Start empty.
+
+        Raises:
+            OSError
+        """
         self.root = root
         self.keys: list[str] = []
         self._files: list[int] = []
@@ -47,16 +51,16 @@ class Unflushed:
 
     def __del__(self, close: Callable[[int], None] = close_quietly) -> None:
         for fd in (*self._files, *self._disks.values()):
-            close(fd)  # flushed, or lost and said so
+            close(fd)  # flushed, or reported as lost
 
     def watch(self, folder: int) -> None:
-        """Hear of writes that fail from now on, on the disk of a folder: called before a file is written there."""
+        """Open a descriptor that will report failed writes on a folder's disk. Call it before writing a file there."""
         device = os.fstat(folder).st_dev
         if device not in self._disks:
             self._disks[device] = os.dup(folder)
 
     def add(self, key: str, fd: int | None) -> bool:
-        """Add a file by the descriptor that wrote it; None: it was flushed. False: there is no room, flush it first."""
+        """Add a file by the descriptor that wrote it, or None if it was flushed. False: no room, flush it yourself."""
         if fd is not None and len(self._files) >= MANY and not SYNCFS:
             return False
         self.keys.append(key)
@@ -68,7 +72,7 @@ class Unflushed:
                 while self._files:
                     try:
                         os.close(self._files.pop())
-                    except OSError as error:  # some file systems tell here that a write failed, and only here
+                    except OSError as error:  # some file systems report a failed write only here
                         self._error = error
         return True
 
@@ -76,7 +80,7 @@ class Unflushed:
         """Flush everything.
 
         Raises:
-            OSError: of no file of the batch is it known that it survives, and a second try would not tell.
+            OSError: any file of the batch might be lost, and a second try would not report it.
         """
         if self._error is not None:
             raise self._error
@@ -90,7 +94,7 @@ class Unflushed:
         for folder in self._folders:
             while folder := folder.rpartition("/")[0]:
                 folders.add(folder)
-        for folder in sorted(folders, key=len, reverse=True):  # after the folders and files in it
+        for folder in sorted(folders, key=len, reverse=True):  # each after the folders in it
             with contextlib.suppress(FileNotFoundError), self.root.folder(folder) as fd:
                 os.fsync(fd)
 

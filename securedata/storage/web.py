@@ -1,4 +1,4 @@
-"""Storage on a web server, to read from: whatever answers GET with ranges, as nginx, a CDN or a public bucket do."""
+"""Read-only storage on a web server: anything that answers GET with ranges, such as nginx, a CDN or a public bucket."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from securedata.storage.http.get import Answer, Get
 from securedata.storage.http.settings import route_to
 
 _IN_FLIGHT = 256 * 1024 * 1024
-_AS_IT_STANDS = "%/:[]~!$&'()*+,;=@"
+_NOT_ESCAPED = "%/:[]~!$&'()*+,;=@"
 
 
 class WebStorage(Storage):
-    """A folder of a web server. What is below it is written elsewhere, and cannot be listed here."""
+    """A folder on a web server. It cannot be written to or listed."""
 
     def __init__(self, url: str) -> None:
-        """Contacts nobody.
+        """Makes no connection.
 
         Raises:
-            InvalidArgument: a URL without a host, with a user, a password or a query, or with dot segments.
+            InvalidArgument: the URL has no host, or it has a user, a password, a query or dot segments.
         """
         scheme, _, rest = url.partition("://")
         host = rest.partition("/")[0]
         if not host or "@" in host or "?" in rest or "#" in rest:
-            where = f"{scheme}://..."  # what is wrong with the rest may be a secret in it
-            text = "a root on a web server is https://HOST/FOLDER, without user, password or query"
-            raise InvalidArgument(f"{where} is no root: {text}", root=where)
+            where = f"{scheme}://..."  # the rest may hold a secret
+            text = "write https://HOST/FOLDER, without user, password or query"
+            raise InvalidArgument(f"{where} cannot be a root: {text}", root=where)
         check_segments(url, rest)
         self.url = url.rstrip("/")
-        self._base = quote(self.url, safe=_AS_IT_STANDS)  # as people write it, or escaped already
+        self._base = quote(self.url, safe=_NOT_ESCAPED)  # the URL may be escaped already
         self._route: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
@@ -73,14 +73,14 @@ class WebStorage(Storage):
         return [found[at] for at in range(len(ranges))]
 
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
-        """Side by side, each as it lands; see `Storage.get_many`."""
+        """Several at once, each as it arrives; see `Storage.get_many`."""
         for group in self.get_batches(wanted, in_flight):
             yield from group
 
     def get_batches(
         self, wanted: Sequence[Wanted], in_flight: int
     ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
-        """What one look at the sockets has completed; see `Storage.get_batches`."""
+        """In lists of what arrived together; see `Storage.get_batches`."""
         places = [at for at, one in enumerate(wanted) if one.length > 0]
         yield [(at, b"") for at, one in enumerate(wanted) if one.length <= 0]
         asked = [wanted[at] for at in places]
@@ -92,12 +92,12 @@ class WebStorage(Storage):
         if isinstance(got, SecuredataError):
             return got
         if not got.as_asked:
-            text = f"{one.key} of {self.url}: the server answered with another range than it was asked for"
-            return StorageUnreachable(f"{text}; check the address, and proxies on the way", root=self.url)
+            text = f"{one.key} of {self.url}: the server answered with another range than was asked for"
+            return StorageUnreachable(f"{text}; check the address, and any proxy in between", root=self.url)
         if got.status == 413 or (got.status == 200 and one.offset):
-            text = f"{one.key} of {self.url}: the server ignores ranges, which reading a part needs: use another one"
+            text = f"{one.key} of {self.url}: the server ignores ranges, which reading needs: use another server"
             return StorageUnreachable(text, root=self.url)
-        return got.body if got.status != 416 else b""  # 416: the range begins behind the end, and nothing is there
+        return got.body if got.status != 416 else b""  # 416: the range begins after the end
 
     def seconds_backing_off(self) -> float:
         return seconds_backing_off()
@@ -122,23 +122,23 @@ class WebStorage(Storage):
             return NotFound(f"{where} does not exist", root=self.url)
         if outcome.status in (401, 403):
             return AccessDenied(f"{where}: refused or missing (HTTP status {outcome.status})", root=self.url)
-        advice = "name the address that it leads to" if 300 <= outcome.status < 400 else "check the address"
+        advice = "use the address that it redirects to" if 300 <= outcome.status < 400 else "check the address"
         return StorageUnreachable(f"{where}: HTTP status {outcome.status}; {advice}", root=self.url)
 
     def _place(self, key: str) -> str:
         return f"{self._base}/{quote(key, safe='/~')}"
 
-    # ------------------------------------------------------------ what a web server is not asked
+    # ------------------------------------------------------------ not supported
 
     def check_writable(self, single_writer: bool = False) -> None:
-        """No web server is written to.
+        """Refuse: web servers are read-only.
 
         Raises:
             InvalidArgument
         """
         raise InvalidArgument(
-            f"{self.url} is a web server, from which a corpus is only read: write to the storage behind it, as s3:// "
-            "or a folder",
+            f"{self.url} is a web server, which is read-only: write to the storage behind it, such as s3:// or a "
+            "folder",
             root=self.url,
         )
 
@@ -149,7 +149,7 @@ class WebStorage(Storage):
         self._refuse("written to")
 
     def make_durable(self) -> None:
-        """Nothing is ever put here."""
+        """Do nothing: nothing is ever put here."""
 
     def delete(self, key: str) -> None:
         self._refuse("written to")
@@ -158,7 +158,7 @@ class WebStorage(Storage):
         self._refuse("listed")
 
     def now(self) -> float:
-        self._refuse("asked for its time")
+        self._refuse("used as a clock")
 
     def _refuse(self, what: str) -> NoReturn:
         text = f"{self.url} is a web server, which cannot be {what}: do this on the storage behind it"

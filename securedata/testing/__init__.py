@@ -1,1 +1,1 @@
-"""For those who write a KMS provider or a storage of their own: contract suites and fakes."""
+"""Contract suites and fakes for testing your own KMS provider or storage."""

@@ -1,4 +1,4 @@
-"""Faults for `securedata.testing.proxy.FaultProxy`: what becomes of one request."""
+"""Faults for `securedata.testing.proxy.FaultProxy`: each decides what happens to one request."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from securedata.testing.proxy import Exchange, Fault, passed
 
 
 def latency(seconds: float) -> Fault:
-    """The request waits before it is passed on."""
+    """The request is delayed before it is passed on."""
 
     def fault(exchange: Exchange) -> None:
         exchange.pause(seconds)
@@ -21,14 +21,14 @@ def reset(after: int = 0) -> Fault:
     def fault(exchange: Exchange) -> None:
         answer = exchange.forward()
         exchange.send(answer.head + answer.body[:after])
-        exchange.pause(0.05)  # a reset overtakes what lies in the client's buffers unread
+        exchange.pause(0.05)  # a reset discards what the client has not read yet
         exchange.reset()
 
     return fault
 
 
 def stall(after: int = 0) -> Fault:
-    """After so many bytes of the body nothing comes any more, and the connection stays open."""
+    """After so many bytes of the body nothing more comes, and the connection stays open."""
 
     def fault(exchange: Exchange) -> None:
         answer = exchange.forward()
@@ -39,12 +39,12 @@ def stall(after: int = 0) -> Fault:
 
 
 def silence(exchange: Exchange) -> None:
-    """The request is never passed on, nor answered."""
+    """The request is neither passed on nor answered."""
     exchange.pause()
 
 
 def truncated(after: int, told: bool = False) -> Fault:
-    """The body ends after so many bytes. `told`: the Content-Length says so; otherwise it says what was to come."""
+    """The body ends after so many bytes. `told`: Content-Length is the short length, not that of the whole body."""
 
     def fault(exchange: Exchange) -> None:
         answer = exchange.forward()
@@ -58,7 +58,7 @@ def truncated(after: int, told: bool = False) -> Fault:
 
 
 def miscounted(by: int) -> Fault:
-    """The Content-Length is so many bytes too large, or, negative, too small; the body is whole."""
+    """Content-Length is wrong by so many bytes: too large, or too small if negative. The body is whole."""
 
     def fault(exchange: Exchange) -> None:
         answer = exchange.forward()
@@ -70,7 +70,7 @@ def miscounted(by: int) -> Fault:
 
 
 def drip(size: int, seconds: float) -> Fault:
-    """The body comes in pieces of `size` bytes, one in `seconds`."""
+    """The body comes in pieces of `size` bytes, one every `seconds`."""
 
     def fault(exchange: Exchange) -> None:
         answer = exchange.forward()
@@ -83,7 +83,7 @@ def drip(size: int, seconds: float) -> Fault:
 
 
 def status(code: int, reason: str = "", body: bytes | None = None, **headers: str) -> Fault:
-    """The server is not asked: an error in its place. Without a `body` it is one of S3, with `reason` as its code."""
+    """The proxy answers with an error itself. Without a `body` it is one of S3, with `reason` as its code."""
     text = f"<Error><Code>{reason}</Code><Message>made by a test</Message></Error>".encode()
     content = text if body is None else body
 
@@ -96,36 +96,36 @@ def status(code: int, reason: str = "", body: bytes | None = None, **headers: st
 
 
 def lost_answer(exchange: Exchange) -> None:
-    """The server does what was asked, and the client never hears of it."""
+    """The server carries out the request, but the client gets no answer."""
     exchange.forward()
     exchange.reset()
 
 
 def replayed(exchange: Exchange) -> None:
-    """The server is asked twice, and the client hears its second answer, as from a proxy that loses the first one."""
+    """The request is sent twice and the second answer is passed on, as by a proxy that lost the first answer."""
     exchange.forward()
     passed(exchange)
 
 
 def answered(code: int, reason: str = "") -> Fault:
-    """The server does what was asked, and the client hears an error of S3 instead."""
-    told = status(code, reason)
+    """The server carries out the request, but the client gets an error of S3."""
+    answer = status(code, reason)
 
     def fault(exchange: Exchange) -> None:
         exchange.forward()
-        told(exchange)
+        answer(exchange)
 
     return fault
 
 
 def lost_request(exchange: Exchange) -> None:
-    """The connection is reset before the server hears of it."""
+    """The connection is reset, and the server never gets the request."""
     exchange.read()
     exchange.reset()
 
 
 def cut_request(after: int) -> Fault:
-    """The connection is reset when so many bytes of the request's body have come; the server does not hear of it."""
+    """The connection is reset after so many bytes of the request's body; the server never gets the request."""
 
     def fault(exchange: Exchange) -> None:
         exchange.read_some(after)
@@ -135,7 +135,7 @@ def cut_request(after: int) -> Fault:
 
 
 def flipped(at: int) -> Fault:
-    """One bit of the body is another one. `at`: of which byte."""
+    """One bit of the body is flipped, in the byte `at`."""
 
     def fault(exchange: Exchange) -> None:
         answer = exchange.forward()

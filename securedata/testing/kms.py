@@ -1,4 +1,4 @@
-"""The contract of a KMS provider: what a corpus relies on. Subclass `KMSContract` in your tests, and pytest runs it.
+"""The contract of a KMS provider, on which a corpus relies. Subclass `KMSContract` in your tests to run it with pytest.
 
 class TestMine(KMSContract):
     def key(self) -> KMS:
@@ -28,7 +28,7 @@ ROOT = "memory://corpus"
 
 
 class KMSContract(ABC):
-    """Every test asks for keys anew; each may be the same key each time."""
+    """Every test asks for its keys again; these methods may return the same keys each time."""
 
     @abstractmethod
     def key(self) -> KMS:
@@ -40,7 +40,7 @@ class KMSContract(ABC):
 
     @abstractmethod
     def denied_key(self) -> KMS:
-        """A key that exists and that this process may not use."""
+        """A key that exists but that this process may not use."""
 
     @abstractmethod
     def unreachable_key(self) -> KMS:
@@ -60,7 +60,7 @@ class KMSContract(ABC):
         assert self.key().wrap(secret, CONTEXT) != self.key().wrap(secret, CONTEXT)
 
     def test_the_key_binds_its_context(self) -> None:
-        """What keeps corpora apart: a wrap opens under its own corpus's context, under no other, and not without."""
+        """This keeps corpora apart: a wrap opens only under its own corpus's context."""
         kms = self.key()
         secret = os.urandom(CORPUS_KEY)
         blob = kms.wrap(secret, CONTEXT)
@@ -105,7 +105,7 @@ class KMSContract(ABC):
         for kms, error in ((self.denied_key(), KMSDenied), (self.unreachable_key(), KMSUnreachable)):
             for call in (lambda kms=kms: kms.unwrap(blob, CONTEXT), lambda kms=kms: kms.wrap(secret, CONTEXT)):
                 text = str(raised(error, call))
-                assert kms.uri in text, "a text says which key"
+                assert kms.uri in text, "the error must name the key"
                 assert secret.hex() not in text
 
     # ------------------------------------------------------------ names
@@ -117,7 +117,7 @@ class KMSContract(ABC):
         assert not other.matches(kms.wrap_uri)
         assert not kms.matches(other.wrap_uri)
         for text in ("", "nonsense", "://", "aws-kms://", kms.wrap_uri + "x", kms.wrap_uri[:-1], "\x00", "é"):
-            assert not kms.matches(text), "whatever storage says, without an error and without asking it"
+            assert not kms.matches(text), "text from storage must not match, raise an error or cause a call"
 
     def test_a_head_finds_its_way_back(self) -> None:
         secret = os.urandom(CORPUS_KEY)
@@ -140,7 +140,7 @@ class KMSContract(ABC):
 
 
 class UnboundKMS(KMS):
-    """A key that ignores the context, as a transit key that is not `derived` does: for tests that it is refused."""
+    """A key that ignores the context, like a transit key that is not `derived`. It must be refused."""
 
     def __init__(self, inner: KMS) -> None:
         self.uri = inner.uri
@@ -161,7 +161,7 @@ class UnboundKMS(KMS):
 
 
 def refused_as_unbound(kms: KMS) -> bool:
-    """Is a key refused by whoever would add a wrap by it?"""
+    """Whether adding a wrap by this key is refused."""
     try:
         wrap_key([kms], os.urandom(CORPUS_KEY), CORPUS)
     except ContextNotBound:

@@ -1,4 +1,4 @@
-"""Storage in memory with a clock that tests set: a fake that passes the storage contract."""
+"""Storage in memory with a clock that tests can set: a fake that passes the storage contract."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ class MemoryStorage(Storage):
         except KeyError:
             raise NotFound(f"{key} of {self.url} does not exist", root=self.url) from None
         if limit is not None and len(data) > limit:
-            raise LimitExceeded(
-                f"{key} of {self.url} has {len(data)} bytes, at most {limit} are allowed", root=self.url
-            )
+            raise LimitExceeded(f"{key} of {self.url} has {len(data)} bytes, above the limit of {limit}", root=self.url)
         return data
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -54,7 +52,7 @@ class MemoryStorage(Storage):
             self.objects[key] = (bytes(data), self.clock)
 
     def make_durable(self) -> None:
-        """Memory has no power cut to survive."""
+        """Do nothing: nothing in memory survives a power cut."""
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         for key, (data, time) in list(self.objects.items()):
@@ -69,4 +67,4 @@ class MemoryStorage(Storage):
         return self.clock
 
     def check_writable(self, single_writer: bool = False) -> None:
-        """Its conditional puts are honest."""
+        """Do nothing: conditional puts are honoured."""

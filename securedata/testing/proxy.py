@@ -1,13 +1,13 @@
-"""A proxy in front of a real HTTP server that makes faults on demand. For tests; it holds whole answers in memory.
+"""A proxy in front of a real HTTP server that injects faults. For tests: it holds whole answers in memory.
 
 with FaultProxy("http://127.0.0.1:8333") as proxy:
     rule = proxy.plan(reset(after=1000), method="GET", path="objects/", times=2)
     ...                                      # point a client at proxy.endpoint
     assert rule.hits == 2
 
-The Host header goes through as it came, so that signatures hold. A fault is any callable that takes an `Exchange`;
-what no rule matches is passed through. Processes that are forked meanwhile, as the workers of a DataLoader are, do not
-hold the proxy's sockets.
+The Host header is passed through unchanged, so that signatures hold. A fault is any callable that takes an `Exchange`;
+requests that no rule matches are passed through. Processes forked meanwhile, such as the workers of a DataLoader, do
+not hold the proxy's sockets.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _PATIENCE = 60.0  # seconds for the server to answer
 
 
 class Request(NamedTuple):
-    """What a client asked. `head` is the bytes of request line and headers, `headers` have lower-case names.
+    """A client's request. `head` is the bytes of request line and headers; `headers` have lower-case names.
 
-    `body` is what had come of it with the head, until all of it is read.
+    `body` is the part that came with the head, until all of it is read.
     """
 
     method: str
@@ -45,14 +45,14 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What the server said: `head` with its blank line, and `body` as it is on the wire."""
+    """A server's answer: `head` with its blank line, and `body` as on the wire."""
 
     status: int
     head: bytes
     body: bytes
 
     def told(self, length: int) -> Answer:
-        """The same with another Content-Length, which may be a lie."""
+        """The same with another Content-Length, which may be wrong."""
         lines = self.head.rstrip(b"\r\n").split(b"\r\n")
         kept = [line for line in lines if not line.lower().startswith((b"content-length:", b"transfer-encoding:"))]
         return self._replace(head=b"\r\n".join([*kept, b"Content-Length: %d" % length, b"", b""]))
@@ -63,14 +63,14 @@ Fault: TypeAlias = Callable[["Exchange"], None]
 
 @dataclass(eq=False)
 class Rule:
-    """Which requests a fault is for.
+    """Which requests get a fault.
 
     Attributes:
-        method: of these; '' for any.
-        path: in whose target, without the query, this stands.
-        skip: so many that match are passed through first.
-        times: for so many after that; None for all.
-        hits: how many it was applied to.
+        method: the method; '' for any.
+        path: text that the target contains, before its query.
+        skip: how many matching requests are passed through first.
+        times: how many get the fault after that; None for all.
+        hits: how many got it so far.
     """
 
     fault: Fault
@@ -81,7 +81,7 @@ class Rule:
     hits: int = field(default=0, init=False)
 
     def takes(self, request: Request) -> bool:
-        """Is it this rule's turn? Counts."""
+        """Whether the rule applies to a request; counts it."""
         if self.method not in ("", request.method) or self.path not in request.target.partition("?")[0]:
             return False
         if self.skip > 0:
@@ -94,11 +94,11 @@ class Rule:
 
 
 class _Over(Exception):
-    """The connection to the client is to be closed."""
+    """Raised to close the connection to the client."""
 
 
 class Exchange:
-    """One request on its way."""
+    """One request under way."""
 
     def __init__(self, proxy: FaultProxy, client: socket.socket, request: Request) -> None:
         self._proxy, self._client = proxy, client
@@ -106,14 +106,14 @@ class Exchange:
         self.request = request
 
     def read(self) -> None:
-        """Take all of the request's body from the client; whatever answers or waits does so first."""
+        """Read all of the request's body from the client. `forward`, `send` and `pause` do this first."""
         if not self._whole:
             self.request = self.request._replace(body=_body(self._client, self.request))
             self._whole = True
             self._proxy.requests.append(self.request)
 
     def read_some(self, size: int) -> None:
-        """Take so many bytes of the request's body from the client, or a few more."""
+        """Read so many bytes of the request's body from the client, or a few more."""
         body = bytearray(self.request.body)
         while len(body) < size:
             _more(self._client, body)
@@ -135,7 +135,7 @@ class Exchange:
             while data := server.recv(_SIZE):
                 received += data
         head, _, body = bytes(received).partition(b"\r\n\r\n")
-        # the connection to the client goes on, however ours to the server ended
+        # the connection to the client stays open, although ours to the server is closed
         lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
         answer = Answer(int(head.split(b" ", 2)[1]), b"\r\n".join([*lines, b"", b""]), body)
         framed = self.request.method == "HEAD" or answer.status in (204, 304)
@@ -143,12 +143,12 @@ class Exchange:
         return answer if framed or named else answer.told(len(body))
 
     def send(self, data: bytes) -> None:
-        """Bytes to the client."""
+        """Send bytes to the client."""
         self.read()
         self._client.sendall(data)
 
     def pause(self, seconds: float = float("inf")) -> None:
-        """Wait; ends the exchange if the client goes away, or the proxy is closed."""
+        """Wait. Ends the exchange if the client closes its connection, or the proxy is closed."""
         self.read()
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
@@ -159,7 +159,7 @@ class Exchange:
                 time.sleep(min(left, 0.05))
 
     def close(self) -> None:
-        """Close the connection in order."""
+        """Close the connection normally."""
         raise _Over
 
     def reset(self) -> None:
@@ -180,15 +180,15 @@ class FaultProxy:
     Attributes:
         endpoint: http://127.0.0.1:PORT.
         target: host and port of the server.
-        requests: all that came whole, in their order.
-        closed: is it over?
+        requests: all complete requests, in order.
+        closed: whether it was closed.
     """
 
     def __init__(self, target: str) -> None:
         """`target`: http://HOST:PORT."""
         parts = urlsplit(target)
         if parts.scheme != "http" or parts.hostname is None or parts.port is None:
-            raise ValueError(f"{target!r}: a proxy stands in front of http://HOST:PORT")
+            raise ValueError(f"the proxy's target must be http://HOST:PORT, not {target!r}")
         self.target = (parts.hostname, parts.port)
         self.requests: list[Request] = []
         self.closed = False
@@ -211,7 +211,7 @@ class FaultProxy:
         self.close()
 
     def plan(self, fault: Fault, *, method: str = "", path: str = "", skip: int = 0, times: int | None = 1) -> Rule:
-        """Apply a fault to requests that come from now on; see `Rule`. Of several rules the first that fits counts."""
+        """Apply a fault to requests from now on; see `Rule`. If several rules match, the first one counts."""
         rule = Rule(fault, method, path, skip, times)
         with self._lock:
             self._rules.append(rule)
@@ -226,7 +226,7 @@ class FaultProxy:
         self._listen()
 
     def refuse(self, seconds: float = float("inf")) -> None:
-        """End all connections, and refuse new ones for so long, or until `clear`."""
+        """Close all connections, and refuse new ones for so many seconds, or until `clear`."""
         self._hang_up()
         if seconds < float("inf"):
             self._reopening = threading.Timer(seconds, self._listen)
@@ -234,7 +234,7 @@ class FaultProxy:
             self._reopening.start()
 
     def close(self) -> None:
-        """End everything."""
+        """Close the proxy and all connections."""
         self.closed = True
         self._stop_waiting()
         self._hang_up()
@@ -275,7 +275,7 @@ class FaultProxy:
                     fault(Exchange(self, client, request))
                     if request.headers.get("connection", "").lower() == "close":
                         break
-        finally:  # whatever a fault raises of its own is its test's to see
+        finally:  # any other error of a fault goes on, for its test to see
             with self._lock:
                 self._clients.discard(client)
             client.close()
@@ -285,20 +285,20 @@ class FaultProxy:
             listener, self._listener = self._listener, None
             ends = [*self._clients, *([listener] if listener is not None else [])]
         for one in ends:
-            with contextlib.suppress(OSError):  # one that is over already
+            with contextlib.suppress(OSError):  # already closed
                 one.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it, which closes it
         if listener is not None:
             listener.close()
 
     def _forget(self) -> None:
-        """In a forked child: what the parent closes is closed only once nobody else holds it."""
+        """Close a forked child's copies of the sockets: a connection ends only once no process holds it."""
         self.closed = True
         for one in [*self._clients, *([self._listener] if self._listener is not None else [])]:
             one.close()
 
 
 def _receive(client: socket.socket) -> Request | None:
-    """The next request of a connection, its body not read yet; None at its end."""
+    """The next request of a connection, with its body not read yet; None at the end."""
     received = bytearray()
     while b"\r\n\r\n" not in received:
         data = client.recv(_SIZE)
@@ -326,7 +326,7 @@ def _body(client: socket.socket, request: Request) -> bytes:
 
 
 def _chunks(client: socket.socket, raw: bytearray) -> bytes:
-    """The body out of its chunks."""
+    """The body, from its chunks."""
     body = bytearray()
     while True:
         while b"\r\n" not in raw:

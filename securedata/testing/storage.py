@@ -1,4 +1,4 @@
-"""The contract of a storage: what a corpus relies on. Subclass `StorageContract` in your tests, and pytest runs it.
+"""The contract of a storage, on which a corpus relies. Subclass `StorageContract` in your tests to run it with pytest.
 
 class TestMine(StorageContract):
     def new(self) -> Storage:
@@ -35,7 +35,7 @@ SLACK = 2.0
 
 
 def raised(kind: type[_E], call: Callable[[], object]) -> _E:
-    """The error of exactly this class that `call` raises."""
+    """The error that `call` raises, which must be of exactly this class."""
     try:
         call()
     except BaseException as error:
@@ -49,21 +49,21 @@ class StorageContract(ABC):
     """Every test takes a storage of its own from `new`."""
 
     single_writer = False
-    """It has no conditional puts, and refuses whoever does not say that nobody else writes; then no races are run."""
+    """Whether it lacks conditional puts, and so allows only a single writer; then the race tests have one writer."""
     writers = 4
-    """How many write at the same time in the races."""
+    """How many threads write at the same time in the race tests."""
     rounds = 10
     """How often they do."""
     early = 0.0
-    """Seconds by which `put_new` may tell an earlier time than a listing does."""
+    """Seconds by which the time from `put_new` may be earlier than the one in a listing."""
 
     @abstractmethod
     def new(self) -> Storage:
-        """A storage over an empty place."""
+        """A storage on an empty place."""
 
     @abstractmethod
     def again(self, storage: Storage) -> Storage:
-        """Another instance over the same place, as another process would make it."""
+        """Another instance on the same place, as another process would make it."""
 
     # ------------------------------------------------------------ objects
 
@@ -87,7 +87,7 @@ class StorageContract(ABC):
         assert bytes(storage.get(OBJECT)) == b"first"
 
     def test_an_error_of_the_source_comes_out_and_leaves_nothing(self) -> None:
-        # an OSError too: the caller must not take a source that cannot be read for a storage that cannot be written
+        # an OSError too: the caller must be able to tell an unreadable source from unwritable storage
         storage = self.new()
         for error in (OSError(5, "the source"), FileNotFoundError(2, "the source"), KeyboardInterrupt("the source")):
 
@@ -110,7 +110,7 @@ class StorageContract(ABC):
                 self.again(storage).put_new(key, [bytes([which]) * 5000] * 4)
 
             winners = self._race(put, AlreadyExists)
-            assert len(winners) == 1, "exactly one"
+            assert len(winners) == 1, "exactly one put must succeed"
             assert bytes(storage.get(key)) == bytes([winners[0]]) * 20_000
 
     def test_what_is_missing(self) -> None:
@@ -131,7 +131,7 @@ class StorageContract(ABC):
         assert bytes(storage.get_versioned(OBJECT, 5)[0]) == b"12345"
         for call in (lambda: storage.get(OBJECT, 4), lambda: storage.get_versioned(OBJECT, 4)):
             error = raised(LimitExceeded, call)
-            assert all(number in str(error) for number in "54"), "both numbers"
+            assert all(number in str(error) for number in "54"), "the error must give the size and the limit"
             self._named(storage, error)
 
     def test_ranges_end_where_the_object_ends(self) -> None:
@@ -176,7 +176,7 @@ class StorageContract(ABC):
                 self.again(storage).replace("head", f"{number} {which}".encode(), version)
 
             winners = self._race(replace, PreconditionFailed)
-            assert len(winners) == 1, "exactly one"
+            assert len(winners) == 1, "exactly one replace must succeed"
             assert bytes(storage.get("head")) == f"{number} {winners[0]}".encode()
 
     def test_it_says_whether_conditional_puts_are_honest(self) -> None:
@@ -208,8 +208,8 @@ class StorageContract(ABC):
             assert sorted(found) == sorted(wanted)
             for key in set(wanted) & set(times):
                 assert found[key].size == len(key)
-                # never later than a listing says: a prune goes by the listing, a writer by what put_new told
-                assert -1e-3 <= found[key].time - times[key] <= self.early + 1e-3, "the time that put_new told"
+                # never later than in the listing: a prune relies on the listing, a writer on put_new
+                assert -1e-3 <= found[key].time - times[key] <= self.early + 1e-3, "put_new must return the same time"
 
     def test_delete_is_for_all_and_forgiving(self) -> None:
         storage = self.new()
@@ -242,11 +242,11 @@ class StorageContract(ABC):
     # ------------------------------------------------------------ inside
 
     def _named(self, storage: Storage, error: SecuredataError) -> None:
-        assert storage.url in str(error), "a text says where"
+        assert storage.url in str(error), "the error must name the root"
         assert error.root == storage.url
 
     def _race(self, act: Callable[[int], None], lost: type[SecuredataError]) -> list[int]:
-        """Who of several threads, started at once, did not lose."""
+        """Start several threads at once. Returns those that did not lose."""
         writers = 1 if self.single_writer else self.writers
         start = threading.Barrier(writers)
         winners: list[int] = []

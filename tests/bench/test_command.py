@@ -151,7 +151,7 @@ def test_wrong_plaintext_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         return 0
 
     monkeypatch.setattr(work, "open_into", open_nothing)
-    with pytest.raises(SecuredataError, match="not what was sealed"):
+    with pytest.raises(SecuredataError, match="not give back what was sealed"):
         Work([Case(100)])
 
 
@@ -329,7 +329,7 @@ def test_a_damaged_object_is_an_error_from_the_worker(tmp_path: Path, capsys: py
         (["--workers", "two"], "not a list of worker counts"),
         (["--workers", "-1"], "workers"),
         (["--workers", "0"], "--workers 0: only with --corpus"),
-        (["--workers", "5000"], "no such number of workers"),
+        (["--workers", "5000"], "between 0 and 4096"),
         (["--seconds", "0"], "above 0"),
         (["--seconds", "nan"], "above 0"),
         (["--seconds", "soon"], "not a number of seconds"),
@@ -463,7 +463,7 @@ def test_no_cpuinfo(tmp_path: Path) -> None:
     found = host.describe(tmp_path / "none", tmp_path / "none")
     assert found["cpu"]
     assert found["flags"] == {}
-    assert "not known" in "\n".join(host.lines(found))
+    assert "flags unknown" in "\n".join(host.lines(found))
 
 
 @pytest.mark.parametrize(

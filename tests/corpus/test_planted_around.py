@@ -180,7 +180,7 @@ def test_a_nul_character_is_an_error_of_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize("below", [False, True])
 def test_a_root_that_is_no_folder_is_said_before_anything_is_made(below: bool, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"mine")
-    with pytest.raises(NotFound, match="is no folder"):
+    with pytest.raises(NotFound, match="is not a folder"):
         create_corpus(str(tmp_path / "file" / "root" if below else tmp_path / "file"), "voice")
     assert "voice" not in config.load()
     assert not (home.data_dir() / "keys" / "voice.kek").exists()

@@ -147,7 +147,7 @@ def test_what_we_raise_passes_a_call_as_it_is() -> None:
         (FileNotFoundError(2, "x", "/etc/token"), "No such file", Cause.SETUP),
         (ConnectionRefusedError(111, "x"), "Connection refused", Cause.NETWORK),
         (TimeoutError(), "no answer in time", Cause.NETWORK),
-        (socket.gaierror(-2, "x"), "host is not known", Cause.NETWORK),
+        (socket.gaierror(-2, "x"), "unknown host name", Cause.NETWORK),
         (botocore.exceptions.ProfileNotFound(profile="mine"), "profile (mine)", Cause.PROFILE),
         (botocore.exceptions.NoCredentialsError(), "Unable to locate credentials", Cause.CREDENTIALS),
         (botocore.exceptions.CredentialRetrievalError(provider="custom-process", error_msg=SECRET), "process", None),

@@ -271,7 +271,7 @@ def test_a_config_that_cannot_be_flushed_stays_as_it_was(monkeypatch: pytest.Mon
 def test_a_lock_of_the_state_folder_is_waited_for_in_bounds(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lock, "SAID", 0.1)
+    monkeypatch.setattr(lock, "WARN_AFTER", 0.1)
     monkeypatch.setattr(lock, "BUSY", 0.3)
     with file_lock("config.lock"):
         with pytest.raises(CorpusBusy, match=r"config\.lock"):

@@ -280,7 +280,7 @@ class Bare(KMS):
         (KeyError("ZECR3T"), KMSMisconfigured, "its provider failed: KeyError"),
         (RuntimeError("ZECR3T"), KMSMisconfigured, "its provider failed: RuntimeError"),
         (FileNotFoundError(2, "ZECR3T", "/c"), KMSMisconfigured, "No such file"),
-        (json.JSONDecodeError("ZECR3T", "ZECR3T", 0), KMSMisconfigured, "no JSON"),
+        (json.JSONDecodeError("ZECR3T", "ZECR3T", 0), KMSMisconfigured, "not JSON"),
         (ConnectionRefusedError(111, "ZECR3T"), KMSUnreachable, "Connection refused"),
         (TimeoutError("ZECR3T"), KMSUnreachable, "no answer in time"),
         (None, KMSMisconfigured, "did not return bytes"),

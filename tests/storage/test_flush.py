@@ -84,7 +84,7 @@ def test_of_a_batch_that_failed_nothing_is_there(
         storage.put_new(key, [b"x"])
     together = files > batch.MANY
     disk.fail(0 if which == "first" or together else files - 1 if which == "last" else files, error)
-    with pytest.raises(StorageUnreachable, match="nothing of it counts as stored") as caught:
+    with pytest.raises(StorageUnreachable, match="none of it counts as stored") as caught:
         storage.make_durable()
     assert os.strerror(error) in str(caught.value)
     assert storage.lost == 1
@@ -366,7 +366,7 @@ def test_an_ingest_on_a_disk_that_fails_is_run_again(
         assert code == 0
     else:
         assert code == 1
-        assert "nothing of it counts as stored" in said
+        assert "none of it counts as stored" in said
     disk.fail(10**9)
     assert main(encrypt) == 0
     assert main(["verify", sealed]) == 0

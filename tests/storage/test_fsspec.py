@@ -161,8 +161,8 @@ def test_there_is_no_corpus(tmp_path: Path) -> None:
         ("ftp://ann:pa55word@host/corpus", "FSSPEC_FTP_"),
         ("abfs://voice/corpus?sv=pa55word", "FSSPEC_ABFS_"),
         ("simplecache::memory://corpus", "chain"),
-        ("memory://", "no root"),
-        ("securedata://voice-a/corpus", "no root"),
+        ("memory://", "cannot be a root"),
+        ("securedata://voice-a/corpus", "cannot be a root"),
     ],
 )
 def test_what_is_no_root(root: str, said: str) -> None:
@@ -219,7 +219,7 @@ def faulty() -> Iterator[type[Faulty]]:
         (Refusing(403), AccessDenied, "refused (Refusing, HTTP status 403);"),
         (Refusing(404), NotFound, "does not exist"),
         (PermissionError(13, "no"), AccessDenied, "fsspec is configured"),
-        (NotImplementedError(), AccessDenied, "Faulty can only be read"),
+        (NotImplementedError(), AccessDenied, "Faulty is read-only"),
         (Refusing(500), StorageUnreachable, ": Refusing, HTTP status 500;"),
         (ValueError("two\nlines"), StorageUnreachable, ": ValueError;"),
     ],

@@ -236,7 +236,7 @@ def test_what_was_put_into_a_folder_that_was_moved_away_is_lost(storage: LocalSt
         (tmp_path / "root").mkdir()
         later()
         if storage.lost == lost:
-            with pytest.raises(SecuredataError, match="nothing of it counts as stored"):
+            with pytest.raises(SecuredataError, match="none of it counts as stored"):
                 storage.make_durable()
         assert storage.lost == lost + 1
         storage.put_new(OBJECT + "again", [b"x"])
@@ -396,8 +396,8 @@ sys.stdin.read()
 def test_waiting_for_the_lock_is_said_and_has_an_end(
     storage: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert (lock.SAID, lock.BUSY) == (5.0, 120.0)
-    monkeypatch.setattr(lock, "SAID", 0.2)
+    assert (lock.WARN_AFTER, lock.BUSY) == (5.0, 120.0)
+    monkeypatch.setattr(lock, "WARN_AFTER", 0.2)
     monkeypatch.setattr(lock, "BUSY", 0.6)
     version = storage.get_versioned("head")[1]
     with subprocess.Popen(
@@ -406,7 +406,7 @@ def test_waiting_for_the_lock_is_said_and_has_an_end(
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         began = time.monotonic()
-        with pytest.raises(CorpusBusy, match=r"the lock of .* 1 s: see which one has .lock open"):
+        with pytest.raises(CorpusBusy, match=r"the lock of .* 1 s: find out which one has .lock open"):
             storage.replace("head", b"two", version)
         assert 0.6 <= time.monotonic() - began < 10
         assert [record.levelname for record in caplog.records] == ["WARNING"]

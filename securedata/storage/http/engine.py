@@ -1,7 +1,7 @@
-"""Many requests at once over libcurl: signed, kept alive, tried again.
+"""Many requests at once over libcurl, with signatures, keep-alive and retries.
 
-libcurl has no threads of its own, so handles that are made after a fork just work. An engine belongs to one thread of
-one process; `engine()` makes it at its first use there.
+libcurl has no threads of its own, so handles created after a fork just work. An engine belongs to one thread of one
+process; `engine()` creates it on first use.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ CONNECTIONS = 32
 
 _CONNECT_SECONDS = 10
 _NAP, _TRICKLE = 0.0005, 64 * 1024
-"""Seconds for which answers gather where fewer bytes came at once: packet by packet costs up to twice the CPU."""
+"""Seconds to let answers gather if fewer bytes arrived at once: one packet at a time takes up to twice the CPU."""
 
 
 _Idle = collections.defaultdict[type, list[tuple[pycurl.Curl, Signer | None]]]
-"""Handles between two requests, by the kind that each is configured for, and what it signs with."""
+"""Idle handles, each with its signer, by the kind of request that they are configured for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,7 +48,7 @@ class _Flight(Generic[A]):
     flying: int = 0
 
     def has_room(self) -> bool:
-        """Is there another one to be taken, and room for it beside those that are under way or wait for another try?"""
+        """Whether another request can be taken, beside those under way or waiting to be retried."""
         return self.lazy is not None and len(self.running) + len(self.waiting) < self.at_most
 
 
@@ -59,7 +59,7 @@ class Engine:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, CONNECTIONS)
         self._multi.setopt(pycurl.M_MAXCONNECTS, 2 * CONNECTIONS)
-        # By whether they sign: a handle cannot unlearn it. Connections are kept by the multi handle, and serve all.
+        # Keyed by whether they sign, which a handle cannot undo. The multi handle keeps the connections, for all.
         self._idle: dict[bool, _Idle] = {signs: collections.defaultdict(list) for signs in (False, True)}
         self._ca_bundle = ca_bundle
         self._proxy = proxy
@@ -71,7 +71,7 @@ class Engine:
 
     @property
     def seconds_backing_off(self) -> float:
-        """Seconds between the tries of requests, while none was under way."""
+        """Seconds spent waiting to retry requests, while none was under way."""
         return self._waited + (self._spare.seconds_backing_off if self._spare is not None else 0.0)
 
     def run(
@@ -83,19 +83,18 @@ class Engine:
         in_flight: int = sys.maxsize,
         lazily: bool = False,
     ) -> Iterator[list[tuple[int, A | StorageUnreachable]]]:
-        """Run requests side by side.
+        """Run several requests at once.
 
-        Yields them as they land, those that have landed together in one list, each with its position in `requests`.
-
-        Failures that may pass are tried again with backoff; what does not pass is yielded as an error.
+        Yields answers as they arrive, with their positions in `requests`; those that arrived together in one list.
+        Temporary failures are retried with backoff; a failure that persists is yielded as an error.
 
         Args:
-            at_most: requests under way at once.
-            in_flight: bytes under way at once; a request above it runs alone.
-            lazily: requests take long to make or much to keep: the next is taken when there is room for it, while the
-                others are under way, and one that waits for another try takes room as well.
+            at_most: the most requests under way at once.
+            in_flight: the most bytes under way at once; a request above it runs alone.
+            lazily: for requests that take long to make or much memory: take the next only when fewer than `at_most`
+                are under way or waiting to be retried.
         """
-        if self._busy:  # a caller may ask for more between two answers of another run
+        if self._busy:  # a caller may start another run between two answers of this one
             if self._spare is None:
                 self._spare = Engine(self._ca_bundle, self._proxy)
             yield from self._spare.run(requests, signer, at_most=at_most, in_flight=in_flight, lazily=lazily)
@@ -155,7 +154,7 @@ class Engine:
     def _drive(self, flight: _Flight[A]) -> None:
         self._multi.perform()
         if flight.has_room():
-            return  # the next one is taken first
+            return  # take the next one first
         if flight.running:
             self._multi.select(0.1)
             if self._trickles and len(flight.running) > 1:
@@ -169,7 +168,7 @@ class Engine:
             self._waited += pause
 
     def _landed(self, flight: _Flight[A]) -> Iterator[list[tuple[int, A | StorageUnreachable]]]:
-        """What is complete, in lists of `BATCH_BYTES` bytes; what is to be tried again waits."""
+        """Yield complete answers, in lists of about `BATCH_BYTES` bytes; queue requests that are to be retried."""
         landed: list[tuple[int, A | StorageUnreachable]] = []
         size = 0
         for curl, code, failed in self._finished():
@@ -230,7 +229,7 @@ def engine(ca_bundle: str | None = None, proxy: str = "") -> Engine:
 
 
 def seconds_backing_off() -> float:
-    """Seconds that this thread has spent between the tries of its requests, with none under way."""
+    """Seconds that this thread has waited to retry requests, with none under way."""
     return sum(one.seconds_backing_off for (pid, *_), one in _known().items() if pid == os.getpid())
 
 

@@ -1,4 +1,4 @@
-"""One GET, into a buffer that is made for it, and what came back."""
+"""One GET into a buffer of its own, and its answer."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from securedata.storage.http.request import ERROR_BODY, RETRIED, SLOWEST, Arriva
 
 _STALL_SECONDS, _LEAST_SECONDS = 10, 30
 _BUFFER = 512 * 1024
-_AT_FIRST = 64 * 1024 * 1024  # bytes that a length alone takes, before anything has come
-_DROPS = 16 * 1024  # bytes that come at once; with more there is no need to look at the clock
+_AT_FIRST = 64 * 1024 * 1024  # the most bytes allocated because of Content-Length alone
+_DROPS = 16 * 1024  # bytes in one callback; with more there is no need to check the clock
 _SHORT_TRIES = 3
 
 
 class Answer(NamedTuple):
-    """What came back.
+    """The server's answer.
 
     Attributes:
-        body: as long as it is; empty where the status is 413, which says that more came than was asked for.
-        size: bytes of the body, as the server told; 0 where it did not.
-        region: where the server says that the bucket is.
-        as_asked: it does not say that it sends another range.
+        status: HTTP status; 413 also if more bytes came than were asked for.
+        body: the bytes received; empty with status 413.
+        size: the body's length from its headers; 0 if they give none.
+        region: the bucket's region, from its headers.
+        as_asked: false if the headers name another range than the one asked for.
     """
 
     status: int
@@ -40,11 +41,11 @@ class Answer(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Get(Request[Answer]):
-    """One GET: `length` bytes from `offset`, or fewer where the object ends; None: all of at most `limit` bytes.
+    """One GET: `length` bytes from `offset`, or fewer where the object ends; None: the whole object, up to `limit`.
 
-    What may pass (connection, timeout, cut body, 429, 5xx) is tried again. Other statuses are answers.
+    Failures that may be temporary (connection, timeout, short body, 429, 5xx) are retried. Other statuses are answers.
 
-    `least`: bytes without which the answer counts as cut short, which may pass.
+    `least`: a shorter body counts as cut short, and is retried.
     """
 
     offset: int = 0
@@ -96,13 +97,13 @@ class Get(Request[Answer]):
     def _writer(self, arrivals: Arrivals) -> Callable[[bytes], int]:
         def write(data: bytes) -> int:
             arrivals.count += len(data)
-            # the buffer is made when the server has said how much comes, and never larger than what was asked for
+            # allocated once the server has given a length, and never larger than what was asked for
             if not self.got:
                 most = self.most if self.status in (200, 206) else ERROR_BODY
                 self._buffer = bytearray(min(self.size, most, _AT_FIRST))
             end = self.got + len(data)
             if len(data) < _DROPS and time.monotonic() - self.begun > _LEAST_SECONDS + end // SLOWEST:
-                self._slow = True  # the time of the whole request is that of the most that may come
+                self._slow = True  # TIMEOUT allows for the largest possible body, so it would come too late
                 return 0
             if end > len(self._buffer):
                 if self.status not in (200, 206):
@@ -110,7 +111,7 @@ class Get(Request[Answer]):
                 if end > self.most:
                     self._overflow = True
                     return 0
-                self._buffer.extend(bytes(end - len(self._buffer)))  # the server gave no length, or a very large one
+                self._buffer.extend(bytes(end - len(self._buffer)))  # the server gave no length, or a huge one
             self._buffer[self.got : end] = data
             self.got = end
             return len(data)

@@ -1,6 +1,6 @@
-"""One PUT under a key that must not exist, with a checksum that the server compares with what it received.
+"""One PUT under a key that must not exist, with a checksum that the server verifies.
 
-A tenth of the CPU that boto3 takes for it, which for short recordings is most of what an ingest would do.
+It takes a tenth of boto3's CPU, which would be most of the CPU of ingesting short recordings.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from securedata.storage.http.request import ERROR_BODY, RETRIED, SLOWEST, Arriva
 
 _STALL_SECONDS = 60
 _BUFFER = 512 * 1024
-# 409: another request for the same key was under way. BadDigest: a bit turned on the way; not for ever, one hopes.
+# 409: another request for the same key was under way. BadDigest: the body was damaged on the way, perhaps only once.
 _RETRIED = RETRIED | {409}
 _RETRIED_CODES = (b"<Code>BadDigest</Code>", b"<Code>RequestTimeout</Code>")
 _DIGEST_TRIES = 3
 
-NO_ETAG = "the answer was yes without an ETag, so it was not from a server that stored the object"
-"""Of a page that something on the way shows, as of a gateway whose server is away: nothing may have been stored."""
+NO_ETAG = "the answer was a success without an ETag, so it was not from a server that stored the object"
+"""For a page that something in between sends, such as a gateway whose server is down: maybe nothing was stored."""
 
 
 class Sent(NamedTuple):
-    """What the server answered.
+    """The server's answer.
 
     Attributes:
-        tries: how often it was sent; from 2 on an earlier one may have been carried out though its answer was lost.
+        tries: how often it was sent; from 2 on, an earlier try may have stored the object and lost its answer.
     """
 
     status: int
@@ -46,16 +46,16 @@ class Sent(NamedTuple):
 class Put(Request[Sent]):
     """One PUT.
 
-    What may pass (connection, timeout, 429, 5xx, a checksum that does not match, a yes that is no server's of objects)
-    is tried again. What does not pass is an error if no such server answered, else the last answer.
+    Failures that may be temporary (connection, timeout, 429, 5xx, a wrong checksum, a success without an ETag) are
+    retried. If they persist, the outcome is the last answer, or an error if there was none from an object store.
 
-    `checksum`: send one with it.
+    `checksum`: whether to send one.
     """
 
     content: Buffer = field(repr=False)
     checksum: bool = True
     # of the try under way
-    _said: bytearray = field(default_factory=bytearray, init=False, repr=False)
+    _received: bytearray = field(default_factory=bytearray, init=False, repr=False)
     # of all tries
     _bad_digests: int = field(default=0, init=False)
 
@@ -74,10 +74,10 @@ class Put(Request[Sent]):
         curl.setopt(pycurl.LOW_SPEED_TIME, _STALL_SECONDS)
 
     def prepare(self, curl: pycurl.Curl, arrivals: Arrivals) -> list[str]:
-        self._said.clear()
+        self._received.clear()
         curl.setopt(pycurl.INFILESIZE_LARGE, len(self.content))
         curl.setopt(pycurl.TIMEOUT, 2 * _STALL_SECONDS + len(self.content) // SLOWEST)
-        # Without a function to seek libcurl cannot send a body twice by itself, and so never without our counting it.
+        # No SEEKFUNCTION: so libcurl cannot send the body again by itself, and `tries` counts every try.
         curl.setopt(pycurl.READFUNCTION, _reader(self.content))
         curl.setopt(pycurl.WRITEFUNCTION, self._keep)
         headers = ["Expect:", "Content-Type: application/octet-stream", "If-None-Match: *"]
@@ -87,21 +87,21 @@ class Put(Request[Sent]):
         return headers
 
     def outcome(self, code: int, failed: str) -> Sent | StorageUnreachable | None:
-        # A yes with an error as its body is none: the server had begun to answer before it failed. So botocore does it.
-        status = 500 if self.status == 200 and b"<Error" in self._said else self.status
+        # A 200 with an error in its body: the server began to answer before it failed. botocore does the same.
+        status = 500 if self.status == 200 and b"<Error" in self._received else self.status
         if not failed and status == 200 and not self.etag:
             failed = NO_ETAG
         if failed:
             return self.again(code, failed)
-        answer = Sent(status, bytes(self._said), self.date, self.region, self.tries)
+        answer = Sent(status, bytes(self._received), self.date, self.region, self.tries)
         self._bad_digests += status == 400
         if not _may_pass(answer) or self._bad_digests >= _DIGEST_TRIES:
             return answer
         return answer if self.again(code, f"HTTP status {status}") is not None else None
 
     def _keep(self, data: bytes) -> int:
-        """What the server writes, as far as it matters."""
-        self._said += data[: max(0, ERROR_BODY - len(self._said))]
+        """Keep the beginning of the answer's body."""
+        self._received += data[: max(0, ERROR_BODY - len(self._received))]
         return len(data)
 
 

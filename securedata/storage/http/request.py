@@ -1,4 +1,4 @@
-"""One request, what the engine keeps of it while it is under way, and when it is sent again."""
+"""One request: its state while it is under way, and when it is retried."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from securedata.errors import StorageUnreachable
 from securedata.storage.base import Buffer
 
 PATIENCE = 60.0
-"""Seconds from its first failure on for which a request is tried again."""
+"""Seconds for which a request is retried, from its first failure on."""
 SLOWEST = 50_000
 """Bytes a second that a server must send or take."""
 ERROR_BODY = 16 * 1024
-"""Bytes that are kept of the text of an error."""
+"""The most bytes kept of an error's body."""
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 0.1, 5.0
@@ -41,7 +41,7 @@ A = TypeVar("A")
 
 @dataclass(slots=True)
 class Arrivals:
-    """Bytes of bodies that have come to an engine."""
+    """How many bytes of bodies an engine has received."""
 
     count: int = 0
 
@@ -51,11 +51,11 @@ class Request(ABC, Generic[A]):
     """A request whose answer is an `A`.
 
     Attributes:
-        status, size, etag, date, region, first: what the head of the answer says; `size` is 0 and `first` None where it
-            does not tell the length of the body and where the range begins, `region` is that of the bucket.
-        got: bytes of the body that were kept.
-        begun: when the try under way was begun.
-        tries: how often it was sent, with the try under way.
+        status, size, etag, date, region, first: from the answer's headers. `size` is the body's length, 0 if they give
+            none; `first` is where the range begins, None if they give none; `region` is the bucket's.
+        got: how many bytes of the body were kept.
+        begun: when the current try began.
+        tries: how often it was sent, including the current try.
     """
 
     url: str
@@ -76,33 +76,33 @@ class Request(ABC, Generic[A]):
     @staticmethod
     @abstractmethod
     def configure(curl: pycurl.Curl) -> None:
-        """Set what all requests of this kind share, once for a handle."""
+        """Set the options that all requests of this kind share, once for each handle."""
 
     @property
     @abstractmethod
     def most(self) -> int:
-        """Bytes of a body that may come or go."""
+        """The most bytes of a body that may be sent or received."""
 
     @property
     @abstractmethod
     def body(self) -> Buffer:
-        """What is sent."""
+        """The body to send."""
 
     @abstractmethod
     def prepare(self, curl: pycurl.Curl, arrivals: Arrivals) -> list[str]:
-        """Begin a try with a handle that may have served another request of this kind; returns its own headers."""
+        """Begin a try with a handle that may have served another request of this kind. Returns its own headers."""
 
     @abstractmethod
     def outcome(self, code: int, failed: str) -> A | StorageUnreachable | None:
-        """What became of a try; None to try again.
+        """The outcome of a try; None to try again.
 
         Args:
             code: libcurl's.
-            failed: why there is no answer, or not all of it; '' where there is.
+            failed: why there is no complete answer; '' if there is one.
         """
 
     def begin(self, now: float) -> None:
-        """Forget the try before."""
+        """Forget the previous try."""
         self.status = self.size = self.got = 0
         self.etag = self.date = self.region = ""
         self.first = None
@@ -110,7 +110,7 @@ class Request(ABC, Generic[A]):
         self.tries += 1
 
     def again(self, code: int, failure: str) -> StorageUnreachable | None:
-        """Have it sent again after a pause (None); the error if that is no use, or was tried for `PATIENCE`."""
+        """Schedule a retry and return None; or return the error, if it is permanent or `PATIENCE` is over."""
         if code in _FINAL:
             return StorageUnreachable(failure)
         now = time.monotonic()
@@ -121,7 +121,7 @@ class Request(ABC, Generic[A]):
         return None
 
     def header_reader(self) -> Callable[[bytes], None]:
-        """What takes the lines of an answer's head; what is no number in them libcurl refuses by itself."""
+        """A callback for the lines of an answer's headers. libcurl itself refuses malformed numbers in them."""
 
         def read(line: bytes) -> None:
             name, _, value = line.partition(b":")
@@ -137,7 +137,7 @@ class Request(ABC, Generic[A]):
                 self.first = int(found[1]) if found else None
             elif name == b"x-amz-bucket-region":
                 self.region = value.strip().decode("latin-1")
-            elif name[:5] == b"http/":  # another head may have come before: a proxy's, or "100 Continue"
+            elif name[:5] == b"http/":  # headers may come twice: first those of a proxy, or of "100 Continue"
                 self.status, self.size, self.first = _number(name[9:12]), 0, None
 
         return read
@@ -151,4 +151,4 @@ def _number(text: bytes) -> int:
 def _backoff(tries: int) -> float:
     """Seconds to wait after so many tries, with jitter."""
     longest: float = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2 ** min(tries - 1, 10))
-    return longest * (0.5 + random.random())  # noqa: S311 - jitter, no secret
+    return longest * (0.5 + random.random())  # noqa: S311 - jitter, not a secret

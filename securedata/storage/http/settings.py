@@ -1,4 +1,4 @@
-"""What libcurl must know besides the request: who signs it, which proxy it takes, and whom it trusts."""
+"""Settings of libcurl besides the request: the signer, the proxy, and the CA bundle."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from securedata.storage.base import Buffer
 
 
 class Signer(NamedTuple):
-    """Credentials and where they count, as libcurl's AWS_SIGV4 takes them. `payload`: the body is signed as well."""
+    """Credentials and their region, for libcurl's AWS_SIGV4. `payload`: whether the body is signed too."""
 
     access_key: str
     secret_key: str
@@ -25,13 +25,13 @@ class Signer(NamedTuple):
 
 
 def sign(curl: pycurl.Curl, signer: Signer) -> None:
-    """Have a handle sign from now on; what it sends must have `signed_headers`."""
+    """Make a handle sign its requests from now on. They must carry `signed_headers`."""
     curl.setopt(pycurl.AWS_SIGV4, f"aws:amz:{signer.region}:s3")
     curl.setopt(pycurl.USERPWD, f"{signer.access_key}:{signer.secret_key}")
 
 
 def signed_headers(signer: Signer | None, body: Buffer) -> list[str]:
-    """The headers that a signature takes."""
+    """The headers that a signature needs."""
     if signer is None:
         return []
     digest = hashlib.sha256(body).hexdigest() if signer.payload else "UNSIGNED-PAYLOAD"
@@ -40,19 +40,19 @@ def signed_headers(signer: Signer | None, body: Buffer) -> list[str]:
 
 
 def route_to(url: str) -> tuple[str, str]:
-    """CA bundle and proxy for a server that is no S3, found as they are for S3; the proxy is "" for none.
+    """CA bundle and proxy ("" for none) for a server other than S3, found in the same way as for S3.
 
     Raises:
-        Failed: settings that cannot be right.
+        Failed: impossible settings.
     """
     return ask(lambda: (ca_bundle(new_session()), proxy_for(url)))
 
 
 def set_route(curl: pycurl.Curl, ca_bundle: str | None, proxy: str) -> None:
-    """The proxy that botocore would use, so that all requests take one route, and whom to trust on it.
+    """Set the proxy that botocore would use, so that all requests take one route, and the CA bundle.
 
-    "" is no proxy, whatever the environment says: `proxy_for` has read no_proxy, in which libcurl understands more than
-    botocore, such as 10.0.0.0/8.
+    "" means no proxy, whatever the environment says: `proxy_for` has applied no_proxy, in which libcurl accepts more
+    than botocore does, such as 10.0.0.0/8.
     """
     curl.setopt(pycurl.PROXY, proxy)
     curl.setopt(pycurl.NOPROXY, "")

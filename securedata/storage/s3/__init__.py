@@ -1,1 +1,1 @@
-"""S3 and what speaks it."""
+"""Storage on S3 and servers with its API."""

@@ -1,7 +1,7 @@
-"""botocore's clients for one bucket, and what libcurl has to know of it, all as AWS users set it.
+"""botocore's clients for one bucket, and the settings that libcurl needs, as AWS users configure them.
 
-Endpoint, region, proxy and CA bundle are those that botocore finds. Clients are shared by the threads of a process and
-never by two processes: a fork makes them anew.
+Endpoint, region, proxy and CA bundle are those that botocore finds. The threads of a process share clients; a forked
+child creates its own.
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ class Endpoint(NamedTuple):
     ca_bundle: str
     proxy: str
     checksums: bool
-    """May requests carry a checksum that the server compares? Of some stores users say that none may."""
+    """Whether requests may carry a checksum for the server to verify; users turn it off for stores that refuse one."""
     sign_payload: bool
-    """Does a signature cover a digest of the body?"""
+    """Whether signatures cover a digest of the body."""
 
     def __repr__(self) -> str:  # a proxy's URL may hold a password
         return f"Endpoint({self.url!r}, {self.region!r})"
 
 
 class Clients:
-    """Makes clients when they are needed."""
+    """Creates clients when they are needed."""
 
     def __init__(self, bucket: str, options: Mapping[str, str], credentials: Credentials | None) -> None:
         self.credentials = credentials
         self._bucket = bucket
         self._options = dict(options)
         self._moved, self._moved_at = "", -math.inf
-        # text only: a forked worker needs no client to know it
+        # only text, so that a forked worker needs no client to know it
         self._endpoint: Endpoint | None = None
         self._fresh_process()
         _all.add(self)
@@ -66,10 +66,10 @@ class Clients:
         self._made: dict[bool, Any] = {}
 
     def get(self, once: bool = False, renew: bool = False) -> Any:
-        """A client for S3. `once`: one that tries a call once. `renew`: its last credentials were refused.
+        """A client for S3. `once`: it makes each call once. `renew`: the last credentials were refused.
 
         Raises:
-            what `foreign.aws.ask` takes and makes ours: a profile that does not exist, for example.
+            errors for `foreign.aws.ask` to map, such as for a profile that does not exist.
         """
         from botocore.config import Config
 
@@ -94,14 +94,14 @@ class Clients:
 
     def _open(self, keys: AWSKeys | None) -> Any:
         if self._session is None or self._keys != keys:
-            # the profile also where a session signs: it may set region and endpoint
+            # the profile is needed even if a role's session signs: it may set region and endpoint
             self._session = new_session(self._options.get("profile"), self._moved or self._options.get("region"))
             self._keys = keys
             self._made = {}
         return self._session
 
     def endpoint(self) -> Endpoint:
-        """Where the bucket is; found once. Raises as `get`."""
+        """Where the bucket is; looked up once. Raises as `get` does."""
         if self._endpoint is None:
             client = self.get()
             url = _bucket_url(client, self._bucket)
@@ -122,10 +122,13 @@ class Clients:
         return self._endpoint
 
     def move(self, region: str, began: float) -> bool:
-        """Believe a server, asked at `began`, that the bucket is in another region; once, for two could send us round.
+        """Follow a redirect to another region, at most once: two servers could redirect to each other.
+
+        Args:
+            began: when the redirected request was made.
 
         Returns:
-            Whether to ask again.
+            Whether to retry the request.
         """
         with self._lock:
             if self._moved:
@@ -137,7 +140,7 @@ class Clients:
         return True
 
     def signer(self, renew: bool) -> Signer | None:
-        """What libcurl signs with; None: there are no credentials. Raises as `get`."""
+        """What libcurl signs with; None if there are no credentials. Raises as `get` does."""
         endpoint = self.endpoint()
         if self.credentials is not None:
             return Signer(*self.credentials(renew), endpoint.region, endpoint.sign_payload)
@@ -146,15 +149,16 @@ class Clients:
         return Signer(*keys, endpoint.region, endpoint.sign_payload) if keys is not None else None
 
     def engine(self) -> Engine:
-        """This thread's libcurl engine. Raises as `get`."""
+        """This thread's libcurl engine. Raises as `get` does."""
         endpoint = self.endpoint()
         return engine(endpoint.ca_bundle, endpoint.proxy)
 
 
 def _bucket_url(client: Any, bucket: str) -> str:
-    """Where a client would send a request for a bucket's objects.
+    """The URL to which a client would send requests for a bucket's objects.
 
-    It is asked for an object's tags, and stopped before it signs or sends: a presigned URL can name another endpoint.
+    The client is asked for an object's tags, and stopped before it signs or sends: a presigned URL can have another
+    endpoint.
     """
     found: list[str] = []
 
@@ -164,7 +168,7 @@ def _bucket_url(client: Any, bucket: str) -> str:
 
     from botocore.awsrequest import AWSResponse
 
-    # nobody else makes this call, of those that name an object
+    # a call for an object that nothing else here makes
     client.meta.events.register("before-call.s3.GetObjectTagging", stop)
     try:
         client.get_object_tagging(Bucket=bucket, Key="k")

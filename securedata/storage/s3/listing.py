@@ -1,4 +1,4 @@
-"""Listing and deleting on S3, with all versions where the bucket keeps them."""
+"""List and delete on S3, with all versions if the bucket keeps them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from securedata.storage.base import Buffer, Entry
 from securedata.storage.s3.calls import Calls, response
 
 VERSIONS = 64
-"""Older versions of one key that are looked at."""
+"""The most older versions of one key that are read."""
 
 _LISTED = ("Contents", "Versions", "DeleteMarkers")
-_IDLE = 100  # pages in a row that may bring nothing new
+_IDLE = 100  # the most pages in a row without anything new
 
 
 def entries(calls: Calls, prefix: str) -> Iterator[Entry]:
@@ -27,14 +27,14 @@ def entries(calls: Calls, prefix: str) -> Iterator[Entry]:
 
 
 def deleted_keys(calls: Calls) -> Iterator[str]:
-    """As `Storage.deleted_keys`; none are found by whoever may not list versions."""
+    """As `Storage.deleted_keys`; none without the right to list versions."""
     for one in _versions(calls, ""):
         if one["IsLatest"] and "Size" not in one:
             yield one["Key"][len(calls.prefix) :]
 
 
 def delete(calls: Calls, key: str) -> None:
-    """As `Storage.delete`; what a role's session deletes is hidden by a marker, since it may not list versions."""
+    """As `Storage.delete`. A role's session may not list versions, so its deletes only add a delete marker."""
     deleted = False
     for one in _versions(calls, key):
         if one["Key"] == calls.prefix + key:
@@ -45,15 +45,12 @@ def delete(calls: Calls, key: str) -> None:
 
 
 def _delete(calls: Calls, key: str, **version: Any) -> None:
-    with contextlib.suppress(NotFound):  # some servers say so, and all do where an intermediary asked them twice
+    with contextlib.suppress(NotFound):  # from some servers, and from any if an intermediary sent it twice
         calls.call("delete_object", key, **version)
 
 
 def older(calls: Calls, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
-    """The last versions of a key before the current one, as `Storage.older` gives them.
-
-    None are found by whoever may not list or read them.
-    """
+    """The last versions of a key before the current one, as `Storage.older`; none without the right to read them."""
     found = 0
     for one in _versions(calls, key):
         if one["Key"] != calls.prefix + key or one["IsLatest"] or "Size" not in one:
@@ -70,17 +67,17 @@ def older(calls: Calls, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
             yield name, calls.read(key, limit, VersionId=one["VersionId"])
         except AccessDenied:
             return
-        except NotFound:  # deleted while we looked
+        except NotFound:  # deleted meanwhile
             continue
 
 
 def bare(etag: str) -> str:
-    """An ETag without quotes, and without the mark of a weak one."""
+    """An ETag without quotes and without the prefix of a weak one."""
     return etag.removeprefix("W/").strip('"')
 
 
 def _versions(calls: Calls, prefix: str) -> Iterator[Any]:
-    """Versions and delete markers; none where storage has none, or does not show them."""
+    """Versions and delete markers; none if storage has none or does not show them."""
     try:
         for page in _pages(calls, "list_object_versions", prefix, "NextKeyMarker", "KeyMarker"):
             for one in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
@@ -94,36 +91,37 @@ def _versions(calls: Calls, prefix: str) -> Iterator[Any]:
 
 
 def _check(calls: Calls, one: Mapping[str, Any], *needed: str) -> None:
-    """Has an entry what every listing of S3 has, and does it lie under the root?"""
+    """Check that an entry has the fields that S3 always gives, and is under the root."""
     for name in needed:
         if one.get(name) is None:
             raise _odd(calls, f"an entry without {name}")
     if not one["Key"].startswith(calls.prefix) or ("Size" in one and one["Size"] < 0):
-        raise _odd(calls, "a key that is not under the root, or of no size")
+        raise _odd(calls, "a key that is not under the root, or has a negative size")
 
 
 def _odd(calls: Calls, what: str) -> StorageUnreachable:
-    text = f"{calls.url}: a listing of it has {what}; no S3 server lists like this: check the endpoint"
+    text = f"{calls.url}: its listing has {what}; this is not how S3 lists: check the endpoint"
     return StorageUnreachable(text, root=calls.url)
 
 
-def _pages(calls: Calls, operation: str, prefix: str, told: str, asked: str) -> Iterator[Any]:
+def _pages(calls: Calls, operation: str, prefix: str, received: str, sent: str) -> Iterator[Any]:
+    """All pages of a listing. `received`, `sent`: names of the token in an answer and in the next request."""
     token: dict[str, Any] = {}
     tokens: set[tuple[str, ...]] = set()
     before, idle = None, 0
     while True:
         page = calls.call(operation, None, Prefix=calls.prefix + prefix, **token)
-        if page.get("IsTruncated") is None:  # also of what is no listing at all, as an empty page
-            raise _odd(calls, "no word on whether there is more")
+        if page.get("IsTruncated") is None:  # also if the answer is not a listing at all, such as an empty page
+            raise _odd(calls, "no field IsTruncated")
         yield page
         if not page["IsTruncated"]:
             return
-        if not page.get(told):
-            raise _odd(calls, "more pages, and no word on how to ask for them")
-        token = {asked: page[told]}
+        if not page.get(received):
+            raise _odd(calls, f"more pages, but no field {received}")
+        token = {sent: page[received]}
         if page.get("NextVersionIdMarker"):
             token["VersionIdMarker"] = page["NextVersionIdMarker"]
-        # a token that came before, or new ones for ever for the same page: it would have no end
+        # the same token again, or new tokens for the same page: the listing would never end
         first = [(one.get("Key"), one.get("VersionId")) for name in _LISTED for one in page.get(name, ())[:1]]
         idle = idle + 1 if first == before or not first else 0
         before, known = first, tuple(token.values())

@@ -1,4 +1,4 @@
-"""An object put on S3 in parts, over boto3."""
+"""Put an object on S3 in parts, through boto3."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from securedata.storage.s3.errors import time_of
 def put_parts(
     calls: Calls, key: str, parts: Iterator[mmap.mmap], at_once: int, check_there: Callable[[], object]
 ) -> float:
-    """Store an object under a key that does not exist; returns the time at which the upload was begun.
+    """Store an object under a key that does not exist. Returns when the upload began, by the server's clock.
 
     Args:
-        at_once: parts that are sent side by side.
+        at_once: how many parts are sent at once.
         check_there: raises if there is no object under the key.
 
     Raises:
@@ -35,13 +35,13 @@ def put_parts(
     begun = calls.call("create_multipart_upload", key, **_checksum(calls))
     upload = begun.get("UploadId")
     if not upload:
-        raise StorageUnreachable(f"{key} of {calls.url}: an upload was begun and has no id; check the endpoint")
+        raise StorageUnreachable(f"{key} of {calls.url}: the server gave the upload no id; check the endpoint")
     when = time_of(begun["ResponseMetadata"]["HTTPHeaders"].get("date", ""), f"{key} of {calls.url}", calls.url)
     try:
         sent = side_by_side(lambda number, part: _put_part(calls, key, upload, number, part), parts, at_once)
         _complete(calls, key, upload, sent, check_there)
-    except BaseException:  # raised again, Ctrl-C too: parts that nobody completes cost money
-        with contextlib.suppress(StorageError):  # what went wrong before says more; the bucket's rules may clean up
+    except BaseException:  # re-raised, Ctrl-C too: parts that are never completed cost money
+        with contextlib.suppress(StorageError):  # the first error matters more; the bucket's rules may clean up
             calls.call("abort_multipart_upload", key, UploadId=upload)
         raise
     return when
@@ -63,19 +63,19 @@ def _complete(
     try:
         answer = calls.call("complete_multipart_upload", key, UploadId=upload, MultipartUpload=whole, IfNoneMatch="*")
     except PreconditionFailed as error:
-        # a key that is taken when a put is tried again was taken by the first try, whose answer was lost
+        # if the key is taken when a put is retried, the first try took it, and its answer was lost
         if not _retried(error):
             raise AlreadyExists(f"{key} of {calls.url} exists already", root=calls.url) from error
         check_there()
-    except NotFound as error:  # no such upload: any more, if a first try was the last
+    except NotFound as error:  # no such upload, perhaps because a first try completed it
         if not _retried(error):
             raise
         check_there()
     else:
-        if not answer.get("ETag"):  # not an answer of a server that stored something, whatever its status says
+        if not answer.get("ETag"):  # whatever its status, the answer is not from a server that stored the object
             check_there()
 
 
 def _retried(error: SecuredataError) -> bool:
-    """Did boto3 try a call again before it was refused?"""
+    """Whether boto3 retried a call before it was refused."""
     return bool(response(error).get("ResponseMetadata", {}).get("RetryAttempts"))

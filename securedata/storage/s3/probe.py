@@ -1,4 +1,4 @@
-"""Probe whether a server honours conditional puts: some answer 200 to a false condition, and lose rows."""
+"""Probe whether a server honours conditional puts: with one that does not, writers would lose rows."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _sleep = time.sleep
 
 
 def probe(call: Callable[..., Any], delete: Callable[[str], None], url: str) -> None:
-    """Try both conditions, false, on a key of our own. A false one may be sent again: it is as false then.
+    """Try both conditions on a key of our own, where they are false. They stay false if the put is retried.
 
     Args:
-        call: makes one call of boto3, by operation and key.
+        call: makes one boto3 call, by operation and key.
         delete: deletes a key.
 
     Raises:
-        UnsafeStorage: one of them was taken for true.
+        UnsafeStorage: the server accepted a put under a false condition.
     """
     key = f".tmp-probe-{os.urandom(8).hex()}"
     try:
@@ -33,12 +33,12 @@ def probe(call: Callable[..., Any], delete: Callable[[str], None], url: str) -> 
                 call("put_object", key, **{"Body": b"2", condition: value})
             except PreconditionFailed:
                 continue
-            except NotFound:  # as AWS answers to an If-Match where there is nothing: there is, or the next line tells
-                call("head_object", key)
+            except NotFound:  # AWS's answer to an If-Match on a missing key
+                call("head_object", key)  # raises if the key is indeed missing
                 continue
             raise UnsafeStorage(
                 f"{url}: the server accepts a false {condition}, so two writers could lose each other's rows: "
-                "update it, or say --single-writer if nobody else ever writes there",
+                "update it, or use --single-writer if nobody else ever writes there",
                 root=url,
             )
     finally:
@@ -46,7 +46,7 @@ def probe(call: Callable[..., Any], delete: Callable[[str], None], url: str) -> 
 
 
 def _make(call: Callable[..., Any], key: str) -> None:
-    """Put the key. Nobody else has it: a no means that an intermediary sent it twice, or that two puts met."""
+    """Put the key. It is ours alone, so a refusal means that an intermediary sent the put twice, or that two met."""
     for left in reversed(range(_TRIES)):
         try:
             call("put_object", key, Body=b"1", IfNoneMatch="*")
@@ -58,4 +58,4 @@ def _make(call: Callable[..., Any], key: str) -> None:
             except NotFound:
                 if not left:
                     raise error from None
-        _sleep(random.uniform(0, 0.5))  # noqa: S311 - jitter, no secret
+        _sleep(random.uniform(0, 0.5))  # noqa: S311 - jitter, not a secret

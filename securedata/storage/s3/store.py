@@ -1,4 +1,4 @@
-"""Storage on S3 and what speaks it: bulk reads over libcurl, everything else over boto3."""
+"""Storage on S3 and servers with its API: bulk reads and puts over libcurl, everything else through boto3."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from securedata.storage.http.put import Put, Sent
 from securedata.storage.part_stream import cut
 from securedata.storage.s3.calls import Calls
 from securedata.storage.s3.clients import Clients
-from securedata.storage.s3.errors import Said, parse_error, time_of
+from securedata.storage.s3.errors import Refusal, parse_error, time_of
 from securedata.storage.s3.listing import bare, delete, deleted_keys, entries, older
 from securedata.storage.s3.multipart import put_parts
 from securedata.storage.s3.probe import probe
 
 PART = 16 * 1024 * 1024
-"""Bytes from which on an upload goes in parts of this size."""
+"""The size of a part; objects of at least this many bytes are uploaded in parts."""
 PARTS_UNDER_WAY = 2
-"""Parts of one upload that are sent side by side, while the next one is filled."""
+"""Parts of one upload that are sent at once, while the next one is filled."""
 
 _IN_FLIGHT = 256 * 1024 * 1024
 _USABLE = frozenset({200, 206, 413, 416})
@@ -42,7 +42,7 @@ _PROBED: set[str] = set()
 
 
 class _Asked(NamedTuple):
-    """One GET, as `Get` takes it; `length` None: the whole object of at most `limit` bytes."""
+    """One GET, as `Get` takes it; `length` None: the whole object, of at most `limit` bytes."""
 
     key: str
     offset: int = 0
@@ -60,7 +60,7 @@ class S3Storage(Storage):
     def __init__(
         self, url: str, options: Mapping[str, str] | None = None, credentials: Credentials | None = None
     ) -> None:
-        """`options`: profile, region and endpoint_url, as boto3 takes them. `credentials`: of a role's session."""
+        """`options`: profile, region and endpoint_url, as boto3 takes them. `credentials`: a role's session."""
         bucket, prefix = split_s3(url)
         self.url = url.rstrip("/")
         self.bucket = bucket
@@ -69,11 +69,11 @@ class S3Storage(Storage):
         self._calls = Calls(self.url, bucket, self.prefix, self._clients)
 
     @property
-    def checksums(self) -> bool:  # type: ignore[override]  # what is a constant of others depends on the user's settings
-        """As `Storage.checksums`: not where AWS's settings say that none is sent unless a call requires it.
+    def checksums(self) -> bool:  # type: ignore[override]  # a constant elsewhere; here it depends on settings
+        """As `Storage.checksums`: false if AWS's settings allow checksums only where a call requires one.
 
         Raises:
-            ConfigError, InvalidArgument, ...: settings from which no client can be made.
+            ConfigError, InvalidArgument, ...: no client can be made from the settings.
         """
         return self._calls.endpoint().checksums
 
@@ -99,19 +99,19 @@ class S3Storage(Storage):
         return [next(bodies) if length > 0 else b"" for _, length in ranges]
 
     def get_part(self, key: str, offset: int, length: int) -> tuple[Buffer, str]:
-        """One range, shorter where the object ends, and the version that it is of, as `list` names it."""
+        """One range, shorter where the object ends, and the object's version, as in `list`."""
         answer = self._fetch([_Asked(key, offset, length, least=length)])[0]
         return answer.body, bare(answer.etag)
 
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
-        """Side by side, each as it lands; see `Storage.get_many`."""
+        """Several at once, each as it arrives; see `Storage.get_many`."""
         for group in self.get_batches(wanted, in_flight):
             yield from group
 
     def get_batches(
         self, wanted: Sequence[Wanted], in_flight: int
     ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
-        """What one look at the sockets has completed; see `Storage.get_batches`."""
+        """In lists of what arrived together; see `Storage.get_batches`."""
         asked = [_Asked(one.key, one.offset, one.length, least=one.least) for one in wanted]
         for group in self._answers(asked, in_flight):
             yield [(at, outcome.body if isinstance(outcome, Answer) else outcome) for at, outcome in group]
@@ -129,13 +129,13 @@ class S3Storage(Storage):
         return [found[at] for at in range(len(asked))]
 
     def _answers(self, asked: Sequence[_Asked], in_flight: int) -> Iterator[list[tuple[int, Answer | SecuredataError]]]:
-        """Usable answers, or errors. What new credentials or the bucket's own region may mend is asked once more."""
+        """Usable answers, or errors. If new credentials or another region might help, a request is made once more."""
         again: list[int] = []
         renew, began = False, time.monotonic()
         for group in self._run(asked, range(len(asked)), in_flight, renew=False):
             kept = []
             for at, outcome in group:
-                if isinstance(outcome, Said):
+                if isinstance(outcome, Refusal):
                     stale = self._calls.may_renew(outcome, began)
                     if stale or (outcome.elsewhere and self._clients.move(outcome.region, began)):
                         renew |= stale
@@ -148,7 +148,7 @@ class S3Storage(Storage):
 
     def _run(
         self, asked: Sequence[_Asked], places: Sequence[int], in_flight: int, renew: bool
-    ) -> Iterator[list[tuple[int, Answer | Said | SecuredataError]]]:
+    ) -> Iterator[list[tuple[int, Answer | Refusal | SecuredataError]]]:
         if not places:
             return
         url, signer, engine = self._calls.ready(renew)
@@ -160,23 +160,24 @@ class S3Storage(Storage):
         path = quote(self.prefix + asked.key, safe="/~")
         return Get(url + path, asked.offset, asked.length, asked.limit, asked.least)
 
-    def _usable(self, asked: _Asked, outcome: Answer | StorageUnreachable) -> Answer | Said | SecuredataError:
+    def _usable(self, asked: _Asked, outcome: Answer | StorageUnreachable) -> Answer | Refusal | SecuredataError:
         if isinstance(outcome, StorageUnreachable):
             text = f"{asked.key} of {self.url}: {outcome}; check endpoint and network"
             return StorageUnreachable(text, root=self.url)
         if outcome.status not in _USABLE:
             return parse_error(outcome.body, outcome.status, outcome.region, outcome.date)
-        if outcome.status == 416:  # the range begins behind the end: nothing is there
+        if outcome.status == 416:  # the range begins after the end
             return outcome._replace(body=memoryview(b""))
         if not outcome.as_asked:
-            text = f"{asked.key} of {self.url}: the server answered with another range than it was asked for"
-            return StorageUnreachable(f"{text}; check the endpoint, and proxies on the way", root=self.url)
+            text = f"{asked.key} of {self.url}: the server answered with another range than was asked for"
+            return StorageUnreachable(f"{text}; check the endpoint, and any proxy in between", root=self.url)
         if asked.length is not None and (outcome.status == 413 or (outcome.status == 200 and asked.offset)):
-            return StorageUnreachable(f"{asked.key} of {self.url}: the server ignores ranges", root=self.url)
+            text = f"{asked.key} of {self.url}: the server ignores ranges, which reading needs: use another server"
+            return StorageUnreachable(text, root=self.url)
         return outcome
 
-    def _outcome(self, key: str, outcome: Answer | Said | SecuredataError) -> Answer | SecuredataError:
-        return self._calls.to_error(outcome, key) if isinstance(outcome, Said) else outcome
+    def _outcome(self, key: str, outcome: Answer | Refusal | SecuredataError) -> Answer | SecuredataError:
+        return self._calls.to_error(outcome, key) if isinstance(outcome, Refusal) else outcome
 
     # ------------------------------------------------------------ write
 
@@ -196,7 +197,7 @@ class S3Storage(Storage):
         raise AssertionError("unreachable")
 
     def put_many(self, wanted: Iterable[tuple[str, Buffer]]) -> Iterator[tuple[int, float | SecuredataError]]:
-        """As `Storage.put_many`, side by side over libcurl."""
+        """As `Storage.put_many`, several at once over libcurl."""
         begun, moment = time.monotonic(), Moment.now()
         under_way: dict[int, tuple[str, Buffer]] = {}
         again: dict[int, tuple[str, Buffer]] = {}
@@ -210,9 +211,9 @@ class S3Storage(Storage):
         for at, outcome in self._puts(taken(), renew=False):
             one = under_way.pop(at)
             if isinstance(outcome, Sent) and outcome.status not in (200, 412):
-                said = parse_error(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
-                stale = self._calls.may_renew(said, begun)
-                if stale or (said.elsewhere and self._clients.move(said.region, begun)):
+                refusal = parse_error(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
+                stale = self._calls.may_renew(refusal, begun)
+                if stale or (refusal.elsewhere and self._clients.move(refusal.region, begun)):
                     renew |= stale
                     again[at] = one
                     continue
@@ -237,9 +238,9 @@ class S3Storage(Storage):
         if outcome.status == 412 and (outcome.tries == 1 or not self._is_there(key)):
             return AlreadyExists(f"{key} of {self.url} exists already", root=self.url)
         if outcome.status not in (200, 412):
-            said = parse_error(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
-            return self._calls.to_error(said, key, writing=True)
-        # 412: taken by an earlier try, whose answer was lost; the time is then that of a later answer
+            refusal = parse_error(memoryview(outcome.body), outcome.status, outcome.region, outcome.date)
+            return self._calls.to_error(refusal, key, writing=True)
+        # 412: stored by an earlier try, whose answer was lost; the Date header is then that of a later answer
         try:
             when = time_of(outcome.date, f"{key} of {self.url}", self.url)
         except StorageUnreachable as error:
@@ -247,18 +248,18 @@ class S3Storage(Storage):
         return when - begun.age() - CLOCK_SLACK
 
     def _is_there(self, key: str) -> bool:
-        """Is there an object under a key that an earlier try may have put?"""
+        """Whether there is an object under a key that an earlier try may have put."""
         try:
             self.get_ranges(key, [(0, 1)])
-        except SecuredataError:  # the refusal is what counts then, and whoever hears of it looks again
+        except SecuredataError:  # the refusal of the put matters more, and the caller checks the key again
             return False
         return True
 
     def replace(self, key: str, data: Buffer, version: str | None) -> None:
         if version is not None and (not version or version.startswith("W/")):
             raise UnsafeStorage(
-                f"{key} of {self.url}: the server gives {'a weak' if version else 'no'} ETag, so a change cannot be "
-                "made on condition that nobody else makes one: check the endpoint, and proxies on the way",
+                f"{key} of {self.url}: the server gives {'a weak' if version else 'no'} ETag, so it cannot be replaced "
+                "without a risk of losing another writer's change: check the endpoint, and any proxy in between",
                 root=self.url,
             )
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
@@ -268,7 +269,7 @@ class S3Storage(Storage):
             raise PreconditionFailed(str(error), root=self.url) from error
 
     def make_durable(self) -> None:
-        """What S3 has answered to is durable."""
+        """Do nothing: what S3 has confirmed is durable."""
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         return entries(self._calls, prefix)
@@ -287,7 +288,7 @@ class S3Storage(Storage):
         [[(_, outcome)]] = self._run([_Asked("head", 0, 1)], [0], 1, renew=False)
         if isinstance(outcome, SecuredataError):
             raise outcome
-        return time_of(outcome.date, self.url, self.url)  # a refusal has a date as well
+        return time_of(outcome.date, self.url, self.url)  # a refusal has a date too
 
     def check_writable(self, single_writer: bool = False) -> None:
         endpoint = self._calls.ready(False)[0]

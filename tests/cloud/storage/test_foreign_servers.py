@@ -282,13 +282,13 @@ role_arn = arn:aws:iam::111122223333:role/x
 
 # what is set wrongly: the environment, and what the line says
 SETTINGS: list[tuple[str, dict[str, str], str]] = [
-    ("endpoint without a scheme", KEYS | {"AWS_ENDPOINT_URL": "localhost:9000"}, "the endpoint is no URL"),
-    ("endpoint with a bad port", KEYS | {"AWS_ENDPOINT_URL": "http://localhost:99999"}, "no URL"),
-    ("endpoint with a word as port", KEYS | {"AWS_ENDPOINT_URL": "http://localhost:nine"}, "no URL"),
+    ("endpoint without a scheme", KEYS | {"AWS_ENDPOINT_URL": "localhost:9000"}, "the endpoint is not a URL"),
+    ("endpoint with a bad port", KEYS | {"AWS_ENDPOINT_URL": "http://localhost:99999"}, "not a URL"),
+    ("endpoint with a word as port", KEYS | {"AWS_ENDPOINT_URL": "http://localhost:nine"}, "not a URL"),
     ("endpoint with open brackets", KEYS | {"AWS_ENDPOINT_URL": "http://[::1:9000"}, ""),
     ("endpoint with a password", KEYS | {"AWS_ENDPOINT_URL": "http://me:ZECR3T@localhost:9"}, "must not hold a user"),
     ("endpoint with a query", KEYS | {"AWS_ENDPOINT_URL": "http://localhost:9/?k=ZECR3T"}, "must not hold a user"),
-    ("a process that prints junk", {"AWS_PROFILE": "junk"}, "no JSON"),
+    ("a process that prints junk", {"AWS_PROFILE": "junk"}, "not JSON"),
     ("a process that prints a list", {"AWS_PROFILE": "list"}, ""),
     ("a process that fails", {"AWS_PROFILE": "fails"}, "failed (custom-process)"),
     ("a process that is missing", {"AWS_PROFILE": "missing"}, "/nonexistent/tool"),
@@ -296,7 +296,7 @@ SETTINGS: list[tuple[str, dict[str, str], str]] = [
     ("a process that gives a number as key", {"AWS_PROFILE": "number"}, "not in the form that AWS defines"),
     ("a process that gives no date as the end", {"AWS_PROFILE": "dated"}, "not in the form that AWS defines"),
     ("a process that gives a deep list", {"AWS_PROFILE": "deep"}, "not in the form that AWS defines"),
-    ("a process that gives what is over", {"AWS_PROFILE": "over"}, "credentials is over; "),
+    ("a process that gives what is over", {"AWS_PROFILE": "over"}, "process have expired; "),
     ("a code that nobody types", {"AWS_PROFILE": "code"}, "a code was asked for"),
     ("a process with an open quote", {"AWS_PROFILE": "unbalanced"}, "not in the form that AWS defines"),
     ("a token in the place of its file", WEB | {"AWS_WEB_IDENTITY_TOKEN_FILE": "eyJhbGciOi.ZECR3T." + "x" * 90}, ""),
@@ -307,9 +307,9 @@ SETTINGS: list[tuple[str, dict[str, str], str]] = [
     ("a CA file of requests that is missing", KEYS | {"REQUESTS_CA_BUNDLE": "/nonexistent.pem"}, ""),
     ("a proxy that is none", KEYS | {"HTTPS_PROXY": "http://me:ZECR3T@:port:x"}, ""),
     ("a proxy with a bad port", KEYS | {"HTTPS_PROXY": "http://me:ZECR3T@localhost:port"}, ""),
-    ("a proxy without a host", KEYS | {"HTTPS_PROXY": "http://me:ZECR3T@"}, "the proxy is no URL"),
-    ("a proxy with a slash in its password", KEYS | {"HTTPS_PROXY": "http://me:Z/ZECR3T@h:1"}, "the proxy is no URL"),
-    ("a proxy of no kind", KEYS | {"HTTPS_PROXY": "ZECR3T://h:1"}, "the proxy is no URL"),
+    ("a proxy without a host", KEYS | {"HTTPS_PROXY": "http://me:ZECR3T@"}, "the proxy is not a URL"),
+    ("a slash in a proxy's password", KEYS | {"HTTPS_PROXY": "http://me:Z/ZECR3T@h:1"}, "the proxy is not a URL"),
+    ("a proxy of no kind", KEYS | {"HTTPS_PROXY": "ZECR3T://h:1"}, "the proxy is not a URL"),
     ("a config file that is none", {"AWS_CONFIG_FILE": "BROKEN"}, ""),
 ]
 
@@ -400,7 +400,7 @@ def test_a_setting_of_a_profile_that_has_parts_and_none_was_given(
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError) as caught:
         open_storage("s3://bucket/p", {"profile": "flat"}).get("head")
-    assert "no S3 server" not in str(caught.value)
+    assert "this is not how S3" not in str(caught.value)
     assert not held(told(caught.value), ["ZECR3T"])
 
 
@@ -526,7 +526,7 @@ def test_a_role_says_so_too(cloud: Cloud, run: Run, become: Become, monkeypatch:
     for command in (("ls", str(root.name)), ("session", str(root.name))):
         done = run(*command)
         assert done.code == 1
-        assert "the endpoint is no URL" in done.err
+        assert "the endpoint is not a URL" in done.err
         assert len(done.err.strip().splitlines()) == 1
 
 

@@ -125,7 +125,7 @@ def test_commands_that_need_more_say_so(root: Root, cloud: Cloud, capsys: pytest
     assert "cannot be listed" in listed.error
     written = run("init", url, "--kms", root.kms, "--single-writer")
     assert written.code == 2
-    assert "only read" in written.err
+    assert "read-only" in written.err
 
 
 # ------------------------------------------------------------------------------------------------------ other servers
@@ -151,7 +151,7 @@ def test_answers_become_our_errors() -> None:
             (410, NotFound, "does not exist"),
             (401, AccessDenied, "refused or missing"),
             (403, AccessDenied, "refused or missing"),
-            (302, StorageUnreachable, "the address that it leads to"),
+            (302, StorageUnreachable, "the address that it redirects to"),
             (400, StorageUnreachable, "HTTP status 400"),
         ):
             for call in (
