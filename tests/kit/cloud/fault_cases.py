@@ -2,7 +2,7 @@
 
 The tests of cloud/faults run it and docs/faults.md shows it; `make test` takes the cases that are `daily`,
 `make test-full` all of them.
-`python -m tests.kit.cloud.fault_cases` writes the table anew.
+`python -m tests.kit.cloud.fault_cases` writes the table again.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ class Case:
         error: how it ends; None: well.
         says: pieces of the error's text: the object, the cause, the next step.
         options: of the dataset.
-        daily: is it in the default run?
+        daily: whether it is in the default run.
         real: with the product's own times, which the other cases shorten.
-        least: seconds that it takes if the fault was there at all, for those that no request tells of.
-        within: seconds that it may take, from the fault on.
-        lost: rows for which the next one stands.
-        rounds: epochs that it takes; of several every sample takes its time, so that a session ends meanwhile.
+        least: the fewest seconds that it takes if the fault happened, for faults that no request shows.
+        within: the most seconds that it may take, from the fault on.
+        lost: rows that the next one replaces.
+        rounds: how many epochs it takes; with several, samples are slow, so that a session ends meanwhile.
     """
 
     fault: str
@@ -116,7 +116,7 @@ def put(fault: Fault, times: int | None = 1, skip: int = 0) -> Plan:
 
 
 def post(fault: Fault, skip: int) -> Plan:
-    """For what begins (`skip` 0) and completes (1) an upload in parts."""
+    """For the requests that begin (`skip` 0) and complete (1) an upload in parts."""
     return lambda between: between.s3.plan(fault, method="POST", path="/objects/", skip=skip)
 
 
@@ -152,7 +152,7 @@ def every_third(fault: Fault) -> Plan:
 
 
 def lost_and_down(between: Between) -> object:
-    """The answer to the put of the head is lost, and from then on nobody can read it."""
+    """The answer to the put of the head is lost, and from then on the head cannot be read."""
 
     def fault(exchange: Exchange) -> None:
         between.s3.plan(SLOW_DOWN, method="GET", path="/head", times=None)
@@ -205,7 +205,7 @@ CHANGED = ("object", "changed after it was sealed", VERIFY)
 CUT = ("object", "4000, but", VERIFY)
 
 FETCHING = [
-    Case("100 ms more for every request", fetch(faults.latency(0.1), None)),
+    Case("100 ms of delay for every request", fetch(faults.latency(0.1), None)),
     Case("connections reset in the middle of bodies", fetch(faults.reset(MIDDLE), 5), daily=True),
     Case("every body reset", fetch(faults.reset(MIDDLE), None), AWAY, (OBJECT, "tries in", NETWORK)),
     Case("bodies that stall", fetch(faults.stall(MIDDLE), 3), daily=True),
@@ -276,9 +276,9 @@ OPENING = [
          daily=True),
     Case("KMS never answers", unwrap(faults.silence, None), errors.KMSUnreachable,
          ("hcvault", "no answer in time", "check address and network")),
-    Case("KMS says 500", unwrap(KMS_500, None), errors.KMSUnreachable,
+    Case("KMS answers 500", unwrap(KMS_500, None), errors.KMSUnreachable,
          ("hcvault", "internal error", "check address and network")),
-    Case("KMS says no", unwrap(DENIED, None), errors.KMSDenied, REFUSED),
+    Case("KMS refuses", unwrap(DENIED, None), errors.KMSDenied, REFUSED),
 ]  # fmt: skip
 
 AWS = [
@@ -291,9 +291,9 @@ AWS = [
          ("aws-kms", "Could not connect", NETWORK)),
     Case("KMS never answers", aws(faults.silence, None), errors.KMSUnreachable,
          ("aws-kms", "no answer in time", NETWORK)),
-    Case("KMS says 500", aws(_aws(500, "KMSInternalException"), None), errors.KMSUnreachable,
+    Case("KMS answers 500", aws(_aws(500, "KMSInternalException"), None), errors.KMSUnreachable,
          ("aws-kms", "KMSInternalException", LATER)),
-    Case("KMS says no", aws(_aws(400, "AccessDeniedException"), None), errors.KMSDenied,
+    Case("KMS refuses", aws(_aws(400, "AccessDeniedException"), None), errors.KMSDenied,
          ("aws-kms", "AccessDeniedException", "check that you may use kms:Decrypt")),
     Case("the credentials expired", aws(_aws(400, "ExpiredTokenException"), None), errors.KMSDenied,
          ("aws-kms", "expired or was revoked", "sign in again")),
@@ -307,8 +307,8 @@ RENEWING = [
     Case("KMS down for longer than `kms_wait`", kms_down(), errors.KeysExpired, EXPIRED, {"kms_wait": 1}, daily=True),
     Case("KMS never answers some calls", unwrap(faults.silence, 2)),
     Case("KMS's answers lost", unwrap(faults.lost_answer, 3)),
-    Case("KMS says 500 for a while", unwrap(KMS_500, 3)),
-    Case("KMS says no", unwrap(DENIED, None), errors.KMSDenied, REFUSED),
+    Case("KMS answers 500 for a while", unwrap(KMS_500, 3)),
+    Case("KMS refuses", unwrap(DENIED, None), errors.KMSDenied, REFUSED),
     Case("head: 503 SlowDown for a while", head(SLOW_DOWN, 6)),
 ]
 
@@ -317,10 +317,10 @@ SESSIONS = [
     Case("AccessDenied for one fetch", fetch(faults.status(403, "AccessDenied"))),
     Case("ExpiredToken, always", fetch(EXPIRED_403, None), errors.SessionExpired,
          (OBJECT, "a renewed one was refused too", "check the role")),
-    Case("the session ends, and STS says 503 six times", sts(_sts(503, "ServiceUnavailable"), 6), rounds=8),
-    Case("the session ends, and STS refuses connections until then", lambda between: between.sts.refuse(13), rounds=8,
+    Case("the session ends, and STS answers 503 six times", sts(_sts(503, "ServiceUnavailable"), 6), rounds=8),
+    Case("STS refuses connections until the session ends", lambda between: between.sts.refuse(13), rounds=8,
          within=60),
-    Case("the session ends, and STS says no", sts(_sts(403, "AccessDenied"), None), errors.AccessDenied,
+    Case("the session ends, and STS refuses", sts(_sts(403, "AccessDenied"), None), errors.AccessDenied,
          ("the role arn:aws:iam:", "may not be assumed (AccessDenied)", "check its trust policy"), rounds=8),
 ]  # fmt: skip
 
@@ -350,13 +350,13 @@ COMMITTING = [
     Case("answer to the put of the head lost, and then it cannot be read", lost_and_down, errors.OutcomeUnknown,
          ("a commit to s3://", "may or may not have happened: it does not answer", "run it again"), within=60),
     Case("put of the head is sent twice", commit(faults.replayed), daily=True),
-    Case("put of the head lands, and 409 is answered", commit(CONFLICT)),
-    Case("put of the head lands, and 404 is answered", commit(faults.answered(404, "NoSuchKey"))),
-    Case("put of the head lands, and 403 is answered", commit(faults.answered(403, "AccessDenied"))),
+    Case("put of the head succeeds, but is answered with 409", commit(CONFLICT)),
+    Case("put of the head succeeds, but is answered with 404", commit(faults.answered(404, "NoSuchKey"))),
+    Case("put of the head succeeds, but is answered with 403", commit(faults.answered(403, "AccessDenied"))),
     Case("put of a part is sent twice", put_part(faults.replayed), daily=True),
-    Case("put of a part lands, and 409 is answered", put_part(CONFLICT)),
+    Case("put of a part succeeds, but is answered with 409", put_part(CONFLICT)),
     Case("put of an object is sent twice", put(faults.replayed), daily=True),
-    Case("put of an object lands, and 409 is answered", put(CONFLICT)),
+    Case("put of an object succeeds, but is answered with 409", put(CONFLICT)),
     Case("put of a part: 503 SlowDown", put_part(SLOW_DOWN, 2)),
     Case("answer to the put of a part lost", put_part(faults.lost_answer)),
     Case("part read back: one bit flipped", part(faults.flipped(-1)), BAD, ("table", "changed after", VERIFY)),
@@ -370,17 +370,17 @@ COMMITTING = [
 ]  # fmt: skip
 
 UPLOADING = [
-    Case("answer to the begin of the upload lost", post(faults.lost_answer, 0)),
+    Case("answer to the start of the upload lost", post(faults.lost_answer, 0)),
     Case("a piece: 503 SlowDown", put(SLOW_DOWN, 2)),
     Case("a piece: connection reset", put(faults.lost_request, 2)),
     Case("a piece: connection reset in its middle", put(faults.cut_request(3_000_000), 2)),
     Case("answer to a piece lost", put(faults.lost_answer), daily=True),
-    Case("answer to the end of the upload lost", post(faults.lost_answer, 1)),
-    Case("begin of the upload is sent twice", post(faults.replayed, 0)),
+    Case("answer to the completion of the upload lost", post(faults.lost_answer, 1)),
+    Case("start of the upload is sent twice", post(faults.replayed, 0)),
     Case("a piece is sent twice", put(faults.replayed)),
-    Case("end of the upload is sent twice", post(faults.replayed, 1), daily=True),
-    Case("end of the upload lands, and 412 is answered", post(faults.answered(412, "PreconditionFailed"), 1)),
-    Case("end of the upload lands, and 404 is answered", post(faults.answered(404, "NoSuchUpload"), 1)),
+    Case("completion of the upload is sent twice", post(faults.replayed, 1), daily=True),
+    Case("completion of the upload succeeds, but is answered with 412", post(faults.answered(412, "PreconditionFailed"), 1)),
+    Case("completion of the upload succeeds, but is answered with 404", post(faults.answered(404, "NoSuchUpload"), 1)),
     Case("the second piece: 503 SlowDown, always", put(SLOW_DOWN, None, 1), AWAY, (OBJECT, "SlowDown", LATER),
          within=90),
 ]  # fmt: skip
@@ -398,10 +398,10 @@ GROUPS = {
     "A batch is fetched": ("every sample once, bit-exact", FETCHING),
     "Crops are fetched": ("every crop once, bit-exact", CROPPING),
     "A dataset is opened": ("it opens, and every sample comes once, bit-exact", OPENING),
-    "A dataset is opened by AWS KMS (moto in its place)": ("it opens, and every sample comes once, bit-exact", AWS),
+    "A dataset is opened with AWS KMS (emulated by moto)": ("it opens, and every sample comes once, bit-exact", AWS),
     "Keys are renewed in the middle of an epoch": ("every sample once, bit-exact", RENEWING),
     "A role's session is refused or ends in the middle of an epoch": ("every sample once, bit-exact", SESSIONS),
-    'Samples are replaced: `on_error="replace"`': ("the next row stands for it, counted; all others once", REPLACING),
+    'Samples are replaced: `on_error="replace"`': ("the next row in its place, counted; all others once", REPLACING),
     "Rows are committed": ("committed once", COMMITTING),
     "A recording of 17 MB is put in pieces": ("committed once, bit-exact", UPLOADING),
     "A folder is ingested": ("every recording once, bit-exact", INGESTING),
@@ -409,15 +409,15 @@ GROUPS = {
 
 ERASED = ("object", "the person recorded in it was erased", "refresh() the dataset")
 OTHERS: list[tuple[str, type[Exception] | None, tuple[str, ...]]] = [
-    ("the session ends, and a new one is given", None, ()),
+    ("the session ends, and a new one is granted", None, ()),
     ("the session is denied, and the renewed one too", errors.AccessDenied,
      (OBJECT, "refused or missing", "check what it allows")),
     ("the KMS's token is revoked", errors.KMSDenied, ("hcvault", "revoked", "sign in again")),
     ("a person is erased", None, ()),
     ('a person is erased, `on_erased="raise"`', errors.SubjectErased, ERASED),
-    ("a worker is killed with -9", RuntimeError, ("DataLoader worker", "(pid")),
+    ("a worker is killed with SIGKILL", RuntimeError, ("DataLoader worker", "(pid")),
 ]  # fmt: skip
-"""What no proxy makes: (fault, error, text), each with a test of its own."""
+"""Faults that no proxy makes: (fault, error, text), each with a test of its own."""
 
 
 def _ends(well: str, error: type[Exception] | None, says: tuple[str, ...]) -> str:
