@@ -196,7 +196,7 @@ def test_features_without_torchaudio_are_the_same(monkeypatch: pytest.MonkeyPatc
             patch.setitem(sys.modules, "torchaudio.transforms", None)
             without = LogMel(rate)
         assert isinstance(without.mel, PlainMelSpectrogram)
-        assert "does not import" in without.source
+        assert "cannot be imported" in without.source
         torch.testing.assert_close(without(waveform), with_torchaudio(waveform), atol=1e-3, rtol=0)
     assert LogMel(8000)(torch.randn(1, 3)).shape == (1, 40, 4)  # a clip shorter than one window
 
