@@ -91,7 +91,7 @@ def load(request: dict[str, Any]) -> dict[str, Any]:
         dataset: Any = EncryptedAudioDataset(request["root"], kms=request["kms"], pin=request["pin"])
     else:
         import aws_encryption_sdk  # noqa: F401 - as above: imports are not timed
-        import soundfile  # noqa: F401
+        import soundfile  # noqa: F401 - as above
 
         began = time.perf_counter()
         dataset = Messages(request["files"], request["key"])
