@@ -153,7 +153,7 @@ def test_a_reader_refuses_an_old_head_by_what_it_has_seen_itself(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))  # on a machine that has written nothing
     reader = open_quietly(made.reference, made.place, ttl=0.05, kms_wait=0)
     made.put("head", old)
-    with pytest.raises(OlderGeneration, match="generation 3, 4 was seen") as caught:
+    with pytest.raises(OlderGeneration, match="generation 3, but 4 was seen") as caught:
         reader.refresh()
     check_text(caught.value, made)
     time.sleep(0.05)  # the grant is to be renewed, by the next read

@@ -161,7 +161,7 @@ def export(
     report.seconds = time.monotonic() - started
     if not report.complete:
         log_incomplete(
-            f"not all files of {report.root} were restored ({len(report.failed)} missing): see `failed` of the report"
+            f"not all files of {report.root} were restored ({len(report.failed)} missing): see the report's failed"
         )
     return report
 

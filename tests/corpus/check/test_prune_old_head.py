@@ -155,7 +155,7 @@ def test_commits_on_an_old_head_do_not_hide_the_later_ones(root: Root) -> None:
     for number in range(3):
         writer.commit(settings={"number": number})
     put_back(root, 4, "head.prev")
-    with pytest.raises(OlderGeneration, match=r"generation 5 and does not follow from head\.prev, of generation 4"):
+    with pytest.raises(OlderGeneration, match=r"generation 5 but does not follow from head\.prev, of generation 4"):
         prune(open_for_pruning(root.reference))
     put_back(root, 2, "head.prev")  # one that it does follow from
     assert len(prune(open_for_pruning(root.reference)).deleted) > 0

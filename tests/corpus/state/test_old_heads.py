@@ -292,7 +292,7 @@ def test_a_head_of_another_line_is_refused_though_it_is_no_older(
 ) -> None:
     """Otherwise what was committed on the line that this machine knows would be gone, and nobody would notice."""
     generation = forked()
-    text = f"has generation {generation} and does not follow from that of generation 3, .*-generation {generation} "
+    text = f"has generation {generation} but does not follow from generation 3, .*-generation {generation} "
     for act in (lambda: open_quietly(reference), lambda: writer_of(root.reference)):
         with pytest.raises(OlderGeneration, match=text):
             act()
@@ -384,7 +384,7 @@ def test_a_head_under_a_replaced_corpus_key_is_refused_with_its_number(opens: bo
     # somebody who kept the old key can forge a head of a later generation, though perhaps no wrap of that key
     forged = replace(old.head, generation=99, wraps=old.head.wraps if opens else ())
     place.objects["head"] = (bytes(seal_head(forged, old.key)), place.clock)
-    text = r"--accept-generation 99 " if opens else r"cannot be accepted, for it does not open \(NoTrustedKey\)"
+    text = r"--accept-generation 99 " if opens else r"cannot be accepted, since it does not open \(NoTrustedKey\)"
     with pytest.raises(SupersededKey, match=rf"a copy or a backup of the corpus\?.*{text}"):
         open_quietly(corpus, place)
     assert [one.error for one in verify(corpus, storage=place).findings] == ["SupersededKey"] if opens else True
@@ -489,7 +489,7 @@ def test_a_pickle_refuses_what_it_has_outgrown(root: Root, refresh: bool, elsewh
         pickled = pickle.dumps(corpus)
     elsewhere()
     put_back(root)
-    with pytest.raises(OlderGeneration, match="generation 2, 3 was seen"):
+    with pytest.raises(OlderGeneration, match="generation 2, but 3 was seen"):
         pickle.loads(pickled)
 
 
@@ -511,7 +511,7 @@ def test_what_was_accepted_holds_for_pickles_and_their_refresh(root: Root) -> No
     writer_of(root.reference, accept_generation=2).commit(settings={"x": 1})
     assert again.refresh()
     put_back(root)
-    with pytest.raises(OlderGeneration, match="generation 2, 3 was seen"):
+    with pytest.raises(OlderGeneration, match="generation 2, but 3 was seen"):
         again.refresh()
 
 

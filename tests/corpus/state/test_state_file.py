@@ -149,5 +149,5 @@ def test_a_relative_state_folder_is_none(root: Root, tmp_path: Path, monkeypatch
     put_back(root)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    with pytest.raises(OlderGeneration, match="generation 3, 4 was seen"):
+    with pytest.raises(OlderGeneration, match="generation 3, but 4 was seen"):
         open_quietly(root.reference)

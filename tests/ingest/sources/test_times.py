@@ -111,7 +111,7 @@ def test_a_whole_recording_stays_one(tmp_path: Path) -> None:
         ({"start": None, "end": 1}, "it has an end but no start"),
         (
             {"start": "soon", "end": 1},
-            "its start is not a number of seconds from 0 (if it is none, say --columns offset=)",
+            "its start is not a number of seconds from 0 (if it is not meant to be, give --columns offset=)",
         ),
         ({"start": 0, "end": "2020-01-01"}, "its end is not a number of seconds from 0"),
         ({"start": -1, "end": 1}, "its start is not a number"),
@@ -139,11 +139,15 @@ def test_what_contradicts_itself_is_the_fault_of_its_row(tmp_path: Path, row: di
 @pytest.mark.parametrize(
     ("row", "options", "reason"),
     [
-        ({"end": 1}, {}, "a column 'end' and none for where a segment starts"),
+        ({"end": 1}, {}, "a column 'end', but none for where a segment starts"),
         ({"end_time": 1, "duration": 1}, {}, "none for where a segment starts"),
         ({"start": 1}, {}, "it has a start but no end|none for where a segment ends"),
-        ({"start_samples": 1, "end": 2}, {}, "times in samples and in others: 'start_samples' in samples, 'end' in s"),
-        ({"start_ms": 1, "end_ms": 2}, {"segment_unit": "s"}, "column 'start_ms' is in ms, and --segment-unit s"),
+        (
+            {"start_samples": 1, "end": 2},
+            {},
+            "times both in samples and in other units: 'start_samples' in samples, 'end' in s",
+        ),
+        ({"start_ms": 1, "end_ms": 2}, {"segment_unit": "s"}, "column 'start_ms' is in ms, but --segment-unit is s"),
         ({"onset": 1, "offset": 2}, {}, "'onset' and 'offset' could both be the offset: say which"),
         ({"start": 1, "start_ms": 1000, "end": 2}, {}, "could both be the offset"),
     ],
