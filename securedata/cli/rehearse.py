@@ -79,7 +79,7 @@ def accounted(sources: Sources) -> str:
     counts = [
         (sources.taken, "taken"),
         (sources.unchanged, "unchanged"),
-        (sources.companions, "companions (texts, tables, images)"),
+        (sources.companions, f"companion{'' if sources.companions == 1 else 's'} (texts, tables, images)"),
         (sources.hidden, "hidden"),
         (sources.left_out, "left out on request"),
         (sources.not_taken, "not taken"),

@@ -38,6 +38,7 @@ SCHEME = "securedata://"
 _LARGEST = 16 * 1024 * 1024
 _OPTIONS = ("role", "profile", "region", "endpoint_url", "sts_endpoint_url")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TWO_WAYS = "for a folder here, write ./{0}; for a new corpus of this name, first run 'securedata init ROOT --name {0}'"
 _FORBIDDEN = ("key", "secret", "token", "password")
 
 
@@ -128,7 +129,7 @@ def _find(target: str) -> Reference:
     if target in entries:
         return entries[target]
     if _NAME.fullmatch(target) and "." not in target and not os.path.exists(target):
-        raise ConfigError(_unknown(target, entries) + "; write a folder with a slash, as ./" + target)
+        raise ConfigError(f"{_unknown(target, entries)}; {_TWO_WAYS.format(target)}")
     root = normal_root(target)
     found = [entry for entry in entries.values() if entry.root == root]
     if len(found) > 1:  # at different endpoints
@@ -156,10 +157,10 @@ def normal_root(root: str) -> str:
 def _unknown(name: str, entries: Iterable[str]) -> str:
     known = ", ".join(sorted(entries)) or "none"
     try:
-        where = str(config_path())
+        where = f"the config file {config_path()}"
     except ConfigError as error:
         where = f"the config files ({error})"
-    return f"no corpus named {without_secrets(name)!r} in {where}; known names: {known}"
+    return f"no corpus named {without_secrets(name)!r} in {where} (known names: {known})"
 
 
 def _words(name: str, value: str | Sequence[str] | None) -> tuple[str, ...]:

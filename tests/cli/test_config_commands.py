@@ -97,7 +97,7 @@ def test_forget_takes_the_entry_and_nothing_else(run: Run, root: Root) -> None:
     assert load() == {}
     assert config_path().read_text().startswith("# mine")
     assert {path: path.read_bytes() for path in Path(root).rglob("*") if path.is_file()} == before
-    assert f"what stays: the corpus at {root}" in done.err
+    assert f"not touched: the corpus at {root}" in done.err
     assert f"its key file {root.key_file}, without which the corpus is lost" in done.err
     assert root.key_file.exists()
     # what was printed, put back, makes it known again
@@ -123,7 +123,7 @@ def test_forget_as_json(run: Run, root: Root) -> None:
 def test_forget_of_what_is_not_ours_to_forget(run: Run, root: Root, own_home: Path) -> None:
     done = run("forget", "voice-x")
     assert done.code == 1
-    assert f"no corpus named 'voice-x' in {config_path()}; known names: voice-a" in done.error
+    assert f"no corpus named 'voice-x' in the config file {config_path()} (known names: voice-a)" in done.error
     system = own_home / "etc" / "securedata" / "config.toml"
     system.parent.mkdir(parents=True)
     system.write_text('[corpora.shared]\nroot = "/data/shared"\n')
@@ -148,6 +148,17 @@ def test_a_copy_is_opened_before_the_entry_names_it(run: Run, root: Root, tmp_pa
     shutil.rmtree(root)
     assert run("verify", root.name).code == 0
     assert "has its root at" in run("move", root.name, f"{new}/").err
+
+
+def test_a_corpus_that_was_moved_by_hand(run: Run, root: Root, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    Path(root).rename(new)
+    done = run("move", root.name, new)
+    assert (done.code, done.out) == (0, "the corpus is there, with generation 2\n")
+    changed, gone = done.err.splitlines()
+    assert changed == f"the root of {root.name!r} is now {new}, changed in {config_path()}; it was {root}"
+    assert gone == f"no corpus is left at the old root {root}"
+    assert run("verify", root.name).code == 0
 
 
 def test_what_is_printed_copies_the_corpus(run: Run, root: Root, tmp_path: Path) -> None:
@@ -220,9 +231,9 @@ def test_what_is_no_place_for_a_corpus_is_refused(run: Run, root: Root, tmp_path
     (tmp_path / "full" / "mine.txt").write_text("mine")
     before = config_path().read_text()
     cases = {
-        tmp_path / "full": "and no head",
-        Path(root) / "below": "lies in the other",
-        tmp_path: "lies in the other",
+        tmp_path / "full": "has no head",
+        Path(root) / "below": "lies inside",
+        tmp_path: "lies inside",
         Path(f"{root}/"): "already",
         root.key_file.parent: "key",
     }

@@ -238,7 +238,7 @@ def test_the_summary_for_people(run: Run, src: Path, tmp_path: Path) -> None:
     for name, data in {"a.wav": WAV, "a.txt": b"x", ".b.wav": WAV, "old/c.wav": WAV, "d.raw": bytes(99)}.items():
         put(src, name, data)
     done = run("encrypt", src, tmp_path / "sealed", "--one-subject", "x", "--leave-out", "old/*")
-    said = "5 files: 1 taken, 1 companions (texts, tables, images), 1 hidden, 1 left out on request, 1 not taken"
+    said = "5 files: 1 taken, 1 companion (texts, tables, images), 1 hidden, 1 left out on request, 1 not taken"
     assert said in done.err
     assert "hidden, so left out: .b.wav" in done.err
     assert "d.raw: no audio that is known by its first bytes" in done.err

@@ -265,7 +265,7 @@ def _tell(args: Namespace, report: IngestReport) -> None:
         (report.updated, "updated"),
         (report.unchanged, "unchanged"),
     ]
-    speed = f", {report.bytes / report.seconds / 1e6:.0f} MB/s" if report.bytes and report.seconds else ""
+    speed = f", {size(report.bytes / report.seconds)}/s" if report.bytes and report.seconds else ""
     if report.root is not None:
         out(
             f"{', '.join(f'{count:,} {what}' for count, what in counts if count) or 'nothing to do'}: "

@@ -46,7 +46,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("destination", metavar="DEST", help="folder to write to")
     parser.add_argument("--path", metavar="PATH", default="", help="only this recording, or what lies in this folder")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there with other content")
-    parser.add_argument("--allow-plaintext-export", action="store_true", help="has to be said")
+    parser.add_argument(
+        "--allow-plaintext-export", action="store_true", help="required: confirms that plaintext is written to DEST"
+    )
     parser.add_argument(
         "--mode-from-umask", action="store_true", help="for a shared place: give what is made the umask's mode"
     )

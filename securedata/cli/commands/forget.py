@@ -20,15 +20,12 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "forget",
         forget,
-        help="remove a corpus from the config file, and nothing else",
+        help="remove a corpus from the config file; delete nothing",
         about=(
-            "Remove the entry of a corpus from your config file, and print it. Nothing else is touched: the corpus\n"
-            "stays where it is, and so does its key file. What was printed, put back, makes it known again."
+            "Remove a corpus's entry from your config file, and print it. Nothing else is touched: the corpus stays\n"
+            "where it is, and so does its key file. To undo this, put the printed entry back."
         ),
-        example=(
-            "  securedata forget voice-a\n"
-            "  securedata forget voice-a >> forgotten.toml    # append it to the config file to undo this"
-        ),
+        example=("  securedata forget voice-a\n  securedata forget voice-a >> forgotten.toml    # keep the entry"),
     )
     parser.add_argument("name", metavar="NAME", help="the name in the config file, as 'securedata list' shows it")
     add_output_options(parser)
@@ -46,11 +43,11 @@ def forget(args: Namespace) -> int:
         stays = {"root": entry.root, "key_files": [str(path) for path in files]}
         print_json({**described(name, entry), "config": str(config_path()), "stays": stays})
         return 0
+    say(args, f"removed {name!r} from {config_path()}; its entry was:")
     out(entry_text(name, entry).removesuffix("\n"))
-    say(args, f"{name!r} is no longer in {config_path()}; the entry was the above")
-    say(args, f"what stays: the corpus at {entry.root}")
+    say(args, f"not touched: the corpus at {entry.root}")
     for path in files:
-        say(args, f"what stays: its key file {path}, without which the corpus is lost")
+        say(args, f"not touched: its key file {path}, without which the corpus is lost")
     return 0
 
 

@@ -9,7 +9,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from securedata.cli.common import add_command, add_output_options, out, positive, print_json, say, warn
-from securedata.errors import CorpusExists, InvalidArgument, NotFound, OlderGeneration, SecuredataError
+from securedata.errors import (
+    CorpusExists,
+    CorpusGone,
+    InvalidArgument,
+    NotACorpus,
+    NotFound,
+    OlderGeneration,
+    SecuredataError,
+)
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
@@ -23,11 +31,11 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "move",
         move,
-        help="tell the config file that a corpus has another root",
+        help="change the root of a corpus in the config file",
         about=(
-            "Write a new root into the entry of a corpus. Its files are copied by you: before, and then the copy is\n"
-            "opened and compared with the pin; or afterwards, and then the command that copies them is printed.\n"
-            "Nobody may write to the corpus between the copy and the move, and nothing at the old root is deleted."
+            "Change the root in a corpus's config entry. You copy or move the files yourself: either before, and the\n"
+            "corpus at the new root is opened and its pin checked; or afterwards, with the command that is printed.\n"
+            "Nobody may write to the corpus between the copy and the move. Nothing at the old root is deleted."
         ),
         example=(
             "  securedata move voice-a s3://voice/contractor-a     # prints how to copy, if nothing is there yet\n"
@@ -35,12 +43,12 @@ def add_parser(subparsers: Any) -> None:
         ),
     )
     parser.add_argument("name", metavar="NAME", help="the name in the config file, as 'securedata list' shows it")
-    parser.add_argument("newroot", metavar="NEWROOT", help="a path or a URL: where the corpus is, or will be")
+    parser.add_argument("newroot", metavar="NEWROOT", help="path or URL where the corpus is, or will be")
     parser.add_argument(
         "--accept-generation",
         type=positive,
         metavar="N",
-        help="move to a copy of this generation although a newer one was seen: what came since is not in it",
+        help="move to a copy of generation N although a newer one was seen; later changes are not in it",
     )
     add_output_options(parser)
 
@@ -56,7 +64,7 @@ def move(args: Namespace) -> int:
     _refuse_overlap(old.root, root)
     check_one_entry(str(old.name), new)
     refuse_inside(root, old.kms)
-    generation = _check(args, old, new) if _is_there(new) else None
+    generation, gone = _check(args, old, new) if _is_there(new) else (None, False)
     config = write_entry(str(old.name), new)
     copying = copy_command(old, new)
     if args.json:
@@ -69,10 +77,13 @@ def move(args: Namespace) -> int:
         }
         print_json({**found, "generation": generation, "copy": copying if generation is None else None})
         return 0
-    say(args, f"{old.name!r} has its root at {root} now, by {config}; it was {old.root}")
+    say(args, f"the root of {old.name!r} is now {root}, changed in {config}; it was {old.root}")
     if generation is not None:
         out(f"the corpus is there, with generation {generation}")
-        say(args, f"before you delete the old root: securedata verify {old.name}")
+        if gone:
+            say(args, f"no corpus is left at the old root {old.root}")
+        else:
+            say(args, f"before you delete the old root: securedata verify {old.name}")
     elif copying is None:
         warn(f"nothing is at {root} yet: copy everything below {old.root} to it, while nobody writes")
     else:
@@ -82,11 +93,11 @@ def move(args: Namespace) -> int:
 
 
 def _options(args: Namespace, old: Reference, root: str) -> dict[str, str]:
-    """How the new storage is reached: as the old one, if it is of the same kind."""
+    """The storage options of the new root: the old ones, if it is the same kind of storage."""
     if root.partition("://")[:2] == old.root.partition("://")[:2] or not old.options:
         return dict(old.options)
     dropped = ", ".join(old.options)
-    warn(f"the entry says {dropped}, which is of the old root, so it is left out: add to it what the new one needs")
+    warn(f"left out of the entry: {dropped}, which applied to the old root; add the options that the new root needs")
     return {}
 
 
@@ -95,14 +106,14 @@ def _refuse_overlap(old: str, new: str) -> None:
         raise InvalidArgument(f"the corpus has its root at {new} already", root=new)
     inner, outer = sorted((old + "/", new + "/"), key=len, reverse=True)
     if inner.startswith(outer):
-        raise InvalidArgument(f"one of {old} and {new} lies in the other: choose another place", root=new)
+        raise InvalidArgument(f"{inner[:-1]} lies inside {outer[:-1] or outer}: choose another place", root=new)
 
 
 def _is_there(new: Reference) -> bool:
-    """Is there a head at the new root?
+    """Whether there is a head at the new root.
 
     Raises:
-        CorpusExists: there is something, and no head.
+        CorpusExists: there is something else.
         StorageError
     """
     from securedata.corpus.connection import connect
@@ -115,16 +126,16 @@ def _is_there(new: Reference) -> bool:
     except NotFound:
         for entry in storage.list():
             raise CorpusExists(
-                f"there is something at {new.root} ({entry.key}) and no head, so no whole corpus: finish the copy, or "
-                "choose another place",
+                f"{new.root} is not empty ({entry.key}) and has no head, so it is not a complete corpus: finish the "
+                "copy, or choose another place",
                 root=new.root,
             ) from None
         return False
     return True
 
 
-def _check(args: Namespace, old: Reference, new: Reference) -> int:
-    """The generation of the corpus at the new root, which is the same as that at the old one.
+def _check(args: Namespace, old: Reference, new: Reference) -> tuple[int, bool]:
+    """The generation of the corpus at the new root, compared with the old root; and whether that one is gone.
 
     Raises:
         PinRequired, PinMismatch, OlderGeneration, KeysError, ...
@@ -133,16 +144,18 @@ def _check(args: Namespace, old: Reference, new: Reference) -> int:
     generation = _generation(new, args.accept_generation)
     try:
         before = _generation(old, None)
+    except (CorpusGone, NotACorpus):  # it was moved rather than copied
+        return generation, True
     except SecuredataError as error:
-        say(args, f"the old root cannot be opened, so nothing is compared with it: {error}")
-        return generation
+        say(args, f"not compared with the old root, which cannot be opened: {error}")
+        return generation, False
     if generation != before and generation != args.accept_generation:
         raise OlderGeneration(
-            f"{new.root} has generation {generation} of the corpus, and {old.root} has {before}: copy it again, or "
-            f"give --accept-generation {generation}: what came since is not in the copy",
+            f"{new.root} has generation {generation} of the corpus, but {old.root} has {before}: copy it again, or "
+            f"do without the later changes with --accept-generation {generation}",
             root=new.root,
         )
-    return generation
+    return generation, False
 
 
 def _generation(found: Reference, accept: int | None) -> int:
@@ -154,7 +167,7 @@ def _generation(found: Reference, accept: int | None) -> int:
 
 
 def copy_command(old: Reference, new: Reference) -> str | None:
-    """What copies a corpus, for a shell; None: a tool that we do not know."""
+    """A shell command that copies the corpus; None if we know of no tool for it."""
     at_s3 = [one for one in (old, new) if one.root.startswith(_S3)]
     if any("://" in one.root and one not in at_s3 for one in (old, new)):
         return None

@@ -141,8 +141,8 @@ def export(
     check_progress(progress)
     if not as_flag("allow_plaintext_export", allow_plaintext_export):
         raise PlaintextRefused(
-            f"export writes the plaintext of {reference.root} to a disk: allow it with --allow-plaintext-export "
-            "(in Python: allow_plaintext_export=True)",
+            f"export writes the plaintext of {reference.root} to a disk: pass --allow-plaintext-export to "
+            "allow this (in Python: allow_plaintext_export=True)",
             root=reference.root,
         )
     overwrite, mode_from_umask = as_flag("overwrite", overwrite), as_flag("mode_from_umask", mode_from_umask)
