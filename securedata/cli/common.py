@@ -1,4 +1,4 @@
-"""What all commands share: common options, remarks, JSON."""
+"""What all commands share: options, output, JSON."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from securedata.corpus.config import Reference
 
 SHOWN = 20
-"""Lines of a list that people get to see; --json has them all."""
+"""Lines of a list that are printed; --json has them all."""
 
 _SCHEME = "securedata://"
 
 
 class Help(RawDescriptionHelpFormatter):
-    """Help with the positional arguments in the usage line and the options below: the same text on every Python.
+    """Help text that is the same on every Python: the usage line names the positional arguments only.
 
-    Paragraphs are set to the terminal's width; examples, which are indented, stay as they are.
+    Paragraphs are filled to the terminal's width; indented examples stay as they are.
     """
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
@@ -50,17 +50,17 @@ class Parser(ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{**options, "formatter_class": Help, "allow_abbrev": False})
-        self.color = False  # of Python 3.14
+        self.color = False  # Python 3.14 would add escape sequences
 
     def _print_message(self, message: str, file: Any = None) -> None:
         super()._print_message(printable_lines(message) if message else message, file)
 
     def error(self, message: str) -> NoReturn:
-        # it quotes arguments, and a URL among them may hold a password
+        # the message quotes arguments, and a URL among them can hold a password
         super().error(without_secrets_within(message))
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As argparse, which quotes also what follows an option that nobody knows, as in --token=..."""
+        """As argparse, but an unknown option is quoted without its value: --token=... may hold a secret."""
         found, more = self.parse_known_args(args, namespace)
         options = [word.partition("=")[0] for word in more if word.startswith("-")]
         if more:
@@ -71,7 +71,7 @@ class Parser(ArgumentParser):
 def add_command(
     subparsers: Any, name: str, run: Callable[[Namespace], int], *, help: str, about: str, example: str
 ) -> ArgumentParser:
-    """A command's parser, with an example that a reader can copy."""
+    """Add a command's parser, with examples that a reader can copy."""
     parser: ArgumentParser = subparsers.add_parser(
         name,
         help=help,
@@ -83,16 +83,16 @@ def add_command(
 
 
 def add_corpus_options(parser: ArgumentParser, reads: bool = False) -> None:
-    """Which corpus is meant and who may open it: flags over the config over the environment.
+    """`--kms` and `--pin`, which override the config, which overrides the environment.
 
-    `reads`: the command opens a corpus for reading, and takes `--accept-generation`.
+    `reads`: add `--accept-generation` too, for a command that opens a corpus for reading.
     """
     group = parser.add_argument_group("corpus")
     group.add_argument(
         "--kms",
         action="append",
         metavar="URI",
-        help="KMS key that is trusted, as local:///home/me/voice.kek; may be given again (or: config, SECUREDATA_KMS)",
+        help="trusted KMS key, such as local:///home/me/voice.kek; repeatable (default: config, SECUREDATA_KMS)",
     )
     add_pin(group)
     if reads:
@@ -100,14 +100,14 @@ def add_corpus_options(parser: ArgumentParser, reads: bool = False) -> None:
 
 
 def add_pin(group: Any) -> None:
-    """`--pin`: one that is given again does not take the place of the one before, since writers refuse several."""
+    """`--pin`. All are kept if it is repeated, so that writers can refuse several."""
     group.add_argument(
-        "--pin", action="append", metavar="PIN", help="which corpus is meant (or: config, SECUREDATA_PIN)"
+        "--pin", action="append", metavar="PIN", help="pin of the corpus (default: config, SECUREDATA_PIN)"
     )
 
 
 def pins(args: Namespace) -> str | None:
-    """What `--pin` said, for `resolve`."""
+    """The `--pin` options, for `resolve`."""
     return " ".join(args.pin) if args.pin else None
 
 
@@ -116,48 +116,48 @@ def _add_accept_generation(group: Any) -> None:
         "--accept-generation",
         type=positive,
         metavar="N",
-        help="accept a head of this generation although a newer one was seen: you restored it, or it is a copy",
+        help="accept generation N although this machine has seen a newer one: after a restore, or for a copy",
     )
 
 
 def add_output_options(parser: ArgumentParser) -> None:
     """`--json` and `--quiet`."""
     group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="one JSON document on standard output")
-    group.add_argument("-q", "--quiet", action="store_true", help="no progress and no remarks")
+    group.add_argument("--json", action="store_true", help="print one JSON document")
+    group.add_argument("-q", "--quiet", action="store_true", help="print no progress and no notes")
 
 
 def add_writer_options(parser: ArgumentParser) -> None:
-    """For commands that write."""
+    """Options of commands that write."""
     group = parser.add_argument_group("writing")
     group.add_argument(
         "--single-writer",
         action="store_true",
-        help="write to storage on which two writers could lose rows; only if nobody else ever writes there",
+        help="allow storage where concurrent writers could lose rows; use it only if nobody else writes there",
     )
     _add_accept_generation(group)
 
 
 def positive(text: str) -> int:
-    """An option's value: a whole number from 1."""
+    """An option's value: a positive whole number."""
     if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"{text!r} is not a whole number from 1")
+        raise ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
 
 
 def add_threads(parser: Any, default: str) -> None:
     """`--threads`."""
-    text = f"files under way at once (default: {default})"
+    text = f"files processed at once (default: {default})"
     parser.add_argument("--threads", type=positive, metavar="N", help=text)
 
 
 def add_target(parser: ArgumentParser) -> None:
-    """The corpus to read."""
+    """The positional argument CORPUS."""
     parser.add_argument("target", metavar="CORPUS", help="NAME, securedata://NAME, a path or a URL")
 
 
 def split_target(target: str, path: str) -> tuple[str, str]:
-    """A corpus and a path in it, which securedata://NAME/PATH holds both."""
+    """The corpus and the path in it: securedata://NAME/PATH is split, and `path` appended."""
     if target.startswith(_SCHEME):
         name, _, rest = target[len(_SCHEME) :].partition("/")
         return _SCHEME + name, "/".join(part for part in (rest.strip("/"), path) if part)
@@ -165,41 +165,41 @@ def split_target(target: str, path: str) -> tuple[str, str]:
 
 
 def reference(args: Namespace, target: str) -> Reference:
-    """The corpus that a command means."""
+    """The corpus that a command names."""
     from securedata.corpus.config import resolve
 
     return resolve(target, args.kms, pins(args))
 
 
 def out(text: str) -> None:
-    """The command's answer, on standard output. Names in it, which others made, cannot steer a terminal."""
+    """Print a result on standard output, with control characters escaped."""
     print(printable_lines(text))
 
 
 def err(text: str) -> None:
-    """Whatever else is said, on standard error, as `out` writes; it can be kept in logs, so no URL shows a secret."""
+    """Print a message on standard error, as `out` does, and without secrets in URLs: logs may keep it."""
     print(printable_lines(without_secrets_within(text)), file=sys.stderr)
 
 
 def say(args: Namespace, text: str) -> None:
-    """A remark for people, on standard error."""
+    """Print a note on standard error, unless --quiet or --json is given."""
     if not args.quiet and not args.json:
         err(text)
 
 
 def warn(text: str) -> None:
-    """What people must hear of, also with --quiet and --json."""
+    """Print a warning, with --quiet and --json too."""
     err(f"securedata: {text}")
 
 
 def fail(text: str) -> int:
-    """The one line that says why the exit code is 1."""
+    """Print the one line that explains exit code 1, and return 1."""
     warn(f"error: {text}")
     return 1
 
 
 def show(args: Namespace, title: str, lines: Sequence[str]) -> None:
-    """A list for people on standard error, cut where it is long; --json has it as a whole."""
+    """Print a list on standard error, cut if it is long; --json has all of it."""
     if args.json or not lines:
         return
     err(f"{title} ({len(lines):,}):")
@@ -210,12 +210,12 @@ def show(args: Namespace, title: str, lines: Sequence[str]) -> None:
 
 
 def print_json(document: object) -> None:
-    """The document of `--json`. What could steer a terminal is escaped as JSON escapes it."""
+    """Print the document of `--json`, with control characters as JSON escapes."""
     out(json.dumps(document, indent=2, ensure_ascii=not takes_all_letters()))
 
 
 def size(count: float) -> str:
-    """Bytes for people."""
+    """Bytes as text: 512 B, 9.7 kB."""
     for unit in ("B", "kB", "MB", "GB"):
         if abs(count) < 1000 or unit == "GB":
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -224,7 +224,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for people: 0.50 s, 4:05, 12:00:05."""
+    """Seconds as text: 0.50 s, 4:05, 12:00:05."""
     if seconds < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -233,5 +233,5 @@ def duration(seconds: float) -> str:
 
 
 def wants_progress(args: Namespace) -> bool:
-    """Whether a bar may be shown; there is one only where standard error is a terminal."""
+    """Whether to show a progress bar if standard error is a terminal."""
     return not (args.quiet or args.json)

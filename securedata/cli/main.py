@@ -17,9 +17,9 @@ from securedata.errors import InvalidArgument, SecuredataError, SubjectUnknown
 from securedata.printable import printable, printable_lines
 
 _ABOUT = """\
-Speech corpora that lie encrypted on storage and are plaintext only in the memory of the process that trains on them.
+Keep speech corpora encrypted on storage, and decrypt them only in the memory of the process that trains on them.
 
-A corpus is named in four ways: NAME or securedata://NAME (from the config file), a path, or a URL."""
+A corpus is given as NAME or securedata://NAME (from the config file), as a path, or as a URL."""
 
 _EXAMPLE = """\
 examples:
@@ -28,12 +28,12 @@ examples:
   securedata verify sealed
   securedata export sealed ./restored --allow-plaintext-export
 
-'securedata help COMMAND' explains each, with examples. KMS and pin come from flags, the config file
-(~/.config/securedata/config.toml) or SECUREDATA_KMS and SECUREDATA_PIN, in this order."""
+'securedata help COMMAND' explains a command, with examples. KMS keys and pin come from options, else the config
+file (~/.config/securedata/config.toml), else SECUREDATA_KMS and SECUREDATA_PIN."""
 
 DISTRIBUTION = "securedata-torch"
 
-# each in a module of its name; these load no corpus code before they run
+# each in a module of its name, which imports no corpus code before the command runs
 _COMMANDS = (
     "init",
     "encrypt",
@@ -52,7 +52,7 @@ _COMMANDS = (
 
 
 def parser(command: str | None = None) -> ArgumentParser:
-    """The whole parser, or what one command needs of it: most of a short command's time would go into the others."""
+    """The parser for all commands, or for one only: building all of them takes most of a short command's time."""
     top = Parser(prog="securedata", description=_ABOUT, epilog=_EXAMPLE)
     top.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = top.add_subparsers(
@@ -64,7 +64,7 @@ def parser(command: str | None = None) -> ArgumentParser:
 
 
 class _Version(Action):
-    """Looks the version up when it is asked for, for that takes a third of the command's start."""
+    """Look up the version only on request, since that takes a third of the start-up time."""
 
     def __call__(self, parser: ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise
             code = 0
         if error := streams.lost():
-            text = f"standard output cannot be written: {error.strerror}; what the command does was done all the same"
+            text = f"standard output cannot be written: {error.strerror}; the command itself succeeded"
             return fail(text) if code == 0 else code
         return code
 
@@ -106,11 +106,11 @@ def _without_help(words: Sequence[str]) -> Sequence[str]:
 
 @contextmanager
 def _printable_logs() -> Iterator[None]:
-    """Logs go to standard error: ours as the command's own lines, and other libraries' unless somebody handles them.
+    """Send logs to standard error: ours as the command's own lines, other libraries' unless they have a handler.
 
-    Names in them cannot steer a terminal.
+    Control characters are escaped.
     """
-    import logging  # not for --version and --help
+    import logging  # slow, and --version and --help do not need it
 
     class Printable(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
@@ -145,22 +145,23 @@ def _run(args: Namespace) -> int:
     except SecuredataError as error:
         return fail(" ".join(_text(error).splitlines()))
     except BrokenPipeError:
-        # whoever read our output has seen enough; keep the interpreter from complaining at its end
+        # the reader closed the pipe; keep the interpreter from complaining at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except UnicodeEncodeError as error:
-        # names go to the system in its encoding, which is ASCII only where somebody switched UTF-8 off
-        return fail(f"a name has letters that {error.encoding} lacks: set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale")
+        # file names are encoded for the system, in ASCII only where UTF-8 was switched off
+        text = f"a name has characters that {error.encoding} cannot encode"
+        return fail(f"{text}: set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale")
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return fail(f"{error.strerror or type(error).__name__}{where}")
     except KeyboardInterrupt:
-        warn("interrupted; what was committed stays, run it again for the rest")
+        warn("interrupted; what was committed stays: run the command again for the rest")
         return 130
 
 
 def _text(error: SecuredataError) -> str:
-    """The error's text, and the logical path, which is never in it: here only the user sees it."""
+    """The error's text and its logical path, which texts leave out, since they are logged: this is for the user."""
     path = error.path if error.path and error.path not in str(error) else ""
     return str(error) + (f" [{printable(path)}]" if path else "")
 

@@ -32,7 +32,8 @@ def show_preview(args: Namespace, found: IngestPreview) -> int:
 def _tell(args: Namespace, found: IngestPreview) -> None:
     counts = [(found.added, "add"), (found.replaced, "replace"), (found.updated, "update"), (found.unchanged, "leave")]
     what = ", ".join(f"{verb} {count:,}" for count, verb in counts if count) or "do nothing"
-    out(f"would {what}: {size(found.bytes)}, {duration(found.seconds)} to seal; nothing was written")
+    amount = f"{size(found.bytes)}, {duration(found.seconds)} of audio to seal"
+    out(f"would {what}: {amount}; nothing was written")
     tell_transcripts(found)
     people = sorted(found.people.items())
     for name, person in people[:20]:
@@ -41,15 +42,17 @@ def _tell(args: Namespace, found: IngestPreview) -> None:
         out(f"  and {len(people) - 20:,} more people (--json lists them all)")
     say(args, accounted(found.sources))
     if found.hidden_names:
-        say(args, f"hidden, so left out: {some(found.hidden_names)}")
+        say(args, f"left out, because hidden: {some(found.hidden_names)}")
     for group in found.near_duplicates:
-        say(args, f"taken for different people, are they? {', '.join(repr(name) for name in group)}")
+        say(args, f"treated as different people; check: {', '.join(repr(name) for name in group)}")
     tell_apart(args, found.apart, found.shared)
-    show(args, "the same content", [", ".join(group) for group in found.duplicates])
+    show(args, "same content", [", ".join(group) for group in found.duplicates])
     show(args, "would not be taken", [f"{one.path}: {one.reason}" for one in found.problems if not one.taken])
-    show(args, "would be taken, but look", [f"{one.path}: {one.reason}" for one in found.problems if one.taken])
-    show(args, "other content or people under a path that is taken (--replace to replace it)", found.conflicts)
-    show(args, "of people who were erased, would not be taken", found.erased)
+    show(
+        args, "would be taken, but deserve a look", [f"{one.path}: {one.reason}" for one in found.problems if one.taken]
+    )
+    show(args, "the corpus has other content or people under this path (--replace replaces it)", found.conflicts)
+    show(args, "would not be taken: of people who were erased", found.erased)
 
 
 def tell_transcripts(found: IngestReport | IngestPreview) -> None:
@@ -59,23 +62,23 @@ def tell_transcripts(found: IngestReport | IngestPreview) -> None:
 
 
 def tell_apart(args: Namespace, apart: Apart, shared: list[str]) -> None:
-    """What becomes of recordings whose segments name different people."""
+    """Print what becomes of recordings whose segments name different people."""
     if apart.recordings:
         say(
             args,
             f"{plural(apart.recordings, 'recording')} whose segments name different people: "
             f"{plural(apart.segments, 'segment')}, each an object of its own; "
-            f"{duration(apart.seconds_left_out)} that lie in no segment are left out",
+            f"{duration(apart.seconds_left_out)} outside all segments are left out",
         )
     if not args.quiet:
-        title = "these overlap segments of other people, and are erased with each of them"
+        title = "segments that overlap those of other people: erasing any of these people erases them"
         show(args, title, apart.overlapping)
-    title = "segments that share one object with all people of the recording, left as they are (--replace parts them)"
+    title = "segments that share one object with everyone in the recording, left as they are (--replace splits them)"
     show(args, title, shared)
 
 
 def accounted(sources: Sources) -> str:
-    """What became of the files, in one line."""
+    """What became of the files, on one line."""
     counts = [
         (sources.taken, "taken"),
         (sources.unchanged, "unchanged"),
@@ -88,6 +91,6 @@ def accounted(sources: Sources) -> str:
 
 
 def some(names: list[str], count: int = 10) -> str:
-    """The first names, and how many there are more."""
+    """The first names, and how many more there are."""
     more = len(names) - count
     return ", ".join(names[:count]) + (f" and {more:,} more" if more > 0 else "")

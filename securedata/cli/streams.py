@@ -1,7 +1,7 @@
-"""The standard streams as a command may find them: closed, full, without a reader, or in a narrow encoding.
+"""Standard streams that are closed, full, without a reader, or in a narrow encoding.
 
-What the command does never depends on them. A closed stream is /dev/null; a reader that went away has seen enough; what
-standard error cannot take is dropped; an answer that did not reach standard output is an error when the work is done.
+None of this changes what a command does. A closed stream becomes /dev/null; a reader that goes away is no error; what
+standard error cannot take is dropped; results that did not reach standard output are an error once the work is done.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 
 class _Stream(io.RawIOBase):
-    """Writes to a standard descriptor, and never raises for it: the first failure is kept, and the rest is dropped."""
+    """Write to a standard descriptor and never raise: the first error is kept, later output is dropped."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -43,7 +43,7 @@ class _Stream(io.RawIOBase):
 
 
 def _write_some(fd: int, data: Any) -> int:
-    """As `os.write`, and waits for a pipe that somebody made not to wait."""
+    """As `os.write`, but wait for a non-blocking pipe."""
     while True:
         try:
             return os.write(fd, data)
@@ -69,7 +69,7 @@ class Streams:
         self._output = output
 
     def lost(self) -> OSError | None:
-        """What kept the answer from standard output; None if it is there, or if nobody wants it any more."""
+        """The error that kept output from standard output; None if all was written, or if the reader went away."""
         with suppress(ValueError):  # it was closed
             sys.stdout.flush()
         error = self._output.error
@@ -78,7 +78,7 @@ class Streams:
 
 @contextmanager
 def standard_streams() -> Iterator[Streams]:
-    """Make the standard streams ready for a command. What a caller has put in place of Python's is left alone."""
+    """Prepare the standard streams for a command. Streams that a caller replaced are left alone."""
     _open_closed()
     output, errors = _Stream(1), _Stream(2)
     before = sys.stdout, sys.stderr
@@ -96,25 +96,27 @@ def standard_streams() -> Iterator[Streams]:
 
 
 def _open_closed() -> None:
-    """Put /dev/null in the place of what is closed: else the next file that is opened, a sealed one or a key, has its
-    number, and gets what is printed."""
+    """Open /dev/null for each closed stream: otherwise the next file opened, such as a key, gets its descriptor.
+
+    What is printed would go into that file.
+    """
     for fd in range(3):
         try:
             os.fstat(fd)
         except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)  # the lowest that is free, which is this one
-            os.set_inheritable(opened, True)  # as those of every process that we start
+            opened = os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is fd
+            os.set_inheritable(opened, True)  # child processes need it too
 
 
 def _text(stream: _Stream, python: TextIO | None, at_once: bool = False) -> io.TextIOWrapper:
     encoding = python.encoding if python is not None else "utf-8"
-    # names of people on a terminal of another alphabet: their letters as escapes
+    # letters that the terminal cannot show, in names of people, become escapes
     return io.TextIOWrapper(
         io.BufferedWriter(stream), encoding, "backslashreplace", line_buffering=at_once or stream.isatty()
     )
 
 
 def takes_all_letters() -> bool:
-    """Is standard output in UTF-8?"""
+    """Whether standard output is UTF-8."""
     encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     return codecs.lookup(encoding).name == "utf-8"

@@ -1,7 +1,7 @@
-"""Tables for people: aligned, whatever the letters, and no wider than the terminal.
+"""Text tables: aligned in any script, and no wider than the terminal.
 
-On a terminal the widest columns are cut in the middle, or wrapped where a person copies what is in them. What goes to a
-pipe or a file is never cut.
+On a terminal the widest columns are cut in the middle, or wrapped if people copy from them. Output to a pipe or a file
+is never cut.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _EMOJI_FORM = "\ufe0f"
 def table(
     rows: Iterable[Sequence[str]], right: frozenset[int] = frozenset(), whole: frozenset[int] = frozenset()
 ) -> str:
-    """Rows of text in columns, without a line end.
+    """Rows of text in aligned columns, without a final newline.
 
     Args:
-        right: columns that are set flush right; they are numbers, and never cut.
-        whole: columns that are wrapped rather than cut, because people copy what is in them.
+        right: columns that are aligned right and never cut: numbers.
+        whole: columns that are wrapped instead of cut, because people copy from them.
     """
     listed = [[_written(cell) for cell in row] for row in rows]
     if not listed:
@@ -52,7 +52,7 @@ def table(
 
 
 def columns() -> int | None:
-    """How wide a line of standard output may be: by COLUMNS, else as the terminal says. None: it is no terminal."""
+    """The width of standard output: COLUMNS, else the terminal's; None if it is not a terminal."""
     if not sys.stdout.isatty():
         return None
     named = os.environ.get("COLUMNS", "")
@@ -62,12 +62,12 @@ def columns() -> int | None:
 
 
 def width(text: str) -> int:
-    """Cells that a text takes on a terminal: two for a letter of Chinese, Japanese or Korean and for most emoji."""
+    """Cells that a text takes on a terminal: two for a Chinese, Japanese or Korean character and for most emoji."""
     return len(text) if text.isascii() else sum(_cells(letter) for letter in text)
 
 
 def shortened(text: str, room: int) -> str:
-    """The text, with its middle left out where it is wider than `room` cells."""
+    """The text, with its middle left out if it is wider than `room` cells."""
     if width(text) <= room:
         return text
     mark = "…" if takes_all_letters() else "..."
@@ -78,7 +78,7 @@ def shortened(text: str, room: int) -> str:
 
 
 def _written(cell: str) -> str:
-    """A cell as it will stand there: what a terminal obeys, or standard output lacks, is an escape."""
+    """A cell as it is printed: control characters, and what standard output cannot encode, as escapes."""
     text = printable(cell)
     if text.isascii() or takes_all_letters():
         return text
@@ -87,14 +87,14 @@ def _written(cell: str) -> str:
 
 def _cells(letter: str) -> int:
     if letter == _EMOJI_FORM:
-        return 1  # it makes the letter before it an emoji, which is as wide as two
+        return 1  # it turns the character before it into an emoji, which is two cells wide
     if unicodedata.category(letter) in ("Mn", "Me", "Cf"):
         return 0
     return 2 if unicodedata.east_asian_width(letter) in ("W", "F") else 1
 
 
 def _units(text: str) -> list[str]:
-    """Letters, each with the marks that are set upon it."""
+    """Characters, each with its combining marks."""
     units: list[str] = []
     for letter in text:
         if units and (letter == _EMOJI_FORM or _cells(letter) == 0):
@@ -105,7 +105,7 @@ def _units(text: str) -> list[str]:
 
 
 def _beginning(text: str | list[str], room: int) -> str:
-    """As many letters from the front as fit."""
+    """As many characters from the start as fit."""
     taken: list[str] = []
     for unit in _units(text) if isinstance(text, str) else text:
         room -= width(unit)
@@ -129,7 +129,7 @@ def _pieces(text: str, room: int) -> list[str]:
 
 
 def _fitted(widths: list[int], limit: int, right: frozenset[int]) -> list[int]:
-    """Widths that fit into `limit` cells together, where that can be: the widest columns give way first."""
+    """Widths that fit `limit` cells together, if possible; the widest columns shrink first."""
     over = sum(widths) + len(_GAP) * (len(widths) - 1) - limit
     fitted = list(widths)
     while over > 0:

@@ -58,7 +58,7 @@ def test_list_asks_nobody_unless_it_is_told_to(run: Run, root: Root, tmp_path: P
     assert done.out.splitlines()[0].endswith("CorpusGone")
     assert done.out.splitlines()[1].endswith("generation 2")
     assert "securedata: gone: the corpus is gone" in done.err
-    assert done.error.endswith("1 of 2 corpora not opened")
+    assert done.error.endswith("1 of 2 corpora cannot be opened")
     found = run("list", "--check", "--json").json
     assert [(one["name"], one["opens"], one["generation"]) for one in found] == [
         ("gone", False, None),

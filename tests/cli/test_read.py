@@ -211,7 +211,7 @@ def test_info_without_the_key_says_that_it_proves_nothing(run: Run, root: Root, 
         assert "pin" not in done.json
         assert done.json["corpus_id"] == root.reference.pins[0].corpus_id.hex()
     else:
-        assert "unproved" in done.out.splitlines()[0]
+        assert "unverified" in done.out.splitlines()[0]
         assert root.pin not in done.out
 
 

@@ -84,7 +84,7 @@ def test_encrypt_starts_over(delete: Callable[[Root], None], by_name: bool, run:
     done = run("encrypt", wavs, root.name if by_name else root, *PATTERN, "--start-over")
     assert done.code == 0, done.err
     assert "6 added" in done.out
-    assert f"dropped: the pin {root.pin} of the corpus that was there" in done.err
+    assert f"dropped: the pin {root.pin} of the deleted corpus" in done.err
     entry = load()[root.name]
     assert str(entry.pins[0]) != root.pin
     assert entry.kms == (root.kms,), "its key opens the new one, too"

@@ -26,7 +26,7 @@ def test_a_key_is_added_shown_and_dropped(run: Run, root: Root, tmp_path: Path) 
     second = tmp_path / "safe" / "second.kek"
     added = run("wrap", "add", root.name, "--kms", f"local://{second}")
     assert added.code == 0
-    assert f"{second} was made: back up this file" in added.err
+    assert f"the key file {second} was created: back it up" in added.err
     assert "added in generation 3" in added.err
     again = run("wrap", "add", root.name, "--kms", f"local://{second}")
     assert again.code == 0
@@ -37,7 +37,7 @@ def test_a_key_is_added_shown_and_dropped(run: Run, root: Root, tmp_path: Path) 
     assert [one["trusted"] for one in listed["wraps"]] == [True, False]
     shown = run("wrap", "list", root.name)
     assert [line.split()[1:] for line in shown.out.splitlines()] == [["yours"], []]
-    assert "no KMS was asked" in shown.err
+    assert "no KMS was called" in shown.err
     assert run("ls", root, "--kms", f"local://{second}", "--pin", root.pin).code == 0
     # by the name that the list shows, for the file may be lost
     lost = listed["wraps"][1]["uri"]

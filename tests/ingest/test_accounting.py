@@ -240,7 +240,7 @@ def test_the_summary_for_people(run: Run, src: Path, tmp_path: Path) -> None:
     done = run("encrypt", src, tmp_path / "sealed", "--one-subject", "x", "--leave-out", "old/*")
     said = "5 files: 1 taken, 1 companion (texts, tables, images), 1 hidden, 1 left out on request, 1 not taken"
     assert said in done.err
-    assert "hidden, so left out: .b.wav" in done.err
+    assert "left out, because hidden: .b.wav" in done.err
     assert "d.raw: no audio that is known by its first bytes" in done.err
 
 

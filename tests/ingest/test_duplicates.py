@@ -157,8 +157,8 @@ def test_a_new_segment_of_what_is_there_with_other_content(run: Run, tmp_path: P
 def test_the_summary_for_people(run: Run, wavs: Path) -> None:
     root = resolve(str(wavs.parent / "sealed")).root
     done = run("encrypt", wavs / "ann", root, "--one-subject", "ann")
-    assert "taken, and the content is there under another path (--if-duplicate) (3):" in done.err
-    assert "  utt0.wav: as ann/utt0.wav" in done.err
+    assert "taken, although the content has another path already (--if-duplicate) (3):" in done.err
+    assert "  utt0.wav: same as ann/utt0.wav" in done.err
 
 
 def test_content_that_a_run_replaces_is_no_copy_of_a_file_that_was_renamed(run: Run, tmp_path: Path) -> None:

@@ -39,23 +39,22 @@ examples:
 
 how to read it:
   securedata GB/s  10^9 bytes of plaintext per second, of all workers together,
-                   from sealed bytes in memory into a buffer that is used
-                   again: header checks, key derivation, commitment and every
-                   16 KiB chunk. A range, such as a crop of a WAV, begins
-                   anywhere; the chunks that it touches are decrypted.
-  of AES-GCM       that as a fraction of AES-GCM GB/s, compared within each
-                   round.
+                   from sealed bytes in memory into a reused buffer: header
+                   checks, key derivation, commitment and every 16 KiB chunk.
+                   A range, such as a crop of a WAV, starts anywhere; the
+                   chunks that it touches are decrypted.
+  of AES-GCM       securedata GB/s as a fraction of AES-GCM GB/s, compared
+                   within each round.
   AES-GCM GB/s     the limit: one call of AESGCM.decrypt_into for as many bytes.
   memcpy GB/s      copying as many bytes: what caches and memory allow.
 
-Among the CPU's flags, aes is what counts, and on x86-64 vaes: without it a core has less than half of the speed.
+The CPU flag that matters is aes, and on x86-64 vaes: without it a core is less than half as fast.
 
-With --corpus: samples/s that a DataLoader yields with 0 and with N workers, and for one sample the milliseconds that
-its process spends to fetch, decrypt and decode it, and to pad its batch. If decrypt is a small part of the sum, faster
-decryption would not make training faster. A second pass over a corpus that fits into memory is fetched from the page
-cache.
+With --corpus: samples/s that a DataLoader yields with 0 and with N workers, and the milliseconds that a worker spends
+per sample to fetch, decrypt and decode it, and to pad its batch. If decrypt is a small part of the sum, faster
+decryption would not make training faster. A second pass over a corpus that fits into memory reads from the page cache.
 
-Values are medians of interleaved rounds, in brackets their 95 % intervals. The host should be idle.
+Values are medians of interleaved rounds, with 95 % intervals in brackets. The host should be idle.
 """
 
 
@@ -63,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command."""
     parser: ArgumentParser = subparsers.add_parser(
         "bench",
-        help="measure decryption on this host, or the loading of a corpus",
+        help="measure decryption on this host, or loading a corpus",
         description=_ABOUT,
         epilog=_HOW_TO_READ,
     )
@@ -72,13 +71,13 @@ def add_parser(subparsers: Any) -> None:
         "--seconds",
         type=units.seconds,
         default=SECONDS,
-        help=f"about how long to measure in all (default {SECONDS:g})",
+        help=f"approximate total time (default {SECONDS:g})",
     )
     parser.add_argument(
         "--workers",
         type=units.counts,
         metavar="N,...",
-        help="numbers of processes (default 1, 2, 4, ... all cores); with --corpus of DataLoader workers, "
+        help="numbers of processes (default 1, 2, 4, ... all cores); with --corpus, numbers of DataLoader workers, "
         "0 for none (default 0 and all cores)",
     )
     parser.add_argument(
@@ -88,7 +87,7 @@ def add_parser(subparsers: Any) -> None:
         "--ranges",
         type=units.sizes_or_none,
         metavar="SIZE,...",
-        help=f"lengths of ranges out of an object of {units.size_name(RANGE_OF)}, or none (default {RANGES})",
+        help=f"lengths of ranges in an object of {units.size_name(RANGE_OF)}, or none (default {RANGES})",
     )
     real = parser.add_argument_group("loading")
     real.add_argument("--corpus", metavar="CORPUS", help="load this corpus (NAME, path or URL) instead")
@@ -96,13 +95,13 @@ def add_parser(subparsers: Any) -> None:
         "--batch-size", type=units.positive, metavar="N", help=f"samples in a batch (default {BATCH_SIZE})"
     )
     real.add_argument(
-        "--samples", type=units.positive, metavar="N", help="stop when about so many are measured for each of --workers"
+        "--samples", type=units.positive, metavar="N", help="stop after about N samples for each number of workers"
     )
     real.add_argument("--sample-rate", type=units.positive, metavar="HZ", help="resample, as in training")
     real.add_argument("--num-frames", type=units.positive, metavar="N", help="crop at random, as in training")
     add_corpus_options(parser)
     add_output_options(parser)
-    parser.add_argument("--png", type=Path, metavar="FILE", help="also draw it (needs securedata-torch[plot])")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="also draw the figures (needs securedata-torch[plot])")
 
 
 def run(args: Namespace) -> int:
@@ -131,9 +130,11 @@ def _check(args: Namespace) -> None:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(wrong))
         raise InvalidArgument(f"{options}: only {'with' if args.corpus is None else 'without'} --corpus")
     if args.corpus is None and args.workers and args.workers[0] == 0:
-        raise InvalidArgument("--workers 0: only with --corpus; without it, work is done by processes of its own")
+        raise InvalidArgument("--workers 0: only with --corpus; without it, worker processes do all the work")
     if any(length > RANGE_OF for length in args.ranges or ()):
-        raise InvalidArgument(f"--ranges: the object that they are cut from has {units.size_name(RANGE_OF)}")
+        raise InvalidArgument(
+            f"--ranges: at most {units.size_name(RANGE_OF)}, the size of the object that they are cut from"
+        )
 
 
 def _memory(args: Namespace) -> None:
@@ -196,10 +197,10 @@ def _corpus(args: Namespace) -> None:
 
 @contextmanager
 def _progress(args: Namespace) -> Iterator[Progress]:
-    """A bar over the time, on stderr, if a person looks on."""
+    """A progress bar over the time, if stderr is a terminal."""
     from tqdm import tqdm
 
-    tqdm.monitor_interval = 0  # no thread beside us: processes are about to be forked
+    tqdm.monitor_interval = 0  # no monitor thread: processes are about to be forked
     seconds: float = args.seconds
     hidden = args.quiet or args.json or not sys.stderr.isatty()
     style = "{l_bar}{bar}| {n:.0f}/{total:.0f} s{postfix}"

@@ -27,10 +27,10 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "cat",
         cat,
-        help="write one recording to a pipe",
+        help="write one recording to standard output",
         about=(
-            "Decrypt one recording to standard output: to a pipe, or, with --allow-plaintext-export, into a file.\n"
-            "No byte is written before the chunk that it is in has been authenticated."
+            "Decrypt one recording to standard output: a pipe or, with --allow-plaintext-export, a file.\n"
+            "Each chunk is authenticated before any byte of it is written."
         ),
         example=(
             "  securedata cat voice-a ann/utt0.wav | soxi -\n"
@@ -38,9 +38,11 @@ def add_parser(subparsers: Any) -> None:
         ),
     )
     add_target(parser)
-    parser.add_argument("path", metavar="PATH", nargs="?", default="", help="as 'securedata ls -R' shows it")
-    parser.add_argument("--allow-plaintext-export", action="store_true", help="let plaintext reach a file")
-    parser.add_argument("--force", action="store_true", help="write to a terminal, whatever it makes of it")
+    parser.add_argument(
+        "path", metavar="PATH", nargs="?", default="", help="the recording, as 'securedata ls -R' shows it"
+    )
+    parser.add_argument("--allow-plaintext-export", action="store_true", help="allow standard output to be a file")
+    parser.add_argument("--force", action="store_true", help="allow standard output to be a terminal")
     add_corpus_options(parser, reads=True)
     parser.set_defaults(json=False, quiet=False)
 
@@ -51,14 +53,16 @@ def cat(args: Namespace) -> int:
 
     target, path = split_target(args.target, args.path)
     if not path:
-        raise InvalidArgument("which recording? Give its path, as 'securedata ls -R' shows it")
+        raise InvalidArgument("give the path of a recording, as 'securedata ls -R' shows it")
     output = sys.stdout.buffer
     if stat.S_ISREG(os.fstat(output.fileno()).st_mode) and not args.allow_plaintext_export:
         raise PlaintextRefused(
-            "standard output is a file, so plaintext would reach a disk: say --allow-plaintext-export if you mean it"
+            "standard output is a file, so plaintext would reach a disk: pass --allow-plaintext-export to allow that"
         )
     if os.isatty(output.fileno()) and not args.force:
-        raise InvalidArgument("a recording is not for a terminal: pipe it into a player, as | ffplay -, or say --force")
+        raise InvalidArgument(
+            "standard output is a terminal: pipe it into a player, such as | ffplay -, or pass --force"
+        )
     with open_corpus(reference(args, target), columns=["path"], accept_generation=args.accept_generation) as corpus:
         i = corpus.find(path)
         size = corpus.value("size", i)

@@ -40,34 +40,35 @@ def add_parser(subparsers: Any) -> None:
         encrypt,
         help="seal a folder or bucket of recordings into a corpus",
         about=(
-            "Seal the recordings under SRC into a corpus, which is made if there is none: whatever libsndfile reads\n"
-            "(wav, flac, ogg, mp3, opus, aiff and more) and, with the extra 'media', m4a, mp4, aac, webm, wma and\n"
-            "more. A file is what its first bytes say, whatever its suffix; texts, tables, images are companions.\n\n"
+            "Seal the recordings under SRC into a corpus, which is created if it does not exist. Formats: all that\n"
+            "libsndfile reads (wav, flac, ogg, mp3, opus, aiff and more) and, with the extra 'media', m4a, mp4, aac,\n"
+            "webm, wma and more. The first bytes of a file decide, not its suffix. Texts, tables and images are\n"
+            "companions, and not sealed.\n\n"
             "SRC is a folder or a URL: s3://BUCKET/PREFIX, or any other that fsspec can list and read (gs://, sftp://\n"
-            "and more, once fsspec's package for it is installed). What is behind a URL passes through memory only;\n"
-            "nothing of it is written to this machine's disk.\n\n"
-            "Sources are never changed. A run that was killed is run again and goes on where it was; files that are\n"
-            "in the corpus already are skipped by size and time. Whose voice a file is must be said, for a person can\n"
-            "be erased only by name: by a known layout (see --layout), a manifest with a speaker column, or one of\n"
-            "the three options below."
+            "and more, once fsspec's package for it is installed). Files behind a URL pass through memory only;\n"
+            "nothing of them is written to this machine's disk.\n\n"
+            "Sources are never changed. If a run is killed, run it again: it continues where it stopped, and skips\n"
+            "files that are in the corpus already, by size and time. Name the speaker of every recording, since\n"
+            "erasing a person later depends on it: with a known layout (see --layout), a manifest with a speaker\n"
+            "column, or one of the three options below."
         ),
         example=(
             "  securedata encrypt ./wavs ./sealed --speaker-pattern '{speaker}/{utterance}'\n"
-            "  securedata encrypt ./wavs voice-a --one-subject ann --dry-run     # what would become of each file\n"
+            "  securedata encrypt ./wavs voice-a --one-subject ann --dry-run     # write nothing\n"
             "  securedata encrypt ./clips voice-a --manifest train.tsv --columns speaker=client_id\n"
             "  securedata encrypt s3://raw/voices voice-a --source-profile recordings --manifest train.jsonl"
         ),
     )
     parser.add_argument("src", metavar="SRC", help="folder or URL of the recordings")
-    parser.add_argument("target", metavar="ROOT|NAME", help="the corpus; a folder that is new or empty becomes one")
-    people = parser.add_argument_group("whose voice it is")
+    parser.add_argument("target", metavar="ROOT|NAME", help="the corpus; a new or empty folder becomes one")
+    people = parser.add_argument_group("speakers")
     people.add_argument(
         "--speaker-pattern",
         metavar="PATTERN",
-        help="matches the path under SRC without its extension: '{speaker}/{utterance}'; '*' is any part",
+        help="pattern of the paths under SRC without extension: '{speaker}/{utterance}'; '*' matches any part",
     )
-    people.add_argument("--one-subject", metavar="NAME", help="all recordings are of this person")
-    people.add_argument("--subject-per-file", action="store_true", help="every recording is of another person")
+    people.add_argument("--one-subject", metavar="NAME", help="every recording is of this person")
+    people.add_argument("--subject-per-file", action="store_true", help="every recording is of a different person")
     people.add_argument(
         "--layout",
         default="auto",
@@ -80,8 +81,8 @@ def add_parser(subparsers: Any) -> None:
         "--source-format",
         default="auto",
         choices=["auto", "files", "webdataset", "parquet", "arrow"],
-        help="whether recordings are files, members of tars, or in a column of bytes, as Hugging Face datasets writes "
-        "them (default: auto, which is files where there are any)",
+        help="where the recordings are: in files, in tars, or in a column of bytes as Hugging Face datasets writes it "
+        "(default: auto, which prefers files)",
     )
     words = parser.add_argument_group("transcripts and more")
     words.add_argument(
@@ -95,33 +96,35 @@ def add_parser(subparsers: Any) -> None:
         action="append",
         default=[],
         type=_column,
-        help="which column of the manifest is meant, as speaker=client_id, or text=a.b for the key b in JSON objects "
-        "a; may be given again",
+        help="column of the manifest for a field, such as speaker=client_id, or text=a.b for the key b in JSON "
+        "objects a; repeatable",
     )
     words.add_argument("--column", dest="columns", action="append", type=_column, help=SUPPRESS)
     words.add_argument(
         "--segment-unit",
         choices=["s", "ms", "samples"],
-        help="of start, end and duration in the manifest, where names do not say it, as start_ms does (default: s)",
+        help="unit of start, end and duration in the manifest, unless a name has it, as start_ms does (default: s)",
     )
-    words.add_argument("--split", metavar="NAME", help="the split of recordings for which nothing else names one")
+    words.add_argument("--split", metavar="NAME", help="split of recordings for which nothing else names one")
     words.add_argument("--only-listed", action="store_true", help="take only the files that the manifest names")
     words.add_argument(
         "--leave-out",
         metavar="PATTERN",
         action="append",
         default=[],
-        help="leave out what matches, as 'old/*', or a folder; '*' is any text, '/' included; may be given again",
+        help="leave out a folder, or what matches, such as 'old/*'; '*' matches any text, '/' included; repeatable",
     )
     work = parser.add_argument_group("work")
     work.add_argument(
         "--dry-run",
         action="store_true",
-        help="write nothing; show who would be whom, what would be sealed or left out and why, and duplicates",
+        help="write nothing; show the people, what would be sealed or left out and why, and duplicates",
     )
     work.add_argument("--replace", action="store_true", help="recordings that changed replace those in the corpus")
     work.add_argument(
-        "--reseal", action="store_true", help="seal what is there already anew, too: mends lost or damaged objects"
+        "--reseal",
+        action="store_true",
+        help="also seal again what is in the corpus already: repairs lost or damaged objects",
     )
     work.add_argument(
         "--clear",
@@ -129,23 +132,23 @@ def add_parser(subparsers: Any) -> None:
         action="append",
         default=[],
         help="empty this column (speaker, utterance, transcript, split, language, extra, consent_id, purposes or "
-        "expires) of recordings that are there, where this run describes them without it; may be given again",
+        "expires) of recordings in the corpus, where this run describes them without it; repeatable",
     )
     work.add_argument(
         "--if-duplicate",
         choices=["take", "skip", "fail"],
         default="take",
-        help="what becomes of a new recording whose content is there under another path (default: take, and say so)",
+        help="what to do with a new recording whose content has another path already (default: take it)",
     )
     work.add_argument("--checksum", action="store_true", help="compare digests rather than sizes and times")
     work.add_argument(
         "--known-bad",
         metavar="FILE",
-        help="exit code 0 although what this file lists is not taken, if for the same reasons: for cron",
+        help="exit with 0 if all that was not taken is in this file, with the same reasons: for cron",
     )
-    work.add_argument("--write-bad", metavar="FILE", help="write what was not taken, and why, into such a file")
+    work.add_argument("--write-bad", metavar="FILE", help="write what was not taken, and why, to this file")
     add_threads(work, "two per core, 16 at least over a network")
-    work.add_argument("--name", help="name of a corpus that is made (default: after its folder)")
+    work.add_argument("--name", help="name of a new corpus (default: that of its folder)")
     add_start_over(work)
     add_corpus_options(parser)
     add_writer_options(parser)
@@ -154,20 +157,20 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_source_options(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
-        "where SRC is, if on S3",
-        "The environment's AWS settings count where nothing is said. Those of the corpus stand in its config entry.",
+        "SRC on S3",
+        "Default: the AWS settings of the environment. Those of the corpus are in its config entry.",
     )
     group.add_argument(
-        "--source-profile", metavar="NAME", help="profile of the AWS configuration whose credentials may read SRC"
+        "--source-profile", metavar="NAME", help="profile of the AWS configuration, with credentials to read SRC"
     )
     group.add_argument("--source-region", metavar="REGION", help="region of its bucket")
-    group.add_argument("--source-endpoint-url", metavar="URL", help="its S3 server, where that is not AWS")
+    group.add_argument("--source-endpoint-url", metavar="URL", help="its S3 server, if that is not AWS")
 
 
 def _column(text: str) -> tuple[str, str]:
     field, separator, column = text.partition("=")
     if not separator or not field:
-        raise ArgumentTypeError(f"{text!r} is not FIELD=COLUMN, as speaker=client_id")
+        raise ArgumentTypeError(f"{text!r} is not FIELD=COLUMN, such as speaker=client_id")
     return field, column
 
 
@@ -225,7 +228,7 @@ def encrypt(args: Namespace) -> int:
 
 
 def _finish(args: Namespace, report: IngestReport) -> int:
-    """Say what became of the sources. There is no root if no corpus was made, because there was nothing to take."""
+    """Print what became of the sources. `root` is None if there was nothing to take, so that no corpus was made."""
     if args.json:
         print_json(_described(report))
     else:
@@ -278,14 +281,14 @@ def _tell(args: Namespace, report: IngestReport) -> None:
     if report.sources.files > report.sources.taken + report.sources.unchanged:
         say(args, accounted(report.sources))
     if report.hidden_names:
-        say(args, f"hidden, so left out: {some(report.hidden_names)}")
+        say(args, f"left out, because hidden: {some(report.hidden_names)}")
     for group in report.near_duplicates:
-        say(args, f"taken for different people, are they? {', '.join(repr(name) for name in group)}")
+        say(args, f"treated as different people; check: {', '.join(repr(name) for name in group)}")
     tell_apart(args, report.apart, report.shared)
     show(args, "not taken", [f"{one.path}: {one.reason}" for one in report.problems if not one.taken])
-    show(args, "taken, but look", [f"{one.path}: {one.reason}" for one in report.problems if one.taken])
+    show(args, "taken, but deserve a look", [f"{one.path}: {one.reason}" for one in report.problems if one.taken])
     verb = "left out" if args.if_duplicate == "skip" else "taken"
-    lines = [f"{path}: as {other}" for path, other in report.duplicates]
-    show(args, f"{verb}, and the content is there under another path (--if-duplicate)", lines)
-    show(args, "other content or people under a path that is taken (--replace to replace it)", report.conflicts)
-    show(args, "of people who were erased, not taken", report.erased)
+    lines = [f"{path}: same as {other}" for path, other in report.duplicates]
+    show(args, f"{verb}, although the content has another path already (--if-duplicate)", lines)
+    show(args, "the corpus has other content or people under this path (--replace replaces it)", report.conflicts)
+    show(args, "not taken: of people who were erased", report.erased)

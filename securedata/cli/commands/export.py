@@ -32,10 +32,10 @@ def add_parser(subparsers: Any) -> None:
         export,
         help="restore the source files",
         about=(
-            "Restore the source files byte for byte, checked against the digests of their ingest, and a manifest\n"
-            "(manifest.jsonl) with speakers and words, which 'securedata encrypt --manifest' reads.\n"
-            "This writes plaintext to a disk, into files that only you can read, unless you say --mode-from-umask.\n"
-            "A run that was killed is run again; files that are right are left."
+            "Restore the source files byte for byte, checked against the digests taken at ingest, with a manifest\n"
+            "(manifest.jsonl) of speakers and transcripts, which 'securedata encrypt --manifest' reads.\n\n"
+            "This writes plaintext to a disk, into files that only you can read unless you pass --mode-from-umask.\n"
+            "If a run is killed, run it again: files that are right already are left as they are."
         ),
         example=(
             "  securedata export voice-a ./restored --allow-plaintext-export\n"
@@ -44,13 +44,17 @@ def add_parser(subparsers: Any) -> None:
     )
     add_target(parser)
     parser.add_argument("destination", metavar="DEST", help="folder to write to")
-    parser.add_argument("--path", metavar="PATH", default="", help="only this recording, or what lies in this folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there with other content")
+    parser.add_argument(
+        "--path", metavar="PATH", default="", help="only this recording, or the recordings in this folder"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files that have other content")
     parser.add_argument(
         "--allow-plaintext-export", action="store_true", help="required: confirms that plaintext is written to DEST"
     )
     parser.add_argument(
-        "--mode-from-umask", action="store_true", help="for a shared place: give what is made the umask's mode"
+        "--mode-from-umask",
+        action="store_true",
+        help="create files and folders with the umask's mode, for others to read",
     )
     add_threads(parser, "one per core, at most 8")
     add_corpus_options(parser, reads=True)

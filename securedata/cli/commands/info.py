@@ -32,9 +32,9 @@ _COLUMNS = [
     *("path", "frames", "frames_in_segment", "sample_rate", "speaker", "subjects", "split", "format", "transcript"),
 ]
 _GROUPS = {"splits": "split", "sample_rates": "sample_rate", "formats": "format", "by_speaker": "speaker"}
-"""Lists of the document, and the column of the manifest by which each counts recordings and seconds."""
+"""Lists of the document, and the column by which each counts recordings and seconds."""
 _FIRST = 10
-"""Lines of such a list that people get to see."""
+"""Lines of such a list that are printed."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -43,12 +43,12 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "info",
         info,
-        help="what a corpus is, who can open it, its pin",
+        help="describe a corpus: contents, KMS keys, pin",
         about=(
-            "Show what a corpus is: generation, recordings, how many of them have a transcript, hours, splits, sample\n"
-            "rates, formats, the people with most hours, the KMS keys that can open it, and its pin. --json has all\n"
-            "people.\n\n"
-            "Without a KMS key that opens it, what the head says unopened is shown, and said to be unproved."
+            "Describe a corpus: generation, recordings, how many of them have a transcript, hours, splits, sample\n"
+            "rates, formats, the people with the most hours, the KMS keys that can open it, and its pin. --json lists\n"
+            "all people.\n\n"
+            "Without a KMS key that opens it, only its unencrypted header is shown, marked as unverified."
         ),
         example=(
             "  securedata info voice-a\n"
@@ -59,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add_target(parser)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--config", action="store_true", help="print the config block for a colleague")
+    what.add_argument("--config", action="store_true", help="print the config entry for a colleague")
     what.add_argument("--object", metavar="ID", help="show the recordings in this object")
     add_corpus_options(parser, reads=True)
     add_output_options(parser)
@@ -99,7 +99,7 @@ def info(args: Namespace) -> int:
         print_json(known)
         return code
     if not known["opened"]:
-        out("not opened, so the following is what storage says, and unproved:")
+        out("not opened, so the following comes from storage unverified:")
     known.pop("opened")
     lines = [line for key, value in known.items() if value is not None for line in _lines(key, value)]
     out(table(lines, whole=frozenset({1})))
@@ -107,7 +107,7 @@ def info(args: Namespace) -> int:
 
 
 def _lines(key: str, value: Any) -> list[tuple[str, str]]:
-    """A value for people, a list line by line."""
+    """The lines of a value, several for a list."""
     if key == "bytes":
         return [(key, f"{value:,} ({size(value)})")]
     if key == "seconds":
@@ -153,7 +153,7 @@ def _contents(corpus: Corpus) -> dict[str, Any]:
 
 
 def _grouped(rows: pa.Table, column: str, seconds: pa.ChunkedArray) -> list[dict[str, Any]]:
-    """Recordings and seconds by the values of a column, what has most seconds first."""
+    """Recordings and seconds by the values of a column, most seconds first."""
     import pyarrow as pa
 
     counted = pa.table([rows.column(column), seconds], ["what", "seconds"])
@@ -166,7 +166,7 @@ def _grouped(rows: pa.Table, column: str, seconds: pa.ChunkedArray) -> list[dict
 
 
 def _opened(args: Namespace, found: Reference, columns: list[str]) -> Corpus:
-    """Without the warning that there is no pin: `info` is how a person learns it."""
+    """Open without the warning that there is no pin: `info` is where people find it."""
     import warnings
 
     from securedata.corpus.opening import UnpinnedWarning, open_corpus
@@ -189,7 +189,7 @@ def _config(args: Namespace) -> int:
         return 0
     out(entry_text(name, found).removesuffix("\n"))
     if any(uri.startswith(SCHEME) for uri in found.kms):
-        out("# local:// is a key file: give your colleague a copy of it, by a safe way, and change its path here")
+        out("# local:// is a key file: give your colleague a copy of it over a safe channel, and change its path here")
     return 0
 
 
@@ -202,7 +202,7 @@ def _object(args: Namespace) -> int:
     except ValueError:
         wanted = b""
     if len(wanted) != 16:
-        raise InvalidArgument("an object id has 32 hex digits, as an error's text shows it")
+        raise InvalidArgument("an object id has 32 hex digits, as errors show it")
     with _opened(args, reference(args, args.target), ["path"]) as corpus:
         rows = corpus.table
         paths = rows.filter(pc.equal(rows.column("object_id"), pa.scalar(wanted, pa.binary(16)))).column("path")

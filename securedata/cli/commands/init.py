@@ -27,25 +27,27 @@ def add_parser(subparsers: Any) -> None:
         about=(
             "Make a new, empty corpus and its entry in the config file.\n\n"
             "Without --kms a key file is made under ~/.local/share/securedata/keys. Several KMS keys may wrap the\n"
-            "same corpus key; each of them alone opens the corpus then."
+            "same corpus key; any one of them opens the corpus."
         ),
         example=(
             "  securedata init ./sealed --name voice-a\n"
             "  securedata init /data/voice --kms local:///secure/voice.kek\n"
             "  securedata init s3://voice/a --kms aws-kms://arn:aws:kms:eu-west-1:111122223333:key/1234abcd-...\n"
-            "  securedata init ./sealed --start-over    # its files were deleted by hand, and nobody wants them back"
+            "  securedata init ./sealed --start-over    # its files were deleted for good"
         ),
     )
-    parser.add_argument("root", metavar="ROOT", help="an empty place: a path or a URL")
+    parser.add_argument("root", metavar="ROOT", help="path or URL, new or empty")
     parser.add_argument("--name", help="its name in the config file (default: the last part of ROOT)")
     parser.add_argument(
         "--kms",
         action="append",
         default=[],
         metavar="URI",
-        help="KMS key that wraps the corpus key; may be given again (or: SECUREDATA_KMS)",
+        help="KMS key that wraps the corpus key; repeatable (default: SECUREDATA_KMS)",
     )
-    parser.add_argument("--single-writer", action="store_true", help="allow storage without safe concurrent writing")
+    parser.add_argument(
+        "--single-writer", action="store_true", help="allow storage where concurrent writers could lose rows"
+    )
     add_start_over(parser)
     add_output_options(parser)
 
@@ -55,7 +57,7 @@ def add_start_over(parser: Any) -> None:
     parser.add_argument(
         "--start-over",
         action="store_true",
-        help="the corpus that was there was deleted for good: make a new one, and drop its pin from the config",
+        help="if a corpus was deleted for good: make a new one in its place, drop its pin from the config",
     )
 
 
@@ -88,10 +90,10 @@ def described(created: CreateReport) -> dict[str, Any]:
 
 
 def announce(args: Namespace, created: CreateReport) -> None:
-    """Tell people of a new corpus; `create_corpus` has named the files that they must not lose."""
-    say(args, f"new corpus {created.name!r} at {created.root}, entered in {created.config}")
+    """Print a new corpus; `create_corpus` has warned of the key files to back up."""
+    say(args, f"new corpus {created.name!r} at {created.root}, added to {created.config}")
     for pin in created.dropped_pins:
         say(
             args,
-            f"dropped: the pin {pin} of the corpus that was there; a backup of it opens with this --pin and its key",
+            f"dropped: the pin {pin} of the deleted corpus; a backup of it opens with this --pin and its key",
         )

@@ -23,14 +23,14 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "list",
         list_corpora,
-        help="the corpora of the config file",
+        help="list the corpora in the config file",
         about=(
-            "Show the corpora that the config files name: name, root, and the kinds of KMS key that open each.\n"
-            "Nobody is asked, unless --check is given: it opens the head of each, with one call of its KMS."
+            "List the corpora in the config files: name, root, and the kinds of KMS keys that open each.\n"
+            "This contacts neither storage nor KMS, unless --check opens the head of each, with one KMS call."
         ),
         example=(
             "  securedata list\n"
-            "  securedata list --check              # which of them open here and now; exit code 1 if one does not\n"
+            "  securedata list --check              # exit code 1 if one does not open\n"
             "  securedata list --json | jq -r '.[].name'"
         ),
     )
@@ -53,15 +53,15 @@ def list_corpora(args: Namespace) -> int:
     elif found:
         out(table([_line(one) for one in found]))
     else:
-        say(args, f"no corpora in {config_path()}: 'securedata init' and 'securedata encrypt' make one")
+        say(args, f"no corpora in {config_path()}: make one with 'securedata init' or 'securedata encrypt'")
     closed = [one for one in found if one.get("opens") is False]
     for one in closed if not args.json else ():
         warn(f"{one['name']}: {one['error']['text']}")
     try:
         load()
-    except ConfigError as error:  # other commands end with it
+    except ConfigError as error:  # which ends other commands
         return fail(str(error))
-    return fail(f"{len(closed):,} of {len(found):,} corpora not opened") if closed else 0
+    return fail(f"{len(closed):,} of {len(found):,} corpora cannot be opened") if closed else 0
 
 
 def described(name: str, entry: Reference) -> dict[str, Any]:

@@ -47,12 +47,12 @@ def add_parser(subparsers: Any) -> None:
         help="list the recordings of a corpus",
         about=(
             "List the recordings in a folder of a corpus, like 'ls -l': plaintext size, duration, speaker, name.\n"
-            "A folder shows the sums of what lies below it, a recording that was cut into segments once for each."
+            "A folder shows the totals of everything below it; a recording cut into segments counts once per segment."
         ),
         example=(
             "  securedata ls voice-a                # the top: a line for each folder\n"
-            "  securedata ls voice-a ann            # what lies in one\n"
-            "  securedata ls voice-a -R -t          # all recordings, with their words\n"
+            "  securedata ls voice-a ann            # one folder\n"
+            "  securedata ls voice-a -R -t          # all recordings, with transcripts\n"
             "  securedata ls securedata://voice-a/ann/utt0.wav --json"
         ),
     )
@@ -60,11 +60,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "path", metavar="PATH", nargs="?", default="", help="a folder or a recording (default: the top)"
     )
+    parser.add_argument("-R", "--recursive", action="store_true", help="list all recordings below it, with full paths")
     parser.add_argument(
-        "-R", "--recursive", action="store_true", help="all recordings below it, with their whole paths"
-    )
-    parser.add_argument(
-        "-t", "--transcripts", action="store_true", help="show the words, too; they tell as much as the recordings"
+        "-t", "--transcripts", action="store_true", help="show transcripts too; they reveal as much as the recordings"
     )
     add_corpus_options(parser, reads=True)
     add_output_options(parser)
@@ -85,7 +83,7 @@ def ls(args: Namespace) -> int:
     exact = rows.filter(pc.equal(rows.column("path"), path))
     below = rows.filter(pc.starts_with(rows.column("path"), here))
     if path and not exact.num_rows and not below.num_rows:
-        raise NoSuchPath("the corpus has no such path; 'securedata ls' without one shows the top", path=path)
+        raise NoSuchPath("the corpus has no such path; 'securedata ls' without a path lists the top", path=path)
     if exact.num_rows:
         found, here = _recordings(exact), ""
     elif args.recursive:
@@ -124,7 +122,7 @@ def _recordings(rows: pa.Table) -> list[dict[str, Any]]:
 
 
 def _folders(rows: pa.Table, here: str) -> list[dict[str, Any]]:
-    """The folders right below `here`, with what lies anywhere in them; an object of several rows counts once."""
+    """The folders directly below `here`, with totals of all below them; the size of a shared object counts once."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

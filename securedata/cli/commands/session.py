@@ -32,13 +32,13 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "session",
         session,
-        help="credentials for one corpus, for an hour",
+        help="print credentials for one corpus, valid for an hour",
         about=(
-            "Assume the role of a corpus under a policy that is cut to it, and print the credentials for other tools.\n"
-            "They get objects under the corpus's root, and use its AWS KMS keys to decrypt under its encryption\n"
-            "context; with --write they also put and delete objects. They list nothing and encrypt with no KMS key.\n"
-            "securedata needs none of this: it assumes the role by itself.\n\n"
-            "What is printed is a secret until it ends. Needs the pin."
+            "Assume the role of a corpus with a policy limited to it, and print the credentials for other tools. They\n"
+            "can get objects under the corpus's root, and decrypt with its AWS KMS keys under its encryption context;\n"
+            "with --write they can also put and delete objects. They cannot list, or encrypt with a KMS key.\n"
+            "securedata itself does not need this command: it assumes the role on its own.\n\n"
+            "The credentials are secret until they expire. Needs the pin."
         ),
         example=(
             '  eval "$(securedata session voice-a)"\n'
@@ -47,15 +47,15 @@ def add_parser(subparsers: Any) -> None:
         ),
     )
     add_target(parser)
-    parser.add_argument("--write", action="store_true", help="a session that may also put and delete objects")
+    parser.add_argument("--write", action="store_true", help="allow putting and deleting objects too")
     parser.add_argument("--role", metavar="ARN", help="the role to assume (default: that of the config entry)")
     parser.add_argument(
         "--format",
         choices=["env", "json", "credential-process"],
         default="env",
         metavar="FORMAT",
-        help="env (default): lines for a shell; json; credential-process: what AWS tools run by themselves, as named\n"
-        "under credential_process in ~/.aws/config",
+        help="env (default): lines for a shell; json; or credential-process: for AWS tools, which run this command "
+        "if ~/.aws/config names it under credential_process",
     )
     parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
     add_corpus_options(parser)
@@ -69,13 +69,13 @@ def session(args: Namespace) -> int:
     if args.role:
         found = replace(found, options={**found.options, "role": args.role})
     if not found.options.get("role"):
-        raise InvalidArgument(f"{args.target} has no role: name one in its config entry, or with --role")
+        raise InvalidArgument(f"{args.target} has no role: name one in its config entry or with --role")
     if os.environ.get(_ASKING) == found.root:
         raise InvalidArgument(
-            f"the AWS profile that is to assume {found.options['role']} asks this command for its own credentials: "
+            f"the AWS profile that should assume {found.options['role']} asks this command for its own credentials: "
             f"{ANOTHER_PROFILE}"
         )
-    os.environ[_ASKING] = found.root  # whatever botocore runs inherits it
+    os.environ[_ASKING] = found.root  # programs that botocore runs inherit it
     try:
         assumed = role_source(found, args.write).assume()
     finally:

@@ -39,24 +39,24 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "verify",
         verify,
-        help="account for every row, object and orphan",
+        help="check every row and object, or prune leftovers",
         about=(
             "Open every object, compare it with what was ingested, and account for everything on storage.\n\n"
-            "Exit code 0: all is well; what a writer left within the last 24 hours counts as in flight. Exit code 1:\n"
-            "findings. --prune deletes what no commit took and what was replaced, once it is 24 hours old."
+            "Exit code 0: all is well; uncommitted objects of the last 24 hours count as in flight. Exit code 1:\n"
+            "findings. --prune deletes objects that no commit uses, after 24 hours."
         ),
         example=(
             "  securedata verify voice-a\n"
-            "  securedata verify voice-a --prune           # for cron: keep XDG_STATE_HOME, it tells an old head\n"
+            "  securedata verify voice-a --prune           # for cron: keep XDG_STATE_HOME, to detect an old head\n"
             "  securedata verify voice-a --json | jq '.findings[].error'"
         ),
     )
     add_target(parser)
-    parser.add_argument("--prune", action="store_true", help="delete what is left over; needs the pin")
+    parser.add_argument("--prune", action="store_true", help="delete leftovers; needs the pin")
     parser.add_argument(
         "--reset-horizon",
         action="store_true",
-        help="with --prune: set times of the head that are later than storage's clock back; no other prune may run",
+        help="with --prune: set back times in the head that are ahead of storage's clock; no other prune may run",
     )
     add_threads(parser, "one per core, at most 8")
     add_corpus_options(parser)
@@ -83,7 +83,7 @@ def verify(args: Namespace) -> int:
             progress=wants_progress(args),
         )
     except SecuredataError:
-        for one in found:  # what was found comes before the error: it says why the prune was refused
+        for one in found:  # the findings come before the error, since they explain why the prune was refused
             _show(args, one)
         raise
     _show(args, report)
@@ -119,7 +119,7 @@ def _tell(args: Namespace, report: VerifyReport) -> None:
         say(
             args,
             f"in flight: {plural(report.in_flight, 'object')} younger than 24 hours ({size(report.in_flight_bytes)}); "
-            f"{report.leaving:,} on their way out",
+            f"{report.leaving:,} removed, to be deleted after 24 hours",
         )
     if pruned is not None:
         out(f"pruned: {plural(len(pruned.deleted), 'key')}, {size(pruned.deleted_bytes)}")
@@ -129,9 +129,9 @@ def _tell(args: Namespace, report: VerifyReport) -> None:
     if len(left) > SHOWN:
         out(f"and {len(left) - SHOWN:,} more findings (--json lists them all)")
     if any(one.error in _PRUNED for one in left) and pruned is None:
-        out("'securedata verify --prune' deletes what nobody named or needs any more")
+        out("'securedata verify --prune' deletes what nothing references")
     if report.changed_to is not None:
-        out(f"the corpus has generation {report.changed_to} by now: what came with it was not verified")
+        out(f"the corpus has generation {report.changed_to} by now: what was added since was not verified")
     out("all is well" if not left else f"{plural(len(left), 'finding')}: {_counted(left)}")
 
 

@@ -33,13 +33,14 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "wrap",
         wrap,
-        help="which KMS keys can open a corpus",
+        help="show, add or drop the KMS keys of a corpus",
         about=(
-            "Show, add and drop the KMS keys that can open a corpus: regions, providers, one to keep in a safe.\n\n"
-            "add needs the right to encrypt and decrypt with the new key, and a key that opens the corpus today, from\n"
-            "the config file or SECUREDATA_KMS. A key that ignores the encryption context is refused; a key file that\n"
-            "is not there is made. Whoever opens the corpus by the new key names it in kms of their own config.\n"
-            "drop closes later heads to a key. It takes nothing back: who could use it may have kept what it opened."
+            "Show, add or drop KMS keys that can open a corpus: in other regions, at other providers, in a safe.\n\n"
+            "add needs permission to encrypt and decrypt with the new key, and a key that opens the corpus today,\n"
+            "from the config file or SECUREDATA_KMS. A key that ignores the encryption context is refused; a missing\n"
+            "key file is created. To open the corpus with the new key, people add it to kms in their own config.\n\n"
+            "drop makes later heads unreadable with a key. It revokes nothing: anyone who could use the key may have\n"
+            "kept what it opened."
         ),
         example=(
             "  securedata wrap list voice-a\n"
@@ -50,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("action", choices=["list", "add", "drop"], metavar="list|add|drop", help="what to do")
     add_target(parser)
     group = parser.add_argument_group("corpus")
-    group.add_argument("--kms", metavar="URI", help="the KMS key to add, or to drop; a lost one as 'list' shows it")
+    group.add_argument("--kms", metavar="URI", help="the KMS key to add or drop; give a lost one as 'list' shows it")
     add_pin(group)
     add_writer_options(parser)
     add_output_options(parser)
@@ -61,7 +62,7 @@ def wrap(args: Namespace) -> int:
     from securedata.corpus.config import resolve
 
     if (args.action == "list") != (args.kms is None):
-        text = "shows all of them: leave out --kms" if args.kms else "wants the key: --kms URI"
+        text = "shows all keys: leave out --kms" if args.kms else "needs a key: pass --kms URI"
         raise InvalidArgument(f"{args.action} {text}")
     found = resolve(args.target, None, pins(args))
     return _list(args, found) if args.action == "list" else _change(args, found)
@@ -77,7 +78,7 @@ def _list(args: Namespace, found: Reference) -> int:
     storage = connect(found).storage
     header, wraps = peek(explain_missing_head(found, storage, lambda: storage.get(HEAD, MAX_SEALED)), found.root)
     check_corpus(found.pins, header.corpus_id, found.root)
-    say(args, "no KMS was asked: this is what storage says, which opening the corpus proves")
+    say(args, "no KMS was called: this comes from storage unverified; opening the corpus verifies it")
     _show(args, found, wraps)
     return 0
 
@@ -90,25 +91,27 @@ def _change(args: Namespace, found: Reference) -> int:
     from securedata.corpus.writer import Writer
 
     found.require_pin()
-    # by one's own credentials: a role's session may not encrypt
+    # with the user's own credentials: a role's session may not encrypt
     own = found.without_role()
     writer = Writer(own, single_writer=args.single_writer, accept_generation=args.accept_generation)
     if args.action == "drop":
         done = drop_wrap(writer, args.kms)
-        say(args, "dropped; whoever could use that key may have kept what it opened, and old copies of the head")
+        say(args, "dropped; anyone who could use that key may have kept what it opened, and old copies of the head")
     else:
         if made := _key_file(found, args.kms):
-            warn(f"{made} was made: back up this file")
+            warn(f"the key file {made} was created: back it up")
         done = add_wrap(writer, connect(replace(own, kms=(args.kms,))).trusted[0])
-        say(args, f"added in generation {done.head.generation}" if done.changed else "it opens the corpus already")
+        say(
+            args, f"added in generation {done.head.generation}" if done.changed else "this key opens the corpus already"
+        )
     if not any(_trusts(found, one) for one in done.head.wraps):
-        warn("warning: no key that you trust opens the corpus any more; name one in kms of your config")
+        warn("warning: no key that you trust opens the corpus any more; add one to kms in your config")
     _show(args, found, done.head.wraps)
     return 0
 
 
 def _key_file(found: Reference, uri: str) -> str:
-    """A key file that is not there is made, as 'init' makes it; returns its path, '' if none was made."""
+    """Create a missing key file, as 'init' does; returns its path, '' if none was created."""
     from securedata.keys.local import SCHEME, LocalKMS, create_key_file, refuse_inside
 
     if not uri.startswith(SCHEME):
@@ -127,7 +130,7 @@ def _show(args: Namespace, found: Reference, wraps: Sequence[Wrap]) -> None:
 
 
 def _trusts(found: Reference, one: Wrap) -> bool:
-    """Is it by a key that the caller names? Nobody is asked."""
+    """Whether the caller names the key of this wrap. Contacts no KMS."""
     from securedata.keys.kms import open_kms
 
     for uri in found.kms:
