@@ -1,4 +1,4 @@
-"""How much of the recordings is in memory at once, whatever their sizes."""
+"""Bounds the memory that recordings take at once, whatever their sizes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from securedata.ingest.sources.origin import PIECE
 from securedata.storage.base import Storage
 
 TOTAL = 64 * 1024 * 1024 * max(2, os.cpu_count() or 1)
-"""Bytes that the recordings under way may take together."""
+"""Bytes that recordings in progress may take together."""
 
-_COPIES = 4  # of a piece: as it is read, sealed, opened again to be compared, and on its way
+_COPIES = 4  # of a piece: read, sealed, reopened for comparison, and being sent
 
 
 def needed(size: int, storage: Storage) -> int:
-    """Bytes of memory, at most, while a recording of `size` bytes is sealed and put."""
+    """Bytes of memory that sealing and putting a recording of `size` bytes takes at most."""
     return _COPIES * min(size, PIECE) + min(size, storage.buffered)
 
 
 class ByteBudget:
-    """Memory that threads take and give back, in the order in which they ask; who wants more than all goes alone."""
+    """Memory that threads take in the order of their requests; a request above the total runs alone."""
 
     def __init__(self, total: int) -> None:
         self._total, self._taken = total, 0
@@ -31,7 +31,7 @@ class ByteBudget:
 
     @contextmanager
     def take(self, count: int) -> Iterator[None]:
-        """Wait for room; it is given back at the end of the block."""
+        """Wait for memory; the end of the block gives it back."""
         count = min(count, self._total)
         with self._turn, self._changed:
             self._changed.wait_for(lambda: self._taken + count <= self._total)

@@ -1,4 +1,4 @@
-"""What an ingest has to do with each source row: compared with the corpus by columns, without reading a file."""
+"""Decides what to do with each source row, by comparing columns with the corpus, without reading a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from securedata.corpus.segments import recording_path
 from securedata.corpus.state.head import Head, TableRef
 
 FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra")
-"""Columns that a source list knows, and that are corrected without sealing anything. Empty ones say nothing."""
+"""Columns of a source list that are corrected without sealing anything. Empty cells change nothing."""
 
 _COLUMNS = ("path", "size", "source_mtime_ns", "subjects", "start", *CUT.names)
 
@@ -29,27 +29,27 @@ class Todo(IntEnum):
     """What to do with a source row."""
 
     SEAL = 0
-    SKIP = 1  # size, mtime and words are the row's
-    UPDATE = 2  # size and mtime are the row's, the words are not
-    HASH = 3  # same size, another mtime: its digest tells
-    CONFLICT = 4  # other content or people under a path that is taken
-    LEAVE = 5  # to be an object of its own, and there it shares one with all people of its recording
+    SKIP = 1  # same size, mtime and words
+    UPDATE = 2  # same size and mtime, other words
+    HASH = 3  # same size, another mtime: the digest decides
+    CONFLICT = 4  # other content or people under a path of the corpus
+    LEAVE = 5  # should be an object of its own, but shares one with everyone in its recording
 
 
 class Known:
-    """For each source row: what to do, and where its row stands in the corpus.
+    """For each source row: what to do, and where its row is in the corpus.
 
     Attributes:
-        todo: a `Todo` each.
-        part: the place of its part in `parts`; -1: it has no row.
-        row: its place in that part.
-        differs: whether its words or its time are not the row's, of which content says nothing.
-        cut: whether it is a segment, and its row has just that, cut out of the recording, of which the row's
-            `recording_size` and `recording_sha256` tell.
-        apart: whether it is to be an object of its own although the sources do not ask for that: others of its
-            recording are, since different people are heard in it.
-        parts: those of the head that was looked at. The writer's may be another one a moment later: a thread that
-            renews the keys reads it again, and places in its parts are other rows.
+        todo: a `Todo` for each.
+        part: the index of its part in `parts`; -1 if it has no row.
+        row: the index of its row in that part.
+        differs: whether its words or mtime differ from the row's, whatever the content.
+        cut: whether it is a segment whose row holds that segment only, cut from the recording that the row's
+            `recording_size` and `recording_sha256` describe.
+        apart: whether it must be an object of its own although the sources do not ask for it: other segments of its
+            recording are, since different people speak in it.
+        parts: those of the head that was compared. The writer's head can change at any time, when a thread renews the
+            keys and reads it again, and then the indices would mean other rows.
     """
 
     def __init__(self, rows: int, parts: tuple[TableRef, ...]) -> None:
@@ -77,10 +77,10 @@ def classify(
     Args:
         sources: columns of a SourceList.
         read_table: reads a live part.
-        replace: what differs is sealed anew instead of being a conflict.
-        checksum: size and mtime are not enough, digests are compared.
-        reseal: what is there already is sealed anew.
-        clear: columns that are emptied where the sources mention nothing.
+        replace: seal what differs again, instead of reporting a conflict.
+        checksum: compare digests even if size and mtime are the same.
+        reseal: seal again what the corpus has already.
+        clear: columns to empty where the sources leave them out.
     """
     columns = (*_COLUMNS, *(CLEARABLE if clear else FROM_SOURCE))
     known = Known(sources.num_rows, head.parts)
@@ -101,7 +101,7 @@ def classify_part(
     reseal: bool = False,
     clear: Clear | None = None,
 ) -> None:
-    """The same for the rows of one part, or of a corpus that is open for reading."""
+    """As `classify`, for the rows of one part, or of a corpus that is open for reading."""
     known.apart |= _cut_before(table, sources)
     found = pc.index_in(table.column("path"), value_set=sources.column("path").combine_chunks())
     rows = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
@@ -118,7 +118,7 @@ def classify_part(
 
 
 def mentioned_by(sources: pa.Table) -> pa.Table:
-    """What source rows say in the corpus's own columns; null where they cannot say anything."""
+    """The source rows in the columns of the corpus; null in columns that sources do not have."""
     others = [SCHEMA.field(name) for name in CLEARABLE if name not in sources.schema.names]
     table = sources.select(["path", "subjects", *FROM_SOURCE])
     at = table.schema.get_field_index("utterance")
@@ -130,14 +130,14 @@ def mentioned_by(sources: pa.Table) -> pa.Table:
 
 
 def of_recordings(rows: pa.Table, name: str, otherwise: str, which: _Mask | None = None) -> pa.ChunkedArray:
-    """A column of CUT for rows that were cut out of a recording (`which` of them), and another column for the rest."""
+    """Column `name` of CUT for rows that were cut from a recording (`which` of them), `otherwise` for the rest."""
     cut = _is_cut(rows)
     cut = cut if which is None else cut & which
     return pc.if_else(pa.array(cut), rows.column(name), rows.column(otherwise)) if cut.any() else rows.column(otherwise)
 
 
 def _is_cut(rows: pa.Table) -> _Mask:
-    """Which rows hold a segment that was cut out of a recording. Null in `start` tells: see CUT."""
+    """Which rows hold a segment that was cut from a recording: those with null in `start`, see CUT."""
     if any(name not in rows.schema.names or rows.schema.field(name).type != CUT.field(name).type for name in CUT.names):
         return np.zeros(rows.num_rows, dtype=bool)
     valid = [pc.is_valid(rows.column(name)).to_numpy(zero_copy_only=False) for name in ("start", *CUT.names)]
@@ -146,7 +146,7 @@ def _is_cut(rows: pa.Table) -> _Mask:
 
 
 def _cut_before(table: pa.Table, sources: pa.Table) -> _Mask:
-    """The segments among source rows of whose recording the corpus has others as objects of their own."""
+    """Source rows that are segments of a recording of which the corpus has segments as objects of their own."""
     mask, cut = np.zeros(sources.num_rows, dtype=bool), _is_cut(table)
     if not cut.any():
         return mask
@@ -160,21 +160,21 @@ def _cut_before(table: pa.Table, sources: pa.Table) -> _Mask:
 def _compare(
     old: pa.Table, new: pa.Table, cut: _Mask, replace: bool, checksum: bool, clear: Clear | None
 ) -> tuple[np.ndarray[Any, np.dtype[np.int8]], np.ndarray[Any, np.dtype[np.bool_]]]:
-    # of a recording in Parquet no listing tells the size; it has a time of its own
+    # the listing has no size of a recording in Parquet, but an mtime
     same_size = _equal(of_recordings(old, "recording_size", "size", cut), new["size"]) | (new["size"].to_numpy() < 0)
     same_time = _equal(old["source_mtime_ns"], new["mtime_ns"])
     same_people = ~unequal(old["subjects"], new["subjects"])
     shares = pc.and_(pc.is_valid(old["start"]), new["apart"]).to_numpy(zero_copy_only=False)
-    before = old.drop_columns(["source_mtime_ns"])  # which is compared by itself
+    before = old.drop_columns(["source_mtime_ns"])  # which is compared separately
     kept = inherit(before, mentioned_by(new), clear)
     same_words = ~changed_columns(before.drop_columns(["subjects"]), kept)[0]
     other = Todo.SEAL if replace else Todo.CONFLICT
     todo = np.where(same_words, Todo.SKIP, Todo.UPDATE)
-    told = ~_equal(new["mtime_ns"], pa.scalar(0, pa.int64()))  # a place may not tell when a file was written
-    todo = np.where(same_time & told & (not checksum), todo, Todo.HASH)
+    timed = ~_equal(new["mtime_ns"], pa.scalar(0, pa.int64()))  # some storage has no time for a file
+    todo = np.where(same_time & timed & (not checksum), todo, Todo.HASH)
     todo = np.where(same_size & same_people & ~shares, todo, other)
     todo = np.where(same_size & shares & (not replace), Todo.LEAVE, todo)
-    return todo.astype(np.int8), ~same_words | (told & ~same_time)
+    return todo.astype(np.int8), ~same_words | (timed & ~same_time)
 
 
 def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray | pa.Scalar) -> np.ndarray[Any, np.dtype[np.bool_]]:

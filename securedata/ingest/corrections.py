@@ -1,4 +1,4 @@
-"""Rows whose recording is as it was and whose words are not: as the corpus has them, with what their sources say."""
+"""Rows to correct: their recording is unchanged, but its description is not."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from securedata.ingest.classify import classify, mentioned_by
 
 
 def corrected(table: pa.Table, updates: Mapping[int, bytes], writer: Writer) -> tuple[pa.Table | None, list[int]]:
-    """The rows as the corpus has them, with what their sources mention in place of what describes them.
+    """The rows of the corpus, with the descriptions that their sources give.
 
     Args:
-        table: of all sources.
-        updates: source rows, and the digest of what each one's object holds.
+        table: all sources.
+        updates: source rows, each with the digest of its object's content.
 
     Returns:
-        The rows, and the sources whose row went away or holds another recording by now: their words are not that one's.
+        The rows, and the sources whose row is gone or holds another recording by now, so that they do not describe it.
     """
     if not updates:
         return None, []

@@ -1,4 +1,4 @@
-"""Segments of a recording as files of their own, read out of its source: nothing of it goes to a disk."""
+"""Cuts segments of a recording into files of their own, in memory: nothing is written to a disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from securedata.media.blocks import Blocks
 
 
 class CutFrom(NamedTuple):
-    """Where a segment was cut out: the recording's logical path, its file's bytes and digest."""
+    """The recording that a segment was cut from: its logical path, and its file's size and digest."""
 
     recording: str
     size: int
@@ -33,32 +33,32 @@ class Cutter:
     """Cuts one recording.
 
     Attributes:
-        is_copying: samples are copied byte by byte, so that cutting them cannot fail where reading does not.
+        is_copying: samples are copied as bytes, so that cutting cannot fail unless reading does.
     """
 
     def __init__(self, info: AudioInfo, size: int, read_at: ReadAt) -> None:
-        """`size`: bytes of the file; `read_at` gives those at (offset, length)."""
+        """`size`: of the file, in bytes; `read_at(offset, length)` returns a part of it."""
         self._info, self._read_at = info, read_at
         self._recording = _Recording(size, info.subtype, info.sample_rate, info.channels, info.frames, info.data_offset)
         self.is_copying = block_bytes(self._recording) is not None
 
     @classmethod
     def over(cls, info: AudioInfo, data: bytes) -> Cutter:
-        """Of a file that is in memory."""
+        """Cut a file that is in memory."""
         return cls(info, len(data), lambda at, length: data[at : at + length])
 
     @classmethod
     def of(cls, info: AudioInfo, origin: Origin, file: str, stamp: Stamp) -> Cutter:
-        """Of a file where it is; what is read together with what was listed is the caller's to check, at the end."""
+        """Cut a file where it is. The caller checks afterwards that it is still the file that was listed."""
         blocks = Blocks(lambda at, length: origin.peek(file, stamp, at, length), stamp.size)
         return cls(info, stamp.size, blocks.read_at)
 
     def file(self, frames: int) -> Cut:
-        """What a segment of so many frames becomes."""
+        """The file that a segment of `frames` becomes."""
         return cut_of(self._info, frames)
 
     def pieces(self, start: int, frames: int) -> Iterator[bytes]:
-        """Its bytes.
+        """The bytes of that file.
 
         Raises:
             Undecodable, SourceProblem

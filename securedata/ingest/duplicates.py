@@ -1,4 +1,4 @@
-"""The same content under another path, by the digest that sealing makes anyway."""
+"""Finds the same content under another path, by the digest that sealing computes anyway."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from securedata.corpus.segments import recording_path
 from securedata.ingest.classify import of_recordings
 
 POLICIES = ("take", "skip", "fail")
-"""What becomes of a recording whose content is in the corpus, or in the same run, under another path."""
+"""What to do with a recording whose content is in the corpus, or in the same run, under another path."""
 
 COLUMNS = ("path", "source_sha256", "start", "frames_in_segment", *CUT.names)
 
 
 class Duplicates:
-    """The recordings of a corpus and of one run, by digest. Segments of one recording are no duplicates."""
+    """The recordings of a corpus and of one run, by digest. Segments of one recording are not duplicates."""
 
     def __init__(self) -> None:
         self._taken: dict[bytes, str] = {}
@@ -27,15 +27,15 @@ class Duplicates:
         self._leaving = set[str]()
 
     def leave(self, paths: Iterable[str]) -> None:
-        """These recordings of the corpus may have other content after the run, so that they are no copy of another."""
+        """These recordings of the corpus may have other content after the run, so they do not count as duplicates."""
         self._leaving.update(paths)
 
     def stay(self, paths: Iterable[str]) -> None:
-        """These keep their content after all."""
+        """These recordings keep their content after all."""
         self._leaving.difference_update(paths)
 
     def look(self, digests: Iterable[bytes], tables: Iterable[pa.Table]) -> None:
-        """Find these digests of files among rows of the corpus; each table has `COLUMNS`, less what it has none of."""
+        """Find these digests of files among rows of the corpus; each table has those of `COLUMNS` that it knows."""
         wanted = pa.array(set(digests), pa.binary(32))
         self._there = {}
         for table in tables:
@@ -48,9 +48,9 @@ class Duplicates:
                 self._there.setdefault(digest, []).append(path)
 
     def other(self, digest: bytes, path: str) -> str | None:
-        """Another recording with this content than the one at `path`, which is to be taken.
+        """Another recording with the content of the one at `path`, which is about to be taken.
 
-        None if there is no other, or if the corpus has some of this recording already, so that it is not new.
+        None if there is no other, or if the corpus has part of this recording already, so that it is not new.
         """
         if path in self._there.get(digest, ()):
             return None

@@ -1,4 +1,4 @@
-"""`ingest`: recordings from a folder or bucket into a corpus, which is made if there is none."""
+"""`ingest`: recordings from a folder or bucket into a corpus, which is created if it does not exist."""
 
 from __future__ import annotations
 
@@ -102,62 +102,63 @@ def ingest(
     accept_generation: int | None = None,
     progress: bool | Progress | None = None,
 ) -> IngestReport | IngestPreview:
-    """Seal the recordings under a folder or URL into a corpus, which is made if there is none.
+    """Seal the recordings under a folder or URL into a corpus, which is created if it does not exist.
 
-    Sources are never changed. A run that was killed is run again and goes on where it was; recordings that are in the
-    corpus already are skipped by size and time. Name the speaker of every recording: erasing a person later depends on
-    it. Exactly one of these says who it is: a known layout, a manifest with a speaker column, `speaker_pattern`,
+    Sources are never changed. If a run is killed, run it again: it continues where it stopped, and skips recordings
+    that are in the corpus already, by size and time. Name the speaker of every recording, since erasing a person later
+    depends on it, with exactly one of these: a known layout, a manifest with a speaker column, `speaker_pattern`,
     `one_subject` or `subject_per_file`.
 
     Args:
         src: a folder, or a URL: s3://BUCKET/PREFIX, or any other that fsspec can list and read.
-        target: the corpus: a name from the config, `securedata://NAME`, a path or a URL. A folder that is new or empty
-            becomes a corpus, with a key file unless `kms` says otherwise.
-        speaker_pattern: matches the path under `src` without its extension: '{speaker}/{utterance}'; '*' is any part.
-        one_subject: all recordings are of this person.
-        subject_per_file: every recording is of another person.
+        target: the corpus: a name from the config, `securedata://NAME`, a path or a URL. A new or empty folder becomes
+            a corpus, with a key file unless `kms` names a key.
+        speaker_pattern: pattern of the paths under `src` without extension: '{speaker}/{utterance}'; '*' matches any
+            part.
+        one_subject: every recording is of this person.
+        subject_per_file: every recording is of a different person.
         layout: 'auto', 'none', or the name of a known layout.
-        source_format: 'files'; or recordings inside of files: 'webdataset' (tars), 'parquet' or 'arrow' (a column of
-            bytes, as Hugging Face datasets writes it); 'auto': what is there, files first.
+        source_format: 'files'; or recordings inside files: 'webdataset' (tars), 'parquet' or 'arrow' (a column of
+            bytes, as Hugging Face datasets writes it); 'auto': whichever is found, files first.
         source_profile, source_region, source_endpoint_url: of `src`, if on S3; None: as boto3 finds them.
         manifest: JSON lines as NeMo writes them, CSV or TSV with a header, or Parquet: a file, a URL, or its name under
             `src`.
-        columns: which column of the manifest is meant, as {"speaker": "client_id"}, or {"text": "a.b"} for the key b in
-            JSON objects a; None or '' for not at all.
-        segment_unit: 's', 'ms' or 'samples': of times in the manifest, where names of columns do not say it; None: 's'.
-        split: the split of recordings for which nothing else names one.
+        columns: columns of the manifest by field, such as {"speaker": "client_id"}, or {"text": "a.b"} for the key b in
+            JSON objects a; None or '' if no column is this field.
+        segment_unit: 's', 'ms' or 'samples': unit of times in the manifest, unless column names have it; None: 's'.
+        split: split of recordings for which nothing else names one.
         only_listed: take only the files that the manifest names.
-        leave_out: patterns of paths that are not taken, as 'old/*', or folders; '*' is any text, '/' included.
+        leave_out: folders to leave out, or patterns of paths, such as 'old/*'; '*' matches any text, '/' included.
         dry_run: write nothing; read what would be sealed, and report what would become of it.
         replace: recordings that changed replace those in the corpus; otherwise they are conflicts.
-        reseal: also seal again what is there already: mends lost or damaged objects.
-        clear: columns that are emptied for recordings that are there, where this call describes them without it.
-        if_duplicate: 'take', 'skip' or 'fail' a new recording whose content is there under another path.
+        reseal: also seal again what is in the corpus already: repairs lost or damaged objects.
+        clear: columns to empty for recordings in the corpus, where this call describes them without it.
+        if_duplicate: 'take', 'skip' or 'fail' a new recording whose content has another path already.
         checksum: compare digests rather than sizes and times.
-        known_bad: a file that `write_bad` wrote; what it lists is not in the report's `new`, if for the same reasons.
-        write_bad: write what was not taken, and why, into this file, for the next call.
-        threads: files under way at once; None: two per core, 16 at least over a network.
-        name: name of a corpus that is made; None: after its folder.
-        kms: KMS URIs that are trusted to unwrap the corpus key, or that wrap it if the corpus is made. None: from the
-            config, else SECUREDATA_KMS, else a key file.
-        pin: the corpus that is meant, as `securedata info` prints it. None: from the config.
-        single_writer: write to storage on which two writers could lose rows: nobody else ever writes there.
-        start_over: the corpus that was at the target was deleted for good: make a new one there. A corpus that is there
-            is never touched.
-        accept_generation: a head of this generation counts as the newest although this machine has seen a newer one.
+        known_bad: a file that `write_bad` wrote; what it lists with the same reason is not in the report's `new`.
+        write_bad: write what was not taken, and why, to this file, for the next call.
+        threads: files processed at once; None: two per core, 16 at least over a network.
+        name: name of a new corpus; None: that of its folder.
+        kms: KMS URIs trusted to unwrap the corpus key, or to wrap it if the corpus is created. None: from the config,
+            else SECUREDATA_KMS, else a key file.
+        pin: pin of the corpus, as `securedata info` prints it. None: from the config, else SECUREDATA_PIN.
+        single_writer: allow storage where concurrent writers could lose rows; use it only if nobody else writes there.
+        start_over: if the corpus at the target was deleted for good, make a new one there. An existing corpus is never
+            touched.
+        accept_generation: accept this generation although this machine has seen a newer one.
         progress: True for a bar on a terminal or in a notebook; or a callable that is called from one thread with
             (files done, files in all, bytes done, bytes in all).
 
     Returns:
         What became of the sources: an `IngestReport`, or with `dry_run` an `IngestPreview`. `complete` is False if
         something was not taken. If there was nothing to take and no corpus, none is made, and `root` is None. If one
-        was made, `created` is its `CreateReport`. The logger `securedata` warns of what is not complete, unless it was
-        in `known_bad`, and of a key file that must be backed up.
+        was made, `created` is its `CreateReport`. The logger `securedata` warns of what is in `new`, and of a key
+        file that must be backed up.
 
     Raises:
-        SubjectUnknown: nothing says whose voices these are; nothing was made.
-        InvalidArgument: options that exclude each other, a manifest that is none, nothing that could be a recording.
-        ConfigError: a name that the config does not hold.
+        SubjectUnknown: nothing names the speakers; nothing was created.
+        InvalidArgument: options that exclude each other, an invalid manifest, no file that could be a recording.
+        ConfigError: a name that is not in the config.
         PinRequired, PinMismatch, NoTrustedKey, KMSDenied, ...: the corpus cannot be opened for writing.
         StorageError, KeysError, CorpusError: what was committed stays; run it again for the rest.
 
@@ -190,7 +191,7 @@ def ingest(
         threads = as_whole("threads", threads, 1, MAX_THREADS)
     dry_run = as_flag("dry_run", dry_run)
     if dry_run and write_bad is not None:
-        raise InvalidArgument("--dry-run writes nothing: leave --write-bad out")
+        raise InvalidArgument("--dry-run writes nothing: leave out --write-bad")
     known = read_known(known_bad)
     if write_bad is not None:
         check_writable(write_bad)
@@ -253,7 +254,7 @@ def _note_one_speaker(sources: SourceList, pattern: str) -> None:
 
 
 class _How(TypedDict):
-    """What a run and its rehearsal take alike."""
+    """Options that a run and a dry run share."""
 
     threads: int | None
     replace: bool
@@ -274,7 +275,7 @@ def _rehearse(
     with ExitStack() as opened:
         corpus = None
         if found is not None:
-            found.require_pin()  # as the run would, though reading needs none
+            found.require_pin()  # the run needs it, although reading does not
             corpus = opened.enter_context(open_corpus(found, columns=COLUMNS, accept_generation=accept_generation))
         told = opened.enter_context(reporting(progress, "reading"))
         report = preview(sources, corpus, progress=_summed(told, sources), **how)
@@ -296,7 +297,7 @@ def _seal(
     accept_generation: int | None,
     progress: bool | Progress | None,
 ) -> tuple[IngestReport, list[NotTaken]]:
-    """Do it; returns the report, and everything that was not taken."""
+    """Seal; returns the report, and everything that was not taken."""
     created: CreateReport | None = None
     if not there:
         report = refused(sources)
@@ -314,7 +315,7 @@ def _seal(
         writer = Writer(found, single_writer=single_writer, accept_generation=accept_generation)
         with reporting(progress, "sealing") as told:
             report = seal_sources(sources, writer, progress=_summed(told, sources), **how)
-    except BaseException:  # raised again, Ctrl-C too: a corpus that was made for this run is not forgotten
+    except BaseException:  # re-raised, Ctrl-C too: name the corpus that was created for this run
         if created is not None:
             log_notice(
                 f"the new corpus {created.name!r} at {created.root} stays, with its key; run it again for the rest"
@@ -325,7 +326,7 @@ def _seal(
 
 
 def _summed(told: Progress | None, sources: SourceList) -> Callable[[int, int], None] | None:
-    """What takes the files and bytes since the last call, and tells how far that is of all."""
+    """A callback that takes the files and bytes since its last call, and reports the totals."""
     if told is None:
         return None
     files = done = 0

@@ -1,4 +1,4 @@
-"""The files that a run has to read, and which rows need each."""
+"""The files that a run must read, and the rows that need each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Item:
     """One file to read, and the source rows that need it.
 
     Attributes:
-        digest: only hash the file, if it has this digest.
+        digest: if the file has this digest, nothing is sealed.
         apart: each row becomes an object of its own, with its segment only.
     """
 
@@ -30,14 +30,14 @@ class Item:
 
 
 class Digests(NamedTuple):
-    """Of a row of the corpus: of its recording's file, and of what its object holds; mostly they are one."""
+    """Digests of a row of the corpus: of its recording's file, and of its object's content; usually the same."""
 
     file: bytes
     content: bytes
 
 
 def digests_of(known: Known, load: ReadTable) -> dict[int, Digests]:
-    """Of the rows that a source may be the recording of, by its place in `known`."""
+    """Digests of the rows to hash or to update, by index in `known`."""
     found: dict[int, Digests] = {}
     wanted = (known.todo == Todo.HASH) | (known.todo == Todo.UPDATE)
     for number in np.unique(known.part[wanted]):
@@ -56,12 +56,12 @@ def items_of(
     apart: np.ndarray[tuple[int], np.dtype[np.bool_]],
     digests: Mapping[int, Digests],
 ) -> deque[Item]:
-    """The files to read, in the order of their rows; rows of one file that need the same of it stand together.
+    """The files to read, in the order of their rows; neighbouring rows that need the same share an item.
 
     Args:
         rows: the source rows that `known` is of.
         files: of all source rows, as `apart` is.
-        digests: by places in `known`.
+        digests: by index in `known`.
     """
     items: deque[Item] = deque()
     for at, (i, todo) in enumerate(zip(rows, known.todo.tolist(), strict=True)):

@@ -1,4 +1,4 @@
-"""What an earlier run could not take, so that a later one can tell new problems from old ones."""
+"""Remembers what a run could not take, so that a later one can tell new problems from old ones."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 CONFLICT = "other content or people under a path that is taken"
 ERASED = "of a person who was erased"
 _LARGEST = 2**30
-"""Bytes of such a file, at most: it is read whole. It may be a pipe."""
+"""Largest size of such a file in bytes: it is read whole, and may be a pipe."""
 
 
-@dataclass(frozen=True, slots=True, order=True, repr=False)  # paths are often names of people
+@dataclass(frozen=True, slots=True, order=True, repr=False)  # paths often name people
 class NotTaken:
     """A recording that is not taken, and why.
 
     Attributes:
         path: of the recording, under the source.
         reason: why it is not taken.
-        stamp: what the listing said of the file: size, time, version; '' where there is no such file. Another file of
-            the same path is a new problem.
+        stamp: size, time and version in the listing; '' if it has no such file. Another file under the same path is a
+            new problem.
     """
 
     path: str
@@ -41,7 +41,7 @@ class NotTaken:
     stamp: str = ""
 
     def said(self) -> dict[str, str]:
-        """For people and programs that ask what is new."""
+        """The path and reason, for `--json`."""
         return {"path": self.path, "reason": self.reason}
 
 
@@ -75,7 +75,7 @@ def bad_of(report: _Report, sources: SourceList) -> list[NotTaken]:
 
 
 def _stamps(sources: SourceList, paths: set[str]) -> dict[str, str]:
-    """What the listing says of these files, as text."""
+    """Size, time and version of these files in the listing, as text."""
     if not paths:
         return {}
     columns = (sources.table.column(name).to_pylist() for name in ("path", "size", "mtime_ns", "version"))
@@ -85,10 +85,10 @@ def _stamps(sources: SourceList, paths: set[str]) -> dict[str, str]:
 
 
 def read_known(file: str | os.PathLike[str] | None) -> frozenset[NotTaken]:
-    """What `write_bad` wrote; nothing without a file.
+    """Read what `write_bad` wrote; empty without a file.
 
     Raises:
-        InvalidArgument: it cannot be read, or is no such file.
+        InvalidArgument: it cannot be read, or is another kind of file.
     """
     if file is None:
         return frozenset()
@@ -99,21 +99,21 @@ def read_known(file: str | os.PathLike[str] | None) -> frozenset[NotTaken]:
         return frozenset(map(_key, found))
     except OSError as error:
         raise InvalidArgument(
-            f"--known-bad {file} cannot be read ({error.strerror}); a run with --write-bad {file} makes it"
+            f"--known-bad {file} cannot be read ({error.strerror}); a run with --write-bad {file} creates it"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidArgument(
-            f"--known-bad {file} is not what --write-bad writes: a path and a reason a line"
+            f"--known-bad {file} was not written by --write-bad: each line must hold a path and a reason"
         ) from None
 
 
 def news(found: Iterable[NotTaken], known: frozenset[NotTaken]) -> list[NotTaken]:
-    """What is bad and was not known, or for another reason, or is another file by now."""
+    """What was not known, or is bad for another reason, or is another file by now."""
     return [one for one in found if not known.intersection((_key(one), _key(replace(one, stamp=""))))]
 
 
 def check_writable(file: str | os.PathLike[str]) -> None:
-    """See, before any work, that `write_bad` can write this file.
+    """Check, before any work, that `write_bad` can write this file.
 
     Raises:
         InvalidArgument: it cannot.
@@ -128,10 +128,10 @@ def check_writable(file: str | os.PathLike[str]) -> None:
 
 
 def _check_replaceable(path: str) -> None:
-    """A file is written beside this one and takes its place: of /dev/stdout, a device or a pipe that would be the end.
+    """Refuse a link, device or pipe, such as /dev/stdout: a file written beside it would replace it.
 
     Raises:
-        OSError: something is there, and it is no regular file.
+        OSError: something other than a regular file is there.
     """
     try:
         mode = os.lstat(path).st_mode
@@ -140,11 +140,11 @@ def _check_replaceable(path: str) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "a link, device or pipe has this name; name a file")
+        raise OSError(errno.EINVAL, "it is a link, device or pipe; name a regular file")
 
 
 def write_bad(file: str | os.PathLike[str], found: Iterable[NotTaken]) -> None:
-    """Write what is bad, one JSON object a line, for this user alone: paths are often names of people.
+    """Write what was not taken, a JSON object per line, readable by this user only: paths often name people.
 
     Raises:
         InvalidArgument: it cannot be written.
@@ -158,7 +158,7 @@ def write_bad(file: str | os.PathLike[str], found: Iterable[NotTaken]) -> None:
                 out.write(text)
             _check_replaceable(os.path.join(folder, name))
             put_in_place(scratch, os.path.join(folder, name))
-        except BaseException:  # raised again: nothing half written stays
+        except BaseException:  # re-raised: leave no partial file
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(scratch)
             raise
@@ -167,5 +167,5 @@ def write_bad(file: str | os.PathLike[str], found: Iterable[NotTaken]) -> None:
 
 
 def _key(one: NotTaken) -> NotTaken:
-    """A manifest that grew gives the same row another number."""
+    """Without numbers of lines and rows, which change when a manifest grows."""
     return replace(one, reason=re.sub(r"\b(line|row|recording) \d+", r"\1", one.reason))

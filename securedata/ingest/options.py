@@ -10,7 +10,7 @@ from securedata.corpus.progress import Progress
 
 
 class IngestOptions(TypedDict, total=False):
-    """Keyword arguments of `ingest` but `dry_run`; a test compares them with its signature."""
+    """Keyword arguments of `ingest` except `dry_run`; a test compares them with its signature."""
 
     speaker_pattern: str | None
     one_subject: str | None

@@ -1,7 +1,7 @@
-"""Seal a list of recordings into a corpus: parallel, in intervals, and again from where it was killed.
+"""Seals a list of recordings into a corpus: in parallel, with a commit per interval, resuming after a kill.
 
-Every interval ends in a commit, so a kill costs at most one. Sources are read in pieces, so memory
-stays bounded whatever their size, and they are never changed or deleted.
+A kill costs at most one interval. Sources are read in pieces, so memory stays bounded whatever their size, and they are
+never changed or deleted.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ NETWORK_THREADS = 16
 _TICK = 0.2
 
 Progress = Callable[[int, int], None]
-"""Called from one thread with the files and bytes that were done since the last call."""
+"""Called from one thread with the files and bytes done since the last call."""
 
 
 def seal_sources(
@@ -66,14 +66,14 @@ def seal_sources(
     Args:
         sources: from `list_sources`.
         writer: the corpus, opened for writing.
-        threads: files under way at once; None: two per core, and 16 at least over a network, which has them wait.
+        threads: files processed at once; None: two per core, 16 at least over a network, where threads mostly wait.
         replace: recordings that changed replace their rows; otherwise they are conflicts.
-        checksum: read files of which size and mtime are the row's, too, and compare digests.
-        reseal: seal what is there already anew, too, in place of its rows: mends objects that are lost or damaged.
-        clear: columns that are emptied where a recording is described without them: by its row of the manifest or, if
-            there is no manifest, by the run. All else that a run does not mention stays: see `inherit`.
-        if_duplicate: 'take', 'skip' or 'fail' what is new and has the content of another path, there or in the run.
-        progress: told of files and bytes as they are done, what needs no work included.
+        checksum: compare digests even if size and mtime are those of the row.
+        reseal: also seal again what is in the corpus already, replacing its rows: repairs lost or damaged objects.
+        clear: columns to empty where a recording is described without them: by its row of the manifest or, without a
+            manifest, by the run. Anything else that a run does not mention stays: see `inherit`.
+        if_duplicate: 'take', 'skip' or 'fail' new recordings whose content has another path in the corpus or the run.
+        progress: called with files and bytes as they are done, including those that need no work.
 
     Raises:
         InvalidArgument: a column that cannot be cleared.
@@ -107,24 +107,24 @@ class _Ingest:
         self.progress = progress
         self.report = IngestReport(problems=list(sources.problems), apart=sources.apart)
         self.fates = np.zeros(self.table.num_rows, dtype=np.int8)
-        self._files_there: set[str] = set()  # of which the corpus had a row; made once it is of use
+        self._files_there: set[str] = set()  # with a row in the corpus; filled on first use
         self.started = time.monotonic()
         self.told_bytes = 0
-        # one batch: a list of sources is made in one piece
+        # one chunk: a list of sources is made in one piece
         self.cells = {name: cells(one_chunk(self.table.column(name))) for name in self.table.schema.names}
         self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace)
         # what the next commit takes
         self.rows: list[dict[str, Any]] = []
         self.indices: list[int] = []  # of those rows in the table
-        self.updates: dict[int, bytes] = {}  # to correct the words of: digests of what their objects hold
+        self.updates: dict[int, bytes] = {}  # rows to correct, with digests of their objects' content
         self.pending_bytes = 0
         self.last_commit = time.monotonic()
 
     def run(self) -> IngestReport:
-        """Do it; a list without a single row ends at once."""
+        """Seal the list; an empty one ends at once."""
         self.files = self.table.column("file").to_pylist()
         self.apart = self.table.column("apart").to_numpy().copy()
-        self.contents: dict[int, bytes] = {}  # of the objects of rows that are compared
+        self.contents: dict[int, bytes] = {}  # digests of the objects of rows that are compared
         self.sizes = self.table.column("size").to_numpy().clip(0)
         known = self._classify(self.table)
         self.there = known.part >= 0
@@ -139,7 +139,7 @@ class _Ingest:
         with BoundedPool[list[Item], list[Done]]("securedata-ingest", tasks, 4 * tasks) as pool:
             try:
                 self._work(pool, todo)
-            except BaseException:  # raised again, Ctrl-C too: the threads stop first
+            except BaseException:  # re-raised, Ctrl-C too: the threads stop first
                 self.sealing.stopping = True
                 raise
         has_words = pc.not_equal(self.table.column("transcript"), "").to_numpy()
@@ -160,13 +160,13 @@ class _Ingest:
                 self._tell()
                 ending = not todo and not pool
                 if ending or self._interval_is_over():
-                    # a large file at the front must not hold back what is done behind it
+                    # a large file at the front must not hold back finished ones behind it
                     for _, done in pool.all_finished():
                         self._take_all(done)
                     todo = self._commit(todo)
-        except BaseException:  # raised again, Ctrl-C too; if this commit fails as well, as the context of its error
+        except BaseException:  # re-raised, Ctrl-C too; if this commit fails as well, as the context of its error
             if self.rows or self.updates:
-                self._commit(deque())  # what is sealed and durable is not thrown away
+                self._commit(deque())  # keep what is sealed and durable
             raise
 
     # ------------------------------------------------------------ what to do
@@ -183,7 +183,7 @@ class _Ingest:
         )
 
     def _items(self, known: Known, rows: range | list[int]) -> deque[Item]:
-        """Files to read. Notes whose words changed."""
+        """The files to read. Also notes rows whose words changed."""
         self.apart[rows] |= known.apart
         digests = digests_of(known, self.writer.read_table)
         self.contents.update((rows[at], found.content) for at, found in digests.items())
@@ -192,8 +192,8 @@ class _Ingest:
         return items_of(known, rows, self.files, self.apart, digests)
 
     def _settle(self, known: Known, rows: range | list[int]) -> None:
-        """Count what needs no file to be read."""
-        index = np.asarray(rows, np.int64)  # which an empty list alone would not be
+        """Count rows that need no file to be read."""
+        index = np.asarray(rows, np.int64)  # an empty list alone would make it float
         skip = index[np.isin(known.todo, (Todo.SKIP, Todo.LEAVE))]
         self.report.unchanged += len(skip)
         self.fates[skip] = UNCHANGED
@@ -293,7 +293,7 @@ class _Ingest:
         return deque([*todo, *redo])
 
     def _compare_contents(self) -> None:
-        """Take out of the next commit what is there under another path, if the caller wants that."""
+        """Find rows of the next commit whose content has another path, and take them out as `if_duplicate` says."""
         if not self.rows:
             return
         twins = self.duplicates
@@ -302,9 +302,9 @@ class _Ingest:
         twins.look(files, (self.writer.read_table(part, CHECK) for part in head.parts))
         erased = {self.indices[at] for at in tombstoned(head, self.table.take(pa.array(self.indices)))}
         kept, dropped = [], set()
-        # by file and not by row: what is new of a recording has one object with what is there, which must stay
+        # by file, not by row: new segments of a recording share the object of those in the corpus, which must stay
         there = self._files_there = self._files_there or {self.files[i] for i in np.flatnonzero(self.there).tolist()}
-        # what is there already goes first: it is taken whatever else has its content
+        # recordings in the corpus go first: they are taken whatever else has their content
         order = sorted(
             zip(self.indices, self.rows, strict=True), key=lambda one: (self.files[one[0]] not in there, one[0])
         )
@@ -345,7 +345,7 @@ class _Ingest:
             self.fates[i] = NOT_TAKEN if path in not_there else UNCHANGED if path in same else TAKEN
 
     def _stale(self, outcome: Outcome, changed: list[int]) -> list[Item]:
-        """Files to seal: a prune may have deleted what lay uncommitted for a day, or a row is another one by now."""
+        """Files to seal again: a prune may have deleted what was uncommitted for a day, or a row has changed since."""
         if not outcome.stale and not changed:
             return []
         stale = set(outcome.stale)
@@ -355,7 +355,7 @@ class _Ingest:
         return [Item(self.files[i], (i,), apart=bool(self.apart[i])) for i in again]
 
     def _without_others(self, todo: deque[Item]) -> deque[Item]:
-        """Another writer is at work: skip what it has committed, and go on elsewhere than it does."""
+        """Another writer is at work: skip what it has committed, and continue at another place of the list."""
         rows = [i for item in todo for i in item.rows]
         known = self._classify(self.table.take(pa.array(rows)))
         left = self._items(known, rows)

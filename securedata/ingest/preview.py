@@ -1,4 +1,4 @@
-"""What an ingest would do, without doing it: every recording that would be sealed is read, hashed and probed.
+"""Previews an ingest: every recording that would be sealed is read, hashed and probed.
 
 The corpus is opened for reading, if there is one. Nothing is written: no corpus, key, state or object.
 """
@@ -40,7 +40,7 @@ from securedata.threads import BoundedPool
 
 _ABOUT_FILE = ("path", "size", "source_mtime_ns", "source_sha256", "subjects")
 COLUMNS = (*_ABOUT_FILE, *CLEARABLE, "sample_rate", "frames", "start", "frames_in_segment", *CUT.names)
-"""What has to be known of a corpus."""
+"""Columns of the corpus that a preview needs."""
 
 
 _OF_SOURCES = [
@@ -51,7 +51,7 @@ _CHANGES = frozenset({"add", "replace", "update"})
 
 @dataclass(slots=True)
 class Person:
-    """What would be of one person.
+    """What the corpus would hold of one person.
 
     Attributes:
         recordings: how many.
@@ -70,9 +70,9 @@ class IngestPreview:
         added, replaced, updated, unchanged: rows.
         transcripts: of the rows that would be added, replaced or updated, how many have a transcript in the sources.
         bytes, seconds: of audio that would be sealed.
-        people: of what would be sealed or is unchanged, by name; a recording of several counts for each.
-        recordings: path, people and what would be done, for each row.
-        duplicates: groups of paths whose files are byte for byte the same, those in the corpus included.
+        people: totals by name, of what would be sealed or is unchanged; a recording of several counts for each.
+        recordings: for each row its path, its people and what would be done.
+        duplicates: groups of paths whose files are identical, including those in the corpus.
         problems, conflicts, erased, sources, apart, shared, new, hidden_names, near_duplicates: as `IngestReport` has
             them.
         root, name: of the corpus; None if one would be made.
@@ -109,7 +109,7 @@ class IngestPreview:
 
     @property
     def complete(self) -> bool:
-        """Would everything be taken?"""
+        """Whether everything would be taken."""
         return not self.not_taken
 
     @property
@@ -119,9 +119,9 @@ class IngestPreview:
 
 
 class _Looked(NamedTuple):
-    """One file: its digest and header, or why it would not be taken; b'': it cannot be read.
+    """One file: its digest and header, or why it would not be taken. The digest is b'' if it cannot be read.
 
-    `uncut`: by row, why a segment would not be taken that is to be an object of its own.
+    `uncut`: by row, why a segment that must be an object of its own would not be taken.
     """
 
     digest: bytes = b""
@@ -142,7 +142,7 @@ def preview(
     if_duplicate: str = "take",
     progress: Callable[[int, int], None] | None = None,
 ) -> IngestPreview:
-    """Look at everything that `seal_sources` would.
+    """Preview what `seal_sources` would do.
 
     Args:
         corpus: opened with `COLUMNS`; None: there is none yet.
@@ -187,7 +187,7 @@ def preview(
     twins.look((one.digest for one in looked.values() if one.digest), [] if there is None else [there])
     if there is not None and (replace or reseal):
         twins.leave(_recording(entries[g[0]]) for g in files if _leaves(g, todo, at, held, looked.get(g[0])))
-    for group in sorted(files, key=lambda group: max(at[i] for i in group) < 0):  # what is there goes first
+    for group in sorted(files, key=lambda group: max(at[i] for i in group) < 0):  # what is in the corpus goes first
         found = looked.get(group[0])
         result.erased += [entries[i]["path"] for i in group if erased.intersection(entries[i]["subjects"])]
         group = [i for i in group if erased.isdisjoint(entries[i]["subjects"])]
@@ -241,14 +241,14 @@ def _recording(entry: dict[str, Any]) -> str:
 
 
 def _leaves(group: list[int], todo: list[int], at: list[int], held: list[bytes], found: _Looked | None) -> bool:
-    """Whether a file has, or may have, other content in the corpus after the run; one that cannot be taken stays."""
+    """Whether a file has, or may have, other content in the corpus after the run; one that is not taken does not."""
     if found is None or found.problem:
         return False
     return any(todo[i] == Todo.SEAL or (todo[i] == Todo.HASH and held[i] != found.digest) for i in group if at[i] >= 0)
 
 
 def _opens(group: list[int], todo: list[int], held: list[bytes], found: _Looked, replace: bool) -> bool:
-    """Whether the run would open a file, rather than see by its size, people or digest that it changes nothing."""
+    """Whether the run would open a file, rather than see from its size, people or digest that nothing changes."""
     for i in group:
         if todo[i] == Todo.HASH:
             if not found.digest or (replace and held[i] != found.digest):
@@ -313,7 +313,7 @@ def _look(
     threads: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[_Looked]:
-    """What there is to be said of each file, in their order."""
+    """Look at each file, in order."""
     budget = ByteBudget(TOTAL)
 
     def cut(i: int, cutter: Cutter) -> str:
@@ -362,7 +362,7 @@ def _look(
 
 
 def _duplicates(digests: dict[bytes, list[str]], there: pa.Table | None, listed: set[str]) -> list[list[str]]:
-    """Paths of the same content; of the corpus those that the sources do not list, each recording once."""
+    """Groups of paths with the same content, including those of the corpus that the sources do not list."""
     if there is not None:
         names = ("source_sha256", "path", "start", "recording")
         for digest, path, start, cut_from in zip(*(there.column(name).to_pylist() for name in names), strict=True):

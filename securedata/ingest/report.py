@@ -15,13 +15,13 @@ from securedata.printable import plural
 
 @dataclass(slots=True)
 class Sources:
-    """Every file under SRC, once: `files` is the sum of the others.
+    """Counts of the files under the source: `files` is the sum of the others.
 
     Attributes:
-        taken: sealed, or what describes them updated; of a file in segments it is enough that one of them was.
+        taken: sealed, or their description updated; for a file with segments, at least one of them.
         unchanged: in the corpus already.
-        companions: what goes along with recordings.
-        hidden: names that begin with a dot, or lie under such a folder.
+        companions: files that belong to recordings: texts, tables, images.
+        hidden: files whose name begins with a dot, or that are in such a folder.
         left_out: on request.
         not_taken: for a reason that the report names.
     """
@@ -36,11 +36,11 @@ class Sources:
 
 
 NOT_TAKEN, UNCHANGED, TAKEN, LEFT_OUT = range(4)
-"""What became of a row; a file is the highest of its rows."""
+"""What became of a row; a file has the highest value of its rows."""
 
 
 def account(listed: SourceList, files: Sequence[str], fates: Sequence[int]) -> Sources:
-    """What became of every file: of each row its file, and what became of that row."""
+    """Count what became of every file, from the file and the fate of each row."""
     best: dict[str, int] = {}
     for file, fate in zip(files, fates, strict=True):
         best[file] = max(fate, best.get(file, NOT_TAKEN))
@@ -63,23 +63,23 @@ class IngestReport:
     Attributes:
         added, replaced, updated, unchanged: rows.
         transcripts: of the rows that were added, replaced or updated, how many have a transcript in the sources.
-        columns: for rows that were updated or replaced, in how many of them a column changed.
-        files, bytes, sealed_bytes: that were read, of plaintext that were sealed, and of sealed objects.
-        commits: that were made.
-        seconds: that the work took.
-        generation: of the corpus now.
+        columns: by column, the number of updated or replaced rows in which it changed.
+        files, bytes, sealed_bytes: files read, bytes of plaintext sealed, bytes of sealed objects.
+        commits: number of commits.
+        seconds: time taken.
+        generation: of the corpus, afterwards.
         sources: what became of each file under the source.
-        problems: what is not taken, and what is taken but deserves a look (`taken`), by path, with the reason.
-        conflicts: paths that the corpus has with other content or other people; `replace` replaces them.
+        problems: what is not taken, and what is taken but deserves a look (`taken`): path and reason.
+        conflicts: paths that have other content or other people in the corpus; `replace` replaces them.
         erased: paths of people who were erased from the corpus; they are not taken.
         duplicates: recordings that were added or skipped, each with another path of the same content.
-        apart: what was cut out of recordings whose segments name different people.
-        shared: paths of such segments that share one object in the corpus, with all people of the recording; they are
-            left as they are, among the unchanged. `replace` makes an object of each.
+        apart: segments that were cut from recordings whose segments name different people.
+        shared: paths of such segments that share one object with everyone in the recording. They are left as they
+            are, among the unchanged; `replace` makes each an object of its own.
         root, name: of the corpus; None if there was nothing to take, so that none was made.
-        created: the corpus that this call made, and the key files to back up; None if it was there.
-        new: what is not taken and was not in `known_bad`, or for another reason.
-        hidden_names: files and folders that begin with a dot, and so are left out.
+        created: the corpus that this call made, and the key files to back up; None if it existed.
+        new: what is not taken and is not in `known_bad`, or is there for another reason.
+        hidden_names: files and folders that are left out because their names begin with a dot.
         near_duplicates: groups of people whose names differ only in case, blanks or punctuation.
     """
 
@@ -118,7 +118,7 @@ class IngestReport:
 
     @property
     def complete(self) -> bool:
-        """Is everything in the corpus that the sources name?"""
+        """Whether everything that the sources name is in the corpus."""
         return not self.not_taken
 
     @property

@@ -1,7 +1,7 @@
-"""The work of the threads of an ingest: read files, see what they are, seal them and put them.
+"""The work of an ingest's threads: read files, probe them, seal them and put them.
 
-Small files are read as a whole and put side by side, the next of them sealed while those before it are on their way.
-Large ones are read in pieces.
+Small files are read whole and put in parallel: the next is sealed while those before it are being sent. Large ones are
+read in pieces.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from securedata.media.blocks import Blocks
 from securedata.media.reason import Undecodable
 
 _ROUNDS = 4
-"""Small files of one task, as a multiple of those under way at once: at its end there are fewer and fewer of them."""
+"""Small files of one task, as a multiple of the parallel puts: towards its end, fewer and fewer are being sent."""
 
 _Outcome = TypeVar("_Outcome")
 
 
 @dataclass(slots=True)
 class Done:
-    """What became of a file, or of a segment that was cut out of it.
+    """What became of a file, or of a segment that was cut from it.
 
     Attributes:
-        same: its digest is the row's.
-        conflict: it is not, and it may not replace the row.
-        cut_from: the recording, of a segment.
-        unused: ids of objects that were put before there was a problem.
+        same: its digest is that of the row.
+        conflict: its digest is another one, and it may not replace the row.
+        cut_from: for a segment, its recording.
+        unused: ids of objects that were put before a problem came up.
     """
 
     item: Item
@@ -54,12 +54,12 @@ class Done:
 
 
 class Sealing:
-    """What the threads share.
+    """The state that the threads share.
 
     Attributes:
-        tasks: how many threads there should be.
-        read_bytes: of files, so far.
-        stopping: set to end it early.
+        tasks: number of threads to run.
+        read_bytes: bytes of files read so far.
+        stopping: set it to stop early.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Sealing:
     ) -> None:
         self._origin, self._writer, self._cells, self._replace = origin, writer, cells, replace
         self._budget = ByteBudget(TOTAL)
-        # for a source over a network it takes threads that wait, so that several files are read side by side
+        # a source over a network needs threads that wait, so that several files are read at once
         side_by_side = min(threads, writer.storage.parallel_puts) if isinstance(origin, LocalOrigin) else 1
         self._together = _ROUNDS * side_by_side if side_by_side > 1 else 1
         self.tasks = max(1, threads // side_by_side)
@@ -75,7 +75,7 @@ class Sealing:
         self.stopping = False
 
     def next(self, todo: deque[Item]) -> list[Item]:
-        """What one task takes: a file, or several small ones where storage puts them side by side."""
+        """The items of one task: a file, or several small ones where storage puts them in parallel."""
         items = [todo.popleft()]
         if items[0].apart:
             return items
@@ -90,7 +90,7 @@ class Sealing:
         return size if size >= 0 else PIECE  # a row of Parquet: it is in memory with its row group anyway
 
     def seal(self, items: list[Item]) -> list[Done]:
-        """Read, seal and put files: one of any size, or several small ones, or the segments of one."""
+        """Read, seal and put one file of any size, several small ones, or the segments of one."""
         if items[0].apart:
             with self._budget.take(self._needed_apart(items[0])):
                 found = self._guarded(items[0], self._apart)
@@ -108,7 +108,7 @@ class Sealing:
             return Done(item, problem=Problem(path, str(error)))
 
     def _small(self, items: list[Item]) -> list[Done]:
-        """The next is read and sealed while those before it are on their way."""
+        """Each file is read and sealed while those before it are being sent."""
         done: list[Done] = []
         under_way: list[tuple[Item, AudioInfo, str]] = []
 
@@ -130,7 +130,7 @@ class Sealing:
         return done
 
     def _read(self, item: Item, path: str) -> Done | tuple[bytes, AudioInfo]:
-        """All of a small file and what its header says, if it is to be sealed."""
+        """The content and header of a small file, if it must be sealed."""
         data = self._whole(item.file, self._stamp(item))
         settled = self._compared(item, [data])
         return settled or (data, probe(data))
@@ -157,7 +157,7 @@ class Sealing:
         return needed(max(self._size(item), most), self._writer.storage) + 4 * Blocks.BLOCK + int(most)
 
     def _apart(self, item: Item, path: str) -> list[Done] | Done:
-        """Segments of a recording, each in an object of its own."""
+        """Seal segments of a recording, each in an object of its own."""
         origin, stamp = self._origin, self._stamp(item)
         data = self._whole(item.file, stamp) if stamp.size <= PIECE else None
         size = stamp.size if data is None else len(data)
@@ -177,7 +177,7 @@ class Sealing:
         length, digest = Unfinished(info, size), hashlib.sha256()
         try:
             self._put_segments(item, cutter, done)
-            # read last: that the file is what was listed is seen at its end
+            # read last: its end shows whether the file is the one that was listed
             for piece in all_of_it():
                 length.see(piece)
                 digest.update(piece)
@@ -194,7 +194,7 @@ class Sealing:
         return done
 
     def _put_segments(self, item: Item, cutter: Cutter, done: list[Done]) -> None:
-        """Seal each row's segment; small ones are put side by side. What becomes of them is added to `done`."""
+        """Seal each row's segment, small ones in parallel; what becomes of them is added to `done`."""
         lengths = self._cells["frames_in_segment"]
         rows = deque(item.rows)
         while rows:
@@ -245,7 +245,7 @@ class Sealing:
         return Stamp(int(self._cells["size"](i)), self._cells["mtime_ns"](i), self._cells["version"](i))
 
     def _compared(self, item: Item, pieces: Iterable[Buffer]) -> Done | None:
-        """What is known of a file once its digest is; None if it is to be sealed."""
+        """What the digest of a file decides; None if it must be sealed."""
         if item.digest is None:
             return None
         digest = hashlib.sha256()
@@ -272,7 +272,7 @@ class Sealing:
     def _counted(self, pieces: Iterator[Buffer]) -> Iterator[Buffer]:
         for piece in pieces:
             self._check_stopping()
-            self.read_bytes += len(piece)  # a count for people; a lost increment does no harm
+            self.read_bytes += len(piece)  # for the progress bar; a lost increment does no harm
             yield piece
 
     def _check_stopping(self) -> None:

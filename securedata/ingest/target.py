@@ -1,4 +1,4 @@
-"""The corpus that an ingest writes to: one that is there, or one that is made for what is to be sealed."""
+"""The corpus that an ingest writes to: an existing one, or a new one."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def find_target(
     name: str | None,
     start_over: bool = False,
 ) -> tuple[Reference, bool]:
-    """What the caller means, and whether the corpus is there; if not, its place is new or empty.
+    """Resolve the target, and whether the corpus exists; if not, its place is new or empty.
 
-    A name that the config does not hold is an error, not a new folder: it may be a slip of the pen.
+    A name that is not in the config is an error, not a new folder: it might be a typo.
 
     Args:
-        start_over: the corpus that was there was deleted for good.
+        start_over: the corpus at the target was deleted for good.
 
     Raises:
-        InvalidArgument: there is a corpus, and `name` gives it another name.
+        InvalidArgument: the corpus exists under another name than `name`.
         CorpusExists: `start_over`, and something is there.
         ConfigError, StorageError
     """
@@ -38,17 +38,17 @@ def find_target(
     if there and name and name != found.name:
         known = f"is known as {found.name!r}" if found.name else "has no name in the config"
         raise InvalidArgument(
-            f"the corpus at {found.root} is there already and {known}: --name is for one that is made; leave it out",
+            f"the corpus at {found.root} exists already and {known}: leave out --name, which is for a new corpus",
             root=found.root,
         )
     return found, there
 
 
 def _is_there(found: Reference) -> bool:
-    """Whether there is a corpus, or a writer is to find out why not: one that is gone is no place for another."""
+    """Whether there is a corpus. Also true if one is gone, so that the writer explains it and none takes its place."""
     if found.pins and not interrupted(found):
         return True
-    # a run that was killed right behind its head has left a corpus, too
+    # a run that was killed right after it wrote the head has left a corpus, too
     if "://" in found.root or found.options:
         return not is_empty(found)
     return os.path.isdir(found.root) and HEAD in os.listdir(found.root)

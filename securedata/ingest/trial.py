@@ -1,4 +1,4 @@
-"""Whether there is anything to take at all, seen before a corpus is made for it."""
+"""Checks that there is anything to take, before a corpus is made for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from securedata.media.reason import Undecodable
 
 
 def refused(sources: SourceList) -> IngestReport | None:
-    """What to say if no recording can be taken; None as soon as one is found that can.
+    """The report if no recording can be taken; None as soon as one can.
 
     Raises:
         StorageError: the place of the recordings cannot be read.

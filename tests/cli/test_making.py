@@ -141,7 +141,7 @@ def test_a_name_for_a_corpus_that_is_there_is_refused(run: Run, here: Path) -> N
     before = config_path().read_text()
     done = run("encrypt", wavs, "./sealed", *PATTERN, "--name", "two")
     assert done.code == 2
-    assert "is there already and is known as 'one': --name is for one that is made; leave it out" in done.err
+    assert "exists already and is known as 'one': leave out --name, which is for a new corpus" in done.err
     assert run("encrypt", wavs, "one", *PATTERN, "--name", "two").code == 2
     assert config_path().read_text() == before
 

@@ -285,7 +285,7 @@ def test_an_empty_place_in_a_bucket_becomes_a_corpus(cloud: Cloud, tmp_path: Pat
     keys = keys_in(cloud.weed, url)
     stranger = run("encrypt", wavs, url, *PATTERN, "--name", "other", "--kms", kms)
     assert stranger.code == 2
-    assert "is there already" in stranger.err
+    assert "exists already" in stranger.err
     assert keys_in(cloud.weed, url) == keys
 
 
