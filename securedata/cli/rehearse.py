@@ -51,7 +51,11 @@ def _tell(args: Namespace, found: IngestPreview) -> None:
     show(
         args, "would be taken, but deserve a look", [f"{one.path}: {one.reason}" for one in found.problems if one.taken]
     )
-    show(args, "the corpus has other content or people under this path (--replace replaces it)", found.conflicts)
+    show(
+        args,
+        "would not be taken: the corpus has other content or people under these paths (--replace replaces them)",
+        found.conflicts,
+    )
     show(args, "would not be taken: of people who were erased", found.erased)
 
 

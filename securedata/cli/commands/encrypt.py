@@ -290,5 +290,9 @@ def _tell(args: Namespace, report: IngestReport) -> None:
     verb = "left out" if args.if_duplicate == "skip" else "taken"
     lines = [f"{path}: same as {other}" for path, other in report.duplicates]
     show(args, f"{verb}, although the content has another path already (--if-duplicate)", lines)
-    show(args, "the corpus has other content or people under this path (--replace replaces it)", report.conflicts)
+    show(
+        args,
+        "not taken: the corpus has other content or people under these paths (--replace replaces them)",
+        report.conflicts,
+    )
     show(args, "not taken: of people who were erased", report.erased)
