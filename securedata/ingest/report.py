@@ -78,7 +78,7 @@ class IngestReport:
             are, among the unchanged; `replace` makes each an object of its own.
         root, name: of the corpus; None if there was nothing to take, so that none was made.
         created: the corpus that this call made, and the key files to back up; None if it existed.
-        new: what is not taken and is not in `known_bad`, or is there for another reason.
+        new: what is not taken and is not in `known_bad`, or is there with another reason.
         hidden_names: files and folders that are left out because their names begin with a dot.
         near_duplicates: groups of people whose names differ only in case, blanks or punctuation.
     """

@@ -114,7 +114,7 @@ def test_a_changed_recording_is_a_conflict_until_it_may_replace(run: Run, here: 
     path.write_bytes(clip("x.wav", 0.9, seed=77).data)
     done = run("encrypt", wavs, "sealed", *PATTERN)
     assert done.code == 1
-    assert "(--replace to replace it) (1):\n  ann/utt0.wav" in done.err
+    assert "(--replace replaces them) (1):\n  ann/utt0.wav" in done.err
     done = run("encrypt", wavs, "sealed", *PATTERN, "--replace")
     assert done.code == 0
     assert "1 replaced, 5 unchanged" in done.out

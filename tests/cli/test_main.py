@@ -236,7 +236,7 @@ def test_an_interrupt_is_130_and_says_that_it_can_be_run_again(
     monkeypatch.setattr("securedata.corpus.check.verify.verify", interrupted)
     done = run("verify", root)
     assert (done.code, done.out) == (130, "")
-    assert "run it again" in done.err
+    assert "run the command again" in done.err
     assert done.err.count("\n") == 1
 
 
