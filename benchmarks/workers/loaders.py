@@ -89,18 +89,18 @@ def in_memory(spec: Spec) -> Made:
 
 def clocked(spec: Spec) -> Made:
     """Ours, with a clock around decryption and lookup. The clock slows it down, so nothing else is measured with it."""
-    from securedata.corpus.objects import fetch as batch
+    from securedata.corpus.objects import fetch
     from securedata.torch import dataset
 
     made = securedata(spec)
-    batch.ObjectBatch.__init__ = spent.clocked(batch.ObjectBatch.__init__)  # type: ignore[method-assign]  # the measurement
-    batch.ObjectBatch._open = spent.clocked(batch.ObjectBatch._open)  # type: ignore[method-assign]  # as above
+    fetch.ObjectBatch.__init__ = spent.clocked(fetch.ObjectBatch.__init__)  # type: ignore[method-assign]  # the measurement
+    fetch.ObjectBatch._open = spent.clocked(fetch.ObjectBatch._open)  # type: ignore[method-assign]  # as above
     dataset.read_row = spent.clocked(dataset.read_row)
     return made
 
 
 def _opened(spec: Spec, place: type[Elsewhere]) -> Made:
-    from securedata.corpus.objects import fetch as batch
+    from securedata.corpus.objects import fetch
     from securedata.corpus.state.layout import object_key
     from securedata.storage.registry import open_storage
 
@@ -110,7 +110,7 @@ def _opened(spec: Spec, place: type[Elsewhere]) -> Made:
         object_key(corpus.index.location(row).object_id): key for row, key in zip(made.indices, spec.plain, strict=True)
     }
     corpus.snapshot = replace(corpus.snapshot, storage=place(open_storage(f"s3://{spec.bucket}"), keys))
-    batch.open_whole = _as_it_is
+    fetch.open_whole = _as_it_is
     return made
 
 

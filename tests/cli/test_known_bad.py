@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from securedata.errors import InvalidArgument
-from securedata.ingest import known_bad as bad_files
+from securedata.ingest import known_bad
 from tests.kit.cli.commandline import PATTERN, Ran, Run, runner, some_wavs
 from tests.kit.corpora import encode, noise
 
@@ -113,7 +113,7 @@ def test_what_is_no_file_is_not_replaced_by_one(run: Run, wavs: Path) -> None:
         assert (done.code, "it is a link, device or pipe" in done.err) == (2, True)
         assert os.path.samestat(path.lstat(), before)
         with pytest.raises(InvalidArgument, match="a link, device or pipe"):
-            bad_files.write_bad(str(path), [])
+            known_bad.write_bad(str(path), [])
         assert os.path.samestat(path.lstat(), before)
     assert (wavs.parent / "victim").read_text() == "precious"
     assert not (wavs.parent / "made").exists()
@@ -124,7 +124,7 @@ def test_what_is_no_file_is_not_replaced_by_one(run: Run, wavs: Path) -> None:
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("name", ["huge", "/dev/zero"])
 def test_what_is_known_is_read_in_bounds(run: Run, wavs: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bad_files, "_LARGEST", 100_000)
+    monkeypatch.setattr(known_bad, "_LARGEST", 100_000)
     with (wavs.parent / "huge").open("wb") as file:
         file.truncate(1 << 40)
     done = encrypt(run, wavs, "--known-bad", str(wavs.parent / name))

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from securedata.corpus.state import head as head_module
-from securedata.corpus.state.head import seal_head
+from securedata.corpus.state.head import WRAP, seal_head
 from securedata.errors import (
     AuthenticationFailed,
     CorpusGone,
@@ -77,9 +76,7 @@ def absurd_tlv(made: Made) -> None:
 
 def wide_wrap(made: Made) -> None:
     opened = made.opened
-    header = Header(
-        Kind.HEAD, opened.head.corpus_id, b"w" * 16, opened.head.key_id, ((head_module.WRAP, b"\xff\xffabc"),)
-    )
+    header = Header(Kind.HEAD, opened.head.corpus_id, b"w" * 16, opened.head.key_id, ((WRAP, b"\xff\xffabc"),))
     made.put("head", seal(header, opened.key, b"{}"))
 
 

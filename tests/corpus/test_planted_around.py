@@ -16,7 +16,7 @@ from securedata.corpus import config, home
 from securedata.corpus.create import create_corpus
 from securedata.corpus.state.seen import recall
 from securedata.errors import ConfigError, InvalidArgument, InvalidKMSURI, KMSDenied, NotAFile, NotFound
-from securedata.ingest.sources import manifest_reader as tables
+from securedata.ingest.sources import manifest_reader
 from securedata.ingest.sources.manifest_reader import read_rows
 from securedata.ingest.sources.origin import LocalOrigin, SourceProblem, Stamp
 from securedata.keys import hcvault
@@ -109,7 +109,7 @@ def test_a_manifest_may_be_a_pipe_and_is_read_in_bounds(tmp_path: Path, monkeypa
     sparse(huge)
     with pytest.raises(InvalidArgument, match=r"huge\.jsonl: the manifest cannot be read"):
         read_rows(huge)
-    monkeypatch.setattr(tables, "MAX_CONTENT", len(row))
+    monkeypatch.setattr(manifest_reader, "MAX_CONTENT", len(row))
     writer = threading.Thread(target=lambda: pipe.write_bytes(row * 2))
     writer.start()
     with pytest.raises(InvalidArgument, match="it has more than"):

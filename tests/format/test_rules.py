@@ -17,7 +17,7 @@ from securedata.corpus.check.verify import verify
 from securedata.corpus.create import create_corpus
 from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.schema import MAX_ROWS, check_path, rows_table
-from securedata.corpus.state import commit as transaction
+from securedata.corpus.state import commit
 from securedata.corpus.state.head import MAX_GENERATION, TableRef, open_with, seal_head
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.retired import listed
@@ -318,8 +318,8 @@ def test_a_head_that_does_not_read_back_is_never_put(monkeypatch: pytest.MonkeyP
     corpus = make(place)
     writer = writer_of(corpus, place)
     fill(writer, "a/1")
-    real = transaction.open_with
-    monkeypatch.setattr(transaction, "open_with", lambda *args: replace(real(*args), horizon=7.0))
+    real = commit.open_with
+    monkeypatch.setattr(commit, "open_with", lambda *args: replace(real(*args), horizon=7.0))
     before = len(place.heads)
     with pytest.raises(MalformedManifest, match="does not read back"):
         fill(writer, "a/2")

@@ -15,7 +15,7 @@ from securedata.format.cobblestone import CHUNK, Message
 from securedata.format.header import Header, Kind, context
 from securedata.format.sealed import Expect, open_stream, open_whole, seal
 from securedata.keys.tags import Tagger
-from tests.kit import second_reader as second
+from tests.kit import second_reader
 from tests.kit.little import content, fill, look, make, row, table, writer_of
 
 KEY, CORPUS, OBJECT = bytes(range(32)), b"C" * 16, b"O" * 16
@@ -38,14 +38,14 @@ def test_it_reads_a_corpus(tmp_path: Path) -> None:
             one.update(pack=pack, offset=offset)
     writer.commit(table(*packed))
     key_file = Path(corpus.kms[0].removeprefix("local://")).read_text(encoding="ascii")
-    head, rows = second.read_corpus(second.in_folder(root), key_file, str(corpus.pins[0]))
+    head, rows = second_reader.read_corpus(second_reader.in_folder(root), key_file, str(corpus.pins[0]))
     ours = look(corpus).head
     assert (head["generation"], head["secret"]) == (ours.generation, ours.secret.hex())
     assert sorted(rows) == ["a/2", "b/3", "p/0", "p/1", "p/2"]
     assert rows["a/2"]["content"] == content("a/2")
     assert [len(rows[f"p/{number}"]["content"]) for number in range(3)] == [0, CHUNK, 2 * CHUNK]
     for name in ("ann", "Ann", "Zoe\u0308", "\u5f20"):
-        assert second.tag(ours.secret, name) == Tagger(ours.secret).tag(name)
+        assert second_reader.tag(ours.secret, name) == Tagger(ours.secret).tag(name)
 
 
 # ----------------------------------------------------------- odd headers, under a commitment that is right
@@ -82,7 +82,7 @@ def encode(change: dict[str, object], fields: list[tuple[int, bytes, int, bytes]
         tail += padding[: -len(tail) % 8].ljust(-len(tail) % 8, b"\0")
     parts = {"version": 1, "suite": 1, "size": 64 + len(tail), "kind": kind, "zero": b"\0\0\0", "corpus": CORPUS}
     parts |= {"key_id": bytes(16), "object": OBJECT} | change
-    return struct.pack(">8sBBHB3s16s16s16s", second.MAGIC, *parts.values()) + tail
+    return struct.pack(">8sBBHB3s16s16s16s", second_reader.MAGIC, *parts.values()) + tail
 
 
 def sealed_under(header: bytes, plain: bytes) -> bytes:
@@ -99,13 +99,13 @@ def agree(data: bytes, kind: Kind) -> bytes | None:
     expect = Expect(kind, CORPUS, OBJECT, "memory://second")
     results: list[bytes | None] = []
     for read in (
-        lambda: second.unseal(data, KEY, kind, CORPUS, OBJECT),
+        lambda: second_reader.unseal(data, KEY, kind, CORPUS, OBJECT),
         lambda: bytes(open_whole(KEY, data, expect)),
         lambda: b"".join(open_stream(KEY, [data[at : at + 1000] for at in range(0, len(data), 1000)], expect)),
     ):
         try:
             results.append(read())
-        except (second.Refused, FormatError):
+        except (second_reader.Refused, FormatError):
             results.append(None)
     assert results[1:] == results[:1] * 2
     return results[0]

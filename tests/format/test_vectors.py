@@ -24,7 +24,6 @@ from cryptography.exceptions import InvalidTag
 
 from securedata.errors import AuthenticationFailed, InvalidArgument, Truncated
 from securedata.format import cobblestone
-from securedata.format import sealed as format_sealed
 from securedata.format.cobblestone import CHUNK, PREFIX, TAG, message_size
 from securedata.format.header import FIXED, Header, Kind, context
 from securedata.format.ranges import open_range
@@ -91,7 +90,7 @@ REFUSED = (AuthenticationFailed, Truncated, InvalidArgument)
 @pytest.fixture
 def vector(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Vector:
     found: Vector = request.param
-    monkeypatch.setattr(format_sealed, "context", lambda header: found.context)
+    monkeypatch.setattr("securedata.format.sealed.context", lambda header: found.context)
     return found
 
 

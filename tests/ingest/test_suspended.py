@@ -8,7 +8,6 @@ import pytest
 
 from securedata.corpus.check.prune import prune
 from securedata.corpus.config import Reference
-from securedata.corpus.objects import put as putting
 from securedata.errors import AlreadyExists
 from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.sources.origin import PIECE
@@ -46,7 +45,7 @@ def test_it_ends_with_every_recording(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(clip("u.wav", seconds, seed=n).data)
     assert (tmp_path / "bob/large.wav").stat().st_size > PIECE
-    monkeypatch.setattr(putting, "_sleep", lambda seconds: None)
+    monkeypatch.setattr("securedata.corpus.objects.put._sleep", lambda seconds: None)
     storage = kind(place)
     taken: list[str] = []
 

@@ -25,7 +25,7 @@ from securedata.errors import (
     SecuredataError,
     StorageUnreachable,
 )
-from securedata.keys import grant as module
+from securedata.keys import grant
 from securedata.keys.grant import Grant, Lease
 
 TTL = 1000.0
@@ -81,9 +81,9 @@ class KMS:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(grant, "time", clock)
     monkeypatch.setattr(clocks, "time", clock)
-    monkeypatch.setattr(module.random, "random", lambda: 0.5)
+    monkeypatch.setattr(grant.random, "random", lambda: 0.5)
     return clock
 
 
@@ -95,7 +95,7 @@ def kms() -> KMS:
 @pytest.fixture(autouse=True)
 def no_other_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fork renews every lease of the process: here, none that other tests have left behind."""
-    monkeypatch.setattr(module._leases, "alive", weakref.WeakSet())
+    monkeypatch.setattr(grant._leases, "alive", weakref.WeakSet())
 
 
 def issue(ttl: float = TTL) -> Grant:
@@ -148,7 +148,7 @@ def test_a_grant_is_not_changed() -> None:
 def test_whoever_reads_past_75_percent_renews_with_jitter(
     drawn: float, due: float, clock: Clock, kms: KMS, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module.random, "random", lambda: drawn)
+    monkeypatch.setattr(grant.random, "random", lambda: drawn)
     lease = lease_of(kms)
     before = lease.grant
     clock.move(due * TTL - 1)
@@ -402,7 +402,7 @@ def test_a_retired_lease_is_renewed_on_use_and_before_no_fork(clock: Clock, kms:
     lease = lease_of(kms)
     lease.retire()
     clock.move(0.9 * TTL)
-    module._hand_over(lease)
+    grant._hand_over(lease)
     assert kms.calls == 0
     assert (lease.check().generation, kms.calls) == (2, 1)
 

@@ -22,7 +22,7 @@ from securedata.files import replace_file, write_all
 from securedata.keys import local
 from securedata.keys.kms import context_for
 from securedata.keys.local import LocalKMS, create_key_file, uri_for
-from securedata.storage import file_lock as lock
+from securedata.storage.file_lock import LOCK
 from tests.kit.little import content, make, row, table, writer_of
 
 STRANGER = 4243
@@ -271,8 +271,8 @@ def test_a_config_that_cannot_be_flushed_stays_as_it_was(monkeypatch: pytest.Mon
 def test_a_lock_of_the_state_folder_is_waited_for_in_bounds(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lock, "WARN_AFTER", 0.1)
-    monkeypatch.setattr(lock, "BUSY", 0.3)
+    monkeypatch.setattr("securedata.storage.file_lock.WARN_AFTER", 0.1)
+    monkeypatch.setattr("securedata.storage.file_lock.BUSY", 0.3)
     with file_lock("config.lock"):
         with pytest.raises(CorpusBusy, match=r"config\.lock"):
             write_entry("v", Reference("/data/v", "v"))
@@ -283,7 +283,7 @@ def test_a_lock_of_the_state_folder_is_waited_for_in_bounds(
 def test_a_committed_head_counts_although_the_state_folder_is_busy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lock, "BUSY", 0.2)
+    monkeypatch.setattr("securedata.storage.file_lock.BUSY", 0.2)
     writer = writer_of(make(root=str(tmp_path / "sealed")))
     with file_lock("seen.lock"):
         assert writer.commit(table(row(writer, "a", content("a")))).added == 1
@@ -293,10 +293,10 @@ def test_a_committed_head_counts_although_the_state_folder_is_busy(
 def test_a_lock_that_is_kept_ends_a_commit_and_leaves_nothing_in_doubt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "BUSY", 0.2)
+    monkeypatch.setattr("securedata.storage.file_lock.BUSY", 0.2)
     writer = writer_of(make(root=str(tmp_path / "sealed")))
     rows = table(row(writer, "a", content("a")))
-    with (tmp_path / "sealed" / lock.LOCK).open("r+") as file:
+    with (tmp_path / "sealed" / LOCK).open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(CorpusBusy):
             writer.commit(rows)

@@ -28,7 +28,6 @@ from securedata.errors import (  # noqa: E402 - after the rewrite is asked for
     PinMismatch,
     SecuredataError,
 )
-from securedata.keys import kms as registry  # noqa: E402 - as above
 from securedata.keys.kms import KMS, Context, context_bytes, context_for, open_all, open_kms  # noqa: E402 - as above
 from securedata.keys.local import LocalKMS, create_key_file, refuse_inside, uri_for  # noqa: E402 - as above
 from securedata.keys.pin import check_corpus, check_secret, make_pin, parse_pin  # noqa: E402 - as above
@@ -245,7 +244,7 @@ def test_a_provider_registers_by_entry_point(keys: Keys, monkeypatch: pytest.Mon
         def load(self) -> Callable[[str], KMS]:
             return lambda uri: keys(uri.removeprefix("mine://"))
 
-    monkeypatch.setattr(registry, "entry_points", lambda group, name: [Point()] if name == "mine" else [])
+    monkeypatch.setattr("securedata.keys.kms.entry_points", lambda group, name: [Point()] if name == "mine" else [])
     assert isinstance(open_kms("mine://voice"), LocalKMS)
 
 
@@ -310,7 +309,7 @@ def test_a_provider_that_cannot_be_loaded_is_one_clear_error(monkeypatch: pytest
         def load(self) -> Callable[[str], KMS]:
             raise ModuleNotFoundError("No module named 'cloudy'", name="cloudy")
 
-    monkeypatch.setattr(registry, "entry_points", lambda group, name: [Point()])
+    monkeypatch.setattr("securedata.keys.kms.entry_points", lambda group, name: [Point()])
     with pytest.raises(KMSMisconfigured, match="cloudy is not installed"):
         open_kms("mine://voice")
 

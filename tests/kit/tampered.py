@@ -8,8 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from securedata.corpus.config import Reference
-from securedata.corpus.state import head as head_module
-from securedata.corpus.state.head import OpenedHead, TableRef, seal_head
+from securedata.corpus.state.head import WRAP, OpenedHead, TableRef, seal_head
 from securedata.errors import (
     SecuredataError,
 )
@@ -58,7 +57,7 @@ class Made:
     def put_body(self, body: bytes) -> None:
         """An authentic head with this body."""
         opened = self.opened
-        tlvs = tuple((head_module.WRAP, wrap.encode()) for wrap in opened.head.wraps)
+        tlvs = tuple((WRAP, wrap.encode()) for wrap in opened.head.wraps)
         header = Header(Kind.HEAD, opened.head.corpus_id, opened.head.write_id, opened.head.key_id, tlvs)
         self.put("head", seal(header, opened.key, body))
 

@@ -14,7 +14,6 @@ import soundfile
 import torch
 
 import securedata as sd
-from securedata.media.audio import decode as module
 from securedata.media.audio.decode import decode
 from securedata.media.reason import Undecodable
 from tests.kit.corpora import Clip, Floats, make_corpus
@@ -101,15 +100,15 @@ def test_mp3(rate: int, mode: str, level: float) -> None:
 @pytest.mark.parametrize("rate", [16_000, 44_100])
 def test_vorbis(rate: int, page: int, from_start: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not from_start:
-        monkeypatch.setattr(module, "_FROM_START", 3)
-        monkeypatch.setattr(module, "_APART", 2)
+        monkeypatch.setattr("securedata.media.audio.decode._FROM_START", 3)
+        monkeypatch.setattr("securedata.media.audio.decode._APART", 2)
     check(of(paged(made("OGG", "VORBIS", rate, 8).data, page), "VORBIS"), 0.0)
 
 
 def test_a_seek_that_misses_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     one = made("OGG", "VORBIS", 16_000, 8)
-    monkeypatch.setattr(module, "_FROM_START", 3)
-    monkeypatch.setattr(module, "_APART", 2)
+    monkeypatch.setattr("securedata.media.audio.decode._FROM_START", 3)
+    monkeypatch.setattr("securedata.media.audio.decode._APART", 2)
     real: Callable[..., int] = soundfile.SoundFile.seek
     near = [0]
 

@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
-from securedata.corpus.check import verification as verify_module
+from securedata.corpus.check import verification
 from securedata.corpus.config import Reference
 from securedata.corpus.rows import plan
 from securedata.corpus.rows.plan import Changes
-from securedata.corpus.state import commit as transaction_module
-from securedata.corpus.state import retired
+from securedata.corpus.state import commit, retired
 from securedata.corpus.state.commit import Transaction
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.live import LiveParts
@@ -87,9 +86,7 @@ def half_a_pin(patch: pytest.MonkeyPatch) -> None:
 
 def no_staleness(patch: pytest.MonkeyPatch) -> None:
     real = plan.make_plan
-    patch.setattr(
-        transaction_module, "make_plan", lambda head, changes, load: real(head, replace(changes, put_times={}), load)
-    )
+    patch.setattr(commit, "make_plan", lambda head, changes, load: real(head, replace(changes, put_times={}), load))
 
 
 def old_parts(patch: pytest.MonkeyPatch) -> None:
@@ -108,7 +105,7 @@ def planned_once(patch: pytest.MonkeyPatch) -> None:
     def make_plan(head: Head, changes: Changes, load: Any) -> Any:
         return first.setdefault(id(changes), (changes, real(head, changes, load)))[1]
 
-    patch.setattr(transaction_module, "make_plan", make_plan)
+    patch.setattr(commit, "make_plan", make_plan)
 
 
 def no_tombstones(patch: pytest.MonkeyPatch) -> None:
@@ -120,7 +117,7 @@ def nothing_listed(patch: pytest.MonkeyPatch) -> None:
 
 
 def due_at_once(patch: pytest.MonkeyPatch) -> None:
-    for module in (retired, transaction_module, verify_module):
+    for module in (retired, commit, verification):
         patch.setattr(module, "due", lambda head, now: [*head.retired])
 
 
@@ -154,7 +151,7 @@ def what_a_head_names_discarded(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_new_id_taken_by_others(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(transaction_module, "put_once", lambda storage, key, pieces: (storage.put_new(key, pieces), None))
+    patch.setattr(commit, "put_once", lambda storage, key, pieces: (storage.put_new(key, pieces), None))
 
 
 # ----------------------------------------------------------------------------------------------- and what notices it
@@ -236,7 +233,7 @@ MUTANTS: list[tuple[Patch, Check]] = [
 
 @pytest.fixture(autouse=True)
 def as_in_the_interleavings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transaction_module, "_sleep", lambda seconds: None)
+    monkeypatch.setattr(commit, "_sleep", lambda seconds: None)
     monkeypatch.setattr(plan, "MERGE_AT", 3)
 
 

@@ -16,7 +16,7 @@ from securedata.corpus.config import Reference
 from securedata.corpus.state.layout import object_key
 from securedata.errors import NotFound, OutcomeUnknown, SecuredataError, StorageUnreachable
 from securedata.files import close_quietly
-from securedata.storage import unflushed as batch
+from securedata.storage import unflushed
 from securedata.storage.local import LocalStorage
 from tests.kit.cli.commandline import PATTERN, some_wavs
 from tests.kit.little import content, current, keys_of, look, make, named_keys, row, table, writer_of
@@ -31,9 +31,9 @@ class Disk:
         self.fails: Callable[[str], bool] = lambda _: False
         self.error = errno.EIO
         self.calls: list[str] = []
-        fsync, syncfs = os.fsync, batch._syncfs
+        fsync, syncfs = os.fsync, unflushed._syncfs
         monkeypatch.setattr(os, "fsync", lambda fd: self._ask(os.readlink(f"/proc/self/fd/{fd}"), fsync, fd))
-        monkeypatch.setattr(batch, "_syncfs", lambda fd: self._ask("syncfs", syncfs, fd))
+        monkeypatch.setattr(unflushed, "_syncfs", lambda fd: self._ask("syncfs", syncfs, fd))
 
     def _ask(self, what: str, real: Callable[[int], None], fd: int) -> None:
         self.calls.append(what)
@@ -72,7 +72,7 @@ def storage(tmp_path: Path) -> LocalStorage:
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
-@pytest.mark.parametrize("files", [1, 3, batch.MANY, batch.MANY + 1])
+@pytest.mark.parametrize("files", [1, 3, unflushed.MANY, unflushed.MANY + 1])
 @pytest.mark.parametrize("which", ["first", "last", "folder"])
 def test_of_a_batch_that_failed_nothing_is_there(
     which: str, files: int, error: int, storage: LocalStorage, disk: Disk
@@ -82,7 +82,7 @@ def test_of_a_batch_that_failed_nothing_is_there(
     keys = [KEY.format(number) for number in range(files)]
     for key in keys:
         storage.put_new(key, [b"x"])
-    together = files > batch.MANY
+    together = files > unflushed.MANY
     disk.fail(0 if which == "first" or together else files - 1 if which == "last" else files, error)
     with pytest.raises(StorageUnreachable, match="none of it counts as stored") as caught:
         storage.make_durable()
@@ -157,17 +157,17 @@ def test_what_fails_to_close_behind_a_flush_says_nothing(
 def test_many_files_are_flushed_by_a_descriptor_from_before_they_were_written(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not batch.SYNCFS:
+    if not unflushed.SYNCFS:
         pytest.fail("this kernel is too old to tell")
     opened: list[tuple[int, int]] = []
-    watch, write = batch.Unflushed.watch, os.write
+    watch, write = unflushed.Unflushed.watch, os.write
     wrote: list[int] = []
     monkeypatch.setattr(
-        batch.Unflushed, "watch", lambda self, folder: (watch(self, folder), opened.append((len(wrote), folder)))[0]
+        unflushed.Unflushed, "watch", lambda self, folder: (watch(self, folder), opened.append((len(wrote), folder)))[0]
     )
     monkeypatch.setattr(os, "write", lambda fd, data: (wrote.append(fd), write(fd, data))[1])
     flushed: list[int] = []
-    monkeypatch.setattr(batch, "_syncfs", lambda fd: flushed.append(os.fstat(fd).st_dev))
+    monkeypatch.setattr(unflushed, "_syncfs", lambda fd: flushed.append(os.fstat(fd).st_dev))
     for number in range(100):
         storage.put_new(KEY.format(number), [b"x"])
     assert min(when for when, _ in opened) == 0
@@ -185,8 +185,8 @@ def test_every_disk_of_a_root_is_flushed(storage: LocalStorage, monkeypatch: pyt
             return os.stat_result((status.st_mode, status.st_ino, status.st_dev + 1, *status[3:]))
         return status
 
-    monkeypatch.setattr(batch.os, "fstat", mounted)
-    monkeypatch.setattr(batch, "_syncfs", lambda fd: flushed.append(os.readlink(f"/proc/self/fd/{fd}")))
+    monkeypatch.setattr(unflushed.os, "fstat", mounted)
+    monkeypatch.setattr(unflushed, "_syncfs", lambda fd: flushed.append(os.readlink(f"/proc/self/fd/{fd}")))
     for number in range(100):
         storage.put_new(KEY.format(number), [b"x"])
     storage.make_durable()
@@ -356,7 +356,7 @@ def test_an_ingest_on_a_disk_that_fails_is_run_again(
 ) -> None:
     wavs, sealed = some_wavs(tmp_path / "wavs"), str(tmp_path / "sealed")
     if what == "syncfs":
-        monkeypatch.setattr(batch, "MANY", 1)
+        monkeypatch.setattr(unflushed, "MANY", 1)
     encrypt = ["encrypt", str(wavs), sealed, *PATTERN]
     assert main(["init", sealed]) == 0
     disk.fail(0, what=what)

@@ -20,8 +20,7 @@ from securedata.errors import (  # noqa: E402 - after the rewrite is asked for
     StorageUnreachable,
     UnsafeStorage,
 )
-from securedata.storage import beneath, mounts  # noqa: E402 - as above
-from securedata.storage import unflushed as batch  # noqa: E402 - as above
+from securedata.storage import beneath, mounts, unflushed  # noqa: E402 - as above
 from securedata.storage.base import Storage, Wanted  # noqa: E402 - as above
 from securedata.storage.file_lock import LOCK  # noqa: E402 - as above
 from securedata.storage.local import LocalStorage  # noqa: E402 - as above
@@ -148,12 +147,12 @@ class Flushed:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
         self._events: list[int | str] = []
-        fsync, rename, syncfs = os.fsync, os.rename, batch._syncfs
+        fsync, rename, syncfs = os.fsync, os.rename, unflushed._syncfs
         monkeypatch.setattr(os, "fsync", lambda fd: (self._events.append(os.fstat(fd).st_ino), fsync(fd)))
         monkeypatch.setattr(
             os, "rename", lambda a, b, **at: (self._events.append(f"rename to {b}"), rename(a, b, **at))
         )
-        monkeypatch.setattr(batch, "_syncfs", lambda fd: (self._events.append("syncfs"), syncfs(fd)))
+        monkeypatch.setattr(unflushed, "_syncfs", lambda fd: (self._events.append("syncfs"), syncfs(fd)))
 
     def take(self) -> list[str]:
         paths = {path.stat().st_ino: f"/{path.relative_to(self.root)}" for path in self.root.rglob("*")}
@@ -167,7 +166,7 @@ class Flushed:
 def test_objects_are_durable_before_the_head_that_names_them(
     objects: int, syncfs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batch, "SYNCFS", syncfs)
+    monkeypatch.setattr(unflushed, "SYNCFS", syncfs)
     storage = LocalStorage(str(tmp_path))
     storage.replace("head", b"one", None)
     flushed = Flushed(tmp_path, monkeypatch)

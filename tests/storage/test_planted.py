@@ -25,8 +25,7 @@ from securedata.errors import (
     PreconditionFailed,
     SecuredataError,
 )
-from securedata.storage import base, beneath, local
-from securedata.storage import file_lock as lock
+from securedata.storage import base, beneath, file_lock, local
 from securedata.storage.base import Wanted
 from securedata.storage.file_lock import LOCK
 from securedata.storage.local import LocalStorage
@@ -396,9 +395,9 @@ sys.stdin.read()
 def test_waiting_for_the_lock_is_said_and_has_an_end(
     storage: LocalStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert (lock.WARN_AFTER, lock.BUSY) == (5.0, 120.0)
-    monkeypatch.setattr(lock, "WARN_AFTER", 0.2)
-    monkeypatch.setattr(lock, "BUSY", 0.6)
+    assert (file_lock.WARN_AFTER, file_lock.BUSY) == (5.0, 120.0)
+    monkeypatch.setattr(file_lock, "WARN_AFTER", 0.2)
+    monkeypatch.setattr(file_lock, "BUSY", 0.6)
     version = storage.get_versioned("head")[1]
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path / "root" / LOCK)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -421,7 +420,7 @@ def test_waiting_for_the_lock_is_said_and_has_an_end(
 def test_a_child_that_was_forked_under_the_lock_does_not_keep_it(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock, "BUSY", 5.0)
+    monkeypatch.setattr(file_lock, "BUSY", 5.0)
     fsync, forked = os.fsync, []
 
     def fork(fd: int) -> None:
@@ -452,7 +451,7 @@ def test_a_lock_that_was_replaced_while_it_was_waited_for_is_waited_for_again(
     def wait() -> None:
         root = beneath.Root(storage.path)
         inside.set()
-        with lock.locked(root, "here"):
+        with file_lock.locked(root, "here"):
             entered.set()
 
     waiter = threading.Thread(target=wait)
@@ -460,7 +459,7 @@ def test_a_lock_that_was_replaced_while_it_was_waited_for_is_waited_for_again(
     inside.wait()
     time.sleep(0.2)
     (tmp_path / "root" / LOCK).unlink()
-    with lock.locked(beneath.Root(storage.path), "here"):
+    with file_lock.locked(beneath.Root(storage.path), "here"):
         os.close(held)  # what the first one waits for is free
         assert not entered.wait(0.5), "two are inside"
     assert entered.wait(10)

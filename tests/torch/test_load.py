@@ -16,14 +16,14 @@ import torchaudio
 import securedata as sd
 from securedata.errors import AuthenticationFailed, ConfigError, InvalidArgument, NoSuchPath
 from securedata.media.audio import plan
-from securedata.torch import load as module
+from securedata.torch import load
 from tests.corpus.objects.test_file_faults import flip
 from tests.kit.corpora import Clip, Root, add_clips, clip, make_corpus, read
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
-    monkeypatch.setattr(module, "_corpora", {})
+    monkeypatch.setattr(load, "_corpora", {})
     return make_corpus(
         tmp_path,
         [
@@ -93,7 +93,7 @@ def test_a_newer_head_is_looked_for_where_a_path_is_missing(root: Root, monkeypa
 def test_a_flipped_byte_is_an_error_in_files_of_every_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
-    monkeypatch.setattr(module, "_corpora", {})
+    monkeypatch.setattr(load, "_corpora", {})
     audio = np.random.default_rng(0).uniform(-1, 1, 16_000 * 30)
     file = io.BytesIO()
     soundfile.write(file, audio, 16_000, format=format)

@@ -10,7 +10,7 @@ import pytest
 
 from securedata.corpus.opening import open_corpus
 from securedata.errors import OutcomeUnknown, StorageError, StorageUnreachable
-from securedata.storage.s3 import store as s3
+from securedata.storage.s3 import store
 from securedata.storage.s3.store import PART
 from securedata.testing import faults
 from securedata.testing.proxy import Exchange, Fault
@@ -119,7 +119,7 @@ def test_a_probe_that_is_sent_twice(
     put: int | str, fault: Fault, between: Between, cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", between.s3.endpoint)
-    monkeypatch.setattr(s3, "_PROBED", set())
+    monkeypatch.setattr(store, "_PROBED", set())
     skip, method = (put, "PUT") if isinstance(put, int) else (0, put)
     rule = between.s3.plan(fault, method=method, path=".tmp-probe-", skip=skip)
     made = run("init", f"s3://voice/{cloud.prefix}/made", "--name", "made")

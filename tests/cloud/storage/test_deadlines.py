@@ -16,7 +16,7 @@ from securedata.errors import KMSUnreachable, SecuredataError, StorageUnreachabl
 from securedata.foreign.deadline import within
 from securedata.keys import aws, hcvault
 from securedata.keys.kms import context_for, open_kms
-from securedata.storage.s3 import calls as s3calls
+from securedata.storage.s3 import calls
 from securedata.storage.s3.store import S3Storage
 from securedata.testing.storage import raised
 from tests.cloud.storage.test_odd_servers import DRIPS, Odd
@@ -32,7 +32,7 @@ CONTEXT = context_for(bytes(16))
 @pytest.fixture
 def endpoint(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Where calls have a second."""
-    for module in (s3calls, aws, session, hcvault):
+    for module in (calls, aws, session, hcvault):
         monkeypatch.setattr(module, "_SECONDS", 1.0)
     settings = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
     for name, value in (settings | {"VAULT_TOKEN": "t"}).items():

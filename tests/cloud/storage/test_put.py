@@ -15,7 +15,7 @@ import pytest
 from securedata.corpus.writer import Writer
 from securedata.errors import AlreadyExists, StorageUnreachable
 from securedata.format.header import MAGIC
-from securedata.storage.http import put as upload
+from securedata.storage.http.put import _BUFFER, _DIGEST_TRIES
 from securedata.storage.s3.store import S3Storage
 from tests.kit.cloud.corpora import Cloud, keys_in
 from tests.kit.cloud.forward import Forward, forward
@@ -37,7 +37,7 @@ def methods(between: Forward) -> Counter[str]:
     return Counter(line.partition(" ")[0] for line in between.requests)
 
 
-@pytest.mark.parametrize("size", [0, 1, upload._BUFFER - 1, upload._BUFFER, upload._BUFFER + 1, 3_000_000])
+@pytest.mark.parametrize("size", [0, 1, _BUFFER - 1, _BUFFER, _BUFFER + 1, 3_000_000])
 def test_whatever_its_size(admin: Seaweed, prefix: str, size: int) -> None:
     with reached(admin, prefix) as (storage, between):
         data = os.urandom(size)
@@ -206,5 +206,5 @@ def test_a_bit_that_turns_on_the_way(cloud: Cloud, times: int, tmp_path: Path) -
         else:
             with pytest.raises(StorageUnreachable, match="BadDigest"):
                 writer.put_object([one.data])
-            assert methods(between) == {"PUT": turned.count} == {"PUT": upload._DIGEST_TRIES}
+            assert methods(between) == {"PUT": turned.count} == {"PUT": _DIGEST_TRIES}
             assert keys_in(cloud.weed, root) == before

@@ -12,7 +12,7 @@ import pytest
 from securedata.errors import AlreadyExists, LimitExceeded, NotFound, PreconditionFailed, StorageUnreachable
 from securedata.storage.base import Storage, Wanted
 from securedata.storage.registry import open_storage
-from securedata.storage.s3 import store as s3
+from securedata.storage.s3 import store
 from securedata.storage.s3.store import PART, S3Storage
 from securedata.testing.storage import OBJECT, OTHER, StorageContract, raised
 from tests.cloud.conftest import VERSIONED
@@ -278,7 +278,7 @@ def test_a_limit_names_both_numbers_however_large_the_object(storage: S3Storage)
 
 
 def test_the_probe_leaves_nothing_and_asks_once(admin: Seaweed, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3, "_PROBED", set())
+    monkeypatch.setattr(store, "_PROBED", set())
     with forward(admin.endpoint) as between:
         storage = S3Storage(f"s3://{VERSIONED}/{prefix}", {"endpoint_url": f"http://127.0.0.1:{between.port}"})
         storage.check_writable(single_writer=True)

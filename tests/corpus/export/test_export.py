@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from securedata.corpus.export import export as module
 from securedata.corpus.export.destination import Destination
-from securedata.corpus.export.export import ExportReport, export
+from securedata.corpus.export.export import ALL, ExportReport, export
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.writer import Writer
@@ -123,7 +122,7 @@ def test_a_file_that_is_another_one_stays(root: Root, dest: Path) -> None:
 
 
 def test_a_large_file_is_read_in_pieces(tmp_path: Path, dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WHOLE", 64 * 1024)
+    monkeypatch.setattr("securedata.corpus.export.export.WHOLE", 64 * 1024)
     large = clip("ann/long.wav", 5.0, seed=9)
     root = make_corpus(tmp_path, [large, clip("ann/short.wav", 0.1)])
     assert len(large.data) > 2 * 64 * 1024
@@ -350,7 +349,7 @@ def test_killed_and_run_again(tmp_path: Path, dest: Path) -> None:
 
 
 def rows_of(reference: Any) -> list[dict[str, Any]]:
-    with open_corpus(reference, columns=module.ALL) as corpus:
+    with open_corpus(reference, columns=ALL) as corpus:
         rows = corpus.table.drop_columns(["object_id"]).to_pylist()
     return sorted(rows, key=lambda row: str(row["path"]))
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from securedata.corpus.config import Reference
-from securedata.corpus.state import commit as transaction
-from securedata.corpus.state import writer_lease
+from securedata.corpus.state import commit, writer_lease
 from securedata.corpus.writer import Writer
 from securedata.errors import CommitRace, ConfigError, OutcomeUnknown, PreconditionFailed, StorageUnreachable
 from securedata.testing.memory import MemoryStorage
@@ -16,7 +15,7 @@ from tests.kit.little import content, current, fill, look, make, named_keys, ope
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transaction, "_sleep", lambda seconds: None)
+    monkeypatch.setattr(commit, "_sleep", lambda seconds: None)
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ import pytest
 from securedata import clocks
 from securedata.corpus.check.prune import prune
 from securedata.corpus.config import Reference
-from securedata.corpus.objects import put as putting
 from securedata.corpus.objects.put import Put
-from securedata.corpus.state import commit as transaction
+from securedata.corpus.state import commit
 from securedata.corpus.state.commit import Next
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.writer_lease import WriterLease
@@ -48,8 +47,8 @@ TAKEN = [AlreadyExists, PreconditionFailed, NotFound]
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transaction, "_sleep", lambda seconds: None)
-    monkeypatch.setattr(putting, "_sleep", lambda seconds: None)
+    monkeypatch.setattr(commit, "_sleep", lambda seconds: None)
+    monkeypatch.setattr("securedata.corpus.objects.put._sleep", lambda seconds: None)
 
 
 @pytest.fixture
@@ -104,7 +103,7 @@ def test_a_head_that_landed_is_ours_whatever_was_answered(
 def test_a_head_that_landed_at_the_last_try_is_found(
     corpus: Reference, place: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transaction, "_TRIES", 1)
+    monkeypatch.setattr(commit, "_TRIES", 1)
     storage = Hooked(place, after=Faults("replace", error=PreconditionFailed))
     fill(writer_of(corpus, storage), "new")
     whole(corpus, place, "kept/1", "kept/2", "new")
@@ -167,7 +166,7 @@ def test_ctrl_c_behind_a_head_that_landed_leaves_its_objects(
 ) -> None:
     writer = writer_of(corpus, place)
     rows = table(row(writer, "new", content("new")))
-    owner: Any = WriterLease if when == "committed" else transaction.Transaction
+    owner: Any = WriterLease if when == "committed" else commit.Transaction
     real = getattr(owner, when)
 
     def interrupted(*given: Any) -> None:
@@ -373,7 +372,7 @@ def test_of_two_puts_at_once_the_other_may_land_a_moment_later(
             raise NotFound("the upload is over")
 
     storage.after = refused
-    monkeypatch.setattr(putting, "_sleep", lambda seconds: place.objects.update(under_way))
+    monkeypatch.setattr("securedata.corpus.objects.put._sleep", lambda seconds: place.objects.update(under_way))
     fill(writer_of(corpus, storage), "new")
     assert under_way
     whole(corpus, place, "kept/1", "kept/2", "new")

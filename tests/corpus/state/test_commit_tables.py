@@ -15,7 +15,6 @@ from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference
 from securedata.corpus.home import state_dir
 from securedata.corpus.rows import plan
-from securedata.corpus.state import head as head_module
 from securedata.corpus.state.head import Head, seal_head
 from securedata.corpus.state.retired import listed
 from securedata.corpus.state.seen import recall, remember
@@ -260,7 +259,7 @@ def test_lists_are_cleared_one_by_one_as_they_are_due(corpus: Reference, place: 
 def test_a_head_has_a_limit_when_it_is_written_too(
     corpus: Reference, place: MemoryStorage, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(head_module, "MAX_BODY", 4000)
+    monkeypatch.setattr("securedata.corpus.state.head.MAX_BODY", 4000)
     before = dict(place.objects)
     with pytest.raises(LimitExceeded, match="above the limit of 4000"):
         writer.commit(settings={"long": "x" * 5000})

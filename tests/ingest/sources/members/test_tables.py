@@ -14,8 +14,8 @@ import pytest
 
 from securedata.corpus.opening import open_corpus
 from securedata.errors import InvalidArgument
-from securedata.ingest.sources.members import table as tables
 from securedata.ingest.sources.members.shard import missing_of, split_of
+from securedata.ingest.sources.members.table import ArrowShard, ParquetShard
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import Run, runner
 from tests.kit.shards import flac, table_of, write_arrow, write_parquet
@@ -94,7 +94,7 @@ def test_a_second_run_reads_no_recording(tmp_path: Path, run: Run, monkeypatch: 
     audio = [(flac(i), f"{i}.flac") for i in range(7)]
     write(shard, table_of(audio, speaker=["anna"] * 7))
     read: list[int] = []
-    kept = tables.ParquetShard if kind == "parquet" else tables.ArrowShard
+    kept = ParquetShard if kind == "parquet" else ArrowShard
     real = kept.recordings
 
     def recordings(self: Any, audio: str, group: int) -> pa.ChunkedArray:
@@ -222,7 +222,7 @@ def test_images_are_no_recordings(tmp_path: Path) -> None:
 
 def test_a_row_group_that_is_too_large(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write_parquet(tmp_path / "src" / "x.parquet", table_of([(flac(i), None) for i in range(4)]), rows=4)
-    monkeypatch.setattr(tables, "MAX_GROUP", 2 * len(flac(0)))
+    monkeypatch.setattr("securedata.ingest.sources.members.table.MAX_GROUP", 2 * len(flac(0)))
     ran = run("encrypt", tmp_path / "src", tmp_path / "sealed", "--one-subject", "anna")
     assert ran.code == 1
     assert "a row group takes 0.0 GiB of memory, which is too much" in ran.out + ran.err

@@ -12,7 +12,7 @@ import pytest
 
 from securedata.corpus.opening import open_corpus
 from securedata.errors import InvalidArgument
-from securedata.ingest.sources.members import shard as shards
+from securedata.ingest.sources.members.shard import Shard
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import Run, runner
 from tests.kit.shards import as_json, flac, write_tar
@@ -90,14 +90,14 @@ def test_nothing_is_written_and_a_second_run_reads_no_recording(
     assert run("encrypt", src, root).code == 0
     before = sorted(path for path in src.rglob("*"))
     read: list[tuple[int, int]] = []
-    real = shards.Shard.read_at
+    real = Shard.read_at
 
-    def read_at(self: shards.Shard, offset: int, length: int) -> bytes:
+    def read_at(self: Shard, offset: int, length: int) -> bytes:
         read.append((offset, length))
         return real(self, offset, length)
 
-    monkeypatch.setattr(shards, "_BLOCK", 512)
-    monkeypatch.setattr(shards.Shard, "read_at", read_at)
+    monkeypatch.setattr("securedata.ingest.sources.members.shard._BLOCK", 512)
+    monkeypatch.setattr(Shard, "read_at", read_at)
     ran = run("encrypt", src, root, "--json")
     assert (ran.code, ran.json["unchanged"], ran.json["files"]) == (0, 3, 0)
     assert sum(length for _, length in read) < len(flac(1, 2))
