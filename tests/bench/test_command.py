@@ -23,9 +23,10 @@ from securedata.bench.pool import Pool
 from securedata.bench.work import AES_GCM, MEMCPY, METHODS, SECUREDATA, Case, Work, memory_needed
 from securedata.cli.main import main, parser
 from securedata.errors import InvalidArgument, SecuredataError
-from tests.kit.corpora import Root, clip, make_corpus
+from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.docs.readme import blocks
 from tests.kit.docs.tree import ROOT
+from tests.kit.sources.recordings import clip
 
 TINY = ("--seconds", "0.1", "--sizes", "4097,16KiB", "--ranges", "100", "--workers", "1,2")
 

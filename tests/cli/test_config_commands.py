@@ -10,7 +10,8 @@ import pytest
 
 from securedata.corpus.config import Reference, config_path, load, write_entry
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.corpora import Root, add_clips, clip, make_corpus
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus
+from tests.kit.sources.recordings import clip
 
 
 @pytest.fixture

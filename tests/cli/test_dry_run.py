@@ -13,10 +13,11 @@ import pytest
 from securedata.corpus.home import data_dir
 from securedata.ingest import preview
 from securedata.ingest.sources import origin
-from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
-from tests.kit.corpora import encode, make_corpus, noise, some_clips
-from tests.kit.erasing import erase
-from tests.kit.recordings import jsonl, record
+from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.corpora.erasing import erase
+from tests.kit.corpora.recorded import make_corpus
+from tests.kit.sources.folders import jsonl, record
+from tests.kit.sources.recordings import encode, noise, some_clips, write_clips
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def wavs(tmp_path: Path) -> Path:
-    return some_wavs(tmp_path / "wavs")
+    return write_clips(tmp_path / "wavs")
 
 
 def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -142,7 +143,7 @@ def test_people_who_were_erased(run: Run, tmp_path: Path, wavs: Path) -> None:
 
 
 def test_people_in_another_order_are_the_same_people(run: Run, tmp_path: Path) -> None:
-    record(tmp_path / "src", "a.wav", 0.3)
+    record(tmp_path / "src" / "a.wav", 0.3)
     for people, more in ((["x", "y"], ()), (["y", "x"], ()), (["y", "x"], ("--replace",))):
         manifest = jsonl(tmp_path / "m.jsonl", {"audio_filepath": "a.wav", "subjects": people})
         _, done = check(run, tmp_path, tmp_path / "src", tmp_path / "sealed", "--manifest", manifest, *more)

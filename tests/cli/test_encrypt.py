@@ -15,9 +15,10 @@ from securedata.corpus.home import data_dir
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.state.seen import recall
 from securedata.storage.local import LocalStorage
-from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
-from tests.kit.corpora import Root, clip, make_corpus, remove_paths
-from tests.kit.recordings import jsonl
+from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.corpora.recorded import Root, make_corpus, remove_paths
+from tests.kit.sources.folders import jsonl
+from tests.kit.sources.recordings import clip, write_clips
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def wavs(tmp_path: Path) -> Path:
-    return some_wavs(tmp_path / "wavs")
+    return write_clips(tmp_path / "wavs")
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 
 from securedata.errors import InvalidArgument
 from securedata.ingest import known_bad
-from tests.kit.cli.commandline import PATTERN, Ran, Run, runner, some_wavs
-from tests.kit.corpora import encode, noise
+from tests.kit.cli.commandline import PATTERN, Ran, Run, runner
+from tests.kit.sources.recordings import encode, noise, write_clips
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def wavs(tmp_path: Path) -> Path:
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     (wavs / "ann" / "broken.wav").write_bytes(b"no audio")
     return wavs
 

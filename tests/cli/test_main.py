@@ -23,10 +23,11 @@ from securedata.corpus.opening import open_corpus
 from securedata.corpus.state.seen import recall, remember
 from securedata.errors import NoSuchPath, SecuredataError
 from securedata.printable import printable
-from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
+from tests.kit.cli.commandline import PATTERN, Run, runner
 from tests.kit.cli.process import output_of
-from tests.kit.corpora import Root, clip, make_corpus
+from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.docs.clidocs import BLOCK, PAGE, commands, examples, help_text, with_help
+from tests.kit.sources.recordings import clip, write_clips
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def wavs(tmp_path: Path) -> Path:
-    return some_wavs(tmp_path / "wavs")
+    return write_clips(tmp_path / "wavs")
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from securedata.corpus.config import config_path
 from securedata.corpus.home import data_dir
 from securedata.errors import StorageUnreachable
 from securedata.ingest import pipeline
-from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
-from tests.kit.recordings import record, touch
+from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.sources.folders import record, touch
+from tests.kit.sources.recordings import write_clips
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ ROWS: dict[str, dict[str, object]] = {
 @pytest.mark.parametrize("case", ROWS)
 @pytest.mark.parametrize("form", ["people", "--json", "-q"])
 def test_a_manifest_in_which_every_recording_has_a_problem(run: Run, here: Path, case: str, form: str) -> None:
-    record(here / "src", "u.wav", 1)
+    record(here / "src" / "u.wav", 1)
     (here / "src" / "m.jsonl").write_text(json.dumps({"audio_filepath": "u.wav", **ROWS[case]}))
     more = () if form == "people" else (form,)
     done = run("encrypt", here / "src", "./sealed", "--manifest", "m.jsonl", *more)
@@ -75,21 +76,21 @@ def test_recordings_of_which_none_can_be_decoded(run: Run, here: Path) -> None:
     assert done.code == 1
     assert [one["path"] for one in done.json["problems"]] == ["a.wav", "b/c.flac"]
     assert nothing_was_made(here)
-    record(here / "src", "z.wav", 1)  # one behind those that are bad is enough
+    record(here / "src" / "z.wav", 1)  # one behind those that are bad is enough
     done = run("encrypt", here / "src", "./sealed", "--one-subject", "x", "--json")
     assert (done.code, done.json["added"], len(done.json["problems"])) == (1, 1, 2)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--manifest", "none.csv"), ("--one-subject", "")])
 def test_what_makes_no_sense_makes_nothing(run: Run, here: Path, arguments: tuple[str, ...]) -> None:
-    record(here / "src", "u.wav", 1)
+    record(here / "src" / "u.wav", 1)
     assert run("encrypt", here / "src", "./sealed", *arguments).code == 2
     assert nothing_was_made(here)
 
 
 def test_nothing_to_take_for_a_corpus_that_is_there(run: Run, here: Path) -> None:
-    assert run("encrypt", some_wavs(here / "wavs"), "./sealed", *PATTERN).code == 0
-    record(here / "src", "u.wav", 1)
+    assert run("encrypt", write_clips(here / "wavs"), "./sealed", *PATTERN).code == 0
+    record(here / "src" / "u.wav", 1)
     (here / "src" / "m.jsonl").write_text('{"audio_filepath": "u.wav", "text": ["a"], "speaker": "ann"}')
     done = run("encrypt", here / "src", "sealed", "--manifest", "m.jsonl", "--json")
     assert (done.code, done.json["name"], done.json["sources"]["not_taken"]) == (1, "sealed", 1)
@@ -99,7 +100,7 @@ def test_nothing_to_take_for_a_corpus_that_is_there(run: Run, here: Path) -> Non
 def test_a_run_that_fails_leaves_an_empty_corpus_that_the_next_one_uses(
     run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wavs = some_wavs(here / "wavs")
+    wavs = write_clips(here / "wavs")
 
     def fails(*_: object, **__: object) -> None:
         raise StorageUnreachable("the cable is out")
@@ -118,7 +119,7 @@ def test_a_run_that_fails_leaves_an_empty_corpus_that_the_next_one_uses(
 
 def test_a_run_that_is_killed_leaves_a_corpus_that_the_next_one_uses(run: Run, here: Path) -> None:
     for number in range(60):
-        record(here / "src", f"ann/{number}.wav", 60)
+        record(here / "src" / f"ann/{number}.wav", 60)
     command = [sys.executable, "-m", "securedata", "encrypt", "./src", "./sealed", *PATTERN, "-q", "--threads", "1"]
     child = subprocess.Popen(command, cwd=here, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
     while not (here / "sealed" / "head").exists() and child.poll() is None:
@@ -135,7 +136,7 @@ def test_a_run_that_is_killed_leaves_a_corpus_that_the_next_one_uses(run: Run, h
 
 
 def test_a_name_for_a_corpus_that_is_there_is_refused(run: Run, here: Path) -> None:
-    wavs = some_wavs(here / "wavs")
+    wavs = write_clips(here / "wavs")
     assert run("encrypt", wavs, "./sealed", *PATTERN, "--name", "one").code == 0
     assert run("encrypt", wavs, "./sealed", *PATTERN, "--name", "one").code == 0, "its own name is no other"
     before = config_path().read_text()
@@ -147,7 +148,7 @@ def test_a_name_for_a_corpus_that_is_there_is_refused(run: Run, here: Path) -> N
 
 
 def test_a_name_for_a_corpus_of_a_colleague_is_refused(run: Run, here: Path) -> None:
-    wavs = some_wavs(here / "wavs")
+    wavs = write_clips(here / "wavs")
     assert run("encrypt", wavs, "./sealed", *PATTERN).code == 0
     pin = run("info", "sealed", "--json").json["pin"]
     kms = f"local://{data_dir() / 'keys' / 'sealed.kek'}"
@@ -160,7 +161,7 @@ def test_a_name_for_a_corpus_of_a_colleague_is_refused(run: Run, here: Path) -> 
 
 @pytest.mark.parametrize("name", [None, "voices"])
 def test_an_empty_url_becomes_a_corpus_as_a_folder_does(run: Run, here: Path, name: str | None) -> None:
-    wavs, url = some_wavs(here / "wavs"), f"memory://making-{os.urandom(4).hex()}/corpus"
+    wavs, url = write_clips(here / "wavs"), f"memory://making-{os.urandom(4).hex()}/corpus"
     more = ("--name", name) if name else ()
     done = run("encrypt", wavs, url, *PATTERN, *more, "--single-writer")
     assert done.code == 0

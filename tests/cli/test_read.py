@@ -15,9 +15,10 @@ from securedata.corpus.config import config_path
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.schema import rows_table
 from securedata.corpus.state.layout import object_key
-from tests.kit.cli.commandline import Run, runner, some_wavs
-from tests.kit.corpora import Root, clip, make_corpus
-from tests.kit.small import DAY, add, in_folder, row
+from tests.kit.cli.commandline import Run, runner
+from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.corpora.rows import DAY, add, in_folder, row
+from tests.kit.sources.recordings import clip, write_clips
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def wavs(tmp_path: Path) -> Path:
-    return some_wavs(tmp_path / "wavs")
+    return write_clips(tmp_path / "wavs")
 
 
 @pytest.fixture

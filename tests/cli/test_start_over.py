@@ -14,8 +14,9 @@ from securedata.corpus.config import config_path, load
 from securedata.corpus.home import state_dir
 from securedata.corpus.state.seen import recall
 from securedata.errors import CorpusExists, CorpusGone
-from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
-from tests.kit.corpora import Root, make_corpus
+from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.sources.recordings import write_clips
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def root(tmp_path: Path) -> Root:
 
 @pytest.fixture
 def wavs(tmp_path: Path) -> Path:
-    return some_wavs(tmp_path / "wavs")
+    return write_clips(tmp_path / "wavs")
 
 
 def files(root: Root) -> dict[str, bytes]:

@@ -19,8 +19,9 @@ import pytest
 
 from securedata.corpus.opening import open_corpus
 from tests.conftest import FULL
-from tests.kit.cli.commandline import PATTERN, some_wavs
-from tests.kit.corpora import Root, clip, make_corpus
+from tests.kit.cli.commandline import PATTERN
+from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.sources.recordings import clip, write_clips
 
 PROGRAM = f"{sys.executable} -m securedata"
 ALL_CLOSED = "<&- >&- 2>&-"
@@ -48,7 +49,7 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
 
 @pytest.mark.parametrize("closed", [ALL_CLOSED, "2>&-", ">&-", "<&-"] if FULL else [ALL_CLOSED, "2>&-"])
 def test_encrypt_and_export_with_closed_streams(tmp_path: Path, closed: str) -> None:
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     pattern = " ".join([PATTERN[0], f"'{PATTERN[1]}'"])
     assert shell(f"$SD encrypt wavs ./sealed --name v {pattern} {closed}", tmp_path).returncode == 0
     with open_corpus("v") as corpus:
@@ -222,7 +223,7 @@ def test_names_that_the_locale_has_no_letters_for_are_one_clear_line(tmp_path: P
     assert done.returncode == 1
     [line] = done.stderr.decode().splitlines()
     assert "set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale" in line
-    some_wavs(tmp_path / "wavs")
+    write_clips(tmp_path / "wavs")
     (tmp_path / "wavs/ann").rename(tmp_path / "wavs/Zoë")
     for source, extra in (("wavs", ""), ("wavs/Zoë", "--one-subject Z")):
         done = shell(
@@ -242,7 +243,7 @@ def test_names_that_the_locale_has_no_letters_for_are_one_clear_line(tmp_path: P
     + ([("0", 0, {}), ("0", 1, {"TERM": "dumb"}), ("10", 5, {}), ("-3", 3, {}), ("many", 80, {})] if FULL else []),
 )
 def test_terminals_of_any_width(tmp_path: Path, columns: str, width: int, extra: dict[str, str]) -> None:
-    some_wavs(tmp_path / "wavs")
+    write_clips(tmp_path / "wavs")
     environment = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES", "TERM")}
     environment |= {"SD": PROGRAM, **extra, **({"COLUMNS": columns} if columns else {})}
     line = "$SD encrypt wavs ./sealed --speaker-pattern '{speaker}/{utterance}' && $SD ls ./sealed && $SD --help"
@@ -311,7 +312,7 @@ def test_no_home_and_no_passwd_entry(shared: Path) -> None:
     assert done.returncode == 1
     assert "no corpus named 'nobody'" in done.stderr
     assert "set XDG_CONFIG_HOME (or HOME)" in done.stderr
-    some_wavs(shared / "wavs")
+    write_clips(shared / "wavs")
     done = _homeless(shared, "encrypt", "wavs", "./sealed", *PATTERN)
     assert done.returncode == 1
     [line] = [line for line in done.stderr.splitlines() if "error" in line]
@@ -329,7 +330,7 @@ def test_a_home_that_cannot_be_entered(shared: Path) -> None:
     """As HOME is of sudo and of many containers: what it holds is not this user's, and is said to count as none."""
     closed = shared / "closed"
     closed.mkdir()
-    some_wavs(shared / "wavs")
+    write_clips(shared / "wavs")
     homes = {f"XDG_{name}_HOME": str(shared / name) for name in ("CONFIG", "DATA", "STATE")}
     assert _homeless(shared, "encrypt", "wavs", "./sealed", *PATTERN, **homes).returncode == 0
     [key] = (shared / "DATA/securedata/keys").iterdir()
@@ -341,7 +342,7 @@ def test_a_home_that_cannot_be_entered(shared: Path) -> None:
 
 
 def test_a_home_that_cannot_be_written(shared: Path) -> None:
-    some_wavs(shared / "wavs")
+    write_clips(shared / "wavs")
     done = _homeless(shared, "encrypt", "wavs", "./sealed", *PATTERN, HOME="/proc")
     assert done.returncode == 1
     [line] = [line for line in done.stderr.splitlines() if "error" in line]

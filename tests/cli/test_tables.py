@@ -17,7 +17,8 @@ from securedata.cli import tables
 from securedata.cli.tables import shortened, table, width
 from securedata.keys.local import create_key_file
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.corpora import Clip, Root, clip, make_corpus
+from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.sources.recordings import Clip, clip
 
 ID = "0123456789abcdef" * 4
 NAMES = {

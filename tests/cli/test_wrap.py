@@ -9,7 +9,7 @@ import pytest
 from securedata.corpus.config import load, write_entry
 from securedata.keys.local import create_key_file
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.corpora import Root, make_corpus
+from tests.kit.corpora.recorded import Root, make_corpus
 
 
 @pytest.fixture

@@ -18,10 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from securedata.testing.proxy import FaultProxy
-from tests.kit.cloud.corpora import Cloud
 from tests.kit.cloud.fault_cases import Between
-from tests.kit.corpora import Root, clip
+from tests.kit.corpora.cloud import Cloud
+from tests.kit.corpora.recorded import Root
 from tests.kit.servers import ADMIN, Bao, Seaweed, moto, openbao, seaweed
+from tests.kit.sources.recordings import clip
 
 pytest.register_assert_rewrite("securedata.testing.kms", "securedata.testing.storage")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.kit.corpora import read
+from tests.kit.sources.recordings import read
 
 
 class Recording(NamedTuple):

@@ -34,16 +34,17 @@ from securedata.keys.local import create_key_file, uri_for
 from securedata.keys.pin import make_pin
 from securedata.keys.wraps import wrap_key
 from securedata.testing.memory import MemoryStorage
-from tests.kit.little import content, fill, look, make, open_quietly, writer_of
-from tests.kit.tampered import PATHS, ROOT, Harm, Made, an_object, check_text, part, two_corpora
+from tests.kit.corpora.contents import look, open_quietly
+from tests.kit.corpora.harmed import PATHS, ROOT, Harm, TwoCorpora, an_object, check_text, part, two_corpora
+from tests.kit.corpora.rows import content, fill, make, writer_of
 
 
 @pytest.fixture
-def made() -> Made:
+def made() -> TwoCorpora:
     return two_corpora()
 
 
-def superseded(made: Made) -> None:
+def superseded(made: TwoCorpora) -> None:
     """A rotation, then the head of before it, as somebody who still holds the old key can forge it anew."""
     opened = made.opened
     made.put_head(generation=opened.head.generation + 7)
@@ -61,7 +62,7 @@ def superseded(made: Made) -> None:
 
 
 def change(key: str, at: int, new: bytes) -> Harm:
-    def harm(made: Made) -> None:
+    def harm(made: TwoCorpora) -> None:
         data = made.data(key)
         at_ = at if at >= 0 else len(data) + at
         made.put(key, data[:at_] + new + data[at_ + len(new) :])
@@ -69,12 +70,12 @@ def change(key: str, at: int, new: bytes) -> Harm:
     return harm
 
 
-def absurd_tlv(made: Made) -> None:
+def absurd_tlv(made: TwoCorpora) -> None:
     data = made.data("head")
     made.put("head", data[:66] + b"\xff\xff" + data[68:])
 
 
-def wide_wrap(made: Made) -> None:
+def wide_wrap(made: TwoCorpora) -> None:
     opened = made.opened
     header = Header(Kind.HEAD, opened.head.corpus_id, b"w" * 16, opened.head.key_id, ((WRAP, b"\xff\xffabc"),))
     made.put("head", seal(header, opened.key, b"{}"))
@@ -106,7 +107,7 @@ HEADS: list[tuple[str, Harm, type[SecuredataError]]] = [
 
 
 @pytest.mark.parametrize(("harm", "error"), [one[1:] for one in HEADS], ids=[one[0] for one in HEADS])
-def test_a_head_that_is_not_the_one(harm: Harm, error: type[SecuredataError], made: Made) -> None:
+def test_a_head_that_is_not_the_one(harm: Harm, error: type[SecuredataError], made: TwoCorpora) -> None:
     reader = open_quietly(made.reference, made.place, ttl=3600)
     writer = writer_of(made.reference, made.place)
     harm(made)
@@ -130,7 +131,7 @@ def test_a_head_that_is_not_the_one(harm: Harm, error: type[SecuredataError], ma
 
 
 @pytest.mark.parametrize("pinned", [True, False])
-def test_no_corpus_and_a_corpus_that_is_gone_are_told_apart(pinned: bool, made: Made) -> None:
+def test_no_corpus_and_a_corpus_that_is_gone_are_told_apart(pinned: bool, made: TwoCorpora) -> None:
     nothing = MemoryStorage(ROOT)
     with pytest.raises(CorpusGone if pinned else NotACorpus):
         open_quietly(made.reference if pinned else made.unpinned, nothing)
@@ -143,7 +144,7 @@ def test_no_corpus_and_a_corpus_that_is_gone_are_told_apart(pinned: bool, made: 
 
 
 def test_a_reader_refuses_an_old_head_by_what_it_has_seen_itself(
-    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: TwoCorpora, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = made.data("head")
     fill(writer_of(made.reference, made.place), "new")
@@ -159,7 +160,7 @@ def test_a_reader_refuses_an_old_head_by_what_it_has_seen_itself(
     assert open_quietly(made.reference, made.place).generation == 3, "who has not seen a newer one cannot know"
 
 
-def test_a_reader_that_opened_under_a_new_key_refuses_the_old_one(made: Made) -> None:
+def test_a_reader_that_opened_under_a_new_key_refuses_the_old_one(made: TwoCorpora) -> None:
     opened = made.opened
     old = made.data("head")
     new = replace(
@@ -185,7 +186,7 @@ def other_key(tmp_path: Path) -> str:
     return uri_for(tmp_path / "other.kek")
 
 
-def test_a_kms_key_that_made_no_wrap(made: Made, tmp_path: Path) -> None:
+def test_a_kms_key_that_made_no_wrap(made: TwoCorpora, tmp_path: Path) -> None:
     uri = other_key(tmp_path)
     wrong = replace(made.reference, kms=(uri,))
     for act in (lambda: open_quietly(wrong, made.place), lambda: writer_of(wrong, made.place)):
@@ -197,7 +198,7 @@ def test_a_kms_key_that_made_no_wrap(made: Made, tmp_path: Path) -> None:
         open_quietly(replace(made.reference, kms=()), made.place)
 
 
-def test_a_wrap_of_another_corpus_by_the_same_key_does_not_open(made: Made) -> None:
+def test_a_wrap_of_another_corpus_by_the_same_key_does_not_open(made: TwoCorpora) -> None:
     # the same KMS key wraps both; what keeps them apart is the context, which is never taken from storage
     theirs = MemoryStorage("memory://theirs")
     shared = make(theirs, "memory://theirs", name="theirs", kms=made.reference.kms)
@@ -210,7 +211,7 @@ def test_a_wrap_of_another_corpus_by_the_same_key_does_not_open(made: Made) -> N
     check_text(caught.value, made)
 
 
-def test_a_kms_that_is_away(made: Made) -> None:
+def test_a_kms_that_is_away(made: TwoCorpora) -> None:
     (uri,) = made.reference.kms
     Path(uri.removeprefix("local://")).unlink()
     for act in (
@@ -223,7 +224,7 @@ def test_a_kms_that_is_away(made: Made) -> None:
 
 
 @pytest.mark.parametrize("forged", [True, False])
-def test_a_wrong_pin(forged: bool, made: Made) -> None:
+def test_a_wrong_pin(forged: bool, made: TwoCorpora) -> None:
     head = made.opened.head
     pin = make_pin(head.corpus_id, bytes(32)) if forged else made.other.pins[0]
     wrong = replace(made.reference, pins=(pin,))
@@ -233,7 +234,7 @@ def test_a_wrong_pin(forged: bool, made: Made) -> None:
         check_text(caught.value, made)
 
 
-def test_a_corpus_made_anew_with_the_same_id_is_refused_by_the_pin(made: Made) -> None:
+def test_a_corpus_made_anew_with_the_same_id_is_refused_by_the_pin(made: TwoCorpora) -> None:
     # whoever may use the KMS key, and has never read the corpus, can wrap a key of his own under its context
     head = made.opened.head
     mine = b"M" * 32

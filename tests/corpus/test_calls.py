@@ -27,7 +27,7 @@ from securedata.errors import (
     PlaintextRefused,
     UnconfirmedGeneration,
 )
-from tests.kit.corpora import Root, make_corpus
+from tests.kit.corpora.recorded import Root, make_corpus
 
 DAY = 24 * 3600
 

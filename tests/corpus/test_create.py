@@ -27,9 +27,10 @@ from securedata.errors import (
 from securedata.files import replace_file
 from securedata.testing.memory import MemoryStorage
 from tests.kit.cli.commandline import runner
+from tests.kit.corpora.contents import open_quietly
+from tests.kit.corpora.rows import ROOT, fill, make, writer_of
 from tests.kit.docs.tree import ROOT as CHECKOUT
 from tests.kit.hooked import Faults, Hooked
-from tests.kit.little import ROOT, fill, make, open_quietly, writer_of
 
 CREATE = """
 import sys

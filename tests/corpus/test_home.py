@@ -16,7 +16,7 @@ from securedata.corpus.create import create_corpus
 from securedata.errors import ConfigError, KMSDenied
 from securedata.files import home_folder
 from securedata.keys import hcvault
-from tests.kit.corpora import make_corpus
+from tests.kit.corpora.recorded import make_corpus
 
 XDG = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
 

@@ -27,8 +27,9 @@ from securedata.keys.kms import Context
 from securedata.keys.local import LocalKMS, create_key_file, uri_for
 from securedata.storage.local import LocalStorage
 from securedata.testing.kms import UnboundKMS
-from tests.kit.corpora import Root, add_clips, clip, make_corpus
-from tests.kit.little import read_head
+from tests.kit.corpora.contents import read_head
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus
+from tests.kit.sources.recordings import clip
 
 Key = Callable[[str], LocalKMS]
 

@@ -16,8 +16,8 @@ from securedata.foreign.quiet import quiet
 from securedata.printable import without_secrets_within
 from tests.kit.cli.commandline import Run, runner
 from tests.kit.cloud.forward import Handler, answering
-from tests.kit.corpora import clip
 from tests.kit.secrets import held
+from tests.kit.sources.recordings import clip
 
 SECRET = "ZECR3T"
 

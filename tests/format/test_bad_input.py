@@ -32,7 +32,8 @@ from securedata.format.header import FIXED, MAX_HEADER, Header, Kind
 from securedata.format.ranges import open_range
 from securedata.format.sealed import Expect, open_into, open_stream, open_whole, seal
 from securedata.testing.memory import MemoryStorage
-from tests.kit.little import make, open_quietly, row, table, writer_of
+from tests.kit.corpora.contents import open_quietly
+from tests.kit.corpora.rows import make, row, table, writer_of
 
 KEY = bytes(range(32))
 CORPUS, OBJECT = b"C" * 16, b"O" * 16

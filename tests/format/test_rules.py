@@ -42,9 +42,10 @@ from securedata.format.sealed import Expect, open_stream, seal, sealed_size
 from securedata.keys.local import LocalKMS
 from securedata.storage.local import LocalStorage
 from securedata.testing.memory import MemoryStorage
+from tests.kit.corpora.contents import look, open_quietly
+from tests.kit.corpora.harmed import TwoCorpora, two_corpora
+from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
 from tests.kit.hooked import Hooked
-from tests.kit.little import content, fill, look, make, open_quietly, row, table, writer_of
-from tests.kit.tampered import Made, two_corpora
 
 KEY = bytes(range(32))
 EXPECT = Expect(Kind.DATA, b"C" * 16, b"O" * 16, "memory://rules")
@@ -218,7 +219,7 @@ DOUBLED: dict[str, Callable[[dict[str, Any], str], str]] = {
 
 @pytest.mark.parametrize("double", DOUBLED.values(), ids=DOUBLED)
 def test_a_member_that_is_there_twice(double: Callable[[dict[str, Any], str], str]) -> None:
-    made: Made = two_corpora()
+    made: TwoCorpora = two_corpora()
     body = made.body()
     made.put_body(double(body, json.dumps(body)).encode())
     with pytest.raises(MalformedManifest):

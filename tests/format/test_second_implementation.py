@@ -16,7 +16,8 @@ from securedata.format.header import Header, Kind, context
 from securedata.format.sealed import Expect, open_stream, open_whole, seal
 from securedata.keys.tags import Tagger
 from tests.kit import second_reader
-from tests.kit.little import content, fill, look, make, row, table, writer_of
+from tests.kit.corpora.contents import look
+from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
 
 KEY, CORPUS, OBJECT = bytes(range(32)), b"C" * 16, b"O" * 16
 

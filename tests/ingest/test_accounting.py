@@ -12,8 +12,8 @@ import fsspec
 import pytest
 
 from tests.kit.cli.commandline import Ran, Run, runner
-from tests.kit.corpora import encode, noise
-from tests.kit.ffmpeg_files import KINDS, make
+from tests.kit.sources.ffmpeg import KINDS, make
+from tests.kit.sources.recordings import encode, noise
 
 WAV = encode(noise(0.2), 16_000)
 

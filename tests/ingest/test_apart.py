@@ -21,10 +21,11 @@ from securedata.media.audio import cut
 from securedata.media.audio.cut import cut_of
 from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 from tests.kit.cli.commandline import Ran, Run, runner
-from tests.kit.corpora import Root, encode, noise, read
+from tests.kit.corpora.erasing import erase
+from tests.kit.corpora.recorded import Root
 from tests.kit.docs.tree import ROOT
-from tests.kit.erasing import erase
-from tests.kit.recordings import jsonl
+from tests.kit.sources.folders import jsonl
+from tests.kit.sources.recordings import encode, noise, read
 
 KINDS = [
     *(("WAV", subtype, subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW")),

@@ -10,10 +10,11 @@ import pytest
 from securedata.corpus.config import resolve
 from securedata.corpus.opening import open_corpus
 from securedata.ingest import pipeline
-from tests.kit.cli.commandline import Ran, Run, runner, some_wavs
-from tests.kit.corpora import make_corpus
-from tests.kit.erasing import erase
-from tests.kit.recordings import jsonl, record
+from tests.kit.cli.commandline import Ran, Run, runner
+from tests.kit.corpora.erasing import erase
+from tests.kit.corpora.recorded import make_corpus
+from tests.kit.sources.folders import jsonl, record
+from tests.kit.sources.recordings import write_clips
 
 SAME = {f"ann/{name}": name for name in ("utt0.wav", "utt1.flac", "utt2.ogg")}
 
@@ -26,7 +27,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture
 def wavs(tmp_path: Path, run: Run) -> Path:
     """Six recordings, which are sealed."""
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     assert encrypt(run, wavs, "--speaker-pattern", "{speaker}/{utterance}").json["duplicates"] == []
     return wavs
 
@@ -73,7 +74,7 @@ def test_skipped(run: Run, wavs: Path) -> None:
 
 def test_not_taken(run: Run, wavs: Path) -> None:
     before = stored(wavs)
-    record(wavs / "ann", "new.wav", 0.3)
+    record(wavs / "ann" / "new.wav", 0.3)
     done = again(run, wavs, "--if-duplicate", "fail")
     assert (done["code"], done["added"], done["sources"]["not_taken"]) == (1, 1, 3)
     assert {one["path"]: one["reason"] for one in done["problems"]} == {
@@ -86,8 +87,8 @@ def test_not_taken(run: Run, wavs: Path) -> None:
 def test_within_one_run(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr(pipeline, "COMMIT_ROWS", rows)
     for name in ("a.wav", "b.wav", "c.wav"):
-        record(tmp_path / "src", name, 0.3)
-    record(tmp_path / "src", "d.wav", 0.4)
+        record(tmp_path / "src" / name, 0.3)
+    record(tmp_path / "src" / "d.wav", 0.4)
     done = encrypt(run, tmp_path / "src", "--one-subject", "x", "--if-duplicate", "skip", "--threads", "1")
     assert (done.code, done.json["added"], done.json["sources"]["left_out"]) == (0, 2, 2)
     with open_corpus(tmp_path / "sealed") as corpus:
@@ -104,7 +105,7 @@ def test_what_is_there_is_resealed_and_replaced_whatever_else_has_its_content(ru
 
 
 def test_segments_of_one_recording_are_no_duplicates(run: Run, tmp_path: Path) -> None:
-    record(tmp_path / "src", "talk.wav", 2)
+    record(tmp_path / "src" / "talk.wav", 2)
     row = {"audio_filepath": "talk.wav", "speaker": "ann"}
     for offsets in ((0.0, 0.5), (1.0, 1.5)):
         rows = [{**row, "offset": offset, "duration": 0.5} for offset in offsets]
@@ -121,9 +122,9 @@ def test_a_new_segment_of_what_is_there_under_a_path_of_its_own(
 ) -> None:
     src, row = tmp_path / "src", {"speaker": "ann", "duration": 0.5}
     for name in ("a.wav", "b.wav"):
-        record(src, name, 2)
+        record(src / name, 2)
     if "--replace" in more:  # b.wav becomes a copy of a.wav, of which it has been another recording
-        record(src, "b.wav", 2 if other == "as long" else 3)
+        record(src / "b.wav", 2 if other == "as long" else 3)
         (src / "b.wav").write_bytes((src / "b.wav").read_bytes()[:-2] + b"\1\1")
     first = [{"path": "a.wav", "speaker": "ann"}, {"path": "b.wav", "offset": 0, **row}]
     second = [*first, {"path": "b.wav", "offset": 1, **row}, {"path": "b.wav", "offset": 1.5, **row}]
@@ -141,8 +142,8 @@ def test_a_new_segment_of_what_is_there_under_a_path_of_its_own(
 @pytest.mark.parametrize("policy", ["take", "skip", "fail"])
 def test_a_new_segment_of_what_is_there_with_other_content(run: Run, tmp_path: Path, policy: str) -> None:
     src, whole = tmp_path / "src", {"path": "b.wav", "speaker": "ann"}
-    record(src, "a.wav", 2)
-    record(src, "b.wav", 3)
+    record(src / "a.wav", 2)
+    record(src / "b.wav", 3)
     assert encrypt(run, src, "--one-subject", "ann").code == 0
     (src / "b.wav").write_bytes((src / "a.wav").read_bytes())
     manifest = jsonl(tmp_path / "m.jsonl", whole, {**whole, "offset": 1, "duration": 0.5})
@@ -164,11 +165,11 @@ def test_the_summary_for_people(run: Run, wavs: Path) -> None:
 def test_content_that_a_run_replaces_is_no_copy_of_a_file_that_was_renamed(run: Run, tmp_path: Path) -> None:
     """As logs are rotated: what was a.wav is b.wav now, and a.wav is something new."""
     src = tmp_path / "src"
-    record(src, "a.wav", 0.3)
+    record(src / "a.wav", 0.3)
     assert encrypt(run, src, "--one-subject", "x").code == 0
     for seconds in (0.3, 0.4):  # of the same size, too, where only the digest tells
         (src / "a.wav").rename(src / "b.wav")
-        record(src, "a.wav", seconds)
+        record(src / "a.wav", seconds)
         data = (src / "a.wav").read_bytes()
         (src / "a.wav").write_bytes(data[:-2] + b"\x01\x02")
         more = ("--one-subject", "x", "--replace", "--if-duplicate", "skip")
@@ -180,12 +181,12 @@ def test_content_that_a_run_replaces_is_no_copy_of_a_file_that_was_renamed(run: 
 
 def test_what_is_not_taken_is_no_reason_to_leave_out_another(run: Run, tmp_path: Path) -> None:
     root = make_corpus(tmp_path)
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     erase(root, "bob")
     (wavs / "cid").mkdir()
     (wavs / "cid" / "u.wav").write_bytes((wavs / "bob" / "utt0.wav").read_bytes())  # bob's are no longer taken
-    record(wavs, "ann/utt0.wav", 0.6)  # a conflict
-    record(wavs, "cid/v.wav", 0.6)
+    record(wavs / "ann/utt0.wav", 0.6)  # a conflict
+    record(wavs / "cid/v.wav", 0.6)
     more = ("--speaker-pattern", "{speaker}/{utterance}", "--if-duplicate", "skip", "--json")
     said = run("encrypt", wavs, root, *more, "--dry-run").json
     done = run("encrypt", wavs, root, *more).json

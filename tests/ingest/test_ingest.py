@@ -23,9 +23,9 @@ from securedata.errors import (
     SubjectUnknown,
 )
 from securedata.ingest import pipeline
-from tests.kit.cli.commandline import some_wavs
-from tests.kit.corpora import Root, clip, make_corpus, remove_paths
-from tests.kit.erasing import erase
+from tests.kit.corpora.erasing import erase
+from tests.kit.corpora.recorded import Root, make_corpus, remove_paths
+from tests.kit.sources.recordings import clip, write_clips
 
 PATTERN = "{speaker}/{utterance}"
 
@@ -39,7 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def wavs(here: Path) -> Path:
-    return some_wavs(here / "wavs")
+    return write_clips(here / "wavs")
 
 
 def texts(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -128,7 +128,7 @@ def test_nothing_to_take_makes_no_corpus(here: Path, caplog: pytest.LogCaptureFi
 def test_people_who_were_erased(tmp_path: Path) -> None:
     root = make_corpus(tmp_path)
     erase(root, "bob")
-    report = sd.ingest(some_wavs(tmp_path / "wavs"), root.reference, speaker_pattern=PATTERN, replace=True)
+    report = sd.ingest(write_clips(tmp_path / "wavs"), root.reference, speaker_pattern=PATTERN, replace=True)
     assert sorted(report.erased) == ["bob/utt0.wav", "bob/utt1.flac", "bob/utt2.wav"]
     assert (report.complete, report.not_taken) == (False, 3)
 
@@ -248,7 +248,7 @@ def test_an_old_head_is_refused_until_it_is_accepted(tmp_path: Path) -> None:
     old = Path(root, "head").read_bytes()
     remove_paths(root, ["ann/utt0.wav"])
     Path(root, "head").write_bytes(old)
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     with pytest.raises(OlderGeneration):
         sd.ingest(wavs, root.reference, speaker_pattern=PATTERN, replace=True)
     done = sd.ingest(wavs, root.reference, speaker_pattern=PATTERN, replace=True, accept_generation=2)

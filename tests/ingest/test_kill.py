@@ -21,8 +21,8 @@ import soundfile
 from securedata.corpus.config import config_path, resolve
 from securedata.corpus.opening import open_corpus
 from tests.kit.cli.commandline import Ran, Run, runner
+from tests.kit.corpora.rows import DAY
 from tests.kit.docs.tree import ROOT
-from tests.kit.small import DAY
 
 FILES = 150
 ROWS = 20  # of one interval

@@ -14,7 +14,7 @@ from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
 from securedata.ingest import corrections, pipeline
 from tests.kit.cli.commandline import PATTERN, Run, runner
-from tests.kit.corpora import clip
+from tests.kit.sources.recordings import clip
 
 PEOPLE = ("ann", "bob", "cid")
 

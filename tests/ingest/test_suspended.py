@@ -13,9 +13,10 @@ from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.sources.origin import PIECE
 from securedata.ingest.sources.recordings import list_sources
 from securedata.testing.memory import MemoryStorage
-from tests.kit.corpora import clip
+from tests.kit.corpora.contents import current, named_keys, open_quietly
+from tests.kit.corpora.rows import make, writer_of
 from tests.kit.hooked import Hooked, Unlisted
-from tests.kit.little import current, make, named_keys, open_quietly, writer_of
+from tests.kit.sources.recordings import clip
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from securedata.corpus.opening import open_corpus
 from securedata.ingest.unfinished import Unfinished
 from securedata.media.audio.probe import probe
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.corpora import encode, noise
+from tests.kit.sources.recordings import encode, noise
 
 WRITER = """
 import os, signal, sys, wave

@@ -23,7 +23,7 @@ from securedata.keys import local
 from securedata.keys.kms import context_for
 from securedata.keys.local import LocalKMS, create_key_file, uri_for
 from securedata.storage.file_lock import LOCK
-from tests.kit.little import content, make, row, table, writer_of
+from tests.kit.corpora.rows import content, make, row, table, writer_of
 
 STRANGER = 4243
 

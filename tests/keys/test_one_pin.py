@@ -14,9 +14,11 @@ from securedata.corpus.config import resolve, write_entry
 from securedata.corpus.create import create_corpus
 from securedata.corpus.home import state_dir
 from securedata.errors import CorpusGone, PinMismatch, PinRequired
-from tests.kit.cli.commandline import Run, runner, some_wavs
-from tests.kit.corpora import Root, clip, make_corpus
-from tests.kit.little import files_of, writer_of
+from tests.kit.cli.commandline import Run, runner
+from tests.kit.corpora.contents import files_of
+from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.corpora.rows import writer_of
+from tests.kit.sources.recordings import clip, write_clips
 
 ROLE = "arn:aws:iam::000000000000:role/Trainer"
 
@@ -75,7 +77,7 @@ def test_whoever_writes_or_takes_a_role_needs_the_one(
     before = {path: path.read_bytes() for path in files_of(root)}
     words: list[str | Path] = [*command.split(), root, *pins]
     if command.startswith("encrypt"):
-        words[1:1] = [some_wavs(tmp_path / "wavs")]
+        words[1:1] = [write_clips(tmp_path / "wavs")]
         words += ["--one-subject", "ann"]
     elif command.startswith("wrap"):
         words += ["--kms", f"local://{tmp_path}/another.kek"]

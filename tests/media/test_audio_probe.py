@@ -15,7 +15,7 @@ from securedata.media.audio import mp3
 from securedata.media.audio.decode import decode
 from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 from securedata.media.reason import Undecodable
-from tests.kit.recordings import Recording
+from tests.kit.sources.recordings import Recording
 
 RATE = 16000
 EVEN_SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")

@@ -22,9 +22,8 @@ from securedata.media.audio.probe import probe, probe_ranges
 from securedata.media.audio.sniff import HEAD, By, Kind, sniff
 from securedata.media.reason import Undecodable
 from tests.conftest import FULL
-from tests.kit.corpora import encode, noise
-from tests.kit.ffmpeg_files import KINDS, Made, heard, make
-from tests.kit.recordings import recording_of
+from tests.kit.sources.ffmpeg import KINDS, Made, heard, make
+from tests.kit.sources.recordings import encode, noise, recording_of
 
 NAMES = [f"{kind.container}-{kind.codec}" for kind in KINDS]
 

@@ -15,9 +15,8 @@ from securedata.media.audio import ogg
 from securedata.media.audio.decode import decode
 from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 from securedata.media.reason import Undecodable
-from tests.kit.corpora import Floats, noise
-from tests.kit.ffmpeg_files import KINDS, make
-from tests.kit.recordings import recording_of
+from tests.kit.sources.ffmpeg import KINDS, make
+from tests.kit.sources.recordings import Floats, noise, recording_of
 
 ID3 = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)
 APE = b"\x20\0\0\0".join((b"APETAGEX\xd0\x07\0\0", b"\0\0\0\0\0\0\0\x80" + bytes(8)))

@@ -16,7 +16,8 @@ import torch
 import securedata as sd
 from securedata.media.audio.decode import decode
 from securedata.media.reason import Undecodable
-from tests.kit.corpora import Clip, Floats, make_corpus
+from tests.kit.corpora.recorded import make_corpus
+from tests.kit.sources.recordings import Clip, Floats
 
 
 class Made(NamedTuple):

@@ -31,9 +31,9 @@ from tests.corpus import test_bad_corpus
 from tests.corpus.state import test_commit, test_commit_replayed
 from tests.format import test_bad_input
 from tests.keys import test_kms
-from tests.kit.little import fill, make
+from tests.kit.corpora.harmed import two_corpora
+from tests.kit.corpora.rows import fill, make
 from tests.kit.schedules.scenarios import Role, act_out, begin, clock, erase, explore, ingest, remove, sweep
-from tests.kit.tampered import two_corpora
 
 AWAY = StorageUnreachable
 FAILS = (AssertionError, SecuredataError, pytest.fail.Exception)

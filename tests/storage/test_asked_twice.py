@@ -19,7 +19,8 @@ from securedata.errors import AlreadyExists, ConfigError, StorageUnreachable
 from securedata.files import replace_file
 from securedata.keys.local import create_key_file
 from securedata.storage.local import LocalStorage
-from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
+from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.sources.recordings import write_clips
 
 Asked = Callable[[str, int | None], list[str]]
 
@@ -55,7 +56,7 @@ _ANSWERS = [("rename", None), ("rename", errno.EIO), ("link", None), ("link", er
 
 @pytest.mark.parametrize(("name", "error"), _ANSWERS)
 def test_all_that_the_commands_write(name: str, error: int | None, asked: Asked, run: Run, tmp_path: Path) -> None:
-    some_wavs(tmp_path / "src")
+    write_clips(tmp_path / "src")
     calls = asked(name, error)
     made = run("init", tmp_path / "sealed", "--name", "voice")
     assert made.code == 0, made.err

@@ -18,8 +18,10 @@ from securedata.errors import NotFound, OutcomeUnknown, SecuredataError, Storage
 from securedata.files import close_quietly
 from securedata.storage import unflushed
 from securedata.storage.local import LocalStorage
-from tests.kit.cli.commandline import PATTERN, some_wavs
-from tests.kit.little import content, current, keys_of, look, make, named_keys, row, table, writer_of
+from tests.kit.cli.commandline import PATTERN
+from tests.kit.corpora.contents import current, keys_of, look, named_keys
+from tests.kit.corpora.rows import content, make, row, table, writer_of
+from tests.kit.sources.recordings import write_clips
 
 KEY = "objects/3f/3f0000000000000000000000000000{:02x}"
 
@@ -354,7 +356,7 @@ def test_a_head_whose_name_cannot_be_flushed_may_not_last(corpus: Reference, dis
 def test_an_ingest_on_a_disk_that_fails_is_run_again(
     what: str, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wavs, sealed = some_wavs(tmp_path / "wavs"), str(tmp_path / "sealed")
+    wavs, sealed = write_clips(tmp_path / "wavs"), str(tmp_path / "sealed")
     if what == "syncfs":
         monkeypatch.setattr(unflushed, "MANY", 1)
     encrypt = ["encrypt", str(wavs), sealed, *PATTERN]

@@ -34,8 +34,13 @@ from securedata.storage.base import Storage, Wanted  # noqa: E402 - as above
 from securedata.storage.fsspec import FsspecStorage, _time  # noqa: E402 - as above
 from securedata.storage.registry import open_storage  # noqa: E402 - as above
 from securedata.testing.storage import OBJECT, OTHER, StorageContract, raised  # noqa: E402 - as above
-from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs  # noqa: E402 - as above
-from tests.kit.corpora import _rows, read, some_clips  # noqa: E402 - as above
+from tests.kit.cli.commandline import PATTERN, Run, runner  # noqa: E402 - as above
+from tests.kit.corpora.recorded import put_clips  # noqa: E402 - as above
+from tests.kit.sources.recordings import (  # noqa: E402 - as above
+    read,
+    some_clips,
+    write_clips,
+)
 
 COUNT = itertools.count()
 
@@ -73,7 +78,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def test_a_corpus_from_init_to_export(run: Run, tmp_path: Path) -> None:
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     folder = f"/init-{next(COUNT)}/sealed"
     root = f"memory:/{folder}"
     for command in (("init", root, "--name", "far"), ("encrypt", wavs, "far", *PATTERN), ("wrap", "list", "far")):
@@ -134,7 +139,7 @@ def test_workers_read(tmp_path: Path, method: str) -> None:
     )
     writer = Writer(created.reference, single_writer=True)
     clips = some_clips()
-    writer.commit(add=_rows(writer, clips))
+    writer.commit(add=put_clips(writer, clips))
     with sd.EncryptedAudioDataset("far", num_frames=1_000, crop="start") as ds:
         assert isinstance(ds.corpora[0].snapshot.storage, FsspecStorage)
         loader = DataLoader(Known(ds), batch_size=3, num_workers=2, multiprocessing_context=method, collate_fn=list)

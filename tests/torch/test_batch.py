@@ -18,8 +18,9 @@ from securedata.errors import AuthenticationFailed, ObjectMissing, UndecodableMe
 from securedata.storage.base import BATCH_BYTES
 from securedata.storage.local import LocalStorage
 from securedata.torch import workers
-from tests.kit.corpora import Clip, clip, encode, make_corpus, noise, some_clips
-from tests.kit.small import add, in_folder
+from tests.kit.corpora.recorded import make_corpus
+from tests.kit.corpora.rows import add, in_folder
+from tests.kit.sources.recordings import Clip, clip, encode, noise, some_clips
 
 ORDER = [5, 0, -1, 3, 3, 8, 6, 1, 2, 4, 7]
 

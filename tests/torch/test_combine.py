@@ -16,7 +16,8 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, IterableDataset
 import securedata as sd
 from securedata.corpus.reader import Corpus
 from securedata.errors import GenerationChanged, InvalidArgument
-from tests.kit.corpora import Root, add_clips, clip, make_corpus, remove_paths
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus, remove_paths
+from tests.kit.sources.recordings import clip
 
 pytestmark = pytest.mark.usefixtures("brief_loaders")
 

@@ -37,8 +37,9 @@ from securedata.keys.kms import context_for, open_kms
 from securedata.keys.wraps import Wrap
 from securedata.torch.sample import Metadata
 from tests.kit.cli.process import output_of
-from tests.kit.corpora import Clip, Root, add_clips, clip, encode, make_corpus, noise, remove_paths, some_clips
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus, remove_paths
 from tests.kit.docs.tree import ROOT
+from tests.kit.sources.recordings import Clip, clip, encode, noise, some_clips
 
 
 @pytest.fixture

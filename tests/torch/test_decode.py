@@ -29,7 +29,8 @@ from securedata.media.audio.resample import resampled_length, resampled_lengths,
 from securedata.media.reason import Undecodable
 from securedata.storage.local import LocalStorage
 from securedata.torch.decode import read_row
-from tests.kit.corpora import Clip, Root, clip, encode, make_corpus, noise, read
+from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.sources.recordings import Clip, clip, encode, noise, read
 
 # (format, subtype, channels): all that ingest takes, and what it keeps a data_offset for
 KINDS = [

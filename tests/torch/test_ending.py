@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.corpora import clip, make_corpus
+from tests.kit.corpora.recorded import make_corpus
+from tests.kit.sources.recordings import clip
 
 SCRIPT = """\
 import codecs

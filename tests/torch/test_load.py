@@ -18,7 +18,8 @@ from securedata.errors import AuthenticationFailed, ConfigError, InvalidArgument
 from securedata.media.audio import plan
 from securedata.torch import load
 from tests.corpus.objects.test_file_faults import flip
-from tests.kit.corpora import Clip, Root, add_clips, clip, make_corpus, read
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus
+from tests.kit.sources.recordings import Clip, clip, read
 
 
 @pytest.fixture

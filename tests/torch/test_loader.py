@@ -22,8 +22,9 @@ import securedata as sd
 from securedata import errors
 from securedata.errors import KeysExpired, KMSDenied, KMSUnreachable
 from tests.conftest import FULL
-from tests.kit.corpora import Clip, Root, clip, encode, make_corpus, noise
+from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.counting_kms import Counted
+from tests.kit.sources.recordings import Clip, clip, encode, noise
 
 METHODS = ["fork", "spawn", "forkserver"]
 

@@ -19,7 +19,8 @@ from securedata.errors import GenerationChanged, InvalidArgument
 from securedata.storage.local import LocalStorage
 from securedata.torch import workers
 from securedata.torch.stats import Tally
-from tests.kit.corpora import Root, add_clips, clip, make_corpus, remove_paths
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus, remove_paths
+from tests.kit.sources.recordings import clip
 
 pytestmark = pytest.mark.usefixtures("brief_loaders")
 

@@ -34,9 +34,10 @@ from securedata.errors import (
 )
 from securedata.storage.local import LocalStorage
 from securedata.torch import replace
-from tests.kit.corpora import Clip, Root, add_clips, clip, make_corpus, noise, remove_paths
+from tests.kit.corpora.erasing import erase, lose
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus, remove_paths
 from tests.kit.counting_kms import Counted
-from tests.kit.erasing import erase, lose
+from tests.kit.sources.recordings import Clip, clip, noise
 
 PEOPLE = ("ann", "bob", "cid", "dot")
 

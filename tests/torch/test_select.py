@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import securedata as sd
 from securedata.errors import InvalidArgument
-from tests.kit.corpora import Root, add_clips, clip, make_corpus, remove_paths
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus, remove_paths
+from tests.kit.sources.recordings import clip
 from tests.torch.test_dataset import _memfds, _Spawning
 
 ODD_DURATIONS = ("12", b"ab", {1, 2}, {1: 0, 2: 0}, (float("nan"), 1), (None, 10**400), True)

@@ -18,8 +18,9 @@ import securedata as sd
 from securedata.corpus.objects.counters import Counters
 from securedata.errors import AuthenticationFailed
 from securedata.torch.stats import Stats, Tally
-from tests.kit.corpora import Clip, Root, clip, encode, make_corpus
+from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.counting_kms import Counted
+from tests.kit.sources.recordings import Clip, clip, encode
 
 METHODS = ["fork", "spawn", "forkserver"]
 

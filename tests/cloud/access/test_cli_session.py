@@ -16,8 +16,9 @@ from securedata.corpus.config import load, write_entry
 from securedata.corpus.opening import open_corpus
 from tests.cloud.conftest import Become
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.cloud.corpora import Cloud, attempts, keys_in, outcome
-from tests.kit.corpora import make_corpus
+from tests.kit.cloud.access import attempts, outcome
+from tests.kit.corpora.cloud import Cloud, keys_in
+from tests.kit.corpora.recorded import make_corpus
 from tests.kit.servers import ROLE, TRAINER, WRITER_ROLE
 
 pytestmark = pytest.mark.xdist_group("servers")

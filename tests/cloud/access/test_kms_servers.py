@@ -18,8 +18,8 @@ from securedata.keys.kms import KMS, context_bytes, context_for, open_kms
 from securedata.keys.wraps import Wrap, check_binds_context, unwrap_key
 from securedata.testing.kms import CONTEXT, CORPUS, ROOT, KMSContract, refused_as_unbound
 from securedata.testing.storage import raised
-from tests.kit.cloud.corpora import policy
 from tests.kit.cloud.forward import Handler, Proxy, answering, forward
+from tests.kit.corpora.cloud import policy
 from tests.kit.servers import Bao, free_port
 
 pytestmark = pytest.mark.xdist_group("servers")

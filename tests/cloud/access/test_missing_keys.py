@@ -14,7 +14,7 @@ from securedata.keys.kms import open_kms
 from securedata.testing.kms import CONTEXT
 from securedata.testing.storage import raised
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.corpora import make_corpus
+from tests.kit.corpora.recorded import make_corpus
 from tests.kit.servers import Bao
 
 pytestmark = pytest.mark.xdist_group("servers")

@@ -15,9 +15,11 @@ from torch.utils.data import DataLoader
 import securedata as sd
 from securedata.errors import AccessDenied, KMSDenied, SecuredataError
 from tests.cloud.conftest import SESSION, Become
-from tests.kit.cloud.corpora import Cloud, deny, many_clips
-from tests.kit.corpora import Root
+from tests.kit.cloud.access import deny
+from tests.kit.corpora.cloud import Cloud
+from tests.kit.corpora.recorded import Root
 from tests.kit.servers import ROLE, TRAINER, Bao, seaweed
+from tests.kit.sources.recordings import many_clips
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -35,11 +35,13 @@ from securedata.storage.base import Wanted
 from securedata.storage.s3.store import S3Storage
 from securedata.testing.storage import raised
 from tests.cloud.conftest import Become
-from tests.kit.cloud.corpora import Cloud, attempts, deny, keys_in, outcome, session
+from tests.kit.cloud.access import attempts, deny, outcome, session
 from tests.kit.cloud.forward import forward
-from tests.kit.corpora import add_clips, clip
-from tests.kit.little import read_head
+from tests.kit.corpora.cloud import Cloud, keys_in
+from tests.kit.corpora.contents import read_head
+from tests.kit.corpora.recorded import add_clips
 from tests.kit.servers import ADMIN, ROLE, TRAINER, WRITER_ROLE, free_port
+from tests.kit.sources.recordings import clip
 
 pytestmark = pytest.mark.xdist_group("servers")
 

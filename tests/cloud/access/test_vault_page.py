@@ -13,11 +13,11 @@ import pytest
 
 from securedata.corpus.opening import open_corpus
 from securedata.errors import KMSDenied
-from tests.kit.cli.commandline import some_wavs
-from tests.kit.corpora import make_corpus
+from tests.kit.corpora.recorded import make_corpus
 from tests.kit.docs.readme import all_blocks
 from tests.kit.docs.tree import ROOT
 from tests.kit.servers import BIN, Bao, openbao
+from tests.kit.sources.recordings import write_clips
 
 pytestmark = pytest.mark.xdist_group("servers")
 
@@ -37,7 +37,7 @@ def own_bao(tmp_path: Path) -> Bao:
 
 
 def test_the_page_runs(own_bao: Bao, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    some_wavs(tmp_path / "wavs")
+    write_clips(tmp_path / "wavs")
     shell = script()
     assert shell.count("bao policy write") == 3
     tokens = tmp_path / "tokens"

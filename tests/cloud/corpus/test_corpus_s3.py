@@ -22,11 +22,12 @@ from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
 from securedata.storage.s3.store import PART, S3Storage
 from tests.cloud.conftest import VERSIONED, Become
-from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
-from tests.kit.cloud.corpora import Cloud, keys_in, many_clips
+from tests.kit.cli.commandline import PATTERN, Run, runner
 from tests.kit.cloud.forward import Forward, forward
-from tests.kit.corpora import Clip, Root, add_clips, clip, encode, noise, some_clips
+from tests.kit.corpora.cloud import Cloud, keys_in
+from tests.kit.corpora.recorded import Root, add_clips
 from tests.kit.servers import ROLE, TRAINER, Bao, seaweed
+from tests.kit.sources.recordings import Clip, clip, encode, many_clips, noise, some_clips, write_clips
 
 pytestmark = pytest.mark.xdist_group("servers")
 
@@ -43,7 +44,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 def test_from_a_folder_to_s3_and_back(
     cloud: Cloud, run: Run, tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     large = encode(noise(PART / 2 / 16_000 + 60), 16_000)  # above what goes in one put
     (wavs / "ann" / "long.wav").write_bytes(large)
     root, name = f"s3://{bucket}/{cloud.prefix}/Zoë a+b", f"n{cloud.prefix}"
@@ -254,9 +255,9 @@ def test_writers_that_race_lose_no_row(cloud: Cloud) -> None:
 
 
 def add(writer: Writer, clips: list[Clip]) -> None:
-    from tests.kit.corpora import _rows
+    from tests.kit.corpora.recorded import put_clips
 
-    assert len(writer.commit(add=_rows(writer, clips)).committed) == len(clips)
+    assert len(writer.commit(add=put_clips(writer, clips)).committed) == len(clips)
 
 
 def test_a_lost_answer_to_the_commit_is_found_in_the_head(cloud: Cloud) -> None:

@@ -14,9 +14,10 @@ import securedata as sd
 from securedata.corpus.objects.file import READ_AHEAD
 from securedata.media.audio.plan import WHOLE
 from tests.conftest import FULL
-from tests.kit.cloud.corpora import Cloud
 from tests.kit.cloud.forward import Forward, forward
-from tests.kit.corpora import Clip, Root, read
+from tests.kit.corpora.cloud import Cloud
+from tests.kit.corpora.recorded import Root
+from tests.kit.sources.recordings import Clip, read
 
 pytestmark = pytest.mark.xdist_group("servers")
 

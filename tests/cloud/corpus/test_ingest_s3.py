@@ -20,12 +20,13 @@ from securedata.corpus.writer import Writer
 from securedata.errors import AccessDenied, InvalidArgument, NotFound
 from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.sources.recordings import list_sources
-from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
-from tests.kit.cloud.corpora import Cloud, keys_in, many_clips
+from tests.kit.cli.commandline import PATTERN, Run, runner
 from tests.kit.cloud.forward import forward
-from tests.kit.corpora import Clip, Root, clip, some_clips
+from tests.kit.corpora.cloud import Cloud, keys_in
+from tests.kit.corpora.recorded import Root
 from tests.kit.docs.tree import ROOT
 from tests.kit.servers import ADMIN, TRAINER
+from tests.kit.sources.recordings import Clip, clip, many_clips, some_clips, write_clips
 
 pytestmark = pytest.mark.xdist_group("servers")
 
@@ -274,7 +275,7 @@ def test_killed_and_run_again(cloud: Cloud, run: Run, tmp_path: Path, place: str
 
 
 def test_an_empty_place_in_a_bucket_becomes_a_corpus(cloud: Cloud, tmp_path: Path, run: Run) -> None:
-    wavs, url = some_wavs(tmp_path / "wavs"), f"s3://voice/{cloud.prefix}/made"
+    wavs, url = write_clips(tmp_path / "wavs"), f"s3://voice/{cloud.prefix}/made"
     kms = cloud.bao.make_key(f"{cloud.prefix}-made")
     done = run("encrypt", wavs, url, *PATTERN, "--name", cloud.prefix, "--kms", kms)
     assert done.code == 0

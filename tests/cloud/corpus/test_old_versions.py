@@ -12,8 +12,9 @@ from securedata.corpus.state.head import MAX_SEALED
 from securedata.corpus.state.layout import HEAD
 from securedata.errors import LimitExceeded, OlderGeneration, UnconfirmedGeneration
 from securedata.storage.s3.store import S3Storage
-from tests.kit.cloud.corpora import Cloud, keys_in
-from tests.kit.corpora import Root, add_clips, clip
+from tests.kit.corpora.cloud import Cloud, keys_in
+from tests.kit.corpora.recorded import Root, add_clips
+from tests.kit.sources.recordings import clip
 
 pytestmark = pytest.mark.xdist_group("servers")
 

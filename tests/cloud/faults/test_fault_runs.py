@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 import securedata as sd
 from securedata.errors import AccessDenied, KMSDenied, SecuredataError, SubjectErased
 from tests.cloud.conftest import SESSION, Become
-from tests.kit.cloud.corpora import Cloud, deny, many_clips
+from tests.kit.cloud.access import deny
 from tests.kit.cloud.fault_cases import REPLACING, SESSIONS, Between, Case
 from tests.kit.cloud.faulty import (
     aimed,
@@ -30,9 +30,11 @@ from tests.kit.cloud.faulty import (
     slowly,
     through,
 )
-from tests.kit.corpora import Root, clip
-from tests.kit.erasing import erase
+from tests.kit.corpora.cloud import Cloud
+from tests.kit.corpora.erasing import erase
+from tests.kit.corpora.recorded import Root
 from tests.kit.servers import ROLE, TRAINER
+from tests.kit.sources.recordings import clip, many_clips
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -15,10 +15,11 @@ from securedata.storage.s3.store import PART
 from securedata.testing import faults
 from securedata.testing.proxy import Exchange, Fault
 from tests.kit.cli.commandline import PATTERN, Run, runner
-from tests.kit.cloud.corpora import Cloud, many_clips
 from tests.kit.cloud.fault_cases import COMMITTING, INGESTING, UPLOADING, Between, Case
 from tests.kit.cloud.faulty import cases, check_met, check_text, ends, shortened, through
-from tests.kit.corpora import Clip, Root, add_clips, clip, encode, noise
+from tests.kit.corpora.cloud import Cloud
+from tests.kit.corpora.recorded import Root, add_clips
+from tests.kit.sources.recordings import Clip, clip, encode, many_clips, noise
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -14,7 +14,7 @@ from securedata.corpus.writer import Writer
 from securedata.storage.s3.store import PART, S3Storage
 from securedata.testing.faults import status
 from securedata.testing.proxy import Exchange, FaultProxy, Request, passed
-from tests.kit.cloud.corpora import Cloud
+from tests.kit.corpora.cloud import Cloud
 from tests.kit.servers import Seaweed
 
 pytestmark = pytest.mark.xdist_group("servers")

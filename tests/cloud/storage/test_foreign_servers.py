@@ -34,9 +34,9 @@ from securedata.keys.kms import context_for, open_kms
 from securedata.storage.registry import open_storage
 from tests.cloud.conftest import Become
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.cloud.corpora import Cloud
 from tests.kit.cloud.forward import Handler
-from tests.kit.corpora import make_corpus
+from tests.kit.corpora.cloud import Cloud
+from tests.kit.corpora.recorded import make_corpus
 from tests.kit.secrets import everything_logged, held, told
 from tests.kit.servers import ROLE, TRAINER, Bao, free_port
 

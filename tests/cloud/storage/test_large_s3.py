@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.cloud.corpora import Cloud
-from tests.kit.corpora import clip
+from tests.kit.corpora.cloud import Cloud
 from tests.kit.docs.tree import ROOT
+from tests.kit.sources.recordings import clip
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -23,8 +23,9 @@ from securedata.storage.web import WebStorage
 from securedata.testing.storage import OBJECT
 from tests.conftest import FULL
 from tests.kit.cloud.forward import Handler, answering
-from tests.kit.corpora import clip, make_corpus
+from tests.kit.corpora.recorded import make_corpus
 from tests.kit.servers import Seaweed
+from tests.kit.sources.recordings import clip
 
 pytestmark = pytest.mark.xdist_group("servers")
 

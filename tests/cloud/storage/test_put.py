@@ -17,10 +17,10 @@ from securedata.errors import AlreadyExists, StorageUnreachable
 from securedata.format.header import MAGIC
 from securedata.storage.http.put import _BUFFER, _DIGEST_TRIES
 from securedata.storage.s3.store import S3Storage
-from tests.kit.cloud.corpora import Cloud, keys_in
 from tests.kit.cloud.forward import Forward, forward
-from tests.kit.corpora import clip
+from tests.kit.corpora.cloud import Cloud, keys_in
 from tests.kit.servers import Seaweed
+from tests.kit.sources.recordings import clip
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -29,10 +29,11 @@ from securedata.storage.base import Wanted
 from securedata.storage.registry import open_storage
 from securedata.testing.storage import OBJECT, OTHER, raised
 from tests.kit.cli.commandline import runner
-from tests.kit.cloud.corpora import Cloud, keys_in
 from tests.kit.cloud.forward import Handler, Proxy, answering, forward
-from tests.kit.corpora import Root, clip, read
+from tests.kit.corpora.cloud import Cloud, keys_in
+from tests.kit.corpora.recorded import Root
 from tests.kit.servers import Seaweed
+from tests.kit.sources.recordings import clip, read
 
 pytestmark = pytest.mark.xdist_group("servers")
 

@@ -22,9 +22,10 @@ from securedata.keys.kms import open_all
 from securedata.keys.local import create_key_file, uri_for
 from securedata.keys.wraps import wrap_key
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.corpora import Root, add_clips, clip, make_corpus
-from tests.kit.little import files_of, look
-from tests.kit.small import DAY
+from tests.kit.corpora.contents import files_of, look
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus
+from tests.kit.corpora.rows import DAY
+from tests.kit.sources.recordings import clip
 
 
 @pytest.fixture

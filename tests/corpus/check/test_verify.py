@@ -25,35 +25,36 @@ from securedata.errors import (
 from securedata.keys.pin import make_pin
 from securedata.keys.tags import Tagger
 from securedata.testing.memory import MemoryStorage
-from tests.kit.made import FILES, Made, change, check, commit_head, commit_rows, errors, id_of, made
-from tests.kit.small import DAY, add, commit, in_folder, in_memory, keys, row
+from tests.kit.corpora.contents import keys_of
+from tests.kit.corpora.harmed import FILES, MemoryCorpus, errors, four_files
+from tests.kit.corpora.rows import DAY, add, commit, in_folder, make, row
 
 
-@pytest.fixture(name="made")
-def sound() -> Made:
-    return made()
+@pytest.fixture
+def sound() -> MemoryCorpus:
+    return four_files()
 
 
 # ------------------------------------------------------------------------------------------------ nothing is wrong
 
 
-def test_a_sound_corpus_is_accounted_for_to_the_byte(made: Made) -> None:
-    report = check(made)
+def test_a_sound_corpus_is_accounted_for_to_the_byte(sound: MemoryCorpus) -> None:
+    report = sound.verify()
     assert report.ok
     assert report.findings == []
     assert (report.rows, report.rows_failed, report.parts) == (4, 0, 2)
     assert (report.objects, report.objects_opened) == (4, 4)
     assert report.bytes == sum(map(len, FILES.values()))
-    assert report.stored == len(keys(made[1])) == 4 + 2 + 1
-    assert report.stored_bytes == sum(len(data) for data, _ in made[1].objects.values())
+    assert report.stored == len(keys_of(sound.place)) == 4 + 2 + 1
+    assert report.stored_bytes == sum(len(data) for data, _ in sound.place.objects.values())
     assert (report.in_flight, report.leaving, report.changed_to) == (0, 0, None)
-    assert report.pin == str(made[0].pins[0])
+    assert report.pin == str(sound.reference.pins[0])
     assert report.generation == 3
 
 
 def test_an_empty_corpus_is_sound() -> None:
-    reference, storage, _ = in_memory()
-    assert verify(reference, storage=storage).ok
+    storage = MemoryStorage()
+    assert verify(make(storage), storage=storage).ok
 
 
 def test_a_folder_is_sound_and_stays_as_it_was(tmp_path: Path) -> None:
@@ -77,23 +78,23 @@ def test_a_reader_without_write_permission_can_verify(tmp_path: Path, monkeypatc
     assert verify(reference).ok
 
 
-def test_progress_ends_at_all_objects_and_bytes(made: Made) -> None:
+def test_progress_ends_at_all_objects_and_bytes(sound: MemoryCorpus) -> None:
     seen: list[tuple[int, ...]] = []
-    check(made, progress=lambda *numbers: seen.append(numbers))
-    total = sum(len(data) for key, (data, _) in made[1].objects.items() if key.startswith("objects/"))
+    sound.verify(progress=lambda *numbers: seen.append(numbers))
+    total = sum(len(data) for key, (data, _) in sound.place.objects.items() if key.startswith("objects/"))
     assert seen[-1] == (4, 4, total, total)
     assert seen == sorted(seen)
 
 
-def test_rows_that_share_an_object_open_it_once(made: Made) -> None:
-    shared = row(made[2], "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
-    commit(made[2], shared, {**shared, "path": "eve/talk@100-200.wav", "start": 100})
-    report = check(made)
+def test_rows_that_share_an_object_open_it_once(sound: MemoryCorpus) -> None:
+    shared = row(sound.writer, "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
+    commit(sound.writer, shared, {**shared, "path": "eve/talk@100-200.wav", "start": 100})
+    report = sound.verify()
     assert report.ok
     assert (report.rows, report.objects) == (6, 5)
 
 
-def test_a_large_object_is_fetched_in_pieces(made: Made) -> None:
+def test_a_large_object_is_fetched_in_pieces(sound: MemoryCorpus) -> None:
     asked: list[int] = []
 
     class Watched(MemoryStorage):
@@ -102,24 +103,24 @@ def test_a_large_object_is_fetched_in_pieces(made: Made) -> None:
             return super().get_ranges(key, ranges)
 
     storage = Watched()
-    storage.objects = made[1].objects
-    assert verify(made[0], storage=storage).ok
+    storage.objects = sound.place.objects
+    assert verify(sound.reference, storage=storage).ok
     assert max(asked) == 4 * 1024 * 1024
 
 
-def test_packed_objects_are_opened_where_their_rows_say(made: Made) -> None:
-    rows = [row(made[2], f"eve/{n}.wav", os.urandom(1000 * n + 1)) for n in range(3)]
+def test_packed_objects_are_opened_where_their_rows_say(sound: MemoryCorpus) -> None:
+    rows = [row(sound.writer, f"eve/{n}.wav", os.urandom(1000 * n + 1)) for n in range(3)]
     pack, at = os.urandom(16), 0
     content = b""
     for one in rows:
-        sealed = made[1].objects.pop(object_key(one["object_id"]))[0]
+        sealed = sound.place.objects.pop(object_key(one["object_id"]))[0]
         one.update(pack=pack, offset=at)
         content, at = content + sealed, at + len(sealed)
-    made[1].put_new(f"packs/{pack.hex()}", [content])
-    commit_rows(made, *rows)
-    assert check(made).ok
-    change(made[1], f"packs/{pack.hex()}", content[:-1])
-    report = check(made)
+    sound.place.put_new(f"packs/{pack.hex()}", [content])
+    sound.put_rows(*rows)
+    assert sound.verify().ok
+    sound.put(f"packs/{pack.hex()}", content[:-1])
+    report = sound.verify()
     assert errors(report) == ["Truncated"]
     assert report.findings[0].paths == ("eve/2.wav",)
 
@@ -147,10 +148,12 @@ def flip(data: bytes, at: int) -> bytes:
     ],
 )
 @pytest.mark.parametrize("path", ["ann/1.wav", "bob/2.wav"])
-def test_a_damaged_object_is_a_finding_and_the_rest_is_verified(made: Made, path: str, harm: Any, error: str) -> None:
-    object_id = id_of(made, path)
-    change(made[1], object_key(object_id), harm(made[1].objects[object_key(object_id)][0]))
-    report = check(made)
+def test_a_damaged_object_is_a_finding_and_the_rest_is_verified(
+    sound: MemoryCorpus, path: str, harm: Any, error: str
+) -> None:
+    object_id = sound.id_of(path)
+    sound.put(object_key(object_id), harm(sound.place.objects[object_key(object_id)][0]))
+    report = sound.verify()
     assert errors(report) == [error]
     finding = report.findings[0]
     assert (finding.object_id, finding.paths) == (object_id, (path,))
@@ -160,24 +163,24 @@ def test_a_damaged_object_is_a_finding_and_the_rest_is_verified(made: Made, path
     assert (report.objects, report.objects_opened, report.rows_failed) == (4, 3, 1)
 
 
-def test_a_missing_object_is_a_finding(made: Made) -> None:
-    object_id = id_of(made, "ann/1.wav")
-    del made[1].objects[object_key(object_id)]
-    report = check(made)
+def test_a_missing_object_is_a_finding(sound: MemoryCorpus) -> None:
+    object_id = sound.id_of("ann/1.wav")
+    del sound.place.objects[object_key(object_id)]
+    report = sound.verify()
     assert errors(report) == ["ObjectMissing"]
     assert report.findings[0].object_id == object_id
 
 
-def test_swapped_objects_are_two_findings(made: Made) -> None:
-    a, b = (object_key(id_of(made, path)) for path in ("ann/1.wav", "bob/1.wav"))
-    one, two = made[1].objects[a][0], made[1].objects[b][0]
-    change(made[1], a, two)
-    change(made[1], b, one)
-    assert errors(check(made)) == ["WrongObject", "WrongObject"]
+def test_swapped_objects_are_two_findings(sound: MemoryCorpus) -> None:
+    a, b = (object_key(sound.id_of(path)) for path in ("ann/1.wav", "bob/1.wav"))
+    one, two = sound.place.objects[a][0], sound.place.objects[b][0]
+    sound.put(a, two)
+    sound.put(b, one)
+    assert errors(sound.verify()) == ["WrongObject", "WrongObject"]
 
 
-def test_a_disk_that_fails_under_one_object_does_not_end_it(made: Made) -> None:
-    bad = object_key(id_of(made, "ann/1.wav"))
+def test_a_disk_that_fails_under_one_object_does_not_end_it(sound: MemoryCorpus) -> None:
+    bad = object_key(sound.id_of("ann/1.wav"))
 
     class Failing(MemoryStorage):
         def get_ranges(self, key: str, ranges: Any) -> list[bytes]:
@@ -186,8 +189,8 @@ def test_a_disk_that_fails_under_one_object_does_not_end_it(made: Made) -> None:
             return super().get_ranges(key, ranges)
 
     storage = Failing()
-    storage.objects = made[1].objects
-    report = verify(made[0], storage=storage)
+    storage.objects = sound.place.objects
+    report = verify(sound.reference, storage=storage)
     assert errors(report) == ["StorageUnreachable"]
     assert report.objects_opened == 3
 
@@ -195,9 +198,9 @@ def test_a_disk_that_fails_under_one_object_does_not_end_it(made: Made) -> None:
 @pytest.mark.parametrize(
     ("column", "other", "error"), [("source_sha256", bytes(32), "MalformedManifest"), ("size", 5, "Truncated")]
 )
-def test_content_that_is_not_what_the_row_says(made: Made, column: str, other: object, error: str) -> None:
-    commit_rows(made, {**row(made[2], "eve/1.wav", b"four"), column: other})
-    report = check(made)
+def test_content_that_is_not_what_the_row_says(sound: MemoryCorpus, column: str, other: object, error: str) -> None:
+    sound.put_rows({**row(sound.writer, "eve/1.wav", b"four"), column: other})
+    report = sound.verify()
     assert errors(report) == [error], "what a reader would get"
     assert report.findings[0].paths == ("eve/1.wav",)
 
@@ -217,9 +220,9 @@ def test_content_that_is_not_what_the_row_says(made: Made, column: str, other: o
         ({"offset": 7}, "pack without an offset"),
     ],
 )
-def test_a_row_that_breaks_a_rule(made: Made, change: dict[str, Any], reason: str) -> None:
-    commit_rows(made, {**row(made[2], "eve/1.wav", b"four"), **change})
-    report = check(made)
+def test_a_row_that_breaks_a_rule(sound: MemoryCorpus, change: dict[str, Any], reason: str) -> None:
+    sound.put_rows({**row(sound.writer, "eve/1.wav", b"four"), **change})
+    report = sound.verify()
     assert errors(report) == ["MalformedManifest"]
     assert reason in report.findings[0].text
     assert report.findings[0].paths == (change.get("path", "eve/1.wav"),)
@@ -228,9 +231,9 @@ def test_a_row_that_breaks_a_rule(made: Made, change: dict[str, Any], reason: st
 
 
 @pytest.mark.parametrize("size", ["size", "sealed_size"])
-def test_a_negative_size(made: Made, size: str) -> None:
-    commit_rows(made, {**row(made[2], "eve/1.wav", b"four"), size: -5})
-    report = check(made)
+def test_a_negative_size(sound: MemoryCorpus, size: str) -> None:
+    sound.put_rows({**row(sound.writer, "eve/1.wav", b"four"), size: -5})
+    report = sound.verify()
     assert "its sizes are negative" in report.findings[0].text
     assert report.rows_failed == 1
     assert report.objects == 5
@@ -246,93 +249,93 @@ def test_a_negative_size(made: Made, size: str) -> None:
         ("sealed_size", 3),
     ],
 )
-def test_rows_of_one_object_that_disagree(made: Made, column: str, other: Any) -> None:
-    one = row(made[2], "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
-    commit_rows(made, one, {**one, "path": "eve/talk@100-200.wav", "start": 100, column: other})
-    report = check(made)
+def test_rows_of_one_object_that_disagree(sound: MemoryCorpus, column: str, other: Any) -> None:
+    one = row(sound.writer, "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
+    sound.put_rows(one, {**one, "path": "eve/talk@100-200.wav", "start": 100, column: other})
+    report = sound.verify()
     assert errors(report) == ["MalformedManifest"]
     assert f"another {column}" in report.findings[0].text
     assert report.findings[0].paths == ("eve/talk@100-200.wav",)
 
 
-def test_the_order_of_subjects_does_not_matter(made: Made) -> None:
-    one = row(made[2], "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100, subjects=["a", "b"])
-    commit_rows(made, one, {**one, "path": "eve/talk@100-200.wav", "start": 100, "subjects": ["b", "a"]})
-    assert check(made).ok
+def test_the_order_of_subjects_does_not_matter(sound: MemoryCorpus) -> None:
+    one = row(sound.writer, "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100, subjects=["a", "b"])
+    sound.put_rows(one, {**one, "path": "eve/talk@100-200.wav", "start": 100, "subjects": ["b", "a"]})
+    assert sound.verify().ok
 
 
-def test_an_object_with_rows_in_two_parts(made: Made) -> None:
-    one = row(made[2], "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
-    commit_rows(made, one)
-    commit_rows(made, {**one, "path": "eve/talk@100-200.wav", "start": 100})
-    report = check(made)
+def test_an_object_with_rows_in_two_parts(sound: MemoryCorpus) -> None:
+    one = row(sound.writer, "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
+    sound.put_rows(one)
+    sound.put_rows({**one, "path": "eve/talk@100-200.wav", "start": 100})
+    report = sound.verify()
     assert errors(report) == ["MalformedManifest"]
     assert report.findings[0].object_id == one["object_id"]
 
 
-def test_a_person_who_was_erased_and_stands_there_still(made: Made) -> None:
-    commit_head(made, tombstones=(Tombstone(Tagger(made[2].head.secret).tag("ann"), 3),))
-    report = check(made)
+def test_a_person_who_was_erased_and_stands_there_still(sound: MemoryCorpus) -> None:
+    sound.put_head(tombstones=(Tombstone(Tagger(sound.writer.head.secret).tag("ann"), 3),))
+    report = sound.verify()
     assert errors(report) == ["SubjectErased", "SubjectErased"]
     assert sorted(path for finding in report.findings for path in finding.paths) == ["ann/1.wav", "ann/2.wav"]
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_a_part_that_cannot_be_read(made: Made, missing: bool) -> None:
-    part = made[2].head.parts[0]
+def test_a_part_that_cannot_be_read(sound: MemoryCorpus, missing: bool) -> None:
+    part = sound.writer.head.parts[0]
     if missing:
-        del made[1].objects[part.storage_key]
+        del sound.place.objects[part.storage_key]
     else:
-        change(made[1], part.storage_key, flip(made[1].objects[part.storage_key][0], 200))
-    made[1].clock += 2 * DAY
-    report = check(made)
+        sound.put(part.storage_key, flip(sound.place.objects[part.storage_key][0], 200))
+    sound.place.clock += 2 * DAY
+    report = sound.verify()
     # its objects are named by nobody else: they look like orphans, and the text says why that is not sure
     assert errors(report) == sorted(["Orphan", "Orphan", "PartMissing" if missing else "AuthenticationFailed"])
     assert all("as far as" in one.text for one in report.findings if one.error == "Orphan")
     assert (report.rows, report.rows_failed, report.objects_opened) == (4, 2, 2)
 
 
-def test_an_old_head_put_back_is_a_finding(made: Made) -> None:
-    old = made[1].objects[HEAD]
-    add(made[2], {"eve/1.wav": b"eve"})
-    made[1].objects[HEAD] = old
-    report = check(made)
+def test_an_old_head_put_back_is_a_finding(sound: MemoryCorpus) -> None:
+    old = sound.place.objects[HEAD]
+    add(sound.writer, {"eve/1.wav": b"eve"})
+    sound.place.objects[HEAD] = old
+    report = sound.verify()
     assert errors(report) == ["OlderGeneration"]
     assert report.in_flight == 2  # the object and the part of the newer one
 
 
-def test_a_superseded_key_is_a_finding(made: Made) -> None:
-    remember(replace(made[2].head, generation=9, superseded=(made[2].head.key_id,)))
-    assert errors(check(made)) == ["SupersededKey"]
+def test_a_superseded_key_is_a_finding(sound: MemoryCorpus) -> None:
+    remember(replace(sound.writer.head, generation=9, superseded=(sound.writer.head.key_id,)))
+    assert errors(sound.verify()) == ["SupersededKey"]
 
 
 # ---------------------------------------------------------------------------------------------- what nobody committed
 
 
-def test_what_is_in_flight_is_counted_and_no_finding(made: Made) -> None:
-    made[2].put_object([b"not yet committed"])
-    made[1].put_new(f"manifest/{os.urandom(16).hex()}", [b"a part"])
-    made[1].put_new(f"packs/{os.urandom(16).hex()}", [b"a pack"])
-    made[1].put_new(f"objects/ab/ab{'0' * 30}.tmp-77-5", [b"half"])
-    report = check(made)
+def test_what_is_in_flight_is_counted_and_no_finding(sound: MemoryCorpus) -> None:
+    sound.writer.put_object([b"not yet committed"])
+    sound.place.put_new(f"manifest/{os.urandom(16).hex()}", [b"a part"])
+    sound.place.put_new(f"packs/{os.urandom(16).hex()}", [b"a pack"])
+    sound.place.put_new(f"objects/ab/ab{'0' * 30}.tmp-77-5", [b"half"])
+    report = sound.verify()
     assert report.ok
     assert report.in_flight == 4
-    made[1].clock += DAY - 1
-    assert check(made).ok
-    made[1].clock += 1
-    report = check(made)
+    sound.place.clock += DAY - 1
+    assert sound.verify().ok
+    sound.place.clock += 1
+    report = sound.verify()
     assert errors(report) == ["OldTemporary", "Orphan", "Orphan", "Orphan"]
     assert report.in_flight == 0
-    assert all(finding.key in keys(made[1]) for finding in report.findings)
+    assert all(finding.key in keys_of(sound.place) for finding in report.findings)
 
 
-def test_a_packed_object_that_also_lies_alone_is_an_orphan(made: Made) -> None:
-    one = row(made[2], "eve/1.wav", b"four")
+def test_a_packed_object_that_also_lies_alone_is_an_orphan(sound: MemoryCorpus) -> None:
+    one = row(sound.writer, "eve/1.wav", b"four")
     pack = os.urandom(16)
-    made[1].put_new(f"packs/{pack.hex()}", [made[1].objects[object_key(one["object_id"])][0]])
-    commit_rows(made, {**one, "pack": pack, "offset": 0})
-    made[1].clock += 2 * DAY
-    report = check(made)
+    sound.place.put_new(f"packs/{pack.hex()}", [sound.place.objects[object_key(one["object_id"])][0]])
+    sound.put_rows({**one, "pack": pack, "offset": 0})
+    sound.place.clock += 2 * DAY
+    report = sound.verify()
     assert [finding.key for finding in report.findings] == [object_key(one["object_id"])]
 
 
@@ -351,18 +354,18 @@ def test_a_packed_object_that_also_lies_alone_is_an_orphan(made: Made) -> None:
         f"packs/{'A' * 32}",
     ],
 )
-def test_a_foreign_file_is_a_finding_from_the_start(made: Made, key: str) -> None:
-    made[1].put_new(key, [b"?"])
-    report = check(made)
+def test_a_foreign_file_is_a_finding_from_the_start(sound: MemoryCorpus, key: str) -> None:
+    sound.place.put_new(key, [b"?"])
+    report = sound.verify()
     assert errors(report) == ["ForeignFile"]
     assert report.findings[0].key == key
 
 
-def test_head_files_lock_and_audit_log_are_ours(made: Made) -> None:
+def test_head_files_lock_and_audit_log_are_ours(sound: MemoryCorpus) -> None:
     for key in ("head.prev", ".lock", "audit/2026/checkpoint"):
-        made[1].put_new(key, [b"?"])
-    made[1].clock += 9 * DAY
-    assert check(made).ok
+        sound.place.put_new(key, [b"?"])
+    sound.place.clock += 9 * DAY
+    assert sound.verify().ok
 
 
 TEMPORARIES = (
@@ -375,49 +378,49 @@ TEMPORARIES = (
 )
 
 
-def test_what_a_killed_writer_had_under_way_is_found_and_pruned_after_a_day(made: Made) -> None:
+def test_what_a_killed_writer_had_under_way_is_found_and_pruned_after_a_day(sound: MemoryCorpus) -> None:
     for key in TEMPORARIES:
-        made[1].put_new(key, [b"half"])
-    report = check(made)
+        sound.place.put_new(key, [b"half"])
+    report = sound.verify()
     assert (report.ok, report.in_flight) == (True, len(TEMPORARIES))
-    assert not prune(made[2]).deleted
-    made[1].clock += DAY + 1
-    report = check(made)
+    assert not prune(sound.writer).deleted
+    sound.place.clock += DAY + 1
+    report = sound.verify()
     assert {one.key for one in report.findings} == set(TEMPORARIES)
     assert set(errors(report)) == {"OldTemporary"}
-    assert prune(made[2]).deleted == set(TEMPORARIES)
-    assert check(made).ok
+    assert prune(sound.writer).deleted == set(TEMPORARIES)
+    assert sound.verify().ok
 
 
-def test_what_left_waits_a_day_and_is_due_then(made: Made) -> None:
-    object_id = id_of(made, "ann/1.wav")
-    made[2].commit(remove=["ann/1.wav"])
-    report = check(made)
+def test_what_left_waits_a_day_and_is_due_then(sound: MemoryCorpus) -> None:
+    object_id = sound.id_of("ann/1.wav")
+    sound.writer.commit(remove=["ann/1.wav"])
+    report = sound.verify()
     assert report.ok
     assert (report.leaving, report.in_flight) == (2, 0)  # the object, and the part that was rewritten
-    made[1].clock += DAY
-    report = check(made)
+    sound.place.clock += DAY
+    report = sound.verify()
     assert errors(report) == ["LeavingDue"]
-    made[1].delete(object_key(object_id))
-    made[1].delete(f"manifest/{_retired_parts(made)[0]}")
-    assert check(made).ok  # an erasure deletes at once, and leaves its list until another commit clears it
+    sound.place.delete(object_key(object_id))
+    sound.place.delete(f"manifest/{_retired_parts(sound)[0]}")
+    assert sound.verify().ok  # an erasure deletes at once, and leaves its list until another commit clears it
 
 
-def _retired_parts(made: Made) -> list[str]:
-    head = made[2].head
-    found = [key for one in head.retired for key in listed(made[1], head, one)]
+def _retired_parts(sound: MemoryCorpus) -> list[str]:
+    head = sound.writer.head
+    found = [key for one in head.retired for key in listed(sound.place, head, one)]
     return [key.removeprefix("manifest/") for key in found if key.startswith("manifest/")]
 
 
 @pytest.mark.parametrize("missing", [True, False])
-def test_a_leaving_list_that_cannot_be_read(made: Made, missing: bool) -> None:
-    made[2].commit(remove=["ann/1.wav"])
-    key = made[2].head.retired[0].table.storage_key
+def test_a_leaving_list_that_cannot_be_read(sound: MemoryCorpus, missing: bool) -> None:
+    sound.writer.commit(remove=["ann/1.wav"])
+    key = sound.writer.head.retired[0].table.storage_key
     if missing:
-        del made[1].objects[key]
+        del sound.place.objects[key]
     else:
-        change(made[1], key, made[1].objects[key][0][:-1])
-    report = check(made)
+        sound.put(key, sound.place.objects[key][0][:-1])
+    report = sound.verify()
     assert errors(report) == ["NotFound" if missing else "Truncated"]
     assert report.findings[0].key == key
 
@@ -428,9 +431,9 @@ def test_a_leaving_list_that_cannot_be_read(made: Made, missing: bool) -> None:
 class Moving(MemoryStorage):
     """Does something once, just before an object is read for the first time, as another process might."""
 
-    def __init__(self, made: Made, move: Any) -> None:
+    def __init__(self, sound: MemoryCorpus, move: Any) -> None:
         super().__init__()
-        self.objects, self.clock = made[1].objects, made[1].clock
+        self.objects, self.clock = sound.place.objects, sound.place.clock
         self.move = move
 
     def get_ranges(self, key: str, ranges: Any) -> list[bytes]:
@@ -439,39 +442,39 @@ class Moving(MemoryStorage):
         return super().get_ranges(key, ranges)
 
 
-def test_what_was_removed_and_deleted_meanwhile_is_no_finding(made: Made) -> None:
-    gone = [object_key(id_of(made, path)) for path in ("ann/1.wav", "ann/2.wav")]
+def test_what_was_removed_and_deleted_meanwhile_is_no_finding(sound: MemoryCorpus) -> None:
+    gone = [object_key(sound.id_of(path)) for path in ("ann/1.wav", "ann/2.wav")]
 
     def move() -> None:
-        made[2].commit(remove=["ann/1.wav", "ann/2.wav"])
+        sound.writer.commit(remove=["ann/1.wav", "ann/2.wav"])
         for key in gone:  # as an erasure deletes: at once
-            made[1].delete(key)
+            sound.place.delete(key)
 
-    report = verify(made[0], storage=Moving(made, move), threads=1)
+    report = verify(sound.reference, storage=Moving(sound, move), threads=1)
     assert report.ok
     assert (report.generation, report.changed_to) == (3, 4)
     assert report.objects_opened == 2
 
 
-def test_what_is_missing_and_still_named_stays_a_finding(made: Made) -> None:
+def test_what_is_missing_and_still_named_stays_a_finding(sound: MemoryCorpus) -> None:
     def move() -> None:
-        add(made[2], {"eve/1.wav": b"eve"})
-        made[1].delete(object_key(id_of(made, "ann/1.wav")))
+        add(sound.writer, {"eve/1.wav": b"eve"})
+        sound.place.delete(object_key(sound.id_of("ann/1.wav")))
 
-    report = verify(made[0], storage=Moving(made, move), threads=1)
+    report = verify(sound.reference, storage=Moving(sound, move), threads=1)
     assert errors(report) == ["ObjectMissing"]
     assert report.changed_to == 4
 
 
-def test_what_was_committed_meanwhile_is_no_orphan(made: Made) -> None:
-    late = row(made[2], "eve/1.wav", b"eve")
-    made[1].clock += 2 * DAY  # a horizon would make it stale; there was none
-    report = verify(made[0], storage=Moving(made, lambda: commit(made[2], late)), threads=1)
+def test_what_was_committed_meanwhile_is_no_orphan(sound: MemoryCorpus) -> None:
+    late = row(sound.writer, "eve/1.wav", b"eve")
+    sound.place.clock += 2 * DAY  # a horizon would make it stale; there was none
+    report = verify(sound.reference, storage=Moving(sound, lambda: commit(sound.writer, late)), threads=1)
     assert report.ok
     assert report.in_flight == 0
 
 
-def test_a_part_that_was_replaced_and_deleted_meanwhile_is_no_finding(made: Made) -> None:
+def test_a_part_that_was_replaced_and_deleted_meanwhile_is_no_finding(sound: MemoryCorpus) -> None:
     class Parts(Moving):
         def get(self, key: str, limit: int | None = None) -> bytes:
             if key.startswith("manifest/"):
@@ -480,11 +483,11 @@ def test_a_part_that_was_replaced_and_deleted_meanwhile_is_no_finding(made: Made
             return super().get(key, limit)
 
     def move() -> None:
-        old = made[2].head.parts[0].storage_key
-        made[2].commit(remove=["ann/1.wav"])
-        made[1].delete(old)
+        old = sound.writer.head.parts[0].storage_key
+        sound.writer.commit(remove=["ann/1.wav"])
+        sound.place.delete(old)
 
-    report = verify(made[0], storage=Parts(made, move), threads=1)
+    report = verify(sound.reference, storage=Parts(sound, move), threads=1)
     assert report.ok
     assert report.changed_to == 4
 
@@ -492,22 +495,22 @@ def test_a_part_that_was_replaced_and_deleted_meanwhile_is_no_finding(made: Made
 # -------------------------------------------------------------------------------------------------- what cannot begin
 
 
-def test_no_corpus_and_a_corpus_that_is_gone(made: Made) -> None:
-    del made[1].objects[HEAD]
+def test_no_corpus_and_a_corpus_that_is_gone(sound: MemoryCorpus) -> None:
+    del sound.place.objects[HEAD]
     with pytest.raises(CorpusGone):
-        check(made)
+        sound.verify()
     with pytest.raises(NotACorpus):
-        verify(replace(made[0], pins=()), storage=MemoryStorage())
+        verify(replace(sound.reference, pins=()), storage=MemoryStorage())
 
 
-def test_another_corpus_than_the_one_that_was_pinned(made: Made) -> None:
+def test_another_corpus_than_the_one_that_was_pinned(sound: MemoryCorpus) -> None:
     with pytest.raises(PinMismatch):
-        verify(replace(made[0], pins=(make_pin(bytes(16), bytes(32)),)), storage=made[1])
+        verify(replace(sound.reference, pins=(make_pin(bytes(16), bytes(32)),)), storage=sound.place)
 
 
-def test_keys_are_renewed_while_it_runs_and_a_refusal_ends_it(made: Made) -> None:
-    key_file = Path(made[0].kms[0].removeprefix("local://"))
-    assert check(made, ttl=0.0, kms_wait=0.0).ok  # each fetch renews
+def test_keys_are_renewed_while_it_runs_and_a_refusal_ends_it(sound: MemoryCorpus) -> None:
+    key_file = Path(sound.reference.kms[0].removeprefix("local://"))
+    assert sound.verify(ttl=0.0, kms_wait=0.0).ok  # each fetch renews
     seen: list[int] = []
 
     def take_away(done: int, *_: int) -> None:
@@ -516,7 +519,7 @@ def test_keys_are_renewed_while_it_runs_and_a_refusal_ends_it(made: Made) -> Non
         seen.append(done)
 
     for n in range(40):
-        add(made[2], {f"eve/{n}.wav": b"eve"})
+        add(sound.writer, {f"eve/{n}.wav": b"eve"})
     with pytest.raises(KMSDenied):
-        check(made, ttl=0.0, kms_wait=0.0, progress=take_away)
+        sound.verify(ttl=0.0, kms_wait=0.0, progress=take_away)
     assert seen

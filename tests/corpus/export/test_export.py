@@ -33,8 +33,9 @@ from securedata.errors import (
 )
 from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.sources.recordings import list_sources
-from tests.kit.corpora import Clip, Root, add_clips, clip, make_corpus, some_clips
-from tests.kit.small import add, in_folder
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus
+from tests.kit.corpora.rows import add, in_folder
+from tests.kit.sources.recordings import Clip, clip, some_clips
 
 MTIME = 1_700_000_000_000_000_000
 

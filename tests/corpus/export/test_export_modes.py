@@ -18,7 +18,7 @@ from securedata.cli.main import main
 from securedata.corpus.export.destination import Destination
 from securedata.corpus.export.export import ExportReport, export
 from securedata.errors import InvalidArgument, NoSuchPath, StorageError
-from tests.kit.corpora import Root, make_corpus
+from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.docs.tree import ROOT as CHECKOUT
 
 

@@ -16,8 +16,9 @@ from securedata.errors import (
     SecuredataError,
 )
 from tests.conftest import FULL
-from tests.kit.little import content, files_of, fill, make, open_quietly, writer_of
-from tests.kit.tampered import PATHS
+from tests.kit.corpora.contents import files_of, open_quietly
+from tests.kit.corpora.harmed import PATHS
+from tests.kit.corpora.rows import content, fill, make, writer_of
 
 # ----------------------------------------------------------------------------------------------- any byte of any file
 

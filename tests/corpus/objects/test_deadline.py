@@ -16,8 +16,10 @@ from securedata.errors import KeysExpired
 from securedata.format import sealed
 from securedata.storage.base import BATCH_BYTES, Buffer, Wanted
 from securedata.storage.local import LocalStorage
-from tests.kit.corpora import Clip, Root, make_corpus
-from tests.kit.little import open_quietly, writer_of
+from tests.kit.corpora.contents import open_quietly
+from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.corpora.rows import writer_of
+from tests.kit.sources.recordings import Clip
 
 TTL = 0.3
 BIG = BATCH_BYTES + 1

@@ -35,7 +35,8 @@ from securedata.filesystem import SecuredataFileSystem
 from securedata.filesystem.file import IN_MEMORY, SecuredataFile
 from securedata.storage.local import LocalStorage
 from tests.conftest import FULL
-from tests.kit.corpora import Clip, Root, encode, make_corpus, noise
+from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.sources.recordings import Clip, encode, noise
 
 # (format, subtype, rate): one of each way in which libsndfile reads
 KINDS = [

@@ -24,9 +24,10 @@ from securedata.errors import (
 )
 from securedata.storage.base import Buffer, Wanted
 from securedata.storage.local import LocalStorage
-from tests.kit.corpora import Root, add_clips, clip, make_corpus, remove_paths
+from tests.kit.corpora.erasing import erase, lose
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus, remove_paths
 from tests.kit.counting_kms import Counted
-from tests.kit.erasing import erase, lose
+from tests.kit.sources.recordings import clip
 
 
 @pytest.fixture

@@ -22,8 +22,9 @@ from securedata.format.header import Header, Kind
 from securedata.format.sealed import seal
 from securedata.testing.memory import MemoryStorage
 from tests.kit.cli.process import output_of
+from tests.kit.corpora.contents import look
+from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
 from tests.kit.docs.tree import ROOT
-from tests.kit.little import content, fill, look, make, row, table, writer_of
 
 MiB = 1024 * 1024
 

@@ -18,7 +18,8 @@ from securedata.corpus.schema import DESCRIPTIVE
 from securedata.corpus.writer import Writer
 from securedata.testing.memory import MemoryStorage
 from tests.kit.cli.commandline import PATTERN, Ran, Run, runner
-from tests.kit.little import content, current, fill, make, row, table, writer_of
+from tests.kit.corpora.contents import current
+from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
 
 SAID: dict[str, Any] = {
     "speaker": "ann",

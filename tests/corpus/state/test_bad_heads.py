@@ -14,12 +14,13 @@ from securedata.errors import (
     MalformedManifest,
     Truncated,
 )
-from tests.kit.little import fill, open_quietly, writer_of
-from tests.kit.tampered import Made, check_text, two_corpora
+from tests.kit.corpora.contents import open_quietly
+from tests.kit.corpora.harmed import TwoCorpora, check_text, two_corpora
+from tests.kit.corpora.rows import fill, writer_of
 
 
 @pytest.fixture
-def made() -> Made:
+def made() -> TwoCorpora:
     return two_corpora()
 
 
@@ -106,7 +107,9 @@ BODIES: dict[str, Callable[[dict[str, Any]], bytes]] = {
 
 
 @pytest.mark.parametrize("make_body", BODIES.values(), ids=BODIES)
-def test_an_authentic_head_that_breaks_the_format(make_body: Callable[[dict[str, Any]], bytes], made: Made) -> None:
+def test_an_authentic_head_that_breaks_the_format(
+    make_body: Callable[[dict[str, Any]], bytes], made: TwoCorpora
+) -> None:
     reader = open_quietly(made.reference, made.place)
     writer = writer_of(made.reference, made.place)
     body = made.body()
@@ -124,13 +127,13 @@ def test_an_authentic_head_that_breaks_the_format(make_body: Callable[[dict[str,
         assert body["secret"] not in str(caught.value)
 
 
-def test_members_of_a_newer_version_are_kept(made: Made) -> None:
+def test_members_of_a_newer_version_are_kept(made: TwoCorpora) -> None:
     made.put_body(json.dumps({**made.body(), "from_the_future": {"a": [1, None]}}).encode())
     fill(writer_of(made.reference, made.place), "new")
     assert made.body()["from_the_future"] == {"a": [1, None]}
 
 
-def test_a_part_size_in_the_head_limits_what_is_read(made: Made) -> None:
+def test_a_part_size_in_the_head_limits_what_is_read(made: TwoCorpora) -> None:
     (one, two) = made.opened.head.parts
     made.put_head(parts=(replace(one, size=100), two))
     with pytest.raises(LimitExceeded, match="100"):
@@ -143,7 +146,7 @@ def test_a_part_size_in_the_head_limits_what_is_read(made: Made) -> None:
         open_quietly(made.reference, made.place)
 
 
-def test_a_head_above_the_limit_is_not_read(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_head_above_the_limit_is_not_read(made: TwoCorpora, monkeypatch: pytest.MonkeyPatch) -> None:
     made.put_body(b" " * 5000 + b"{}")
     monkeypatch.setattr("securedata.corpus.state.lease.MAX_SEALED", 4000)
     monkeypatch.setattr("securedata.corpus.state.writer_lease.MAX_SEALED", 4000)

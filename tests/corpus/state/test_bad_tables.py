@@ -29,30 +29,41 @@ from securedata.errors import (
 from securedata.format.header import Header, Kind
 from securedata.format.sealed import Expect, open_whole, seal
 from tests.conftest import FULL
-from tests.kit.little import content, fill, look, open_quietly, rows_of, writer_of
-from tests.kit.tampered import PATHS, ROOT, Harm, Made, an_object, change_part, check_text, part, two_corpora
+from tests.kit.corpora.contents import look, open_quietly, rows_of
+from tests.kit.corpora.harmed import (
+    PATHS,
+    ROOT,
+    Harm,
+    TwoCorpora,
+    an_object,
+    change_part,
+    check_text,
+    part,
+    two_corpora,
+)
+from tests.kit.corpora.rows import content, fill, writer_of
 
 
 @pytest.fixture
-def made() -> Made:
+def made() -> TwoCorpora:
     return two_corpora()
 
 
-def flip_part(made: Made) -> None:
+def flip_part(made: TwoCorpora) -> None:
     key = part(made).storage_key
     data = bytearray(made.data(key))
     data[200] ^= 4
     made.put(key, data)
 
 
-def swap_parts(made: Made) -> None:
+def swap_parts(made: TwoCorpora) -> None:
     one, two = made.opened.head.parts
     data = made.data(one.storage_key), made.data(two.storage_key)
     made.put(one.storage_key, data[1])
     made.put(two.storage_key, data[0])
 
 
-def part_of_another_corpus(made: Made) -> None:
+def part_of_another_corpus(made: TwoCorpora) -> None:
     theirs = look(made.other, made.other_place).head.parts[0]
     made.put(part(made).storage_key, made.other_place.objects[theirs.storage_key][0])
 
@@ -77,7 +88,7 @@ PARTS: list[tuple[str, Harm, type[SecuredataError]]] = [
 
 
 @pytest.mark.parametrize(("harm", "error"), [one[1:] for one in PARTS], ids=[one[0] for one in PARTS])
-def test_a_part_that_is_not_the_one(harm: Harm, error: type[SecuredataError], made: Made) -> None:
+def test_a_part_that_is_not_the_one(harm: Harm, error: type[SecuredataError], made: TwoCorpora) -> None:
     ids = {ref.id.hex() for ref in made.opened.head.parts}
     key_hex = part(made).key.hex()
     harm(made)
@@ -99,11 +110,11 @@ def test_a_part_that_is_not_the_one(harm: Harm, error: type[SecuredataError], ma
     assert made.place.objects["head"] == before["head"]
 
 
-def good_part(made: Made) -> pa.Table:
+def good_part(made: TwoCorpora) -> pa.Table:
     return read_table(made.place, made.opened.head.corpus_id, part(made), None)
 
 
-def plant(made: Made, plain: bytes | bytearray | memoryview, rows: int = 2) -> None:
+def plant(made: TwoCorpora, plain: bytes | bytearray | memoryview, rows: int = 2) -> None:
     """An authentic part with this content, in the place of the first one."""
     opened = made.opened
     object_id, key = b"P" * 16, b"k" * 32
@@ -157,7 +168,7 @@ def _stream(rows: pa.Table) -> bytes:
 
 
 @pytest.mark.parametrize("content_", [one[1] for one in BROKEN], ids=[one[0] for one in BROKEN])
-def test_an_authentic_part_that_breaks_the_format(content_: Callable[[pa.Table], bytes], made: Made) -> None:
+def test_an_authentic_part_that_breaks_the_format(content_: Callable[[pa.Table], bytes], made: TwoCorpora) -> None:
     plant(made, content_(good_part(made)))
     for act in (
         lambda: open_quietly(made.reference, made.place),
@@ -169,7 +180,7 @@ def test_an_authentic_part_that_breaks_the_format(content_: Callable[[pa.Table],
         check_text(caught.value, made)
 
 
-def test_a_part_with_looser_fields_than_the_schema_is_read(made: Made) -> None:
+def test_a_part_with_looser_fields_than_the_schema_is_read(made: TwoCorpora) -> None:
     rows = good_part(made)
     plant(made, arrow(pa.table({name: rows.column(name) for name in reversed(rows.schema.names)})))
     opened = open_quietly(made.reference, made.place)
@@ -182,7 +193,7 @@ def test_a_part_with_looser_fields_than_the_schema_is_read(made: Made) -> None:
 EDGES = [b"\xff" * 4, bytes(4), b"\xff\xff\xff\x7f", b"", b"xxxxxx"]
 
 
-def test_any_authentic_part_is_refused_or_read(made: Made) -> None:
+def test_any_authentic_part_is_refused_or_read(made: TwoCorpora) -> None:
     # a process that lives on has not read outside of a buffer
     plain = bytes(
         open_whole(part(made).key, made.data(part(made).storage_key), Expect(Kind.TABLE, None, part(made).id, ROOT))

@@ -10,7 +10,8 @@ from securedata.corpus.rows import plan
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, MalformedManifest
 from securedata.testing.memory import MemoryStorage
-from tests.kit.little import content, current, fill, look, make, open_quietly, row, table, writer_of
+from tests.kit.corpora.contents import current, look, open_quietly
+from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
 
 
 @pytest.fixture

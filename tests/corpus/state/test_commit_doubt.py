@@ -9,8 +9,9 @@ from securedata.corpus.state import commit, writer_lease
 from securedata.corpus.writer import Writer
 from securedata.errors import CommitRace, ConfigError, OutcomeUnknown, PreconditionFailed, StorageUnreachable
 from securedata.testing.memory import MemoryStorage
+from tests.kit.corpora.contents import current, look, named_keys, open_quietly
+from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
 from tests.kit.hooked import Faults, Hooked
-from tests.kit.little import content, current, fill, look, make, named_keys, open_quietly, row, table, writer_of
 
 
 @pytest.fixture(autouse=True)

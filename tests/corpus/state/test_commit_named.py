@@ -11,8 +11,9 @@ from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.retired import listed
 from securedata.errors import StorageUnreachable
 from securedata.testing.memory import MemoryStorage
+from tests.kit.corpora.contents import current, look, open_quietly
+from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
 from tests.kit.hooked import Hooked
-from tests.kit.little import content, current, fill, look, make, open_quietly, row, table, writer_of
 
 HOUR = 3600.0
 

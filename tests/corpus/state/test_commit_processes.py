@@ -17,13 +17,14 @@ from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference
 from securedata.corpus.state.retired import listed
 from securedata.storage.local import LOCK, LocalStorage
+from tests.kit.corpora.contents import current, files_of, keys_of, look, named_keys, open_quietly
+from tests.kit.corpora.rows import content, fill, make, writer_of
 from tests.kit.docs.tree import ROOT
-from tests.kit.little import content, current, files_of, fill, keys_of, look, make, named_keys, open_quietly, writer_of
 
 WORK = """
 import sys
 from securedata.corpus.config import resolve
-from tests.kit.little import content, fill, row, table, writer_of
+from tests.kit.corpora.rows import content, fill, row, table, writer_of
 
 root, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 writer = writer_of(resolve(root))

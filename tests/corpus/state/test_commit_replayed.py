@@ -38,8 +38,9 @@ from securedata.errors import (
 from securedata.storage.local import LocalStorage
 from securedata.storage.s3.probe import probe
 from securedata.testing.memory import MemoryStorage
+from tests.kit.corpora.contents import current, look, named_keys, open_quietly
+from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
 from tests.kit.hooked import Faults, Hooked, Unlisted
-from tests.kit.little import content, current, fill, look, make, named_keys, open_quietly, row, table, writer_of
 
 NO = [PreconditionFailed, NotFound, AccessDenied, SessionExpired, InvalidArgument]  # the last: of a redirect
 TAKEN = [AlreadyExists, PreconditionFailed, NotFound]

@@ -35,20 +35,9 @@ from securedata.errors import (
 from securedata.keys.kms import open_all
 from securedata.keys.wraps import wrap_key
 from securedata.testing.memory import MemoryStorage
+from tests.kit.corpora.contents import current, keys_of, look, named_keys, open_quietly
+from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
 from tests.kit.hooked import Faults, Hooked
-from tests.kit.little import (
-    content,
-    current,
-    fill,
-    keys_of,
-    look,
-    make,
-    named_keys,
-    open_quietly,
-    row,
-    table,
-    writer_of,
-)
 
 DAY = 24 * 3600.0
 

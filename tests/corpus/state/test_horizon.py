@@ -19,9 +19,11 @@ from securedata.corpus.writer import Writer
 from securedata.errors import HorizonInFuture
 from securedata.storage.local import LocalStorage
 from securedata.testing.memory import MemoryStorage
-from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
+from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.corpora.contents import current, look, open_quietly
+from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
 from tests.kit.hooked import Hooked, Unlisted
-from tests.kit.little import content, current, fill, look, make, open_quietly, row, table, writer_of
+from tests.kit.sources.recordings import write_clips
 
 HOUR = 3600.0
 
@@ -286,7 +288,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def test_the_commands(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     assert run("encrypt", wavs, "./sealed", *PATTERN).code == 0
     writer = Writer(resolve("sealed"))
     set_horizon(writer, writer.storage.now() + 30 * 24 * HOUR)
@@ -316,7 +318,7 @@ def test_an_ingest_under_which_the_horizon_goes_ahead_ends(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     assert run("init", "./sealed", "--name", "sealed").code == 0
     real = LocalStorage.make_durable
     other = Writer(resolve("sealed"))

@@ -41,9 +41,11 @@ from securedata.storage.base import Buffer
 from securedata.storage.local import LocalStorage
 from securedata.testing.memory import MemoryStorage
 from tests.kit.cli.commandline import runner
-from tests.kit.corpora import Root, add_clips, clip, make_corpus
+from tests.kit.corpora.contents import look, open_quietly
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus
+from tests.kit.corpora.rows import fill, make, writer_of
 from tests.kit.hooked import Hooked
-from tests.kit.little import fill, look, make, open_quietly, writer_of
+from tests.kit.sources.recordings import clip
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from securedata.corpus.config import Reference
 from securedata.corpus.home import state_dir
 from securedata.corpus.state.seen import recall
 from securedata.errors import OlderGeneration
-from tests.kit.cli.commandline import PATTERN, runner, some_wavs
-from tests.kit.corpora import Root, add_clips, clip, make_corpus
-from tests.kit.little import open_quietly
+from tests.kit.cli.commandline import PATTERN, runner
+from tests.kit.corpora.contents import open_quietly
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus
+from tests.kit.sources.recordings import clip, write_clips
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_an_accepted_generation_is_accepted_by_encrypt_too(
     root: Root, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The look for what an interrupted run left read the state first, and ended there."""
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     run = runner(capsys)
     state_file(root).write_text("{}")
     refused = run("encrypt", wavs, root, *PATTERN)

@@ -14,8 +14,8 @@ from securedata.corpus.opening import open_corpus
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.recordings import jsonl, touch
-from tests.kit.shards import flac
+from tests.kit.sources.folders import jsonl, touch
+from tests.kit.sources.shards import flac
 
 
 @pytest.fixture

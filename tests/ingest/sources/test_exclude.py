@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from tests.kit.cli.commandline import Ran, Run, runner
-from tests.kit.corpora import encode, noise
+from tests.kit.sources.recordings import encode, noise
 
 WAV = encode(noise(0.2), 16_000)
 

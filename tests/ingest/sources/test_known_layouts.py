@@ -11,7 +11,8 @@ from securedata.corpus.opening import open_corpus
 from securedata.errors import SubjectUnknown
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.layouts import LAYOUTS, Made, Row, common_voice, recording, text, timit, vctk_092
+from tests.kit.sources.folders import record, text
+from tests.kit.sources.layouts import LAYOUTS, Made, Row, common_voice, timit, vctk_092
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_texts_of_nothing_are_said(tmp_path: Path, run: Run) -> None:
 
 def test_common_voice_names_what_is_missing_or_contradicts(tmp_path: Path) -> None:
     common_voice(tmp_path)
-    recording(tmp_path / "clips/common_voice_br_7.mp3", 7)
+    record(tmp_path / "clips/common_voice_br_7.mp3", seed=7)
     (tmp_path / "clips/common_voice_br_6.mp3").unlink()
     other = (tmp_path / "validated.tsv").read_text().replace("cc\t", "zz\t")
     (tmp_path / "validated.tsv").write_text(other)
@@ -84,14 +85,14 @@ def test_common_voice_names_what_is_missing_or_contradicts(tmp_path: Path) -> No
 
 def test_a_stranger_in_a_layout_is_a_problem(tmp_path: Path) -> None:
     timit(tmp_path)
-    recording(tmp_path / "TRAIN/DR1/notes.wav", 9)
+    record(tmp_path / "TRAIN/DR1/notes.wav", seed=9)
     sources = list_sources(tmp_path)
     assert [one.path for one in sources.problems if not one.taken] == ["TRAIN/DR1/notes.wav"]
 
 
 def test_words_beside_recordings_want_a_rule(tmp_path: Path, run: Run) -> None:
     for seed, stem in enumerate(("ann/a", "bob/b", "bob/c")):
-        recording(tmp_path / "src" / f"{stem}.wav", seed)
+        record(tmp_path / "src" / f"{stem}.wav", seed=seed)
     text(tmp_path / "src/ann/a.txt", "hello\nthere\n")
     text(tmp_path / "src/bob/b.lab", "good day")
     text(tmp_path / "src/bob/c.lab", "0.0 0.1 sil\n")
@@ -109,7 +110,7 @@ def test_words_beside_recordings_want_a_rule(tmp_path: Path, run: Run) -> None:
 
 def test_patterns_that_are_shown_name_no_folder_that_all_recordings_are_in(tmp_path: Path) -> None:
     for seed, speaker in enumerate(("id10001", "id10270")):
-        recording(tmp_path / f"wav/{speaker}/1zcIwhmdeo{seed}/00001.wav", seed)
+        record(tmp_path / f"wav/{speaker}/1zcIwhmdeo{seed}/00001.wav", seed=seed)
     with pytest.raises(SubjectUnknown) as caught:
         list_sources(tmp_path, layout="none")
     shown = str(caught.value)

@@ -11,7 +11,7 @@ import pytest
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.recordings import list_sources
 from securedata.ingest.sources.walk import Problem
-from tests.kit.recordings import by_path, column, jsonl, touch
+from tests.kit.sources.folders import by_path, column, jsonl, touch
 
 
 def librispeech(root: Path) -> Path:

@@ -11,8 +11,8 @@ from securedata.ingest.sources.recordings import list_sources
 from securedata.ingest.sources.walk import Problem
 from tests.ingest.sources.test_odd_layouts import counted, layout
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.layouts import lhotse, lhotse_recording, libritts, manifest, recording, supervision
-from tests.kit.recordings import by_path, column, touch
+from tests.kit.sources.folders import by_path, column, jsonl, record, touch
+from tests.kit.sources.layouts import lhotse, lhotse_recording, libritts, supervision
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def two(root: Path) -> None:
     for n, name in enumerate("ab"):
-        recording(root / f"{name}.wav", n)
-    manifest(root / "recordings.jsonl", *(lhotse_recording(name, f"{name}.wav") for name in "ab"))
+        record(root / f"{name}.wav", seed=n)
+    jsonl(root / "recordings.jsonl", *(lhotse_recording(name, f"{name}.wav") for name in "ab"))
 
 
 @pytest.mark.parametrize("kind", ["command", "url", "memory", "shar"])
@@ -32,11 +32,11 @@ def test_a_source_that_is_no_file_is_refused_by_its_line(kind: str, tmp_path: Pa
     piped = lhotse_recording("c", "sph2pipe c.sph |")
     piped["sources"][0]["type"] = kind
     lines = [lhotse_recording("a", "a.wav"), lhotse_recording("b", "b.wav"), piped]
-    manifest(tmp_path / "src/recordings.jsonl", *lines)
+    jsonl(tmp_path / "src/recordings.jsonl", *lines)
     ran = run("encrypt", tmp_path / "src", tmp_path / "sealed", "--name", "known")
     assert ran.code != 0
     assert f"recordings.jsonl, line 3: a source of type {kind!r}; only files are taken" in ran.err
-    manifest(
+    jsonl(
         tmp_path / "src/cuts.jsonl",
         *({"id": "x", "start": 0, "duration": 0.1, "type": "MonoCut", "recording": one} for one in lines),
     )
@@ -49,7 +49,7 @@ def test_without_any_speaker_a_rule_says_it(tmp_path: Path) -> None:
     two(tmp_path)
     with pytest.raises(SubjectUnknown):
         list_sources(tmp_path)  # recordings alone
-    manifest(
+    jsonl(
         tmp_path / "supervisions.jsonl",
         supervision("u", "a", 0, 0.1, text="Ay.", speaker=None),
         supervision("v", "b", 0, 0.1, text="Bee.", speaker=" "),
@@ -73,7 +73,7 @@ def test_recordings_alone_are_taken_with_a_rule(tmp_path: Path) -> None:
 
 def test_where_only_some_have_a_speaker_the_others_are_not_taken(tmp_path: Path) -> None:
     two(tmp_path)
-    manifest(
+    jsonl(
         tmp_path / "supervisions.jsonl",
         supervision("u", "a", 0, 0.05, speaker="ann"),
         supervision("v", "a", 0.05, 0.05),
@@ -88,13 +88,13 @@ def test_where_only_some_have_a_speaker_the_others_are_not_taken(tmp_path: Path)
 
 def test_nothing_is_lost_silently(tmp_path: Path) -> None:
     two(tmp_path)
-    recording(tmp_path / "c.wav", 3)
-    manifest(
+    record(tmp_path / "c.wav", seed=3)
+    jsonl(
         tmp_path / "recordings.jsonl",
         *(lhotse_recording(name, f"{name}.wav") for name in "ab"),
         lhotse_recording("gone", "gone.wav"),
     )
-    manifest(
+    jsonl(
         tmp_path / "supervisions.jsonl",
         supervision("u", "a", 0, 0.1, speaker="ann"),
         supervision("v", "nowhere", 0, 0.1, speaker="ann"),
@@ -120,17 +120,17 @@ def test_nothing_is_lost_silently(tmp_path: Path) -> None:
 
 def test_of_whole_recordings_no_header_is_read(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")  # whose header nobody could read
-    manifest(tmp_path / "recordings.jsonl", lhotse_recording("a", "a.wav"))
-    manifest(tmp_path / "supervisions.jsonl", supervision("u", "a", 0.0, 0.1001, speaker="ann"))
+    jsonl(tmp_path / "recordings.jsonl", lhotse_recording("a", "a.wav"))
+    jsonl(tmp_path / "supervisions.jsonl", supervision("u", "a", 0.0, 0.1001, speaker="ann"))
     sources = list_sources(tmp_path)
     assert (column(sources, "path"), column(sources, "duration"), sources.problems) == (["a.wav"], [0.1001], [])
 
 
 def test_each_channel_has_its_file(tmp_path: Path) -> None:
     for n in range(3):
-        recording(tmp_path / f"{n}.wav", n)
-    manifest(tmp_path / "recordings.jsonl", lhotse_recording("call", "0.wav", "1.wav"), lhotse_recording("2", "2.wav"))
-    manifest(
+        record(tmp_path / f"{n}.wav", seed=n)
+    jsonl(tmp_path / "recordings.jsonl", lhotse_recording("call", "0.wav", "1.wav"), lhotse_recording("2", "2.wav"))
+    jsonl(
         tmp_path / "supervisions.jsonl",
         {**supervision("u", "call", 0, 0.1, speaker="ann")},
         {**supervision("v", "call", 0, 0.1, speaker="bob"), "channel": 1},
@@ -142,7 +142,7 @@ def test_each_channel_has_its_file(tmp_path: Path) -> None:
     reason = "line 3 of supervisions.jsonl: its channel is in none of the sources of its recording"
     assert sources.problems == [Problem("2.wav", reason)]
     both = {**supervision("u", "call", 0, 0.1, speaker="ann"), "channel": [0, 1]}
-    manifest(tmp_path / "supervisions.jsonl", both, supervision("w", "2", 0, 0.1, speaker="cy"))
+    jsonl(tmp_path / "supervisions.jsonl", both, supervision("w", "2", 0, 0.1, speaker="cy"))
     assert by_path(list_sources(tmp_path), "speaker") == {"0.wav": "ann", "1.wav": "ann", "2.wav": "cy"}
 
 
@@ -161,7 +161,7 @@ def test_an_impossible_supervision_is_the_fault_of_its_recording(
 ) -> None:
     two(tmp_path)
     good, bad = supervision("u", "a", 0, 0.1, speaker="ann"), supervision("v", "b", 0, 0.1, speaker="bob")
-    manifest(tmp_path / "supervisions.jsonl", good, {**bad, **wrong})
+    jsonl(tmp_path / "supervisions.jsonl", good, {**bad, **wrong})
     sources = list_sources(tmp_path)
     assert column(sources, "path") == ["a.wav"]
     assert sources.problems == [Problem("b.wav", f"line 2 of supervisions.jsonl: {said}")]
@@ -169,7 +169,7 @@ def test_an_impossible_supervision_is_the_fault_of_its_recording(
 
 def test_cuts_that_cannot_be_taken(tmp_path: Path) -> None:
     for n in range(4):
-        recording(tmp_path / f"{n}.wav", n)
+        record(tmp_path / f"{n}.wav", seed=n)
     cuts = []
     for n in range(4):
         said = [supervision(f"s{n}", str(n), 0, 0.1, speaker="ann")]
@@ -178,7 +178,7 @@ def test_cuts_that_cannot_be_taken(tmp_path: Path) -> None:
     cuts[1]["recording"]["transforms"] = [{"name": "Speed", "kwargs": {"factor": 0.9}}]
     cuts[2]["supervisions"] = []
     cuts[3] = {"id": "c3", "tracks": [{"cut": cuts[3]}], "type": "MixedCut"}
-    manifest(tmp_path / "cuts.jsonl", *cuts, {**cuts[0], "recording": None, "id": "c4"}, cuts[0])
+    jsonl(tmp_path / "cuts.jsonl", *cuts, {**cuts[0], "recording": None, "id": "c4"}, cuts[0])
     sources = list_sources(tmp_path)
     assert column(sources, "path") == ["0.wav"]
     assert [(problem.path, problem.reason, problem.taken) for problem in sources.problems] == [
@@ -208,11 +208,11 @@ def test_cuts_that_cannot_be_taken(tmp_path: Path) -> None:
 
 def test_manifests_that_cannot_be_read_or_are_others(tmp_path: Path) -> None:
     two(tmp_path)
-    manifest(tmp_path / "supervisions_a.jsonl", supervision("u", "a", 0, 0.1, speaker="ann"))
-    manifest(tmp_path / "supervisions_b.jsonl.gz", supervision("v", "b", 0, 0.1, speaker="bob"))
+    jsonl(tmp_path / "supervisions_a.jsonl", supervision("u", "a", 0, 0.1, speaker="ann"))
+    jsonl(tmp_path / "supervisions_b.jsonl.gz", supervision("v", "b", 0, 0.1, speaker="bob"))
     packed = (tmp_path / "supervisions_b.jsonl.gz").read_bytes()
     (tmp_path / "supervisions_b.jsonl.gz").write_bytes(packed[:-9])
-    manifest(tmp_path / "my_cuts.jsonl", {"film": "one"})
+    jsonl(tmp_path / "my_cuts.jsonl", {"film": "one"})
     (tmp_path / "supervisions_c.jsonl").write_text("")
     sources = list_sources(tmp_path)
     assert column(sources, "path") == ["a.wav"]
@@ -228,17 +228,17 @@ def test_manifests_that_cannot_be_read_or_are_others(tmp_path: Path) -> None:
 
 def test_ids_that_mean_two_recordings(tmp_path: Path) -> None:
     two(tmp_path)
-    manifest(tmp_path / "recordings_train.jsonl", lhotse_recording("x", "a.wav"))
-    manifest(tmp_path / "recordings_dev.jsonl", lhotse_recording("x", "b.wav"))
+    jsonl(tmp_path / "recordings_train.jsonl", lhotse_recording("x", "a.wav"))
+    jsonl(tmp_path / "recordings_dev.jsonl", lhotse_recording("x", "b.wav"))
     (tmp_path / "recordings.jsonl").unlink()
-    manifest(tmp_path / "supervisions.jsonl", supervision("u", "x", 0, 0.1, speaker="ann"))
+    jsonl(tmp_path / "supervisions.jsonl", supervision("u", "x", 0, 0.1, speaker="ann"))
     with pytest.raises(
         InvalidArgument, match=r"line 1: recordings_dev\.jsonl and recordings_train\.jsonl have different"
     ):
         list_sources(tmp_path)
     (tmp_path / "supervisions.jsonl").rename(tmp_path / "supervisions_dev.jsonl")
     assert by_path(list_sources(tmp_path, layout="lhotse"), "speaker") == {"b.wav": "ann"}
-    manifest(tmp_path / "recordings_dev.jsonl", lhotse_recording("x", "b.wav"), lhotse_recording("x", "a.wav"))
+    jsonl(tmp_path / "recordings_dev.jsonl", lhotse_recording("x", "b.wav"), lhotse_recording("x", "a.wav"))
     with pytest.raises(InvalidArgument, match=r"line 2: line 1 of recordings_dev\.jsonl has another recording"):
         list_sources(tmp_path)
 
@@ -250,7 +250,7 @@ def test_paths_through_a_link_and_from_another_machine(tmp_path: Path) -> None:
     (tmp_path / "src").rename(tmp_path / "moved")
     assert column(list_sources(tmp_path / "moved"), "speaker") == ["cy", "ann"], "one path was absolute"
     two(tmp_path / "far")
-    manifest(tmp_path / "far/recordings.jsonl", lhotse_recording("a", "/elsewhere/a.wav"))
+    jsonl(tmp_path / "far/recordings.jsonl", lhotse_recording("a", "/elsewhere/a.wav"))
     with pytest.raises(InvalidArgument, match=r"name 1 files, the first '/elsewhere/a\.wav', and none of them is a"):
         list_sources(tmp_path / "far", layout="lhotse")
     with pytest.raises(InvalidArgument, match="holds no Lhotse manifests"):
@@ -261,11 +261,11 @@ def test_a_corpus_with_names_of_its_own_is_that_one(tmp_path: Path) -> None:
     libritts(tmp_path)
     [folder] = tmp_path.glob("LibriTTS/*/84/121123")
     stems = sorted(path.stem for path in folder.glob("*.wav"))
-    manifest(
+    jsonl(
         tmp_path / "manifests/libritts_recordings_dev-clean.jsonl.gz",
         *(lhotse_recording(stem, str(folder / f"{stem}.wav")) for stem in stems),
     )
-    manifest(
+    jsonl(
         tmp_path / "manifests/libritts_supervisions_dev-clean.jsonl.gz",
         *(supervision(stem, stem, 0, 0.1, speaker="84", text="From Lhotse.") for stem in stems),
     )

@@ -10,8 +10,9 @@ from securedata.corpus.opening import open_corpus
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.manifest_reader import Rows, read_rows
 from securedata.ingest.sources.recordings import list_sources
-from tests.kit.cli.commandline import Run, runner, some_wavs
-from tests.kit.recordings import jsonl, touch
+from tests.kit.cli.commandline import Run, runner
+from tests.kit.sources.folders import jsonl, touch
+from tests.kit.sources.recordings import write_clips
 
 
 def read(tmp_path: Path, *rows: dict[str, object], **columns: str | None) -> Rows:
@@ -128,7 +129,7 @@ def test_an_error_lists_the_columns_of_a_manifest_without_speakers(tmp_path: Pat
 
 def test_the_command_takes_dotted_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run: Run = runner(capsys)
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     paths = sorted(str(path.relative_to(wavs)) for path in wavs.rglob("*.*"))
     rows = [{"audio": {"path": path}, "label": {"text": f"words {i}", "by": f"p{i}"}} for i, path in enumerate(paths)]
     jsonl(wavs / "train.jsonl", *rows)

@@ -10,8 +10,8 @@ import pytest
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.recordings import SourceList, list_sources
 from securedata.ingest.sources.walk import Problem
-from tests.kit.layouts import common_voice, libritts, ljspeech, recording, text, timit, vctk_092, voxceleb1
-from tests.kit.recordings import by_path, column, touch
+from tests.kit.sources.folders import by_path, column, record, text, touch
+from tests.kit.sources.layouts import common_voice, libritts, ljspeech, timit, vctk_092, voxceleb1
 
 
 def layout(sources: SourceList) -> str:
@@ -30,8 +30,8 @@ def counted(sources: SourceList) -> bool:
 def test_vctk_with_one_microphone_another_format_and_a_text_that_is_missing(tmp_path: Path) -> None:
     vctk_092(tmp_path)
     folder = "wav48_silence_trimmed/p225"
-    recording(tmp_path / folder / "p225_001_mic1.wav", 8)  # a copy beside the flac
-    recording(tmp_path / folder / "p225_002_mic2.flac", 9)  # without mic1, and without words
+    record(tmp_path / folder / "p225_001_mic1.wav", seed=8)  # a copy beside the flac
+    record(tmp_path / folder / "p225_002_mic2.flac", seed=9)  # without mic1, and without words
     sources = list_sources(tmp_path)
     assert (layout(sources), counted(sources)) == ("vctk", True)
     assert {path: word for path, word in by_path(sources, "transcript").items() if "p225" in path} == {
@@ -49,7 +49,7 @@ def test_vctk_with_one_microphone_another_format_and_a_text_that_is_missing(tmp_
 def test_a_folder_without_any_words_is_one_problem(tmp_path: Path) -> None:
     vctk_092(tmp_path)
     for n in (2, 3):
-        recording(tmp_path / f"wav48_silence_trimmed/p315/p315_00{n}_mic1.flac", n)
+        record(tmp_path / f"wav48_silence_trimmed/p315/p315_00{n}_mic1.flac", seed=n)
     reason = "none of its 3 recordings has words: no text in txt/ has its words"
     assert list_sources(tmp_path).problems == [Problem("wav48_silence_trimmed/p315", reason, True)]
 
@@ -97,7 +97,7 @@ def test_eleven_letters_are_no_video(tmp_path: Path) -> None:
 def test_common_voice_without_locale_as_wav_in_two_languages(tmp_path: Path) -> None:
     head = "client_id\tpath\tsentence\n"
     for language, who in (("br", "aa"), ("zh-CN", "bb")):
-        recording(tmp_path / language / f"clips/common_voice_{language}_1.wav", len(language))
+        record(tmp_path / language / f"clips/common_voice_{language}_1.wav", seed=len(language))
         text(tmp_path / language / "validated.tsv", f'{head}{who}\tcommon_voice_{language}_1.mp3\t"Demat" {who}\n')
         text(tmp_path / language / "invalidated.tsv", head)
     sources = list_sources(tmp_path)
@@ -133,7 +133,7 @@ def test_libritts_with_a_table_for_each_chapter(tmp_path: Path) -> None:
     libritts(tmp_path)
     folder, stem = "LibriTTS/dev-clean/84/121123", "84_121123_00000"
     for n in (0, 1):
-        recording(tmp_path / folder / f"{stem}9_00000{n}.wav", 3 + n)
+        record(tmp_path / folder / f"{stem}9_00000{n}.wav", seed=3 + n)
     text(
         tmp_path / folder / "84_121123.trans.tsv",
         f"{stem}8_000000\tDr. Who?\tDoctor Who?\n{stem}9_000000\tNo. 9\tNumber nine\n{stem}7_000000\tx\ty\n",
@@ -178,7 +178,7 @@ def test_ljspeech_from_within(tmp_path: Path) -> None:
 def test_the_form_of_ljspeech_with_names_of_ones_own(tmp_path: Path) -> None:
     """Whose voice it is, nobody can know: a rule says it, and the words come from metadata.csv."""
     for n in (1, 2):
-        recording(tmp_path / f"wavs/rec{n}.wav", n)
+        record(tmp_path / f"wavs/rec{n}.wav", seed=n)
     text(tmp_path / "metadata.csv", "rec1|One|One\nrec2.wav|2|Two\n")
     for name in ("auto", "ljspeech"):
         with pytest.raises(SubjectUnknown):
@@ -194,9 +194,9 @@ def test_the_form_of_ljspeech_with_names_of_ones_own(tmp_path: Path) -> None:
 
 
 def test_timit_in_small_letters_and_converted(tmp_path: Path) -> None:
-    recording(tmp_path / "timit/train/dr1/fcjf0/sa1.wav", 1)
+    record(tmp_path / "timit/train/dr1/fcjf0/sa1.wav", seed=1)
     text(tmp_path / "timit/train/dr1/fcjf0/sa1.txt", "0 100 She had.\n")
-    recording(tmp_path / "timit/test/dr8/mdab0/SX139.WAV.wav", 2)
+    record(tmp_path / "timit/test/dr8/mdab0/SX139.WAV.wav", seed=2)
     text(tmp_path / "timit/test/dr8/mdab0/SX139.TXT", "0 100 The bungalow.\n")
     text(tmp_path / "timit/test/dr8/mdab0/SX140.TXT", "0 100 Gone.\n")
     sources = list_sources(tmp_path)
@@ -220,7 +220,7 @@ def test_timit_from_within(tmp_path: Path) -> None:
 
 def test_texts_beside_recordings_and_what_is_about_something_else(tmp_path: Path) -> None:
     for n in range(3):
-        recording(tmp_path / f"ann/{n}.wav", n)
+        record(tmp_path / f"ann/{n}.wav", seed=n)
     text(tmp_path / "ann/0.txt", "Zero.")
     text(tmp_path / "ann/0.lab", "not this")
     text(tmp_path / "notes.txt", "of the recordist")

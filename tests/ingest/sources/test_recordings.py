@@ -15,7 +15,7 @@ from securedata.ingest.sources.recordings import list_sources
 from securedata.ingest.sources.source_table import SCHEMA
 from securedata.ingest.sources.subjects import near_duplicates
 from securedata.ingest.sources.walk import Problem
-from tests.kit.recordings import by_path, column, jsonl, touch
+from tests.kit.sources.folders import by_path, column, jsonl, touch
 
 # ---------------------------------------------------------------------------------------------- the table itself
 

@@ -15,12 +15,12 @@ from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.recordings import list_sources
 from securedata.ingest.sources.walk import Problem
 from securedata.media.audio.probe import AudioInfo
-from tests.kit.recordings import by_path, column, jsonl, record, touch
+from tests.kit.sources.folders import by_path, column, jsonl, record, touch
 
 
 def test_segments(tmp_path: Path) -> None:
-    record(tmp_path, "talk.wav", 10)
-    record(tmp_path, "other.wav", 1)
+    record(tmp_path / "talk.wav", 10)
+    record(tmp_path / "other.wav", 1)
     part = {"audio_filepath": "talk.wav", "speaker": "anna"}
     manifest = jsonl(
         tmp_path / "m.jsonl",
@@ -57,7 +57,7 @@ def test_segments(tmp_path: Path) -> None:
 
 
 def test_the_utterance_of_a_segment_is_not_that_of_the_file(tmp_path: Path) -> None:
-    record(tmp_path, "anna_7.wav", 2)
+    record(tmp_path / "anna_7.wav", 2)
     manifest = jsonl(tmp_path / "m.jsonl", {"wav": "anna_7.wav", "offset": 1}, {"wav": "anna_7.wav"})
     sources = list_sources(tmp_path, manifest=manifest, speaker_pattern="{speaker}_{utterance}")
     assert column(sources, "utterance") == ["7", "anna_7@8000-16000"]
@@ -96,7 +96,7 @@ def test_seconds_to_frames(offset: float, duration: float | None, expected: Any)
 def test_what_ends_a_little_late_is_taken_and_said(tmp_path: Path) -> None:
     """The same tolerance for a segment, for an offset of 0, and for a duration alone (which sealing compares)."""
     for name in ("a.wav", "b.wav", "c.wav", "d.wav"):
-        record(tmp_path, name, 10)
+        record(tmp_path / name, 10)
     late = [
         {"wav": "a.wav", "speaker": "anna", "offset": 0, "duration": 10.4},
         {"wav": "b.wav", "speaker": "anna", "offset": 9, "duration": 1.4},
@@ -114,7 +114,7 @@ def test_what_ends_a_little_late_is_taken_and_said(tmp_path: Path) -> None:
 
 
 def test_segments_of_different_people_are_parted(tmp_path: Path) -> None:
-    record(tmp_path, "talk.wav", 4)
+    record(tmp_path / "talk.wav", 4)
     rows: list[dict[str, object]] = [
         {"wav": "talk.wav", "speaker": "anna", "offset": 0, "duration": 1},
         {"wav": "talk.wav", "speaker": "ben", "offset": 2, "duration": 1},
@@ -141,7 +141,7 @@ def test_segments_of_different_people_are_parted(tmp_path: Path) -> None:
 
 
 def test_who_is_heard_while_others_speak(tmp_path: Path) -> None:
-    record(tmp_path, "talk.wav", 10)
+    record(tmp_path / "talk.wav", 10)
     said = [("anna", 0, 2), ("ben", 1.5, 3), ("carl", 1.75, 0.125), ("anna", 6, 1), ("dora", 7, 1), ("eve", 7, 1)]
     rows = [{"wav": "talk.wav", "speaker": who, "offset": at, "duration": long} for who, at, long in said]
     sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows))
@@ -160,7 +160,7 @@ def test_who_is_heard_while_others_speak(tmp_path: Path) -> None:
 
 
 def test_all_of_a_recording_beside_segments_of_others(tmp_path: Path) -> None:
-    record(tmp_path, "talk.wav", 4)
+    record(tmp_path / "talk.wav", 4)
     rows = [{"wav": "talk.wav", "speaker": "anna"}, {"wav": "talk.wav", "speaker": "ben", "offset": 1, "duration": 1}]
     sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows))
     assert by_path(sources, "apart") == {"talk.wav": False, "talk@8000-16000.wav": True}
@@ -184,7 +184,7 @@ def test_segments_of_what_is_no_audio(tmp_path: Path) -> None:
 
 
 def test_a_file_with_the_name_of_a_segment(tmp_path: Path) -> None:
-    record(tmp_path, "a.wav", 2)
+    record(tmp_path / "a.wav", 2)
     touch(tmp_path, "a@0-8000.wav")
     manifest = jsonl(tmp_path / "m.jsonl", {"wav": "a.wav", "offset": 0, "duration": 1})
     with pytest.raises(InvalidArgument, match=r"both be 'a@0-8000\.wav'"):
@@ -218,8 +218,8 @@ def test_frames_of_a_segment_lie_inside_the_recording(rate: int, frames: int, da
 
 
 def test_a_manifest_of_segments_opens_each_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record(tmp_path, "a.wav", 10)
-    record(tmp_path, "b.wav", 1)
+    record(tmp_path / "a.wav", 10)
+    record(tmp_path / "b.wav", 1)
     opened: list[str] = []
     real = os.open
 
@@ -237,7 +237,7 @@ def test_a_manifest_of_segments_opens_each_file_once(tmp_path: Path, monkeypatch
 @pytest.mark.parametrize("name", ["transcript", "speaker", "utterance", "split", "lang", "xmin"])
 def test_a_row_that_is_left_out_says_nothing_of_its_own_or_counts(tmp_path: Path, name: str) -> None:
     """A table of segments under names that nobody knows takes the whole file once: that is no success."""
-    record(tmp_path, "talk.wav", 2)
+    record(tmp_path / "talk.wav", 2)
     rows = [{"audio_filepath": "talk.wav", "subjects": ["a", "b"], name: value} for value in ("a", "a", "b")]
     sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *rows))
     assert len(sources) == 1

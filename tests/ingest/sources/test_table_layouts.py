@@ -10,8 +10,8 @@ from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.recordings import SourceList, list_sources
 from securedata.ingest.sources.walk import Problem
 from tests.kit.cli.commandline import runner
-from tests.kit.layouts import kaldi, recording, stm, text, vctk_092
-from tests.kit.recordings import by_path, column
+from tests.kit.sources.folders import by_path, column, record, text
+from tests.kit.sources.layouts import kaldi, stm, vctk_092
 
 
 def append(path: Path, lines: str) -> None:
@@ -73,7 +73,7 @@ def test_people_are_not_guessed_for_one_directory_of_two(tmp_path: Path) -> None
 def test_lines_of_nothing_are_said(tmp_path: Path) -> None:
     kaldi(tmp_path)
     train = tmp_path / "data/train"
-    recording(tmp_path / "wav/stranger.wav", 9)
+    record(tmp_path / "wav/stranger.wav", seed=9)
     append(train / "wav.scp", "rec-x wav/gone.wav\n")
     append(train / "segments", "u7 rec-y 0 1\nu8 rec-x 0 1\n")
     append(train / "text", "u7 seven\nu8 eight\nu9 nine\n")
@@ -152,8 +152,8 @@ def test_a_table_that_cannot_be_read_is_one_problem_and_nothing_is_taken_for_who
 
 
 def test_paths_relative_to_the_folder_above_or_further_up(tmp_path: Path) -> None:
-    recording(tmp_path / "egs/data/wav/a.wav", 1)
-    recording(tmp_path / "egs/data/wav/a b.wav", 2)
+    record(tmp_path / "egs/data/wav/a.wav", seed=1)
+    record(tmp_path / "egs/data/wav/a b.wav", seed=2)
     text(tmp_path / "egs/data/all/utt2spk", "a ann\nb bob\n")
     for a, b in (
         ("wav/a.wav", "wav/a b.wav"),
@@ -167,15 +167,15 @@ def test_paths_relative_to_the_folder_above_or_further_up(tmp_path: Path) -> Non
 
 def test_a_path_that_can_mean_two_recordings_means_none(tmp_path: Path) -> None:
     kaldi(tmp_path)
-    recording(tmp_path / "data/wav/spare.wav", 7)
+    record(tmp_path / "data/wav/spare.wav", seed=7)
     said = untaken(list_sources(tmp_path))
     assert said.keys() == {"data/test/wav.scp", "data/wav/spare.wav", "wav/spare.wav"}
     assert "1 line can mean several recordings" in said["data/test/wav.scp"]
 
 
 def test_nothing_outside_of_src_is_taken(tmp_path: Path) -> None:
-    recording(tmp_path / "elsewhere/a.wav", 1)
-    recording(tmp_path / "src/b.wav", 2)
+    record(tmp_path / "elsewhere/a.wav", seed=1)
+    record(tmp_path / "src/b.wav", seed=2)
     text(tmp_path / "src/data/utt2spk", "a ann\nb bob\n")
     text(tmp_path / "src/data/wav.scp", f"a {tmp_path}/elsewhere/a.wav\nb b.wav\n")
     sources = list_sources(tmp_path / "src")
@@ -187,7 +187,7 @@ def test_nothing_outside_of_src_is_taken(tmp_path: Path) -> None:
 
 def test_tables_of_kaldi_beside_a_corpus_that_is_known_by_its_names(tmp_path: Path) -> None:
     vctk_092(tmp_path)
-    recording(tmp_path / "notes.wav", 9)
+    record(tmp_path / "notes.wav", seed=9)
     text(tmp_path / "data/all/wav.scp", "a wav48_silence_trimmed/p225/p225_001_mic1.flac\n")
     text(tmp_path / "data/all/utt2spk", "a ann\n")
     assert list_sources(tmp_path).settings == {"subject": {"layout": "vctk"}}
@@ -219,7 +219,7 @@ def test_a_person_who_is_named_only_where_nothing_is_scored_can_be_erased(tmp_pa
 
 def test_stm_lines_of_nothing_and_recordings_of_no_line(tmp_path: Path) -> None:
     stm(tmp_path)
-    recording(tmp_path / "train/sph/Extra.sph", 4, format="NIST")
+    record(tmp_path / "train/sph/Extra.sph", seed=4, format="NIST")
     append(tmp_path / "train/stm/AnnLee_2009.stm", "Gone 1 Gone 0 1 <o,f0,male> gone\n")
     text(tmp_path / "train/stm/Lost.stm", "Lost 1 Lost 0 1 <o,f0,male> a\nLost 1 Lost 1 2 <o,f0,male> b\n")
     sources = list_sources(tmp_path)
@@ -258,7 +258,7 @@ def test_stm_of_several_talks_from_within_and_beside_the_recordings(tmp_path: Pa
     train = list_sources(tmp_path / "TEDLIUM/train")
     assert column(train, "split") == ["train"] * 2
     for seed, name in enumerate(("a", "b")):
-        recording(tmp_path / f"own/talks/{name}.wav", seed)
+        record(tmp_path / f"own/talks/{name}.wav", seed=seed)
     text(tmp_path / "own/talks/all.stm", "a 1 ann 0 0.1 <o,f0,female> hello\nb.wav 1 bob 0 0.1 <unk> there\n")
     with pytest.raises(SubjectUnknown):
         list_sources(tmp_path / "own")

@@ -17,7 +17,7 @@ from securedata.ingest.sources.manifest_reader import read_rows
 from securedata.ingest.sources.recordings import list_sources
 from securedata.ingest.sources.texts import NoText, lines_of, spellings, text_of
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.recordings import by_path, column, record, touch
+from tests.kit.sources.folders import by_path, column, record, touch
 
 FIRST, SECOND = "yes/0a7c2a8d_nohash_0.wav", "yes/1a2b3c4d_nohash_0.wav"
 
@@ -216,7 +216,7 @@ def test_absolute_names_and_file_urls(tmp_path: Path, form: str, name: str) -> N
 
 def test_a_line_that_matches_no_file_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run: Run = runner(capsys)
-    record(tmp_path / "src", "a.wav", 0.2)
+    record(tmp_path / "src" / "a.wav", 0.2)
     (tmp_path / "src" / "metadata.csv").write_text("file_name, text, speaker\na.wav, hello, ann\nb.wav, gone, ann\n")
     done = run("encrypt", tmp_path / "src", tmp_path / "sealed", "--manifest", "metadata.csv", "--json")
     assert done.code == 1

@@ -12,7 +12,7 @@ from securedata.corpus.columns import KNOWN_COLUMNS
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.recordings import SourceList, list_sources
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.recordings import RATE, record
+from tests.kit.sources.folders import RATE, record
 
 SECONDS = [(0.0, 1.0), (1.0, 2.5), (2.5, 2.75)]
 FRAMES = [(round(a * RATE), round((b - a) * RATE)) for a, b in SECONDS]
@@ -22,7 +22,7 @@ FACTORS = {"": 1, "_s": 1, "_sec": 1, "_seconds": 1, "_ms": 1000, "_milliseconds
 def sources_of(folder: Path, rows: list[dict[str, Any]], kind: str = "jsonl", **options: Any) -> SourceList:
     src = folder / "src"
     if not src.exists():
-        record(src, "talk.wav", 4)
+        record(src / "talk.wav", 4)
     full = [{"path": "talk.wav", "speaker": "ann", **row} for row in rows]
     if kind == "jsonl":
         text = "".join(json.dumps(row) + "\n" for row in full)
@@ -123,8 +123,8 @@ def test_a_whole_recording_stays_one(tmp_path: Path) -> None:
 )
 def test_what_contradicts_itself_is_the_fault_of_its_row(tmp_path: Path, row: dict[str, Any], fault: str) -> None:
     both = {name: value for name, value in row.items() if value is not None}
-    record(tmp_path / "src", "talk.wav", 4)
-    record(tmp_path / "src", "good.wav", 4)
+    record(tmp_path / "src" / "talk.wav", 4)
+    record(tmp_path / "src" / "good.wav", 4)
     names = dict.fromkeys(row)
     good = {name: {"start": 0, "end": 1, "duration": 1}.get(name) for name in names}
     if not any("_" in name for name in names):
@@ -205,8 +205,8 @@ def test_what_sounds_like_a_segment_is_not_taken_for_a_whole_recording(
 
 
 def test_a_later_row_may_be_the_first_that_sounds_so(tmp_path: Path) -> None:
-    record(tmp_path / "src", "talk.wav", 4)
-    record(tmp_path / "src", "other.wav", 4)
+    record(tmp_path / "src" / "talk.wav", 4)
+    record(tmp_path / "src" / "other.wav", 4)
     with pytest.raises(InvalidArgument, match="'xmin' and 'xmax'"):
         sources_of(tmp_path, [{"path": "other.wav"}, {"xmin": 1, "xmax": 2}])
 
@@ -232,7 +232,7 @@ def test_no_name_is_two_things() -> None:
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run: Run = runner(capsys)
-    record(tmp_path / "src", "talk.wav", 4)
+    record(tmp_path / "src" / "talk.wav", 4)
     (tmp_path / "m.tsv").write_text("path\tstart\tend\tspeaker\ntalk.wav\t0\t1000\tann\ntalk.wav\t1000\t2500\tann\n")
     options = ("--manifest", tmp_path / "m.tsv", "--segment-unit", "ms", "--json")
     done = run("encrypt", tmp_path / "src", tmp_path / "sealed", *options)

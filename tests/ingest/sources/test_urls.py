@@ -29,9 +29,10 @@ from securedata.media.audio.probe import probe, probe_ranges
 from securedata.media.blocks import Blocks
 from securedata.media.reason import Undecodable
 from tests.ingest.sources.test_layouts import librispeech, tables_beside
-from tests.kit.cli.commandline import PATTERN, Run, runner, some_wavs
-from tests.kit.corpora import Root, make_corpus, some_clips
-from tests.kit.recordings import by_path, column, jsonl, record, touch
+from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.sources.folders import by_path, column, jsonl, record, touch
+from tests.kit.sources.recordings import some_clips, write_clips
 from tests.media.test_audio_probe import COMPRESSED, encoded
 
 
@@ -61,7 +62,7 @@ def upload(folder: Path, url: str) -> str:
 
 def speech(folder: Path) -> Path:
     for name, seconds in (("clips/a.wav", 2.0), ("clips/b.wav", 1.0), ("x.wav", 1.5), (".hidden/y.wav", 1)):
-        record(folder, name, seconds)
+        record(folder / name, seconds)
     (folder / "notes.txt").write_text("of the recordist")
     rows = [
         {"audio_filepath": "clips/a.wav", "text": "one", "speaker": "ann", "offset": 0.5, "duration": 1.0},
@@ -209,7 +210,7 @@ def take(root: Root, url: str, **options: bool) -> IngestReport:
 
 
 def test_a_rerun_reads_nothing(tmp_path: Path, raw: str, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     upload(wavs, raw)
     assert take(root, raw).added == 6
     assert sealed(root) == {str(path.relative_to(wavs)): path.read_bytes() for path in wavs.rglob("*.*")}
@@ -227,7 +228,7 @@ def test_a_rerun_reads_nothing(tmp_path: Path, raw: str, root: Root, monkeypatch
 
 
 def test_what_changed_there_is_a_conflict_or_replaces(tmp_path: Path, raw: str, root: Root) -> None:
-    upload(some_wavs(tmp_path / "wavs"), raw)
+    upload(write_clips(tmp_path / "wavs"), raw)
     take(root, raw)
     one, two = some_clips()[0], some_clips()[3]
     fs = fsspec.filesystem("memory")
@@ -259,7 +260,7 @@ class Timeless(MemoryFileSystem):
 
 def test_a_place_that_tells_no_times_is_read_again(tmp_path: Path, raw: str, root: Root) -> None:
     fsspec.register_implementation("timeless", Timeless, clobber=True)
-    upload(some_wavs(tmp_path / "wavs"), raw)
+    upload(write_clips(tmp_path / "wavs"), raw)
     url = raw.replace("memory", "timeless")
     assert take(root, url).added == 6
     one = some_clips()[0]
@@ -269,7 +270,7 @@ def test_a_place_that_tells_no_times_is_read_again(tmp_path: Path, raw: str, roo
 
 
 def test_a_recording_that_changes_meanwhile_is_a_problem(tmp_path: Path, raw: str, root: Root) -> None:
-    upload(some_wavs(tmp_path / "wavs"), raw)
+    upload(write_clips(tmp_path / "wavs"), raw)
     sources = list_sources(raw, speaker_pattern="{speaker}/{utterance}")
     one, two = some_clips()[0], some_clips()[1]
     fs, base = fsspec.filesystem("memory"), raw.removeprefix("memory://")
@@ -288,7 +289,7 @@ def test_larger_ones_are_read_in_pieces(tmp_path: Path, raw: str, root: Root, mo
     monkeypatch.setattr(origin, "PIECE", 1000)
     monkeypatch.setattr(remote, "PIECE", 1000)
     monkeypatch.setattr(sealing, "PIECE", 1000)
-    wavs = some_wavs(tmp_path / "wavs")
+    wavs = write_clips(tmp_path / "wavs")
     upload(wavs, raw)
     asked: list[int] = []
     cat = MemoryFileSystem.cat_file
@@ -346,7 +347,7 @@ def test_a_chain_of_what_is_no_file_is_one_clear_line(tmp_path: Path, run: Run) 
 
 
 def test_the_command_takes_a_url(tmp_path: Path, raw: str, run: Run) -> None:
-    upload(some_wavs(tmp_path / "wavs"), raw)
+    upload(write_clips(tmp_path / "wavs"), raw)
     done = run("encrypt", raw, tmp_path / "sealed", *PATTERN)
     assert done.code == 0, done.err
     assert "6 added" in done.out

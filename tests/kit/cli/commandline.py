@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from securedata.cli.main import main
-from tests.kit.corpora import some_clips
 
 PATTERN = ("--speaker-pattern", "{speaker}/{utterance}")
 
@@ -47,12 +46,3 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Run:
         return Ran(code, said.out, said.err)
 
     return run
-
-
-def some_wavs(folder: Path) -> Path:
-    """Six recordings of two people in a folder."""
-    for one in some_clips():
-        path = folder / one.path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(one.data)
-    return folder

@@ -20,9 +20,9 @@ from securedata.keys import aws, hcvault, kms
 from securedata.storage.http import engine, get, put, request
 from securedata.storage.s3 import clients
 from securedata.testing.proxy import Rule
-from tests.kit.cloud.corpora import Cloud
 from tests.kit.cloud.fault_cases import OTHERS, Between, Case
-from tests.kit.corpora import Root
+from tests.kit.corpora.cloud import Cloud
+from tests.kit.corpora.recorded import Root
 
 
 def cases(table: list[Case]) -> list[object]:

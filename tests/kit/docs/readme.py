@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kit.cli.process import output_of
+from tests.kit.sources.recordings import clip, write_clips
 
 FENCE = re.compile(r"^\s*(?P<fence>`{3,}|~{3,})\s*(?P<info>[^`]*)$")
 
@@ -81,13 +82,6 @@ def prepare(directory: Path, python: str = sys.executable) -> None:
 
 def make_wavs(directory: Path) -> None:
     """Eight recordings of two people in ./wavs."""
-    import numpy as np
-    import soundfile
-
-    random = np.random.default_rng(1)
-    for speaker in ("ann", "bob"):
-        folder = directory / "wavs" / speaker
-        folder.mkdir(parents=True)
-        for n in range(4):
-            tone = 0.1 * random.standard_normal(16_000 + 800 * n).astype(np.float32)
-            soundfile.write(folder / f"utt{n}.wav", tone, 16_000, subtype="PCM_16")
+    names = [(speaker, n) for speaker in ("ann", "bob") for n in range(4)]
+    clips = [clip(f"{speaker}/utt{n}.wav", 1 + n / 20, seed=seed) for seed, (speaker, n) in enumerate(names)]
+    write_clips(directory / "wavs", clips)

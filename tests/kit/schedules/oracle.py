@@ -19,7 +19,7 @@ from securedata.corpus.writer import Writer
 from securedata.keys.tags import Tagger
 from securedata.storage.base import Buffer
 from securedata.testing.memory import MemoryStorage
-from tests.kit.little import look
+from tests.kit.corpora.contents import look
 
 HOUR = 3600.0
 RESETS = "Z"

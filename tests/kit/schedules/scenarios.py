@@ -17,8 +17,9 @@ from securedata.corpus.writer import Writer
 from securedata.errors import HorizonInFuture, ObjectMissing, RowReplaced
 from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage
-from tests.kit.erasing import without
-from tests.kit.little import content, fill, make, open_quietly, row, rows_of, table
+from tests.kit.corpora.contents import open_quietly, rows_of
+from tests.kit.corpora.erasing import without
+from tests.kit.corpora.rows import content, fill, make, row, table
 from tests.kit.schedules.interleave import Actor, Explorer, Run, Scripted, pause
 from tests.kit.schedules.oracle import HOUR, RESETS, Row, Rule, World, nothing
 

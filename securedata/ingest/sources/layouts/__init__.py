@@ -21,6 +21,6 @@ To add one:
    name the people. `tables.TableRows` gathers them.
 4. If it knows words and no people, say `Layout(..., names_people=False)`, or None if that depends on its tables, and
    set `described.names_people`: a speaker pattern, one subject, a subject per file or a manifest then goes with it.
-5. Add it to `registry.ALL` and, with a line for `--help`, to `names.LAYOUTS`; make its tree in tests/kit/layouts.py,
-   describe it in docs/ingest.md, and run `python -m tests.kit.docs.clidocs`.
+5. Add it to `registry.ALL` and, with a line for `--help`, to `names.LAYOUTS`; make its tree in
+   tests/kit/sources/layouts.py, describe it in docs/ingest.md, and run `python -m tests.kit.docs.clidocs`.
 """

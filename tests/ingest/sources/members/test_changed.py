@@ -9,7 +9,7 @@ import pytest
 
 from securedata.ingest.sources.origin import SourceProblem, Stamp
 from securedata.ingest.sources.recordings import SourceList, list_sources
-from tests.kit.shards import flac, table_of, write_arrow, write_parquet, write_tar
+from tests.kit.sources.shards import flac, table_of, write_arrow, write_parquet, write_tar
 
 Write = Callable[[Path, int], object]
 

@@ -18,7 +18,7 @@ from securedata.ingest.sources.members.shard import missing_of, split_of
 from securedata.ingest.sources.members.table import ArrowShard, ParquetShard
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.shards import flac, table_of, write_arrow, write_parquet
+from tests.kit.sources.shards import flac, table_of, write_arrow, write_parquet
 
 
 @pytest.fixture

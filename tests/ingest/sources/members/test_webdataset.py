@@ -15,7 +15,7 @@ from securedata.errors import InvalidArgument
 from securedata.ingest.sources.members.shard import Shard
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import Run, runner
-from tests.kit.shards import as_json, flac, write_tar
+from tests.kit.sources.shards import as_json, flac, write_tar
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from tests.kit.corpora import Floats, noise
+from tests.kit.sources.recordings import Floats, noise
 
 
 class Made(NamedTuple):

@@ -9,25 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import soundfile
+
+from tests.kit.sources.recordings import encode, noise
 
 AUDIO = pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])
 
 
 def flac(number: int, seconds: float = 0.2, rate: int = 8000) -> bytes:
     """A recording that no other number gives."""
-    out = io.BytesIO()
-    samples = np.random.default_rng(number).integers(-20000, 20000, int(seconds * rate), dtype=np.int16)
-    soundfile.write(out, samples, rate, format="FLAC", subtype="PCM_16")
-    return out.getvalue()
-
-
-def samples_of(data: bytes) -> np.ndarray[Any, Any]:
-    found: np.ndarray[Any, Any] = soundfile.read(io.BytesIO(data), dtype="int16")[0]
-    return found
+    return encode(noise(seconds, rate, seed=number), rate, "FLAC")
 
 
 def write_tar(path: Path, members: Sequence[tuple[str, bytes]]) -> Path:

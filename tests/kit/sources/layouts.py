@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import soundfile
-
-RATE = 8_000
+from tests.kit.sources.folders import RATE, jsonl, record, text
 
 
 class Row(NamedTuple):
@@ -26,25 +21,6 @@ class Row(NamedTuple):
 
 
 Made = dict[str, Row]
-
-
-def recording(path: Path, seed: int, format: str | None = None) -> None:
-    """A tenth of a second of noise; no two are equal."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sound = np.random.default_rng(seed).uniform(-0.5, 0.5, RATE // 10)
-    soundfile.write(path, sound, RATE, format=format)
-
-
-def text(path: Path, words: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(words, encoding="utf-8")
-
-
-def manifest(path: Path, *lines: dict[str, Any]) -> None:
-    """JSON lines, packed if the name ends in .gz."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
 
 
 def vctk_092(root: Path) -> Made:
@@ -67,7 +43,7 @@ def vctk_092(root: Path) -> Made:
     }
     for seed, (speaker, mic) in enumerate((("p225", 1), ("p225", 2), ("p315", 1), ("s5", 1))):
         path = f"wav48_silence_trimmed/{speaker}/{speaker}_001_mic{mic}.flac"
-        recording(root / path, seed)
+        record(root / path, seed=seed)
         words = "" if speaker == "p315" else f"Please call {speaker}."
         if words:
             text(root / f"txt/{speaker}/{speaker}_001.txt", words + "\n")
@@ -78,7 +54,7 @@ def vctk_092(root: Path) -> Made:
 
 
 def vctk_080(root: Path) -> Made:
-    recording(root / "wav48/p226/p226_003.wav", 1)
+    record(root / "wav48/p226/p226_003.wav", seed=1)
     text(root / "txt/p226/p226_003.txt", "Six spoons of fresh snow peas.\n")
     return {"wav48/p226/p226_003.wav": Row("p226", "p226_003", "Six spoons of fresh snow peas.", "", "en")}
 
@@ -89,8 +65,8 @@ def voxceleb1(root: Path) -> Made:
         "VoxCeleb1 ID\tVGGFace1 ID\tGender\tNationality\tSet\nid10001\tA.J._Buckley\tm\tIreland\tdev\n"
         "id10270\tEartha_Kitt\tf\tUSA\ttest\n",
     )
-    recording(root / "wav/id10001/1zcIwhmdeo4/00001.wav", 1)
-    recording(root / "wav/id10270/5r0dWxy17C8/00001.wav", 2)
+    record(root / "wav/id10001/1zcIwhmdeo4/00001.wav", seed=1)
+    record(root / "wav/id10270/5r0dWxy17C8/00001.wav", seed=2)
     return {
         "wav/id10001/1zcIwhmdeo4/00001.wav": Row(
             "id10001",
@@ -128,7 +104,7 @@ def common_voice(root: Path) -> Made:
     people = {1: ("aa", "train"), 2: ("bb", "dev"), 3: ("cc", "test"), 4: ("aa", "validated"), 5: ("bb", "invalidated")}
     for number, (who, split) in {**people, 6: ("dd", "other")}.items():
         path = f"clips/common_voice_br_{number}.mp3"
-        recording(root / path, number)
+        record(root / path, seed=number)
         extra = {"sentence_id": f"s{number}", "up_votes": "2"}
         made[path] = Row(who, f"common_voice_br_{number}", f"Demat {number}", split, "br", extra)
     return made
@@ -136,8 +112,8 @@ def common_voice(root: Path) -> Made:
 
 def libritts(root: Path) -> Made:
     folder = "LibriTTS/dev-clean/84/121123"
-    recording(root / folder / "84_121123_000008_000000.wav", 1)
-    recording(root / folder / "84_121123_000008_000001.wav", 2)
+    record(root / folder / "84_121123_000008_000000.wav", seed=1)
+    record(root / folder / "84_121123_000008_000001.wav", seed=2)
     text(root / folder / "84_121123_000008_000000.normalized.txt", "Doctor who?")
     text(root / folder / "84_121123_000008_000000.original.txt", "Dr. who?")
     text(root / folder / "84_121123_000008_000001.normalized.txt", "Nobody.")
@@ -159,7 +135,7 @@ def libritts(root: Path) -> Made:
 
 def ljspeech(root: Path) -> Made:
     for number in (1, 2):
-        recording(root / f"wavs/LJ001-000{number}.wav", number)
+        record(root / f"wavs/LJ001-000{number}.wav", seed=number)
     text(
         root / "metadata.csv",
         'LJ001-0001|Printing, in 1456|Printing, in fourteen fifty-six\nLJ001-0002|"a" word|"a" word\n',
@@ -176,7 +152,7 @@ def timit(root: Path) -> Made:
     made: Made = {}
     for seed, (split, speaker) in enumerate((("TRAIN", "FCJF0"), ("TEST", "MDAB0"))):
         folder = f"{split}/DR1/{speaker}"
-        recording(root / folder / "SA1.WAV", seed, format="NIST")
+        record(root / folder / "SA1.WAV", seed=seed, format="NIST")
         text(root / folder / "SA1.TXT", "0 46797 She had your dark suit in greasy wash water all year.\n")
         text(root / folder / "SA1.WRD", "0 100 she\n")
         text(root / folder / "SA1.PHN", "0 100 h#\n")
@@ -206,22 +182,22 @@ def supervision(id: str, of: str, start: float, duration: float, **more: Any) ->
 def lhotse(root: Path) -> Made:
     """Two splits in which one id means two recordings; `talk` has two people, one after the other."""
     for seed, name in enumerate(("train/a", "train/talk", "dev/a")):
-        recording(root / f"audio/{name}.wav", seed)
+        record(root / f"audio/{name}.wav", seed=seed)
     manifests = root / "manifests"
-    manifest(
+    jsonl(
         manifests / "x_recordings_train.jsonl.gz",
         lhotse_recording("a", "audio/train/a.wav"),
         lhotse_recording("call-1", str(root / "audio/train/talk.wav")),
     )
-    manifest(
+    jsonl(
         manifests / "x_supervisions_train.jsonl.gz",
         supervision("a-0", "a", 0, 0.1, text="Ää.", language="English", speaker="ann", gender="F", custom={"snr": 2.5}),
         supervision("call-1-0", "call-1", 0.0, 0.05, text="Hello.", speaker="ann"),
         supervision("call-1-1", "call-1", 0.05, 0.05, text="Yes?", speaker="bob"),
     )
-    manifest(manifests / "x_recordings_dev-other.jsonl", lhotse_recording("a", "audio/dev/a.wav"))
-    manifest(manifests / "x_supervisions_dev-other.jsonl", supervision("d", "a", 0.02, 0.05, text="So.", speaker="cy"))
-    manifest(manifests / "x_cuts_train.jsonl.gz", {"id": "not read", "start": 0, "duration": 1, "type": "MonoCut"})
+    jsonl(manifests / "x_recordings_dev-other.jsonl", lhotse_recording("a", "audio/dev/a.wav"))
+    jsonl(manifests / "x_supervisions_dev-other.jsonl", supervision("d", "a", 0.02, 0.05, text="So.", speaker="cy"))
+    jsonl(manifests / "x_cuts_train.jsonl.gz", {"id": "not read", "start": 0, "duration": 1, "type": "MonoCut"})
     call = {"channel": 0, "recording_id": "call-1"}
     return {
         "audio/train/a.wav": Row(
@@ -236,11 +212,11 @@ def lhotse(root: Path) -> Made:
 def lhotse_cuts(root: Path) -> Made:
     """Cuts with their recordings inside; supervisions count from the start of the cut."""
     for seed, name in enumerate(("one", "two")):
-        recording(root / f"{name}.wav", seed)
+        record(root / f"{name}.wav", seed=seed)
     whole = supervision("one-0", "one", 0.0, 0.1, text="One.", speaker="ann", gender="F")
     part = {**supervision("two-0", "two", 0.01, 0.04, text="Two.", speaker="bob"), "channel": [0]}
     cut = {"id": "c1", "start": 0, "duration": 0.1, "channel": 0, "type": "MonoCut"}
-    manifest(
+    jsonl(
         root / "cuts_test.jsonl.gz",
         {**cut, "supervisions": [whole], "recording": lhotse_recording("one", "one.wav"), "custom": {"shard": 1}},
         {
@@ -263,7 +239,7 @@ def lhotse_cuts(root: Path) -> Made:
 def kaldi(root: Path) -> Made:
     """Two data directories: train is cut into segments, of one and of two people; test has whole recordings."""
     for seed, name in enumerate(("talk", "both", "spare")):
-        recording(root / f"wav/{name}.wav", seed)
+        record(root / f"wav/{name}.wav", seed=seed)
     train, test = root / "data/train", root / "data/test"
     text(train / "wav.scp", f"rec-b wav/both.wav\nrec-t {root}/wav/talk.wav\n")
     text(train / "segments", "u1 rec-t 0 0.05\nu2 rec-t 0.05 -1\nu3 rec-b 0.01 0.04\nu4 rec-b 0.05 0.09\n")
@@ -287,8 +263,8 @@ def kaldi(root: Path) -> Made:
 
 def stm(root: Path) -> Made:
     """A talk of one person with gaps, and one of two people."""
-    recording(root / "train/sph/AnnLee_2009.sph", 1, format="NIST")
-    recording(root / "test/sph/BobRoy_2010.sph", 2, format="NIST")
+    record(root / "train/sph/AnnLee_2009.sph", seed=1, format="NIST")
+    record(root / "test/sph/BobRoy_2010.sph", seed=2, format="NIST")
     text(
         root / "train/stm/AnnLee_2009.stm",
         ";; a comment\n"

@@ -1,4 +1,4 @@
-"""An erasure as part 5 will do it, as far as readers see it: rows and tombstone in one commit, then the objects go."""
+"""An erasure as readers see it: rows go and tombstones come in one commit, then the objects are deleted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from securedata.corpus.state.head import Tombstone
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.writer import Writer
 from securedata.keys.tags import Tagger
-from tests.kit.corpora import Root
+from tests.kit.corpora.recorded import Root
 
 
 def erase(root: Root, *people: str) -> None:
