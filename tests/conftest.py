@@ -69,6 +69,60 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, matplotlib_home: Path) ->
         sys.modules["securedata.filesystem"].SecuredataFileSystem.clear_instance_cache()
 
 
+# ------------------------------------------------------------------------------------------------- what many begin with
+#
+# These import what they need when they run: nothing may load numpy before the number of threads above is set.
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., object]:
+    """Runs the command: `run("ls", root)`; see `tests.kit.cli.commandline`."""
+    from tests.kit.cli.commandline import runner
+
+    return runner(capsys)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> str:
+    """A corpus of six recordings; see `tests.kit.corpora.recorded`."""
+    from tests.kit.corpora.recorded import make_corpus
+
+    return make_corpus(tmp_path)
+
+
+@pytest.fixture
+def wavs(tmp_path: Path) -> Path:
+    """A folder of the same six recordings."""
+    from tests.kit.sources.recordings import write_clips
+
+    return write_clips(tmp_path / "wavs")
+
+
+@pytest.fixture
+def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
+    """A KMS that counts; started workers find its provider on sys.path, by its entry point."""
+    from tests.kit.counting_kms import Counted
+
+    kms = Counted(tmp_path)
+    monkeypatch.syspath_prepend(str(kms.installed))
+    return kms
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, which is the working directory."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From the call on, this is a machine that has seen no head."""
+    return lambda: monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
+
+
 @pytest.fixture(scope="module")
 def brief_loaders() -> Iterator[None]:
     """A DataLoader whose worker failed sometimes waits 5 s before it ends the worker; here it waits half a second."""

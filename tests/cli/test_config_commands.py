@@ -9,20 +9,9 @@ from pathlib import Path
 import pytest
 
 from securedata.corpus.config import Reference, config_path, load, write_entry
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.corpora.recorded import Root, add_clips, make_corpus
 from tests.kit.sources.recordings import clip
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
-
 
 # ---------------------------------------------------------------------------------------------------------------- list
 

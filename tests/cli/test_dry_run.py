@@ -13,21 +13,11 @@ import pytest
 from securedata.corpus.home import data_dir
 from securedata.ingest import preview
 from securedata.ingest.sources import origin
-from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.corpora.erasing import erase
 from tests.kit.corpora.recorded import make_corpus
 from tests.kit.sources.folders import jsonl, record
-from tests.kit.sources.recordings import encode, noise, some_clips, write_clips
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
-
-
-@pytest.fixture
-def wavs(tmp_path: Path) -> Path:
-    return write_clips(tmp_path / "wavs")
+from tests.kit.sources.recordings import encode, noise, some_clips
 
 
 def everything(folder: Path) -> dict[str, tuple[int, bytes]]:

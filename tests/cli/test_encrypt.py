@@ -15,34 +15,10 @@ from securedata.corpus.home import data_dir
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.state.seen import recall
 from securedata.storage.local import LocalStorage
-from tests.kit.cli.commandline import PATTERN, Run, runner
-from tests.kit.corpora.recorded import Root, make_corpus, remove_paths
+from tests.kit.cli.commandline import PATTERN, Run
+from tests.kit.corpora.recorded import Root, remove_paths
 from tests.kit.sources.folders import jsonl
-from tests.kit.sources.recordings import clip, write_clips
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
-
-
-@pytest.fixture
-def wavs(tmp_path: Path) -> Path:
-    return write_clips(tmp_path / "wavs")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
+from tests.kit.sources.recordings import clip
 
 # ------------------------------------------------------------------------------------------------------ encrypt, init
 

@@ -13,13 +13,8 @@ import pytest
 
 from securedata.errors import InvalidArgument
 from securedata.ingest import known_bad
-from tests.kit.cli.commandline import PATTERN, Ran, Run, runner
+from tests.kit.cli.commandline import PATTERN, Ran, Run
 from tests.kit.sources.recordings import encode, noise, write_clips
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture

@@ -23,35 +23,11 @@ from securedata.corpus.opening import open_corpus
 from securedata.corpus.state.seen import recall, remember
 from securedata.errors import NoSuchPath, SecuredataError
 from securedata.printable import printable
-from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.cli.process import output_of
 from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.docs.clidocs import BLOCK, PAGE, commands, examples, help_text, with_help
-from tests.kit.sources.recordings import clip, write_clips
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
-
-
-@pytest.fixture
-def wavs(tmp_path: Path) -> Path:
-    return write_clips(tmp_path / "wavs")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
+from tests.kit.sources.recordings import clip
 
 # --------------------------------------------------------------------------------------------------- help and the docs
 

@@ -16,21 +16,9 @@ from securedata.corpus.config import config_path
 from securedata.corpus.home import data_dir
 from securedata.errors import StorageUnreachable
 from securedata.ingest import pipeline
-from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.sources.folders import record, touch
 from tests.kit.sources.recordings import write_clips
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    return tmp_path / "here"
 
 
 def nothing_was_made(here: Path) -> bool:

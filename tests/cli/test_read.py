@@ -15,34 +15,10 @@ from securedata.corpus.config import config_path
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.schema import rows_table
 from securedata.corpus.state.layout import object_key
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.corpora.rows import DAY, add, in_folder, row
-from tests.kit.sources.recordings import clip, write_clips
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
-
-
-@pytest.fixture
-def wavs(tmp_path: Path) -> Path:
-    return write_clips(tmp_path / "wavs")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
+from tests.kit.sources.recordings import clip
 
 # ------------------------------------------------------------------------------------------------------------ ls, info
 

@@ -14,24 +14,8 @@ from securedata.corpus.config import config_path, load
 from securedata.corpus.home import state_dir
 from securedata.corpus.state.seen import recall
 from securedata.errors import CorpusExists, CorpusGone
-from tests.kit.cli.commandline import PATTERN, Run, runner
-from tests.kit.corpora.recorded import Root, make_corpus
-from tests.kit.sources.recordings import write_clips
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
-
-
-@pytest.fixture
-def wavs(tmp_path: Path) -> Path:
-    return write_clips(tmp_path / "wavs")
+from tests.kit.cli.commandline import PATTERN, Run
+from tests.kit.corpora.recorded import Root
 
 
 def files(root: Root) -> dict[str, bytes]:

@@ -27,11 +27,6 @@ PROGRAM = f"{sys.executable} -m securedata"
 ALL_CLOSED = "<&- >&- 2>&-"
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
-
-
 def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[bytes]:
     """Run a line of shell in which $SD is the command."""
     return subprocess.run(

@@ -16,7 +16,7 @@ import pytest
 from securedata.cli import tables
 from securedata.cli.tables import shortened, table, width
 from securedata.keys.local import create_key_file
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.sources.recordings import Clip, clip
 
@@ -36,11 +36,6 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "list --check": ("list", "--check"),
     "wrap list": ("wrap", "list", "{name}"),
 }
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def corpus(folder: Path, case: str) -> Root:

@@ -12,17 +12,12 @@ from pathlib import Path
 import pytest
 
 from securedata.cli.common import err, out, print_json
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.corpora.recorded import make_corpus
 from tests.kit.sources.recordings import clip
 
 STEERING = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u202a-\u202e\u2066-\u2069]")
 BAD = "ann\x1b[2J\u202e\x9bx\x7f"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def test_names_and_words_of_a_manifest(tmp_path: Path, run: Run) -> None:

@@ -8,18 +8,8 @@ import pytest
 
 from securedata.corpus.config import load, write_entry
 from securedata.keys.local import create_key_file
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.corpora.recorded import Root, make_corpus
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
 
 
 def test_a_key_is_added_shown_and_dropped(run: Run, root: Root, tmp_path: Path) -> None:

@@ -35,13 +35,8 @@ from securedata.keys.pin import make_pin
 from securedata.keys.wraps import wrap_key
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import look, open_quietly
-from tests.kit.corpora.harmed import PATHS, ROOT, Harm, TwoCorpora, an_object, check_text, part, two_corpora
+from tests.kit.corpora.harmed import PATHS, ROOT, Harm, TwoCorpora, an_object, check_text, part
 from tests.kit.corpora.rows import content, fill, make, writer_of
-
-
-@pytest.fixture
-def made() -> TwoCorpora:
-    return two_corpora()
 
 
 def superseded(made: TwoCorpora) -> None:

@@ -27,14 +27,9 @@ from securedata.errors import (
     PlaintextRefused,
     UnconfirmedGeneration,
 )
-from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.corpora.recorded import Root
 
 DAY = 24 * 3600
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
 
 
 def texts(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -28,15 +28,10 @@ from securedata.keys.local import LocalKMS, create_key_file, uri_for
 from securedata.storage.local import LocalStorage
 from securedata.testing.kms import UnboundKMS
 from tests.kit.corpora.contents import read_head
-from tests.kit.corpora.recorded import Root, add_clips, make_corpus
+from tests.kit.corpora.recorded import Root, add_clips
 from tests.kit.sources.recordings import clip
 
 Key = Callable[[str], LocalKMS]
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
 
 
 @pytest.fixture

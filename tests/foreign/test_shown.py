@@ -14,17 +14,12 @@ import requests
 from securedata.errors import InvalidArgument, StorageUnreachable
 from securedata.foreign.quiet import quiet
 from securedata.printable import without_secrets_within
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.cloud.forward import Handler, answering
 from tests.kit.secrets import held
 from tests.kit.sources.recordings import clip
 
 SECRET = "ZECR3T"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,11 @@ from typing import Any
 import fsspec
 import pytest
 
-from tests.kit.cli.commandline import Ran, Run, runner
+from tests.kit.cli.commandline import Ran, Run
 from tests.kit.sources.ffmpeg import KINDS, make
 from tests.kit.sources.recordings import encode, noise
 
 WAV = encode(noise(0.2), 16_000)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from securedata.ingest.sources import origin
 from securedata.media.audio import cut
 from securedata.media.audio.cut import cut_of
 from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
-from tests.kit.cli.commandline import Ran, Run, runner
+from tests.kit.cli.commandline import Ran, Run
 from tests.kit.corpora.erasing import erase
 from tests.kit.corpora.recorded import Root
 from tests.kit.docs.tree import ROOT
@@ -51,11 +51,6 @@ SHARED = (
     "shared",
     "complete",
 )
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def talk(

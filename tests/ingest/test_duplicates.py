@@ -10,18 +10,13 @@ import pytest
 from securedata.corpus.config import resolve
 from securedata.corpus.opening import open_corpus
 from securedata.ingest import pipeline
-from tests.kit.cli.commandline import Ran, Run, runner
+from tests.kit.cli.commandline import Ran, Run
 from tests.kit.corpora.erasing import erase
 from tests.kit.corpora.recorded import make_corpus
 from tests.kit.sources.folders import jsonl, record
 from tests.kit.sources.recordings import write_clips
 
 SAME = {f"ann/{name}": name for name in ("utt0.wav", "utt1.flac", "utt2.ogg")}
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture

@@ -31,13 +31,6 @@ PATTERN = "{speaker}/{utterance}"
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    return tmp_path / "here"
-
-
-@pytest.fixture
 def wavs(here: Path) -> Path:
     return write_clips(here / "wavs")
 

@@ -20,7 +20,7 @@ import soundfile
 
 from securedata.corpus.config import config_path, resolve
 from securedata.corpus.opening import open_corpus
-from tests.kit.cli.commandline import Ran, Run, runner
+from tests.kit.cli.commandline import Ran, Run
 from tests.kit.corpora.rows import DAY
 from tests.kit.docs.tree import ROOT
 
@@ -45,11 +45,6 @@ def wavs(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return tmp_path / "sealed"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def arguments(wavs: Path, store: Path) -> list[str]:

@@ -13,15 +13,10 @@ from securedata.corpus.config import resolve
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
 from securedata.ingest import corrections, pipeline
-from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.sources.recordings import clip
 
 PEOPLE = ("ann", "bob", "cid")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture

@@ -14,18 +14,13 @@ from securedata.corpus.config import resolve, write_entry
 from securedata.corpus.create import create_corpus
 from securedata.corpus.home import state_dir
 from securedata.errors import CorpusGone, PinMismatch, PinRequired
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.corpora.contents import files_of
 from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.corpora.rows import writer_of
 from tests.kit.sources.recordings import clip, write_clips
 
 ROLE = "arn:aws:iam::000000000000:role/Trainer"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture

@@ -19,15 +19,10 @@ from securedata.errors import AlreadyExists, ConfigError, StorageUnreachable
 from securedata.files import replace_file
 from securedata.keys.local import create_key_file
 from securedata.storage.local import LocalStorage
-from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.sources.recordings import write_clips
 
 Asked = Callable[[str, int | None], list[str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture

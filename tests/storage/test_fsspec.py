@@ -34,7 +34,7 @@ from securedata.storage.base import Storage, Wanted  # noqa: E402 - as above
 from securedata.storage.fsspec import FsspecStorage, _time  # noqa: E402 - as above
 from securedata.storage.registry import open_storage  # noqa: E402 - as above
 from securedata.testing.storage import OBJECT, OTHER, StorageContract, raised  # noqa: E402 - as above
-from tests.kit.cli.commandline import PATTERN, Run, runner  # noqa: E402 - as above
+from tests.kit.cli.commandline import PATTERN, Run  # noqa: E402 - as above
 from tests.kit.corpora.recorded import put_clips  # noqa: E402 - as above
 from tests.kit.sources.recordings import (  # noqa: E402 - as above
     read,
@@ -70,11 +70,6 @@ class TestLocal(StorageContract):
 
 
 # ------------------------------------------------------------------------------------------------------ whole corpora
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def test_a_corpus_from_init_to_export(run: Run, tmp_path: Path) -> None:

@@ -23,11 +23,6 @@ pytestmark = pytest.mark.usefixtures("brief_loaders")
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
-
-
-@pytest.fixture
 def other(tmp_path: Path) -> Root:
     return make_corpus(tmp_path, [clip(f"eve/{n}.wav", 0.05, speaker="eve", seed=n) for n in range(4)], "voice-b")
 

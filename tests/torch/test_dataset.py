@@ -42,11 +42,6 @@ from tests.kit.docs.tree import ROOT
 from tests.kit.sources.recordings import Clip, clip, encode, noise, some_clips
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
-
-
 def _by_path(ds: sd.EncryptedAudioDataset) -> dict[str, int]:
     return {ds.get_metadata(i).path: i for i in range(len(ds))}
 

@@ -35,14 +35,6 @@ ERRORS = sorted(
 
 
 @pytest.fixture
-def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """A KMS that counts; started workers find its provider on sys.path, by its entry point."""
-    kms = Counted(tmp_path)
-    monkeypatch.syspath_prepend(str(kms.installed))
-    return kms
-
-
-@pytest.fixture
 def root(tmp_path: Path, counted: Counted) -> Root:
     made = make_corpus(tmp_path, kms=counted.uri)
     counted.forget()

@@ -26,11 +26,6 @@ from tests.torch.test_dataset import _memfds, _Spawning
 ODD_DURATIONS = ("12", b"ab", {1, 2}, {1: 0, 2: 0}, (float("nan"), 1), (None, 10**400), True)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -25,11 +25,6 @@ from tests.kit.sources.recordings import Clip, clip, encode
 METHODS = ["fork", "spawn", "forkserver"]
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
-
-
 def _wavs(folder: Path, many: int, seconds: float = 0.2) -> Root:
     return make_corpus(folder, [clip(f"a/{n}.wav", seconds, seed=n) for n in range(many)])
 

@@ -15,18 +15,13 @@ import pytest
 from securedata.corpus.config import load, write_entry
 from securedata.corpus.opening import open_corpus
 from tests.cloud.conftest import Become
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.cloud.access import attempts, outcome
 from tests.kit.corpora.cloud import Cloud, keys_in
 from tests.kit.corpora.recorded import make_corpus
 from tests.kit.servers import ROLE, TRAINER, WRITER_ROLE
 
 pytestmark = pytest.mark.xdist_group("servers")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def may(cloud: Cloud, root: str, keys: tuple[str, ...]) -> set[str]:

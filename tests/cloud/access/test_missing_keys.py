@@ -13,7 +13,7 @@ from securedata.errors import KMSDenied
 from securedata.keys.kms import open_kms
 from securedata.testing.kms import CONTEXT
 from securedata.testing.storage import raised
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.corpora.recorded import make_corpus
 from tests.kit.servers import Bao
 
@@ -27,11 +27,6 @@ TOKENS: dict[str, Callable[[Bao], str]] = {
     "create, decrypt, read": lambda bao: bao.make_token(_CREATE + _DECRYPT + _READ),
     "create, decrypt": lambda bao: bao.make_token(_CREATE + _DECRYPT),
 }
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
 from securedata.storage.s3.store import PART, S3Storage
 from tests.cloud.conftest import VERSIONED, Become
-from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.cloud.forward import Forward, forward
 from tests.kit.corpora.cloud import Cloud, keys_in
 from tests.kit.corpora.recorded import Root, add_clips
@@ -30,11 +30,6 @@ from tests.kit.servers import ROLE, TRAINER, Bao, seaweed
 from tests.kit.sources.recordings import Clip, clip, encode, many_clips, noise, some_clips, write_clips
 
 pytestmark = pytest.mark.xdist_group("servers")
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 # ------------------------------------------------------------------------------------------------------- the command

@@ -20,10 +20,10 @@ from securedata.corpus.writer import Writer
 from securedata.errors import AccessDenied, InvalidArgument, NotFound
 from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.sources.recordings import list_sources
-from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.cloud.forward import forward
 from tests.kit.corpora.cloud import Cloud, keys_in
-from tests.kit.corpora.recorded import Root
+from tests.kit.corpora.contents import recordings_of
 from tests.kit.docs.tree import ROOT
 from tests.kit.servers import ADMIN, TRAINER
 from tests.kit.sources.recordings import Clip, clip, many_clips, some_clips, write_clips
@@ -33,11 +33,6 @@ pytestmark = pytest.mark.xdist_group("servers")
 RAW = "raw"
 LIMIT = 8 * 1024
 """Bytes that a file of this machine may have while the command runs; every recording has more."""
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def put(cloud: Cloud, clips: list[Clip], bucket: str = RAW, **others: bytes) -> str:
@@ -50,11 +45,6 @@ def put(cloud: Cloud, clips: list[Clip], bucket: str = RAW, **others: bytes) -> 
     for name, content in others.items():
         client.put_object(Bucket=bucket, Key=f"{cloud.prefix}/{name}", Body=content)
     return f"s3://{bucket}/{cloud.prefix}"
-
-
-def sealed(root: Root) -> dict[str, bytes]:
-    with open_corpus(root.reference) as corpus:
-        return {path: bytes(corpus.read(path)) for path in corpus.table["path"].to_pylist()}
 
 
 def contents(clips: list[Clip]) -> dict[str, bytes]:
@@ -94,7 +84,7 @@ def test_none_of_it_reaches_the_local_disk(cloud: Cloud, tmp_path: Path) -> None
     done, written = watched(box, "encrypt", source, root.name, "--manifest", "train.jsonl", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["added"] == 5
-    assert sealed(root) == contents(clips)
+    assert recordings_of(root.reference) == contents(clips)
     with open_corpus(root.reference) as corpus:
         assert sorted(corpus.table["transcript"].to_pylist()) == words
 
@@ -230,7 +220,7 @@ def test_a_file_that_cannot_be_taken_does_not_keep_its_neighbours(cloud: Cloud, 
     assert (report.added, report.files) == (37, 40)
     assert sorted(problem.path for problem in report.problems) == [broken, changed, gone]
     taken = [one for one in clips if one.path not in (broken, changed, gone)]
-    assert sealed(root) == contents(taken)
+    assert recordings_of(root.reference) == contents(taken)
     again = seal_sources(
         list_sources(tmp_path, speaker_pattern="{speaker}/{utterance}"), Writer(root.reference), checksum=True
     )
@@ -265,7 +255,7 @@ def test_killed_and_run_again(cloud: Cloud, run: Run, tmp_path: Path, place: str
     done = run("encrypt", source, root.name, *PATTERN, "--json")
     assert done.code == 0, done.err
     assert (done.json["added"], done.json["unchanged"]) == (80 - before, before)
-    assert sealed(root) == contents(clips)
+    assert recordings_of(root.reference) == contents(clips)
     checked = run("verify", root.name, "--json").json
     assert (checked["ok"], checked["objects_opened"]) == (True, 80)
     assert resolve(root.name).root == root

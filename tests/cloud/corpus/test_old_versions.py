@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -22,11 +21,6 @@ pytestmark = pytest.mark.xdist_group("servers")
 def put_back(root: Root, data: bytes) -> None:
     storage = S3Storage(root)
     storage.replace(HEAD, data, storage.get_versioned(HEAD)[1])
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    return lambda: monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
 
 
 def test_a_later_head_among_the_versions_refuses_a_prune(cloud: Cloud, elsewhere: Callable[[], None]) -> None:

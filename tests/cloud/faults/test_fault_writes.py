@@ -14,7 +14,7 @@ from securedata.storage.s3 import store
 from securedata.storage.s3.store import PART
 from securedata.testing import faults
 from securedata.testing.proxy import Exchange, Fault
-from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.cloud.fault_cases import COMMITTING, INGESTING, UPLOADING, Between, Case
 from tests.kit.cloud.faulty import cases, check_met, check_text, ends, shortened, through
 from tests.kit.corpora.cloud import Cloud
@@ -57,11 +57,6 @@ def test_uploading(case: Case, between: Between, root: Root) -> None:
     large = Clip("ann/new.wav", encode(noise(PART / 2 / 16_000 + 30), 16_000))
     assert PART < len(large.data) < 2 * PART
     _check_commit(case, between, root, large)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.mark.parametrize("case", cases(INGESTING))

@@ -33,7 +33,7 @@ from securedata.errors import (
 from securedata.keys.kms import context_for, open_kms
 from securedata.storage.registry import open_storage
 from tests.cloud.conftest import Become
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.cloud.forward import Handler
 from tests.kit.corpora.cloud import Cloud
 from tests.kit.corpora.recorded import make_corpus
@@ -44,11 +44,6 @@ pytestmark = pytest.mark.xdist_group("servers")
 
 CONTEXT = context_for(bytes(16))
 ARN = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-0000-0000-0000-000000000000"
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @contextmanager

@@ -21,13 +21,8 @@ from securedata.storage.base import Buffer, Entry
 from securedata.storage.local import LocalStorage
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import keys_of
-from tests.kit.corpora.harmed import FILES, MemoryCorpus, errors, four_files
+from tests.kit.corpora.harmed import FILES, MemoryCorpus, errors
 from tests.kit.corpora.rows import DAY, add, commit, in_folder, row
-
-
-@pytest.fixture
-def sound() -> MemoryCorpus:
-    return four_files()
 
 
 def test_prune_deletes_what_nobody_named_for_a_day_and_nothing_else(sound: MemoryCorpus) -> None:

@@ -21,16 +21,11 @@ from securedata.errors import InvalidArgument, KMSDenied, OlderGeneration, Uncon
 from securedata.keys.kms import open_all
 from securedata.keys.local import create_key_file, uri_for
 from securedata.keys.wraps import wrap_key
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.corpora.contents import files_of, look
 from tests.kit.corpora.recorded import Root, add_clips, make_corpus
 from tests.kit.corpora.rows import DAY
 from tests.kit.sources.recordings import clip
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture
@@ -53,12 +48,6 @@ def age(root: Root) -> None:
 
 def put_back(root: Root, generation: int, key: str = "head") -> None:
     shutil.copy(Path(root).parent / f"head-{generation}", Path(root) / key)
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From the call on, this is a machine that has seen nothing."""
-    return lambda: monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
 
 
 def objects(root: Root) -> list[Path]:

@@ -26,14 +26,8 @@ from securedata.keys.pin import make_pin
 from securedata.keys.tags import Tagger
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import keys_of
-from tests.kit.corpora.harmed import FILES, MemoryCorpus, errors, four_files
+from tests.kit.corpora.harmed import FILES, MemoryCorpus, errors
 from tests.kit.corpora.rows import DAY, add, commit, in_folder, make, row
-
-
-@pytest.fixture
-def sound() -> MemoryCorpus:
-    return four_files()
-
 
 # ------------------------------------------------------------------------------------------------ nothing is wrong
 

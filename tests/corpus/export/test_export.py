@@ -41,11 +41,6 @@ MTIME = 1_700_000_000_000_000_000
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
-
-
-@pytest.fixture
 def dest(tmp_path: Path) -> Path:
     return tmp_path / "restored"
 

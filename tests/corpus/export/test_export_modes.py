@@ -18,13 +18,8 @@ from securedata.cli.main import main
 from securedata.corpus.export.destination import Destination
 from securedata.corpus.export.export import ExportReport, export
 from securedata.errors import InvalidArgument, NoSuchPath, StorageError
-from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.corpora.recorded import Root
 from tests.kit.docs.tree import ROOT as CHECKOUT
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return make_corpus(tmp_path)
 
 
 @pytest.fixture(params=[0o022, 0o000, 0o077], ids=oct)
@@ -235,13 +230,6 @@ def test_a_file_that_grows_while_it_is_compared_is_another_one(
 
 
 # ---------------------------------------------------------------------------------------------- whole, and on the disk
-
-
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One call writes a thousand bytes, as it writes 2 GiB where there is more."""
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, memoryview(data)[:1000]))
 
 
 @pytest.mark.usefixtures("short")

@@ -31,13 +31,6 @@ from tests.kit.sources.recordings import clip
 
 
 @pytest.fixture
-def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Counted:
-    kms = Counted(tmp_path)
-    monkeypatch.syspath_prepend(str(kms.installed))
-    return kms
-
-
-@pytest.fixture
 def root(tmp_path: Path, counted: Counted) -> Root:
     """Three recordings of each of four people."""
     clips = [clip(f"{who}/{n}.wav", 0.1, seed=n, speaker=who) for who in ("ann", "bob", "cid", "dot") for n in range(3)]

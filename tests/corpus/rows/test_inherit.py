@@ -17,9 +17,9 @@ from securedata.corpus.rows.inherit import CLEARABLE
 from securedata.corpus.schema import DESCRIPTIVE
 from securedata.corpus.writer import Writer
 from securedata.testing.memory import MemoryStorage
-from tests.kit.cli.commandline import PATTERN, Ran, Run, runner
+from tests.kit.cli.commandline import PATTERN, Ran, Run
 from tests.kit.corpora.contents import current
-from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
+from tests.kit.corpora.rows import content, fill, row, table, writer_of
 
 SAID: dict[str, Any] = {
     "speaker": "ann",
@@ -36,21 +36,6 @@ SAID: dict[str, Any] = {
 EMPTY: dict[str, Any] = {**dict.fromkeys(SAID, ""), "consent_id": None, "purposes": None, "expires": None}
 EMPTY["source_mtime_ns"] = 0
 DEFAULTS = {"speaker": "ann", "utterance": "u"}
-
-
-@pytest.fixture
-def place() -> MemoryStorage:
-    return MemoryStorage()
-
-
-@pytest.fixture
-def corpus(place: MemoryStorage) -> Reference:
-    return make(place)
-
-
-@pytest.fixture
-def writer(corpus: Reference, place: MemoryStorage) -> Writer:
-    return writer_of(corpus, place)
 
 
 def again(writer: Writer, way: str, **columns: Any) -> pa.Table:
@@ -156,11 +141,6 @@ def test_a_path_that_is_removed_leaves_nothing_behind(corpus: Reference, place: 
 
 
 # --------------------------------------------------------------------------------------------------------- the command
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture

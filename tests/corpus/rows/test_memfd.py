@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
 
 import pyarrow as pa
 import pytest
 
 from securedata.corpus.rows.memfd import SharedBytes
-
-
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One call writes a thousand bytes, as it writes 2 GiB where there is more."""
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, memoryview(data)[:1000]))
 
 
 @pytest.mark.usefixtures("short")

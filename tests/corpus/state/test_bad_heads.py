@@ -15,14 +15,8 @@ from securedata.errors import (
     Truncated,
 )
 from tests.kit.corpora.contents import open_quietly
-from tests.kit.corpora.harmed import TwoCorpora, check_text, two_corpora
+from tests.kit.corpora.harmed import TwoCorpora, check_text
 from tests.kit.corpora.rows import fill, writer_of
-
-
-@pytest.fixture
-def made() -> TwoCorpora:
-    return two_corpora()
-
 
 # -------------------------------------------------------------------------------------- authentic heads that are broken
 

@@ -39,14 +39,8 @@ from tests.kit.corpora.harmed import (
     change_part,
     check_text,
     part,
-    two_corpora,
 )
 from tests.kit.corpora.rows import content, fill, writer_of
-
-
-@pytest.fixture
-def made() -> TwoCorpora:
-    return two_corpora()
 
 
 def flip_part(made: TwoCorpora) -> None:

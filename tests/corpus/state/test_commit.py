@@ -30,25 +30,8 @@ from securedata.keys.tags import Tagger
 from securedata.keys.wraps import wrap_key
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, keys_of, look, named_keys, open_quietly
-from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
+from tests.kit.corpora.rows import DAY, content, fill, row, table, writer_of
 from tests.kit.hooked import Hooked
-
-DAY = 24 * 3600.0
-
-
-@pytest.fixture
-def place() -> MemoryStorage:
-    return MemoryStorage()
-
-
-@pytest.fixture
-def corpus(place: MemoryStorage) -> Reference:
-    return make(place)
-
-
-@pytest.fixture
-def writer(corpus: Reference, place: MemoryStorage) -> Writer:
-    return writer_of(corpus, place)
 
 
 def tidy(corpus: Reference, place: MemoryStorage) -> None:
@@ -503,11 +486,6 @@ def test_an_object_has_no_more_rows_than_a_part(writer: Writer, monkeypatch: pyt
 def _ids(place: MemoryStorage, head: Any, part: Any) -> list[bytes]:
     found: list[bytes] = read_table(place, head.corpus_id, part, ["object_id"]).column("object_id").to_pylist()
     return found
-
-
-@pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("securedata.corpus.state.commit._sleep", lambda seconds: None)
 
 
 # ----------------------------------------------------------------------------------------------- changes by others

@@ -11,22 +11,7 @@ from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, MalformedManifest
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, look, open_quietly
-from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
-
-
-@pytest.fixture
-def place() -> MemoryStorage:
-    return MemoryStorage()
-
-
-@pytest.fixture
-def corpus(place: MemoryStorage) -> Reference:
-    return make(place)
-
-
-@pytest.fixture
-def writer(corpus: Reference, place: MemoryStorage) -> Writer:
-    return writer_of(corpus, place)
+from tests.kit.corpora.rows import content, fill, row, table
 
 
 def test_columns_that_this_version_does_not_know_are_kept(

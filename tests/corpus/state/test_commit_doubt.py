@@ -5,39 +5,21 @@ from __future__ import annotations
 import pytest
 
 from securedata.corpus.config import Reference
-from securedata.corpus.state import commit, writer_lease
+from securedata.corpus.state import writer_lease
 from securedata.corpus.writer import Writer
 from securedata.errors import CommitRace, ConfigError, OutcomeUnknown, PreconditionFailed, StorageUnreachable
 from securedata.testing.memory import MemoryStorage
-from tests.kit.corpora.contents import current, look, named_keys, open_quietly
-from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
+from tests.kit.corpora.contents import look, whole
+from tests.kit.corpora.rows import content, fill, row, table, writer_of
 from tests.kit.hooked import Faults, Hooked
 
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit, "_sleep", lambda seconds: None)
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 @pytest.fixture
-def place() -> MemoryStorage:
-    return MemoryStorage()
-
-
-@pytest.fixture
-def corpus(place: MemoryStorage) -> Reference:
-    reference = make(place)
-    fill(writer_of(reference, place), "kept/1", "kept/2")
-    return reference
-
-
-def whole(corpus: Reference, place: MemoryStorage, *paths: str) -> None:
-    """The head names these paths; all that it names is there and opens."""
-    assert sorted(current(corpus, place)) == sorted(paths)
-    assert named_keys(look(corpus, place).head, place) <= set(place.objects)
-    opened = open_quietly(corpus, place)
-    for path in paths:
-        assert opened.read(path) == content(path)
+def corpus(corpus: Reference, place: MemoryStorage) -> Reference:
+    fill(writer_of(corpus, place), "kept/1", "kept/2")
+    return corpus
 
 
 # ---------------------------------------------------------------------------------------------------- a lost answer

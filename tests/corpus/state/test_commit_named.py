@@ -12,22 +12,16 @@ from securedata.corpus.state.retired import listed
 from securedata.errors import StorageUnreachable
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, look, open_quietly
-from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
+from tests.kit.corpora.rows import content, fill, row, table, writer_of
 from tests.kit.hooked import Hooked
 
 HOUR = 3600.0
 
 
 @pytest.fixture
-def place() -> MemoryStorage:
-    return MemoryStorage()
-
-
-@pytest.fixture
-def corpus(place: MemoryStorage) -> Reference:
-    reference = make(place)
-    fill(writer_of(reference, place), "kept", "old")
-    return reference
+def corpus(corpus: Reference, place: MemoryStorage) -> Reference:
+    fill(writer_of(corpus, place), "kept", "old")
+    return corpus
 
 
 def days_later(corpus: Reference, place: MemoryStorage, by: str) -> None:

@@ -36,30 +36,10 @@ from securedata.keys.kms import open_all
 from securedata.keys.wraps import wrap_key
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, keys_of, look, named_keys, open_quietly
-from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
+from tests.kit.corpora.rows import DAY, content, fill, make, row, table, writer_of
 from tests.kit.hooked import Faults, Hooked
 
-DAY = 24 * 3600.0
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("securedata.corpus.state.commit._sleep", lambda seconds: None)
-
-
-@pytest.fixture
-def place() -> MemoryStorage:
-    return MemoryStorage()
-
-
-@pytest.fixture
-def corpus(place: MemoryStorage) -> Reference:
-    return make(place)
-
-
-@pytest.fixture
-def writer(corpus: Reference, place: MemoryStorage) -> Writer:
-    return writer_of(corpus, place)
+pytestmark = pytest.mark.usefixtures("no_waiting")
 
 
 def waiting(corpus: Reference, place: MemoryStorage) -> set[str]:

@@ -19,9 +19,9 @@ from securedata.corpus.writer import Writer
 from securedata.errors import HorizonInFuture
 from securedata.storage.local import LocalStorage
 from securedata.testing.memory import MemoryStorage
-from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.corpora.contents import current, look, open_quietly
-from tests.kit.corpora.rows import content, fill, make, row, table, writer_of
+from tests.kit.corpora.rows import content, fill, row, table, writer_of
 from tests.kit.hooked import Hooked, Unlisted
 from tests.kit.sources.recordings import write_clips
 
@@ -29,15 +29,9 @@ HOUR = 3600.0
 
 
 @pytest.fixture
-def place() -> MemoryStorage:
-    return MemoryStorage()
-
-
-@pytest.fixture
-def corpus(place: MemoryStorage) -> Reference:
-    reference = make(place)
-    fill(writer_of(reference, place), "old/1", "old/2")
-    return reference
+def corpus(corpus: Reference, place: MemoryStorage) -> Reference:
+    fill(writer_of(corpus, place), "old/1", "old/2")
+    return corpus
 
 
 def set_horizon(writer: Writer, horizon: float) -> None:
@@ -279,11 +273,6 @@ def test_a_time_that_no_calendar_has() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------------ commands
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def test_the_commands(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

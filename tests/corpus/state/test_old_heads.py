@@ -42,33 +42,11 @@ from securedata.storage.local import LocalStorage
 from securedata.testing.memory import MemoryStorage
 from tests.kit.cli.commandline import runner
 from tests.kit.corpora.contents import look, open_quietly
+from tests.kit.corpora.harmed import put_back
 from tests.kit.corpora.recorded import Root, add_clips, make_corpus
 from tests.kit.corpora.rows import fill, make, writer_of
 from tests.kit.hooked import Hooked
 from tests.kit.sources.recordings import clip
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    """A corpus in a folder, of generation 3; `put_back` gives it the head of generation 2 again."""
-    root = make_corpus(tmp_path, [clip("ann/0.wav", 0.1)])
-    add_clips(root, [clip("ann/1.wav", 0.1, seed=1)])
-    return root
-
-
-def put_back(root: Root) -> None:
-    folder = Path(root)
-    (folder / "head").write_bytes((folder / "head.prev").read_bytes())
-
-
-def state_file(root: Root) -> Path:
-    return state_dir() / "seen" / f"{root.reference.pins[0].corpus_id.hex()}.json"
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From the call on, this is a machine that has written nothing."""
-    return lambda: monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "elsewhere"))
 
 
 @pytest.fixture(params=["pinned", "no pin", "a list of pins"])
@@ -85,7 +63,7 @@ def reference(root: Root, request: pytest.FixtureRequest, tmp_path: Path) -> Ref
 
 def test_what_this_machine_has_seen_is_refused_and_can_be_accepted_once(root: Root, reference: Reference) -> None:
     put_back(root)
-    before = state_file(root).read_bytes()
+    before = root.state_file.read_bytes()
     with pytest.raises(OlderGeneration, match=r"a copy or a backup of the corpus\?.*--accept-generation 2 ") as caught:
         open_quietly(reference)
     assert str(root) in str(caught.value)
@@ -97,7 +75,7 @@ def test_what_this_machine_has_seen_is_refused_and_can_be_accepted_once(root: Ro
         assert not corpus.refresh()
     with pytest.raises(OlderGeneration):
         open_quietly(reference)
-    assert state_file(root).read_bytes() == before, "a reader writes nothing"
+    assert root.state_file.read_bytes() == before, "a reader writes nothing"
 
 
 def test_a_machine_that_wrote_nothing_reads_on_with_one_warning_and_notes_nothing(
@@ -146,7 +124,7 @@ def test_each_command_that_reads_refuses_it_and_accepts_it(
     root: Root, command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     put_back(root)
-    before = state_file(root).read_bytes()
+    before = root.state_file.read_bytes()
     name, *options = command.split()
     more = [str(tmp_path / "out"), "--allow-plaintext-export"] if name == "export" else []
     run = runner(capsys)
@@ -160,7 +138,7 @@ def test_each_command_that_reads_refuses_it_and_accepts_it(
         assert accepted.code == 0, accepted.err
     assert run(name, root, *more, *options, "--accept-generation", 3).code == 2
     assert run(name, root, *more, *options).code == 1, "for that opening only"
-    assert state_file(root).read_bytes() == before
+    assert root.state_file.read_bytes() == before
 
 
 def test_cat_refuses_it_and_accepts_it(root: Root) -> None:
@@ -299,11 +277,11 @@ def test_a_head_of_another_line_is_refused_though_it_is_no_older(
         with pytest.raises(OlderGeneration, match=text):
             act()
     assert [one.error for one in verify(reference).findings] == ["OlderGeneration"]
-    before = state_file(root).read_bytes()
+    before = root.state_file.read_bytes()
     with open_quietly(reference, accept_generation=generation) as corpus:
         assert len(corpus) == generation - 1
         assert not corpus.refresh()
-    assert state_file(root).read_bytes() == before
+    assert root.state_file.read_bytes() == before
     done = runner(capsys)("verify", root, "--prune")
     assert done.code == 1
     assert "does not follow" in done.error
@@ -348,7 +326,7 @@ def test_a_commit_so_old_that_no_head_tells_of_it_is_no_other_line(root: Root, e
 
 def test_what_an_earlier_version_noted_is_known(root: Root, forked: Callable[[], int]) -> None:
     """Without a write id: an older head is refused, and the id is noted with the next writing."""
-    file = state_file(root)
+    file = root.state_file
     noted = json.loads(file.read_bytes())
     assert len(bytes.fromhex(noted.pop("write_id"))) == 16
     file.write_text(json.dumps(noted))
@@ -478,7 +456,7 @@ def test_what_an_explanation_has_seen_counts(root: Root, elsewhere: Callable[[],
             except sd.errors.ObjectMissing:  # by a look at generation 4
                 break
         put_back(root)
-        state_file(root).unlink()
+        root.state_file.unlink()
         with pytest.raises(OlderGeneration, match="4 was seen"):
             corpus.refresh()
         with pytest.raises(OlderGeneration, match="4 was seen"):

@@ -12,36 +12,19 @@ from pathlib import Path
 import pytest
 
 from securedata.corpus.config import Reference
-from securedata.corpus.home import state_dir
 from securedata.corpus.state.seen import recall
 from securedata.errors import OlderGeneration
 from tests.kit.cli.commandline import PATTERN, runner
 from tests.kit.corpora.contents import open_quietly
-from tests.kit.corpora.recorded import Root, add_clips, make_corpus
+from tests.kit.corpora.harmed import put_back
+from tests.kit.corpora.recorded import Root, add_clips
 from tests.kit.sources.recordings import clip, write_clips
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    """A corpus in a folder, of generation 3; `put_back` gives it the head of generation 2 again."""
-    root = make_corpus(tmp_path, [clip("ann/0.wav", 0.1)])
-    add_clips(root, [clip("ann/1.wav", 0.1, seed=1)])
-    return root
 
 
 @pytest.fixture(params=["pinned", "no pin"])
 def reference(root: Root, request: pytest.FixtureRequest) -> Reference:
     """The ways in which a reader knows which corpus it is; the last one only once the head was read."""
     return root.reference if request.param == "pinned" else replace(root.reference, pins=())
-
-
-def put_back(root: Root) -> None:
-    folder = Path(root)
-    (folder / "head").write_bytes((folder / "head.prev").read_bytes())
-
-
-def state_file(root: Root) -> Path:
-    return state_dir() / "seen" / f"{root.reference.pins[0].corpus_id.hex()}.json"
 
 
 NUMBERS = ["x", "3", True, -3, 2.5, 1e300, 10**300, 2**45, None, float("inf"), float("nan"), [3]]
@@ -59,7 +42,7 @@ def test_a_damaged_state_is_one_warning_for_a_reader(
     text: str, root: Root, reference: Reference, caplog: pytest.LogCaptureFixture
 ) -> None:
     put_back(root)
-    file = state_file(root)
+    file = root.state_file
     file.write_text(text)
     with caplog.at_level(logging.WARNING, "securedata"):
         for _ in range(2):
@@ -74,7 +57,7 @@ def test_a_damaged_state_is_one_warning_for_a_reader(
 def test_a_damaged_state_stops_a_writer_until_a_generation_is_accepted(
     text: str, root: Root, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state_file(root).write_text(text)
+    root.state_file.write_text(text)
     run = runner(capsys)
     refused = run("verify", root, "--prune")
     assert refused.code == 1
@@ -91,7 +74,7 @@ def test_an_accepted_generation_is_accepted_by_encrypt_too(
     """The look for what an interrupted run left read the state first, and ended there."""
     wavs = write_clips(tmp_path / "wavs")
     run = runner(capsys)
-    state_file(root).write_text("{}")
+    root.state_file.write_text("{}")
     refused = run("encrypt", wavs, root, *PATTERN)
     assert refused.code == 1
     assert "is damaged" in refused.error
@@ -116,7 +99,7 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
 def test_a_state_that_cannot_be_read_is_one_warning_for_a_reader(
     root: Root, kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    file = state_file(root)
+    file = root.state_file
     file.unlink()
     UNREADABLE[kind](file)
     with caplog.at_level(logging.WARNING, "securedata"):

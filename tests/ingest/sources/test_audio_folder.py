@@ -13,14 +13,9 @@ import pytest
 from securedata.corpus.opening import open_corpus
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.recordings import list_sources
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.sources.folders import jsonl, touch
 from tests.kit.sources.shards import flac
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def recordings(src: Path, *names: str) -> Path:

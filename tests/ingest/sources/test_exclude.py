@@ -11,15 +11,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from tests.kit.cli.commandline import Ran, Run, runner
+from tests.kit.cli.commandline import Ran, Run
 from tests.kit.sources.recordings import encode, noise
 
 WAV = encode(noise(0.2), 16_000)
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture

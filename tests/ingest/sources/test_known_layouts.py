@@ -10,14 +10,9 @@ import pytest
 from securedata.corpus.opening import open_corpus
 from securedata.errors import SubjectUnknown
 from securedata.ingest.sources.recordings import list_sources
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
 from tests.kit.sources.folders import record, text
 from tests.kit.sources.layouts import LAYOUTS, Made, Row, common_voice, timit, vctk_092
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def rows_of(corpus: str) -> Made:

@@ -9,15 +9,10 @@ import pytest
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.recordings import list_sources
 from securedata.ingest.sources.walk import Problem
-from tests.ingest.sources.test_odd_layouts import counted, layout
-from tests.kit.cli.commandline import Run, runner
-from tests.kit.sources.folders import by_path, column, jsonl, record, touch
+from tests.ingest.sources.test_odd_layouts import layout
+from tests.kit.cli.commandline import Run
+from tests.kit.sources.folders import by_path, column, counted, jsonl, record, touch
 from tests.kit.sources.layouts import lhotse, lhotse_recording, libritts, supervision
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def two(root: Path) -> None:

@@ -10,18 +10,12 @@ import pytest
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.recordings import SourceList, list_sources
 from securedata.ingest.sources.walk import Problem
-from tests.kit.sources.folders import by_path, column, record, text, touch
+from tests.kit.sources.folders import by_path, column, counted, record, text, touch
 from tests.kit.sources.layouts import common_voice, libritts, ljspeech, timit, vctk_092, voxceleb1
 
 
 def layout(sources: SourceList) -> str:
     return str(sources.settings["subject"]["layout"])
-
-
-def counted(sources: SourceList) -> bool:
-    """Is every file accounted for?"""
-    taken = len(set(column(sources, "file")))
-    return sources.files == taken + sources.companions + sources.hidden + sources.left_out + sources.not_taken
 
 
 # ---------------------------------------------------------------------------------------------------------------- VCTK

@@ -10,7 +10,7 @@ from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.recordings import SourceList, list_sources
 from securedata.ingest.sources.walk import Problem
 from tests.kit.cli.commandline import runner
-from tests.kit.sources.folders import by_path, column, record, text
+from tests.kit.sources.folders import by_path, column, counted, record, text
 from tests.kit.sources.layouts import kaldi, stm, vctk_092
 
 
@@ -20,11 +20,6 @@ def append(path: Path, lines: str) -> None:
 
 def untaken(sources: SourceList) -> dict[str, str]:
     return {problem.path: problem.reason for problem in sources.problems if not problem.taken}
-
-
-def counted(sources: SourceList) -> bool:
-    taken = len(set(column(sources, "file")))
-    return sources.files == taken + sources.companions + sources.hidden + sources.left_out + sources.not_taken
 
 
 # --------------------------------------------------------------------------------------------------------------- Kaldi

@@ -16,7 +16,6 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NotFound, StorageUnreachable, SubjectUnknown
 from securedata.ingest import sealing
@@ -29,16 +28,12 @@ from securedata.media.audio.probe import probe, probe_ranges
 from securedata.media.blocks import Blocks
 from securedata.media.reason import Undecodable
 from tests.ingest.sources.test_layouts import librispeech, tables_beside
-from tests.kit.cli.commandline import PATTERN, Run, runner
+from tests.kit.cli.commandline import PATTERN, Run
+from tests.kit.corpora.contents import recordings_of
 from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.sources.folders import by_path, column, jsonl, record, touch
 from tests.kit.sources.recordings import some_clips, write_clips
 from tests.media.test_audio_probe import COMPRESSED, encoded
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture
@@ -199,11 +194,6 @@ def root(tmp_path: Path) -> Root:
     return make_corpus(tmp_path, [])
 
 
-def sealed(root: Root) -> dict[str, bytes]:
-    with open_corpus(root.reference) as corpus:
-        return {path: bytes(corpus.read(path)) for path in corpus.table["path"].to_pylist()}
-
-
 def take(root: Root, url: str, **options: bool) -> IngestReport:
     sources = list_sources(url, speaker_pattern="{speaker}/{utterance}")
     return seal_sources(sources, Writer(root.reference), **options)
@@ -213,7 +203,9 @@ def test_a_rerun_reads_nothing(tmp_path: Path, raw: str, root: Root, monkeypatch
     wavs = write_clips(tmp_path / "wavs")
     upload(wavs, raw)
     assert take(root, raw).added == 6
-    assert sealed(root) == {str(path.relative_to(wavs)): path.read_bytes() for path in wavs.rglob("*.*")}
+    assert recordings_of(root.reference) == {
+        str(path.relative_to(wavs)): path.read_bytes() for path in wavs.rglob("*.*")
+    }
     reads: list[str] = []
     cat = MemoryFileSystem.cat_file
 
@@ -239,7 +231,7 @@ def test_what_changed_there_is_a_conflict_or_replaces(tmp_path: Path, raw: str, 
     report = take(root, raw)
     assert (report.conflicts, report.unchanged + report.updated) == ([two.path], 5)
     assert take(root, raw, replace=True).replaced == 1
-    assert sealed(root)[two.path] == changed
+    assert recordings_of(root.reference)[two.path] == changed
 
 
 class Timeless(MemoryFileSystem):
@@ -300,7 +292,9 @@ def test_larger_ones_are_read_in_pieces(tmp_path: Path, raw: str, root: Root, mo
 
     monkeypatch.setattr(MemoryFileSystem, "cat_file", counting)
     assert take(root, raw).added == 6
-    assert sealed(root) == {str(path.relative_to(wavs)): path.read_bytes() for path in wavs.rglob("*.*")}
+    assert recordings_of(root.reference) == {
+        str(path.relative_to(wavs)): path.read_bytes() for path in wavs.rglob("*.*")
+    }
     assert asked.count(1000) >= sum(path.stat().st_size // 1000 for path in wavs.rglob("*.*"))
 
 

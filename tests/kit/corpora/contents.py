@@ -17,6 +17,7 @@ from securedata.keys.kms import KMS, open_all
 from securedata.keys.pin import Pin
 from securedata.storage.base import Storage
 from securedata.storage.registry import open_storage
+from tests.kit.corpora.rows import content
 
 
 def open_quietly(reference: Reference, storage: Storage | None = None, **options: Any) -> Corpus:
@@ -52,6 +53,15 @@ def current(reference: Reference, storage: Storage | None = None) -> dict[str, d
     return rows_of(look(reference, place).head, place)
 
 
+def whole(reference: Reference, storage: Storage, *paths: str) -> None:
+    """The head names these paths, which `fill` made; all that it names is there and opens."""
+    assert sorted(current(reference, storage)) == sorted(paths)
+    assert named_keys(look(reference, storage).head, storage) <= keys_of(storage)
+    opened = open_quietly(reference, storage)
+    for path in paths:
+        assert opened.read(path) == content(path)
+
+
 def named_keys(head: Head, storage: Storage) -> set[str]:
     """The storage keys that a head needs."""
     return (
@@ -68,3 +78,15 @@ def keys_of(storage: Storage) -> set[str]:
 
 def files_of(root: str | Path) -> list[Path]:
     return sorted(path for path in Path(root).rglob("*") if path.is_file() and path.name != ".lock")
+
+
+def manifest_of(root: str | Path, *columns: str) -> list[dict[str, Any]]:
+    """Columns of all rows, by path."""
+    with open_corpus(root) as corpus:
+        return sorted(corpus.table.select(columns).to_pylist(), key=lambda row: str(row["path"]))
+
+
+def recordings_of(root: str | Path | Reference) -> dict[str, bytes]:
+    """All recordings, by path."""
+    with open_corpus(root) as corpus:
+        return {path: bytes(corpus.read(path)) for path in corpus.table.column("path").to_pylist()}

@@ -1,4 +1,4 @@
-"""Corpora in memory that tests harm: what lies on the storage, or a head or rows that a broken writer might leave."""
+"""Corpora that tests harm: what lies on the storage, or a head or rows that a broken writer might leave."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from securedata.corpus.check.report import VerifyReport
@@ -149,3 +150,8 @@ def an_object(made: TwoCorpora) -> str:
 def errors(report: VerifyReport) -> list[str]:
     """The names of what verify found."""
     return sorted(finding.error for finding in report.findings)
+
+
+def put_back(root: str) -> None:
+    """Give a corpus in a folder its previous head again."""
+    Path(root, "head").write_bytes(Path(root, "head.prev").read_bytes())

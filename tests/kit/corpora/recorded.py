@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.create import create_corpus
+from securedata.corpus.home import state_dir
 from securedata.corpus.schema import rows_table
 from securedata.corpus.writer import Writer
 from securedata.media.audio.probe import probe
@@ -39,6 +40,11 @@ class Root(str):
     def name(self) -> str:
         assert self.reference.name
         return self.reference.name
+
+    @property
+    def state_file(self) -> Path:
+        """What this machine remembers of it."""
+        return state_dir() / "seen" / f"{self.reference.pins[0].corpus_id.hex()}.json"
 
 
 def make_corpus(

@@ -47,3 +47,9 @@ def column(sources: SourceList, name: str) -> list[Any]:
 
 def by_path(sources: SourceList, name: str) -> dict[str, Any]:
     return dict(zip(column(sources, "path"), column(sources, name), strict=True))
+
+
+def counted(sources: SourceList) -> bool:
+    """Is every file accounted for?"""
+    taken = len(set(column(sources, "file")))
+    return sources.files == taken + sources.companions + sources.hidden + sources.left_out + sources.not_taken

@@ -12,29 +12,13 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from securedata.corpus.opening import open_corpus
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.members.shard import missing_of, split_of
 from securedata.ingest.sources.members.table import ArrowShard, ParquetShard
 from securedata.ingest.sources.recordings import list_sources
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
+from tests.kit.corpora.contents import manifest_of, recordings_of
 from tests.kit.sources.shards import flac, table_of, write_arrow, write_parquet
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
-
-
-def rows(root: Path, *columns: str) -> list[dict[str, Any]]:
-    with open_corpus(root) as corpus:
-        return sorted(corpus.table.select(columns).to_pylist(), key=lambda row: str(row["path"]))
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    with open_corpus(root) as corpus:
-        return {path: bytes(corpus.read(path)) for path in corpus.table.column("path").to_pylist()}
-
 
 ALL = ("path", "subjects", "transcript", "split", "extra")
 
@@ -70,14 +54,14 @@ def test_hub_style_parquet(tmp_path: Path, run: Run) -> None:
     ran = run("encrypt", src, root, "--json")
     assert ran.code == 0, ran.err
     when = "2020-01-02T00:00:00+00:00"
-    assert [tuple(row.values()) for row in rows(root, *ALL)] == [
+    assert [tuple(row.values()) for row in manifest_of(root, *ALL)] == [
         ("1.flac", ["7"], "one", "train", f'{{"accent":"north","score":1.5,"when":"{when}","start":3.5}}'),
         ("3.flac", ["8"], "", "train", f'{{"when":"{when}","start":5.5}}'),
         ("5.flac", ["9"], "five", "validation", ""),
         ("data/train-00000-of-00002#1", ["7"], "two", "train", f'{{"accent":"south","when":"{when}","start":4.5}}'),
         ("data/train-00001-of-00002#0", ["8"], "four", "train", ""),
     ]
-    assert contents(root) == {
+    assert recordings_of(root) == {
         "1.flac": flac(1),
         "3.flac": flac(3),
         "5.flac": flac(5),
@@ -105,7 +89,7 @@ def test_a_second_run_reads_no_recording(tmp_path: Path, run: Run, monkeypatch: 
     assert run("encrypt", src, root).code == 0
     # each row group once, and the first before, to see that there is something to take
     assert sorted(read) in ([0, 1, 2, 3], [0, 0, 1, 2, 3])
-    assert contents(root) == {f"{i}.flac": flac(i) for i in range(7)}
+    assert recordings_of(root) == {f"{i}.flac": flac(i) for i in range(7)}
     read.clear()
     ran = run("encrypt", src, root, "--json")
     assert (ran.code, ran.json["unchanged"], ran.json["files"], read) == (0, 7, 0, [])
@@ -119,7 +103,7 @@ def test_a_second_run_reads_no_recording(tmp_path: Path, run: Run, monkeypatch: 
     ran = run("encrypt", src, root, "--json")
     assert (ran.code, ran.json["conflicts"]) == (1, ["3.flac"])
     assert run("encrypt", src, root, "--replace").code == 0
-    assert contents(root)["3.flac"] == flac(33)
+    assert recordings_of(root)["3.flac"] == flac(33)
 
 
 def test_saved_to_disk(tmp_path: Path, run: Run) -> None:
@@ -135,13 +119,13 @@ def test_saved_to_disk(tmp_path: Path, run: Run) -> None:
     (src / "dataset_dict.json").write_text('{"splits": ["train", "holdout"]}')
     ran = run("encrypt", src, root, "--json")
     assert ran.code == 0, ran.err
-    assert [tuple(row.values()) for row in rows(root, "path", "split")] == [
+    assert [tuple(row.values()) for row in manifest_of(root, "path", "split")] == [
         ("1.flac", "train"),
         ("2.flac", "train"),
         ("3.flac", "train"),
         ("4.flac", "holdout"),
     ]
-    assert contents(root) == {f"{i}.flac": flac(i) for i in range(1, 5)}
+    assert recordings_of(root) == {f"{i}.flac": flac(i) for i in range(1, 5)}
     assert (ran.json["sources"]["files"], ran.json["sources"]["companions"]) == (4 + 4 + 5, 9)
 
 
@@ -154,7 +138,7 @@ def test_odd_rows_are_named(tmp_path: Path, run: Run, kind: str) -> None:
     (src / f"z.{kind}").write_bytes(shard.read_bytes()[:-200] if kind == "parquet" else b"\xff\xff\xff\xff nothing")
     ran = run("encrypt", src, tmp_path / "sealed", "--one-subject", "anna", "--json")
     assert ran.code == 1
-    assert contents(tmp_path / "sealed") == {"0.flac": flac(0), "x-00000-of-00002#5": flac(5)}
+    assert recordings_of(tmp_path / "sealed") == {"0.flac": flac(0), "x-00000-of-00002#5": flac(5)}
     problems = {one["path"]: one["reason"] for one in ran.json["problems"]}
     assert set(problems) == {
         *("x-00000-of-00002#1", "2.flac", "3.flac", "4.flac", f"z.{kind}", f"x-00001-of-00002.{kind}"),
@@ -236,8 +220,8 @@ def test_behind_a_url(tmp_path: Path, run: Run, kind: str) -> None:
     memory.pipe(f"{name}/test/x.{kind}", shard.read_bytes())
     try:
         assert run("encrypt", f"memory:/{name}", tmp_path / "sealed").code == 0
-        assert contents(tmp_path / "sealed") == {f"{i}.flac": flac(i) for i in range(5)}
-        assert {row["split"] for row in rows(tmp_path / "sealed", "path", "split")} == {"test"}
+        assert recordings_of(tmp_path / "sealed") == {f"{i}.flac": flac(i) for i in range(5)}
+        assert {row["split"] for row in manifest_of(tmp_path / "sealed", "path", "split")} == {"test"}
         ran = run("encrypt", f"memory:/{name}", tmp_path / "sealed", "--json")
         assert (ran.code, ran.json["unchanged"], ran.json["files"]) == (0, 5, 0)
     finally:

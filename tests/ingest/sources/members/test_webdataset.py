@@ -5,22 +5,16 @@ from __future__ import annotations
 import gzip
 import os
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import pytest
 
-from securedata.corpus.opening import open_corpus
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.members.shard import Shard
 from securedata.ingest.sources.recordings import list_sources
-from tests.kit.cli.commandline import Run, runner
+from tests.kit.cli.commandline import Run
+from tests.kit.corpora.contents import manifest_of, recordings_of
 from tests.kit.sources.shards import as_json, flac, write_tar
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 def two_shards(src: Path, seconds: float = 0.2) -> Path:
@@ -43,16 +37,6 @@ def two_shards(src: Path, seconds: float = 0.2) -> Path:
     return src
 
 
-def rows(root: Path, *columns: str) -> list[dict[str, Any]]:
-    with open_corpus(root) as corpus:
-        return sorted(corpus.table.select(columns).to_pylist(), key=lambda row: str(row["path"]))
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    with open_corpus(root) as corpus:
-        return {path: bytes(corpus.read(path)) for path in corpus.table.column("path").to_pylist()}
-
-
 ALL = ("path", "subjects", "transcript", "split", "extra")
 
 
@@ -60,7 +44,7 @@ def test_members_are_rows(tmp_path: Path, run: Run) -> None:
     src, root = two_shards(tmp_path / "src"), tmp_path / "sealed"
     ran = run("encrypt", src, root, "--json")
     assert ran.code == 0
-    assert rows(root, *ALL) == [
+    assert manifest_of(root, *ALL) == [
         # of the same name in an earlier shard is another recording
         {"path": "a1.flac", "subjects": ["anna"], "transcript": "three", "split": "validation", "extra": ""},
         {
@@ -78,7 +62,7 @@ def test_members_are_rows(tmp_path: Path, run: Run) -> None:
             "extra": '{"age":30,"start":12.5,"txt":"never used"}',
         },
     ]
-    assert contents(root) == {"a1.flac": flac(3), "sub/b1.wav": flac(2), "train/shard-000000/a1.flac": flac(1)}
+    assert recordings_of(root) == {"a1.flac": flac(3), "sub/b1.wav": flac(2), "train/shard-000000/a1.flac": flac(1)}
     sources = ran.json["sources"]
     assert (sources["files"], sources["taken"], sources["companions"], sources["not_taken"]) == (10, 3, 7, 0)
 
@@ -116,8 +100,8 @@ def test_a_shard_that_was_replaced(tmp_path: Path, run: Run) -> None:
     ran = run("encrypt", src, root, "--json")
     assert (ran.code, ran.json["conflicts"]) == (1, ["a1.flac"])
     assert run("encrypt", src, root, "--replace").code == 0
-    assert contents(root)["a1.flac"] == flac(4)
-    assert rows(root, *ALL)[0]["transcript"] == "four"
+    assert recordings_of(root)["a1.flac"] == flac(4)
+    assert manifest_of(root, *ALL)[0]["transcript"] == "four"
 
 
 def test_a_rule_names_people_where_no_column_does(tmp_path: Path, run: Run) -> None:
@@ -125,7 +109,7 @@ def test_a_rule_names_people_where_no_column_does(tmp_path: Path, run: Run) -> N
     root = tmp_path / "sealed"
     assert run("encrypt", tmp_path / "src", root).code == 2
     assert run("encrypt", tmp_path / "src", root, "--speaker-pattern", "{speaker}/{utterance}").code == 0
-    assert [row["subjects"] for row in rows(root, "path", "subjects")] == [["anna"], ["bert"]]
+    assert [row["subjects"] for row in manifest_of(root, "path", "subjects")] == [["anna"], ["bert"]]
 
 
 def test_messages_name_the_member_and_its_tar(tmp_path: Path) -> None:
@@ -142,7 +126,7 @@ def test_columns_reach_into_the_json(tmp_path: Path, run: Run) -> None:
     write_tar(tmp_path / "src" / "x.tar", [("a.flac", flac(1)), ("a.json", meta), ("a.txt", b"other")])
     chosen = ("--columns", "speaker=meta.who", "--columns", "text=meta.said")
     assert run("encrypt", tmp_path / "src", tmp_path / "sealed", *chosen).code == 0
-    [row] = rows(tmp_path / "sealed", *ALL)
+    [row] = manifest_of(tmp_path / "sealed", *ALL)
     assert (row["subjects"], row["transcript"]) == (["anna"], "hello")
     assert row["extra"] == '{"path":"x.wav","txt":"other"}'
 
@@ -171,8 +155,8 @@ def test_every_odd_member_is_named(tmp_path: Path, run: Run) -> None:
     (src / "e.tar").write_bytes(damaged)
     ran = run("encrypt", src, tmp_path / "sealed", "--one-subject", "anna", "--json")
     assert ran.code == 1
-    assert sorted(contents(tmp_path / "sealed")) == ["1.flac", "4.bin", "8.flac"]
-    assert contents(tmp_path / "sealed")["1.flac"] == flac(1)
+    assert sorted(recordings_of(tmp_path / "sealed")) == ["1.flac", "4.bin", "8.flac"]
+    assert recordings_of(tmp_path / "sealed")["1.flac"] == flac(1)
     problems = {one["path"]: one["reason"] for one in ran.json["problems"] if not one["taken"]}
     assert problems.pop("2.flac")
     assert "tar archive" in problems.pop("in.tar")
@@ -209,7 +193,7 @@ def test_behind_a_url(tmp_path: Path, run: Run) -> None:
         memory.pipe(f"{name}/{path.relative_to(src)}", path.read_bytes())
     try:
         assert run("encrypt", f"memory:/{name}", tmp_path / "sealed").code == 0
-        assert contents(tmp_path / "sealed")["sub/b1.wav"] == flac(2)
+        assert recordings_of(tmp_path / "sealed")["sub/b1.wav"] == flac(2)
         ran = run("encrypt", f"memory:/{name}", tmp_path / "sealed", "--json")
         assert (ran.code, ran.json["unchanged"], ran.json["files"]) == (0, 3, 0)
     finally:
