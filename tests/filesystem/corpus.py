@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from securedata.corpus.config import Reference
 from securedata.corpus.create import create_corpus
 from securedata.corpus.schema import rows_table
 from securedata.corpus.writer import Writer
 from securedata.filesystem import opened
+from tests.kit.sources.recordings import encode, noise
 
 MTIME = 1_700_000_000_000_000_000
 
 
 def audio(seed: int, format: str) -> bytes:
-    out = io.BytesIO()
-    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, 4000)
-    soundfile.write(out, samples, 16_000, format=format, subtype="PCM_16")
-    return out.getvalue()
+    return encode(noise(0.25, seed=seed), 16_000, format)
 
 
 FILES = {
