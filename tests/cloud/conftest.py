@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from securedata.testing.proxy import FaultProxy
-from tests.kit.cloud.fault_cases import Between
+from tests.kit.cloud.fault_plans import Between
 from tests.kit.corpora.cloud import Cloud
 from tests.kit.corpora.recorded import Root
 from tests.kit.servers import ADMIN, Bao, Seaweed, moto, openbao, seaweed

@@ -17,7 +17,8 @@ import securedata as sd
 from securedata.errors import AccessDenied, KMSDenied, SecuredataError, SubjectErased
 from tests.cloud.conftest import SESSION, Become
 from tests.kit.cloud.access import deny
-from tests.kit.cloud.fault_cases import REPLACING, SESSIONS, Between, Case
+from tests.kit.cloud.fault_cases import REPLACING, SESSIONS
+from tests.kit.cloud.fault_plans import Between, Case
 from tests.kit.cloud.faulty import (
     aimed,
     cases,

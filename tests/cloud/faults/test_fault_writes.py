@@ -15,7 +15,8 @@ from securedata.storage.s3.store import PART
 from securedata.testing import faults
 from securedata.testing.proxy import Exchange, Fault
 from tests.kit.cli.commandline import PATTERN, Run
-from tests.kit.cloud.fault_cases import COMMITTING, INGESTING, UPLOADING, Between, Case
+from tests.kit.cloud.fault_cases import COMMITTING, INGESTING, UPLOADING
+from tests.kit.cloud.fault_plans import Between, Case
 from tests.kit.cloud.faulty import cases, check_met, check_text, ends, shortened, through
 from tests.kit.corpora.cloud import Cloud
 from tests.kit.corpora.recorded import Root, add_clips

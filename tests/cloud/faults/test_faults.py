@@ -28,10 +28,9 @@ from tests.kit.cloud.fault_cases import (
     PAGE,
     RENEWING,
     TABLES,
-    Between,
-    Case,
     with_tables,
 )
+from tests.kit.cloud.fault_plans import Between, Case
 from tests.kit.cloud.faulty import aimed, cases, check_met, ends, epoch, shortened, slowly, through
 from tests.kit.corpora.cloud import Cloud
 from tests.kit.corpora.recorded import Root, make_corpus

@@ -2,197 +2,53 @@
 
 The tests of cloud/faults run it and docs/faults.md shows it; `make test` takes the cases that are `daily`,
 `make test-full` all of them.
-`python -m tests.kit.cloud.fault_cases` writes the table again.
+`python -m tests.kit.cloud.fault_cases` writes the table.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
 from securedata import errors
 from securedata.testing import faults
-from securedata.testing.proxy import Exchange, Fault, FaultProxy, passed
+from tests.kit.cloud.fault_plans import (
+    SLOW_DOWN,
+    Case,
+    aws,
+    aws_error,
+    commit,
+    every_third,
+    fetch,
+    head,
+    kms_down,
+    lost_and_down,
+    of_rows,
+    part,
+    post,
+    put,
+    put_part,
+    s3_down,
+    sts,
+    sts_error,
+    unwrap,
+    vault,
+)
 from tests.kit.docs.tree import ROOT
 
 PAGE = ROOT / "docs" / "faults.md"
 TABLES = re.compile(r"(?P<open><!-- matrix -->\n).*?(?P<close><!-- end of matrix -->\n)", re.S)
 
 
-@dataclass(frozen=True)
-class Between:
-    """The proxies in front of the servers, and the storage keys of the corpus's objects, in the order of its rows."""
-
-    s3: FaultProxy
-    kms: FaultProxy
-    aws: FaultProxy
-    sts: FaultProxy
-    objects: tuple[str, ...] = ()
-
-    @property
-    def all(self) -> tuple[FaultProxy, ...]:
-        return self.s3, self.kms, self.aws, self.sts
-
-
-Plan = Callable[[Between], object]
-Says = tuple[str, str, str] | tuple[()]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One line of the matrix.
-
-    Attributes:
-        fault: what goes wrong, in words.
-        plan: programs the proxies.
-        error: how it ends; None: well.
-        says: pieces of the error's text: the object, the cause, the next step.
-        options: of the dataset.
-        daily: whether it is in the default run.
-        real: with the product's own times, which the other cases shorten.
-        least: the fewest seconds that it takes if the fault happened, for faults that no request shows.
-        within: the most seconds that it may take, from the fault on.
-        lost: rows that the next one replaces.
-        rounds: how many epochs it takes; with several, samples are slow, so that a session ends meanwhile.
-    """
-
-    fault: str
-    plan: Plan
-    error: type[Exception] | None = None
-    says: Says = ()
-    options: Mapping[str, Any] = field(default_factory=dict)
-    daily: bool = False
-    real: bool = False
-    least: float = 0
-    within: float = 40
-    lost: tuple[int, ...] = ()
-    rounds: int = 1
-
-    @property
-    def id(self) -> str:
-        return re.sub(r"\W+", "-", self.fault).strip("-")
-
-
-def fetch(fault: Fault, times: int | None = 1, skip: int = 0) -> Plan:
-    """For GETs of objects."""
-    return lambda between: between.s3.plan(fault, method="GET", path="/objects/", times=times, skip=skip)
-
-
-def head(fault: Fault, times: int | None = 1) -> Plan:
-    """For GETs of the head."""
-    return lambda between: between.s3.plan(fault, method="GET", path="/head", times=times)
-
-
-def part(fault: Fault, times: int | None = 1) -> Plan:
-    """For GETs of a manifest part."""
-    return lambda between: between.s3.plan(fault, method="GET", path="/manifest/", times=times)
-
-
-def unwrap(fault: Fault, times: int | None = 1) -> Plan:
-    """For calls to the KMS."""
-    return lambda between: between.kms.plan(fault, path="/decrypt/", times=times)
-
-
-def aws(fault: Fault, times: int | None = 1) -> Plan:
-    """For calls to AWS KMS."""
-    return lambda between: between.aws.plan(fault, method="POST", times=times)
-
-
-def sts(fault: Fault, times: int | None = 1) -> Plan:
-    """For new sessions."""
-    return lambda between: between.sts.plan(fault, method="POST", times=times)
-
-
-def commit(fault: Fault, times: int | None = 1) -> Plan:
-    """For the conditional put of the head."""
-    return lambda between: between.s3.plan(fault, method="PUT", path="/head", times=times)
-
-
-def put(fault: Fault, times: int | None = 1, skip: int = 0) -> Plan:
-    """For puts of objects; of a large one its parts."""
-    return lambda between: between.s3.plan(fault, method="PUT", path="/objects/", times=times, skip=skip)
-
-
-def post(fault: Fault, skip: int) -> Plan:
-    """For the requests that begin (`skip` 0) and complete (1) an upload in parts."""
-    return lambda between: between.s3.plan(fault, method="POST", path="/objects/", skip=skip)
-
-
-def put_part(fault: Fault, times: int | None = 1) -> Plan:
-    """For the put of a manifest part."""
-    return lambda between: between.s3.plan(fault, method="PUT", path="/manifest/", times=times)
-
-
-def of_rows(fault: Fault, *rows: int) -> Plan:
-    """For all GETs of these rows' objects."""
-
-    def plan(between: Between) -> object:
-        planned = [between.s3.plan(fault, method="GET", path=between.objects[row], times=None) for row in rows]
-        return planned[-1]
-
-    return plan
-
-
-def every_third(fault: Fault) -> Plan:
-    """For the first put of every third object."""
-
-    def plan(between: Between) -> object:
-        met: dict[str, int] = {}
-
-        def sometimes(exchange: Exchange) -> None:
-            target = exchange.request.target
-            again = target in met
-            (passed if again or met.setdefault(target, len(met)) % 3 else fault)(exchange)
-
-        return between.s3.plan(sometimes, method="PUT", path="/objects/", times=None)
-
-    return plan
-
-
-def lost_and_down(between: Between) -> object:
-    """The answer to the put of the head is lost, and from then on the head cannot be read."""
-
-    def fault(exchange: Exchange) -> None:
-        between.s3.plan(SLOW_DOWN, method="GET", path="/head", times=None)
-        faults.lost_answer(exchange)
-
-    return between.s3.plan(fault, method="PUT", path="/head")
-
-
-def s3_down(seconds: float = float("inf")) -> Plan:
-    return lambda between: between.s3.refuse(seconds)
-
-
-def kms_down(seconds: float = float("inf")) -> Plan:
-    return lambda between: between.kms.refuse(seconds)
-
-
-def _vault(status: int, text: str) -> Fault:
-    return faults.status(status, body=b'{"errors":["%s"]}' % text.encode(), content_type="application/json")
-
-
-def _aws(status: int, code: str) -> Fault:
-    body = b'{"__type":"%s","message":"made by a test"}' % code.encode()
-    return faults.status(status, body=body, content_type="application/x-amz-json-1.1")
-
-
-def _sts(status: int, code: str) -> Fault:
-    return faults.status(status, body=b"<ErrorResponse><Error><Code>%s</Code></Error></ErrorResponse>" % code.encode())
-
-
 MIDDLE = 4_000
 """A byte in the middle of every object's body."""
 
-SLOW_DOWN = faults.status(503, "SlowDown")
 ERROR_500 = faults.status(500, "InternalError")
 EXPIRED_403 = faults.status(403, "ExpiredToken")
 CONFLICT = faults.answered(409, "ConditionalRequestConflict")
 MISSING = faults.status(404, "NoSuchKey")
-THROTTLED = _vault(429, "rate limit quota exceeded")
-DENIED = _vault(403, "permission denied")
-KMS_500 = _vault(500, "internal error")
+THROTTLED = vault(429, "rate limit quota exceeded")
+DENIED = vault(403, "permission denied")
+KMS_500 = vault(500, "internal error")
 AWAY = errors.StorageUnreachable
 BAD = errors.AuthenticationFailed
 
@@ -283,19 +139,19 @@ OPENING = [
 
 AWS = [
     Case("KMS slow by 0.5 s", aws(faults.latency(0.5), None)),
-    Case("KMS throttles five calls", aws(_aws(400, "ThrottlingException"), 5), daily=True),
-    Case("KMS throttles, always", aws(_aws(400, "ThrottlingException"), None), errors.KMSThrottled,
+    Case("KMS throttles five calls", aws(aws_error(400, "ThrottlingException"), 5), daily=True),
+    Case("KMS throttles, always", aws(aws_error(400, "ThrottlingException"), None), errors.KMSThrottled,
          ("aws-kms", "ThrottlingException: too many calls", LATER)),
     Case("one answer lost", aws(faults.lost_answer)),
     Case("KMS down", lambda between: between.aws.refuse(), errors.KMSUnreachable,
          ("aws-kms", "Could not connect", NETWORK)),
     Case("KMS never answers", aws(faults.silence, None), errors.KMSUnreachable,
          ("aws-kms", "no answer in time", NETWORK)),
-    Case("KMS answers 500", aws(_aws(500, "KMSInternalException"), None), errors.KMSUnreachable,
+    Case("KMS answers 500", aws(aws_error(500, "KMSInternalException"), None), errors.KMSUnreachable,
          ("aws-kms", "KMSInternalException", LATER)),
-    Case("KMS refuses", aws(_aws(400, "AccessDeniedException"), None), errors.KMSDenied,
+    Case("KMS refuses", aws(aws_error(400, "AccessDeniedException"), None), errors.KMSDenied,
          ("aws-kms", "AccessDeniedException", "check that you may use kms:Decrypt")),
-    Case("the credentials expired", aws(_aws(400, "ExpiredTokenException"), None), errors.KMSDenied,
+    Case("the credentials expired", aws(aws_error(400, "ExpiredTokenException"), None), errors.KMSDenied,
          ("aws-kms", "expired or was revoked", "sign in again")),
 ]  # fmt: skip
 
@@ -317,10 +173,10 @@ SESSIONS = [
     Case("AccessDenied for one fetch", fetch(faults.status(403, "AccessDenied"))),
     Case("ExpiredToken, always", fetch(EXPIRED_403, None), errors.SessionExpired,
          (OBJECT, "a renewed one was refused too", "check the role")),
-    Case("the session ends, and STS answers 503 six times", sts(_sts(503, "ServiceUnavailable"), 6), rounds=8),
+    Case("the session ends, and STS answers 503 six times", sts(sts_error(503, "ServiceUnavailable"), 6), rounds=8),
     Case("STS refuses connections until the session ends", lambda between: between.sts.refuse(13), rounds=8,
          within=60),
-    Case("the session ends, and STS refuses", sts(_sts(403, "AccessDenied"), None), errors.AccessDenied,
+    Case("the session ends, and STS refuses", sts(sts_error(403, "AccessDenied"), None), errors.AccessDenied,
          ("the role arn:aws:iam:", "may not be assumed (AccessDenied)", "check its trust policy"), rounds=8),
 ]  # fmt: skip
 

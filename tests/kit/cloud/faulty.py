@@ -20,7 +20,8 @@ from securedata.keys import aws, hcvault, kms
 from securedata.storage.http import engine, get, put, request
 from securedata.storage.s3 import clients
 from securedata.testing.proxy import Rule
-from tests.kit.cloud.fault_cases import OTHERS, Between, Case
+from tests.kit.cloud.fault_cases import OTHERS
+from tests.kit.cloud.fault_plans import Between, Case
 from tests.kit.corpora.cloud import Cloud
 from tests.kit.corpora.recorded import Root
 
