@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
 from tests.kit.docs.tree import ROOT
+from tests.kit.sources.recordings import clip, write_clips
 
 
 def run(name: str, *arguments: object, out: Path) -> dict[str, Any]:
@@ -32,15 +31,10 @@ def run(name: str, *arguments: object, out: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two 'speakers' of noise, a minute each."""
-    folder = tmp_path_factory.mktemp("speech")
-    noise = np.random.default_rng(1)
-    for speaker in ("one", "two"):
-        (folder / speaker).mkdir()
-        for number in range(2):
-            path = folder / speaker / f"{number}.wav"
-            soundfile.write(path, noise.uniform(-0.1, 0.1, 8_000 * 10), 8_000, subtype="PCM_16")
-    return folder
+    """Two 'speakers' of noise, 20 seconds each."""
+    names = [f"{speaker}/{number}.wav" for speaker in ("one", "two") for number in range(2)]
+    clips = [clip(name, 10, 8_000, seed=seed) for seed, name in enumerate(names)]
+    return write_clips(tmp_path_factory.mktemp("speech"), clips)
 
 
 def test_decrypt(tmp_path: Path) -> None:

@@ -8,12 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from tests.benchmarks.test_benchmarks import run
 from tests.kit.docs.tree import ROOT
+from tests.kit.sources.recordings import clip, write_clips
 
 pytestmark = pytest.mark.xdist_group("servers")
 
@@ -21,14 +20,8 @@ pytestmark = pytest.mark.xdist_group("servers")
 @pytest.fixture
 def speech(tmp_path: Path) -> Path:
     """Two 'speakers' of noise."""
-    noise = np.random.default_rng(1)
-    for speaker in ("one", "two"):
-        folder = tmp_path / "speech" / speaker
-        folder.mkdir(parents=True)
-        for number in range(4):
-            samples = noise.uniform(-0.1, 0.1, 8_000 * 3)
-            soundfile.write(folder / f"{number}.wav", samples, 8_000, subtype="PCM_16")
-    return tmp_path / "speech"
+    names = [f"{speaker}/{number}.wav" for speaker in ("one", "two") for number in range(4)]
+    return write_clips(tmp_path / "speech", [clip(name, 3, 8_000, seed=seed) for seed, name in enumerate(names)])
 
 
 def test_loading(tmp_path: Path, speech: Path) -> None:

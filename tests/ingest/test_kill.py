@@ -14,15 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import soundfile
 
 from securedata.corpus.config import config_path, resolve
 from securedata.corpus.opening import open_corpus
 from tests.kit.cli.commandline import Ran, Run
 from tests.kit.corpora.rows import DAY
 from tests.kit.docs.tree import ROOT
+from tests.kit.sources.recordings import clip, write_clips
 
 FILES = 150
 ROWS = 20  # of one interval
@@ -33,13 +32,9 @@ MOMENTS = [*range(3), *(pytest.param(n, marks=pytest.mark.full) for n in range(3
 
 @pytest.fixture
 def wavs(tmp_path: Path) -> Path:
-    folder = tmp_path / "wavs"
-    noise = np.random.default_rng(0)
-    for n in range(FILES):
-        path = folder / f"spk{n % 7}" / f"{n}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, 0.1 * noise.standard_normal(2000 + n), 8000, subtype="PCM_16")
-    return folder
+    return write_clips(
+        tmp_path / "wavs", [clip(f"spk{n % 7}/{n}.wav", (2000 + n) / 8000, 8000, seed=n) for n in range(FILES)]
+    )
 
 
 @pytest.fixture

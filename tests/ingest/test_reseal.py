@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
 from securedata.cli.main import main
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.state.layout import object_key
 from securedata.errors import SecuredataError
+from tests.kit.sources.recordings import clip, write_clips
 
 
 @pytest.fixture
 def wavs(tmp_path: Path) -> Path:
-    folder = tmp_path / "wavs"
-    for speaker in ("ann", "bob"):
-        (folder / speaker).mkdir(parents=True)
-        for n in range(3):
-            noise = 0.1 * np.random.default_rng(n).standard_normal(4000)
-            soundfile.write(folder / speaker / f"u{n}.wav", noise, 16_000, subtype="PCM_16")
-    rows = [f"{speaker}/u{n}.wav\tword {speaker} {n}" for speaker in ("ann", "bob") for n in range(3)]
+    files = [(speaker, n) for speaker in ("ann", "bob") for n in range(3)]
+    folder = write_clips(tmp_path / "wavs", [clip(f"{speaker}/u{n}.wav", 0.25, seed=n) for speaker, n in files])
+    rows = [f"{speaker}/u{n}.wav\tword {speaker} {n}" for speaker, n in files]
     (tmp_path / "words.tsv").write_text("path\ttext\n" + "\n".join(rows) + "\n")
     return folder
 

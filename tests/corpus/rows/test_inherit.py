@@ -7,10 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
-import soundfile
 
 from securedata.corpus.config import Reference
 from securedata.corpus.rows.inherit import CLEARABLE
@@ -20,6 +18,7 @@ from securedata.testing.memory import MemoryStorage
 from tests.kit.cli.commandline import PATTERN, Ran, Run
 from tests.kit.corpora.contents import current
 from tests.kit.corpora.rows import content, fill, row, table, writer_of
+from tests.kit.sources.recordings import clip, write_clips
 
 SAID: dict[str, Any] = {
     "speaker": "ann",
@@ -145,11 +144,7 @@ def test_a_path_that_is_removed_leaves_nothing_behind(corpus: Reference, place: 
 
 @pytest.fixture
 def src(tmp_path: Path) -> Path:
-    for n, name in enumerate(("ann/a.wav", "ann/b.wav")):
-        path = tmp_path / "src" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, np.full(800, 0.1 * n + 0.1), 16_000)
-    return tmp_path / "src"
+    return write_clips(tmp_path / "src", [clip("ann/a.wav", 0.1, seed=1), clip("ann/b.wav", 0.1, seed=2)])
 
 
 def encrypt(run: Run, src: Path, rows: list[dict[str, Any]] | None, *more: str) -> Ran:
@@ -177,7 +172,7 @@ def test_a_run_without_the_manifest_keeps_all_of_it(run: Run, src: Path, option:
     if change == "time":
         (src / "ann/a.wav").touch()
     elif change == "content":
-        soundfile.write(src / "ann/a.wav", np.full(800, 0.5), 16_000)
+        (src / "ann/a.wav").write_bytes(clip("a.wav", 0.1, seed=3).data)
     done = encrypt(run, src, None, *([option] if option else []))
     assert done.code == (1 if change == "content" and option not in ("--replace", "--reseal") else 0)
     assert exported(run, src) == before
