@@ -7,17 +7,17 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from securedata.corpus.schema import rows_table
 from securedata.filesystem import SecuredataFileSystem
 from tests.filesystem.corpus import FILES, LONG, SEGMENTS, Voice, make
+from tests.kit.corpora.rows import table
 
 
 @pytest.fixture
 def voice(tmp_path: Path) -> Voice:
     voice = make(tmp_path / "sealed", "voice-a", FILES)
-    put = voice.writer.put_object([LONG])
-    rows = [voice.row(p, put, start=start, frames_in_segment=n) for p, (start, n) in SEGMENTS.items()]
-    voice.writer.commit(rows_table(rows))
+    long = voice.row("bob/long.wav", LONG)
+    segments = [{**long, "path": path, "start": at, "frames_in_segment": n} for path, (at, n) in SEGMENTS.items()]
+    voice.writer.commit(table(*segments))
     return voice
 
 

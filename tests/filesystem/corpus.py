@@ -9,13 +9,20 @@ from typing import Any
 import numpy as np
 
 from securedata.corpus.config import Reference
-from securedata.corpus.create import create_corpus
-from securedata.corpus.schema import rows_table
 from securedata.corpus.writer import Writer
 from securedata.filesystem import opened
+from tests.kit.corpora import rows
 from tests.kit.sources.recordings import encode, noise
 
 MTIME = 1_700_000_000_000_000_000
+COLUMNS: dict[str, Any] = {
+    "source_mtime_ns": MTIME,
+    "sample_rate": 16_000,
+    "channels": 1,
+    "frames": 4000,
+    "speaker": "somebody",
+    "transcript": "every word",
+}
 
 
 def audio(seed: int, format: str) -> bytes:
@@ -48,32 +55,21 @@ class Voice:
     writer: Writer = field(repr=False)
     root: Path
 
-    def row(self, path: str, put: Any, **columns: Any) -> dict[str, Any]:
-        return {
-            "path": path,
-            **put.columns(),
-            "source_mtime_ns": MTIME,
-            "format": "WAV",
-            "sample_rate": 16_000,
-            "channels": 1,
-            "frames": 4000,
-            "subjects": ["somebody"],
-            "speaker": "somebody",
-            "transcript": "every word",
-            **columns,
-        }
+    def row(self, path: str, data: bytes, **columns: Any) -> dict[str, Any]:
+        """A row whose object this puts."""
+        return rows.row(self.writer, path, data, ["somebody"], **{**COLUMNS, **columns})
 
     def add(self, files: dict[str, bytes], **columns: Any) -> None:
-        rows = [self.row(path, self.writer.put_object([content]), **columns) for path, content in files.items()]
-        self.writer.commit(rows_table(rows), replace=True)
+        added = [self.row(path, data, **columns) for path, data in files.items()]
+        self.writer.commit(rows.table(*added), replace=True)
 
     def object_files(self) -> list[Path]:
         return sorted(path for path in (self.root / "objects").rglob("*") if path.is_file())
 
 
 def make(root: Path, name: str, files: dict[str, bytes]) -> Voice:
-    reference = create_corpus(str(root), name=name).reference
-    voice = Voice(reference, Writer(reference), root)
+    reference = rows.make(root=str(root), name=name)
+    voice = Voice(reference, rows.writer_of(reference), root)
     voice.add(files)
     return voice
 
