@@ -81,7 +81,7 @@ def test_progress_ends_at_all_objects_and_bytes(sound: MemoryCorpus) -> None:
 
 
 def test_rows_that_share_an_object_open_it_once(sound: MemoryCorpus) -> None:
-    shared = row(sound.writer, "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
+    shared = row(sound.writer, "eve/talk@0-100.wav", b"talk", frames=16_000, start=0, frames_in_segment=100)
     commit(sound.writer, shared, {**shared, "path": "eve/talk@100-200.wav", "start": 100})
     report = sound.verify()
     assert report.ok
@@ -244,7 +244,7 @@ def test_a_negative_size(sound: MemoryCorpus, size: str) -> None:
     ],
 )
 def test_rows_of_one_object_that_disagree(sound: MemoryCorpus, column: str, other: Any) -> None:
-    one = row(sound.writer, "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
+    one = row(sound.writer, "eve/talk@0-100.wav", b"talk", frames=16_000, start=0, frames_in_segment=100)
     sound.put_rows(one, {**one, "path": "eve/talk@100-200.wav", "start": 100, column: other})
     report = sound.verify()
     assert errors(report) == ["MalformedManifest"]
@@ -253,13 +253,15 @@ def test_rows_of_one_object_that_disagree(sound: MemoryCorpus, column: str, othe
 
 
 def test_the_order_of_subjects_does_not_matter(sound: MemoryCorpus) -> None:
-    one = row(sound.writer, "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100, subjects=["a", "b"])
+    one = row(
+        sound.writer, "eve/talk@0-100.wav", b"talk", frames=16_000, start=0, frames_in_segment=100, subjects=["a", "b"]
+    )
     sound.put_rows(one, {**one, "path": "eve/talk@100-200.wav", "start": 100, "subjects": ["b", "a"]})
     assert sound.verify().ok
 
 
 def test_an_object_with_rows_in_two_parts(sound: MemoryCorpus) -> None:
-    one = row(sound.writer, "eve/talk@0-100.wav", b"talk", start=0, frames_in_segment=100)
+    one = row(sound.writer, "eve/talk@0-100.wav", b"talk", frames=16_000, start=0, frames_in_segment=100)
     sound.put_rows(one)
     sound.put_rows({**one, "path": "eve/talk@100-200.wav", "start": 100})
     report = sound.verify()
