@@ -24,7 +24,7 @@ def noise(seconds: float, rate: int = 16_000, channels: int = 1, seed: int = 0) 
     return np.asarray(np.clip(0.3 * swing + 0.05 * random, -1, 1), np.float32)
 
 
-def encode(audio: Floats, rate: int, format: str = "WAV", subtype: str | None = None) -> bytes:
+def encode(audio: np.ndarray[Any, Any], rate: int, format: str = "WAV", subtype: str | None = None) -> bytes:
     """The bytes of an audio file."""
     file = io.BytesIO()
     soundfile.write(file, audio, rate, format=format, subtype=subtype)

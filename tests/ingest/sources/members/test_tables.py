@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from securedata.errors import InvalidArgument
+from securedata.ingest.sources.members import table
 from securedata.ingest.sources.members.shard import missing_of, split_of
 from securedata.ingest.sources.members.table import ArrowShard, ParquetShard
 from securedata.ingest.sources.recordings import list_sources
@@ -170,8 +171,8 @@ def test_one_name_in_two_splits_is_two_recordings(tmp_path: Path, run: Run) -> N
         write_parquet(src / f"data/{split}-00000-of-00001.parquet", table)
     for done in ("added", "unchanged"):
         assert run("encrypt", src, root, "--json").json[done] == 2
-    assert contents(root) == {"data/train-00000-of-00001#0": flac(0), "audio.flac": flac(1)}
-    assert [row["split"] for row in rows(root, "path", "split")] == ["test", "train"]
+    assert recordings_of(root) == {"data/train-00000-of-00001#0": flac(0), "audio.flac": flac(1)}
+    assert [row["split"] for row in manifest_of(root, "path", "split")] == ["test", "train"]
 
 
 def test_plain_bytes_and_several_columns(tmp_path: Path) -> None:
@@ -206,7 +207,7 @@ def test_images_are_no_recordings(tmp_path: Path) -> None:
 
 def test_a_row_group_that_is_too_large(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     write_parquet(tmp_path / "src" / "x.parquet", table_of([(flac(i), None) for i in range(4)]), rows=4)
-    monkeypatch.setattr("securedata.ingest.sources.members.table.MAX_GROUP", 2 * len(flac(0)))
+    monkeypatch.setattr(table, "MAX_GROUP", 2 * len(flac(0)))
     ran = run("encrypt", tmp_path / "src", tmp_path / "sealed", "--one-subject", "anna")
     assert ran.code == 1
     assert "a row group takes 0.0 GiB of memory, which is too much" in ran.out + ran.err

@@ -10,6 +10,7 @@ import fsspec
 import pytest
 
 from securedata.errors import InvalidArgument
+from securedata.ingest.sources.members import shard
 from securedata.ingest.sources.members.shard import Shard
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import Run
@@ -80,7 +81,7 @@ def test_nothing_is_written_and_a_second_run_reads_no_recording(
         read.append((offset, length))
         return real(self, offset, length)
 
-    monkeypatch.setattr("securedata.ingest.sources.members.shard._BLOCK", 512)
+    monkeypatch.setattr(shard, "_BLOCK", 512)
     monkeypatch.setattr(Shard, "read_at", read_at)
     ran = run("encrypt", src, root, "--json")
     assert (ran.code, ran.json["unchanged"], ran.json["files"]) == (0, 3, 0)
