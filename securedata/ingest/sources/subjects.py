@@ -83,7 +83,7 @@ def _by_layout(
         return None
     if layout != "auto" and found.names_people:
         _check_one([*rules, f"--layout {layout}"], manifest_names_people)
-    described = describe(found, tree)
+    described = describe(found, tree, guessed=layout == "auto")
     if described.names_people and rules:
         raise InvalidArgument(
             f"{tree.root} has the layout {found.name}, which names its speakers, and {rules[0]} would name others: "

@@ -231,6 +231,26 @@ def test_texts_beside_recordings_and_what_is_about_something_else(tmp_path: Path
     assert unread == [Problem("ann/1.txt", "not UTF-8 text: invalid start byte")]
 
 
+@pytest.mark.parametrize(
+    ("content", "reason", "taken"),
+    [
+        (b"0 1000000 sil\n", "it gives times, so it is not taken for words", True),
+        (b"caf\xe9", "not UTF-8 text: unexpected end of data", False),
+    ],
+)
+def test_texts_beside_recordings_that_give_no_words_do_not_end_the_run(
+    content: bytes, reason: str, taken: bool, tmp_path: Path
+) -> None:
+    for n in range(3):
+        recording(tmp_path / f"{n}.wav", n)
+        (tmp_path / f"{n}.lab").write_bytes(content)
+    sources = list_sources(tmp_path, one_subject="ann")
+    assert column(sources, "transcript") == [""] * 3
+    assert {Problem(f"{n}.lab", reason, taken) for n in range(3)} <= set(sources.problems)
+    with pytest.raises(InvalidArgument, match=f"follows the layout text-beside; 0.lab: {reason}"):
+        list_sources(tmp_path, one_subject="ann", layout="text-beside")
+
+
 # ---------------------------------------------------------------------------------------------------- several together
 
 

@@ -58,8 +58,11 @@ def named(name: str) -> Layout:
     return layout
 
 
-def describe(layout: Layout, tree: Tree) -> Described:
+def describe(layout: Layout, tree: Tree, *, guessed: bool) -> Described:
     """What a layout says of each recording.
+
+    Args:
+        guessed: whether nobody asked for this layout. One that knows words alone might then know none.
 
     Raises:
         InvalidArgument: none of the files follows it.
@@ -71,6 +74,9 @@ def describe(layout: Layout, tree: Tree) -> Described:
         found = any(i >= 0 for i in described.rows.located)
     else:
         found = any(described.subject if described.names_people else described.transcript)
-    if not found:
-        raise InvalidArgument(f"none of the {len(tree)} recordings under {tree.root} follows the layout {layout.name}")
+    if not found and not (guessed and layout.names_people is False):
+        raise InvalidArgument(
+            f"none of the {len(tree)} recordings under {tree.root} follows the layout {layout.name}"
+            + "".join(f"; {problem.path}: {problem.reason}" for problem in described.problems[:1])
+        )
     return described
