@@ -43,15 +43,15 @@ def silence(exchange: Exchange) -> None:
     exchange.pause()
 
 
-def truncated(after: int, told: bool = False) -> Fault:
-    """The body ends after so many bytes. `told`: Content-Length is the short length, not that of the whole body."""
+def truncated(after: int, agrees: bool = False) -> Fault:
+    """The body ends after so many bytes. `agrees`: Content-Length is the short length, not that of the whole body."""
 
     def fault(exchange: Exchange) -> None:
         answer = exchange.forward()
-        if told:
-            answer = answer.told(len(answer.body[:after]))
+        if agrees:
+            answer = answer.with_length(len(answer.body[:after]))
         exchange.send(answer.head + answer.body[:after])
-        if not told:
+        if not agrees:
             exchange.close()
 
     return fault
@@ -62,7 +62,7 @@ def miscounted(by: int) -> Fault:
 
     def fault(exchange: Exchange) -> None:
         answer = exchange.forward()
-        exchange.send(answer.told(len(answer.body) + by).head + answer.body)
+        exchange.send(answer.with_length(len(answer.body) + by).head + answer.body)
         if by > 0:
             exchange.close()
 

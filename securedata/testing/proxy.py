@@ -51,7 +51,7 @@ class Answer(NamedTuple):
     head: bytes
     body: bytes
 
-    def told(self, length: int) -> Answer:
+    def with_length(self, length: int) -> Answer:
         """The same with another Content-Length, which may be wrong."""
         lines = self.head.rstrip(b"\r\n").split(b"\r\n")
         kept = [line for line in lines if not line.lower().startswith((b"content-length:", b"transfer-encoding:"))]
@@ -140,7 +140,7 @@ class Exchange:
         answer = Answer(int(head.split(b" ", 2)[1]), b"\r\n".join([*lines, b"", b""]), body)
         framed = self.request.method == "HEAD" or answer.status in (204, 304)
         named = any(line.lower().startswith((b"content-length:", b"transfer-encoding:")) for line in lines)
-        return answer if framed or named else answer.told(len(body))
+        return answer if framed or named else answer.with_length(len(body))
 
     def send(self, data: bytes) -> None:
         """Send bytes to the client."""

@@ -172,7 +172,7 @@ def test_truncated(proxy: FaultProxy) -> None:
     with pytest.raises(http.client.IncompleteRead) as caught:
         get(proxy)
     assert caught.value.partial == BODY[:100]
-    proxy.plan(faults.truncated(100, told=True))
+    proxy.plan(faults.truncated(100, agrees=True))
     connection = connect(proxy)
     for content in (BODY[:100], BODY):  # it looks whole, and the connection goes on
         connection.request("GET", "/one")

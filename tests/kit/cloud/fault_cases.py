@@ -68,10 +68,10 @@ FETCHING = [
     Case("every body stalls", fetch(faults.stall(MIDDLE), None), AWAY, (OBJECT, "tries in", NETWORK)),
     Case("requests that are never answered", fetch(faults.silence, 3)),
     Case("bodies cut short", fetch(faults.truncated(MIDDLE), 5), daily=True),
-    Case("bodies cut short, and Content-Length agrees", fetch(faults.truncated(MIDDLE, told=True), 2), daily=True),
+    Case("bodies cut short, and Content-Length agrees", fetch(faults.truncated(MIDDLE, agrees=True), 2), daily=True),
     Case(
         "every body cut short, and Content-Length agrees",
-        fetch(faults.truncated(MIDDLE, told=True), None),
+        fetch(faults.truncated(MIDDLE, agrees=True), None),
         errors.Truncated,
         CUT,
     ),
@@ -109,8 +109,8 @@ FETCHING = [
 
 CROPPING = [
     Case("connections reset in the middle of bodies", fetch(faults.reset(MIDDLE), 5)),
-    Case("bodies cut short, and Content-Length agrees", fetch(faults.truncated(MIDDLE, told=True), 2), daily=True),
-    Case("bodies cut short always, and Content-Length agrees", fetch(faults.truncated(MIDDLE, told=True), None),
+    Case("bodies cut short, and Content-Length agrees", fetch(faults.truncated(MIDDLE, agrees=True), 2), daily=True),
+    Case("bodies cut short always, and Content-Length agrees", fetch(faults.truncated(MIDDLE, agrees=True), None),
          errors.Truncated, CUT),
     Case("Content-Length too large", fetch(faults.miscounted(1_000), 3)),
     Case("503 SlowDown", fetch(SLOW_DOWN, 8)),
@@ -190,7 +190,7 @@ REPLACING = [
     Case("503 SlowDown, always, for all", fetch(SLOW_DOWN, None), AWAY, (OBJECT, "HTTP status 503", NETWORK), REPLACE),
     Case("connections refused, always", s3_down(), AWAY, (OBJECT, "tries in", NETWORK), REPLACE),
     Case("one bit flipped", fetch(faults.flipped(-1)), BAD, CHANGED, REPLACE, daily=True),
-    Case("one object cut short", of_rows(faults.truncated(MIDDLE, told=True), 4), errors.Truncated, CUT, REPLACE),
+    Case("one object cut short", of_rows(faults.truncated(MIDDLE, agrees=True), 4), errors.Truncated, CUT, REPLACE),
     Case("403 for one object", of_rows(faults.status(403, "AccessDenied"), 4), errors.AccessDenied,
          (OBJECT, "refused or missing", "check what it allows"), REPLACE),
 ]  # fmt: skip
