@@ -33,7 +33,7 @@ from securedata.ingest.report import LEFT_OUT, NOT_TAKEN, TAKEN, UNCHANGED, Inge
 from securedata.ingest.sealing import Done, Sealing
 from securedata.ingest.sources.origin import LocalOrigin
 from securedata.ingest.sources.recordings import SourceList
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk.tree import Problem
 from securedata.storage.local import LocalStorage
 from securedata.threads import BoundedPool
 

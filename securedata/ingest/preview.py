@@ -31,7 +31,7 @@ from securedata.ingest.report import Sources
 from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.origin import PIECE, SourceProblem, Stamp
 from securedata.ingest.sources.recordings import SourceList
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk.tree import Problem
 from securedata.media.audio.cut import cut_of
 from securedata.media.audio.probe import AudioInfo, probe
 from securedata.media.reason import Undecodable

@@ -9,7 +9,7 @@ from securedata.corpus.create import CreateReport
 from securedata.ingest.known_bad import NotTaken
 from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.recordings import SourceList
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk.tree import Problem
 from securedata.printable import plural
 
 

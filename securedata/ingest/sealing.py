@@ -20,7 +20,7 @@ from securedata.ingest.byte_budget import TOTAL, ByteBudget, needed
 from securedata.ingest.cutting import CutFrom, Cutter
 from securedata.ingest.items import Item
 from securedata.ingest.sources.origin import PIECE, LocalOrigin, Origin, SourceProblem, Stamp
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk.tree import Problem
 from securedata.ingest.unfinished import Unfinished
 from securedata.media.audio.probe import AudioInfo, probe
 from securedata.media.blocks import Blocks

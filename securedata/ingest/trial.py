@@ -7,7 +7,7 @@ from itertools import groupby
 from securedata.ingest.report import IngestReport, Sources
 from securedata.ingest.sources.origin import SourceProblem, Stamp
 from securedata.ingest.sources.recordings import SourceList
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk.tree import Problem
 from securedata.media.reason import Undecodable
 
 

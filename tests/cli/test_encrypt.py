@@ -66,7 +66,7 @@ def test_without_a_subject_nothing_is_made(run: Run, here: Path, wavs: Path) -> 
     done = run("encrypt", wavs, "./sealed")
     assert done.code == 2
     lines = done.err.splitlines()
-    assert lines[0].startswith("securedata encrypt: error: nothing says whose voices")
+    assert lines[0].startswith("securedata encrypt: error: nothing names the speakers")
     assert any(line.startswith("  --speaker-pattern '{speaker}/{utterance}'") for line in lines)
     assert list(here.iterdir()) == []
     assert not config_path().exists()

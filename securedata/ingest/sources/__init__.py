@@ -1,1 +1,1 @@
-"""Where recordings come from: walks, manifests, layouts, and the people in them."""
+"""Where recordings come from: folders, URLs, shards, manifests, layouts, and the people in them."""

@@ -1,7 +1,7 @@
-"""Segments of one recording that name different people: each is to be an object of its own.
+"""Segments of one recording that name different people: each becomes an object of its own.
 
-All rows of an object name the same people, since a person is erased by destroying the keys of the objects in which they
-are heard. Segments of one person each could not share the recording: erasing one would take the others' with it.
+A person is erased by destroying the keys of all objects in which they are heard, so every row of an object names the
+same people. If segments of different people shared one object, erasing one person would erase the others' segments.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from securedata.corpus.segments import Span, overlapping, uncovered
 
 @dataclass(slots=True)
 class Apart:
-    """What a list of sources cuts apart.
+    """Counts of recordings that were cut apart.
 
     Attributes:
-        recordings, segments: how many there are.
-        overlapping: paths of segments during which people of other segments are heard too, whom their rows name.
-        seconds_left_out: of these recordings, in no segment, and so not sealed.
+        recordings, segments: how many were cut, and into how many.
+        overlapping: paths of segments in which people of other segments are heard too; their rows name all of them.
+        seconds_left_out: time in these recordings that no segment covers, so it is not sealed.
     """
 
     recordings: int = 0
@@ -28,7 +28,11 @@ class Apart:
     seconds_left_out: float = 0.0
 
     def add(self, segments: Mapping[str, bool], spans: Sequence[Span], frames: int, rate: int) -> None:
-        """Count one recording: the paths of its segments, and whether people of others are heard in each."""
+        """Count one recording.
+
+        Args:
+            segments: path -> whether people of other segments are heard in it.
+        """
         if segments:
             self.recordings += 1
             self.segments += len(segments)
@@ -37,7 +41,7 @@ class Apart:
 
 
 def heard(spans: Sequence[Span], people: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Everybody heard during each segment: its own people first, then those of segments that overlap it."""
+    """Everyone heard in each segment: its own people first, then those of segments that overlap it."""
     others = overlapping(spans)
     return [
         tuple(dict.fromkeys((*own, *(name for j in others[i] for name in people[j])))) for i, own in enumerate(people)

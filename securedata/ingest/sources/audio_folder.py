@@ -1,7 +1,7 @@
 """Hugging Face AudioFolder: metadata.csv, .jsonl or .parquet beside the recordings, or in the folder of each split.
 
-Its column `file_name` is relative to the folder of the metadata; splits are what folders are called, as `split_of` has
-them. Who speaks is in a column, or a rule says it.
+Its column `file_name` is relative to the folder of the metadata. Splits come from the names of folders (`split_of`),
+speakers from a column or a rule.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from securedata.errors import InvalidArgument
 from securedata.ingest.sources.manifest_reader import Rows, chosen_columns, collect, lines_in, place_of
 from securedata.ingest.sources.members.shard import split_of
 from securedata.ingest.sources.origin import SourceProblem
-from securedata.ingest.sources.walk import Problem, Tree, printable
+from securedata.ingest.sources.walk.names import printable
+from securedata.ingest.sources.walk.tree import Problem, Tree
 
 AUDIOFOLDER = "audiofolder"
 
@@ -28,14 +29,14 @@ class AudioFolder:
 
     Attributes:
         name: for messages.
-        rows: what it says, each name below the root.
+        rows: its rows, whose names are relative to the root.
     """
 
     def __init__(self, tree: Tree, files: Mapping[str, list[tuple[int, dict[str, Any]]]]) -> None:
-        """`files`: name of a metadata file -> its lines."""
+        """`files`: name of a metadata file -> its rows, by line number."""
         self._tree, self._files = tree, files
         self._where: list[str] = []  # the metadata file of each row
-        self.name = next(iter(files)) if len(files) == 1 else f"{len(files)} files of metadata"
+        self.name = next(iter(files)) if len(files) == 1 else f"{len(files)} metadata files"
         self.rows = Rows()
 
     def read(self, columns: Mapping[str, str | None], segment_unit: str | None) -> None:
@@ -53,17 +54,17 @@ class AudioFolder:
         for name, lines in self._files.items():
             folder = posixpath.dirname(name)
             for line, values in lines:
-                said = values.get(column)
-                if isinstance(said, str) and said:
-                    values[column] = posixpath.normpath(posixpath.join(folder, said.replace("\\", "/")))
+                path = values.get(column)
+                if isinstance(path, str) and path:
+                    values[column] = posixpath.normpath(posixpath.join(folder, path.replace("\\", "/")))
                 self._where.append(name)
                 yield line, values
 
     def locate(self, problems: list[Problem]) -> list[int]:
-        """For each row the index of its file in the tree, or -1, which is a problem.
+        """For each row the index of its file in the tree, or -1, which adds a problem.
 
         Raises:
-            InvalidArgument: none of them is there.
+            InvalidArgument: none of the files is in the tree.
         """
         index = {path: i for i, path in enumerate(self._tree.paths)}
         located = []
@@ -72,14 +73,14 @@ class AudioFolder:
             located.append(index.get(path, -1))
             if path in index:
                 continue
-            if path in self._tree.leave.names:
+            if path in self._tree.exclusions.names:
                 problems.append(Problem(printable(name), f"{self.rows.place(k)}: left out on request", taken=True))
             else:
                 problems.append(Problem(printable(name), f"{self.rows.place(k)}: no such recording under SRC"))
         if max(located) < 0:
             raise InvalidArgument(
-                f"{self.name} names {len(located)} files, the first {printable(self.rows.names[0])!r}, and none of "
-                f"them is a recording under {self._tree.root}; {_COLUMN} is relative to the folder of the metadata"
+                f"{self.name}: no row names a recording under {self._tree.root}; the first names "
+                f"{printable(self.rows.names[0])!r}, and {_COLUMN} must be relative to the folder of the metadata"
             )
         return located
 
@@ -87,13 +88,13 @@ class AudioFolder:
 def audio_folder(
     tree: Tree, columns: Mapping[str, str | None], segment_unit: str | None, *, wanted: bool
 ) -> AudioFolder | None:
-    """The metadata in a tree; None if there is none that names files by `file_name`.
+    """The metadata of a tree; None if no metadata file has a column `file_name`.
 
     Args:
-        wanted: the caller says that there is.
+        wanted: the caller asked for this layout.
 
     Raises:
-        InvalidArgument: two of them in one folder, one that cannot be read, or none although it is wanted.
+        InvalidArgument: a folder has two metadata files, one cannot be read, or there is none although it is wanted.
     """
     files: dict[str, list[tuple[int, dict[str, Any]]]] = {}
     folders: dict[str, str] = {}
@@ -106,12 +107,12 @@ def audio_folder(
         if not lines or column not in lines[0][1]:
             continue
         if folder in folders:
-            raise InvalidArgument(f"{folders[folder]} and {name} would both describe {folder or 'SRC'}: remove one")
+            raise InvalidArgument(f"{folders[folder]} and {name} both describe {folder or 'SRC'}: remove one")
         folders[folder] = name
         files[name] = lines
     if not files:
         if wanted:
-            raise InvalidArgument(f"{tree.root} holds no {', '.join(_NAMES)} with a column {column!r}")
+            raise InvalidArgument(f"{tree.root} holds no metadata.csv, .jsonl or .parquet with a column {column!r}")
         return None
     found = AudioFolder(tree, files)
     found.read(columns, segment_unit)
@@ -119,7 +120,7 @@ def audio_folder(
 
 
 def _unreadable(name: str, why: str) -> InvalidArgument:
-    return InvalidArgument(f"{name} cannot be read: {why}; mend it, or, to go without it, say --layout none")
+    return InvalidArgument(f"{name} cannot be read: {why}; fix it, or ignore it with --layout none")
 
 
 def _lines_of(tree: Tree, name: str, column: str) -> list[tuple[int, dict[str, Any]]]:
@@ -129,7 +130,7 @@ def _lines_of(tree: Tree, name: str, column: str) -> list[tuple[int, dict[str, A
             first = content.lstrip().partition(b"\n")[0].decode("utf-8-sig", "replace")
             fields = [field.strip().strip('"') for field in first.split(",")]
             if column not in (fields if name.endswith(".csv") else first):
-                return []  # of something else, such as LJSpeech's, which has no header
+                return []  # not an AudioFolder; LJSpeech has a metadata.csv without a header
         return list(lines_in(content, name))
     except (SourceProblem, InvalidArgument) as error:
         raise _unreadable(name, str(error)) from None

@@ -1,4 +1,4 @@
-"""A manifest beside the recordings, or elsewhere: its rows, and which file each of them means."""
+"""A manifest, beside the recordings or elsewhere: its rows, and the file that each of them names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from securedata.ingest.sources.manifest_reader import Rows, read_rows
 from securedata.ingest.sources.origin import LocalOrigin, SourceProblem
 from securedata.ingest.sources.remote import is_url, origin_of
 from securedata.ingest.sources.texts import spellings
-from securedata.ingest.sources.walk import Problem, Tree, printable
+from securedata.ingest.sources.walk.names import printable
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.printable import without_secrets
 
 
@@ -22,7 +23,7 @@ class Manifest:
 
     Attributes:
         name: for messages.
-        rows: what it says.
+        rows: its rows.
     """
 
     def __init__(
@@ -33,11 +34,11 @@ class Manifest:
         options: Mapping[str, str],
         segment_unit: str | None = None,
     ) -> None:
-        """Read the file or URL `where`, or, if there is no such file, the one of that name under SRC.
+        """Read the file or URL `where`; if there is no such file, the one of that name under SRC.
 
         Raises:
-            InvalidArgument: there is none, or it is none.
-            StorageError: its place cannot be read.
+            InvalidArgument: it is missing, or it is not a manifest.
+            StorageError: its origin cannot be read.
         """
         self._tree = tree
         self._where = _found(os.fspath(where), tree)
@@ -59,10 +60,10 @@ class Manifest:
             raise InvalidArgument(f"{self.name}: the manifest {without_secrets(self._where)}: {problem}") from problem
 
     def locate(self, problems: list[Problem]) -> list[int]:
-        """For each row the index of its file in the tree, or -1, which is a problem.
+        """For each row the index of its file in the tree, or -1, which adds a problem.
 
         Raises:
-            InvalidArgument: none of them is there.
+            InvalidArgument: none of the files is in the tree.
         """
         rows, tree = self.rows, self._tree
         index = {path: i for i, path in enumerate(tree.paths)}
@@ -72,22 +73,22 @@ class Manifest:
         for k, name in enumerate(rows.names):
             i = next((i for i in (index.get(path, -1) for path in self._meant(name, bases, roots)) if i >= 0), -1)
             located.append(i)
-            if i < 0 and not tree.leave.names.isdisjoint(self._meant(name, bases, roots)):
+            if i < 0 and not tree.exclusions.names.isdisjoint(self._meant(name, bases, roots)):
                 problems.append(Problem(printable(name), f"{rows.place(k)}: left out on request", taken=True))
             elif i < 0:
-                there = any(os.path.exists(os.path.join(base, name)) for base in bases if not is_url(base))
-                taken = there or is_url(tree.root)
-                reason = "is not among the recordings taken from SRC" if taken else "no such file"
+                exists = any(os.path.exists(os.path.join(base, name)) for base in bases if not is_url(base))
+                not_taken = exists or is_url(tree.root)
+                reason = "is not among the recordings taken from SRC" if not_taken else "no such file"
                 problems.append(Problem(printable(name), f"{rows.place(k)}: {reason}"))
         if max(located) < 0:
             raise InvalidArgument(
-                f"{self.name} names {len(rows)} files, the first {printable(rows.names[0])!r}, and none of them is a "
-                f"recording under {tree.root}; its paths are taken relative to its own folder and to SRC"
+                f"{self.name} names no recording under {tree.root}: its first row names {printable(rows.names[0])!r}; "
+                "paths may be relative to the manifest's folder or to SRC"
             )
         return located
 
     def _meant(self, name: str, bases: list[str], roots: tuple[str, ...]) -> Iterator[str]:
-        """What the name of a row may be under SRC, best first."""
+        """The paths under SRC that the name in a row may mean, best first."""
         whole = (_join(base, one, base == self._tree.root) for one in spellings(name) for base in bases)
         return (path[len(root) :] for path in whole for root in roots if path.startswith(root))
 
@@ -96,7 +97,7 @@ class Manifest:
         return list(dict.fromkeys((own, f"{own.rstrip('/')}/clips", self._tree.root)))
 
     def _roots(self) -> tuple[str, ...]:
-        """A manifest may spell SRC through its links, or as it really is."""
+        """SRC as given, and with its links resolved: a manifest may spell it either way."""
         root = self._tree.root
         return (root, os.path.realpath(root)) if isinstance(self._tree.origin, LocalOrigin) else (root,)
 
@@ -107,20 +108,20 @@ def _found(where: str, tree: Tree) -> str:
     if is_url(where) or os.path.isabs(where) or Path(where).exists():
         return where
     if isinstance(tree.origin, LocalOrigin):
-        beside = tree.origin.file(where)
-        return beside if os.path.exists(beside) else where
+        under_src = tree.origin.file(where)
+        return under_src if os.path.exists(under_src) else where
     return tree.origin.file(where)
 
 
 def _join(base: str, name: str, is_root: bool) -> str:
-    """A name in a manifest as an absolute path or URL; it may be one already."""
+    """A name in a manifest as an absolute path or URL, which it may already be."""
     if is_url(name):
         scheme, _, rest = name.partition("://")
         return f"{scheme}://{posixpath.normpath(rest)}"
     if not is_url(base):
-        whole = posixpath.normpath(posixpath.join(base, name))  # which drops the base where the name is absolute
+        whole = posixpath.normpath(posixpath.join(base, name))  # an absolute name replaces the base
         return unicodedata.normalize("NFC", whole)
-    if is_root:  # taken as it is: a chain of URLs cannot be walked up
+    if is_root:  # kept as it is: a chain of URLs has no parent folder
         return unicodedata.normalize("NFC", f"{base}/{posixpath.normpath(name)}")
     scheme, _, rest = base.partition("://")
     return unicodedata.normalize("NFC", f"{scheme}://{posixpath.normpath(posixpath.join(rest, name))}")

@@ -1,10 +1,10 @@
-"""Transcripts, speakers and segments from a NeMo manifest (JSON, one object a line) or a table (CSV, TSV, Parquet).
+"""Transcripts, speakers and segments from a NeMo manifest (JSON, one object per line) or a table (CSV, TSV, Parquet).
 
-A line that is no JSON object, has too few fields or names no audio file stops the reading: a manifest that is broken in
-one place is not trusted in others. A row of the right form with an impossible value is the fault of one recording.
+A line that is not a JSON object, has the wrong number of fields or names no audio file is an error: a manifest that is
+broken in one place cannot be trusted in others. A well-formed row with an impossible value affects only its recording.
 
-CSV follows RFC 4180 (quotes). TSV has none as a rule, as in Common Voice, whose sentences begin with quotation marks;
-what pandas quotes, because a field holds a quotation mark, a tab or a line end, is read as it was meant.
+CSV follows RFC 4180 (quotes). TSV usually has no quoting: in Common Voice, sentences begin with quotation marks. Fields
+that pandas quoted, because they hold a quotation mark, a tab or a line end, are unquoted.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from securedata.corpus.columns import KNOWN_COLUMNS, BadValue, Times, folded, ta
 from securedata.errors import InvalidArgument
 from securedata.files import read_bounded
 from securedata.foreign.describe import describe
-from securedata.ingest.sources.file_kinds import is_table, is_tar
 from securedata.ingest.sources.members.table import rows_of
 from securedata.ingest.sources.nested import lift, lift_path, names_in
 from securedata.ingest.sources.origin import MAX_CONTENT
 from securedata.ingest.sources.texts import NoText, not_a_header, strip, text_of
 from securedata.ingest.sources.values import DECODER, NoJson, as_extra, as_people, as_person, as_text
-from securedata.ingest.sources.walk import is_utf8, printable
+from securedata.ingest.sources.walk.file_kinds import is_table, is_tar
+from securedata.ingest.sources.walk.names import is_utf8, printable
 
 
 @dataclass(slots=True, repr=False)  # holds transcripts and names
@@ -37,17 +37,17 @@ class Rows:
     """The rows of one manifest, as columns.
 
     Attributes:
-        names: the audio file as the row spells it.
-        lines: where the row stands, from 1, for messages: a line of a text, a row of a table.
+        names: the audio file, as the row spells it.
+        lines: numbers, from 1, for messages: of a line in a text, of a row in a table.
         transcript, speaker, utterance, split, language: '' where the row has none.
-        subjects: the people recorded: those in `subjects`, else the speaker; () where the row names nobody.
+        subjects: the people in the recording: those in `subjects`, else the speaker; () where the row names nobody.
         offset, duration: of a segment, or None; in seconds, or in frames of the recording if `in_samples`.
         extra: every other column, as one JSON object; '' if there is none.
         fault: what is wrong with the row, '' if nothing.
-        files: the table of each row, where there are several; () for one manifest.
-        of_what, name: what they are rows of, for messages.
+        files: the table of each row, if there are several; () for one manifest.
+        of_what, name: what these are rows of, for messages.
         names_people: whether the manifest has a speaker or subjects column at all.
-        columns: the names of all its columns; of objects in them, too, as 'meta.speaker'.
+        columns: the names of all columns, with those inside JSON objects, such as 'meta.speaker'.
     """
 
     names: list[str] = field(default_factory=list)
@@ -73,12 +73,12 @@ class Rows:
         return len(self.names)
 
     def place(self, k: int) -> str:
-        """Where a row stands, for messages."""
+        """The place of a row, for messages."""
         file = self.files[k] if self.files else self.of_what
         return f"{printable(self.names[k]) if is_tar(file) else self._number(k)} of {file}"
 
     def place_beside(self, k: int, other: int) -> str:
-        """Where a row stands, in a message that has said where another one does."""
+        """The place of a row, for a message that already gives the place of `other`."""
         return self.place(k) if self.files and self.files[k] != self.files[other] else self._number(k)
 
     def _number(self, k: int) -> str:
@@ -90,7 +90,7 @@ def _number(file: str, line: int) -> str:
 
 
 def place_of(file: str, line: int) -> str:
-    """Where a row stands, for messages that end the reading."""
+    """The place of a row, for messages that end the run."""
     return f"{file}, {_number(file, line)}"
 
 
@@ -104,21 +104,21 @@ def read_rows(
 
     Args:
         manifest: the file.
-        content: its bytes, if it is elsewhere and was fetched.
-        columns: which of its columns is meant, as in `{"speaker": "client_id"}`; None or '' takes none for that
-            purpose, so the column goes to extra. Without an entry the usual names are recognised (`KNOWN_COLUMNS`), and
-            each of them names its purpose, too: `{"text": ...}` is `{"transcript": ...}`. A name with dots reaches into
-            JSON objects, as `{"text": "annotation.text"}`.
-        segment_unit: of `UNITS`, for times in columns whose names do not say it; None: seconds.
+        content: its bytes, if they were fetched already.
+        columns: which column to read for a field, as in `{"speaker": "client_id"}`; with None or '' the field is not
+            read, and its column goes to extra. Without an entry the usual names are recognised (`KNOWN_COLUMNS`). They
+            also work as names of the field: `{"text": ...}` is `{"transcript": ...}`. A column with dots reaches into
+            JSON objects: `{"text": "annotation.text"}`.
+        segment_unit: one of `UNITS`, for times in columns whose names do not tell the unit; None: seconds.
 
     Raises:
-        InvalidArgument: not readable, or not a manifest in one of these forms.
+        InvalidArgument: it cannot be read, or is not a manifest in one of these forms.
     """
     where = os.path.basename(os.fspath(manifest))
     chosen = chosen_columns(columns or {})
     suffix = os.path.splitext(where)[1].lower()
     if suffix not in _SUFFIXES:
-        raise InvalidArgument(f"{where}: a manifest is one of {', '.join(_SUFFIXES)}; this is none by its suffix")
+        raise InvalidArgument(f"{where}: a manifest must have one of the suffixes {', '.join(_SUFFIXES)}")
     try:
         content = _content(manifest) if content is None else content
     except OSError as error:
@@ -127,10 +127,10 @@ def read_rows(
 
 
 def lines_in(content: bytes, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number and values, by column, of each line of a manifest, whose form its name says, with .gz after it or not.
+    """Number and values, by column, of each line of a manifest; its suffix, before any .gz, tells the format.
 
     Raises:
-        InvalidArgument: it is no such manifest.
+        InvalidArgument: it does not have this format.
     """
     suffix = os.path.splitext(name.lower().removesuffix(".gz"))[1]
     try:
@@ -145,16 +145,16 @@ def lines_in(content: bytes, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def chosen_columns(columns: Mapping[str, str | None]) -> dict[str, str | None]:
-    """What the caller says of columns, by the purpose that each name means.
+    """The columns that the caller chose, by field.
 
     Raises:
-        InvalidArgument: a name that means none, or two columns for one purpose.
+        InvalidArgument: a field is unknown, or has two columns.
     """
     chosen: dict[str, str | None] = {}
     for name, column in columns.items():
         target = name if name in KNOWN_COLUMNS else target_of(name)
         if target is None:
-            raise InvalidArgument(f"no such column as {name!r}: choose among {', '.join(KNOWN_COLUMNS)}")
+            raise InvalidArgument(f"unknown field {name!r}: choose one of {', '.join(KNOWN_COLUMNS)}")
         if (chosen.setdefault(target, column) or "") != (column or ""):
             both = f"{chosen[target] or ''!r} and {column or ''!r}"
             raise InvalidArgument(f"--columns names two columns for {target}, {both}: leave one out")
@@ -168,15 +168,15 @@ def collect(
     segment_unit: str | None,
     at: Callable[[int], str] | None = None,
 ) -> Rows:
-    """Rows from the values of each line, by column.
+    """Make rows from the values of each line, by column.
 
     Args:
         where: what they are rows of, for messages.
         chosen: from `chosen_columns`.
-        at: where a line stands, for messages; None: in `where`.
+        at: gives the place of a line, for messages; None: a line of `where`.
 
     Raises:
-        InvalidArgument: there are none, or they have not the columns that they must have.
+        InvalidArgument: there are no rows, or a required column is missing.
     """
     roles, times = _Roles(where, chosen, at or partial(place_of, where)), Times(where, segment_unit)
     rows = Rows(name=where)
@@ -193,7 +193,7 @@ def collect(
 
 
 def _content(manifest: str | os.PathLike[str]) -> bytes:
-    """What the caller named; it may be a pipe."""
+    """All bytes of a file, which may be a pipe."""
     return read_bounded(os.open(manifest, os.O_RDONLY | os.O_CLOEXEC), os.fspath(manifest), MAX_CONTENT)
 
 
@@ -204,11 +204,11 @@ def _json_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[s
         try:
             values = DECODER.decode(content)
         except NoJson as error:
-            raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {error}") from None
+            raise InvalidArgument(f"{where}, line {line}: not a JSON object: {error}") from None
         except (ValueError, RecursionError) as error:
-            raise InvalidArgument(f"{where}, line {line}: not one JSON object a line: {describe(error)}") from None
+            raise InvalidArgument(f"{where}, line {line}: not a JSON object: {describe(error)}") from None
         if not isinstance(values, dict):
-            raise InvalidArgument(f"{where}, line {line}: not one JSON object a line, but a {type(values).__name__}")
+            raise InvalidArgument(f"{where}, line {line}: not a JSON object, but a {type(values).__name__}")
         yield line, values
 
 
@@ -227,9 +227,9 @@ def _csv_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[st
                 header = fields
                 fault = not_a_header(header, where)
                 if twice := {name for name in header if header.count(name) > 1}:
-                    raise InvalidArgument(f"{where}: {fault or f'the header has two columns {min(twice)!r}'}")
+                    raise InvalidArgument(f"{where}: {fault or f'the header names column {min(twice)!r} twice'}")
             elif any(fields) and len(fields) != len(header):
-                uneven = f", line {reader.line_num}: {len(fields)} fields under a header of {len(header)}"
+                uneven = f", line {reader.line_num}: {len(fields)} fields, but the header has {len(header)}"
                 raise InvalidArgument(where + (f": {fault}" if fault else uneven))
             elif any(fields):
                 yield reader.line_num, dict(zip(header, fields, strict=True))
@@ -244,7 +244,7 @@ _SUFFIXES = (*_READERS, ".parquet")
 
 def _reader(text: str, tsv: bool, quoted: bool) -> Any:
     lines = io.StringIO(text, newline="")  # a quoted field may hold line ends
-    # of the whole process, 128 KiB at first, so it is never lowered again; the text is in memory already
+    # a limit of the whole process (128 KiB by default), so it is only ever raised; the text is in memory already
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     if not quoted:
         return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -252,7 +252,7 @@ def _reader(text: str, tsv: bool, quoted: bool) -> Any:
 
 
 def _is_quoted(text: str) -> bool:
-    """Whether a TSV has quotes throughout: all names of its header are quoted, or only so do the fields add up."""
+    """Is a TSV quoted? Its header is quoted throughout, or only quoting gives every line the right number of fields."""
     plain = _reader(text, True, False)
     try:
         header: list[str] = next((fields for fields in plain if any(fields)), [])
@@ -267,7 +267,7 @@ def _is_quoted(text: str) -> bool:
 
 
 def _unquoted(field: str) -> str:
-    """A field of a TSV that was quoted for the quotation marks in it, each of them doubled; any other as it is."""
+    """Unquote a TSV field that was quoted because of quotation marks in it, which are doubled; others are unchanged."""
     inner = field[1:-1]
     if len(field) < 4 or field[0] != '"' or field[-1] != '"' or '""' not in inner or '"' in inner.replace('""', ""):
         return field
@@ -275,20 +275,20 @@ def _unquoted(field: str) -> str:
 
 
 class _Roles:
-    """Which column serves as what, decided once per name and remembered."""
+    """Which column serves as which field, decided once per column name."""
 
     def __init__(self, where: str, chosen: Mapping[str, str | None], at: Callable[[int], str]) -> None:
         self.where, self.at = where, at
         self.chosen = chosen
         self.found: set[str] = set()
         self._by_name: dict[str, str | None] = {}
-        self._text_file = ""  # NeMo takes words from files, too
+        self._text_file = ""  # NeMo can read transcripts from files
         self._mapped = {name: target for target, name in chosen.items() if name}
         self._dotted = {name: target for name, target in self._mapped.items() if "." in name}
         self.columns: dict[str, None] = {}  # an ordered set
 
     def of(self, values: dict[str, Any], line: int) -> dict[str, str]:
-        """target -> column name, for the columns of this row; makes columns of what is inside of others."""
+        """field -> column name, for the columns of this row; lifts columns out of JSON objects."""
         roles: dict[str, str] = {}
         if not self.columns.keys() >= values.keys():
             self.columns.update(dict.fromkeys(one for name in values for one in names_in(name, values[name])))
@@ -303,15 +303,15 @@ class _Roles:
             if target in roles:
                 raise InvalidArgument(
                     f"{self.at(line)}: columns {roles[target]!r} and {name!r} could both be the {target}: "
-                    f"say which, as {target}={name}"
+                    f"choose one with --columns {target}={name}"
                 )
             roles[target] = name
         if "path" not in roles:
             if self.where.lower().endswith((".csv", ".tsv")) and (fault := not_a_header(list(values), self.where)):
                 raise InvalidArgument(f"{self.where}: {fault}")
             raise InvalidArgument(
-                f"{self.at(line)}: no column names the audio file (it has {', '.join(map(repr, values))}). "
-                f"It is called one of {', '.join(KNOWN_COLUMNS['path'])}; say path=NAME for another"
+                f"{self.at(line)}: no column names the audio file (columns: {', '.join(map(repr, values))}). "
+                f"Its usual names are {', '.join(KNOWN_COLUMNS['path'])}; for another, use --columns path=NAME"
             )
         if type(values[roles["path"]]) is dict and "path" not in self.chosen:
             inner = lift_path(values, roles["path"])
@@ -320,15 +320,15 @@ class _Roles:
         return roles
 
     def check_all_found(self) -> None:
-        """Raises InvalidArgument if a column is missing that the caller named, or words are where nobody reads them."""
+        """Raises InvalidArgument if a chosen column is missing, or transcripts are in files, which are not read."""
         if self._text_file and "transcript" not in self.found and "transcript" not in self.chosen:
             raise InvalidArgument(
-                f"{self.where} names files that hold the words ({self._text_file!r}), and none of its columns holds "
-                "them: they are not read from there; put them into 'text', or, to go without, say --columns transcript="
+                f"{self.where} names files with the transcripts (column {self._text_file!r}), which are not read: put "
+                "them into a column 'text', or go without them with --columns transcript="
             )
         for target, name in self.chosen.items():
             if name and target not in self.found:
-                raise InvalidArgument(f"{self.where} has no column {name!r}, which was to be the {target}")
+                raise InvalidArgument(f"{self.where} has no column {name!r}, which was chosen as the {target}")
 
     def _target(self, name: str) -> str | None:
         if name in self._mapped:
@@ -344,7 +344,7 @@ def _append(rows: Rows, line: int, values: dict[str, Any], roles: _Roles, times:
     times.note(role)
     name = values.pop(role.pop("path"))
     if not isinstance(name, str) or not name or not is_utf8(name):
-        raise InvalidArgument(f"{roles.at(line)}: the audio file's name is empty or no text")
+        raise InvalidArgument(f"{roles.at(line)}: the audio file's name is empty or not text")
     taken = {target: values.pop(column) for target, column in role.items()}
     times.note_others(values)
     row = _Row()
@@ -378,7 +378,7 @@ class _Row(NamedTuple):
     duration: float | None = None
     extra: str = ""
 
-    def __repr__(self) -> str:  # what was said and by whom is for those who ask for it
+    def __repr__(self) -> str:  # no transcripts or names in logs
         return "_Row()"
 
 

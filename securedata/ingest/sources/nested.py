@@ -1,7 +1,7 @@
-"""Columns inside columns: JSON objects in the rows of a manifest, reached by names with dots.
+"""Columns inside columns: JSON objects in the rows of a manifest, reached by dotted names.
 
-A column whose own name has the dot is that column. In a list a number is a place, as `sentences.0.text`; any other name
-is looked up in every entry, as `sentences.text`.
+A column whose own name is the dotted name takes precedence. In a list, a number is an index, as in `sentences.0.text`;
+any other name is looked up in every entry, as in `sentences.text`.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from typing import Any
 from securedata.corpus.columns import target_of
 
 _IN_PATH = ("path", "offset", "end", "duration")
-_MOST = 100  # dotted names of one column that a message may list
+_MAX_INNER = 100  # dotted names per column that a message may list
 
 
 def lift(values: dict[str, Any], names: Mapping[str, str]) -> None:
-    """Make columns of what these dotted names reach, where the row has no column of such a name.
+    """Make columns of the values that these dotted names reach, unless the row has a column of that name.
 
-    What is lifted out of an object is no longer in it. Lists stay whole: their entries belong together.
+    A value moves out of its object, but lists stay whole: their entries belong together.
 
     Args:
-        names: name -> what the column serves as; the pieces of a transcript become one text.
+        names: name -> the field that the column serves as; the pieces of a transcript become one text.
     """
     for name, target in names.items():
         if name in values:
             continue
         found = _take(values, name.split("."))
         if found is not _NOTHING:
-            pieces = target == "transcript" and isinstance(found, list) and all(type(one) is str for one in found)
+            pieces = target == "transcript" and isinstance(found, list) and all(type(piece) is str for piece in found)
             values[name] = " ".join(found) if pieces else found
 
 
 def lift_path(values: dict[str, Any], column: str) -> dict[str, str]:
-    """The roles of what an object in the path column holds, as in `{"audio": {"path": ..., "start_time": ...}}`.
+    """Lift the path, and the times beside it, out of `{"audio": {"path": ..., "start_time": ...}}`.
 
     Returns:
-        target -> the new column; empty if the column holds no such object.
+        field -> the new column; empty if the column holds no such object.
     """
     inner = values[column]
     if not isinstance(inner, dict) or not isinstance(inner.get("path"), str):
@@ -53,8 +53,8 @@ def lift_path(values: dict[str, Any], column: str) -> dict[str, str]:
 
 
 def names_in(name: str, value: Any) -> list[str]:
-    """The column and, if it holds objects, the dotted names of what is in it."""
-    return [name, *(inner for inner, _ in zip(_names_in(name, value), range(_MOST), strict=False))]
+    """The column's name and, if it holds objects, the dotted names inside it."""
+    return [name, *(inner for inner, _ in zip(_names_in(name, value), range(_MAX_INNER), strict=False))]
 
 
 def _names_in(name: str, value: Any) -> Iterator[str]:
@@ -68,8 +68,8 @@ _NOTHING = object()
 
 
 def _take(values: dict[str, Any], parts: list[str]) -> Any:
-    """What the parts lead to, out of the objects that lead there; `_NOTHING` if the way ends before."""
-    # an inner key may have a dot, too: the longest that is there is meant
+    """Remove and return the value at the end of `parts`; `_NOTHING` if there is none."""
+    # an inner key may have dots too: the longest match wins
     for count in range(len(parts), 0, -1):
         key = ".".join(parts[:count])
         if key not in values:

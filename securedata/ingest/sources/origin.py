@@ -1,6 +1,6 @@
-"""Where recordings are read from: a folder of this machine, or, in `remote`, a URL.
+"""Where recordings are read from: a folder on this machine, or a URL (`remote`).
 
-What is read is what was listed: a recording that changes while it is ingested is a problem, never a mixture of both.
+A recording that changed since it was listed is a problem; old and new content are never mixed.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from securedata.format.cobblestone import Buffer
 from securedata.media.audio.probe import AudioInfo, probe
 
 PIECE = 4 * 1024 * 1024
-"""Bytes that are read at once. What is no larger is read as a whole, and once."""
+"""Bytes per read. A recording of at most this size is read once, as a whole."""
 
 MAX_CONTENT = 2**30
-"""Bytes of a list, transcript or manifest, at most: it is read whole."""
+"""The most bytes of a list, transcript or manifest, which is read as a whole."""
 
 
 class Stamp(NamedTuple):
-    """What a listing says of a recording: how one sees that it is still the same.
+    """What a listing gives for a recording, to tell later whether it is still the same.
 
     Attributes:
         size: bytes.
-        mtime_ns: when it was written, by the clock of the place; 0 where that is not told.
-        version: the place's own name for this content, such as an ETag; '' where it has none.
+        mtime_ns: when it was written, by the clock of its origin; 0 if unknown.
+        version: the origin's identifier for this content, such as an ETag; '' if it has none.
     """
 
     size: int
@@ -37,23 +37,23 @@ class Stamp(NamedTuple):
 
 
 class SourceProblem(Exception):
-    """A source that cannot be taken; the text says why, in one clause, and names nobody."""
+    """A source that cannot be taken; the text says why, in one clause, and names no person."""
 
 
-CHANGED = "the file changed while it was ingested; run it again"
+CHANGED = "the file changed during the run; run it again"
 
 
 class Origin(ABC):
-    """The place of the recordings. Safe for many threads; nothing is written, there or here.
+    """Where the recordings are. Thread-safe; writes nothing, neither there nor on this machine.
 
     Attributes:
-        root: how its owner spells it: an absolute path, or a URL.
+        root: an absolute path, or a URL, as its owner spells it.
     """
 
     root: str
 
     def file(self, name: str) -> str:
-        """The whole name of a file under the root, as the methods below take it."""
+        """The full name of a file under the root, which the methods below take."""
         return f"{self.root}/{name}"
 
     @abstractmethod
@@ -61,44 +61,44 @@ class Origin(ABC):
         """All of a recording of at most `PIECE` bytes.
 
         Raises:
-            SourceProblem: it cannot be read, or is not what was listed.
-            StorageError: the place as a whole cannot be read.
+            SourceProblem: it cannot be read, or changed since it was listed.
+            StorageError: the origin as a whole cannot be read.
         """
 
     @abstractmethod
     def pieces(self, file: str, stamp: Stamp) -> Iterator[Buffer]:
-        """All of a recording of any size, in pieces of at most `PIECE` bytes. Raises as `whole`."""
+        """All of a recording of any size, in pieces of at most `PIECE` bytes. Raises like `whole`."""
 
     @abstractmethod
     def probe(self, file: str, stamp: Stamp) -> AudioInfo:
-        """What the header of a recording says; little else is read of a large one.
+        """What the header of a recording says; of a large one, little else is read.
 
         Raises:
-            Undecodable, and as `whole`.
+            Undecodable, or like `whole`.
         """
 
     @abstractmethod
     def peek(self, file: str, stamp: Stamp, offset: int, length: int) -> bytes:
-        """Bytes from `offset`, fewer where the file ends. Raises as `whole`."""
+        """Bytes from `offset`, fewer where the file ends. Raises like `whole`."""
 
-    def check(self, file: str, stamp: Stamp) -> None:  # noqa: B027 - no more to do where every read tells
-        """Raises SourceProblem if a file is not what was listed, where reading it does not tell."""
+    def check(self, file: str, stamp: Stamp) -> None:  # noqa: B027 - nothing to do where every read checks
+        """Raises SourceProblem if a file changed since it was listed and reading it would not tell."""
 
     def stamp(self, name: str) -> Stamp | None:
-        """What a listing says of a table under the root; None if there is none."""
+        """The stamp of a table under the root; None if there is no such table."""
         return None
 
     @abstractmethod
     def content(self, name: str) -> bytes:
-        """All of a text file under the root, such as a list of transcripts. Raises as `whole`."""
+        """All of a text file under the root, such as a list of transcripts. Raises like `whole`."""
 
 
 class LocalOrigin(Origin):
-    """A folder."""
+    """A folder on this machine."""
 
     def __init__(self, root: str) -> None:
         self.root = root
-        self._prefix = os.path.join(root, "")  # '/' is the root that ends in one already
+        self._prefix = os.path.join(root, "")  # '/' already ends in a slash
 
     def file(self, name: str) -> str:
         return self._prefix + name
@@ -110,11 +110,11 @@ class LocalOrigin(Origin):
         try:
             with open(file, "rb", buffering=0, opener=_open) as source:
                 _check(os.fstat(source.fileno()), stamp)
-                left = stamp.size + 1  # no more room than it needs; one that grows as fast as it is read has no end
+                left = stamp.size + 1  # one byte more shows that it grew; a file that keeps growing would never end
                 while left and (piece := source.read(min(PIECE, left))):
                     left -= len(piece)
                     yield piece
-            _check(os.stat(file), stamp)  # by its name: another file may stand there now
+            _check(os.stat(file), stamp)  # by name: another file may have replaced it
         except OSError as error:
             raise SourceProblem(f"the file cannot be read: {error.strerror}") from None
 
@@ -149,7 +149,7 @@ class LocalOrigin(Origin):
 
 
 def _open(file: str, flags: int) -> int:
-    # O_NONBLOCK: a named pipe that took a recording's place must not stop the whole ingest
+    # O_NONBLOCK: a named pipe that replaced a recording must not block the run
     return os.open(file, flags | os.O_NONBLOCK)
 
 

@@ -2,15 +2,15 @@
 
 The rules, exactly:
 
-- Pattern and path are compared whole, part by part: only `/` in the pattern matches `/` in the path, so both have the
+- The pattern must match the whole path, part by part: only `/` in the pattern matches `/` in the path, so both have the
   same number of parts.
-- `{name}` takes one or more characters of one part; `*` takes any run of characters of one part, also none.
-- Everything else stands for itself, and case counts; `{{` and `}}` stand for braces. Both sides are compared in NFC.
-- Where there is a choice, the wildcard further left takes as little as it can: `{speaker}-{utterance}` reads `a-b-c`
+- `{name}` matches one or more characters of one part; `*` matches any number of characters of one part, even none.
+- Everything else matches itself, and case counts; `{{` and `}}` are literal braces. Both sides are compared in NFC.
+- Where there is a choice, the wildcard further left matches as little as it can: `{speaker}-{utterance}` reads `a-b-c`
   as speaker `a`, utterance `b-c`.
-- The same `{name}` twice has to take the same text twice: `{speaker}/{chapter}/{speaker}-{chapter}-{utterance}`.
-- Two wildcards need something between them: how `{speaker}{utterance}` divides `anna01` would be a guess.
-- `{speaker}` has to be there: a pattern is the rule that names the subject.
+- The same `{name}` twice must match the same text twice: `{speaker}/{chapter}/{speaker}-{chapter}-{utterance}`.
+- Two wildcards need something between them: where `{speaker}{utterance}` divides `anna01` would be a guess.
+- `{speaker}` is required: the pattern is the rule that names the subject.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import unicodedata
 from securedata.errors import InvalidArgument
 from securedata.media.audio.suffixes import AUDIO_SUFFIXES
 
-# A name, `*`, an escaped brace, or a brace that is none of these (an error); the rest is literal text.
+# A name, `*`, an escaped brace, or a stray brace (an error); the rest is literal text.
 _TOKEN = re.compile(r"\{\{|\}\}|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}|\*|[{}]")
 
 
@@ -30,7 +30,7 @@ class PathPattern:
 
     Attributes:
         text: the pattern as it was given.
-        names: the names between its braces, in order, each once.
+        names: the names in braces, in order, each once.
 
     Raises:
         InvalidArgument: the pattern breaks one of the rules above.
@@ -43,13 +43,13 @@ class PathPattern:
         self._regex = re.compile(self._translate(unicodedata.normalize("NFC", text)))
 
     def match(self, path: str) -> dict[str, str] | None:
-        """What each name takes of `path` (no extension, NFC), or None if the path does not fit."""
+        """The text of each name in `path` (NFC, without extension), or None if the path does not match."""
         found = self._regex.fullmatch(path)
         return None if found is None else found.groupdict()
 
     def _check_parts(self) -> None:
         if any(part in ("", ".", "..") for part in self.text.split("/")):
-            raise self._wrong("its parts are names of folders, with one '/' between them and none at either end")
+            raise self._wrong("its parts must be names, with one '/' between them and none at either end")
         if self.text.lower().endswith(AUDIO_SUFFIXES):
             raise self._wrong("it is matched against paths without their extension: leave the extension out")
 
@@ -65,7 +65,7 @@ class PathPattern:
                 regex += re.escape(token[0][0])
                 continue
             if wildcard_ends == token.start():
-                raise self._wrong("two wildcards stand side by side, and where one ends would be a guess")
+                raise self._wrong("two wildcards are side by side, and where one ends would be a guess")
             wildcard_ends = token.end()
             if name is None:
                 regex += "[^/]*?"
@@ -75,7 +75,7 @@ class PathPattern:
                 names.append(name)
                 regex += f"(?P<{name}>[^/]+?)"
         if "speaker" not in names:
-            raise self._wrong("it has no {speaker}, so it does not say whose voice it is")
+            raise self._wrong("it has no {speaker}, so it does not name the speaker")
         self.names = tuple(names)
         return regex + re.escape(text[position:])
 

@@ -1,6 +1,6 @@
-"""The list of recordings to seal: a folder, what its names say, and what a manifest adds, as one table.
+"""The list of recordings to seal, as one table: the files, what their names say, and what a manifest adds.
 
-No recording is opened, except one that a manifest cuts into segments: the sample rate in its header turns seconds into
+A recording is opened only if a manifest cuts it into segments: the sample rate in its header turns seconds into
 frames.
 """
 
@@ -23,37 +23,40 @@ from securedata.ingest.sources.origin import Origin, Stamp
 from securedata.ingest.sources.remote import tree_of
 from securedata.ingest.sources.source_table import SourceTable
 from securedata.ingest.sources.subjects import describe_files, near_duplicates
-from securedata.ingest.sources.walk import Problem, Tree
+from securedata.ingest.sources.walk.tree import Problem, Tree
 
 
 @dataclass(frozen=True, slots=True)
 class SourceList:
-    """What there is to seal: files in the order of their paths, segments of one file together, in that of their start.
+    """What there is to seal, sorted by path; the segments of one file are together, sorted by start.
 
     Attributes:
         origin: where the recordings are read.
-        table: one row a recording or segment, with the columns of `draft.SCHEMA`. `path` is the unique logical path,
-            `file` the absolute path or the URL, `version` what the place calls its content ('' for nothing), `size` -1
-            where only reading tells it, `duration` the seconds that a manifest gives a whole recording, to be compared
-            with its header (null: nothing said); `described` is True for what a row of the manifest names, or for all
-            if there is no manifest, `utterance_given` where the utterance is not the default, the file's stem; `apart`
-            for a segment that is to be an object of its own, `memory` the bytes that its samples take while it is cut
-            out (null: no segment); the others are the manifest columns of their names.
+        table: one row per recording or segment, with the columns of `source_table.SCHEMA`:
+
+            - `path`: the unique logical path; `file`: the absolute path or the URL.
+            - `size`: -1 if only reading tells it; `version`: the origin's identifier for the content, or ''.
+            - `duration`: the seconds that a manifest gives for a whole recording, to compare with its header, or null.
+            - `described`: True if a row of the manifest names it, and everywhere if there is no manifest.
+            - `utterance_given`: False if the utterance is the default, the file's stem.
+            - `apart`: True for a segment that becomes an object of its own.
+            - `memory`: bytes that its samples take while a segment is cut out; null for whole recordings.
+            - the others: the manifest columns of the same names.
         problems: what is not taken, and what is taken but deserves a look (`taken`).
-        stamps: of the files that have a problem, by path, what tells another file, or another such problem, from this.
-        files: all files under SRC: those of the table, and the four counts that follow.
+        stamps: stamps of the files with a problem, by path; a changed file, or another problem, has another stamp.
+        files: all files under SRC: those of the table, and the next four counts.
         companions, hidden: as `Tree` counts them.
         hidden_names: files and folders that begin with a dot.
         left_out: files that the caller asked to leave out, by pattern or because the manifest does not name them.
-        not_taken: files of which no row is in the table, though nobody asked for that.
+        not_taken: files without a row in the table, although nobody asked to leave them out.
         unlisted: recordings that no row of the manifest names.
         near_duplicates: groups of subjects that differ only in case, blanks or punctuation.
-        apart: what is cut out of recordings whose segments name different people.
+        apart: counts of recordings whose segments name different people.
         settings: the rule that names the subject, for the head of the corpus.
     """
 
     origin: Origin
-    # No names, no words in a repr: notebooks save them.
+    # a repr shows no names or transcripts: notebooks save it
     table: pa.Table = field(repr=False)
     problems: list[Problem] = field(repr=False)
     stamps: dict[str, Stamp] = field(repr=False)
@@ -78,7 +81,7 @@ class SourceList:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all source files, each counted once per row, as progress reports them."""
+        """Bytes of all source files, counted once per row, as progress does."""
         return sum(max(0, size) for size in self.table.column("size").to_pylist())
 
 
@@ -98,40 +101,40 @@ def list_sources(
     corpus: str | None = None,
     source_format: str = "auto",
 ) -> SourceList:
-    """List the recordings under `src`, with what is known of them.
+    """List the recordings under `src`, with what is known about them.
 
-    Whose voice it is comes from exactly one of: the manifest's speaker column, a known layout, `speaker_pattern`,
+    The subjects come from exactly one of: the manifest's speaker column, a known layout, `speaker_pattern`,
     `one_subject`, `subject_per_file`. Other columns come from the manifest where it has a value, else from the layout
-    or the pattern. Segments of one file that name different people are taken apart; see `apart`.
+    or the pattern. Segments of one file that name different people become objects of their own; see `apart`.
 
     Args:
         src: a folder, or a URL: s3://, or any other that fsspec can list and read.
         manifest: a NeMo manifest (.json, .jsonl: JSON lines), a .csv or .tsv with a header, or a .parquet: a file, a
-            URL, or a name under `src`. Its paths are relative to its own folder, to `clips` in it (Common Voice), or to
-            `src`, tried in this order.
-        columns: which column of the manifest is meant: `{"speaker": "client_id"}`; None or '' for not at all.
+            URL, or a name under `src`. Its paths are tried relative to its own folder, to `clips` in it (Common Voice),
+            and to `src`.
+        columns: which column of the manifest to read for a field: `{"speaker": "client_id"}`; None or '': none.
         speaker_pattern: such as '{speaker}/{utterance}'; see `pattern`.
-        one_subject: the only person in all of them.
-        subject_per_file: each recording is another person, named by its path without extension.
+        one_subject: the only person in all recordings.
+        subject_per_file: each recording is a different person, named by its path without extension.
         layout: 'auto', 'none', or one of `layouts.names.LAYOUTS`.
         only_listed: take only what the manifest names, as for one split of a corpus.
-        leave_out: patterns of paths under `src` that are not taken; '*' stands for any text, '/' included, and a folder
-            for all that is in it.
-        segment_unit: 's', 'ms' or 'samples': of the times in the manifest, where names of columns do not say it.
+        leave_out: patterns of paths under `src` to leave out; '*' matches any text, '/' included, and a folder's name
+            matches all that is in it.
+        segment_unit: 's', 'ms' or 'samples', for times in the manifest whose column names do not tell the unit.
         options: profile, region and endpoint_url of a source on S3; None: as boto3 finds them.
-        corpus: the root that they go to: where it lies below `src`, its files are left out.
-        source_format: of `members.FORMATS`: whether the recordings are files, or inside of the files there.
+        corpus: the root that the recordings go to; if it lies below `src`, its files are left out.
+        source_format: one of `members.FORMATS`: whether the recordings are files, or inside other files.
 
     Raises:
-        NotFound, AccessDenied, StorageUnreachable, SessionExpired: of a URL.
-        SubjectUnknown: nothing says whose voices these are.
-        InvalidArgument: rules that exclude each other, a manifest that is none, nothing that could be a recording.
+        NotFound, AccessDenied, StorageUnreachable, SessionExpired: for a URL.
+        SubjectUnknown: nothing names the speakers.
+        InvalidArgument: conflicting rules, a file that is not a manifest, or no recordings under `src`.
     """
     tree = tree_of(src, options, leave_out, corpus)
     listed = _manifest(tree, manifest, columns, layout, source_format, options or {}, segment_unit)
     if listed is None and (columns or only_listed or segment_unit):
         option = "--columns" if columns else "--only-listed" if only_listed else "--segment-unit"
-        raise InvalidArgument(f"{option} is about a manifest: name one by --manifest")
+        raise InvalidArgument(f"{option} needs a manifest: name one with --manifest")
     if not len(tree):
         if not all(problem.taken for problem in tree.problems):
             return _listed(SourceTable(tree, Described.blank(0)), {}, [])
@@ -169,13 +172,13 @@ def _manifest(
     options: Mapping[str, str],
     segment_unit: str | None,
 ) -> Manifest | Members | AudioFolder | None:
-    """What says more of the recordings than their names: a manifest, their shards, or files beside them."""
+    """What describes the recordings besides their names: a manifest, their shards, or an AudioFolder's metadata."""
     members = members_of(tree, source_format, columns or {}, segment_unit)
     if members is not None:
         if manifest is not None:
             raise InvalidArgument(
-                f"--manifest, and the columns of {members.name}, would both describe the recordings: leave it out, or "
-                "say --source-format files"
+                f"--manifest and the columns of {members.name} both describe the recordings: leave --manifest out, or "
+                "use --source-format files"
             )
         return members
     if not len(tree):

@@ -1,7 +1,7 @@
-"""Recordings behind a URL: listed once, read as streams and by ranges, and never put on this machine's disk.
+"""Recordings behind a URL: listed once, read as streams or by range, and never written to this machine's disk.
 
-`s3://` goes the way of our own storage: listings over boto3, bodies over libcurl, endpoint and credentials as boto3
-finds them. Any other scheme is served by fsspec, which takes its options from its own configuration.
+`s3://` uses the storage of corpora: boto3 lists, libcurl fetches bodies, and boto3 finds endpoint and credentials. Any
+other scheme goes through fsspec, with the options of its own configuration.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from securedata.foreign.describe import describe
 from securedata.foreign.quiet import quiet
 from securedata.foreign.times import written_at
 from securedata.format.cobblestone import Buffer
-from securedata.ingest.sources.exclude import LeftOut
-from securedata.ingest.sources.file_kinds import is_line_table, is_table
 from securedata.ingest.sources.origin import CHANGED, MAX_CONTENT, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
-from securedata.ingest.sources.walk import Tree, look_into, scan, take_listed
+from securedata.ingest.sources.walk.exclude import Exclusions
+from securedata.ingest.sources.walk.file_kinds import is_line_table, is_table
+from securedata.ingest.sources.walk.listing import finish, take_listed
+from securedata.ingest.sources.walk.scan import scan
+from securedata.ingest.sources.walk.tree import Tree
 from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 from securedata.printable import without_secrets
 from securedata.storage.s3.store import S3Storage
 
 _VERSIONS = ("ETag", "etag", "md5Hash", "generation")
-_SCHEME = re.compile("[a-z]+")  # what fsspec completes with ://
+_SCHEME = re.compile("[a-z]+")  # fsspec appends :// to it
 
 
 class _Found(NamedTuple):
@@ -36,7 +38,7 @@ class _Found(NamedTuple):
     name: str
     stamp: Stamp
 
-    def __repr__(self) -> str:  # a name is often a person's
+    def __repr__(self) -> str:  # the name often holds a person's name
         return f"_Found({self.stamp})"
 
 
@@ -45,7 +47,7 @@ class RemoteOrigin(Origin):
 
     def __init__(self, url: str) -> None:
         self.root = url
-        self._stamps: dict[str, Stamp] = {}  # of tables: companions, or what holds recordings
+        self._stamps: dict[str, Stamp] = {}  # of tables
 
     @abstractmethod
     def listing(self) -> Iterator[_Found]:
@@ -53,17 +55,16 @@ class RemoteOrigin(Origin):
 
     @abstractmethod
     def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
-        """`length` bytes from `offset`, which the recording has; raises as `whole`."""
+        """`length` bytes from `offset`, all within the recording. Raises like `whole`."""
 
     def scan(self, leave_out: Sequence[str] = (), corpus: str | None = None) -> Tree:
-        """The recordings under the root, as `walk.scan` lists those of a folder."""
-        tree = Tree(self, leave=LeftOut(leave_out, corpus, self.root))
+        """List the recordings under the root, as `walk.scan` does for a folder."""
+        tree = Tree(self, exclusions=Exclusions(leave_out, corpus, self.root))
         for found in self.listing():
             take_listed(tree, found.name, found.stamp)
             if is_table(found.name) or is_line_table(found.name):
                 self._stamps[found.name] = found.stamp
-        look_into(tree)
-        tree.sort()
+        finish(tree)
         return tree
 
     def whole(self, file: str, stamp: Stamp) -> bytes:
@@ -104,14 +105,14 @@ class S3Origin(RemoteOrigin):
             text = f"{error}; check the name, --source-endpoint-url and --source-region"
             raise NotFound(text, root=self.root) from error
         except AccessDenied as error:
-            text = f"{self.root} cannot be listed: {error}; --source-profile names the profile of AWS that may"
+            text = f"{self.root} cannot be listed: {error}; choose an AWS profile that may, with --source-profile"
             raise AccessDenied(text, root=self.root) from error
 
     def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
         try:
             body, version = self._storage.get_part(self._name(file), offset, length)
         except NotFound as error:
-            raise SourceProblem("the object went away while it was ingested") from error
+            raise SourceProblem("the object was deleted during the run") from error
         except AccessDenied as error:
             raise SourceProblem("the object cannot be read: your credentials are refused") from error
         if version != stamp.version or len(body) != length:
@@ -128,7 +129,7 @@ class S3Origin(RemoteOrigin):
 
 
 class FsspecOrigin(RemoteOrigin):
-    """Whatever fsspec can open."""
+    """Anything that fsspec can open."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -136,7 +137,7 @@ class FsspecOrigin(RemoteOrigin):
 
         _refuse_caches(url)
         self._shown = without_secrets(url)
-        self._spelled: dict[str, str] = {}  # names that the place spells otherwise, as ./a.wav in a tar
+        self._spelled: dict[str, str] = {}  # names that the file system spells differently, such as ./a.wav in a tar
         try:
             with quiet():
                 self._fs, self._base = url_to_fs(url)
@@ -187,7 +188,7 @@ class FsspecOrigin(RemoteOrigin):
             with quiet():
                 return bytes(self._fs.cat_file(self._path(name), start=start, end=end))
         except FileNotFoundError:
-            raise SourceProblem("the file went away while it was ingested") from None
+            raise SourceProblem("the file does not exist, or was deleted during the run") from None
         except Exception as error:  # noqa: BLE001 - every file system has errors of its own
             raise SourceProblem(f"the file cannot be read: {describe(error)}") from None
 
@@ -223,12 +224,12 @@ def tree_of(
     """List the recordings under a folder or a URL.
 
     Args:
-        leave_out, corpus: as `walk.scan` takes them; `corpus` may be a URL.
-        options: profile, region and endpoint_url of a source on S3; credentials are not among them.
+        leave_out, corpus: as for `walk.scan`; `corpus` may be a URL.
+        options: profile, region and endpoint_url of a source on S3, but no credentials.
 
     Raises:
-        InvalidArgument: no folder, a URL that cannot be one, or two files with one logical path.
-        NotFound, AccessDenied, StorageUnreachable: of a URL.
+        InvalidArgument: not a folder, a malformed URL, or two files with the same logical path.
+        NotFound, AccessDenied, StorageUnreachable: for a URL.
     """
     origin = origin_of(src, options or {})
     if isinstance(origin, LocalOrigin):
@@ -237,34 +238,36 @@ def tree_of(
 
 
 def origin_of(src: str | os.PathLike[str], options: Mapping[str, str]) -> LocalOrigin | RemoteOrigin:
-    """The place behind a path or URL. Raises as `tree_of`."""
+    """The origin for a path or URL. Raises like `tree_of`."""
     text = os.fspath(src)
     if not is_url(text):
         found: LocalOrigin | RemoteOrigin = LocalOrigin(os.path.abspath(text))
     elif text.partition("://")[0] in ("file", "local"):
         found = LocalOrigin(os.path.abspath(text.partition("://")[2]))
     elif urlsplit(text).password is not None:
-        raise InvalidArgument("SRC holds a password: URLs get into logs; leave it to the configuration of its scheme")
+        raise InvalidArgument(
+            "SRC contains a password, and URLs end up in logs: put it into the configuration of its file system"
+        )
     elif text.startswith("s3://"):
         return S3Origin(text.rstrip("/"), options)
     else:
         found = FsspecOrigin(_with_schemes(text).rstrip("/"))
     if options:
         given = ", ".join(f"--source-{name.replace('_', '-')}" for name in options)
-        raise InvalidArgument(f"{given}: for a source on S3 (s3://...), which {found.root} is not")
+        raise InvalidArgument(f"{given}: only for a source on S3 (s3://...), and {found.root} is not one")
     return found
 
 
 def _with_schemes(url: str) -> str:
-    """A chain of URLs whose last is a local path, as zip://::/abs/all.zip, with a scheme before that path.
+    """A chain of URLs that ends in a local path, such as zip://::/abs/all.zip, with file:// before that path.
 
-    fsspec would take the path for the name of a scheme. A local archive may also be named by file:// or relatively.
+    fsspec would take the bare path for a scheme. The path may be relative.
     """
     first, *others = url.split("::")
     if not others or "://" in others[-1]:
         return url
     last = others.pop()
-    if "/" not in last and "." not in last:  # the name of a scheme, as fsspec has it
+    if "/" not in last and "." not in last:  # a bare scheme, which fsspec allows
         return url
     return "::".join([first, *others, f"file://{os.path.abspath(os.path.expanduser(last))}"])
 
@@ -275,21 +278,21 @@ def is_url(text: str) -> bool:
 
 
 def _refuse_caches(url: str) -> None:
-    """No plaintext on disk: what keeps what it reads in files is refused, wherever it stands in a chain."""
+    """Refuse file systems that cache what they read in files, anywhere in a chain: no plaintext on disk."""
     from fsspec import get_filesystem_class
     from fsspec.implementations.cached import CachingFileSystem
 
     shown = without_secrets(url)
     for hop in url.split("::"):
         scheme, separator, _ = hop.partition("://")
-        if not separator and not _SCHEME.fullmatch(scheme):  # fsspec takes it for a path of this machine
+        if not separator and not _SCHEME.fullmatch(scheme):  # fsspec takes it for a local path
             scheme = "file"
         try:
             kind = get_filesystem_class(scheme)
         except (ValueError, ImportError) as error:
             raise InvalidArgument(f"{shown}: fsspec cannot serve {scheme}://: {describe(error)}", root=shown) from None
         if issubclass(kind, CachingFileSystem):
-            raise InvalidArgument(f"{shown}: {scheme} would put the recordings on this machine's disk; leave it out")
+            raise InvalidArgument(f"{shown}: {scheme} would write the recordings to this machine's disk; leave it out")
 
 
 def _stamp(info: Mapping[str, Any]) -> Stamp:

@@ -1,4 +1,4 @@
-"""The rows to seal, put together from what names say and what a manifest adds."""
+"""The rows to seal, built from what names say and what a manifest adds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from securedata.ingest.sources.apart import Apart, heard
 from securedata.ingest.sources.layouts.base import Described
 from securedata.ingest.sources.manifest_reader import Rows
 from securedata.ingest.sources.origin import SourceProblem
-from securedata.ingest.sources.walk import Problem, Tree
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.cut import memory
 from securedata.media.audio.probe import AudioInfo
 from securedata.media.reason import Undecodable
@@ -46,7 +46,7 @@ SCHEMA = pa.schema(
 
 
 class SourceTable:
-    """The columns of the table while they are filled."""
+    """Builds the table, column by column."""
 
     def __init__(self, tree: Tree, described: Described) -> None:
         self.tree = tree
@@ -66,21 +66,21 @@ class SourceTable:
         self.extra: list[str] = []
         self.described_rows: list[bool] = []
         self.utterance_given: list[bool] = []
-        self.apart_rows: set[int] = set()  # the few that are cut out, by their places in the lists above
+        self.apart_rows: set[int] = set()  # indexes into the lists above; few are cut out
         self.memory: dict[int, int] = {}
         self.apart = Apart()
 
     def add_files(self) -> None:
-        """All recordings, as names and folders describe them."""
+        """Add all recordings, as their names and folders describe them."""
         for i in range(len(self.tree)):
             self._add_file(i, described=True)
         self.problems += self.described.problems
 
     def add_rows(self, rows: Rows, located: list[int], only_listed: bool = False) -> None:
-        """The recordings as rows describe them, and, unless `only_listed`, those that no row names.
+        """Add the recordings that rows describe, and, unless `only_listed`, those that no row names.
 
         Args:
-            rows: of a manifest, or of the tables of a layout.
+            rows: from a manifest, or from the tables of a layout.
             located: for each row the index of its file, or -1.
         """
         listed = (k for k in range(len(rows)) if located[k] >= 0)
@@ -99,20 +99,20 @@ class SourceTable:
 
     def _add_file(self, i: int, described: bool) -> None:
         subject = self.described.subject[i]
-        if subject:  # else it is among the problems
+        if subject:  # otherwise it has a problem already
             self._add(i, None, (subject,), ("", "", "", "", ""), None, "", described)
 
     def _add_unlisted(self, i: int, rows: Rows) -> None:
         path = self.tree.paths[i]
         unnamed = f"no row of {rows.of_what} names it"
         if rows.names_people:
-            self.problems.append(Problem(path, f"{unnamed}, so nobody says whose voice it is"))
+            self.problems.append(Problem(path, f"{unnamed}, so its speaker is unknown"))
         elif self.described.subject[i]:
             self.problems.append(Problem(path, unnamed, taken=True))
             self._add_file(i, described=False)
 
     def _add_group(self, i: int, group: list[int], rows: Rows) -> None:
-        """The rows of one file: all of them or none, for a row that is left out might name another person."""
+        """Add the rows of one file: all or none, because a row that is dropped might name another person."""
         path = self.tree.paths[i]
         for k in group:
             if rows.fault[k]:
@@ -122,7 +122,7 @@ class SourceTable:
                 self.problems.append(Problem(path, f"{rows.place(k)} names no speaker"))
                 return
         if not rows.names_people and not self.described.subject[i]:
-            return  # it is among the problems
+            return  # it has a problem already
         info = None
         if len(group) > 1 or rows.offset[group[0]] is not None:
             try:
@@ -146,7 +146,7 @@ class SourceTable:
         apart = info is not None and any(set(names) != set(own[0]) for names in own)
         if apart and info is not None:
             spans = [(0, info.frames) if segment is None else (segment[0], sum(segment)) for _, segment in found]
-            people = heard(spans, own)  # in a row that is left out as well
+            people = heard(spans, own)  # including rows that are left out
             path = self.tree.paths[i]
             more = {
                 segment_path(path, *segment): set(people[at]) != set(own[at])
@@ -159,9 +159,9 @@ class SourceTable:
                 continue
             texts = (rows.speaker[k], rows.utterance[k], rows.transcript[k], rows.split[k], rows.language[k])
             if apart and not texts[0] and len(own[at]) == 1:
-                texts = (own[at][0], *texts[1:])  # who speaks, though others are heard
-            said = rows.duration[k] if segment is None and not rows.in_samples else None
-            self._add(i, segment, people[at], texts, said, rows.extra[k], True)
+                texts = (own[at][0], *texts[1:])  # the speaker, even if others are heard
+            duration = rows.duration[k] if segment is None and not rows.in_samples else None
+            self._add(i, segment, people[at], texts, duration, rows.extra[k], True)
             if apart and segment is not None:
                 self.apart_rows.add(len(self.paths) - 1)
             if info is not None and segment is not None:
@@ -170,7 +170,7 @@ class SourceTable:
     def _segments(
         self, i: int, group: list[int], rows: Rows, info: AudioInfo | None
     ) -> list[tuple[int, tuple[int, int] | None]]:
-        """Rows and their (start, frames), None for all of the recording; what lies outside of it is a problem."""
+        """Rows and their (start, frames), None for the whole recording; a segment outside it is a problem."""
         found: list[tuple[int, tuple[int, int] | None]] = []
         for k in group:
             if info is None:
@@ -186,19 +186,19 @@ class SourceTable:
                 self.problems.append(Problem(self.tree.paths[i], f"{rows.place(k)}: {error}"))
                 continue
             if past := seconds_past(offset, duration, info):
-                reason = f"{rows.place(k)} ends {past:.2f} s after the recording, and is taken up to its end"
+                reason = f"{rows.place(k)} ends {past:.2f} s after the recording ends, and is cut off there"
                 self.problems.append(Problem(self.tree.paths[i], reason, taken=True))
         return found
 
     def _twice(self, i: int, rows: Rows, first: int, k: int, whole: bool) -> Problem:
-        """A row for what an earlier one describes: nothing is lost where it says the same."""
+        """The problem of a row for a recording that an earlier row describes; harmless if both say the same."""
         reason = f"{rows.place(k)} is left out: {rows.place_beside(first, k)} names the same recording"
         same = all(
             column[first] == column[k]
             for column in (rows.speaker, rows.utterance, rows.transcript, rows.split, rows.language, rows.extra)
         )
         if not same:
-            reason += " and says something else of it"
+            reason += " with other values"
             reason += "; if these are segments, name their columns: --columns offset=NAME end=NAME" if whole else ""
         return Problem(self.tree.paths[i], reason, taken=same)
 
@@ -219,7 +219,7 @@ class SourceTable:
         self.paths.append(path)
         self.subjects.append(people)
         named = known.utterance[i] if segment is None else ""
-        # a row that is there keeps its own utterance where a run knows only the file's stem, by a pattern too
+        # a row in the corpus keeps its utterance if this run knows only the file's stem, even from a pattern
         self.utterance_given.append(bool(utterance) or (bool(named) and named != stem(path)))
         self.texts["speaker"].append(speaker or (people[0] if len(people) == 1 else ""))
         self.texts["utterance"].append(utterance or named or stem(path))
@@ -234,16 +234,16 @@ class SourceTable:
         self.described_rows.append(described)
 
     def _check_unique(self) -> None:
-        """A file may have the name that a segment of another gets."""
+        """Raises InvalidArgument if a file has the path that a segment of another file gets."""
         if len(set(self.paths)) == len(self.paths):
             return
         twice = next(path for path, count in Counter(self.paths).items() if count > 1)
         raise InvalidArgument(
-            f"a file and a segment of another would both be {twice!r} in the corpus; rename the file", path=twice
+            f"a file and a segment of another file would both be {twice!r} in the corpus; rename the file", path=twice
         )
 
     def table(self) -> pa.Table:
-        """The finished columns."""
+        """The finished table."""
         tree, rows = self.tree, len(self.paths)
         columns = {
             "path": self.paths,
@@ -266,7 +266,7 @@ class SourceTable:
 
 
 def _merge(named: dict[str, str] | None, extra: str) -> str:
-    """Extra of a file's name and of its row as one JSON text; the row's value counts where both have one."""
+    """The extras of a file's name and of its row as one JSON text; the row's values take precedence."""
     if not named:
         return extra
     both = {**named, **json.loads(extra)} if extra else named

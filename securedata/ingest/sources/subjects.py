@@ -1,4 +1,4 @@
-"""Whose voice it is: exactly one rule says so, and without one nothing is sealed."""
+"""Whose voice each recording is: exactly one rule names the subjects, and without one nothing is sealed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from securedata.ingest.sources.layouts.base import Described
 from securedata.ingest.sources.layouts.candidates import candidates, perhaps_people, shown_columns
 from securedata.ingest.sources.layouts.registry import describe, named, recognise
 from securedata.ingest.sources.pattern import PathPattern
-from securedata.ingest.sources.walk import CONTROL, Problem, Tree, is_utf8, printable
+from securedata.ingest.sources.walk.names import CONTROL, is_utf8, printable
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
 
-_SPOKEN_OF = ("speaker", "utterance", "split", "language")  # names in a pattern that have a column; others go to extra
+_COLUMNS = ("speaker", "utterance", "split", "language")  # names in a pattern with a column; others go to extra
 
 
 def describe_files(
@@ -31,18 +32,18 @@ def describe_files(
     manifest_names_people: bool = False,
     manifest_columns: Sequence[str] = (),
 ) -> tuple[Described, dict[str, Any]]:
-    """Name the subject of every file by the one rule that was given, or by a layout that is recognised.
+    """Name the subject of every file by the one rule that was given, or by the recognised layout.
 
     Args:
-        manifest_columns: what columns there are in a manifest, if there is one: an error lists them.
+        manifest_columns: the columns of the manifest, if there is one, for errors.
 
     Returns:
-        What the rule and the layout say of each file, and the settings that record the rule in the corpus. The name
-        behind `one_subject` is not in them: settings outlive the erasure of a person.
+        What the rule and the layout say about each file, and the settings that record the rule in the corpus. They do
+        not hold the name given as `one_subject`: settings outlive the erasure of a person.
 
     Raises:
-        SubjectUnknown: there is no rule; the text shows the choices.
-        InvalidArgument: there is more than one, or it fits no file at all.
+        SubjectUnknown: there is no rule; the text lists the choices.
+        InvalidArgument: there is more than one rule, or the rule fits no file.
     """
     given = {
         "--speaker-pattern": speaker_pattern is not None,
@@ -67,7 +68,7 @@ def describe_files(
 def _check_one(rules: list[str], manifest_names_people: bool) -> None:
     if len(rules) > 1:
         raise InvalidArgument(
-            f"{' and '.join(rules)} would each say whose voice it is: leave all but one out"
+            f"{' and '.join(rules)} each name the speakers: leave all but one out"
             + (" (the column: --columns speaker=)" if manifest_names_people else "")
         )
 
@@ -75,7 +76,7 @@ def _check_one(rules: list[str], manifest_names_people: bool) -> None:
 def _by_layout(
     tree: Tree, layout: str, rules: list[str], has_manifest: bool, manifest_names_people: bool
 ) -> tuple[str, Described] | None:
-    """The layout that was named or is recognised, and what it says; None: there is none."""
+    """The layout that was chosen or is recognised, and what it says; None if there is none."""
     if layout == "none":
         return None
     found = recognise(tree) if layout == "auto" else named(layout)
@@ -86,13 +87,13 @@ def _by_layout(
     described = describe(found, tree, guessed=layout == "auto")
     if described.names_people and rules:
         raise InvalidArgument(
-            f"{tree.root} has the layout {found.name}, which names its speakers, and {rules[0]} would name others: "
-            "leave that out, or say --layout none"
+            f"{tree.root} has the layout {found.name}, which names the speakers, and so does {rules[0]}: "
+            f"leave {rules[0]} out, or use --layout none"
         )
     if described.rows is not None and has_manifest:
         raise InvalidArgument(
-            f"{tree.root} has the layout {found.name}, whose own tables say what the manifest would: leave "
-            "--manifest out, or say --layout none"
+            f"{tree.root} has the layout {found.name}, whose own tables take the place of a manifest: leave "
+            "--manifest out, or use --layout none"
         )
     return found.name, described
 
@@ -103,7 +104,7 @@ def _by_rule(
     one_subject: str | None,
     manifest_names_people: bool,
 ) -> tuple[Described, dict[str, Any]]:
-    """The one rule that was given; a subject for each file, if it is no other."""
+    """Apply the one rule that was given."""
     if manifest_names_people:
         return Described.blank(len(tree)), {"subject": {"manifest": True}}
     if speaker_pattern is not None:
@@ -112,16 +113,18 @@ def _by_rule(
     if one_subject is not None:
         name = unicodedata.normalize("NFC", one_subject)
         if not name.strip() or CONTROL.search(name) or not is_utf8(name):
-            raise InvalidArgument("--one-subject takes the name of the person; this one is blank or not all text")
+            raise InvalidArgument(
+                "--one-subject takes a person's name; this one is blank, or holds control characters or invalid text"
+            )
         described.subject = [name] * len(tree)
         return described, {"subject": {"one": True}}
-    # Two files that differ by their suffix alone are one recording in two encodings, so one person.
+    # files that differ only in their suffix are one recording in two encodings, so one person
     described.subject = [without_suffix(path) for path in tree.paths]
     return described, {"subject": {"per_file": True}}
 
 
 def _joined(by_rule: Described, layout: Described) -> Described:
-    """The people of a rule with the words of a layout that names nobody; the rule's own words count before them."""
+    """The subjects of a rule with the texts of a layout that names nobody; values of the rule take precedence."""
     for name in ("utterance", "transcript", "split", "language"):
         ours, theirs = getattr(by_rule, name), getattr(layout, name)
         setattr(by_rule, name, [one or other for one, other in zip(ours, theirs, strict=True)])
@@ -135,7 +138,7 @@ def _joined(by_rule: Described, layout: Described) -> Described:
 
 def _by_pattern(tree: Tree, pattern: PathPattern) -> Described:
     described = Described.blank(len(tree))
-    others = [name for name in pattern.names if name not in _SPOKEN_OF]
+    others = [name for name in pattern.names if name not in _COLUMNS]
     for i, path in enumerate(tree.paths):
         found = pattern.match(without_suffix(path))
         if found is None or not found["speaker"].strip():
@@ -158,18 +161,18 @@ def _by_pattern(tree: Tree, pattern: PathPattern) -> Described:
 def _choices(tree: Tree, columns: Sequence[str], why: str, tables: Sequence[str]) -> str:
     first = tree.paths[0]
     lines = [
-        f"nothing says whose voices the {len(tree)} recordings under {tree.root} are, and a subject is never guessed.",
-        "Say it in one of these ways (a person can be erased only by the name that you give here):",
+        f"nothing names the speakers of the {len(tree)} recordings under {tree.root}, and a subject is never guessed.",
+        "Name them in one of these ways (a person can be erased only by the name that you give here):",
     ]
     if why:
-        lines.insert(1, f"The layout does not say it: {why}.")
+        lines.insert(1, f"The layout does not name them: {why}.")
     lines += _in_columns(columns)
     lines += tables
     examples = _pattern_examples([without_suffix(path) for path in tree.paths])
-    lines += [f"  --speaker-pattern {text!r}: {said}" for text, said in examples]
+    lines += [f"  --speaker-pattern {text!r}: {result}" for text, result in examples]
     lines += [
-        f"  --subject-per-file: each recording is another person; {first} is of {without_suffix(first)!r}",
-        "  --one-subject NAME: all of them are of one person",
+        f"  --subject-per-file: each recording is a different person; {first} is {without_suffix(first)!r}",
+        "  --one-subject NAME: all of them are one person",
         "  --manifest FILE: a NeMo manifest (JSON lines), or a CSV, TSV or Parquet, with a column 'speaker'",
         "In Python these are speaker_pattern=, subject_per_file=True, one_subject= and manifest=.",
     ]
@@ -177,21 +180,21 @@ def _choices(tree: Tree, columns: Sequence[str], why: str, tables: Sequence[str]
 
 
 def _in_columns(columns: Sequence[str]) -> list[str]:
-    """Which columns a manifest has, and which one of them might name the speaker."""
+    """The columns of a manifest, and those that might name the speaker."""
     if not columns:
         return []
     there = f"the manifest has no column 'speaker'; it has {shown_columns(columns)}"
     perhaps = perhaps_people(columns)
     if not perhaps:
         return [f"  --columns speaker=COLUMN: {there}"]
-    lines = [f"  --columns speaker={shlex.quote(printable(perhaps[0]))}: perhaps it is that one; {there}"]
-    return lines + [f"  --columns speaker={shlex.quote(printable(name))}: or that one" for name in perhaps[1:3]]
+    lines = [f"  --columns speaker={shlex.quote(printable(perhaps[0]))}: perhaps this one; {there}"]
+    return lines + [f"  --columns speaker={shlex.quote(printable(name))}: or this one" for name in perhaps[1:3]]
 
 
 def _pattern_examples(paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Patterns that fit the user's own first path, each with what it would make of it.
+    """Patterns that match the first path, each with the speaker it would find there.
 
-    The speaker can be any folder on the way, but hardly one that all recordings are in, such as `wav`.
+    The speaker can be any folder in the path, except one that all recordings share, such as `wav`.
     """
     path = paths[0]
     depth = path.count("/")
@@ -205,14 +208,14 @@ def _pattern_examples(paths: Sequence[str]) -> list[tuple[str, str]]:
     for text in patterns:
         found = PathPattern(text).match(path)
         if found is not None:
-            examples.append((text, f"{path} is of {found['speaker']!r}"))
-    return examples or [("{speaker}/{utterance}", "for recordings in one folder a person")]
+            examples.append((text, f"{path} is {found['speaker']!r}"))
+    return examples or [("{speaker}/{utterance}", "for one folder per person")]
 
 
 def near_duplicates(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Groups of names that differ only in case, width, blanks or punctuation: perhaps one person, spelled twice.
+    """Groups of names that differ only in case, width, blanks or punctuation: perhaps one person in two spellings.
 
-    They stay two people; the user is told, for an erasure takes only the spelling that it is given.
+    They stay two people. The user is warned, because an erasure covers only the spelling that it is given.
     """
     groups: defaultdict[str, set[str]] = defaultdict(set)
     for name in names:
@@ -222,6 +225,6 @@ def near_duplicates(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 def _loosely(name: str) -> str:
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    # A mark between digits keeps them apart, as 1-12 and 11-2 are two numbers; elsewhere it goes.
+    # punctuation between digits counts, because 1-12 and 11-2 differ; elsewhere it does not
     text = re.sub(r"(?<=\d)[\W_]+(?=\d)", "-", text)
     return re.sub(r"(?<!\d)[\W_]+|[\W_]+(?!\d)", "", text) or text

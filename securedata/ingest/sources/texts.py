@@ -1,7 +1,7 @@
-"""How every text beside recordings is read: manifests, split lists, transcripts.
+"""Read the texts beside recordings: manifests, split lists, transcripts.
 
-Editors, spreadsheets and other systems leave marks that nobody sees: a byte order mark, other line ends, blanks,
-quotes, backslashes. None of them may make a line mean another file, or none.
+Editors, spreadsheets and other systems leave traces: byte order marks, other line ends, invisible blanks, quotes,
+backslashes. With or without them, a line must mean the same file.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from urllib.parse import unquote
 from securedata.corpus.columns import target_of
 from securedata.media.audio.suffixes import is_audio
 
-_BLANK = "\ufeff\u200b\u200e\u200f"  # seen as nothing, and no white space to Python
+_BLANK = "\ufeff\u200b\u200e\u200f"  # invisible, but not white space to Python
 
 
 class NoText(Exception):
-    """The bytes are no text that is read here; one clause says why and what to do."""
+    """The bytes are not UTF-8 text; the message says why and what to do, in one clause."""
 
 
 def text_of(data: bytes) -> str:
@@ -29,9 +29,11 @@ def text_of(data: bytes) -> str:
         NoText
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
-        raise NoText("UTF-16 or UTF-32 text, not UTF-8: iconv -f UTF-16 -t UTF-8 makes it so")
+        raise NoText("UTF-16 or UTF-32 text, not UTF-8: convert it with iconv -f UTF-16 -t UTF-8")
     if b"\0" in data:
-        raise NoText("no UTF-8 text, for it holds NUL bytes: if it is UTF-16, iconv -f UTF-16LE -t UTF-8 mends it")
+        raise NoText(
+            "not UTF-8 text, because it holds NUL bytes: if it is UTF-16, convert it with iconv -f UTF-16LE -t UTF-8"
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -39,7 +41,7 @@ def text_of(data: bytes) -> str:
 
 
 def lines_of(data: bytes) -> Iterator[tuple[int, str]]:
-    """Number, from 1, and text of each line that is not blank, without blanks at its ends; LF, CRLF or CR ends a line.
+    """Number, from 1, and stripped text of each line that is not blank; LF, CRLF or CR ends a line.
 
     Raises:
         NoText
@@ -50,7 +52,7 @@ def lines_of(data: bytes) -> Iterator[tuple[int, str]]:
 
 
 def strip(text: str) -> str:
-    """Without what cannot be seen at either end."""
+    """Without blanks and invisible characters at either end."""
     before = None
     while text != before:
         before, text = text, text.strip().strip(_BLANK)
@@ -58,9 +60,9 @@ def strip(text: str) -> str:
 
 
 def spellings(name: str) -> Iterator[str]:
-    """What the name of a file in a text may mean: as it is written, and as it was meant, in NFC.
+    """The paths that the name of a file in a text may mean, in NFC: as written, then tidied.
 
-    A name on disk that holds a backslash is no logical path, so that a backslash is the '/' of another system.
+    No logical path holds a backslash, so a backslash is the '/' of another system.
     """
     yield name if name.isascii() else unicodedata.normalize("NFC", name)
     meant = strip(name)
@@ -82,7 +84,7 @@ def _tidy(name: str) -> str:
 
 
 _MARKS = {"|": "'|'", ";": "';'", "\t": "tabs", ",": "','"}
-_LONG = 60  # letters: longer than the name of any column
+_LONG = 60  # characters; names of columns are shorter
 
 
 def not_a_header(names: Sequence[str], manifest: str) -> str:
@@ -97,19 +99,19 @@ def not_a_header(names: Sequence[str], manifest: str) -> str:
     parts = [strip(part) for name in names for part in (name.split(mark) if mark else [name])]
     separators = "separate all fields by ',' or, in a .tsv, by tabs"
     if mark and any(target_of(part) for part in parts):
-        return f"its first line names columns with {_MARKS[mark]} between them: {separators}"
+        return f"its first line separates the names of columns by {_MARKS[mark]}: {separators}"
     is_data = any(is_audio(part) or len(part) > _LONG or part.count(" ") > 2 or not part for part in parts)
     if not is_data and mark != "|":
         return ""
     shown = parts[0] if len(parts[0]) <= _LONG else f"{parts[0][:_LONG]}..."
     why = (
-        f"its first line looks like data, not like names of columns (it begins with {shown!r}): put a line in front of "
-        "it that names them, as path, speaker, text"
+        f"its first line looks like data, not like names of columns (it begins with {shown!r}): put a line with "
+        "the names of the columns above it, such as path, speaker, text"
     )
     why += f", and {separators}" if mark == "|" or len(names) == 1 else ""
     if mark == "|" and posixpath.basename(manifest).lower() == "metadata.csv":
         why += (
-            ". One like LJ Speech's is read as it is: leave --manifest out, and say --layout ljspeech with "
-            "--one-subject NAME, or another rule"
+            ". If it is like LJ Speech's, it needs no change: leave --manifest out, and use --layout ljspeech with "
+            "--one-subject NAME or another rule"
         )
     return why

@@ -1,4 +1,4 @@
-"""The values of a manifest's row: text, the names of people, and what else it says as JSON."""
+"""The values in a row of a manifest: text, names of people, and the rest as JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 from securedata.corpus.columns import BadValue
 from securedata.foreign.describe import describe
 from securedata.ingest.sources.texts import strip
-from securedata.ingest.sources.walk import CONTROL, is_utf8
+from securedata.ingest.sources.walk.names import CONTROL, is_utf8
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise NoJson(f"{name} is no JSON")
+    raise NoJson(f"{name} is not valid JSON")
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -21,15 +21,15 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise NoJson(f"it has two values of {twice!r}")
+        raise NoJson(f"it has two values for {twice!r}")
     return values
 
 
 class NoJson(ValueError):
-    """What Python reads as JSON and others do not: NaN, an infinity, a key that is there twice."""
+    """JSON that Python would accept and others would not: NaN, an infinity, a key that is there twice."""
 
 
-# Made once: json.loads() and dumps() with options make a new one at every call.
+# made once: json.loads() and dumps() with options make a new one in every call
 DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_each_once)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -39,7 +39,7 @@ def as_text(value: Any) -> str:
         return ""
     if isinstance(value, str):
         if not is_utf8(value):
-            raise BadValue("half of a surrogate pair is no text")
+            raise BadValue("half of a surrogate pair is not text")
         return value
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -47,15 +47,15 @@ def as_text(value: Any) -> str:
 
 
 def as_person(value: Any) -> str:
-    """A person's name: NFC, otherwise as it is written, for two spellings are two people. Blank is nobody."""
+    """A person's name in NFC, otherwise as written: two spellings are two people. A blank name is nobody."""
     name = unicodedata.normalize("NFC", as_text(value))
     if CONTROL.search(name):
-        raise BadValue("a control character in the name of a person")
+        raise BadValue("a control character in a person's name")
     return name if name.strip() else ""
 
 
 def as_people(value: Any) -> list[str]:
-    """Several people: a JSON list, in a table also as text, or a text with ';' between the names."""
+    """Several people: a JSON list, which a table holds as text, or a text with ';' between the names."""
     values = value if isinstance(value, list) else as_text(value)
     if isinstance(values, str):
         values = _listed(values.strip()) or [strip(name) for name in values.split(";")]
@@ -63,14 +63,14 @@ def as_people(value: Any) -> list[str]:
 
 
 def _listed(text: str) -> list[Any]:
-    """The JSON list that a text is; empty if it is none."""
+    """The text as a JSON list; empty if it is not one."""
     if not text.startswith("["):
         return []
     try:
         values = DECODER.decode(text)
     except (ValueError, RecursionError):
         if text[1:].lstrip()[:1] in ("'", '"'):
-            raise BadValue("its subjects begin like a JSON list and are none") from None
+            raise BadValue("its subjects begin like a JSON list but are not valid JSON") from None
         return []
     return values if isinstance(values, list) else []
 
@@ -78,13 +78,13 @@ def _listed(text: str) -> list[Any]:
 def as_extra(values: dict[str, Any]) -> str:
     kept = {name: value for name, value in values.items() if value is not None and value != ""}
     if len(kept) == 1 and isinstance(kept.get("extra"), dict):
-        kept = kept["extra"]  # as an export writes it where its columns would be taken for others
+        kept = kept["extra"]  # an export nests extra where its columns would be taken for others
     if not kept:
         return ""
     try:
         text = _ENCODER.encode(kept)
-    except (ValueError, RecursionError) as error:  # 1e999 reads as infinity, which JSON cannot write
-        raise BadValue(f"what else it says is no JSON: {describe(error)}") from None
+    except (ValueError, RecursionError) as error:  # 1e999 is read as infinity, which JSON cannot hold
+        raise BadValue(f"its other columns cannot be written as JSON: {describe(error)}") from None
     if not is_utf8(text):
-        raise BadValue("half of a surrogate pair is no text")
+        raise BadValue("half of a surrogate pair is not text")
     return text

@@ -196,9 +196,9 @@ def test_what_changes_or_goes_meanwhile_is_a_problem(cloud: Cloud) -> None:
     cloud.weed.client().delete_object(Bucket=RAW, Key=f"{cloud.prefix}/{two.path}")
     report = seal_sources(sources, Writer(root.reference))
     assert {problem.path: problem.reason for problem in report.problems} == {
-        one.path: "the file changed while it was ingested; run it again",
-        long.path: "the file changed while it was ingested; run it again",
-        two.path: "the object went away while it was ingested",
+        one.path: "the file changed during the run; run it again",
+        long.path: "the file changed during the run; run it again",
+        two.path: "the object was deleted during the run",
     }
     assert report.added == 4
 

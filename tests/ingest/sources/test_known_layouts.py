@@ -100,7 +100,7 @@ def test_words_beside_recordings_want_a_rule(tmp_path: Path, run: Run) -> None:
         "bob/b.wav": ("bob", "good day"),
         "bob/c.wav": ("bob", ""),
     }
-    assert "it gives times" in ran.err
+    assert "it holds times" in ran.err
 
 
 def test_patterns_that_are_shown_name_no_folder_that_all_recordings_are_in(tmp_path: Path) -> None:
@@ -109,5 +109,5 @@ def test_patterns_that_are_shown_name_no_folder_that_all_recordings_are_in(tmp_p
     with pytest.raises(SubjectUnknown) as caught:
         list_sources(tmp_path, layout="none")
     shown = str(caught.value)
-    assert "--speaker-pattern '*/{speaker}/*/{utterance}': wav/id10001/1zcIwhmdeo0/00001 is of 'id10001'" in shown
+    assert "--speaker-pattern '*/{speaker}/*/{utterance}': wav/id10001/1zcIwhmdeo0/00001 is 'id10001'" in shown
     assert "is of 'wav'" not in shown

@@ -10,7 +10,7 @@ import pytest
 
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.recordings import list_sources
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk.tree import Problem
 from tests.kit.sources.folders import by_path, column, jsonl, touch
 
 

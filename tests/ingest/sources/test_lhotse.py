@@ -8,7 +8,7 @@ import pytest
 
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.recordings import list_sources
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk.tree import Problem
 from tests.ingest.sources.test_odd_layouts import layout
 from tests.kit.cli.commandline import Run
 from tests.kit.sources.folders import by_path, column, counted, jsonl, record, touch
@@ -30,13 +30,13 @@ def test_a_source_that_is_no_file_is_refused_by_its_line(kind: str, tmp_path: Pa
     jsonl(tmp_path / "src/recordings.jsonl", *lines)
     ran = run("encrypt", tmp_path / "src", tmp_path / "sealed", "--name", "known")
     assert ran.code != 0
-    assert f"recordings.jsonl, line 3: a source of type {kind!r}; only files are taken" in ran.err
+    assert f"recordings.jsonl, line 3: a source has the type {kind!r}, and only 'file' is supported" in ran.err
     jsonl(
         tmp_path / "src/cuts.jsonl",
         *({"id": "x", "start": 0, "duration": 0.1, "type": "MonoCut", "recording": one} for one in lines),
     )
     (tmp_path / "src/recordings.jsonl").unlink()
-    with pytest.raises(InvalidArgument, match=r"cuts\.jsonl, line 3: a source of type"):
+    with pytest.raises(InvalidArgument, match=r"cuts\.jsonl, line 3: a source has the type"):
         list_sources(tmp_path / "src")
 
 
@@ -77,7 +77,7 @@ def test_where_only_some_have_a_speaker_the_others_are_not_taken(tmp_path: Path)
     sources = list_sources(tmp_path)
     assert (layout(sources), column(sources, "path"), column(sources, "speaker")) == ("lhotse", ["b.wav"], ["bob"])
     assert sources.problems == [Problem("a.wav", "line 2 of supervisions.jsonl names no speaker")]
-    with pytest.raises(InvalidArgument, match="names its speakers, and --one-subject would name others"):
+    with pytest.raises(InvalidArgument, match="names the speakers, and so does --one-subject"):
         list_sources(tmp_path, one_subject="ann")
 
 
@@ -97,19 +97,19 @@ def test_nothing_is_lost_silently(tmp_path: Path) -> None:
         supervision("x", "b", 0, 0.1, speaker="bob"),
     )
     sources = list_sources(tmp_path)
-    lost = "names no recording that is taken from SRC, the first is line 3"
+    lost = "line 3 names no recording that is taken from SRC"
     assert sources.problems == [
-        Problem("c.wav", "no row of the Lhotse manifests names it, so nobody says whose voice it is"),
-        Problem("recordings.jsonl", f"1 line {lost}, 'gone.wav'"),
+        Problem("c.wav", "no row of the Lhotse manifests names it, so its speaker is unknown"),
+        Problem("recordings.jsonl", f"{lost}: 'gone.wav'"),
         Problem(
             "supervisions.jsonl",
-            "2 lines name no recording that is taken from SRC, the first is line 2, 'nowhere'",
+            "2 lines name no recording that is taken from SRC; the first is line 2, 'nowhere'",
         ),
     ]
     assert (column(sources, "path"), counted(sources)) == (["a.wav", "b.wav"], True)
     part = list_sources(tmp_path, leave_out=["b.wav", "c.wav"])
     assert [problem.path for problem in part.problems] == ["recordings.jsonl", "supervisions.jsonl"]
-    assert part.problems[0].reason == f"1 line {lost}, 'gone.wav'", "what was left out is not missed"
+    assert part.problems[0].reason == f"{lost}: 'gone.wav'", "what was left out is not missed"
     assert part.problems[1].reason.startswith("2 lines")
 
 
@@ -134,7 +134,7 @@ def test_each_channel_has_its_file(tmp_path: Path) -> None:
     sources = list_sources(tmp_path)
     assert by_path(sources, "speaker") == {"0.wav": "ann", "1.wav": "bob"}
     assert by_path(sources, "extra")["1.wav"] == '{"channel":1,"recording_id":"call"}'
-    reason = "line 3 of supervisions.jsonl: its channel is in none of the sources of its recording"
+    reason = "line 3 of supervisions.jsonl: no source of its recording has its channel"
     assert sources.problems == [Problem("2.wav", reason)]
     both = {**supervision("u", "call", 0, 0.1, speaker="ann"), "channel": [0, 1]}
     jsonl(tmp_path / "supervisions.jsonl", both, supervision("w", "2", 0, 0.1, speaker="cy"))
@@ -144,7 +144,7 @@ def test_each_channel_has_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"duration": None}, "it has no start and duration"),
+        ({"duration": None}, "it has no start or no duration"),
         ({"start": "soon"}, "its offset is not a number of seconds from 0"),
         ({"start": -0.01}, "its offset is not a number of seconds from 0"),
         ({"start": 0.2}, "from 0.2 s for 0.1 s is not inside a recording of 0.100 s"),
@@ -180,23 +180,18 @@ def test_cuts_that_cannot_be_taken(tmp_path: Path) -> None:
         ("0.wav", "line 6 of cuts.jsonl is left out: line 1 names the same recording", True),
         (
             "1.wav",
-            "line 2 of cuts.jsonl: its recording has transforms, so its times are not those of the file: take the "
-            "manifest from before them",
+            "line 2 of cuts.jsonl: its recording has transforms, so its times do not fit the file: use the "
+            "manifest from before the transforms",
             False,
         ),
         ("2.wav", "line 3 of cuts.jsonl names no speaker", False),
-        ("3.wav", "line 4 of cuts.jsonl: a cut of several recordings, which is not read, names it too", False),
+        ("3.wav", "line 4 of cuts.jsonl: it is part of a cut of several recordings, which is not read", False),
         (
             "cuts.jsonl",
-            "1 line holds no recording, the first is line 5, 'c4'",
+            "line 4 is not a cut of one recording (a MonoCut or MultiCut), and is not taken: 'c3'",
             False,
         ),
-        (
-            "cuts.jsonl",
-            "1 line is a cut that is not of one recording (only MonoCut and MultiCut are), and is not taken, the first "
-            "is line 4, 'c3'",
-            False,
-        ),
+        ("cuts.jsonl", "line 5 holds no recording: 'c4'", False),
     ]
     assert counted(sources)
 
@@ -213,11 +208,13 @@ def test_manifests_that_cannot_be_read_or_are_others(tmp_path: Path) -> None:
     assert column(sources, "path") == ["a.wav"]
     said = {problem.path: (problem.reason, problem.taken) for problem in sources.problems}
     assert said.keys() == {"b.wav", "my_cuts.jsonl", "supervisions_b.jsonl.gz"}
-    assert said["my_cuts.jsonl"][0].startswith("its first line is not of a Lhotse manifest of cuts, which has duration")
-    assert said["supervisions_b.jsonl.gz"][0].startswith("cannot be unpacked: ")
+    assert said["my_cuts.jsonl"][0].startswith(
+        "not read, because its first line lacks a field of Lhotse cuts: duration"
+    )
+    assert said["supervisions_b.jsonl.gz"][0].startswith("cannot be decompressed: ")
     assert (said["my_cuts.jsonl"][1], said["supervisions_b.jsonl.gz"][1], counted(sources)) == (True, False, True)
     (tmp_path / "supervisions_a.jsonl").write_text('{"id": "u", "recording_id": "a", "start": 0, "duration": 1}\n{')
-    with pytest.raises(InvalidArgument, match=r"supervisions_a\.jsonl, line 2: not one JSON object a line"):
+    with pytest.raises(InvalidArgument, match=r"supervisions_a\.jsonl, line 2: not a JSON object"):
         list_sources(tmp_path)
 
 
@@ -234,7 +231,7 @@ def test_ids_that_mean_two_recordings(tmp_path: Path) -> None:
     (tmp_path / "supervisions.jsonl").rename(tmp_path / "supervisions_dev.jsonl")
     assert by_path(list_sources(tmp_path, layout="lhotse"), "speaker") == {"b.wav": "ann"}
     jsonl(tmp_path / "recordings_dev.jsonl", lhotse_recording("x", "b.wav"), lhotse_recording("x", "a.wav"))
-    with pytest.raises(InvalidArgument, match=r"line 2: line 1 of recordings_dev\.jsonl has another recording"):
+    with pytest.raises(InvalidArgument, match=r"line 2: line 1 of recordings_dev\.jsonl has a different recording"):
         list_sources(tmp_path)
 
 
@@ -246,7 +243,7 @@ def test_paths_through_a_link_and_from_another_machine(tmp_path: Path) -> None:
     assert column(list_sources(tmp_path / "moved"), "speaker") == ["cy", "ann"], "one path was absolute"
     two(tmp_path / "far")
     jsonl(tmp_path / "far/recordings.jsonl", lhotse_recording("a", "/elsewhere/a.wav"))
-    with pytest.raises(InvalidArgument, match=r"name 1 files, the first '/elsewhere/a\.wav', and none of them is a"):
+    with pytest.raises(InvalidArgument, match=r"the first file they name is '/elsewhere/a\.wav'"):
         list_sources(tmp_path / "far", layout="lhotse")
     with pytest.raises(InvalidArgument, match="holds no Lhotse manifests"):
         list_sources(tmp_path / "moved/audio", layout="lhotse")

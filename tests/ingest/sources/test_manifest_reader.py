@@ -106,11 +106,11 @@ def test_columns_can_be_named(tmp_path: Path) -> None:
     assert (rows.names, rows.subjects, rows.transcript) == (["a.wav"], [("anna",)], [""])
     assert rows.extra == ['{"speaker":"x","text":"hello"}']
     assert not read_rows(path, {"path": "clip", "speaker": ""}).names_people
-    with pytest.raises(InvalidArgument, match="no column 'none', which was to be the speaker"):
+    with pytest.raises(InvalidArgument, match="no column 'none', which was chosen as the speaker"):
         read_rows(path, {"path": "clip", "speaker": "none"})
     with pytest.raises(InvalidArgument, match="'person'"):
         read_rows(path, {"person": "who"})
-    with pytest.raises(InvalidArgument, match="it has 'clip'"):
+    with pytest.raises(InvalidArgument, match=r"\(columns: 'clip'"):
         read_rows(path)
 
 
@@ -175,7 +175,7 @@ def test_impossible_values(tmp_path: Path, row: dict[str, object], fault: str) -
 
 
 def test_infinity_is_no_json(tmp_path: Path) -> None:
-    assert "no JSON" in read_rows(write(tmp_path, "m.json", '{"wav": "a", "x": 1e999}')).fault[0]
+    assert "cannot be written as JSON" in read_rows(write(tmp_path, "m.json", '{"wav": "a", "x": 1e999}')).fault[0]
     with pytest.raises(InvalidArgument, match="NaN"):
         read_rows(write(tmp_path, "m.json", '{"wav": "a", "x": NaN}'))
 
@@ -184,21 +184,21 @@ def test_infinity_is_no_json(tmp_path: Path) -> None:
     ("name", "text", "reason"),
     [
         ("m.jsonl", '{"wav": "a.wav"}\n{"wav": \n', "line 2"),
-        ("m.jsonl", '\n[{"wav": "a.wav"}]\n', "line 2: not one JSON object a line, but a list"),
+        ("m.jsonl", '\n[{"wav": "a.wav"}]\n', "line 2: not a JSON object, but a list"),
         ("m.jsonl", "[" * 100_000, "line 1"),
         ("m.jsonl", '{"text": "x"}\n', "no column names the audio file"),
-        ("m.jsonl", '{"wav": ""}\n', "empty or no text"),
-        ("m.jsonl", '{"wav": 3}\n', "empty or no text"),
-        ("m.jsonl", '{"wav": "\\ud800.wav"}\n', "empty or no text"),
+        ("m.jsonl", '{"wav": ""}\n', "empty or not text"),
+        ("m.jsonl", '{"wav": 3}\n', "empty or not text"),
+        ("m.jsonl", '{"wav": "\\ud800.wav"}\n', "empty or not text"),
         ("m.jsonl", "", "has no rows"),
         ("m.csv", "wav,speaker\n", "has no rows"),
         ("m.csv", "a.wav,hello\nb.wav,x\n", "its first line looks like data"),
-        ("m.csv", "wav,text,text\na,b,c\n", "two columns 'text'"),
-        ("m.csv", "wav,text\na,b,c\n", "line 2: 3 fields under a header of 2"),
-        ("m.tsv", "wav\ttext\na\n", "line 2: 1 fields under a header of 2"),
+        ("m.csv", "wav,text,text\na,b,c\n", "names column 'text' twice"),
+        ("m.csv", "wav,text\na,b,c\n", "line 2: 3 fields, but the header has 2"),
+        ("m.tsv", "wav\ttext\na\n", "line 2: 1 fields, but the header has 2"),
         ("m.csv", 'wav,text\na,"b" c\n', "line 2"),
-        ("m.csv", "wav,text\n,b\n", "empty or no text"),
-        ("m.txt", "a.wav hello\n", "none by its suffix"),
+        ("m.csv", "wav,text\n,b\n", "empty or not text"),
+        ("m.txt", "a.wav hello\n", "must have one of the suffixes"),
     ],
 )
 def test_broken_manifests(tmp_path: Path, name: str, text: str, reason: str) -> None:
@@ -238,7 +238,7 @@ def test_any_text_is_rows_or_an_invalid_argument(
 def test_a_key_that_is_there_twice(tmp_path: Path) -> None:
     """Python takes the last, others the first: two people, one of whom would be gone."""
     for text in ('{"path":"a.wav","speaker":"x","speaker":"y"}', '{"path":"a.wav","more":{"k":1,"k":2}}'):
-        with pytest.raises(InvalidArgument, match=r"m.jsonl, line 1: .* two values of"):
+        with pytest.raises(InvalidArgument, match=r"m.jsonl, line 1: .* two values for"):
             read_rows(write(tmp_path, "m.jsonl", text))
 
 
@@ -256,7 +256,9 @@ def test_a_number_that_only_python_reads(tmp_path: Path) -> None:
 
 def test_words_in_files_of_their_own_are_not_left_out_in_silence(tmp_path: Path) -> None:
     rows = [{"audio_filepath": "a.wav", "speaker": "ann", "text_filepath": "a.txt"}]
-    with pytest.raises(InvalidArgument, match="put them into 'text', or, to go without, say --columns transcript="):
+    with pytest.raises(
+        InvalidArgument, match="put them into a column 'text', or go without them with --columns transcript="
+    ):
         read_rows(lines(tmp_path, *rows))
     assert json.loads(read_rows(lines(tmp_path, *rows), {"transcript": None}).extra[0]) == {"text_filepath": "a.txt"}
     assert read_rows(lines(tmp_path, {**rows[0], "text": "hello"})).transcript == ["hello"]
@@ -280,7 +282,7 @@ def test_parquet(tmp_path: Path) -> None:
 
 
 DATA = "its first line looks like data, not like names of columns (it begins with "
-NAMED = "): put a line in front of it that names them, as path, speaker, text"
+NAMED = "): put a line with the names of the columns above it, such as path, speaker, text"
 SEPARATE = "separate all fields by ',' or, in a .tsv, by tabs"
 HEADLESS = {
     "metadata.csv": ("LJ001-0001|In print, in|In print\nLJ001-0002|being|being\n", f"{DATA}'LJ001-0001'{NAMED}, and "),
@@ -288,8 +290,8 @@ HEADLESS = {
     "files.csv": ("a.wav,one\nb.wav,two\n", f"{DATA}'a.wav'{NAMED}"),
     "quotes.csv": ('a.wav|one\nb.wav|so, "two" three\n', f"{DATA}'a.wav'{NAMED}, and {SEPARATE}"),
     "twice.tsv": ("a.wav\thi\thi\nb.wav\tho\tho\n", f"{DATA}'a.wav'{NAMED}"),
-    "other.csv": ("path;text\na.wav;hi, you\n", f"its first line names columns with ';' between them: {SEPARATE}"),
-    "comma.tsv": ("path,text\na.wav,hi\n", f"its first line names columns with ',' between them: {SEPARATE}"),
+    "other.csv": ("path;text\na.wav;hi, you\n", f"its first line separates the names of columns by ';': {SEPARATE}"),
+    "comma.tsv": ("path,text\na.wav,hi\n", f"its first line separates the names of columns by ',': {SEPARATE}"),
 }
 
 

@@ -71,7 +71,7 @@ def test_dots_reach_into_lists(tmp_path: Path) -> None:
 
 
 def test_a_dotted_name_that_leads_nowhere(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgument, match=r"no column 'a\.c', which was to be the transcript"):
+    with pytest.raises(InvalidArgument, match=r"no column 'a\.c', which was chosen as the transcript"):
         read(tmp_path, {"path": "a.wav", "a": {"b": 1}}, text="a.c")
 
 
@@ -109,7 +109,7 @@ def test_people_in_one_cell(tmp_path: Path, cell: str, people: tuple[str, ...]) 
 @pytest.mark.parametrize("cell", ["['anna', 'bert']", '["anna", "bert'])
 def test_people_in_what_is_nearly_a_list(tmp_path: Path, cell: str) -> None:
     rows = read(tmp_path, {"path": "a.wav", "subjects": cell})
-    assert rows.fault == ["its subjects begin like a JSON list and are none"]
+    assert rows.fault == ["its subjects begin like a JSON list but are not valid JSON"]
 
 
 def test_an_error_lists_the_columns_of_a_manifest_without_speakers(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_an_error_lists_the_columns_of_a_manifest_without_speakers(tmp_path: Pat
     with pytest.raises(SubjectUnknown) as caught:
         list_sources(tmp_path, manifest="m.jsonl")
     assert (
-        "  --columns speaker=meta.reader_id: perhaps it is that one; the manifest has no column 'speaker'; it has "
+        "  --columns speaker=meta.reader_id: perhaps this one; the manifest has no column 'speaker'; it has "
         "path, text, meta, meta.reader_id, meta.age\n"
     ) in str(caught.value)
     jsonl(tmp_path / "m.jsonl", {"path": "a.wav", "words": "x"})

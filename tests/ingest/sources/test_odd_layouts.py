@@ -9,7 +9,7 @@ import pytest
 
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.recordings import SourceList, list_sources
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk.tree import Problem
 from tests.kit.sources.folders import by_path, column, counted, record, text, touch
 from tests.kit.sources.layouts import common_voice, libritts, ljspeech, timit, vctk_092, voxceleb1
 
@@ -57,7 +57,7 @@ def test_half_of_vctk(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "wav48_silence_trimmed/s5")
     text(tmp_path / "txt/s5/s5_002.txt", "More.")
     sources = list_sources(tmp_path)
-    reason = "2 texts hold the words of no recording that is taken from SRC, the first is 's5_001.txt'"
+    reason = "2 texts belong to no recording that is taken from SRC; the first is 's5_001.txt'"
     assert [problem for problem in sources.problems if not problem.taken] == [Problem("txt/s5/", reason)]
     assert counted(sources)
 

@@ -13,7 +13,7 @@ from securedata.corpus.segments import overlapping, recording_path, segment_path
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.recordings import list_sources
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk.tree import Problem
 from securedata.media.audio.probe import AudioInfo
 from tests.kit.sources.folders import by_path, column, jsonl, record, touch
 
@@ -51,7 +51,7 @@ def test_segments(tmp_path: Path) -> None:
         Problem("talk.wav", "line 5 of the manifest: from 9.5 s for 3.0 s is not inside a recording of 10.000 s"),
         Problem(
             "talk.wav",
-            "line 6 of the manifest is left out: line 1 names the same recording and says something else of it",
+            "line 6 of the manifest is left out: line 1 names the same recording with other values",
         ),
     ]
 
@@ -105,7 +105,7 @@ def test_what_ends_a_little_late_is_taken_and_said(tmp_path: Path) -> None:
     ]
     sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "m.jsonl", *late))
     assert column(sources, "path") == ["a.wav", "b@72000-80000.wav", "c@72000-80000.wav"]
-    said = "of the manifest ends 0.40 s after the recording, and is taken up to its end"
+    said = "of the manifest ends 0.40 s after the recording ends, and is cut off there"
     assert sources.problems == [
         Problem("a.wav", f"line 1 {said}", taken=True),
         Problem("b.wav", f"line 2 {said}", taken=True),

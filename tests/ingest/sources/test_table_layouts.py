@@ -8,7 +8,7 @@ import pytest
 
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.recordings import SourceList, list_sources
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk.tree import Problem
 from tests.kit.cli.commandline import runner
 from tests.kit.sources.folders import by_path, column, counted, record, text
 from tests.kit.sources.layouts import kaldi, stm, vctk_092
@@ -61,7 +61,7 @@ def test_people_are_not_guessed_for_one_directory_of_two(tmp_path: Path) -> None
     kaldi(tmp_path)
     text(tmp_path / "data/test/utt2spk", "u5 u5\n")
     assert untaken(list_sources(tmp_path)) == {"wav/spare.wav": "line 1 of data/test/wav.scp names no speaker"}
-    with pytest.raises(InvalidArgument, match="the layout kaldi, which names its speakers"):
+    with pytest.raises(InvalidArgument, match="the layout kaldi, which names the speakers"):
         list_sources(tmp_path, one_subject="x")
 
 
@@ -75,11 +75,11 @@ def test_lines_of_nothing_are_said(tmp_path: Path) -> None:
     append(train / "utt2spk", "u7 dan\nu8 dan\nu9 dan\n")
     sources = list_sources(tmp_path)
     assert untaken(sources) == {
-        "data/train/wav.scp": "1 line names no recording that is taken from SRC, the first is line 3, 'wav/gone.wav'",
-        "data/train/segments": "1 line names no recording of wav.scp, the first is line 5, 'u7'",
-        "data/train/text": "1 line names no utterance of segments, the first is line 7, 'u9'",
-        "data/train/utt2spk": "1 line names no utterance of segments, the first is line 7, 'u9'",
-        "wav/stranger.wav": "no row of the tables of Kaldi names it, so nobody says whose voice it is",
+        "data/train/wav.scp": "line 3 names no recording that is taken from SRC: 'wav/gone.wav'",
+        "data/train/segments": "line 5 names no recording in wav.scp: 'u7'",
+        "data/train/text": "line 7 names no utterance in segments: 'u9'",
+        "data/train/utt2spk": "line 7 names no utterance in segments: 'u9'",
+        "wav/stranger.wav": "no row of the tables of Kaldi names it, so its speaker is unknown",
     }
     assert (len(sources), counted(sources)) == (5, True)
 
@@ -96,7 +96,11 @@ def test_what_was_left_out_is_not_missed(tmp_path: Path) -> None:
         ("segments", "u1 rec-t 0.01 0.02\n", "line 5 of data/train/segments: the utterance 'u1' is there twice"),
         ("segments", "u6 rec-t 0.01\n", "line 5 of data/train/segments: it is not UTTERANCE RECORDING START END"),
         ("segments", "u6 rec-t 0 0.1 1\n", "line 5 of data/train/segments: it is not UTTERANCE RECORDING START END"),
-        ("segments", "u6 rec-t 0 x\n", "line 5 of data/train/segments: its times '0' and 'x' are no seconds"),
+        (
+            "segments",
+            "u6 rec-t 0 x\n",
+            "line 5 of data/train/segments: its times '0' and 'x' are not numbers of seconds",
+        ),
         ("segments", "u6 rec-t 0.05 nan\n", "line 5 of data/train/segments: it ends before it starts"),
         ("segments", "u6 rec-t 0.01 0.02\n", "line 5 of data/train/segments names no speaker"),
         ("utt2spk", "u2 bob\n", "line 2 of data/train/segments: utt2spk names two speakers for 'u2'"),
@@ -117,9 +121,9 @@ def test_tables_that_contradict_themselves(tmp_path: Path) -> None:
     append(tmp_path / "data/train/wav.scp", "rec-b wav/talk.wav\n")
     sources = list_sources(tmp_path)
     assert untaken(sources) == {
-        "data/train/text": "1 line says something else than a line before it, the first is line 5, 'u1'",
-        "data/train/wav.scp": "1 line gives another path than a line before it, the first is line 3, 'rec-b'",
-        "wav/both.wav": "no row of the tables of Kaldi names it, so nobody says whose voice it is",
+        "data/train/text": "line 5 gives a different value than an earlier line: 'u1'",
+        "data/train/wav.scp": "line 3 gives a different path than an earlier line: 'rec-b'",
+        "wav/both.wav": "no row of the tables of Kaldi names it, so its speaker is unknown",
     }
     assert by_path(sources, "transcript")["wav/talk@0-400.wav"] == "good day"
 
@@ -130,7 +134,7 @@ def test_utterances_without_words_are_taken(tmp_path: Path) -> None:
     text(tmp_path / "data/train/text", "u1 good day\nu2\nu4 hi\n")
     assert list_sources(tmp_path).problems == [
         Problem("data/test", "the utterance 'u5' has no words in text", True),
-        Problem("data/train", "2 utterances have no words in text, the first is 'u2'", True),
+        Problem("data/train", "2 utterances have no words in text; the first is 'u2'", True),
     ]
 
 
@@ -165,7 +169,7 @@ def test_a_path_that_can_mean_two_recordings_means_none(tmp_path: Path) -> None:
     record(tmp_path / "data/wav/spare.wav", seed=7)
     said = untaken(list_sources(tmp_path))
     assert said.keys() == {"data/test/wav.scp", "data/wav/spare.wav", "wav/spare.wav"}
-    assert "1 line can mean several recordings" in said["data/test/wav.scp"]
+    assert "line 1 fits several recordings" in said["data/test/wav.scp"]
 
 
 def test_nothing_outside_of_src_is_taken(tmp_path: Path) -> None:
@@ -176,7 +180,7 @@ def test_nothing_outside_of_src_is_taken(tmp_path: Path) -> None:
     sources = list_sources(tmp_path / "src")
     assert (column(sources, "path"), list(untaken(sources))) == (["b.wav"], ["data/wav.scp"])
     text(tmp_path / "src/data/wav.scp", "a ../elsewhere/a.wav\n")
-    with pytest.raises(InvalidArgument, match=r"no wav\.scp under .* names a recording there; data/wav\.scp: 1 line"):
+    with pytest.raises(InvalidArgument, match=r"no wav\.scp under .* names a recording there; data/wav\.scp: line 1 "):
         list_sources(tmp_path / "src")
 
 
@@ -219,16 +223,14 @@ def test_stm_lines_of_nothing_and_recordings_of_no_line(tmp_path: Path) -> None:
     text(tmp_path / "train/stm/Lost.stm", "Lost 1 Lost 0 1 <o,f0,male> a\nLost 1 Lost 1 2 <o,f0,male> b\n")
     sources = list_sources(tmp_path)
     assert untaken(sources) == {
-        "train/sph/Extra.sph": "no row of the .stm files names it, so nobody says whose voice it is",
-        "train/stm/AnnLee_2009.stm": "1 line names no recording that is taken from SRC, the first is line 6, 'Gone'",
-        "train/stm/Lost.stm": "2 lines name no recording that is taken from SRC, the first is line 1, 'Lost'",
+        "train/sph/Extra.sph": "no row of the .stm files names it, so its speaker is unknown",
+        "train/stm/AnnLee_2009.stm": "line 6 names no recording that is taken from SRC: 'Gone'",
+        "train/stm/Lost.stm": "2 lines name no recording that is taken from SRC; the first is line 1, 'Lost'",
     }
     assert (len(sources), counted(sources)) == (4, True)
     (tmp_path / "train/stm/Lost.stm").unlink()
     left_out = list_sources(tmp_path, leave_out=["train/sph/*"])
-    said = {
-        "train/stm/AnnLee_2009.stm": "1 line names no recording that is taken from SRC, the first is line 6, 'Gone'"
-    }
+    said = {"train/stm/AnnLee_2009.stm": "line 6 names no recording that is taken from SRC: 'Gone'"}
     assert untaken(left_out) == said
 
 
@@ -237,7 +239,7 @@ def test_stm_lines_of_nothing_and_recordings_of_no_line(tmp_path: Path) -> None:
     [
         ("BobRoy_2010 1 Cat 0.05", "it is not FILE CHANNEL SPEAKER START END <LABELS> WORDS"),
         ("BobRoy_2010", "it is not FILE CHANNEL SPEAKER START END <LABELS> WORDS"),
-        ("BobRoy_2010 1 Cat 0.05 x hi", "its times '0.05' and 'x' are no seconds"),
+        ("BobRoy_2010 1 Cat 0.05 x hi", "its times '0.05' and 'x' are not numbers of seconds"),
         ("BobRoy_2010 1 Cat 0.05 0.01 hi", "it ends before it starts"),
     ],
 )

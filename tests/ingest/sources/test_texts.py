@@ -89,7 +89,7 @@ def test_lines_that_name_no_recording_are_one_problem_that_counts(tmp_path: Path
     [problem] = sources.problems
     assert (problem.path, problem.taken) == ("validation_list.txt", False)
     assert problem.reason == (
-        "2 lines name no recording that is taken from SRC, the first is line 1, 'yes/gone_nohash_0.wav'"
+        "2 lines name no recording that is taken from SRC; the first is line 1, 'yes/gone_nohash_0.wav'"
     )
     assert by_path(sources, "split")[FIRST] == "validation"
 
@@ -98,7 +98,7 @@ def test_a_recording_on_both_lists(tmp_path: Path) -> None:
     sources = list_sources(commands(tmp_path, FIRST.encode(), FIRST.encode()))
     [problem] = sources.problems
     assert (problem.path, problem.taken) == ("validation_list.txt", False)
-    assert problem.reason.startswith("1 line names a recording of the other list, where it stays, the first is line 1")
+    assert problem.reason.startswith("line 1 names a recording that the other list already names: ")
     assert by_path(sources, "split")[FIRST] == "testing"
 
 
@@ -164,9 +164,9 @@ def test_a_transcript_of_nothing_and_one_that_contradicts(tmp_path: Path) -> Non
     (tmp_path / "84/12/84-12.trans.txt").write_text("84-12-0000 ONE\n84-12-0009 LOST\n84-12-0000 TWO\n")
     sources = list_sources(tmp_path)
     assert column(sources, "transcript") == ["ONE"]
-    assert {problem.reason.split(",")[0]: problem.taken for problem in sources.problems} == {
-        "1 line names no recording that is taken from SRC": False,
-        "1 line gives other words than a line before it": False,
+    assert {problem.reason.split(":")[0]: problem.taken for problem in sources.problems} == {
+        "line 2 names no recording that is taken from SRC": False,
+        "line 3 gives different words than an earlier line": False,
     }
 
 

@@ -148,7 +148,7 @@ def test_what_contradicts_itself_is_the_fault_of_its_row(tmp_path: Path, row: di
             "times both in samples and in other units: 'start_samples' in samples, 'end' in s",
         ),
         ({"start_ms": 1, "end_ms": 2}, {"segment_unit": "s"}, "column 'start_ms' is in ms, but --segment-unit is s"),
-        ({"onset": 1, "offset": 2}, {}, "'onset' and 'offset' could both be the offset: say which"),
+        ({"onset": 1, "offset": 2}, {}, "'onset' and 'offset' could both be the offset: choose one"),
         ({"start": 1, "start_ms": 1000, "end": 2}, {}, "could both be the offset"),
     ],
 )

@@ -122,7 +122,7 @@ def test_a_manifest_may_be_a_url_of_its_own_or_a_file_here(tmp_path: Path, raw: 
         file.write("path,speaker\n" + "".join(f"{name},ann\n" for name in above))
     sources = list_sources(f"{raw}/a/b", manifest=f"{raw}/a/above.csv")
     assert column(sources, "path") == ["clips/a.wav", "clips/b.wav", "x.wav"]
-    with pytest.raises(InvalidArgument, match=r"gone\.csv: .*went away|gone\.csv.*cannot be read"):
+    with pytest.raises(InvalidArgument, match=r"gone\.csv: .*was deleted|gone\.csv.*cannot be read"):
         list_sources(f"{raw}/a/b", manifest=f"{raw}/a/gone.csv")
 
 
@@ -155,9 +155,9 @@ def test_errors_say_what_to_do(tmp_path: Path, raw: str) -> None:
         list_sources("sftp://me:hunter2@host/x", one_subject="x")
     assert "hunter2" not in str(refused.value)
     for cache in ("simplecache", "filecache", "blockcache"):
-        with pytest.raises(InvalidArgument, match=f"{cache} would put the recordings on this machine's disk"):
+        with pytest.raises(InvalidArgument, match=f"{cache} would write the recordings to this machine's disk"):
             list_sources(f"{cache}::{raw}", one_subject="x")
-    with pytest.raises(InvalidArgument, match="--source-endpoint-url: for a source on S3"):
+    with pytest.raises(InvalidArgument, match="--source-endpoint-url: only for a source on S3"):
         list_sources(raw, one_subject="x", options={"endpoint_url": "http://x"})
     with pytest.raises(SubjectUnknown, match=raw):
         list_sources(upload(speech(tmp_path / "raw"), raw))
@@ -272,8 +272,8 @@ def test_a_recording_that_changes_meanwhile_is_a_problem(tmp_path: Path, raw: st
     assert report.added == 4
     problems = {problem.path: problem.reason for problem in report.problems}
     assert problems == {
-        one.path: "the file changed while it was ingested; run it again",
-        two.path: "the file went away while it was ingested",
+        one.path: "the file changed during the run; run it again",
+        two.path: "the file does not exist, or was deleted during the run",
     }
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from securedata.corpus.rows.inherit import stem
 from securedata.errors import InvalidArgument
-from securedata.ingest.sources.walk import Tree, scan
+from securedata.ingest.sources.walk.scan import scan
+from securedata.ingest.sources.walk.tree import Tree
 from securedata.media.audio.suffixes import without_suffix
 
 
@@ -72,7 +73,7 @@ def test_linked_folders_are_entered_once_and_end(tmp_path: Path) -> None:
     assert tree.paths == ["b-far/x.wav", "z/a.wav"]  # the real folder names the recording, whatever sorts first
     assert {problem.path for problem in tree.problems} == {"a-link-to-z", "c-far", "z/up", "b-far/loop"}
     assert all(problem.taken for problem in tree.problems)
-    assert reasons(tree)["z/up"] == "a link to SRC itself, whose recordings are taken where they are"
+    assert reasons(tree)["z/up"] == "a link to SRC itself, where its recordings are taken"
 
 
 def test_what_is_no_regular_file(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_names_that_the_locale_takes_for_others(tmp_path: Path, monkeypatch: pyt
     assert set(reasons(tree)) == {"Zoë", "ü.wav"}
     for reason in reasons(tree).values():
         assert reason == (
-            "its name is in UTF-8, and is read as iso8859-1: set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale"
+            "its name is in UTF-8, but is read as iso8859-1: set PYTHONUTF8=1, or LC_ALL to a UTF-8 locale"
         )
     assert (tree.files, tree.not_taken) == (4, 2)
 

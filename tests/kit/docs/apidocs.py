@@ -13,7 +13,7 @@ from securedata.filesystem import SecuredataFileSystem
 from securedata.ingest.known_bad import NotTaken
 from securedata.ingest.preview import Person
 from securedata.ingest.report import Sources
-from securedata.ingest.sources.walk import Problem
+from securedata.ingest.sources.walk.tree import Problem
 from tests.kit.docs.tree import ROOT
 
 PAGE = ROOT / "docs" / "api.md"

@@ -1,4 +1,4 @@
-"""What a layout is, what it says of a tree, and how it reads the texts and tables beside the recordings."""
+"""What a layout is, what it says about a tree, and how it reads the texts and tables beside the recordings."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from securedata.foreign.describe import describe
 from securedata.ingest.sources.manifest_reader import Rows
 from securedata.ingest.sources.origin import MAX_CONTENT, PIECE, LocalOrigin, SourceProblem, Stamp
 from securedata.ingest.sources.texts import NoText, lines_of, spellings
-from securedata.ingest.sources.walk import Problem, Tree, printable
+from securedata.ingest.sources.walk.names import printable
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.threads import BoundedPool
 
-_READERS = 16  # texts that are fetched side by side from a URL
+_READERS = 16  # texts that are fetched in parallel from a URL
 
 
 @dataclass(slots=True, repr=False)  # holds transcripts and names
 class Described:
-    """What is known of each file of a tree without opening it; one entry a file, '' where nothing is known.
+    """What is known about each file of a tree without opening it; one entry per file, '' if unknown.
 
     Attributes:
-        subject: the person. '' means that nobody says whose voice it is; unless a row does, `problems` has the file.
-        utterance, transcript, split, language: as the columns of the manifest.
-        extra: what else is known, or None.
+        subject: the person. If it is '' and no row names one, `problems` has the file.
+        utterance, transcript, split, language: as in the columns of the manifest.
+        extra: everything else that is known, or None.
         problems: files and texts that are not taken, or deserve a look.
-        rows: rows with segments, several people or more columns, if the layout has such; they count before the lists.
-        names_people: whether the layout says whose voices these are. Without it, exactly one other rule must.
-        nobody: why it does not, in one clause, where its tables could.
+        rows: rows with segments, several people or more columns, if there are any; they override the lists.
+        names_people: whether the layout names the speakers. If not, exactly one other rule must.
+        nobody: why its tables do not name the speakers although they could, in one clause.
     """
 
     subject: list[str]
@@ -56,9 +57,9 @@ class LayoutRows:
     """The tables of a layout, read as rows of a manifest.
 
     Attributes:
-        rows: `names_people` says whether they name the people; every file of the tree without a row is then a problem.
-            `files` names the table of each row, for messages.
-        located: for each row the index of its file in the tree; -1: there is none, and a problem says so already.
+        rows: if `names_people`, every file of the tree without a row is a problem. `files` names the table of each row,
+            for messages.
+        located: for each row the index of its file in the tree; -1 if it has none, which is a problem already.
     """
 
     rows: Rows
@@ -71,11 +72,11 @@ class Layout:
 
     Attributes:
         name: what `--layout` takes, a key of `names.LAYOUTS`.
-        count: how many recordings of a tree it surely names: by names that nothing else uses, and not by depth alone.
-            Called for every source, so it reads no file; `tree.companion_names` are there to be looked through.
-        describe: fills in what it says of each file. Called for the layout that was chosen or recognised.
-        names_people: whether it says whose voices these are; None: its tables tell, and `describe` sets the attribute
-            of `Described`.
+        count: how many recordings of a tree it surely names, by names that nothing else uses, not by depth alone. It is
+            called for every source, so it reads no file; it may search `tree.companion_names`.
+        describe: fills in what it says about each file. Called for the layout that was chosen or recognised.
+        names_people: whether it names the speakers; None: its tables decide, and `describe` sets
+            `Described.names_people`.
     """
 
     name: str
@@ -85,24 +86,24 @@ class Layout:
 
 
 def context_of(tree: Tree) -> str:
-    """The last folders of SRC's own path: enough for a layout of three levels whose part SRC is."""
+    """The last three folders of SRC's own path, for layouts of which SRC is only a part."""
     return "/".join(tree.root.split("/")[-3:]) + "/"
 
 
 def folder_of(name: str) -> str:
-    """The folder of a file, with its '/'; '' under SRC itself."""
+    """The folder of a file, with a '/' at the end; '' for SRC itself."""
     return nfc(name[: name.rfind("/") + 1])
 
 
 def nfc(name: str) -> str:
-    """The name of a companion as paths of recordings are spelled."""
+    """The name of a companion in NFC, the form of the recordings' paths."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def meant(tree: Tree, sidecar: str, name: str, recordings: Collection[str]) -> str | None:
-    """The recording that a name in a text beside it means: under the text's own folder, or an absolute one."""
+    """The recording that a name in a text means: relative to the text's folder, or absolute; None if there is none."""
     folder = folder_of(sidecar)
-    if folder + name in recordings:  # nearly always
+    if folder + name in recordings:  # the usual case
         return folder + name
     root = unicodedata.normalize("NFC", tree.root.rstrip("/")) + "/"
     for one in spellings(name):
@@ -113,7 +114,7 @@ def meant(tree: Tree, sidecar: str, name: str, recordings: Collection[str]) -> s
 
 
 def content_of(tree: Tree, name: str) -> bytes:
-    """All of a text or table beside the recordings, unpacked if it is called .gz.
+    """All of a text or table beside the recordings, decompressed if its name ends in .gz.
 
     Raises:
         SourceProblem
@@ -121,29 +122,29 @@ def content_of(tree: Tree, name: str) -> bytes:
     data = tree.origin.content(name)
     if not name.lower().endswith(".gz"):
         return data
-    parts, left = [], MAX_CONTENT + 1  # a small file can unpack to any size
+    parts, left = [], MAX_CONTENT + 1  # a small file can decompress to any size
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
             while left and (part := file.read(min(left, PIECE))):
                 parts.append(part)
                 left -= len(part)
     except (OSError, EOFError, zlib.error) as error:
-        raise SourceProblem(f"cannot be unpacked: {describe(error)}") from None
+        raise SourceProblem(f"cannot be decompressed: {describe(error)}") from None
     if not left:
-        raise SourceProblem(f"cannot be read: it has more than {MAX_CONTENT} bytes, unpacked")
+        raise SourceProblem(f"cannot be read: it has more than {MAX_CONTENT} bytes when decompressed")
     return b"".join(parts)
 
 
-# what is wrong with a line, and with several
+# each fault of a line, in the singular and the plural
 LOST = ("names no recording that is taken from SRC", "name no recording that is taken from SRC")
-OTHER_WORDS = ("gives other words than a line before it", "give other words than lines before them")
+OTHER_WORDS = ("gives different words than an earlier line", "give different words than earlier lines")
 
 
 class Text:
-    """A text beside the recordings. All of its lines with one fault are one problem, for there can be thousands.
+    """A text beside the recordings. All lines with the same fault become one problem: there can be thousands.
 
     Attributes:
-        unread: whether it could not be read at all.
+        unread: True if it could not be read.
     """
 
     def __init__(self, tree: Tree, sidecar: str, described: Described) -> None:
@@ -153,7 +154,7 @@ class Text:
         self.unread = False
 
     def lines(self) -> Iterator[tuple[int, str]]:
-        """Its lines by number; what keeps it from being read is a problem of its own."""
+        """Its lines by number; if it cannot be read, that is a problem."""
         if (data := self.data()) is None:
             return
         try:
@@ -163,7 +164,7 @@ class Text:
             self._unreadable(problem)
 
     def data(self) -> bytes | None:
-        """All of it; None if it cannot be read, which is a problem of its own."""
+        """All of it; None if it cannot be read, which is a problem."""
         try:
             return content_of(self._tree, self._sidecar)
         except SourceProblem as problem:
@@ -171,16 +172,18 @@ class Text:
             return None
 
     def note(self, fault: tuple[str, str], number: int, name: str, line: str = "") -> None:
-        """One line that has a fault; `line`: what of it tells another fault from this one, if the name does not."""
+        """Note a faulty line; `line` is the part that tells this fault from others, if it is not the name."""
         self._faults.setdefault(fault, []).append((number, name))
         self._digest.update(f"{line or name}\n".encode())
 
-    def tell(self) -> None:
-        """Put what was noted among the problems, with a stamp by which other lines are told from these."""
+    def report(self) -> None:
+        """Add what was noted to the problems, with a stamp that changes with the lines."""
         for fault, lines in self._faults.items():
-            what = f"1 line {fault[0]}" if len(lines) == 1 else f"{len(lines)} lines {fault[1]}"
             number, name = lines[0]
-            self._add(f"{what}, the first is line {number}, {printable(name)!r}")
+            if len(lines) == 1:
+                self._add(f"line {number} {fault[0]}: {printable(name)!r}")
+            else:
+                self._add(f"{len(lines)} lines {fault[1]}; the first is line {number}, {printable(name)!r}")
 
     def _unreadable(self, problem: Exception) -> None:
         self.unread = True
@@ -192,9 +195,9 @@ class Text:
 
 
 def words_of(tree: Tree, sidecars: Iterable[str], described: Described) -> Iterator[tuple[str, str]]:
-    """Name and words of each text that holds those of one recording, as one line; '' for an empty one.
+    """Name and words, as one line, of each text that holds the words of one recording; '' for an empty text.
 
-    One that cannot be read is a problem, and is passed over. From a URL several are fetched side by side.
+    A text that cannot be read is a problem, and is skipped. Texts at a URL are fetched in parallel.
     """
     with BoundedPool[str, bytes]("texts", _READERS, 4 * _READERS) as pool:
         for sidecar, data in _contents(tree, sidecars, pool):
@@ -210,7 +213,7 @@ def _contents(
     tree: Tree, sidecars: Iterable[str], pool: BoundedPool[str, bytes]
 ) -> Iterator[tuple[str, Callable[[], bytes]]]:
     calls = ((name, lambda name=name: tree.origin.content(name)) for name in sidecars)
-    if isinstance(tree.origin, LocalOrigin):  # a thread costs more than the reading
+    if isinstance(tree.origin, LocalOrigin):  # a thread would cost more than the read
         yield from calls
     else:
         for name, future in pool.results(calls):
@@ -218,10 +221,10 @@ def _contents(
 
 
 def note_lost(tree: Tree, described: Described, lost: Iterable[str], *, certain: bool = True) -> None:
-    """Texts of single recordings that are not there: one problem a folder, for there can be thousands.
+    """Report texts whose recordings are missing, as one problem per folder: there can be thousands.
 
     Args:
-        certain: whether they are transcripts for sure; else they only deserve a look.
+        certain: whether they are surely transcripts; if not, they only deserve a look.
     """
     folders: dict[str, list[str]] = {}
     for name in lost:
@@ -229,23 +232,23 @@ def note_lost(tree: Tree, described: Described, lost: Iterable[str], *, certain:
     for folder, names in folders.items():
         names.sort()
         if len(names) == 1:
-            reason = "it holds the words of no recording that is taken from SRC"
+            reason = "it belongs to no recording that is taken from SRC"
             described.problems.append(Problem(printable(names[0]), reason, not certain))
             tree.refused[names[0]] = Stamp(0, 0)
             continue
         first = printable(names[0][len(folder) :])
-        reason = f"{len(names)} texts hold the words of no recording that is taken from SRC, the first is {first!r}"
+        reason = f"{len(names)} texts belong to no recording that is taken from SRC; the first is {first!r}"
         described.problems.append(Problem(printable(folder or "."), reason, not certain))
         digest = hashlib.sha256("\n".join(names).encode("utf-8", "surrogateescape")).hexdigest()[:16]
         tree.refused[printable(folder or ".")] = Stamp(0, 0, digest)
 
 
 def note_wordless(tree: Tree, described: Described, missing: Iterable[int], what: str) -> None:
-    """Recordings without words, which are taken: one problem a folder if none in it has any.
+    """Report recordings without words, which are taken; one problem per folder if no recording in it has words.
 
     Args:
         missing: indexes into the tree.
-        what: where the words were looked for, as in 'no line of metadata.csv has its words'.
+        what: where the words were expected, such as 'no line of metadata.csv has its words'.
     """
     by_folder: dict[str, list[int]] = {}
     for i in missing:

@@ -1,4 +1,4 @@
-"""Tables beside recordings that could say who speaks: what an error shows when nothing does."""
+"""Tables beside recordings that could name the speakers, for the error when nothing does."""
 
 from __future__ import annotations
 
@@ -13,42 +13,44 @@ import pyarrow.parquet as pq
 
 from securedata.corpus.columns import folded, target_of
 from securedata.errors import InvalidArgument
-from securedata.ingest.sources.file_kinds import is_line_table
 from securedata.ingest.sources.manifest_reader import lines_in
 from securedata.ingest.sources.members.shard import Shard
 from securedata.ingest.sources.members.table import values_of
 from securedata.ingest.sources.origin import SourceProblem, Stamp
 from securedata.ingest.sources.texts import not_a_header, spellings
-from securedata.ingest.sources.walk import Tree, printable
+from securedata.ingest.sources.walk.file_kinds import is_line_table
+from securedata.ingest.sources.walk.names import printable
+from securedata.ingest.sources.walk.tree import Tree
 
-_SHOWN = 3  # tables
+_SHOWN = 3  # most tables in a message
 _SHOWN_COLUMNS = 20
-_LOOKED_AT = 20  # tables
-_HEAD = 64 * 1024  # bytes of a table that is text
-_ROWS = 50  # of it
+_LOOKED_AT = 20  # most tables that are opened
+_HEAD = 64 * 1024  # bytes that are read of a text
+_ROWS = 50  # rows that are read of a table
 
+# words in the names of columns that may name people
 _PERSON = frozenset(
     (
         *("speaker", "speakers", "spk", "spkr", "spkid", "client", "person", "talker", "reader", "narrator", "subject"),
         *("voice", "user", "participant", "contributor", "singer", "actor", "informant", "author", "annotator", "name"),
         *("speakerid", "userid", "clientid", "participantid"),
     )
-)  # words in the name of a column of people
+)
 
 
 def perhaps_people(columns: Sequence[str]) -> list[str]:
-    """Columns that might name the speaker, by their own names."""
+    """Columns whose names suggest that they name the speaker."""
     return [name for name in columns if not _PERSON.isdisjoint(folded(name.rpartition(".")[2]).split("_"))]
 
 
 def shown_columns(columns: Sequence[str]) -> str:
-    """Columns, for a message."""
+    """Names of columns, for a message."""
     more = f" and {len(columns) - _SHOWN_COLUMNS} more" if len(columns) > _SHOWN_COLUMNS else ""
     return ", ".join(printable(name) for name in columns[:_SHOWN_COLUMNS]) + more
 
 
 def candidates(tree: Tree) -> list[str]:
-    """For each of the first tables that are there the options that would use it, and its columns."""
+    """A line for each of the first tables in the tree: the options that would use it, and its columns."""
     names = [name for name in (*tree.companion_names, *tree.tables) if is_line_table(name) or name in tree.tables]
     names.sort(key=lambda name: (name.count("/"), name))
     found = []
@@ -60,7 +62,7 @@ def candidates(tree: Tree) -> list[str]:
 
 
 def _candidate(tree: Tree, name: str, rows: list[dict[str, Any]]) -> tuple[int, str]:
-    """How far it is from being of use, and the line that shows it."""
+    """A table's rank, 0 for the most useful, and its line."""
     columns = list(rows[0])
     known = {target: column for column in reversed(columns) if (target := target_of(column))}
     paths = {*tree.paths, *(f"{tree.root}/{path}" for path in tree.paths)}
@@ -85,7 +87,7 @@ def _option(field: str, column: str | None) -> str:
 
 
 def _leads(value: Any, folder: str, paths: set[str]) -> bool:
-    """Whether a value is the path of a recording, relative to its own folder, to `clips` in it, or to SRC."""
+    """Is a value the path of a recording, relative to the table's folder, to `clips` in it, or to SRC?"""
     if not isinstance(value, str) or not value:
         return False
     bases = (folder, posixpath.join(folder, "clips"), "")
@@ -93,7 +95,7 @@ def _leads(value: Any, folder: str, paths: set[str]) -> bool:
 
 
 def _rows(tree: Tree, name: str) -> list[dict[str, Any]]:
-    """Its first rows; none if it is no table that a manifest could be."""
+    """The first rows of a table; none if it cannot be a manifest."""
     stamp = tree.origin.stamp(name)
     if stamp is None:
         return []
@@ -102,7 +104,7 @@ def _rows(tree: Tree, name: str) -> list[dict[str, Any]]:
         for _, values in islice(_lines(tree, name, stamp), _ROWS):
             rows.append(values)
     except (SourceProblem, InvalidArgument, pa.ArrowException, OSError):
-        pass  # what was read before is enough
+        pass  # the rows read so far are enough
     return rows
 
 

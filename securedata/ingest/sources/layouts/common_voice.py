@@ -1,6 +1,6 @@
 """Common Voice: clips/common_voice_LOCALE_N.mp3, described by train.tsv, dev.tsv, test.tsv and others beside clips/.
 
-A clip in several of them has the split of the first of `_TABLES`: train, dev and test are parts of validated.
+A clip in several tables gets the split of the first one in `_TABLES`: train, dev and test are parts of validated.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from securedata.ingest.sources.layouts.base import LOST, Described, Layout, LayoutRows, Text, context_of, folder_of
 from securedata.ingest.sources.manifest_reader import collect, lines_in
 from securedata.ingest.sources.texts import spellings
-from securedata.ingest.sources.walk import Tree
+from securedata.ingest.sources.walk.tree import Tree
 from securedata.media.audio.suffixes import without_suffix
 
 _TABLES = ("train.tsv", "dev.tsv", "test.tsv", "validated.tsv", "invalidated.tsv", "other.tsv")
@@ -56,13 +56,13 @@ def _rows(
     files: list[str],
     other: dict[int, str],
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows that count, in the order of the tables; `located` and `files` get an entry for each.
+    """The first row of each clip, in the order of the tables; adds an entry to `located` and `files` for each.
 
     Args:
-        other: gets the recordings of which a later row names another person, and where.
+        other: filled with the recordings for which a later row names another person, and the place of that row.
     """
-    people: dict[int, tuple[str, str]] = {}  # table and client_id of the row that counts
-    left_out = {without_suffix(name) for name in tree.leave.names}
+    people: dict[int, tuple[str, str]] = {}  # table and client_id of the first row
+    left_out = {without_suffix(name) for name in tree.exclusions.names}
     for name in _tables(tree):
         folder = folder_of(name)
         split = posixpath.basename(name)[: -len(".tsv")]
@@ -70,12 +70,12 @@ def _rows(
         if (content := text.data()) is None:
             continue
         for line, values in lines_in(content, name):
-            said = str(values.get("path") or "")
-            stems = [without_suffix(f"{folder}clips/{one}") for one in spellings(said)]
+            clip = str(values.get("path") or "")
+            stems = [without_suffix(f"{folder}clips/{one}") for one in spellings(clip)]
             stem = next((one for one in stems if one in clips), None)
             if stem is None:
                 if left_out.isdisjoint(stems):
-                    text.note(LOST, line, said)
+                    text.note(LOST, line, clip)
                 continue
             for i in clips[stem]:
                 who = str(values.get("client_id") or "")
@@ -86,11 +86,11 @@ def _rows(
                     located.append(i)
                     files.append(name)
                     yield line, {**values, "path": tree.paths[i], "split": split}
-        text.tell()
+        text.report()
 
 
 def _tables(tree: Tree) -> list[str]:
-    """The tables that count, best first."""
+    """The tables of the tree, in the order of `_TABLES`."""
     order = {last: k for k, last in enumerate(_TABLES)}
     found = [name for name in tree.companion_names if posixpath.basename(name) in order]
     return sorted(found, key=lambda name: order[posixpath.basename(name)])

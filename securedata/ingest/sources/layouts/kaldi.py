@@ -1,8 +1,8 @@
 """Kaldi's data directories: wav.scp, segments, utt2spk, text and others, for recordings anywhere under SRC.
 
-A path in wav.scp is absolute, or relative to a folder above the data directory, for Kaldi's own scripts run two folders
-above it (data/train), others one. It counts where it leads to one recording under SRC. A utt2spk that gives each
-utterance its own name says nothing of people, though Kaldi asks for such a file.
+A path in wav.scp is absolute, or relative to any folder above the data directory: Kaldi's own scripts run two folders
+above it (data/train), others one. It must lead to exactly one recording under SRC. Kaldi requires a utt2spk even if
+speakers are unknown; one that gives each utterance its own name as the speaker does not name people.
 """
 
 from __future__ import annotations
@@ -14,26 +14,27 @@ from collections.abc import Collection, Iterator
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.layouts.base import LOST, Described, Layout, Text, context_of, folder_of, meant
 from securedata.ingest.sources.layouts.tables import TableRows, span_of
-from securedata.ingest.sources.walk import Problem, Tree, printable
+from securedata.ingest.sources.walk.names import printable
+from securedata.ingest.sources.walk.tree import Problem, Tree
 
 _WAVS, _SEGMENTS, _SPEAKERS, _WORDS = "wav.scp", "segments", "utt2spk", "text"
 _GENDERS, _LANGUAGES = "spk2gender", "utt2lang"
 _TABLES = (_WAVS, _SEGMENTS, _SPEAKERS, _WORDS, _GENDERS, _LANGUAGES)
 _SPLIT = re.compile(r"(?:train|dev|valid|test|eval)(?:[-_].*)?")
-_ABOVE = 2  # folders above SRC to which a path may be relative
+_ABOVE = 2  # levels above SRC that a path may be relative to
 
 _SEVERAL = (
-    "can mean several recordings, so none of them: write its absolute path",
-    "can mean several recordings, so none of them: write their absolute paths",
+    "fits several recordings, so none is taken: write its absolute path",
+    "fit several recordings, so none is taken: write their absolute paths",
 )
-_TWICE = ("gives another path than a line before it", "give other paths than lines before them")
-_OTHER = ("says something else than a line before it", "say something else than lines before them")
-_NO_RECORDING = (f"names no recording of {_WAVS}", f"name no recording of {_WAVS}")
+_TWICE = ("gives a different path than an earlier line", "give different paths than earlier lines")
+_OTHER = ("gives a different value than an earlier line", "give different values than earlier lines")
+_NO_RECORDING = (f"names no recording in {_WAVS}", f"name no recording in {_WAVS}")
 _FORM = "UTTERANCE RECORDING START END"
 
 
 def _folders(tree: Tree) -> dict[str, dict[str, str]]:
-    """The data directories, each with its tables by their last names."""
+    """Folder -> file name -> name of each table, for all data directories."""
     folders: dict[str, dict[str, str]] = {}
     for name in tree.companion_names:
         last = posixpath.basename(name)
@@ -43,7 +44,7 @@ def _folders(tree: Tree) -> dict[str, dict[str, str]]:
 
 
 def _count(tree: Tree) -> int:
-    """Half of the recordings, if there are such tables: what knows more of them by their own names comes first."""
+    """Half of the recordings, if there are such tables: a layout that recognises more names takes precedence."""
     if any(not tables.keys().isdisjoint((_SEGMENTS, _SPEAKERS, _WORDS)) for tables in _folders(tree).values()):
         return (len(tree) + 1) // 2
     return 0
@@ -66,32 +67,32 @@ def _describe(tree: Tree, described: Described) -> None:
         raise InvalidArgument(
             f"no {_WAVS} under {tree.root} names a recording there"
             + "".join(f"; {problem.path}: {problem.reason}" for problem in described.problems[:1])
-            + ". Its paths are absolute, or relative to a folder above its own"
+            + ". Its paths must be absolute, or relative to a folder above its own"
         )
     rows.give(described, tree.paths, "the tables of Kaldi", names_people)
 
 
 class _Files:
-    """Which recording a path in a wav.scp means."""
+    """Finds the recording that a path in a wav.scp means."""
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._index = {path: i for i, path in enumerate(tree.paths)}
 
     def of(self, table: str, name: str) -> list[int]:
-        """The recordings that it can mean, as indexes into the tree."""
+        """The recordings that it may mean, as indexes into the tree."""
         return [self._index[path] for path in self._found(table, name, self._index)]
 
     def is_left_out(self, table: str, name: str) -> bool:
-        """Whether the caller left it out."""
-        return bool(self._found(table, name, self._tree.leave.names))
+        """Did the caller leave the recording out?"""
+        return bool(self._found(table, name, self._tree.exclusions.names))
 
     def _found(self, table: str, name: str, paths: Collection[str]) -> set[str]:
         folder = folder_of(table)
         bases = [folder]
         while bases[-1]:
             bases.append(folder_of(bases[-1][:-1]))
-        if found := {base + name for base in bases if base + name in paths}:  # nearly always
+        if found := {base + name for base in bases if base + name in paths}:  # the usual case
             return found
         tries = [meant(self._tree, base, name, paths) for base in bases]
         if not name.startswith("/") and "://" not in name:
@@ -105,7 +106,7 @@ class _Directory:
     """The tables of one data directory.
 
     Attributes:
-        people: whether its utt2spk says who speaks.
+        people: whether its utt2spk names the speakers.
         nobody: why it does not; '' if it does.
     """
 
@@ -130,11 +131,11 @@ class _Directory:
         if not self._speakers:
             return f"{where} names nobody"
         if all(utterance == speaker for utterance, speaker in self._speakers.items()):
-            return f"{where} gives each utterance its own name for a speaker's"
+            return f"{where} gives each utterance its own name as its speaker"
         return ""
 
     def add_to(self, rows: TableRows) -> None:
-        """Add a row for each utterance whose recording is there."""
+        """Add a row for each utterance whose recording is in the tree."""
         folder = context_of(self._tree) + self._folder
         last = posixpath.basename(folder.rstrip("/"))
         split = last if _SPLIT.fullmatch(last) else ""
@@ -170,11 +171,11 @@ class _Directory:
         if len(utterances) == 1:
             reason = f"the utterance {first!r} has no words in {_WORDS}"
         else:
-            reason = f"{len(utterances)} utterances have no words in {_WORDS}, the first is {first!r}"
+            reason = f"{len(utterances)} utterances have no words in {_WORDS}; the first is {first!r}"
         self._described.problems.append(Problem(printable(self._folder.rstrip("/") or "."), reason, taken=True))
 
     def _pairs(self, last: str, text: Text) -> Iterator[tuple[int, str, str]]:
-        """Number, first word and the rest of each line."""
+        """Number, first word and rest of each line."""
         for number, line in text.lines():
             name, *rest = line.split(None, 1)
             yield number, name, rest[0] if rest else ""
@@ -182,17 +183,17 @@ class _Directory:
             self._unread.add(last)
 
     def _recordings(self) -> dict[str, tuple[int, int | None]]:
-        """The line and the index of each recording of wav.scp; None if it is not taken, which is a problem by then."""
+        """Name -> line and index of each recording in wav.scp; None if it is not taken, which is a problem."""
         table = self._tables[_WAVS]
         text = Text(self._tree, table, self._described)
         found: dict[str, tuple[int, int | None]] = {}
         paths: dict[str, str] = {}
         for number, name, path in self._pairs(_WAVS, text):
-            if "|" in path:  # which might hold a secret: not shown
+            if "|" in path:  # not shown, because a command may hold a secret
                 raise InvalidArgument(
-                    f"line {number} of {printable(table)}, {printable(name)!r}, is a command, and no command is run: "
-                    "write its output to a file, give that file's path in this line in place of the command, and run "
-                    "it again; to go without these tables, say --layout none"
+                    f"line {number} of {printable(table)}, {printable(name)!r}, is a command, and commands are never "
+                    "run: write its output to a file and put the file's path into this line in place of the command; "
+                    "to ignore these tables, use --layout none"
                 )
             if paths.setdefault(name, path) != path:
                 text.note(_TWICE, number, name, path)
@@ -204,7 +205,7 @@ class _Directory:
                 text.note(_SEVERAL, number, path)
             elif not indexes and not self._files.is_left_out(table, path):
                 text.note(LOST, number, path or name)
-        text.tell()
+        text.report()
         return found
 
     def _whole(
@@ -222,33 +223,33 @@ class _Directory:
             name, *times = rest.split() or [""]
             if name not in recordings:
                 text.note(_NO_RECORDING if name else (f"is not {_FORM}", f"are not {_FORM}"), number, utterance)
-                yield number, utterance, None, {}, ""  # its words are no second problem
+                yield number, utterance, None, {}, ""  # so that its words are not a second problem
                 continue
             i = recordings[name][1]
             if len(times) == 2:
                 yield number, utterance, i, *span_of(*times, open_end=True)
-            else:  # a fifth column is a channel, which is not taken out of the others
+            else:  # a fifth column is a channel, and channels are not separated
                 yield number, utterance, i, {}, f"it is not {_FORM}"
-        text.tell()
+        text.report()
 
     def _column(self, last: str, named: Collection[str] | None) -> tuple[dict[str, str], set[str]]:
-        """What a table says of each utterance or, if `named` is None, speaker; and of which it says two things."""
-        said: dict[str, str] = {}
+        """The value of each utterance, or of each speaker if `named` is None, and the names with two values."""
+        values: dict[str, str] = {}
         twice: set[str] = set()
         if last not in self._tables:
-            return said, twice
+            return values, twice
         text = Text(self._tree, self._tables[last], self._described)
         where = _SEGMENTS if _SEGMENTS in self._tables else _WAVS
-        lost = f"names no utterance of {where}", f"name no utterance of {where}"
+        lost = f"names no utterance in {where}", f"name no utterance in {where}"
         for number, name, value in self._pairs(last, text):
             if named is not None and name not in named:
                 if not {_SEGMENTS, _WAVS} & self._unread:
                     text.note(lost, number, name)
-            elif said.setdefault(name, value) != value:
+            elif values.setdefault(name, value) != value:
                 twice.add(name)
                 text.note(_OTHER, number, name, value)
-        text.tell()
-        return said, twice
+        text.report()
+        return values, twice
 
 
 KALDI = Layout("kaldi", _count, _describe, names_people=None)

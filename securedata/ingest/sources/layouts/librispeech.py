@@ -1,4 +1,4 @@
-"""LibriSpeech: SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE under a split, the words in a .trans.txt beside them."""
+"""LibriSpeech: SPEAKER/CHAPTER/SPEAKER-CHAPTER-UTTERANCE under a split, with the words in a .trans.txt beside them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from securedata.ingest.sources.layouts.base import (
     context_of,
     meant,
 )
-from securedata.ingest.sources.walk import Problem, Tree
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
 
 # .../SPK/CHAP/SPK-CHAP-UTT; the folder above SPK may be a split
@@ -35,19 +35,20 @@ def _count(tree: Tree) -> int:
 def _describe(tree: Tree, described: Described) -> None:
     words: dict[str, str] = {}
     recordings = {without_suffix(path) for path in tree.paths}
-    left_out = {without_suffix(path) for path in tree.leave.names}
+    left_out = {without_suffix(path) for path in tree.exclusions.names}
     for sidecar in tree.companion_names:
         if _is_transcript(sidecar):
             text = Text(tree, sidecar, described)
             for number, line in text.lines():
-                utterance, *said = line.split(None, 1)
+                utterance, *rest = line.split(None, 1)
+                transcript = rest[0] if rest else ""
                 path = meant(tree, sidecar, utterance, recordings)
                 if path is None:
                     if meant(tree, sidecar, utterance, left_out) is None:
                         text.note(LOST, number, utterance)
-                elif words.setdefault(path, said[0] if said else "") != (said[0] if said else ""):
+                elif words.setdefault(path, transcript) != transcript:
                     text.note(OTHER_WORDS, number, utterance, line)
-            text.tell()
+            text.report()
     context = context_of(tree)
     for i, path in enumerate(tree.paths):
         found = _NAMED.fullmatch(context + without_suffix(path))

@@ -1,7 +1,7 @@
-"""LibriTTS: SPEAKER/CHAPTER/SPEAKER_CHAPTER_PARAGRAPH_UTTERANCE under a split, the words in texts beside them.
+"""LibriTTS: SPEAKER/CHAPTER/SPEAKER_CHAPTER_PARAGRAPH_UTTERANCE under a split, with the words in texts beside them.
 
-The transcript is the normalized text; the original one, if it differs, is `original` in extra. Both are in a .trans.tsv
-for each chapter; what that does not name is read from .normalized.txt and .original.txt.
+The transcript is the normalized text; the original text, if it differs, is `original` in extra. Both come from the
+.trans.tsv of each chapter, or from .normalized.txt and .original.txt for utterances that it does not name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from securedata.ingest.sources.layouts.base import (
     note_wordless,
     words_of,
 )
-from securedata.ingest.sources.walk import Problem, Tree
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
 
 _NAMED = re.compile(
@@ -40,14 +40,14 @@ def _count(tree: Tree) -> int:
 
 def _describe(tree: Tree, described: Described) -> None:
     recordings = {without_suffix(path) for path in tree.paths}
-    known = recordings | {without_suffix(path) for path in tree.leave.names}
+    known = recordings | {without_suffix(path) for path in tree.exclusions.names}
     words = _tables(tree, described, recordings, known)
     for suffix in (_NORMALIZED, _ORIGINAL):
         texts = [name for name in tree.companion_names if name.endswith(suffix)]
         note_lost(tree, described, (name for name in texts if nfc(name[: -len(suffix)]) not in known))
         wanted = [name for name in texts if nfc(name[: -len(suffix)]) in recordings - words.keys()]
-        for name, said in words_of(tree, wanted, described):
-            words.setdefault(nfc(name), ("", said))
+        for name, text in words_of(tree, wanted, described):
+            words.setdefault(nfc(name), ("", text))
     context = context_of(tree)
     wordless = []
     for i, path in enumerate(tree.paths):
@@ -58,8 +58,8 @@ def _describe(tree: Tree, described: Described) -> None:
             described.problems.append(Problem(path, reason))
             continue
         nothing = ("", "")
-        apart = (words.get(stem + _ORIGINAL, nothing)[1], words.get(stem + _NORMALIZED, nothing)[1])
-        original, normalized = words.get(stem, apart)
+        from_texts = (words.get(stem + _ORIGINAL, nothing)[1], words.get(stem + _NORMALIZED, nothing)[1])
+        original, normalized = words.get(stem, from_texts)
         described.subject[i] = found["speaker"]
         described.transcript[i] = normalized or original
         if _SPLIT.fullmatch(found["above"] or ""):
@@ -81,8 +81,8 @@ def _tables(tree: Tree, described: Described, recordings: set[str], known: set[s
             continue
         text = Text(tree, name, described)
         for number, line in text.lines():
-            utterance, _, said = line.partition("\t")
-            original, _, normalized = said.partition("\t")
+            utterance, _, rest = line.partition("\t")
+            original, _, normalized = rest.partition("\t")
             both = original.strip(), normalized.strip()
             path = meant(tree, name, utterance, recordings)
             if path is None:
@@ -90,7 +90,7 @@ def _tables(tree: Tree, described: Described, recordings: set[str], known: set[s
                     text.note(LOST, number, utterance)
             elif words.setdefault(path, both) != both:
                 text.note(OTHER_WORDS, number, utterance, line)
-        text.tell()
+        text.report()
     return words
 
 

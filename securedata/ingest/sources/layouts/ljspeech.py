@@ -1,7 +1,7 @@
 """LJ Speech: wavs/LJ001-0001.wav and metadata.csv, whose lines are ID|transcription|normalized transcription.
 
-The corpus is of a single speaker whom its own page does not name, so its people are one: 'LJSpeech'. A corpus of one's
-own in this form, with other names in wavs/, has its words read by `--layout ljspeech`; a rule says whose voice it is.
+The corpus has a single speaker, whom its page does not name, so the subject is 'LJSpeech'. For another corpus in this
+form, with other names in wavs/, `--layout ljspeech` reads the words, and a rule must name the speakers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from securedata.ingest.sources.layouts.base import (
     meant,
     note_wordless,
 )
-from securedata.ingest.sources.walk import Problem, Tree
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
 
 SPEAKER = "LJSpeech"
@@ -28,7 +28,10 @@ SPEAKER = "LJSpeech"
 _NAMED = re.compile(r"(?:.*/)?wavs/LJ\d{3}-\d{4}", re.ASCII)
 _TABLE = "metadata.csv"
 _HEADERS = frozenset(("id", "file", "file_name", "filename", "path", "wav", "audio", "audio_file"))
-_NO_FIELDS = ("holds no |, which parts the name of a recording from its words",) * 2
+_NO_FIELDS = (
+    "has no | between the name of a recording and its words",
+    "have no | between the name of a recording and its words",
+)
 
 
 def _count(tree: Tree) -> int:
@@ -59,23 +62,23 @@ def _describe(tree: Tree, described: Described) -> None:
 
 
 def _words(tree: Tree, described: Described) -> dict[str, tuple[str, str]]:
-    """Words as they are written and normalized, of each recording that a metadata.csv names."""
+    """Original and normalized words of each recording that a metadata.csv names."""
     recordings = {without_suffix(path) for path in tree.paths}
-    left_out = {without_suffix(path) for path in tree.leave.names}
+    left_out = {without_suffix(path) for path in tree.exclusions.names}
     words: dict[str, tuple[str, str]] = {}
     for name in tree.companion_names:
         if posixpath.basename(name).lower() != _TABLE:
             continue
-        beside = f"{folder_of(name)}wavs/{_TABLE}"  # names are those of files in wavs/
+        beside = f"{folder_of(name)}wavs/{_TABLE}"  # its lines name files in wavs/
         text = Text(tree, name, described)
         for count, (number, line) in enumerate(text.lines()):
-            who, *said = (field.strip() for field in line.split("|"))
+            who, *texts = (field.strip() for field in line.split("|"))
             if count == 0 and who.lower() in _HEADERS:
                 continue
-            if not said:
+            if not texts:
                 text.note(_NO_FIELDS, number, who)
                 continue
-            both = said[0], said[1] if len(said) > 1 else ""
+            both = texts[0], texts[1] if len(texts) > 1 else ""
             who = without_suffix(who)
             path = meant(tree, beside, who, recordings) or meant(tree, name, who, recordings)
             if path is None:
@@ -83,7 +86,7 @@ def _words(tree: Tree, described: Described) -> dict[str, tuple[str, str]]:
                     text.note(LOST, number, who)
             elif words.setdefault(path, both) != both:
                 text.note(OTHER_WORDS, number, who, line)
-        text.tell()
+        text.report()
     return words
 
 

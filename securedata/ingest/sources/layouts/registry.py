@@ -1,4 +1,4 @@
-"""All layouts: which of them a tree has, and what that one says."""
+"""All layouts: recognise the one that a tree has, and apply it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from securedata.ingest.sources.layouts.text_beside import TEXT_BESIDE
 from securedata.ingest.sources.layouts.timit import TIMIT
 from securedata.ingest.sources.layouts.vctk import VCTK
 from securedata.ingest.sources.layouts.voxceleb import VOXCELEB
-from securedata.ingest.sources.walk import Tree
+from securedata.ingest.sources.walk.tree import Tree
 
-# The first counts of two that name the same number of recordings, so what is known by more of its names comes first.
+# in a tie the first wins, so layouts that recognise more names come first
 ALL: tuple[Layout, ...] = (
     LIBRISPEECH,
     LIBRITTS,
@@ -38,9 +38,9 @@ _BY_NAME = {layout.name: layout for layout in ALL}
 
 
 def recognise(tree: Tree) -> Layout | None:
-    """The layout that names most of the recordings, and at least half of them; None: there is none.
+    """The layout that names the most recordings, and at least half of them; None if there is none.
 
-    One that knows words alone counts only where none names people.
+    A layout that knows only words is used only if none names people.
     """
     for with_people in (True, False):
         counts = [(layout.count(tree), layout) for layout in ALL if (layout.names_people is not False) is with_people]
@@ -52,17 +52,17 @@ def recognise(tree: Tree) -> Layout | None:
 
 def named(name: str) -> Layout:
     """The layout of this name; InvalidArgument if there is none."""
-    layout = _BY_NAME.get(name)  # audiofolder is read as a manifest, by itself
+    layout = _BY_NAME.get(name)  # not audiofolder, which is read as a manifest
     if layout is None:
-        raise InvalidArgument(f"no layout {name!r}: choose {', '.join(CHOICES)}")
+        raise InvalidArgument(f"unknown layout {name!r}: choose one of {', '.join(CHOICES)}")
     return layout
 
 
 def describe(layout: Layout, tree: Tree, *, guessed: bool) -> Described:
-    """What a layout says of each recording.
+    """What a layout says about each recording.
 
     Args:
-        guessed: whether nobody asked for this layout. One that knows words alone might then know none.
+        guessed: True if nobody asked for this layout; one that knows only words may then find none.
 
     Raises:
         InvalidArgument: none of the files follows it.

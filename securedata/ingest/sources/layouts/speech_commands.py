@@ -1,4 +1,4 @@
-"""Speech Commands: WORD/HASH_nohash_N, where the hash is the speaker, and two lists of validation and testing."""
+"""Speech Commands: WORD/HASH_nohash_N, where the hash is the speaker, with a validation list and a testing list."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import re
 
 from securedata.ingest.sources.layouts.base import LOST, Described, Layout, Text, context_of, folder_of, meant
-from securedata.ingest.sources.walk import Problem, Tree
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
 
 _BACKGROUND_NOISE = "_background_noise_"
@@ -14,8 +14,8 @@ _LISTS = frozenset(("validation_list.txt", "testing_list.txt"))
 # .../label/HASH_nohash_N
 _NAMED = re.compile(r"(?:.*/)?(?P<label>[^/]+)/(?P<speaker>[0-9a-f]{8})_nohash_\d+")
 _OTHER_LIST = (
-    "names a recording of the other list, where it stays",
-    "name recordings of the other list, where they stay",
+    "names a recording that the other list already names",
+    "name recordings that the other list already names",
 )
 
 
@@ -25,14 +25,14 @@ def _count(tree: Tree) -> int:
 
 
 def _describe(tree: Tree, described: Described) -> None:
-    """The split is 'training' for files on neither list, as in torchaudio, if there are lists and all can be read.
+    """Files on neither list have the split 'training', as in torchaudio, if there are lists and all can be read.
 
-    The long recordings of the folder _background_noise_ have no speaker: that name stands in for one, so that they can
-    be left out by it, and erased by it.
+    The long recordings in _background_noise_ have no speaker. The folder's name is used as their subject, so that they
+    can be left out or erased by it.
     """
     splits: dict[str, str] = {}
     listed = set[str]()  # folders that have a list
-    unread = set[str]()  # with one that could not be read: who is on none of the others may be on it
+    unread = set[str]()  # folders with an unreadable list, which may name any of their files
     recordings = set(tree.paths)
     for sidecar in tree.companion_names:
         name = os.path.basename(sidecar).lower()
@@ -44,11 +44,11 @@ def _describe(tree: Tree, described: Described) -> None:
             path = meant(tree, sidecar, line, recordings)
             split = "validation" if name.startswith("validation") else "testing"
             if path is None:
-                if meant(tree, sidecar, line, tree.leave.names) is None:
+                if meant(tree, sidecar, line, tree.exclusions.names) is None:
                     text.note(LOST, number, line)
             elif splits.setdefault(path, split) != split:
                 text.note(_OTHER_LIST, number, line)
-        text.tell()
+        text.report()
         if text.unread:
             unread.add(folder_of(sidecar))
     listed -= unread

@@ -1,7 +1,8 @@
-"""TED-LIUM and corpora in its form: FOLDER/sph/TALK.sph, and FOLDER/stm/TALK.stm with a segment a line.
+"""TED-LIUM and similar corpora: FOLDER/sph/TALK.sph, and FOLDER/stm/TALK.stm with one segment per line.
 
-A line is `TALK channel speaker start end <labels> words`. What is not scored (gaps, applause) is not taken. But a
-person who is named only there is heard in the recording, so that line is a row without words: the person can be erased.
+A line is `TALK channel speaker start end <labels> words`. Lines that are not scored (gaps, applause) are not taken,
+unless they name a person whom no other line names: they then become rows without words, so that this person, who is
+heard in the recording, can be erased.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import NamedTuple
 
 from securedata.ingest.sources.layouts.base import LOST, Described, Layout, Text, context_of, folder_of, meant
 from securedata.ingest.sources.layouts.tables import TableRows, span_of
-from securedata.ingest.sources.walk import Problem, Tree, printable
+from securedata.ingest.sources.walk.names import printable
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
 
 _SUFFIX = ".stm"
@@ -20,7 +22,7 @@ _FOLDER = re.compile(r"(?P<above>(?:.*/)?)stm/")
 _SPLITS = ("train", "dev", "test")
 _NOBODY = frozenset(("inter_segment_gap", "excluded_region"))
 _NOT_SCORED = "ignore_time_segment_in_scoring"
-# <o,f0,female>, <F0_M>, <NA>; a word such as <unk> is none
+# <o,f0,female>, <F0_M>, <NA>, but not a word such as <unk>
 _WORDS = re.compile(r"(?:<(?P<labels>[^<>\s]*,[^<>\s]*|[A-Z]\d_[A-Z]|NA)>(?:\s+|$))?(?P<words>.*)", re.DOTALL)
 _FORM = "it is not FILE CHANNEL SPEAKER START END <LABELS> WORDS"
 
@@ -36,7 +38,7 @@ class _Line(NamedTuple):
     labels: str
     words: str
 
-    def __repr__(self) -> str:  # what was said and by whom is for those who ask for it
+    def __repr__(self) -> str:  # no transcripts or names in logs
         return "_Line()"
 
     @property
@@ -49,13 +51,13 @@ def _tables(tree: Tree) -> list[str]:
 
 
 def _sound_folder(table: str) -> str:
-    """The folder of the recordings of a table; its own if it is not in a folder stm/."""
+    """The folder of a table's recordings: sph/ beside stm/, or the table's own folder if it is not in stm/."""
     found = _FOLDER.fullmatch(folder_of(table))
     return f"{found['above']}sph/" if found else folder_of(table)
 
 
 def _count(tree: Tree) -> int:
-    """The recordings in a folder sph/ beside which a folder stm/ has a table; its lines tell more."""
+    """The recordings in a folder sph/ beside a folder stm/ with a table."""
     folders = {_sound_folder(name) for name in _tables(tree) if _FOLDER.fullmatch(folder_of(name))}
     return sum(1 for path in tree.paths if path[: path.rfind("/") + 1] in folders) if folders else 0
 
@@ -80,7 +82,7 @@ def _describe(tree: Tree, described: Described) -> None:
         words = line.words if line.is_scored else ""
         if not words:
             wordless[folder] = wordless.get(folder, 0) + 1
-        span, fault = span_of(line.start, line.end) if line.end else ({}, _FORM)  # it might name a person
+        span, fault = span_of(line.start, line.end) if line.end else ({}, _FORM)  # kept, because it may name a person
         values = {
             "speaker": line.speaker,
             "transcript": words,
@@ -103,18 +105,18 @@ def _note(described: Described, counts: dict[str, int], one: str, many: str) -> 
 
 
 def _split(folder: str) -> str:
-    """The folder above stm/, if it is called like a split."""
+    """The folder above stm/, if it has the name of a split."""
     parts = folder.rstrip("/").split("/")
     above = parts[-2] if parts[-1] == "stm" and len(parts) > 1 else posixpath.basename(folder.rstrip("/"))
     return above if above in _SPLITS else ""
 
 
 def _lines(tree: Tree, described: Described) -> list[_Line]:
-    """The lines of all tables whose recording is there."""
+    """The lines of all tables whose recordings are in the tree."""
     stems: dict[str, list[int]] = {}
     for i, path in enumerate(tree.paths):
         stems.setdefault(without_suffix(path), []).append(i)
-    left_out = {without_suffix(path) for path in tree.leave.names}
+    left_out = {without_suffix(path) for path in tree.exclusions.names}
     lines: list[_Line] = []
     for table in _tables(tree):
         folder = _sound_folder(table)
@@ -130,10 +132,10 @@ def _lines(tree: Tree, described: Described) -> list[_Line]:
                     text.note(LOST, number, name, line)
                 continue
             channel, speaker, start, end, rest = (*fields, *[""] * (5 - len(fields)))
-            said = _WORDS.match(rest)
-            labels, words = (said["labels"] or "", said["words"]) if said else ("", rest)
+            parts = _WORDS.match(rest)
+            labels, words = (parts["labels"] or "", parts["words"]) if parts else ("", rest)
             lines.append(_Line(table, number, stems[found], channel, speaker, start, end, labels, words))
-        text.tell()
+        text.report()
     return lines
 
 

@@ -1,7 +1,7 @@
-"""The words of each recording in a .txt or .lab of its name beside it; whose voice it is, a rule must say.
+"""The words of each recording in a .txt or .lab of the same name beside it; a rule must name the speakers.
 
-It is recognised where more than half of the recordings have such a text. One that gives times, as labels of phones do,
-holds no words for us, and a text that goes with no recording may be about anything, so neither keeps a recording out.
+The layout is recognised if more than half of the recordings have such a text. A text with times, such as phone labels,
+is not used as words, and a text without a recording may be about anything; neither keeps a recording out.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 
 from securedata.ingest.sources.layouts.base import Described, Layout, nfc, note_lost, note_wordless, words_of
-from securedata.ingest.sources.walk import Problem, Tree
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
 
-_SUFFIXES = (".txt", ".lab")  # the first counts where both are there
+_SUFFIXES = (".txt", ".lab")  # if both exist, the first is used
 _TIMES = re.compile(r"\d+(?:\.\d+)?\s+\d+(?:\.\d+)?(?:\s|$)")
 
 
@@ -35,17 +35,17 @@ def _count(tree: Tree) -> int:
 def _describe(tree: Tree, described: Described) -> None:
     texts = _texts(tree)
     stems = {without_suffix(path) for path in tree.paths}
-    known = stems | {without_suffix(path) for path in tree.leave.names}
+    known = stems | {without_suffix(path) for path in tree.exclusions.names}
     note_lost(tree, described, (name for stem, name in texts.items() if stem not in known), certain=False)
     words = dict(words_of(tree, (name for stem, name in texts.items() if stem in stems), described))
     wordless = []
     for i, path in enumerate(tree.paths):
         name = texts.get(without_suffix(path), "")
-        said = words.get(name, "")
-        if _TIMES.match(said):
-            described.problems.append(Problem(name, "it gives times, so it is not taken for words", taken=True))
-        elif said:
-            described.transcript[i] = said
+        text = words.get(name, "")
+        if _TIMES.match(text):
+            described.problems.append(Problem(name, "it holds times, so its text is not used as words", taken=True))
+        elif text:
+            described.transcript[i] = text
         else:
             wordless.append(i)
     note_wordless(tree, described, wordless, "no text beside it has its words")

@@ -1,7 +1,6 @@
-"""TIMIT: TRAIN/DR1/FCJF0/SA1.WAV (NIST SPHERE), the words in SA1.TXT behind the samples that they span.
+"""TIMIT: TRAIN/DR1/FCJF0/SA1.WAV (NIST SPHERE), with the words in SA1.TXT after the range of samples.
 
-Copies spell the names in capitals or not; a person has the name in capitals in any of them. The .PHN and .WRD stay
-where they are.
+Copies of the corpus use upper or lower case; subjects are always in upper case. The .PHN and .WRD files are not read.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from securedata.ingest.sources.layouts.base import (
     note_wordless,
     words_of,
 )
-from securedata.ingest.sources.walk import Problem, Tree
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
 
 # .../TRAIN/DR1/FCJF0/SA1; the folder above DR1 is a split
@@ -29,7 +28,7 @@ _TEXT = re.compile(r"\d+\s+\d+\s+(.*)", re.DOTALL)
 
 
 def _stem(path: str) -> str:
-    """Without the suffix of a recording; a copy that was converted may have two, SA1.WAV.wav."""
+    """The path without its suffix; converted copies may have two, as in SA1.WAV.wav."""
     return without_suffix(without_suffix(path))
 
 
@@ -50,10 +49,10 @@ def _describe(tree: Tree, described: Described) -> None:
         for name in tree.companion_names
         if name.lower().endswith(".txt") and _NAMED.fullmatch(context + name[: -len(".txt")])
     }
-    known = {_stem(path) for path in (*tree.paths, *tree.leave.names)}
+    known = {_stem(path) for path in (*tree.paths, *tree.exclusions.names)}
     note_lost(tree, described, (name for stem, name in texts.items() if stem not in known))
     stems = {_stem(path) for path in tree.paths}
-    said = dict(words_of(tree, (name for stem, name in texts.items() if stem in stems), described))
+    texts_read = dict(words_of(tree, (name for stem, name in texts.items() if stem in stems), described))
     wordless = []
     for i, path in enumerate(tree.paths):
         stem = _stem(path)
@@ -62,7 +61,7 @@ def _describe(tree: Tree, described: Described) -> None:
             described.problems.append(Problem(path, "not named as in TIMIT, TRAIN/DRN/SPEAKER/SENTENCE"))
             continue
         speaker = found["speaker"].upper()
-        words = said.get(texts.get(stem, ""), "")
+        words = texts_read.get(texts.get(stem, ""), "")
         spanned = _TEXT.fullmatch(words)
         described.subject[i] = speaker
         described.utterance[i] = f"{speaker}_{found['sentence'].upper()}"

@@ -1,6 +1,6 @@
 """VCTK 0.92 (wav48_silence_trimmed/pNNN/pNNN_UTT_micN.flac) and 0.80 (wav48/pNNN/pNNN_UTT.wav), words in txt/pNNN/.
 
-Both microphones of an utterance are rows of their own, with the same words. speaker-info.txt says more of the people.
+Each microphone of an utterance is a row of its own, with the same words. speaker-info.txt describes the speakers.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from securedata.ingest.sources.layouts.base import (
     note_wordless,
     words_of,
 )
-from securedata.ingest.sources.walk import Problem, Tree
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
 
-# .../wav48_silence_trimmed/p225/p225_001_mic1; s5 is the one speaker whose name has another letter
+# .../wav48_silence_trimmed/p225/p225_001_mic1; s5 is the only speaker whose name has another letter
 _NAMED = re.compile(
     r"(?P<corpus>(?:.*/)?)wav48(?:_silence_trimmed)?/(?P<speaker>p\d{3}|s5)/(?P<utterance>(?P=speaker)_\d{3})"
     r"(?:_(?P<mic>mic[12]))?"
@@ -43,7 +43,7 @@ def _count(tree: Tree) -> int:
 def _describe(tree: Tree, described: Described) -> None:
     context = context_of(tree)
     texts = [name for name in tree.companion_names if _WORDS.fullmatch(context + name)]
-    words = {nfc(context + name)[: -len(".txt")]: said for name, said in words_of(tree, texts, described)}
+    words = {nfc(context + name)[: -len(".txt")]: text for name, text in words_of(tree, texts, described)}
     info = _speakers(tree, described)
     used, wordless = set[str](), list[int]()
     for i, found in enumerate(_found(tree)):
@@ -63,14 +63,14 @@ def _describe(tree: Tree, described: Described) -> None:
         described.extra[i] = extra or None
         if not described.transcript[i]:
             wordless.append(i)
-    left_out = (_NAMED.fullmatch(context + without_suffix(path)) for path in tree.leave.names)
+    left_out = (_NAMED.fullmatch(context + without_suffix(path)) for path in tree.exclusions.names)
     used.update(f"{one['corpus']}txt/{one['speaker']}/{one['utterance']}" for one in left_out if one)
     note_lost(tree, described, (name for name in texts if nfc(context + name)[: -len(".txt")] not in used))
     note_wordless(tree, described, wordless, "no text in txt/ has its words")
 
 
 def _speakers(tree: Tree, described: Described) -> dict[str, dict[str, str]]:
-    """What speaker-info.txt says of each person: columns parted by blanks, of which only the last may hold some."""
+    """What speaker-info.txt says about each person: columns separated by blanks, which only the last may contain."""
     speakers: dict[str, dict[str, str]] = {}
     for name in tree.companion_names:
         if posixpath.basename(name) != _INFO:
@@ -82,10 +82,10 @@ def _speakers(tree: Tree, described: Described) -> dict[str, dict[str, str]]:
             who = f"p{who}" if who.isdecimal() else who
             if not re.fullmatch(r"p\d{3}|s5", who):  # the header
                 continue
-            said = {column: " ".join(field.split()) for column, field in zip(_COLUMNS, fields, strict=False)}
+            values = {column: " ".join(field.split()) for column, field in zip(_COLUMNS, fields, strict=False)}
             if comment:
-                said["comment"] = comment.rstrip(") ")
-            speakers.setdefault(who, said)
+                values["comment"] = comment.rstrip(") ")
+            speakers.setdefault(who, values)
     return speakers
 
 

@@ -1,6 +1,6 @@
-"""VoxCeleb 1 and 2: idNNNNN/VIDEO/NNNNN.wav or .m4a under dev and test; vox1_meta.csv and vox2_meta.csv name more.
+"""VoxCeleb 1 and 2: idNNNNN/VIDEO/NNNNN.wav or .m4a under dev and test; vox1_meta.csv and vox2_meta.csv add details.
 
-There are no transcripts. An utterance is named as in the corpus's lists of trials: idNNNNN/VIDEO/NNNNN.
+There are no transcripts. Utterances are named as in the corpus's trial lists: idNNNNN/VIDEO/NNNNN.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ import posixpath
 import re
 
 from securedata.ingest.sources.layouts.base import Described, Layout, Text, context_of
-from securedata.ingest.sources.walk import Problem, Tree
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
 
-# .../id10270/5r0dWxy17C8/00001; a video of YouTube has eleven letters
+# .../id10270/5r0dWxy17C8/00001; a YouTube video ID has eleven characters
 _NAMED = re.compile(r"(?P<above>(?:.*/)?)(?P<speaker>id\d{5})/(?P<video>[\w-]{11})/(?P<n>\d{5})", re.ASCII)
 _SPLIT = re.compile(r"(?:vox[12]_)?(dev|test)(?:_(?:wav|aac|mp4|txt))?")  # vox1_dev_wav, dev
-# a small letter, and a capital that does not begin a word: all but one of 200 names of videos have both
+# a lower-case letter, and a capital after the first character: 199 of 200 video IDs have both
 _RANDOM = re.compile(r"(?=.*[a-z]).+[A-Z]")
 _META = ("vox1_meta.csv", "vox2_meta.csv")
 _COLUMNS = {"gender": "gender", "nationality": "nationality", "vggface1 id": "name", "vggface2 id": "vggface2_id"}
 
 
 def _count(tree: Tree) -> int:
-    """All that are named so, if most names of videos are random: 'session_001' has eleven letters, too."""
+    """All recordings named like this, if most video IDs look random: 'session_001' has eleven characters too."""
     context = context_of(tree)
     found = (_NAMED.fullmatch(context + without_suffix(path)) for path in tree.paths if "id" in context + path)
     videos = [one["video"] for one in found if one]
@@ -46,7 +46,7 @@ def _describe(tree: Tree, described: Described) -> None:
 
 
 def _split(above: str) -> str:
-    """dev or test, as the nearest folder above says that says one."""
+    """dev or test, from the nearest folder above that names one."""
     for folder in reversed(above.split("/")):
         if found := _SPLIT.fullmatch(folder):
             return found[1]
@@ -54,7 +54,7 @@ def _split(above: str) -> str:
 
 
 def _people(tree: Tree, described: Described) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
-    """What the metadata say of each person, and whose set they are in: tabs part vox1's columns, commas vox2's."""
+    """The metadata and the set of each person; vox1 separates columns by tabs, vox2 by commas."""
     people: dict[str, dict[str, str]] = {}
     sets: dict[str, str] = {}
     for name in tree.companion_names:

@@ -1,1 +1,1 @@
-"""Recordings inside of other files: members of tars, rows of tables. None of them is ever written to disk."""
+"""Recordings inside other files: members of tars, rows of tables. They are never written to disk."""

@@ -1,4 +1,4 @@
-"""Sources whose recordings are inside of other files: which files those are, and what they say of each recording."""
+"""Sources whose recordings are inside other files: which files those are, and what they say about each recording."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from itertools import chain
 from typing import Any
 
 from securedata.errors import InvalidArgument
-from securedata.ingest.sources.file_kinds import TARS, is_tar
 from securedata.ingest.sources.manifest_reader import Rows, chosen_columns, collect, place_of
 from securedata.ingest.sources.members.origin import InTable, InTar, MemberOrigin
 from securedata.ingest.sources.members.shard import Shard, missing_of, split_of
@@ -18,25 +17,18 @@ from securedata.ingest.sources.members.table import ArrowShard, ParquetShard, Ta
 from securedata.ingest.sources.members.tar import TarIndex, check_columns, words_of
 from securedata.ingest.sources.origin import SourceProblem, Stamp
 from securedata.ingest.sources.texts import NoText, text_of
-from securedata.ingest.sources.walk import (
-    Problem,
-    Tree,
-    add,
-    closed_by,
-    printable,
-    refuse,
-    sort_out,
-    take_listed,
-    wrong_name,
-)
+from securedata.ingest.sources.walk.file_kinds import TARS, is_tar
+from securedata.ingest.sources.walk.listing import add, look_into_unknown, refuse, take_listed
+from securedata.ingest.sources.walk.names import printable, wrong_name
+from securedata.ingest.sources.walk.tree import Problem, Tree, closed_by
 
 FORMATS = ("auto", "files", "webdataset", "parquet", "arrow")
-"""How recordings come: 'files', or inside of files; 'auto': the latter where there are no others."""
+"""How recordings come: as files, or inside files; 'auto': inside files if there are no others."""
 
 UNKNOWN = -1
 """Size of a recording in Parquet, until it is read."""
 
-_MEMBER = "\0member"  # the column of the recording's own name, which no other can have
+_MEMBER = "\0member"  # the column of the recording's name; no other column can be called this
 _SUFFIXES = {
     "webdataset": TARS,
     "parquet": (".parquet",),
@@ -45,11 +37,11 @@ _SUFFIXES = {
 
 
 class Members:
-    """The recordings inside the shards of a tree; what is said of them is like a manifest.
+    """The recordings inside the shards of a tree, described like the rows of a manifest.
 
     Attributes:
         name: for messages.
-        rows: one a recording.
+        rows: one per recording.
     """
 
     def __init__(self, tree: Tree, kind: str, shards: dict[str, Stamp], columns: Mapping[str, str | None]) -> None:
@@ -67,13 +59,13 @@ class Members:
         """Put the members into the tree in place of their shards.
 
         Raises:
-            InvalidArgument: none of the shards has a column of recordings, or not the columns that it must have.
+            InvalidArgument: no shard has a column of recordings, or a required column is missing.
         """
         tree, chosen = self._tree, dict(self._chosen)
         audio = chosen.get("path")
         if self._kind == "webdataset":
             check_columns(chosen)
-        # what is in a shard is cut already: times in it are those of what it was cut from, unless the caller says so
+        # recordings in a shard are cut already: times refer to the original, unless the caller says otherwise
         chosen.setdefault("offset", None)
         chosen.setdefault("end", None)
         chosen["path"] = _MEMBER
@@ -83,16 +75,18 @@ class Members:
         if first is not None:
             self.rows = collect(chain([first], lines), self.name, chosen, segment_unit, self._at)
             self.rows.files = self._files
-        tree.unknown += [(name, stamp) for name, stamp in tree.shards.items() if stamp is not None]  # a tar in a tar
-        sort_out(tree)
+        tree.unknown += [(name, stamp) for name, stamp in tree.shards.items() if stamp is not None]  # tars inside tars
+        look_into_unknown(tree)
         self.rows.columns = tuple(name for name in self.rows.columns if name != _MEMBER)
         for k, split in enumerate(self._splits):
             self.rows.split[k] = self.rows.split[k] or split
         for name in missing_of(self._shards):
-            tree.problems.append(Problem(printable(name), "a shard that the names of the others count is missing"))
+            tree.problems.append(
+                Problem(printable(name), "this shard is missing, according to the numbers in the names of the others")
+            )
 
     def locate(self, problems: list[Problem]) -> list[int]:
-        """For each row the index of its recording in the tree, or -1 for what is none."""
+        """For each row the index of its recording in the tree, or -1 if it is not a recording."""
         index = {name: i for i, name in enumerate(self._tree.names)}
         return [index.get(name, -1) for name in self.rows.names]
 
@@ -149,12 +143,12 @@ class Members:
             try:
                 yield from self._lines_of_table(table, column)
             except SourceProblem as problem:
-                tree.problems.append(Problem(printable(name), f"{problem}; what follows in it is not taken"))
+                tree.problems.append(Problem(printable(name), f"{problem}; the rest of it is not taken"))
                 tree.refused[name] = stamp
         if columns and not found:
             raise InvalidArgument(
                 f"no column of recordings (struct<bytes, path>) in {len(self._shards)} files; they have "
-                f"{', '.join(map(printable, columns))}: say --columns path=NAME for a column of bytes"
+                f"{', '.join(map(printable, columns))}: use --columns path=NAME for a column of bytes"
             )
 
     def _lines_of_table(self, table: TableShard, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -170,7 +164,7 @@ class Members:
                 size = UNKNOWN if sizes is None or not sizes[k].is_valid else sizes[k].as_py()
                 mtime = shard.stamp.mtime_ns
                 tree.files += 1
-                if tree.leave.has(name):
+                if tree.exclusions.match(name):
                     tree.left_out += 1
                 else:
                     add(tree, name, Stamp(size, mtime and mtime + row))
@@ -183,7 +177,7 @@ class Members:
         shard.check()
 
     def _split(self, name: str) -> str:
-        """What state.json of a data set that was saved to disk says, else the names."""
+        """The split in state.json, if the data set was saved to disk, else the one in the name."""
         if self._kind == "arrow":
             state = _state(self._base_content(posixpath.join(posixpath.dirname(name), "state.json")))
             if isinstance(state.get("_split"), str) and state["_split"]:
@@ -193,11 +187,11 @@ class Members:
     def _base_content(self, name: str) -> bytes:
         try:
             return self._base.content(name)
-        except SourceProblem:  # there is none
+        except SourceProblem:  # it is missing
             return b"{}"
 
     def _unique(self, name: str, other: str) -> str:
-        """The name, or the other if the name is another member's already."""
+        """`name`, or `other` if another member has that name already."""
         for one in (name, other):
             path = unicodedata.normalize("NFC", one)
             if path not in self._taken:
@@ -213,13 +207,13 @@ class Members:
 def members_of(
     tree: Tree, source_format: str, columns: Mapping[str, str | None], segment_unit: str | None
 ) -> Members | None:
-    """The recordings inside of the files of a tree, in place of those files; None: it is a tree of recordings.
+    """Replace shards in a tree by the recordings inside them; None if the recordings are files themselves.
 
     Raises:
-        InvalidArgument: no such format, none of these files, or several kinds of them.
+        InvalidArgument: the format is unknown, there are no such files, or several kinds of them.
     """
     if source_format not in FORMATS:
-        raise InvalidArgument(f"no source format {source_format!r}: choose {', '.join(FORMATS)}")
+        raise InvalidArgument(f"unknown source format {source_format!r}: choose one of {', '.join(FORMATS)}")
     kinds = {kind: _of_kind(tree, kind) for kind in _SUFFIXES} if source_format != "files" else {}
     if source_format != "auto":
         kinds = {kind: shards for kind, shards in kinds.items() if kind == source_format}
@@ -232,25 +226,23 @@ def members_of(
             kind: shards for kind, shards in kinds.items() if shards and _has_recordings(tree, kind, shards, columns)
         }
     if len(kinds) > 1:
-        raise InvalidArgument(
-            f"{tree.root} holds {' and '.join(kinds)}: say which is meant, as --source-format parquet"
-        )
+        raise InvalidArgument(f"{tree.root} holds {' and '.join(kinds)}: choose one, such as --source-format parquet")
     found = None
     for kind, shards in kinds.items():
         for name in shards:
             del tree.shards[name]
         if kind != "webdataset":
-            tree.companions -= len(shards)  # as which tables are counted
+            tree.companions -= len(shards)  # tables were counted as companions
         found = kind, shards
     for name, stamp in tree.shards.items():
         if is_tar(name) and stamp is not None:
             tree.unknown.append((name, stamp))
     more = bool(tree.unknown)
-    sort_out(tree)
+    look_into_unknown(tree)
     tree.tables = [name for name in tree.shards if not is_tar(name)]
     tree.shards = {}
     if found is None:
-        if more:  # else all is in order: sorting costs a tenth of a run that finds nothing new
+        if more:  # otherwise still sorted; sorting takes a tenth of a run that finds nothing new
             tree.sort()
         return None
     _without_files(tree)
@@ -260,7 +252,7 @@ def members_of(
 
 
 def _without_files(tree: Tree) -> None:
-    """Leave out the recordings beside the shards, which the caller asked for."""
+    """Leave out the recordings beside the shards: the caller chose the shards."""
     if not len(tree):
         return
     reason = f"it and {len(tree) - 1} more recordings beside the shards are left out: --source-format files takes them"
@@ -286,12 +278,12 @@ def _of_kind(tree: Tree, kind: str) -> dict[str, Stamp]:
 
 
 def _saved(tree: Tree, shards: dict[str, Stamp]) -> dict[str, Stamp]:
-    """Without files that state.json beside them does not list: what datasets keeps of what it worked out."""
+    """Drop files that state.json beside them does not list: caches that the datasets library keeps."""
     listed: dict[str, set[str] | None] = {}
     for folder in {posixpath.dirname(name) for name in shards}:
         try:
             state = _state(tree.origin.content(posixpath.join(folder, "state.json")))
-        except SourceProblem:  # there is none
+        except SourceProblem:  # it is missing
             continue
         files = state.get("_data_files")
         if isinstance(files, list):
@@ -304,7 +296,7 @@ def _saved(tree: Tree, shards: dict[str, Stamp]) -> dict[str, Stamp]:
 
 
 def _has_recordings(tree: Tree, kind: str, shards: dict[str, Stamp], columns: Mapping[str, str | None]) -> bool:
-    """Whether one of them has a column of recordings; tars are looked into later."""
+    """Whether one of them has a column of recordings; tars are opened later."""
     if kind == "webdataset":
         return True
     chosen = chosen_columns(columns).get("path")
@@ -312,7 +304,7 @@ def _has_recordings(tree: Tree, kind: str, shards: dict[str, Stamp], columns: Ma
         try:
             if chosen or audio_column(_open(kind, Shard(tree.origin, name, stamp)).schema, None):
                 return True
-        except SourceProblem:  # which the run that takes the others reports
+        except SourceProblem:  # reported by the run that takes the others
             continue
     return False
 
@@ -330,7 +322,7 @@ def _state(content: bytes) -> dict[str, Any]:
 
 
 def _inside(path: str | None) -> str:
-    """A path in a row as a name in the corpus: of an absolute one, of another machine, the last part; '' for none."""
+    """A path in a row as a name in the corpus: an absolute path keeps only its last part; '' if there is none."""
     if not path or "\0" in path:
         return ""
     name = posixpath.normpath(path.replace("\\", "/"))

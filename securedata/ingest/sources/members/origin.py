@@ -1,4 +1,4 @@
-"""The place of recordings that are inside of other files."""
+"""The origin of recordings inside other files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 
 
 class InTar(NamedTuple):
-    """The bytes of a member, by their place in its tar."""
+    """A member of a tar, by its range of bytes."""
 
     shard: Shard
     offset: int
@@ -21,7 +21,7 @@ class InTar(NamedTuple):
 
 
 class InTable(NamedTuple):
-    """A recording in a column, by row group and row of that group."""
+    """A recording in a column, by row group and row within that group."""
 
     table: TableShard
     audio: str
@@ -30,7 +30,7 @@ class InTable(NamedTuple):
 
 
 class MemberOrigin(Origin):
-    """Members of files that another origin reads. They pass through memory only.
+    """Recordings inside files that another origin reads. They pass through memory only.
 
     Attributes:
         places: name -> where its bytes are.

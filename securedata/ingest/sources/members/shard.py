@@ -1,4 +1,4 @@
-"""One file that holds recordings, read by ranges wherever it is, and what its name says of its split."""
+"""One file that holds recordings, read by range wherever it is, and the split in its name."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 from securedata.ingest.sources.origin import Origin, SourceProblem, Stamp
 
-_BLOCK = 64 * 1024  # bytes: headers of a tar, and the texts between two recordings
+_BLOCK = 64 * 1024  # bytes per read of headers in a tar, and of texts between two recordings
 
 _OF = re.compile(r"(?P<name>.*)-(?P<number>\d{5})-of-(?P<count>\d{5})(?P<rest>[-.].*)")
-# as Hugging Face datasets has them
+# as in Hugging Face datasets
 _KEYWORDS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "valid", "dev", "val"), "validation"),
@@ -24,9 +24,9 @@ class Shard:
     """A file under the root of a source.
 
     Attributes:
-        name: below the root.
-        file: its whole name, as the origin takes it.
-        stamp: what the listing said of it.
+        name: relative to the root.
+        file: its full name, as the origin takes it.
+        stamp: its stamp in the listing.
     """
 
     def __init__(self, origin: Origin, name: str, stamp: Stamp) -> None:
@@ -34,18 +34,18 @@ class Shard:
         self._origin = origin
 
     def read_at(self, offset: int, length: int) -> bytes:
-        """Bytes from `offset`. Raises SourceProblem, too if there are fewer than `length`."""
+        """Exactly `length` bytes from `offset`. Raises SourceProblem."""
         data = self._origin.peek(self.file, self.stamp, offset, length)
         if len(data) != length:
-            raise SourceProblem(f"{self.name} changed while it was ingested, or is cut off; run it again")
+            raise SourceProblem(f"{self.name} changed during the run, or is cut off; run it again")
         return data
 
     def check(self) -> None:
-        """Raises SourceProblem if it is not what was listed."""
+        """Raises SourceProblem if it changed since it was listed."""
         self._origin.check(self.file, self.stamp)
 
     def open(self) -> io.BufferedReader:
-        """A file object over its ranges."""
+        """A file object that reads it by range."""
         return io.BufferedReader(_Ranges(self), _BLOCK)
 
     @property
@@ -81,7 +81,7 @@ class _Ranges(io.RawIOBase):
 
 
 def split_of(name: str) -> str:
-    """The split that folders or the file's name say, as Hugging Face datasets has them; '' for none."""
+    """The split in the names of a file and its folders, by the rules of Hugging Face datasets; '' if none."""
     *folders, last = name.split("/")
     numbered = _OF.fullmatch(last)
     if numbered and numbered["name"] != "data":
@@ -94,12 +94,12 @@ def split_of(name: str) -> str:
 
 
 def missing_of(names: Iterable[str]) -> list[str]:
-    """Shards that names such as train-00000-of-00003.parquet count, and that are not there."""
+    """Names of missing shards, according to numbers such as those in train-00000-of-00003.parquet."""
     there: dict[tuple[str, str, str], set[int]] = {}
     example: dict[tuple[str, str, str], str] = {}
     for name in names:
         if found := _OF.fullmatch(name):
-            # a hash may follow the count, of each shard another
+            # a hash may follow the count, different for each shard
             rest = found["rest"] if found["rest"].startswith(".") else "*" + found["rest"][found["rest"].rfind(".") :]
             key = found["name"], found["count"], rest
             there.setdefault(key, set()).add(int(found["number"]))

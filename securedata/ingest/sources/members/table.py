@@ -1,8 +1,8 @@
 """Arrow and Parquet with recordings in a column, as Hugging Face datasets writes its Audio: struct<bytes, path>.
 
-The bytes are read by row group (Parquet) or record batch (Arrow), of which two are in memory at most; to list the rows
-only the other columns are read. Nothing says how long a recording in Parquet is before its row group is read, so its
-size is unknown at first (`UNKNOWN`): the time of the shard and its row tell whether it is still the same.
+The bytes are read by row group (Parquet) or record batch (Arrow), at most two in memory at a time; listing the rows
+reads only the other columns. The size of a recording in Parquet is unknown (`UNKNOWN`) until its row group is read, so
+the time of the shard and the row number tell whether it is still the same.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from securedata.ingest.sources.members.shard import Shard
 from securedata.ingest.sources.origin import SourceProblem
 
 MAX_GROUP = 2**30
-"""Bytes of memory that a row group may take."""
+"""The most bytes of memory that a row group may take."""
 
-_KEPT = 2  # row groups
-_LISTED = 1000  # rows of the other columns at once
+_KEPT = 2  # row groups in memory
+_LISTED = 1000  # rows per batch of the other columns
 
 
 class TableShard(ABC):
     """One Parquet or Arrow file.
 
     Attributes:
-        shard: where it is.
-        schema: of its columns.
+        shard: the file.
+        schema: its columns.
     """
 
     def __init__(self, shard: Shard, schema: pa.Schema) -> None:
@@ -47,7 +47,7 @@ class TableShard(ABC):
 
     @abstractmethod
     def others(self, audio: str) -> Iterator[tuple[int, pa.RecordBatch, pa.Array | None, pa.Array | None]]:
-        """All rows without their recordings: row group, the other columns, the paths inside, the sizes if known.
+        """All rows without their recordings: row group, the other columns, the paths in the rows, the sizes if known.
 
         Raises:
             SourceProblem: it cannot be read, or a row group is too large.
@@ -59,7 +59,7 @@ class TableShard(ABC):
 
 
 class ParquetShard(TableShard):
-    """Row groups, of which a column is read apart from the others."""
+    """A Parquet file, whose columns are read separately."""
 
     def __init__(self, shard: Shard) -> None:
         with _reading(shard), shard.open() as file:
@@ -98,10 +98,10 @@ class ParquetShard(TableShard):
 
 
 class ArrowShard(TableShard):
-    """Record batches, as a stream (which datasets writes) or a file."""
+    """Record batches, as a stream (as the datasets library writes them) or a file."""
 
     def __init__(self, shard: Shard) -> None:
-        self._places: list[tuple[int, int]] = []  # of the batches of a stream
+        self._places: list[tuple[int, int]] = []  # offset and length of the batches in a stream
         self._sizes: list[int] = []
         self._head = b""
         with _reading(shard), shard.open() as file:
@@ -127,7 +127,7 @@ class ArrowShard(TableShard):
             yield group, others, column.field("path") if is_struct else None, sizes
 
     def _batches(self) -> Iterator[pa.RecordBatch]:
-        """All batches; notes where those of a stream are."""
+        """All batches; records where those of a stream are."""
         self._places = []
         with _reading(self.shard), self.shard.open() as file:
             if self._is_file:
@@ -154,7 +154,7 @@ class ArrowShard(TableShard):
 
 
 class Groups:
-    """The recordings of the last row groups that were read. Safe for many threads: each group is read once."""
+    """The recordings of the last row groups that were read. Thread-safe: each group is read once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -171,14 +171,14 @@ class Groups:
         with kept.lock:
             if kept.rows is None:
                 read = table.recordings(audio, group)
-                table.shard.check()  # before anybody is given a row
+                table.shard.check()  # before a row is used
                 kept.rows = read
             rows = kept.rows
         value = rows[row]
         if not value.is_valid:
             raise SourceProblem(
-                "its row holds no bytes, at most the path of a file elsewhere: write the data set with its recordings "
-                "in it, or name the table by --manifest beside them"
+                "its row holds no bytes, only a path at most: save the data set with the recordings embedded, or put "
+                "the table beside the recordings and name it with --manifest"
             )
         return value.as_buffer()
 
@@ -191,7 +191,7 @@ class _Group:
 
 @contextmanager
 def _reading(shard: Shard) -> Iterator[None]:
-    """What goes wrong with a file inside is a SourceProblem of its shard."""
+    """Turn errors of reading a file into a SourceProblem of its shard."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
@@ -202,10 +202,10 @@ def audio_column(schema: pa.Schema, chosen: str | None) -> str | None:
     """The column that holds recordings; None if there is none.
 
     Args:
-        chosen: what the caller says.
+        chosen: the column that the caller chose, if any.
 
     Raises:
-        InvalidArgument: that is no such column, or there are several.
+        InvalidArgument: the chosen column holds no recordings, or there are several and none was chosen.
     """
     features = _features(schema)
     found = [
@@ -219,12 +219,11 @@ def audio_column(schema: pa.Schema, chosen: str | None) -> str | None:
             if is_audio_type(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
                 return chosen
         raise InvalidArgument(
-            f"--columns path={chosen}: no such column of recordings; there are {', '.join(map(str, schema.names))}"
+            f"--columns path={chosen}: not a column of recordings; the columns are {', '.join(map(str, schema.names))}"
         )
     if len(found) > 1:
         raise InvalidArgument(
-            f"columns {', '.join(map(repr, found))} all hold recordings: say which one is meant, as --columns "
-            f"path={found[0]}"
+            f"columns {', '.join(map(repr, found))} all hold recordings: choose one, such as --columns path={found[0]}"
         )
     return found[0] if found else None
 
@@ -239,7 +238,7 @@ def is_audio_type(kind: pa.DataType) -> bool:
 
 
 def values_of(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[dict[str, Any]]:
-    """The rows of a batch as JSON has them: times as ISO 8601, class labels by their names."""
+    """The rows of a batch as JSON values: times in ISO 8601, class labels by name."""
     features = _features(schema)
     labels = {
         name: feature["names"]
@@ -255,7 +254,7 @@ def values_of(batch: pa.RecordBatch, schema: pa.Schema) -> Iterator[dict[str, An
 
 
 def rows_of(content: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Number, from 1, and values of each row of a Parquet file. Raises pa.ArrowException or OSError if it is none."""
+    """Number, from 1, and values of each row of a Parquet file. Raises pa.ArrowException or OSError if it is not."""
     table = pq.read_table(io.BytesIO(content))
     batches = table.combine_chunks().to_batches()
     yield from enumerate((row for batch in batches for row in values_of(batch, table.schema)), 1)
@@ -276,7 +275,7 @@ def _json(value: Any) -> Any:
 
 
 def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
-    """What datasets says of the columns in the schema's metadata."""
+    """The features of the columns that the datasets library keeps in the schema's metadata."""
     try:
         found = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = found["info"]["features"]
@@ -286,7 +285,7 @@ def _features(schema: pa.Schema) -> dict[str, dict[str, Any]]:
 
 
 def _readable(schema: pa.Schema) -> list[str]:
-    """Columns that describe: no bytes, of other recordings or images, either."""
+    """All columns except those of bytes, such as other recordings or images."""
     return [
         field.name
         for field in schema
@@ -303,8 +302,8 @@ def _blank(rows: int) -> pa.RecordBatch:
 def _check_size(size: int, shard: Shard) -> None:
     if size > MAX_GROUP:
         raise SourceProblem(
-            f"a row group takes {size / 2**30:.1f} GiB of memory, which is too much: write it with fewer rows in each, "
-            "as row_group_size=100"
+            f"a row group takes {size / 2**30:.1f} GiB of memory, which is too much: write the file with fewer rows "
+            "per group, such as row_group_size=100"
         )
 
 

@@ -1,6 +1,6 @@
-"""WebDataset: tars whose members belong together by their names up to the first dot: KEY.flac, KEY.json, KEY.txt.
+"""WebDataset: tars whose members belong together if their names up to the first dot are equal: KEY.flac, KEY.json.
 
-A member is read by its range of the tar, so a compressed tar is refused: it has no ranges.
+Members are read by their range of bytes, so compressed tars are refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from securedata.ingest.sources.origin import SourceProblem
 from securedata.ingest.sources.texts import NoText, strip, text_of
 from securedata.ingest.sources.values import DECODER
 
-_KEY = re.compile(r"((?:.*/|)[^./]+)[.]([^/]*)")  # as webdataset has it
+_KEY = re.compile(r"((?:.*/|)[^./]+)[.]([^/]*)")  # as in webdataset
 _COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bzip2",
@@ -30,13 +30,13 @@ _BLOCK = 512
 
 
 class Member(NamedTuple):
-    """A file in a tar: its name, and where its bytes are."""
+    """A file in a tar: its name and its range of bytes."""
 
     name: str
     offset: int
     size: int
 
-    def __repr__(self) -> str:  # the name is a person's more often than not
+    def __repr__(self) -> str:  # the name often holds a person's name
         return f"Member({self.offset}, {self.size})"
 
 
@@ -44,16 +44,16 @@ class TarIndex:
     """What is in one tar.
 
     Attributes:
-        members: its files, in their order; of several with one name the first.
+        members: its files, in order; the first of those with the same name.
         odd: name of a member -> why it cannot be taken.
-        problem: what is wrong with the tar itself, behind these members; '' for nothing.
+        problem: what is wrong with the tar after these members; '' if nothing.
     """
 
     def __init__(self, shard: Shard) -> None:
         """Read the headers.
 
         Raises:
-            SourceProblem: it is no tar, or cannot be read.
+            SourceProblem: it is not a tar, or cannot be read.
         """
         self.members: dict[str, Member] = {}
         self.odd: dict[str, str] = {}
@@ -62,7 +62,7 @@ class TarIndex:
         head = shard.read_at(0, min(_BLOCK, shard.stamp.size))
         for magic, kind in _COMPRESSED.items():
             if head.startswith(magic):
-                raise SourceProblem(f"a tar compressed by {kind} cannot be read by member: decompress it first")
+                raise SourceProblem(f"a tar compressed with {kind} cannot be read by range: decompress it first")
         with shard.open() as file:
             try:
                 tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 - closed with its file
@@ -76,13 +76,13 @@ class TarIndex:
             while (info := tar.next()) is not None:
                 seen += 1
                 self._add(info)
-                tar.members = []  # type: ignore[attr-defined]  # it would hold every header
+                tar.members = []  # type: ignore[attr-defined]  # otherwise it keeps every header
         except tarfile.TarError:
             pass
         else:
             if not any(self._block(tar.offset)):
                 return
-        self.problem = f"cut off or damaged behind its {seen} first members: what follows them is not taken"
+        self.problem = f"cut off or damaged after member {seen}: the rest is not taken"
 
     def _block(self, offset: int) -> bytes:
         return self._shard.read_at(offset, max(0, min(_BLOCK, self._shard.stamp.size - offset)))
@@ -94,14 +94,14 @@ class TarIndex:
         if not info.isreg() or info.sparse is not None:
             self.odd[name] = "a link or another special member, not a file"
         elif info.offset_data + info.size > self._shard.stamp.size:
-            self.odd[name] = "cut off: the tar ends before it does"
+            self.odd[name] = "cut off: the tar ends in the middle of it"
         elif name in self.members:
-            self.odd[f"{name} (again)"] = "the tar holds two members of this name; the first is taken"
+            self.odd[f"{name} (again)"] = "the tar holds two members with this name; the first is taken"
         else:
             self.members[name] = Member(name, info.offset_data, info.size)
 
     def samples(self) -> Iterator[tuple[list[Member], dict[str, Any], str]]:
-        """Recordings that have one key, the columns beside them, and what is wrong with those ('' for nothing)."""
+        """Recordings with the same key, the columns beside them, and what is wrong with those ('' if nothing)."""
         groups: dict[str, dict[str, Member]] = {}
         for name, member in self.members.items():
             found = _KEY.fullmatch(name)
@@ -115,7 +115,7 @@ class TarIndex:
             try:
                 yield others, self._columns(texts), ""
             except (SourceProblem, NoText, ValueError, RecursionError):
-                yield others, {}, "the texts beside it in the tar cannot be read (.json is one JSON object)"
+                yield others, {}, "the texts beside it in the tar cannot be read (a .json must be one JSON object)"
 
     def _columns(self, texts: dict[str, Member]) -> dict[str, Any]:
         values: dict[str, Any] = {}
@@ -134,7 +134,7 @@ class TarIndex:
 
 
 def words_of(values: dict[str, Any], chosen: dict[str, str | None]) -> None:
-    """Let KEY.txt, else KEY.lab, be the words, where no column of the JSON holds them and the caller says nothing."""
+    """Use KEY.txt, else KEY.lab, as the transcript, unless the JSON holds one or the caller chose a column."""
     if "transcript" in chosen or any(target_of(name) == "transcript" for name in values):
         return
     for name in ("txt", "lab"):
@@ -144,6 +144,6 @@ def words_of(values: dict[str, Any], chosen: dict[str, str | None]) -> None:
 
 
 def check_columns(chosen: dict[str, str | None]) -> None:
-    """Raises InvalidArgument for what a tar has no column for."""
+    """Raises InvalidArgument if the caller chose a column of paths: a tar has none."""
     if chosen.get("path"):
-        raise InvalidArgument("--columns path= is about manifests and tables: in a tar every recording is a member")
+        raise InvalidArgument("--columns path= is for manifests and tables: in a tar, every recording is a member")

@@ -39,7 +39,7 @@ def test_a_shard_that_changes_after_its_listing(tmp_path: Path, suffix: str, wri
     assert whole(list_sources(tmp_path, one_subject="anna"), 0) == flac(1)
     write(shard, 2)
     for _ in range(2):
-        with pytest.raises(SourceProblem, match="changed while it was ingested"):
+        with pytest.raises(SourceProblem, match="changed during the run"):
             whole(before, 0)
     assert whole(list_sources(tmp_path, one_subject="anna"), 0) == flac(2)
     shard.write_bytes(shard.read_bytes()[:700])

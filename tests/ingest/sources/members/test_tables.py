@@ -144,9 +144,12 @@ def test_odd_rows_are_named(tmp_path: Path, run: Run, kind: str) -> None:
     assert set(problems) == {
         *("x-00000-of-00002#1", "2.flac", "3.flac", "4.flac", f"z.{kind}", f"x-00001-of-00002.{kind}"),
     }
-    assert problems["2.flac"].startswith("its row holds no bytes, at most the path of a file elsewhere")
+    assert problems["2.flac"].startswith("its row holds no bytes, only a path at most")
     assert problems["x-00000-of-00002#1"] == problems["2.flac"]
-    assert problems[f"x-00001-of-00002.{kind}"] == "a shard that the names of the others count is missing"
+    assert (
+        problems[f"x-00001-of-00002.{kind}"]
+        == "this shard is missing, according to the numbers in the names of the others"
+    )
     sources = ran.json["sources"]
     assert (sources["files"], sources["taken"], sources["not_taken"]) == (7, 2, 5)
 
@@ -181,7 +184,7 @@ def test_plain_bytes_and_several_columns(tmp_path: Path) -> None:
     write_parquet(src / "x.parquet", plain)
     with pytest.raises(InvalidArgument, match="holds no recordings"):
         list_sources(src)
-    with pytest.raises(InvalidArgument, match="they have wav, who: say --columns path=NAME"):
+    with pytest.raises(InvalidArgument, match="they have wav, who: use --columns path=NAME"):
         list_sources(src, source_format="parquet")
     sources = list_sources(src, columns={"path": "wav", "speaker": "who"})
     assert sources.table.column("path").to_pylist() == ["x#0"]
@@ -192,7 +195,7 @@ def test_plain_bytes_and_several_columns(tmp_path: Path) -> None:
         list_sources(src)
     sources = list_sources(src, columns={"audio": "other"})
     assert sources.table.column("path").to_pylist() == ["1.flac"]
-    with pytest.raises(InvalidArgument, match=r"no such column of recordings; there are audio, speaker, other"):
+    with pytest.raises(InvalidArgument, match=r"not a column of recordings; the columns are audio, speaker, other"):
         list_sources(src, columns={"path": "speaker"})
 
 

@@ -162,12 +162,12 @@ def test_every_odd_member_is_named(tmp_path: Path, run: Run) -> None:
     assert problems.pop("2.flac")
     assert "tar archive" in problems.pop("in.tar")
     assert problems == {
-        "a.tar/1.flac (again)": "the tar holds two members of this name; the first is taken",
-        "b.tar/5.flac": "cut off: the tar ends before it does",
-        "b.tar": "cut off or damaged behind its 1 first members: what follows them is not taken",
-        "c.tar.gz": "a tar compressed by gzip cannot be read by member: decompress it first",
+        "a.tar/1.flac (again)": "the tar holds two members with this name; the first is taken",
+        "b.tar/5.flac": "cut off: the tar ends in the middle of it",
+        "b.tar": "cut off or damaged after member 1: the rest is not taken",
+        "c.tar.gz": "a tar compressed with gzip cannot be read by range: decompress it first",
         "d.tar": "not a tar, or its first header is damaged",
-        "e.tar": "cut off or damaged behind its 1 first members: what follows them is not taken",
+        "e.tar": "cut off or damaged after member 1: the rest is not taken",
     }
     sources = ran.json["sources"]
     assert sources["files"] == sum(

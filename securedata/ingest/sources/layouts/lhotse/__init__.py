@@ -1,1 +1,1 @@
-"""Lhotse: its manifests as a layout, and the recordings that they name."""
+"""Lhotse: the layout of its manifests, and the recordings that they name."""

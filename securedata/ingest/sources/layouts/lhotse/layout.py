@@ -1,7 +1,8 @@
 """Lhotse: manifests *recordings*.jsonl(.gz) with *supervisions*.jsonl(.gz), else *cuts*.jsonl(.gz), anywhere under SRC.
 
-A supervision is a segment of one recording. Its channels choose among the files of a recording that has one for each.
-Paths in a manifest are relative to SRC, or absolute. A corpus that is known by its own names, too, is read as that one.
+A supervision is a segment of one recording. If a recording has a file per channel, the supervision's channels choose
+among them. Paths in a manifest are relative to SRC, or absolute. If another layout recognises more recordings by their
+names, or as many, that one is used.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from securedata.ingest.sources.manifest_reader import collect, lines_in
 from securedata.ingest.sources.origin import SourceProblem
 from securedata.ingest.sources.texts import NoText, lines_of
 from securedata.ingest.sources.values import DECODER
-from securedata.ingest.sources.walk import Problem, Tree, printable
+from securedata.ingest.sources.walk.names import printable
+from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
 
 _NAMED = re.compile(
@@ -33,8 +35,8 @@ _FIELDS = {
 _SPLIT = re.compile(r"(?:train|dev|test|valid|validation|val|eval)(?![a-z]).*", re.IGNORECASE)
 _CUTS = ("MonoCut", "MultiCut")
 _OTHER_CUTS = (
-    "is a cut that is not of one recording (only MonoCut and MultiCut are), and is not taken",
-    "are cuts that are not of one recording (only MonoCut and MultiCut are), and are not taken",
+    "is not a cut of one recording (a MonoCut or MultiCut), and is not taken",
+    "are not cuts of one recording (MonoCut or MultiCut), and are not taken",
 )
 _NO_RECORDING = ("holds no recording", "hold no recording")
 _OWN = (
@@ -55,8 +57,8 @@ class _Named:
 
     Attributes:
         kind: a key of `_FIELDS`.
-        pair: the name without that word, by which recordings and supervisions belong together.
-        split: '' if the name says nothing of it.
+        pair: the name without the kind, which is the same for recordings and supervisions that belong together.
+        split: the split in the name; '' if there is none.
     """
 
     name: str
@@ -75,7 +77,7 @@ def _manifests(tree: Tree) -> Iterator[_Named]:
 
 
 def _fits(manifest: _Named, content: bytes) -> bool:
-    """Has its first line the fields of its kind?"""
+    """Does the first line have the fields of its kind?"""
     try:
         first = DECODER.decode(next(lines_of(content), (0, ""))[1])
     except (NoText, ValueError, RecursionError):
@@ -84,7 +86,7 @@ def _fits(manifest: _Named, content: bytes) -> bool:
 
 
 def _sources(recording: Any) -> Iterator[str]:
-    """What the sources of a recording name, as far as it is one."""
+    """The files that a recording names, as far as it is well-formed."""
     sources = recording.get("sources") if isinstance(recording, dict) else None
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict) and isinstance(source.get("source"), str):
@@ -99,7 +101,7 @@ def _count(tree: Tree) -> int:
             continue
         try:
             content = content_of(tree, manifest.name)
-        except SourceProblem:  # which `describe` reports, if another manifest is there to tell the layout
+        except SourceProblem:  # `describe` reports it, if another manifest tells the layout
             continue
         if not _fits(manifest, content):
             continue
@@ -131,11 +133,11 @@ def _from(first: tuple[int, dict[str, Any]], lines: Iterator[tuple[int, dict[str
 
 @dataclass(slots=True, repr=False)  # holds names
 class _Reader:
-    """The rows that the manifests of a tree are, and where each of them comes from.
+    """The rows in the manifests of a tree, and where each comes from.
 
     Attributes:
         located, files: for each row the index of its recording, and the name of its manifest.
-        faults: what is wrong with a row.
+        faults: row -> what is wrong with it.
     """
 
     tree: Tree
@@ -149,13 +151,13 @@ class _Reader:
 
     def __post_init__(self) -> None:
         self.index = located_in(self.tree)
-        self.left_out = located_in(self.tree, self.tree.leave.names)
+        self.left_out = located_in(self.tree, self.tree.exclusions.names)
 
     def rows(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Line and values, by the columns of a manifest.
+        """Line number and values, by column, of each row.
 
         Raises:
-            InvalidArgument: a manifest that is none, or a source that is not a file.
+            InvalidArgument: a malformed manifest, or a source that is not a file.
         """
         contents = {one: content for one in _manifests(self.tree) if (content := self._content(one)) is not None}
         kinds = {one.kind for one in contents}
@@ -182,8 +184,8 @@ class _Reader:
                 f"{root} holds no Lhotse manifests that name recordings: *recordings*.jsonl(.gz) or *cuts*.jsonl(.gz)"
             )
         return (
-            f"the Lhotse manifests name {len(self.lost)} files, the first {printable(self.lost[0])!r}, and none of "
-            f"them is a recording under {root}; their paths are relative to SRC, or absolute and under it"
+            f"the Lhotse manifests name no recording under {root}: the first file they name is "
+            f"{printable(self.lost[0])!r}; paths must be relative to SRC, or absolute and under it"
         )
 
     def _content(self, manifest: _Named) -> bytes | None:
@@ -191,7 +193,7 @@ class _Reader:
         if not content or _fits(manifest, content):
             return content or None
         wanted = ", ".join(sorted(_FIELDS[manifest.kind]))
-        reason = f"its first line is not of a Lhotse manifest of {manifest.kind}, which has {wanted}, so it is not read"
+        reason = f"not read, because its first line lacks a field of Lhotse {manifest.kind}: {wanted}"
         self.described.problems.append(Problem(printable(manifest.name), reason, taken=True))
         return None
 
@@ -201,7 +203,7 @@ class _Reader:
             recording = recording_of(values, self.index, manifest.name, line, manifest.split)
             book.enter(manifest.pair, recording)
             self._note_lost(text, line, recording)
-        text.tell()
+        text.report()
 
     def _note_lost(self, text: Text, line: int, recording: Recording) -> None:
         for name in recording.lost:
@@ -210,7 +212,7 @@ class _Reader:
                 text.note(LOST, line, name)
 
     def _alone(self, book: Book) -> Iterator[tuple[int, dict[str, Any]]]:
-        """Recordings without supervisions: nobody says who speaks in them."""
+        """Rows of recordings without supervisions, whose speakers are unknown."""
         for recording in book.all():
             whole = {"id": recording.id, "start": 0, "duration": recording.duration}
             yield from self._row(recording.line, recording.manifest, whole, recording, recording.split)
@@ -223,7 +225,7 @@ class _Reader:
                 text.note(LOST, line, str(values.get("recording_id")))
                 continue
             yield from self._row(line, manifest.name, values, recording, manifest.split or recording.split)
-        text.tell()
+        text.report()
 
     def _is_left_out(self, recording: Recording) -> bool:
         return all(self.left_out(name) >= 0 for name in recording.lost)
@@ -249,14 +251,14 @@ class _Reader:
                 start = _sum(cut.get("start"), one.get("start"))
                 values = {"channel": cut.get("channel"), **one, "start": start, "cut": cut.get("custom")}
                 yield from self._row(line, manifest.name, values, recording, manifest.split)
-        text.tell()
+        text.report()
 
     def _mixed(self, line: int, name: str, tracks: Any) -> Iterator[tuple[int, dict[str, Any]]]:
-        """A row that is not taken for each recording of a mixed cut, which might name more people in it."""
+        """A faulty row for each recording of a mixed cut, which might name more people in it."""
         cuts = [track.get("cut") for track in tracks if isinstance(track, dict)] if isinstance(tracks, list) else []
         recordings = [cut.get("recording") for cut in cuts if isinstance(cut, dict)]
         for i in sorted({self.index(source) for recording in recordings for source in _sources(recording)} - {-1}):
-            self.faults[len(self.located)] = "a cut of several recordings, which is not read, names it too"
+            self.faults[len(self.located)] = "it is part of a cut of several recordings, which is not read"
             self.located.append(i)
             self.files.append(name)
             yield line, {"path": self.tree.paths[i]}
@@ -264,16 +266,16 @@ class _Reader:
     def _row(
         self, line: int, name: str, values: dict[str, Any], recording: Recording, split: str
     ) -> Iterator[tuple[int, dict[str, Any]]]:
-        """A supervision as a row of each file that holds its channels."""
+        """A supervision as a row for each file that holds its channels."""
         files = recording.of_channels(values.get("channel"))
         fault = recording.fault
         if not files:
-            files, fault = recording.files, fault or "its channel is in none of the sources of its recording"
+            files, fault = recording.files, fault or "no source of its recording has its channel"
         start, duration = values.get("start"), values.get("duration")
         if start is None or duration is None:
-            fault = fault or "it has no start and duration"
+            fault = fault or "it has no start or no duration"
         elif start == 0 and recording.duration is not None and _near(duration, recording.duration):
-            start = None  # so that no header has to be read; sealing compares the duration
+            start = None  # avoids reading the header; sealing compares the duration
         extra = {key: value for key, value in values.items() if key not in _OWN and value is not None and value != ""}
         speaker = values.get("speaker")
         for i in files:
@@ -295,7 +297,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _sum(one: Any, other: Any) -> Any:
-    """Of two starts; what is not a number, or not there, is the fault of the row."""
+    """The sum of two starts, or the one that is not a number, which becomes a fault of the row."""
     if _is_number(one) and _is_number(other):
         return round(one + other, 9)  # 0.1 + 0.2 is 0.3
     return one if not _is_number(one) else other

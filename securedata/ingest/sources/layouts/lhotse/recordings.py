@@ -10,9 +10,10 @@ from typing import Any
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.layouts.base import meant
 from securedata.ingest.sources.origin import LocalOrigin
-from securedata.ingest.sources.walk import Tree, printable
+from securedata.ingest.sources.walk.names import printable
+from securedata.ingest.sources.walk.tree import Tree
 
-_CHANGED = "its recording has transforms, so its times are not those of the file: take the manifest from before them"
+_CHANGED = "its recording has transforms, so its times do not fit the file: use the manifest from before the transforms"
 
 
 @dataclass(frozen=True, slots=True, repr=False)  # holds names
@@ -20,12 +21,12 @@ class Recording:
     """One recording of a manifest.
 
     Attributes:
-        sources: index into the tree and channels of each file that is there.
-        lost: files that are not there, as the manifest names them.
-        duration: seconds, as the manifest has them; None if it has none.
-        fault: why no row of it can be taken; '' if nothing is wrong.
-        manifest, line: where it is.
-        split: of its manifest.
+        sources: index into the tree, and channels, of each file that exists.
+        lost: files that do not exist, as the manifest names them.
+        duration: seconds in the manifest, or None.
+        fault: why none of its rows can be taken; '' if nothing is wrong.
+        manifest, line: its place.
+        split: the split of its manifest.
     """
 
     id: str
@@ -52,7 +53,7 @@ class Recording:
 def recording_of(
     values: Mapping[str, Any], index: Callable[[str], int], manifest: str, line: int, split: str
 ) -> Recording:
-    """What a line says of a recording; `index` is from `located_in`.
+    """Read a recording from a line of a manifest; `index` is from `located_in`.
 
     Raises:
         InvalidArgument: it has no sources, or one that is not a file.
@@ -66,8 +67,8 @@ def recording_of(
     for source in sources:
         if source.get("type") != "file":
             raise InvalidArgument(
-                f"{where}: a source of type {printable(str(source.get('type')))!r}; only files are taken: save the "
-                "recordings as files (in Lhotse, CutSet.save_audios), or remove the line"
+                f"{where}: a source has the type {printable(str(source.get('type')))!r}, and only 'file' is supported: "
+                "save the recordings as files (CutSet.save_audios in Lhotse), or remove the line"
             )
         name, channels = source.get("source"), source.get("channels")
         if not isinstance(name, str) or not name:
@@ -83,7 +84,7 @@ def recording_of(
 
 
 def located_in(tree: Tree, paths: Collection[str] | None = None) -> Callable[[str], int]:
-    """What finds the index of the recording, or of one of `paths`, that a source names; -1: there is none."""
+    """A function from the name in a source to the index of its recording, or of one of `paths`; -1 if there is none."""
     index = {path: i for i, path in enumerate(tree.paths if paths is None else paths)}
     real = os.path.realpath(tree.root) if isinstance(tree.origin, LocalOrigin) else tree.root
     prefix = real.rstrip("/") + "/"
@@ -99,18 +100,18 @@ def located_in(tree: Tree, paths: Collection[str] | None = None) -> Callable[[st
 
 @dataclass(slots=True, repr=False)  # holds names
 class Book:
-    """Recordings by id: an id of another split may be another recording."""
+    """Recordings by id; the same id in another split may be another recording."""
 
     _by_pair: dict[tuple[str, str], Recording] = field(default_factory=dict)
     _by_id: dict[str, list[Recording]] = field(default_factory=dict)
 
     def enter(self, pair: str, recording: Recording) -> None:
-        """Add one. Raises InvalidArgument if its manifest has another of this id."""
+        """Add a recording. Raises InvalidArgument if its manifest has a different one with this id."""
         first = self._by_pair.setdefault((pair, recording.id), recording)
         if (first.sources, first.lost) != (recording.sources, recording.lost):
             raise InvalidArgument(
-                f"{recording.manifest}, line {recording.line}: line {first.line} of {first.manifest} has another "
-                "recording of this id"
+                f"{recording.manifest}, line {recording.line}: line {first.line} of {first.manifest} has a "
+                "different recording with this id"
             )
         if first is recording:
             self._by_id.setdefault(recording.id, []).append(recording)
@@ -119,17 +120,18 @@ class Book:
         return iter(self._by_pair.values())
 
     def find(self, pair: str, id: str, manifest: str, line: int) -> Recording | None:
-        """The recording that a supervision is of: in the manifest of its pair, else in any.
+        """The recording of a supervision: from the manifest that pairs with its own, else from any.
 
         Raises:
-            InvalidArgument: several others have it.
+            InvalidArgument: several others have different recordings with this id.
         """
         if found := self._by_pair.get((pair, id)):
             return found
         others = self._by_id.get(id, [])
         if len({(one.sources, one.lost) for one in others}) > 1:
             raise InvalidArgument(
-                f"{manifest}, line {line}: {others[0].manifest} and {others[1].manifest} have different recordings of "
-                "its recording_id: name the manifests alike, as x_recordings_train.jsonl and x_supervisions_train.jsonl"
+                f"{manifest}, line {line}: {others[0].manifest} and {others[1].manifest} have different recordings "
+                "with its recording_id: name the manifests alike, such as x_recordings_train.jsonl and "
+                "x_supervisions_train.jsonl"
             )
         return others[0] if others else None

@@ -1,4 +1,4 @@
-"""What a file of a source is by its name: a recording, a companion of recordings, or to be looked into."""
+"""What a file is, judging by its name: a companion of recordings, a tar, or a table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _COMPANION_NAMES = frozenset(
 
 
 def is_companion(name: str) -> bool:
-    """Is it, by its name, what goes along with recordings, so that nobody has to look into it?"""
+    """Is it, by its name, a file that accompanies recordings, so that it need not be opened?"""
     lower = name.lower()
     return suffix_of(name) in _COMPANION_SUFFIXES or lower in _COMPANION_NAMES or lower.endswith(".jsonl.gz")
 
@@ -39,7 +39,7 @@ def is_tar(name: str) -> bool:
 
 
 def is_line_table(name: str) -> bool:
-    """Is it, by its name, a text with a row a line, which may be a manifest?"""
+    """Is it, by its name, a text with one row per line, which may be a manifest?"""
     return suffix_of(name) in (".csv", ".tsv", ".jsonl", ".ndjson")
 
 

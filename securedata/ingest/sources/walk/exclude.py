@@ -1,4 +1,4 @@
-"""What is left out of a source: files that match a pattern, and the corpus itself, where it lies below SRC."""
+"""What is left out of a source: files that match a pattern, and the corpus itself if it lies below SRC."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import unicodedata
 from collections.abc import Sequence
 
 
-class LeftOut:
-    """Patterns of names under SRC; '*' stands for any text, '/' included, and a folder's name for all that is in it.
+class Exclusions:
+    """Patterns of names under SRC; '*' matches any text, '/' included, and a folder's name matches all that is in it.
 
     Attributes:
-        names: what matched a pattern so far, in NFC: a list or manifest that names it loses nothing.
-        corpus: the folder of the corpus that is written to, as (device, inode), whatever ways lead to it; or None.
+        names: the names that matched so far, in NFC; a manifest row that names one of them is not a problem.
+        corpus: the folder of the corpus that is written to, as (device, inode), whichever path leads to it; or None.
     """
 
     def __init__(self, patterns: Sequence[str] = (), corpus: str | None = None, src: str = "") -> None:
-        """`corpus`: the root that the recordings of `src` go to; both are URLs, or paths of this machine."""
+        """`corpus`: the root that the recordings of `src` go to; both are URLs, or paths on this machine."""
         self.names: set[str] = set()
         self.corpus: tuple[int, int] | None = None
         self._patterns = [(text, _compiled(_tidy(text))) for text in patterns]
@@ -33,8 +33,8 @@ class LeftOut:
             status = os.stat(corpus)
             self.corpus = status.st_dev, status.st_ino
 
-    def has(self, name: str) -> bool:
-        """Is the file of this name left out?"""
+    def match(self, name: str) -> bool:
+        """Is the file of this name left out? Notes the name, and the patterns that it matches."""
         if not self._patterns:
             return False
         name = unicodedata.normalize("NFC", name)
