@@ -242,7 +242,7 @@ def test_texts_beside_recordings_that_give_no_words_do_not_end_the_run(
     content: bytes, reason: str, taken: bool, tmp_path: Path
 ) -> None:
     for n in range(3):
-        recording(tmp_path / f"{n}.wav", n)
+        record(tmp_path / f"{n}.wav", n)
         (tmp_path / f"{n}.lab").write_bytes(content)
     sources = list_sources(tmp_path, one_subject="ann")
     assert column(sources, "transcript") == [""] * 3
