@@ -31,7 +31,8 @@ Give it to any library that opens files by fsspec:
     with fsspec.open("securedata://voice-a/ann/utt0.wav") as file:
         print(file.read(4))  # decrypts the chunk that holds these four bytes
 
-Check every object, and get the source files out again, byte for byte:
+Check every object, and get the source files out again, byte for byte (but a recording that was cut apart, because its
+segments name different people, as those segments):
 
     assert sd.verify("voice-a").ok
     restored = sd.export("voice-a", "./restored", allow_plaintext_export=True)

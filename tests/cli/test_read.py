@@ -82,7 +82,11 @@ def test_ls_shows_words_on_request_only(run: Run, root: Root) -> None:
         lines = run("ls", root, "-R", option).out.splitlines()
         assert [line.split("  ")[-1].strip() for line in lines] == [word or "ann/utt2.ogg" for word in words]
         assert [one["transcript"] for one in run("ls", root, "-R", option, "--json").json] == words
-    assert run("ls", root, "-t").out == run("ls", root).out, "folders have no words"
+    top = run("ls", root, "-t")
+    assert top.out == run("ls", root).out
+    assert top.err == "folders have no transcripts: -R lists what lies in them\n"
+    assert run("ls", root, "ann/utt2.ogg", "-t").err == "none has a transcript\n"
+    assert run("ls", root, "-R", "-t").err == ""
 
 
 def test_info_tells_of_splits_rates_formats_and_people(run: Run, root: Root) -> None:

@@ -89,6 +89,8 @@ def test_what_people_copy_is_wrapped_and_not_cut(tmp_path: Path, run: Run, monke
         arguments = ("info", root.name) if command == "info" else ("wrap", "list", root.name)
         text = "".join(line.strip() for line in run(*arguments).out.splitlines())
         assert "…" not in text
+    text = "".join(line.split("  ")[-1].strip() for line in run("ls", root.name, "-R", "-t").out.splitlines())
+    assert text == f"{ID}-{ID}" * 2 * 12
     shown = run("info", root.name).out
     assert root.pin in shown
     joined = "".join(line.split("  ")[-1].strip() for line in shown.splitlines())

@@ -15,6 +15,7 @@ from securedata.cli.common import (
     plural,
     print_json,
     reference,
+    say,
     split_target,
 )
 from securedata.cli.tables import table
@@ -98,7 +99,10 @@ def ls(args: Namespace) -> int:
         lines = [_line(one, len(here)) for one in found]
         if args.transcripts:
             lines = [(*line, one.get("transcript", "")) for line, one in zip(lines, found, strict=True)]
-        out(table(lines, right=frozenset({0, 1})))
+        out(table(lines, right=frozenset({0, 1}), whole=frozenset({4})))
+        if args.transcripts and not any(one.get("transcript") for one in found):
+            folders = any(one["type"] == "folder" for one in found)
+            say(args, "folders have no transcripts: -R lists what lies in them" if folders else "none has a transcript")
     return 0
 
 

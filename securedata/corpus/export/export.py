@@ -1,4 +1,7 @@
-"""Restore the source files of a corpus byte for byte, with a manifest from which they can be sealed again."""
+"""Restore the source files of a corpus byte for byte, with a manifest from which they can be sealed again.
+
+A recording that was cut apart, because its segments name different people, is restored as those segments.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +107,8 @@ def export(
 
     Files that are there and right are left alone. Each other file is written under a temporary name, compared with the
     digest of its source, flushed to disk and renamed, so a killed export can simply be run again. A file that cannot be
-    restored is recorded in the report, and the export goes on.
+    restored is recorded in the report, and the export goes on. A recording that was cut apart, because its segments
+    name different people, is restored as those segments, a file each.
 
     Args:
         target: a name from the config, `securedata://NAME`, a path or a URL.
