@@ -60,7 +60,7 @@ def _tell(args: Namespace, found: IngestPreview) -> None:
 
 
 def tell_transcripts(found: IngestReport | IngestPreview) -> None:
-    """How many of the rows that change have words."""
+    """Print how many of the rows that change have a transcript."""
     if changed := found.added + found.replaced + found.updated:
         out(f"with a transcript in the sources: {found.transcripts:,} of {changed:,}")
 

@@ -1,6 +1,6 @@
 """Standard streams that are closed, full, without a reader, or in a narrow encoding.
 
-None of this changes what a command does. A closed stream becomes /dev/null; a reader that goes away is no error; what
+None of this changes what a command does. A closed stream becomes /dev/null; a reader may go away; what
 standard error cannot take is dropped; results that did not reach standard output are an error once the work is done.
 """
 

@@ -201,6 +201,8 @@ def test_a_name_that_the_config_does_not_hold(run: Run, here: Path, wavs: Path) 
         done = run(*arguments)
         assert done.code == 1
         assert "no corpus named 'voice-x'" in done.error
+    assert "for a folder here, write ./voice-x;" in done.error
+    assert done.error.endswith("first run 'securedata init ROOT --name voice-x'")
     assert list(here.iterdir()) == []
 
 

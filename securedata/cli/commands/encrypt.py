@@ -287,9 +287,9 @@ def _tell(args: Namespace, report: IngestReport) -> None:
     tell_apart(args, report.apart, report.shared)
     show(args, "not taken", [f"{one.path}: {one.reason}" for one in report.problems if not one.taken])
     show(args, "taken, but deserve a look", [f"{one.path}: {one.reason}" for one in report.problems if one.taken])
-    verb = "left out" if args.if_duplicate == "skip" else "taken"
+    fate = "left out, because" if args.if_duplicate == "skip" else "taken, although"
     lines = [f"{path}: same as {other}" for path, other in report.duplicates]
-    show(args, f"{verb}, although the content has another path already (--if-duplicate)", lines)
+    show(args, f"{fate} the content has another path already (--if-duplicate)", lines)
     show(
         args,
         "not taken: the corpus has other content or people under these paths (--replace replaces them)",
