@@ -34,8 +34,8 @@ def add_parser(subparsers: Any) -> None:
         about=(
             "Restore the source files byte for byte, checked against the digests taken at ingest, with a manifest\n"
             "(manifest.jsonl) of speakers and transcripts, which 'securedata encrypt --manifest' reads.\n"
-            "A recording that was cut apart, because its segments name different people, comes back as those segments,\n"
-            "a file each.\n\n"
+            "A recording that was cut apart, because its segments name different people, comes back as those\n"
+            "segments, a file each.\n\n"
             "This writes plaintext to a disk, into files that only you can read unless you pass --mode-from-umask.\n"
             "If a run is killed, run it again: files that are right already are left as they are."
         ),
