@@ -234,7 +234,7 @@ def test_texts_beside_recordings_and_what_is_about_something_else(tmp_path: Path
 @pytest.mark.parametrize(
     ("content", "reason", "taken"),
     [
-        (b"0 1000000 sil\n", "it gives times, so it is not taken for words", True),
+        (b"0 1000000 sil\n", "it holds times, so its text is not used as words", True),
         (b"caf\xe9", "not UTF-8 text: unexpected end of data", False),
     ],
 )
