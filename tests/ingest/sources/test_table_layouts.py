@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -170,6 +171,33 @@ def test_a_path_that_can_mean_two_recordings_means_none(tmp_path: Path) -> None:
     said = untaken(list_sources(tmp_path))
     assert said.keys() == {"data/test/wav.scp", "data/wav/spare.wav", "wav/spare.wav"}
     assert "line 1 fits several recordings" in said["data/test/wav.scp"]
+
+
+def test_the_copies_of_split_data_are_not_read(tmp_path: Path) -> None:
+    kaldi(tmp_path)
+    before = list_sources(tmp_path)
+    for copy in ("split2/1", "split2utt/2"):
+        shutil.copytree(tmp_path / "data/test", tmp_path / f"data/test/{copy}")
+    sources = list_sources(tmp_path)
+    assert sources.table.equals(before.table)
+    assert sources.problems == before.problems
+    assert "test" in column(sources, "split")
+    (tmp_path / "data/test/wav.scp").unlink()
+    assert "cat" in column(list_sources(tmp_path, leave_out=["data/test/split2utt"]), "speaker"), "no copy of anything"
+
+
+@pytest.mark.parametrize("name", ["eval2000", "dev93", "train960", "test92", "train_si84", "valid-small", "Test"])
+def test_a_data_directory_is_the_split_that_its_name_begins_with(name: str, tmp_path: Path) -> None:
+    kaldi(tmp_path)
+    (tmp_path / "data/test").rename(tmp_path / "data" / name)
+    assert by_path(list_sources(tmp_path), "split")["wav/spare.wav"] == name
+
+
+@pytest.mark.parametrize("name", ["all", "testing", "devices", "my_train"])
+def test_other_data_directories_are_no_split(name: str, tmp_path: Path) -> None:
+    kaldi(tmp_path)
+    (tmp_path / "data/test").rename(tmp_path / "data" / name)
+    assert by_path(list_sources(tmp_path), "split")["wav/spare.wav"] == ""
 
 
 def test_nothing_outside_of_src_is_taken(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import posixpath
+import re
 import unicodedata
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -19,6 +20,7 @@ from securedata.ingest.sources.walk.names import printable
 from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.threads import BoundedPool
 
+_SPLIT = re.compile(r"(?:train|dev|test|valid|validation|val|eval)(?![a-z]).*", re.IGNORECASE)
 _READERS = 16  # texts that are fetched in parallel from a URL
 
 
@@ -88,6 +90,11 @@ class Layout:
 def context_of(tree: Tree) -> str:
     """The last three folders of SRC's own path, for layouts of which SRC is only a part."""
     return "/".join(tree.root.split("/")[-3:]) + "/"
+
+
+def is_split(name: str) -> bool:
+    """Whether it is what splits are called: train, dev-other, test92, eval2000, train_si84."""
+    return _SPLIT.fullmatch(name) is not None
 
 
 def folder_of(name: str) -> str:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterator
 
 from securedata.errors import InvalidArgument
-from securedata.ingest.sources.layouts.base import LOST, Described, Layout, Text, context_of, folder_of, meant
+from securedata.ingest.sources.layouts.base import LOST, Described, Layout, Text, context_of, folder_of, is_split, meant
 from securedata.ingest.sources.layouts.tables import TableRows, span_of
 from securedata.ingest.sources.walk.names import printable
 from securedata.ingest.sources.walk.tree import Problem, Tree
@@ -20,7 +20,7 @@ from securedata.ingest.sources.walk.tree import Problem, Tree
 _WAVS, _SEGMENTS, _SPEAKERS, _WORDS = "wav.scp", "segments", "utt2spk", "text"
 _GENDERS, _LANGUAGES = "spk2gender", "utt2lang"
 _TABLES = (_WAVS, _SEGMENTS, _SPEAKERS, _WORDS, _GENDERS, _LANGUAGES)
-_SPLIT = re.compile(r"(?:train|dev|valid|test|eval)(?:[-_].*)?")
+_COPIES = re.compile(r"(?P<whole>|.*/)split\d+(?:utt)?/.+")  # the jobs of split_data.sh
 _ABOVE = 2  # levels above SRC that a path may be relative to
 
 _SEVERAL = (
@@ -40,7 +40,13 @@ def _folders(tree: Tree) -> dict[str, dict[str, str]]:
         last = posixpath.basename(name)
         if last in _TABLES:
             folders.setdefault(name[: -len(last)], {})[last] = name
-    return {folder: tables for folder, tables in folders.items() if _WAVS in tables}
+    whole = {folder: tables for folder, tables in folders.items() if _WAVS in tables}
+    return {folder: tables for folder, tables in whole.items() if not _is_copy(folder, whole)}
+
+
+def _is_copy(folder: str, folders: Collection[str]) -> bool:
+    found = _COPIES.fullmatch(folder)
+    return found is not None and found["whole"] in folders
 
 
 def _count(tree: Tree) -> int:
@@ -138,7 +144,7 @@ class _Directory:
         """Add a row for each utterance whose recording is in the tree."""
         folder = context_of(self._tree) + self._folder
         last = posixpath.basename(folder.rstrip("/"))
-        split = last if _SPLIT.fullmatch(last) else ""
+        split = last if is_split(last) else ""
         table = self._tables[_SEGMENTS if _SEGMENTS in self._tables else _WAVS]
         seen, wordless = set[str](), list[str]()
         for line, utterance, i, span, fault in self._utterances:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from securedata.errors import InvalidArgument
-from securedata.ingest.sources.layouts.base import LOST, Described, Layout, LayoutRows, Text, content_of
+from securedata.ingest.sources.layouts.base import LOST, Described, Layout, LayoutRows, Text, content_of, is_split
 from securedata.ingest.sources.layouts.lhotse.recordings import Book, Recording, located_in, recording_of
 from securedata.ingest.sources.manifest_reader import collect, lines_in
 from securedata.ingest.sources.origin import SourceProblem
@@ -32,7 +32,6 @@ _FIELDS = {
     "supervisions": frozenset(("id", "recording_id", "start", "duration")),
     "cuts": frozenset(("id", "start", "duration", "type")),
 }
-_SPLIT = re.compile(r"(?:train|dev|test|valid|validation|val|eval)(?![a-z]).*", re.IGNORECASE)
 _CUTS = ("MonoCut", "MultiCut")
 _OTHER_CUTS = (
     "is not a cut of one recording (a MonoCut or MultiCut), and is not taken",
@@ -72,7 +71,7 @@ def _manifests(tree: Tree) -> Iterator[_Named]:
         folder, last = posixpath.split(name)
         if found := _NAMED.fullmatch(last):
             before, after = found["before"].rstrip("_-."), found["after"].lstrip("_-.")
-            split = next((part for part in (after, before) if _SPLIT.fullmatch(part)), "")
+            split = next((part for part in (after, before) if is_split(part)), "")
             yield _Named(name, found["kind"].lower(), f"{folder}/{before}|{after}", split)
 
 
