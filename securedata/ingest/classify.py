@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -14,11 +14,12 @@ from securedata.corpus.rows.inherit import CLEARABLE, Clear, changed_columns, in
 from securedata.corpus.schema import CUT, SCHEMA
 from securedata.corpus.segments import recording_path
 from securedata.corpus.state.head import Head, TableRef
+from securedata.ingest.same_recording import SameRecording
 
 FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra")
 """Columns of a source list that are corrected without sealing anything. Empty cells change nothing."""
 
-_COLUMNS = ("path", "size", "source_mtime_ns", "subjects", "start", *CUT.names)
+_COLUMNS = ("path", "size", "source_mtime_ns", "subjects", "start", "frames_in_segment", *CUT.names)
 
 _Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -34,6 +35,7 @@ class Todo(IntEnum):
     HASH = 3  # same size, another mtime: the digest decides
     CONFLICT = 4  # other content or people under a path of the corpus
     LEAVE = 5  # should be an object of its own, but shares one with everyone in its recording
+    REFUSE = 6  # sealing it would leave an object that does not name everyone who is heard in it
 
 
 class Known:
@@ -48,6 +50,7 @@ class Known:
             `recording_size` and `recording_sha256` describe.
         apart: whether it must be an object of its own although the sources do not ask for it: other segments of its
             recording are, since different people speak in it.
+        refused: why a row is not taken, where `todo` is `REFUSE`.
         parts: those of the head that was compared. The writer's head can change at any time, when a thread renews the
             keys and reads it again, and then the indices would mean other rows.
     """
@@ -60,6 +63,7 @@ class Known:
         self.differs = np.zeros(rows, dtype=bool)
         self.cut = np.zeros(rows, dtype=bool)
         self.apart = np.zeros(rows, dtype=bool)
+        self.refused: dict[int, str] = {}
 
 
 def classify(
@@ -71,6 +75,7 @@ def classify(
     checksum: bool,
     reseal: bool = False,
     clear: Clear | None = None,
+    where_only: bool = False,
 ) -> Known:
     """Compare source rows with a corpus.
 
@@ -81,27 +86,62 @@ def classify(
         checksum: compare digests even if size and mtime are the same.
         reseal: seal again what the corpus has already.
         clear: columns to empty where the sources leave them out.
+        where_only: find the rows only, not what to do with them.
     """
     columns = (*_COLUMNS, *(CLEARABLE if clear else FROM_SOURCE))
-    known = Known(sources.num_rows, head.parts)
-    for number, part in enumerate(head.parts):
-        table = read_table(part, columns)
-        classify_part(known, number, table, sources, replace=replace, checksum=checksum, reseal=reseal, clear=clear)
-    return known
+    tables = (read_table(part, columns) for part in head.parts)
+    return classify_tables(
+        sources,
+        head.parts,
+        tables,
+        replace=replace,
+        checksum=checksum,
+        reseal=reseal,
+        clear=clear,
+        where_only=where_only,
+    )
 
 
-def classify_part(
-    known: Known,
-    number: int,
-    table: pa.Table,
+def classify_tables(
     sources: pa.Table,
+    parts: tuple[TableRef, ...],
+    tables: Iterable[pa.Table],
     *,
     replace: bool,
     checksum: bool,
     reseal: bool = False,
     clear: Clear | None = None,
+    where_only: bool = False,
+) -> Known:
+    """As `classify`, for the tables of these parts, or of a corpus that is open for reading."""
+    known, same = Known(sources.num_rows, parts), SameRecording(sources)
+    for number, table in enumerate(tables):
+        _classify_part(known, same, number, table, sources, replace, checksum, reseal, clear)
+        if not where_only:
+            cut = _is_cut(table)
+            same.look(table, cut, of_recordings(table, "recording_size", "size"))
+    for i, more, reason in same.others():
+        if reason:
+            known.todo[i], known.refused[i] = Todo.REFUSE, reason
+        elif more:
+            known.apart[i] = True
+            if known.part[i] >= 0 and not known.cut[i]:
+                known.todo[i] = Todo.SEAL if replace else Todo.CONFLICT
+    return known
+
+
+def _classify_part(
+    known: Known,
+    same: SameRecording,
+    number: int,
+    table: pa.Table,
+    sources: pa.Table,
+    replace: bool,
+    checksum: bool,
+    reseal: bool,
+    clear: Clear | None,
 ) -> None:
-    """As `classify`, for the rows of one part, or of a corpus that is open for reading."""
+    """As `classify`, for the rows of one part."""
     known.apart |= _cut_before(table, sources)
     found = pc.index_in(table.column("path"), value_set=sources.column("path").combine_chunks())
     rows = np.flatnonzero(pc.is_valid(found).to_numpy(zero_copy_only=False))
@@ -114,7 +154,13 @@ def classify_part(
     if reseal:
         known.todo[at] = Todo.SEAL
     else:
-        known.todo[at], known.differs[at] = _compare(old, new, known.cut[at], replace, checksum, clear)
+        shares = pc.and_(pc.is_valid(old["start"]), new["apart"]).to_numpy(zero_copy_only=False)
+        lacks = shares.copy()
+        for k in np.flatnonzero(shares).tolist():
+            lacks[k] = not same.everybody(int(at[k])) <= set(old["subjects"][k].as_py())
+        known.todo[at], known.differs[at] = _compare(
+            old, new, known.cut[at], shares, lacks, replace=replace, checksum=checksum, clear=clear
+        )
 
 
 def mentioned_by(sources: pa.Table) -> pa.Table:
@@ -158,22 +204,29 @@ def _cut_before(table: pa.Table, sources: pa.Table) -> _Mask:
 
 
 def _compare(
-    old: pa.Table, new: pa.Table, cut: _Mask, replace: bool, checksum: bool, clear: Clear | None
+    old: pa.Table,
+    new: pa.Table,
+    cut: _Mask,
+    shares: _Mask,
+    lacks: _Mask,
+    *,
+    replace: bool,
+    checksum: bool,
+    clear: Clear | None,
 ) -> tuple[np.ndarray[Any, np.dtype[np.int8]], np.ndarray[Any, np.dtype[np.bool_]]]:
     # the listing has no size of a recording in Parquet, but an mtime
     same_size = _equal(of_recordings(old, "recording_size", "size", cut), new["size"]) | (new["size"].to_numpy() < 0)
     same_time = _equal(old["source_mtime_ns"], new["mtime_ns"])
     same_people = ~unequal(old["subjects"], new["subjects"])
-    shares = pc.and_(pc.is_valid(old["start"]), new["apart"]).to_numpy(zero_copy_only=False)
     before = old.drop_columns(["source_mtime_ns"])  # which is compared separately
     kept = inherit(before, mentioned_by(new), clear)
     same_words = ~changed_columns(before.drop_columns(["subjects"]), kept)[0]
     other = Todo.SEAL if replace else Todo.CONFLICT
     todo = np.where(same_words, Todo.SKIP, Todo.UPDATE)
     timed = ~_equal(new["mtime_ns"], pa.scalar(0, pa.int64()))  # some storage has no time for a file
+    todo = np.where(shares, Todo.LEAVE, todo)
     todo = np.where(same_time & timed & (not checksum), todo, Todo.HASH)
-    todo = np.where(same_size & same_people & ~shares, todo, other)
-    todo = np.where(same_size & shares & (not replace), Todo.LEAVE, todo)
+    todo = np.where(same_size & np.where(shares, ~lacks & (not replace), same_people), todo, other)
     return todo.astype(np.int8), ~same_words | (timed & ~same_time)
 
 

@@ -27,7 +27,7 @@ def corrected(table: pa.Table, updates: Mapping[int, bytes], writer: Writer) -> 
         return None, []
     rows, digests = list(updates), pa.array(updates.values(), pa.binary(32))
     sources = table.take(pa.array(rows))
-    known = classify(sources, writer.refresh(), writer.read_table, replace=False, checksum=True)
+    known = classify(sources, writer.refresh(), writer.read_table, replace=False, checksum=True, where_only=True)
     pieces, same = [], np.zeros(len(rows), dtype=bool)
     for number in np.unique(known.part[known.part >= 0]):
         at = np.flatnonzero(known.part == number)

@@ -201,8 +201,9 @@ class _Ingest:
         paths = self.table.column("path")
         self.report.conflicts += [paths[i].as_py() for i in conflict.tolist()]
         self.report.shared += [paths[i].as_py() for i in index[known.todo == Todo.LEAVE].tolist()]
+        self.report.problems += [Problem(paths[rows[at]].as_py(), why) for at, why in known.refused.items()]
         if self.progress:
-            settled = np.concatenate([skip, update, conflict])
+            settled = np.concatenate([skip, update, conflict, index[known.todo == Todo.REFUSE]])
             self.progress(len(settled), int(self.sizes[settled].sum()))
 
     # ------------------------------------------------------------ results, in the main thread

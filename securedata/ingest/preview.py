@@ -23,7 +23,7 @@ from securedata.corpus.rows.inherit import CLEARABLE
 from securedata.corpus.schema import CUT
 from securedata.corpus.segments import recording_path
 from securedata.ingest.byte_budget import TOTAL, ByteBudget
-from securedata.ingest.classify import Known, Todo, classify_part, of_recordings
+from securedata.ingest.classify import Known, Todo, classify_tables, of_recordings
 from securedata.ingest.cutting import Cutter
 from securedata.ingest.duplicates import Duplicates
 from securedata.ingest.known_bad import NotTaken
@@ -161,8 +161,9 @@ def preview(
     if corpus is not None and there is not None:
         described = table.column("path").filter(table.column("described")).to_pylist() if clear else []
         clear_of = dict.fromkeys(described, frozenset(clear))
-        classify_part(known, 0, there, table, replace=again, checksum=checksum, reseal=reseal, clear=clear_of)
+        known = classify_tables(table, (), (there,), replace=again, checksum=checksum, reseal=reseal, clear=clear_of)
         erased = corpus.erased({name for names in table.column("subjects").to_pylist() for name in names})
+    result.problems += [Problem(table.column("path")[i].as_py(), why) for i, why in known.refused.items()]
     todo = known.todo.tolist()
     at = [int(row) if part >= 0 else -1 for part, row in zip(known.part, known.row, strict=True)]
     held = [b""] * len(at)
@@ -269,10 +270,12 @@ def _settle(
     found: _Looked | None,
     replace: bool,
 ) -> str:
-    """Count one row; returns what would be done with it, '' for a conflict."""
+    """Count one row; returns what would be done with it, '' if it would not be taken."""
     if todo == Todo.HASH and found is not None:
         settled = Todo.UPDATE if differs else Todo.SKIP
         todo = settled if held == found.digest else Todo.SEAL if replace else Todo.CONFLICT
+    if todo == Todo.REFUSE:
+        return ""
     if todo == Todo.CONFLICT:
         result.conflicts.append(entry["path"])
         return ""
