@@ -27,7 +27,7 @@ from securedata.corpus.segments import recording_path
 from securedata.corpus.writer import Writer
 from securedata.ingest.classify import FROM_SOURCE, Known, Todo, classify
 from securedata.ingest.corrections import corrected
-from securedata.ingest.duplicates import Duplicates
+from securedata.ingest.duplicates import Duplicates, other_people
 from securedata.ingest.items import Item, digests_of, items_of
 from securedata.ingest.report import LEFT_OUT, NOT_TAKEN, TAKEN, UNCHANGED, IngestReport, account
 from securedata.ingest.sealing import Done, Sealing
@@ -312,17 +312,19 @@ class _Ingest:
         for i, row in order:
             digest, path = row.get("recording_sha256", row["source_sha256"]), self._recording(i)
             other = None if self.files[i] in there or i in erased else twins.other(digest, path)
-            if other is not None and self.if_duplicate == "fail":
-                self.report.problems.append(Problem(row["path"], f"has the content of {other}, which is taken"))
+            lost = self.if_duplicate == "skip" and other is not None and twins.lacks(other, row["subjects"])
+            if other is not None and (lost or self.if_duplicate == "fail"):
+                reason = other_people(other) if lost else f"has the content of {other}, which is taken"
+                self.report.problems.append(Problem(row["path"], reason))
             elif other is not None:
                 self.report.duplicates.append((row["path"], other))
             if other is None or self.if_duplicate == "take":
                 if i not in erased:
-                    twins.take(digest, path)
+                    twins.take(digest, path, row["subjects"])
                 kept.append((i, row))
             else:
                 dropped.add(row["object_id"])
-                self.fates[i] = LEFT_OUT if self.if_duplicate == "skip" else NOT_TAKEN
+                self.fates[i] = LEFT_OUT if self.if_duplicate == "skip" and not lost else NOT_TAKEN
         self.indices, self.rows = [i for i, _ in kept], [row for _, row in kept]
         if dropped:
             self.writer.discard(dropped)

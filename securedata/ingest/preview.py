@@ -25,7 +25,7 @@ from securedata.corpus.segments import recording_path
 from securedata.ingest.byte_budget import TOTAL, ByteBudget
 from securedata.ingest.classify import Known, Todo, classify_tables, of_recordings
 from securedata.ingest.cutting import Cutter
-from securedata.ingest.duplicates import Duplicates
+from securedata.ingest.duplicates import Duplicates, other_people
 from securedata.ingest.known_bad import NotTaken
 from securedata.ingest.report import Sources
 from securedata.ingest.sources.apart import Apart
@@ -214,14 +214,16 @@ def preview(
             result.problems += [Problem(entries[i]["path"], reason) for i in group]
             continue
         if other is not None and if_duplicate == "skip":
-            skipped += 1
+            lost = [i for i in group if twins.lacks(other, entries[i]["subjects"])]
+            result.problems += [Problem(entries[i]["path"], other_people(other)) for i in lost]
+            skipped += len(lost) < len(group)
             continue
         done = [
             _settle(result, entries[i], todo[i], bool(known.differs[i]), at[i], held[i], there, found, again)
             for i in group
         ]
         if any(done):
-            twins.take(digest, recording)
+            twins.take(digest, recording, {name for i in group for name in entries[i]["subjects"]})
         counts.taken += not _CHANGES.isdisjoint(done)
         result.transcripts += sum(has_words[i] for i, action in zip(group, done, strict=True) if action in _CHANGES)
         counts.unchanged += set(done) <= {"leave", ""} and "leave" in done

@@ -67,6 +67,28 @@ def test_skipped(run: Run, wavs: Path) -> None:
     assert run("verify", wavs.parent / "sealed", "-q").code == 0
 
 
+def test_a_copy_with_other_people_is_not_skipped(run: Run, wavs: Path) -> None:
+    """Else nothing in the corpus would say that it is this person's voice, too."""
+    arguments = ("--one-subject", "eve", "--if-duplicate", "skip")
+    said, done = (encrypt(run, wavs / "ann", *arguments, *more) for more in (("--dry-run",), ()))
+    for ran in (said, done):
+        assert (ran.code, ran.json["added"], ran.json["sources"]["not_taken"]) == (1, 0, 3)
+        reasons = {one["path"]: one["reason"] for one in ran.json["problems"]}
+        assert reasons == {
+            name: f"has the content of {path}, which does not name these people: name them there, too"
+            for path, name in SAME.items()
+        }
+    assert stored(wavs)[1] == 6
+
+
+def test_copies_of_two_people_in_one_run(run: Run, tmp_path: Path) -> None:
+    for name in ("ann/1.wav", "ann/2.wav", "bob/1.wav"):
+        record(tmp_path / "src", name, 0.3)
+    done = encrypt(run, tmp_path / "src", "--speaker-pattern", "{speaker}/{utterance}", "--if-duplicate", "skip")
+    assert (done.code, done.json["added"], done.json["sources"]["left_out"]) == (1, 1, 1)
+    assert [one["path"] for one in done.json["problems"]] == ["bob/1.wav"]
+
+
 def test_not_taken(run: Run, wavs: Path) -> None:
     before = stored(wavs)
     record(wavs / "ann" / "new.wav", 0.3)

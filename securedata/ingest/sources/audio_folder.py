@@ -104,7 +104,7 @@ def audio_folder(
         if last not in _NAMES:
             continue
         lines = _lines_of(tree, name, column)
-        if not lines or column not in lines[0][1]:
+        if not any(column in values for _, values in lines):
             continue
         if folder in folders:
             raise InvalidArgument(f"{folders[folder]} and {name} both describe {folder or 'SRC'}: remove one")
@@ -129,7 +129,7 @@ def _lines_of(tree: Tree, name: str, column: str) -> list[tuple[int, dict[str, A
         if not name.endswith(".parquet"):
             first = content.lstrip().partition(b"\n")[0].decode("utf-8-sig", "replace")
             fields = [field.strip().strip('"') for field in first.split(",")]
-            if column not in (fields if name.endswith(".csv") else first):
+            if column not in fields if name.endswith(".csv") else f'"{column}"'.encode() not in content:
                 return []  # not an AudioFolder; LJSpeech has a metadata.csv without a header
         return list(lines_in(content, name))
     except (SourceProblem, InvalidArgument) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -69,17 +70,20 @@ class Manifest:
         index = {path: i for i, path in enumerate(tree.paths)}
         bases = self._bases()
         roots = tuple(dict.fromkeys(f"{unicodedata.normalize('NFC', root).rstrip('/')}/" for root in self._roots()))
-        located = []
+        located, found_by = [], []
         for k, name in enumerate(rows.names):
-            i = next((i for i in (index.get(path, -1) for path in self._meant(name, bases, roots)) if i >= 0), -1)
+            meant = ((index.get(path, -1), base) for base, path in self._meant(name, bases, roots))
+            i, base = next((one for one in meant if one[0] >= 0), (-1, ""))
             located.append(i)
-            if i < 0 and not tree.exclusions.names.isdisjoint(self._meant(name, bases, roots)):
+            found_by.append(base)
+            if i < 0 and not tree.exclusions.names.isdisjoint(path for _, path in self._meant(name, bases, roots)):
                 problems.append(Problem(printable(name), f"{rows.place(k)}: left out on request", taken=True))
             elif i < 0:
                 exists = any(os.path.exists(os.path.join(base, name)) for base in bases if not is_url(base))
                 not_taken = exists or is_url(tree.root)
                 reason = "is not among the recordings taken from SRC" if not_taken else "no such file"
                 problems.append(Problem(printable(name), f"{rows.place(k)}: {reason}"))
+        self._drop_strays(located, found_by, bases, problems)
         if max(located) < 0:
             raise InvalidArgument(
                 f"{self.name} names no recording under {tree.root}: its first row names {printable(rows.names[0])!r}; "
@@ -87,10 +91,30 @@ class Manifest:
             )
         return located
 
-    def _meant(self, name: str, bases: list[str], roots: tuple[str, ...]) -> Iterator[str]:
-        """The paths under SRC that the name in a row may mean, best first."""
-        whole = (_join(base, one, base == self._tree.root) for one in spellings(name) for base in bases)
-        return (path[len(root) :] for path in whole for root in roots if path.startswith(root))
+    def _drop_strays(self, located: list[int], found_by: list[str], bases: list[str], problems: list[Problem]) -> None:
+        """Take back what only another folder than that of most rows leads to: it may be another recording."""
+        counts = Counter(base for base in found_by if base)
+        if len(counts) < 2:  # nearly always
+            return
+        usual = max((base for base in bases if base in counts), key=counts.__getitem__)
+        for k, base in enumerate(found_by):
+            if base in ("", usual):
+                continue
+            reason = (
+                f"{self.rows.place(k)}: it is there only relative to {without_secrets(base)}, and "
+                f"most rows are relative to {without_secrets(usual)}: write its absolute path"
+            )
+            problems.append(Problem(printable(self.rows.names[k]), reason))
+            located[k] = -1
+
+    def _meant(self, name: str, bases: list[str], roots: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        """The paths under SRC that the name in a row may mean, best first, and relative to what; '' for an absolute name."""
+        for one in spellings(name):
+            is_relative = not one.startswith("/") and not is_url(one)
+            for base in bases:
+                path = _join(base, one, base == self._tree.root)
+                relative = base if is_relative else ""
+                yield from ((relative, path[len(root) :]) for root in roots if path.startswith(root))
 
     def _bases(self) -> list[str]:
         own = self._where.rpartition("/")[0] if is_url(self._where) else os.path.dirname(os.path.abspath(self._where))

@@ -104,6 +104,13 @@ def test_metadata_of_something_else(tmp_path: Path) -> None:
     assert list_sources(src, one_subject="linda").table.num_rows == 1
 
 
+def test_metadata_whose_first_row_names_no_file(tmp_path: Path) -> None:
+    src = touch(tmp_path, "a.wav")
+    metadata(src, "jsonl", {"title": "a list"}, {"file_name": "a.wav", "speaker": "anna"})
+    with pytest.raises(InvalidArgument, match=r"line 1: no column names the audio file"):
+        list_sources(src, one_subject="bert")
+
+
 def test_metadata_that_is_none(tmp_path: Path) -> None:
     src = touch(tmp_path, "a.wav")
     metadata(src, "jsonl", {"title": "no names of files"})

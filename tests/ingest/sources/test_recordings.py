@@ -349,3 +349,17 @@ def test_an_empty_table_keeps_its_schema(tmp_path: Path) -> None:
     assert isinstance(sources.table, pa.Table)
     assert sources.table.schema == SCHEMA
     assert len(sources.problems) == 2
+
+
+def test_a_name_that_only_another_folder_has_may_be_another_recording(tmp_path: Path) -> None:
+    """bob/1.wav is gone, and the 1.wav of somebody else has the same name."""
+    touch(tmp_path, "1.wav", "bob/2.wav", "bob/3.wav")
+    names = ("1.wav", "2.wav", "3.wav", str(tmp_path / "bob/3.wav"))
+    rows = [{"audio_filepath": name, "speaker": "bob"} for name in names]
+    sources = list_sources(tmp_path, manifest=jsonl(tmp_path / "bob/m.jsonl", *rows[:3]))
+    assert by_path(sources, "subjects") == {"bob/2.wav": ["bob"], "bob/3.wav": ["bob"]}
+    reasons = [problem.reason for problem in sources.problems if not problem.taken]
+    assert any("it is there only relative to" in reason for reason in reasons)
+    assert any("nobody says whose voice it is" in reason for reason in reasons)
+    absolute = list_sources(tmp_path, manifest=jsonl(tmp_path / "bob/m.jsonl", rows[1], rows[3]))
+    assert column(absolute, "path") == ["bob/2.wav", "bob/3.wav"]

@@ -239,9 +239,20 @@ def test_a_person_who_is_named_only_where_nothing_is_scored_can_be_erased(tmp_pa
     )
     sources = list_sources(tmp_path)
     guest = by_path(sources, "subjects")["train/sph/AnnLee_2009@400-480.sph"]
-    assert (guest, by_path(sources, "transcript")["train/sph/AnnLee_2009@400-480.sph"]) == (["Guest"], "")
+    assert (guest, by_path(sources, "transcript")["train/sph/AnnLee_2009@400-480.sph"]) == (["Guest", "AnnLee"], "")
     assert by_path(sources, "subjects")["train/sph/AnnLee_2009@480-800.sph"] == ["AnnLee"]
     assert Problem("train/stm", "1 line of its .stm files is a row without words", True) in sources.problems
+
+
+@pytest.mark.parametrize("times", ["0.03 0.06", "x y"])
+def test_a_person_who_is_heard_in_a_segment_without_being_scored_is_named(tmp_path: Path, times: str) -> None:
+    stm(tmp_path)
+    table = tmp_path / "test/stm/BobRoy_2010.stm"
+    append(table, f"BobRoy_2010 1 Cat 0.09 0.095 hi\nBobRoy_2010 1 Cat {times} ignore_time_segment_in_scoring\n")
+    people = by_path(list_sources(tmp_path), "subjects")
+    assert people["test/sph/BobRoy_2010@80-400.sph"] == ["BobRoy", "Cat"]
+    assert people["test/sph/BobRoy_2010@400-720.sph"] == ["Host", "Cat"]
+    assert people["test/sph/BobRoy_2010@720-760.sph"] == ["Cat"]
 
 
 def test_stm_lines_of_nothing_and_recordings_of_no_line(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 A line is `TALK channel speaker start end <labels> words`. Lines that are not scored (gaps, applause) are not taken,
 unless they name a person whom no other line names: they then become rows without words, so that this person, who is
 heard in the recording, can be erased.
+A person who is named elsewhere, too, is named in the segments that such a line overlaps.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ def _describe(tree: Tree, described: Described) -> None:
         if line.is_scored:
             for i in line.recordings:
                 people.setdefault(i, set()).add(line.speaker)
+    not_scored: dict[int, list[_Line]] = {}  # of people of such rows
+    for line in lines:
+        for i in line.recordings:
+            if not line.is_scored and line.speaker in people.get(i, ()):
+                not_scored.setdefault(i, []).append(line)
     rows = TableRows()
     gaps: dict[str, int] = {}
     wordless: dict[str, int] = {}
@@ -92,10 +98,22 @@ def _describe(tree: Tree, described: Described) -> None:
             **span,
         }
         for i in takers:
-            rows.add(line.table, line.number, i, values, fault)
+            among = (one for one in not_scored.get(i, ()) if one.speaker != line.speaker)
+            others = [one.speaker for one in among if _overlap(line, one)]
+            more = {"subjects": [line.speaker, *others]} if others else {}
+            rows.add(line.table, line.number, i, {**values, **more}, fault)
     _note(described, gaps, "is a gap or not scored, and is not taken", "are gaps or not scored, and are not taken")
     _note(described, wordless, "is a row without words", "are rows without words")
     rows.give(described, tree.paths, "the .stm files", names_people=True)
+
+
+def _overlap(one: _Line, other: _Line) -> bool:
+    """Whether two lines have time in common; one without times may be anywhere."""
+    spans = [span_of(line.start, line.end)[0] for line in (one, other)]
+    if not all(spans):
+        return True
+    (start, end), (begin, stop) = ((span["offset"], span["offset"] + span["duration"]) for span in spans)
+    return start < stop and begin < end
 
 
 def _note(described: Described, counts: dict[str, int], one: str, many: str) -> None:

@@ -13,7 +13,14 @@ from securedata.errors import InvalidArgument
 from securedata.ingest.sources.manifest_reader import Rows, chosen_columns, collect, place_of
 from securedata.ingest.sources.members.origin import InTable, InTar, MemberOrigin
 from securedata.ingest.sources.members.shard import Shard, missing_of, split_of
-from securedata.ingest.sources.members.table import ArrowShard, ParquetShard, TableShard, audio_column, values_of
+from securedata.ingest.sources.members.table import (
+    ArrowShard,
+    ParquetShard,
+    TableShard,
+    audio_column,
+    perhaps_audio,
+    values_of,
+)
 from securedata.ingest.sources.members.tar import TarIndex, check_columns, words_of
 from securedata.ingest.sources.origin import SourceProblem, Stamp
 from securedata.ingest.sources.texts import NoText, text_of
@@ -114,6 +121,9 @@ class Members:
             if index.problem:
                 tree.problems.append(Problem(printable(name), index.problem))
                 tree.refused[name] = stamp
+            elif index.is_open:
+                reason = "it has no mark of its end, so it may have been cut off between two members"
+                tree.problems.append(Problem(printable(name), reason, taken=True))
             split, shown, line = split_of(name), printable(name), 0
             for recordings, values, fault in index.samples():
                 words_of(values, self._chosen)
@@ -126,25 +136,34 @@ class Members:
                     yield line, {**values, _MEMBER: named[member.name]}
 
     def _lines_of_tables(self, audio: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
-        tree, found, columns = self._tree, 0, dict[str, None]()
+        tree, columns = self._tree, dict[str, None]()
+        found, without = set[str](), dict[str, TableShard]()
         for name, stamp in self._shards.items():
             try:
                 table = _open(self._kind, Shard(self._base, name, stamp))
                 column = audio_column(table.schema, audio)
                 if column is None:
                     columns.update(dict.fromkeys(table.schema.names))
-                    tree.companions += 1
+                    without[name] = table
                     continue
             except SourceProblem as problem:
                 self._refuse(name, stamp, problem)
                 continue
-            found += 1
+            found.add(column)
             tree.files -= 1
             try:
                 yield from self._lines_of_table(table, column)
             except SourceProblem as problem:
                 tree.problems.append(Problem(printable(name), f"{problem}; the rest of it is not taken"))
                 tree.refused[name] = stamp
+        for name, table in without.items():
+            if found and (perhaps := perhaps_audio(table.schema, found)):
+                reason = (
+                    f"its column {perhaps!r} is no struct<bytes, path> as in the other tables: write it as those are"
+                )
+                self._refuse(name, table.shard.stamp, SourceProblem(reason))
+            else:
+                tree.companions += 1
         if columns and not found:
             raise InvalidArgument(
                 f"no column of recordings (struct<bytes, path>) in {len(self._shards)} files; they have "
@@ -239,6 +258,8 @@ def members_of(
             tree.unknown.append((name, stamp))
     more = bool(tree.unknown)
     look_into_unknown(tree)
+    if source_format != "files":
+        _refuse_unopened(tree)
     tree.tables = [name for name in tree.shards if not is_tar(name)]
     tree.shards = {}
     if found is None:
@@ -249,6 +270,21 @@ def members_of(
     members = Members(tree, *found, columns)
     members.read(segment_unit)
     return members
+
+
+def _refuse_unopened(tree: Tree) -> None:
+    """Tables of recordings that are not opened, beside what is taken: as companions they would be lost."""
+    for kind in ("parquet", "arrow"):
+        for name, stamp in _of_kind(tree, kind).items():
+            try:
+                column = audio_column(_open(kind, Shard(tree.origin, name, stamp)).schema, None)
+            except (SourceProblem, InvalidArgument):  # no table, or several such columns
+                continue
+            if column is not None:
+                tree.companions -= 1
+                tree.refused[name] = stamp
+                reason = f"it holds recordings, which --source-format {kind} takes in a run of its own"
+                refuse(tree, printable(name), f"{reason}; --leave-out goes without it")
 
 
 def _without_files(tree: Tree) -> None:

@@ -13,7 +13,7 @@ import math
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -226,6 +226,25 @@ def audio_column(schema: pa.Schema, chosen: str | None) -> str | None:
             f"columns {', '.join(map(repr, found))} all hold recordings: choose one, such as --columns path={found[0]}"
         )
     return found[0] if found else None
+
+
+def perhaps_audio(schema: pa.Schema, names: Collection[str]) -> str:
+    """A column that may hold recordings in another form than `audio_column` knows; '' for none.
+
+    Args:
+        names: what such columns are called in other tables.
+    """
+    features = _features(schema)
+    pictures = {name for name, feature in features.items() if feature.get("_type") in ("Image", "Video", "Pdf")}
+    there = (field for field in schema if field.name not in pictures)
+    return next((field.name for field in there if field.name in names or _holds_bytes(field.type)), "")
+
+
+def _holds_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_nested(kind):
+        return any(_holds_bytes(kind.field(i).type) for i in range(kind.num_fields))
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return any(of(kind) for of in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
 
 
 def is_audio_type(kind: pa.DataType) -> bool:

@@ -27,6 +27,7 @@ _COMPRESSED = {
 _TEXTS = ("txt", "lab", "cls")
 _MAX_TEXT = 16 * 1024 * 1024
 _BLOCK = 512
+_TAIL = 1024 * 1024
 
 
 class Member(NamedTuple):
@@ -47,6 +48,7 @@ class TarIndex:
         members: its files, in order; the first of those with the same name.
         odd: name of a member -> why it cannot be taken.
         problem: what is wrong with the tar after these members; '' if nothing.
+        is_open: whether it has no end mark.
     """
 
     def __init__(self, shard: Shard) -> None:
@@ -58,6 +60,7 @@ class TarIndex:
         self.members: dict[str, Member] = {}
         self.odd: dict[str, str] = {}
         self.problem = ""
+        self.is_open = False
         self._shard = shard
         head = shard.read_at(0, min(_BLOCK, shard.stamp.size))
         for magic, kind in _COMPRESSED.items():
@@ -81,8 +84,20 @@ class TarIndex:
             pass
         else:
             if not any(self._block(tar.offset)):
+                self.is_open = tar.offset >= self._shard.stamp.size
+                if self._has_more(tar.offset):
+                    self.problem = (
+                        f"another archive follows the end after member {seen}, and is not taken: unpack the file "
+                        "(tar --ignore-zeros -xf) and pack it again"
+                    )
                 return
         self.problem = f"cut off or damaged after member {seen}: the rest is not taken"
+
+    def _has_more(self, offset: int) -> bool:
+        """Is there anything behind the mark of an end, which is filled up with zeros?"""
+        size = self._shard.stamp.size
+        pieces = (self._shard.read_at(at, min(_TAIL, size - at)) for at in range(offset, size, _TAIL))
+        return any(piece.count(0) < len(piece) for piece in pieces)
 
     def _block(self, offset: int) -> bytes:
         return self._shard.read_at(offset, max(0, min(_BLOCK, self._shard.stamp.size - offset)))

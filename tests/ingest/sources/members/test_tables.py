@@ -199,6 +199,46 @@ def test_plain_bytes_and_several_columns(tmp_path: Path) -> None:
         list_sources(src, columns={"path": "speaker"})
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pa.table({"audio": [flac(3)], "speaker": ["cleo"]}),
+        pa.table({"audio": ["3.flac"], "speaker": ["cleo"]}),
+        pa.table({"speech": [{"bytes": flac(3), "path": "3.flac", "rate": 8000}], "speaker": ["cleo"]}),
+        pa.table({"speech": [[{"bytes": flac(3), "path": "3.flac"}]], "speaker": ["cleo"]}),
+        pa.table({"speech": pa.array([flac(3)]).dictionary_encode(), "speaker": ["cleo"]}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_a_table_of_recordings_in_another_form_is_no_companion(tmp_path: Path, kind: str, odd: pa.Table) -> None:
+    write = write_parquet if kind == "parquet" else write_arrow
+    write(tmp_path / f"a.{kind}", table_of([(flac(1), "1.flac")], speaker=["anna"]))
+    write(tmp_path / f"b.{kind}", odd)
+    write(tmp_path / f"c.{kind}", pa.table({"speaker": ["anna"], "age": [30]}))
+    sources = list_sources(tmp_path)
+    assert (len(sources), sources.files, sources.companions, sources.not_taken) == (1, 3, 1, 1)
+    assert [(problem.path, problem.taken) for problem in sources.problems] == [(f"b.{kind}", False)]
+    assert f"its column {odd.schema.names[0]!r} is no struct<bytes, path>" in sources.problems[0].reason
+
+
+def test_tables_of_recordings_beside_other_recordings(tmp_path: Path) -> None:
+    (tmp_path / "1.flac").write_bytes(flac(1))
+    write_parquet(tmp_path / "a.parquet", table_of([(flac(2), "2.flac")], speaker=["anna"]))
+    write_arrow(tmp_path / "b.arrow", table_of([(flac(3), "3.flac")], speaker=["anna"]))
+    write_parquet(tmp_path / "c.parquet", pa.table({"speaker": ["anna"], "age": [30]}))
+    (tmp_path / "d.parquet").write_bytes(b"no table")
+    said = list_sources(tmp_path, one_subject="anna")
+    assert (said.files, said.companions, said.not_taken) == (5, 2, 2)
+    assert [(problem.path, problem.taken) for problem in said.problems] == [("a.parquet", False), ("b.arrow", False)]
+    assert "--source-format arrow takes" in said.problems[1].reason
+    only = list_sources(tmp_path, source_format="parquet")
+    assert [problem.path for problem in only.problems if not problem.taken] == ["b.arrow", "d.parquet"]
+    for more in ({"source_format": "files"}, {"leave_out": ["*.parquet", "*.arrow"]}):
+        left: dict[str, Any] = more
+        assert not list_sources(tmp_path, one_subject="anna", **left).problems
+
+
 def test_images_are_no_recordings(tmp_path: Path) -> None:
     table = table_of([(b"x", "1.jpg")]).replace_schema_metadata(
         {"huggingface": json.dumps({"info": {"features": {"audio": {"_type": "Image"}}}})}

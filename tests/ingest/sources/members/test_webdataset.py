@@ -176,6 +176,21 @@ def test_every_odd_member_is_named(tmp_path: Path, run: Run) -> None:
     assert (sources["taken"], sources["companions"], sources["hidden"], sources["not_taken"]) == (3, 1, 1, 6)
 
 
+def test_what_follows_the_end_of_a_tar(tmp_path: Path) -> None:
+    """Two tars in one file, as `cat` makes it: readers stop behind the first."""
+    src, one = tmp_path / "src", write_tar(tmp_path / "one.tar", [("1.flac", flac(1))]).read_bytes()
+    src.mkdir()
+    (src / "both.tar").write_bytes(one + write_tar(tmp_path / "two.tar", [("2.flac", flac(2))]).read_bytes())
+    (src / "padded.tar").write_bytes(write_tar(tmp_path / "3.tar", [("3.flac", flac(3))]).read_bytes() + bytes(2**20))
+    members = write_tar(tmp_path / "4.tar", [("4.flac", flac(4))]).read_bytes()
+    (src / "open.tar").write_bytes(members[: 512 + -(-len(flac(4)) // 512) * 512])
+    sources = list_sources(src, one_subject="anna")
+    assert set(sources.table.column("path").to_pylist()) == {"1.flac", "3.flac", "4.flac"}
+    assert [(problem.path, problem.taken) for problem in sources.problems] == [("both.tar", False), ("open.tar", True)]
+    assert "another archive follows the end after member 1" in sources.problems[0].reason
+    assert "no mark of its end" in sources.problems[1].reason
+
+
 def test_tars_beside_recordings_stay_what_they_were(tmp_path: Path, run: Run) -> None:
     src = tmp_path / "src"
     write_tar(src / "a.tar", [("1.flac", flac(1))])
