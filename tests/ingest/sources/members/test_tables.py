@@ -208,7 +208,7 @@ def test_plain_bytes_and_several_columns(tmp_path: Path) -> None:
         pa.table({"speech": [[{"bytes": flac(3), "path": "3.flac"}]], "speaker": ["cleo"]}),
         pa.table({"speech": pa.array([flac(3)]).dictionary_encode(), "speaker": ["cleo"]}),
     ],
-    ids=str,
+    ids=["bytes", "paths", "struct", "list", "dictionary"],
 )
 @pytest.mark.parametrize("kind", ["parquet", "arrow"])
 def test_a_table_of_recordings_in_another_form_is_no_companion(tmp_path: Path, kind: str, odd: pa.Table) -> None:
