@@ -114,7 +114,7 @@ class Members:
             for at, member in enumerate(index.members.values()):
                 named[member.name] = logical = self._unique(member.name, f"{shard.stem}/{member.name}")
                 self._origin.places[logical] = InTar(shard, member.offset, member.size)
-                take_listed(tree, logical, Stamp(member.size, stamp.mtime_ns and stamp.mtime_ns + at))
+                take_listed(tree, logical, shard.stamp_of(at, member.size))
             for odd, reason in index.odd.items():
                 tree.files += 1
                 refuse(tree, printable(f"{name}/{odd}"), reason)
@@ -123,6 +123,10 @@ class Members:
                 tree.refused[name] = stamp
             elif index.is_open:
                 reason = "it has no mark of its end, so it may have been cut off between two members"
+                tree.problems.append(Problem(printable(name), reason, taken=True))
+            if index.orphans:
+                count = f"{len(index.orphans)} texts have" if len(index.orphans) > 1 else "1 text has"
+                reason = f"{count} no recording, the first is {printable(index.orphans[0])!r}; names count up to a dot"
                 tree.problems.append(Problem(printable(name), reason, taken=True))
             split, shown, line = split_of(name), printable(name), 0
             for recordings, values, fault in index.samples():
@@ -181,12 +185,11 @@ class Members:
                 name = self._unique(inside or f"{shard.stem}#{row}", f"{shard.stem}#{row}")
                 self._origin.places[name] = InTable(table, column, group, row - first)
                 size = UNKNOWN if sizes is None or not sizes[k].is_valid else sizes[k].as_py()
-                mtime = shard.stamp.mtime_ns
                 tree.files += 1
                 if tree.exclusions.match(name):
                     tree.left_out += 1
                 else:
-                    add(tree, name, Stamp(size, mtime and mtime + row))
+                    add(tree, name, shard.stamp_of(row, size))
                 values.pop(column, None)
                 values.pop("", None)
                 self._splits.append(split)

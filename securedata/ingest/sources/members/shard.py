@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import zlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,6 +33,17 @@ class Shard:
     def __init__(self, origin: Origin, name: str, stamp: Stamp) -> None:
         self.name, self.file, self.stamp = name, origin.file(name), stamp
         self._origin = origin
+
+    def stamp_of(self, at: int, size: int) -> Stamp:
+        """How one sees that the recording at this place in it is still the same.
+
+        Its time is that of the file and, in the digits below a second, what tells this file and this place from others:
+        files that were unpacked together may all have one time.
+        """
+        if not self.stamp.mtime_ns:
+            return Stamp(size, 0)
+        this = zlib.crc32(f"{self.name}:{self.stamp.size}".encode("utf-8", "surrogateescape")) % 10**9
+        return Stamp(size, self.stamp.mtime_ns + this + at)
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Exactly `length` bytes from `offset`. Raises SourceProblem."""

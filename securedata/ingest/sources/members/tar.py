@@ -25,6 +25,7 @@ _COMPRESSED = {
     b"\x28\xb5\x2f\xfd": "zstd",
 }
 _TEXTS = ("txt", "lab", "cls")
+_WITH_JSON = (*_TEXTS, "json")
 _MAX_TEXT = 16 * 1024 * 1024
 _BLOCK = 512
 _TAIL = 1024 * 1024
@@ -48,6 +49,7 @@ class TarIndex:
         members: its files, in order; the first of those with the same name.
         odd: name of a member -> why it cannot be taken.
         problem: what is wrong with the tar after these members; '' if nothing.
+        orphans: names of texts that go with no recording.
         is_open: whether it has no end mark.
     """
 
@@ -61,6 +63,8 @@ class TarIndex:
         self.odd: dict[str, str] = {}
         self.problem = ""
         self.is_open = False
+        self.orphans: list[str] = []
+        self._groups: list[tuple[list[Member], dict[str, Member]]] = []
         self._shard = shard
         head = shard.read_at(0, min(_BLOCK, shard.stamp.size))
         for magic, kind in _COMPRESSED.items():
@@ -72,6 +76,7 @@ class TarIndex:
             except tarfile.TarError:
                 raise SourceProblem("not a tar, or its first header is damaged") from None
             self._scan(tar)
+        self._sort()
 
     def _scan(self, tar: tarfile.TarFile) -> None:
         seen = 0
@@ -117,20 +122,33 @@ class TarIndex:
 
     def samples(self) -> Iterator[tuple[list[Member], dict[str, Any], str]]:
         """Recordings with the same key, the columns beside them, and what is wrong with those ('' if nothing)."""
+        for recordings, texts in self._groups:
+            try:
+                if len({end.lower() for end in texts}) < len(texts):
+                    raise SourceProblem("two texts of one kind")
+                yield recordings, self._columns(texts), ""
+            except (SourceProblem, NoText, ValueError, RecursionError):
+                reason = (
+                    "the texts beside it in the tar cannot be read (a .json must be one JSON object, and the only one)"
+                )
+                yield recordings, {}, reason
+
+    def _sort(self) -> None:
         groups: dict[str, dict[str, Member]] = {}
         for name, member in self.members.items():
             found = _KEY.fullmatch(name)
             key, extension = found.groups() if found else (name, "")
             groups.setdefault(key, {})[extension] = member
         for group in groups.values():
-            texts = {end: member for end, member in group.items() if end.lower() in (*_TEXTS, "json")}
-            others = [member for end, member in group.items() if end not in texts]
-            if not others:
-                continue
-            try:
-                yield others, self._columns(texts), ""
-            except (SourceProblem, NoText, ValueError, RecursionError):
-                yield others, {}, "the texts beside it in the tar cannot be read (a .json must be one JSON object)"
+            texts = {end: member for end, member in group.items() if end.lower() in _WITH_JSON}
+            others = {end: member for end, member in group.items() if end not in texts}
+            # of another sample, as 1.a.json beside 1.a.flac
+            astray = [end for end in others if end.rpartition(".")[2].lower() in _WITH_JSON]
+            self.orphans += [others.pop(end).name for end in astray]
+            if others:
+                self._groups.append((list(others.values()), texts))
+            else:
+                self.orphans += [member.name for member in texts.values()]
 
     def _columns(self, texts: dict[str, Member]) -> dict[str, Any]:
         values: dict[str, Any] = {}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 from pathlib import Path
 
 import fsspec
 import pytest
+import soundfile
 
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.members import shard
@@ -15,7 +17,7 @@ from securedata.ingest.sources.members.shard import Shard
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import Run
 from tests.kit.corpora.contents import manifest_of, recordings_of
-from tests.kit.sources.shards import as_json, flac, write_tar
+from tests.kit.sources.shards import as_json, flac, samples_of, table_of, write_parquet, write_tar
 
 
 def two_shards(src: Path, seconds: float = 0.2) -> Path:
@@ -174,6 +176,45 @@ def test_every_odd_member_is_named(tmp_path: Path, run: Run) -> None:
         sources[name] for name in ("taken", "companions", "hidden", "left_out", "not_taken", "unchanged")
     )
     assert (sources["taken"], sources["companions"], sources["hidden"], sources["not_taken"]) == (3, 1, 1, 6)
+
+
+def test_texts_that_go_with_no_recording(tmp_path: Path) -> None:
+    """With a dot in a key they are of no sample, and what they say would be lost."""
+    members = [("1.a.flac", flac(1)), ("1.a.json", as_json(speaker="bert")), ("2.txt", b"two"), ("3.flac", flac(3))]
+    write_tar(tmp_path / "a.tar", members)
+    sources = list_sources(tmp_path, one_subject="anna")
+    assert sources.table.column("path").to_pylist() == ["1.a.flac", "3.flac"]
+    assert [(problem.path, problem.taken) for problem in sources.problems] == [("a.tar", True)]
+    assert "2 texts have no recording, the first is '1.a.json'" in sources.problems[0].reason
+
+
+def test_two_texts_of_one_kind_name_nobody(tmp_path: Path) -> None:
+    both = [("1.json", as_json(speaker="anna")), ("1.JSON", as_json(speaker="bert"))]
+    write_tar(
+        tmp_path / "a.tar", [("1.flac", flac(1)), *both, ("2.flac", flac(2)), ("2.json", as_json(speaker="cleo"))]
+    )
+    sources = list_sources(tmp_path)
+    assert sources.table.column("path").to_pylist() == ["2.flac"]
+    assert {problem.path for problem in sources.problems if not problem.taken} == {"1.flac"}
+
+
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_another_shard_takes_over_a_path(tmp_path: Path, run: Run, kind: str) -> None:
+    """All files have one time, as after unpacking: the place alone does not tell that it is another recording."""
+    src, size = tmp_path / "src", {}
+    for name, number in (("b", 1), ("a", 2)):
+        data = io.BytesIO()
+        soundfile.write(data, samples_of(flac(number)), 8000, format="WAV")
+        size[name] = len(data.getvalue())
+        members = [("1.wav", data.getvalue()), ("1.json", as_json(speaker="anna"))]
+        if kind == "tar":
+            shard = write_tar(src / f"{name}.tar", members)
+        else:
+            shard = write_parquet(src / f"{name}.parquet", table_of([(data.getvalue(), "1.wav")], speaker=["anna"]))
+        os.utime(shard, ns=(10**18, 10**18))
+        ran = run("encrypt", src, tmp_path / "sealed", "--json")
+    assert size["a"] == size["b"]
+    assert (ran.code, ran.json["conflicts"]) == (1, ["1.wav"])
 
 
 def test_what_follows_the_end_of_a_tar(tmp_path: Path) -> None:

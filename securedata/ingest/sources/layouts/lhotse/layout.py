@@ -170,6 +170,9 @@ class _Reader:
             for one, content in contents.items():
                 if one.kind == "supervisions":
                     yield from self._supervisions(book, one, content)
+                elif one.kind == "cuts":
+                    reason = "is not read, for there are recordings and supervisions: it might name more people"
+                    self.described.problems.append(Problem(printable(one.name), reason, taken=True))
             return
         for one, content in contents.items():
             if one.kind == "cuts":
