@@ -83,7 +83,7 @@ def test_a_copy_with_other_people_is_not_skipped(run: Run, wavs: Path) -> None:
 
 def test_copies_of_two_people_in_one_run(run: Run, tmp_path: Path) -> None:
     for name in ("ann/1.wav", "ann/2.wav", "bob/1.wav"):
-        record(tmp_path / "src", name, 0.3)
+        record(tmp_path / "src" / name)
     done = encrypt(run, tmp_path / "src", "--speaker-pattern", "{speaker}/{utterance}", "--if-duplicate", "skip")
     assert (done.code, done.json["added"], done.json["sources"]["left_out"]) == (1, 1, 1)
     assert [one["path"] for one in done.json["problems"]] == ["bob/1.wav"]

@@ -8,17 +8,12 @@ from typing import Any
 import pytest
 
 from tests.ingest.test_apart import encrypt, rows_of, talk
-from tests.kit.cli.commandline import Run, runner
-from tests.kit.recordings import jsonl
+from tests.kit.cli.commandline import Run
+from tests.kit.sources.folders import jsonl
 
 ANN = [{"speaker": "ann", "offset": start, "duration": 0.4} for start in (0.1, 1)]
 BEN = [{"speaker": "ben", "offset": 2, "duration": 0.4}]
 PATHS = ["talk@1600-8000.wav", "talk@16000-22400.wav", "talk@32000-38400.wav"]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    return runner(capsys)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ class Manifest:
             located[k] = -1
 
     def _meant(self, name: str, bases: list[str], roots: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-        """The paths under SRC that the name in a row may mean, best first, and relative to what; '' for an absolute name."""
+        """The paths under SRC that the name in a row may mean, best first, and the folder of a relative one."""
         for one in spellings(name):
             is_relative = not one.startswith("/") and not is_url(one)
             for base in bases:

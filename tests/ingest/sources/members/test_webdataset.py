@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import io
 import os
 from pathlib import Path
 
 import fsspec
 import pytest
-import soundfile
 
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.members import shard
@@ -17,7 +15,8 @@ from securedata.ingest.sources.members.shard import Shard
 from securedata.ingest.sources.recordings import list_sources
 from tests.kit.cli.commandline import Run
 from tests.kit.corpora.contents import manifest_of, recordings_of
-from tests.kit.sources.shards import as_json, flac, samples_of, table_of, write_parquet, write_tar
+from tests.kit.sources.recordings import encode, noise
+from tests.kit.sources.shards import as_json, flac, table_of, write_parquet, write_tar
 
 
 def two_shards(src: Path, seconds: float = 0.2) -> Path:
@@ -203,14 +202,13 @@ def test_another_shard_takes_over_a_path(tmp_path: Path, run: Run, kind: str) ->
     """All files have one time, as after unpacking: the place alone does not tell that it is another recording."""
     src, size = tmp_path / "src", {}
     for name, number in (("b", 1), ("a", 2)):
-        data = io.BytesIO()
-        soundfile.write(data, samples_of(flac(number)), 8000, format="WAV")
-        size[name] = len(data.getvalue())
-        members = [("1.wav", data.getvalue()), ("1.json", as_json(speaker="anna"))]
+        data = encode(noise(0.2, 8000, seed=number), 8000)
+        size[name] = len(data)
+        members = [("1.wav", data), ("1.json", as_json(speaker="anna"))]
         if kind == "tar":
             shard = write_tar(src / f"{name}.tar", members)
         else:
-            shard = write_parquet(src / f"{name}.parquet", table_of([(data.getvalue(), "1.wav")], speaker=["anna"]))
+            shard = write_parquet(src / f"{name}.parquet", table_of([(data, "1.wav")], speaker=["anna"]))
         os.utime(shard, ns=(10**18, 10**18))
         ran = run("encrypt", src, tmp_path / "sealed", "--json")
     assert size["a"] == size["b"]
