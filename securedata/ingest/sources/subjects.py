@@ -13,6 +13,7 @@ from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.layouts.base import Described
 from securedata.ingest.sources.layouts.candidates import candidates, perhaps_people, shown_columns
 from securedata.ingest.sources.layouts.registry import describe, named, recognise
+from securedata.ingest.sources.layouts.text_beside import note_unused
 from securedata.ingest.sources.pattern import PathPattern
 from securedata.ingest.sources.walk.names import CONTROL, is_utf8, printable
 from securedata.ingest.sources.walk.tree import Problem, Tree
@@ -62,7 +63,11 @@ def describe_files(
         tables = [] if has_manifest or (found is not None and found[1].rows is not None) else candidates(tree)
         raise SubjectUnknown(_choices(tree, manifest_columns, found[1].nobody if found is not None else "", tables))
     described, settings = _by_rule(tree, speaker_pattern, one_subject, manifest_names_people)
-    return (described if found is None else _joined(described, found[1])), settings
+    if found is not None:
+        return _joined(described, found[1]), settings
+    if layout == "auto" and not has_manifest:
+        note_unused(tree, described)
+    return described, settings
 
 
 def _check_one(rules: list[str], manifest_names_people: bool) -> None:

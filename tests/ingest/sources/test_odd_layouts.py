@@ -221,11 +221,28 @@ def test_texts_beside_recordings_and_what_is_about_something_else(tmp_path: Path
     pattern = "{speaker}/*"
     one_of_three = list_sources(tmp_path, speaker_pattern=pattern)
     assert column(one_of_three, "transcript") == [""] * 3
+    [unused] = one_of_three.problems
+    assert (unused.path, unused.taken) == ("ann/0.txt", True)
+    assert unused.reason.startswith("texts of the same name are beside 1 of 3 recordings, this one first")
+    assert "use --layout text-beside" in unused.reason
+    assert column(list_sources(tmp_path, speaker_pattern=pattern, layout="text-beside"), "transcript")[0] == "Zero."
     text(tmp_path / "ann/1.txt", "One.\r\n")
     sources = list_sources(tmp_path, speaker_pattern=pattern)
     assert (column(sources, "transcript"), counted(sources)) == (["Zero.", "One.", ""], True)
-    assert {(problem.path, problem.taken) for problem in sources.problems} == {("ann/2.wav", True), ("notes.txt", True)}
-    assert column(list_sources(tmp_path, speaker_pattern=pattern, layout="none"), "transcript") == [""] * 3
+    others = Problem("ann/0.lab", "it has other words than 0.txt beside it, which is used", True)
+    assert others in sources.problems
+    assert {(problem.path, problem.taken) for problem in sources.problems} == {
+        ("ann/0.lab", True),
+        ("ann/2.wav", True),
+        ("notes.txt", True),
+    }
+    without = list_sources(tmp_path, speaker_pattern=pattern, layout="none")
+    assert (column(without, "transcript"), without.problems) == ([""] * 3, [])
+    for same in ("ZERO", "0 1000000 sil"):
+        text(tmp_path / "ann/0.lab", same)
+        assert "ann/0.lab" not in {problem.path for problem in list_sources(tmp_path, speaker_pattern=pattern).problems}
+    (tmp_path / "ann/0.lab").write_bytes(b"\xff")
+    assert "ann/0.lab" not in {problem.path for problem in list_sources(tmp_path, speaker_pattern=pattern).problems}
     (tmp_path / "ann/1.txt").write_bytes(b"\xff")
     unread = [problem for problem in list_sources(tmp_path, speaker_pattern=pattern).problems if not problem.taken]
     assert unread == [Problem("ann/1.txt", "not UTF-8 text: invalid start byte")]
