@@ -152,6 +152,15 @@ def test_a_name_that_is_no_text_is_one_line(run: Run, root: Root) -> None:
         corpus.find("a\udcffb")
 
 
+def test_a_folder_is_not_a_recording(root: Root) -> None:
+    with open_corpus(root) as corpus:
+        for folder in ("ann", "ann/"):
+            with pytest.raises(NoSuchPath, match="a folder of the corpus, not a recording"):
+                corpus.find(folder)
+        with pytest.raises(NoSuchPath, match="the corpus has no such path"):
+            corpus.find("an")
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [

@@ -354,6 +354,7 @@ OURS |= {
     "ChunkInvalid",
     "BadValue",
     "NoJson",
+    "NotAnObject",
     "NoText",
     "DestinationFailed",
     "NotRegular",

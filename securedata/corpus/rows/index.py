@@ -198,6 +198,10 @@ class Index:
             row = int(self.order[at])
             if self.path(row) == path:
                 return row
+        folder = path.rstrip("/") + "/"
+        at = self.lower_bound(folder)
+        if at < len(self) and self.path(int(self.order[at])).startswith(folder):
+            raise NoSuchPath("a folder of the corpus, not a recording: 'securedata ls' lists it", path=path)
         raise NoSuchPath("the corpus has no such path, or a filter left it out", path=path)
 
 

@@ -27,7 +27,7 @@ from securedata.ingest.sources.members.table import rows_of
 from securedata.ingest.sources.nested import lift, lift_path, names_in
 from securedata.ingest.sources.origin import MAX_CONTENT
 from securedata.ingest.sources.texts import NoText, not_a_header, strip, text_of
-from securedata.ingest.sources.values import DECODER, NoJson, as_extra, as_people, as_person, as_text
+from securedata.ingest.sources.values import NotAnObject, as_extra, as_people, as_person, as_text, json_object
 from securedata.ingest.sources.walk.file_kinds import is_table, is_tar
 from securedata.ingest.sources.walk.names import is_utf8, printable
 
@@ -202,14 +202,9 @@ def _json_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[s
         if not content.strip():
             continue
         try:
-            values = DECODER.decode(content)
-        except NoJson as error:
-            raise InvalidArgument(f"{where}, line {line}: not a JSON object: {error}") from None
-        except (ValueError, RecursionError) as error:
-            raise InvalidArgument(f"{where}, line {line}: not a JSON object: {describe(error)}") from None
-        if not isinstance(values, dict):
-            raise InvalidArgument(f"{where}, line {line}: not a JSON object, but a {type(values).__name__}")
-        yield line, values
+            yield line, json_object(content, text)
+        except NotAnObject as error:
+            raise InvalidArgument(f"{where}, line {line}: {error}") from None
 
 
 def _csv_rows(text: str, suffix: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:

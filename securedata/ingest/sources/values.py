@@ -34,6 +34,39 @@ DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_each_
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
+class NotAnObject(ValueError):
+    """A text that is not one JSON object; the message gives the reason."""
+
+
+def json_object(line: str, whole: str) -> dict[str, Any]:
+    """The JSON object of one line of a text.
+
+    Raises:
+        NotAnObject
+    """
+    try:
+        value = DECODER.decode(line)
+    except json.JSONDecodeError as error:
+        raise NotAnObject(_spread(whole) or f"not valid JSON, at column {error.pos + 1}") from None
+    except NoJson as error:
+        raise NotAnObject(f"not valid JSON: {error}") from None
+    except RecursionError as error:
+        raise NotAnObject(f"not valid JSON: {describe(error)}") from None
+    if not isinstance(value, dict):
+        raise NotAnObject(_spread(whole) or f"each line must be a JSON object, and this is a {type(value).__name__}")
+    return value
+
+
+def _spread(text: str) -> str:
+    """What to do about a file of JSON that is not one object a line; empty if it does not look like that."""
+    first, _, rest = text.strip().partition("\n")
+    if first.startswith("["):
+        return "the file is a JSON array; write one object a line, for example with jq -c '.[]' FILE"
+    if first.strip() == "{" and rest:
+        return "a JSON object takes several lines; write one object a line, for example with jq -c . FILE"
+    return ""
+
+
 def as_text(value: Any) -> str:
     if value is None:
         return ""

@@ -183,8 +183,18 @@ def test_infinity_is_no_json(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("m.jsonl", '{"wav": "a.wav"}\n{"wav": \n', "line 2"),
-        ("m.jsonl", '\n[{"wav": "a.wav"}]\n', "line 2: not a JSON object, but a list"),
+        ("m.jsonl", '{"wav": "a.wav"}\n{"wav": \n', "line 2: not valid JSON, at column 10"),
+        (
+            "m.jsonl",
+            '{"wav": "a.wav"}\n[{"wav": "a.wav"}]\n',
+            "line 2: each line must be a JSON object, and this is a list",
+        ),
+        (
+            "m.json",
+            '\n[{"wav": "a.wav"},\n{"wav": "b.wav"}]\n',
+            "line 2: the file is a JSON array; write one object a line",
+        ),
+        ("m.json", '{\n  "wav": "a.wav"\n}\n', "line 1: a JSON object takes several lines"),
         ("m.jsonl", "[" * 100_000, "line 1"),
         ("m.jsonl", '{"text": "x"}\n', "no column names the audio file"),
         ("m.jsonl", '{"wav": ""}\n', "empty or not text"),

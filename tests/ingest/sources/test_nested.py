@@ -122,8 +122,8 @@ def test_an_error_lists_the_columns_of_a_manifest_without_speakers(tmp_path: Pat
         "  --columns speaker=meta.reader_id: perhaps this one; the manifest has no column 'speaker'; it has "
         "path, text, meta, meta.reader_id, meta.age\n"
     ) in str(caught.value)
-    jsonl(tmp_path / "m.jsonl", {"path": "a.wav", "words": "x"})
-    with pytest.raises(SubjectUnknown, match=r"--columns speaker=COLUMN: the manifest has no .*; it has path, words\n"):
+    jsonl(tmp_path / "m.jsonl", {"file_name": "a.wav", "words": "x"})
+    with pytest.raises(SubjectUnknown, match=r"  --columns speaker=COLUMN: .*; it has file_name, words\n"):
         list_sources(tmp_path, manifest="m.jsonl")
 
 

@@ -40,7 +40,12 @@ _PERSON = frozenset(
 
 def perhaps_people(columns: Sequence[str]) -> list[str]:
     """Columns whose names suggest that they name the speaker."""
-    return [name for name in columns if not _PERSON.isdisjoint(folded(name.rpartition(".")[2]).split("_"))]
+    last = {name: name.rpartition(".")[2] for name in columns}
+    return [
+        name
+        for name in columns
+        if not _PERSON.isdisjoint(folded(last[name]).split("_")) and target_of(last[name]) != "path"
+    ]
 
 
 def shown_columns(columns: Sequence[str]) -> str:
