@@ -97,11 +97,13 @@ class SameRecording:
         segment = cut | pc.is_valid(table.column("start")).to_numpy(zero_copy_only=False)
         if not segment.any() and not self._has_segments():
             return
-        bases = pc.replace_substring_regex(paths, _SEGMENT, r"\1")
+        rest = np.flatnonzero(~pc.is_in(paths, value_set=self._listed).to_numpy(zero_copy_only=False))
+        if not len(rest):  # nearly always
+            return
+        bases = pc.replace_substring_regex(paths.take(pa.array(rest)), _SEGMENT, r"\1")
         near = pc.is_in(bases, value_set=pa.array(set(self.recordings()), paths.type))
-        near = pc.and_not(near, pc.is_in(paths, value_set=self._listed))
         # what has a path of its own is another file, unless the sources have segments of that file
-        for at in np.flatnonzero(near.to_numpy(zero_copy_only=False)).tolist():
+        for at in rest[near.to_numpy(zero_copy_only=False)].tolist():
             path, start, frames = (table.column(name)[at].as_py() for name in ("path", "start", "frames_in_segment"))
             recording = table.column("recording")[at].as_py() if cut[at] else recording_path(path, start, frames)
             if not self._sizes_of(recording).isdisjoint((sizes[at].as_py(), -1)):  # of a row in Parquet nobody knows it

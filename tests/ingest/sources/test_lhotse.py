@@ -196,6 +196,17 @@ def test_cuts_that_cannot_be_taken(tmp_path: Path) -> None:
     assert counted(sources)
 
 
+def test_cuts_beside_supervisions_are_not_read_and_named(tmp_path: Path) -> None:
+    """They might name more people."""
+    two(tmp_path)
+    jsonl(tmp_path / "supervisions.jsonl", *(supervision(f"u{name}", name, 0, 0.1, speaker="ann") for name in "ab"))
+    cut = {"id": "x", "start": 0, "duration": 0.1, "type": "MonoCut", "recording": lhotse_recording("a", "a.wav")}
+    jsonl(tmp_path / "cuts.jsonl", cut)
+    [problem] = list_sources(tmp_path).problems
+    assert (problem.path, problem.taken) == ("cuts.jsonl", True)
+    assert "is not read, for there are recordings and supervisions" in problem.reason
+
+
 def test_manifests_that_cannot_be_read_or_are_others(tmp_path: Path) -> None:
     two(tmp_path)
     jsonl(tmp_path / "supervisions_a.jsonl", supervision("u", "a", 0, 0.1, speaker="ann"))
