@@ -17,6 +17,7 @@ from securedata.errors import InvalidArgument
 from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.audio_folder import AUDIOFOLDER, AudioFolder, audio_folder
 from securedata.ingest.sources.layouts.base import Described
+from securedata.ingest.sources.layouts.registry import elsewhere
 from securedata.ingest.sources.manifest import Manifest
 from securedata.ingest.sources.members.members import Members, members_of
 from securedata.ingest.sources.origin import Origin, Stamp
@@ -140,7 +141,7 @@ def list_sources(
             return _listed(SourceTable(tree, Described.blank(0)), {}, [])
         raise InvalidArgument(
             f"{tree.root} holds no recordings: {tree.companions} other files, {tree.hidden} hidden, "
-            f"{tree.left_out} left out"
+            f"{tree.left_out} left out" + (f"; {where}" if (where := elsewhere(tree)) else "")
         )
     described, settings = describe_files(
         tree,

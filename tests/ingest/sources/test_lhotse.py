@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from securedata.ingest.sources.recordings import list_sources
 from securedata.ingest.sources.walk.tree import Problem
 from tests.ingest.sources.test_odd_layouts import layout
 from tests.kit.cli.commandline import Run
-from tests.kit.sources.folders import by_path, column, counted, jsonl, record, touch
-from tests.kit.sources.layouts import lhotse, lhotse_recording, libritts, supervision
+from tests.kit.sources.folders import by_path, column, counted, jsonl, record, text, touch
+from tests.kit.sources.layouts import lhotse, lhotse_cuts, lhotse_recording, libritts, supervision
 
 
 def two(root: Path) -> None:
@@ -258,6 +259,25 @@ def test_paths_through_a_link_and_from_another_machine(tmp_path: Path) -> None:
         list_sources(tmp_path / "far", layout="lhotse")
     with pytest.raises(InvalidArgument, match="holds no Lhotse manifests"):
         list_sources(tmp_path / "moved/audio", layout="lhotse")
+
+
+@pytest.mark.parametrize("make", [lhotse, lhotse_cuts])
+def test_manifests_apart_from_their_recordings_say_where_they_are(
+    make: Callable[[Path], object], tmp_path: Path
+) -> None:
+    make(tmp_path / "all")
+    for manifest in (tmp_path / "all").rglob("*.jsonl*"):
+        (tmp_path / "manifests").mkdir(exist_ok=True)
+        manifest.rename(tmp_path / "manifests" / manifest.name)
+    text(tmp_path / "manifests/a_recordings.jsonl.gz", "no gzip")
+    wanted = r"holds no recordings: .*\.jsonl.* names recordings that are not under it, such as '.*\.wav': give as SRC"
+    with pytest.raises(InvalidArgument, match=wanted):
+        list_sources(tmp_path / "manifests")
+    piped = lhotse_recording("c", "sph2pipe secret |")
+    piped["sources"][0]["type"] = "command"
+    jsonl(tmp_path / "piped/recordings.jsonl", piped)
+    with pytest.raises(InvalidArgument, match=r"0 left out$"):
+        list_sources(tmp_path / "piped")
 
 
 def test_a_corpus_with_names_of_its_own_is_that_one(tmp_path: Path) -> None:

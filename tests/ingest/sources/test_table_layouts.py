@@ -212,6 +212,19 @@ def test_nothing_outside_of_src_is_taken(tmp_path: Path) -> None:
         list_sources(tmp_path / "src")
 
 
+def test_a_data_directory_apart_from_its_recordings_says_where_they_are(tmp_path: Path) -> None:
+    kaldi(tmp_path)
+    text(tmp_path / "data/train/wav.scp", f"rec-b touch secret |\nrec-t {tmp_path}/wav/talk.wav\n")
+    with pytest.raises(
+        InvalidArgument, match=r"holds no recordings: .*; wav\.scp names recordings that are not"
+    ) as found:
+        list_sources(tmp_path / "data/train")
+    assert f"such as '{tmp_path}/wav/talk.wav': give as SRC a folder above both" in str(found.value)
+    text(tmp_path / "data/train/wav.scp", f"rec-t {tmp_path}/data/train/lost.wav\n")
+    with pytest.raises(InvalidArgument, match=r"0 left out$"):
+        list_sources(tmp_path / "data/train")
+
+
 def test_tables_of_kaldi_beside_a_corpus_that_is_known_by_its_names(tmp_path: Path) -> None:
     vctk_092(tmp_path)
     record(tmp_path / "notes.wav", seed=9)

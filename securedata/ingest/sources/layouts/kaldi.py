@@ -12,8 +12,20 @@ import re
 from collections.abc import Collection, Iterator
 
 from securedata.errors import InvalidArgument
-from securedata.ingest.sources.layouts.base import LOST, Described, Layout, Text, context_of, folder_of, is_split, meant
+from securedata.ingest.sources.layouts.base import (
+    LOST,
+    Described,
+    Layout,
+    Text,
+    content_of,
+    context_of,
+    folder_of,
+    is_split,
+    meant,
+)
 from securedata.ingest.sources.layouts.tables import TableRows, span_of
+from securedata.ingest.sources.origin import SourceProblem
+from securedata.ingest.sources.texts import NoText, lines_of
 from securedata.ingest.sources.walk.names import printable
 from securedata.ingest.sources.walk.tree import Problem, Tree
 
@@ -76,6 +88,19 @@ def _describe(tree: Tree, described: Described) -> None:
             + ". Its paths must be absolute, or relative to a folder above its own"
         )
     rows.give(described, tree.paths, "the tables of Kaldi", names_people)
+
+
+def first_path(tree: Tree) -> tuple[str, str] | None:
+    """A wav.scp and the first path in it; None if no table names one."""
+    for tables in _folders(tree).values():
+        try:
+            for _, line in lines_of(content_of(tree, tables[_WAVS])):
+                _, *rest = line.split(None, 1)
+                if rest and "|" not in rest[0]:
+                    return tables[_WAVS], rest[0]
+        except (SourceProblem, NoText):
+            continue
+    return None
 
 
 class _Files:

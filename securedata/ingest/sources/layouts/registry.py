@@ -5,8 +5,8 @@ from __future__ import annotations
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.layouts.base import Described, Layout
 from securedata.ingest.sources.layouts.common_voice import COMMON_VOICE
-from securedata.ingest.sources.layouts.kaldi import KALDI
-from securedata.ingest.sources.layouts.lhotse.layout import LHOTSE
+from securedata.ingest.sources.layouts.kaldi import KALDI, first_path
+from securedata.ingest.sources.layouts.lhotse.layout import LHOTSE, first_source
 from securedata.ingest.sources.layouts.librispeech import LIBRISPEECH
 from securedata.ingest.sources.layouts.libritts import LIBRITTS
 from securedata.ingest.sources.layouts.ljspeech import LJSPEECH
@@ -17,6 +17,7 @@ from securedata.ingest.sources.layouts.text_beside import TEXT_BESIDE
 from securedata.ingest.sources.layouts.timit import TIMIT
 from securedata.ingest.sources.layouts.vctk import VCTK
 from securedata.ingest.sources.layouts.voxceleb import VOXCELEB
+from securedata.ingest.sources.walk.names import printable
 from securedata.ingest.sources.walk.tree import Tree
 
 # in a tie the first wins, so layouts that recognise more names come first
@@ -80,3 +81,15 @@ def describe(layout: Layout, tree: Tree, *, guessed: bool) -> Described:
             + "".join(f"; {problem.path}: {problem.reason}" for problem in described.problems[:1])
         )
     return described
+
+
+def elsewhere(tree: Tree) -> str:
+    """What a table says about recordings that are not under SRC, and what to do, for an error; '' if none does."""
+    found = first_path(tree) or first_source(tree)
+    if found is None or found[1].startswith(f"{tree.root}/"):
+        return ""
+    table, path = found
+    return (
+        f"{printable(table)} names recordings that are not under it, such as {printable(path)!r}: give as SRC a folder "
+        "above both"
+    )

@@ -75,13 +75,13 @@ def _manifests(tree: Tree) -> Iterator[_Named]:
             yield _Named(name, found["kind"].lower(), f"{folder}/{before}|{after}", split)
 
 
-def _fits(manifest: _Named, content: bytes) -> bool:
-    """Does the first line have the fields of its kind?"""
+def _first(manifest: _Named, content: bytes) -> dict[str, Any] | None:
+    """The first line; None if it does not have the fields of its kind."""
     try:
         first = DECODER.decode(next(lines_of(content), (0, ""))[1])
     except (NoText, ValueError, RecursionError):
-        return False
-    return isinstance(first, dict) and first.keys() >= _FIELDS[manifest.kind]
+        return None
+    return first if isinstance(first, dict) and first.keys() >= _FIELDS[manifest.kind] else None
 
 
 def _sources(recording: Any) -> Iterator[str]:
@@ -90,6 +90,21 @@ def _sources(recording: Any) -> Iterator[str]:
     for source in sources if isinstance(sources, list) else ():
         if isinstance(source, dict) and isinstance(source.get("source"), str):
             yield source["source"]
+
+
+def first_source(tree: Tree) -> tuple[str, str] | None:
+    """A manifest and the first file that it names; None if there is none."""
+    for manifest in _manifests(tree):
+        try:
+            first = _first(manifest, content_of(tree, manifest.name)) or {}
+        except SourceProblem:
+            continue
+        recording = first if manifest.kind == "recordings" else first.get("recording")
+        sources = recording.get("sources") if isinstance(recording, dict) else None
+        source = sources[0] if isinstance(sources, list) and sources else None
+        if isinstance(source, dict) and source.get("type") == "file":  # a command or URL might hold a secret
+            return manifest.name, str(source.get("source"))
+    return None
 
 
 def _count(tree: Tree) -> int:
@@ -102,7 +117,7 @@ def _count(tree: Tree) -> int:
             content = content_of(tree, manifest.name)
         except SourceProblem:  # `describe` reports it, if another manifest tells the layout
             continue
-        if not _fits(manifest, content):
+        if _first(manifest, content) is None:
             continue
         index = index or located_in(tree)
         for _, values in lines_in(content, manifest.name):
@@ -192,7 +207,7 @@ class _Reader:
 
     def _content(self, manifest: _Named) -> bytes | None:
         content = Text(self.tree, manifest.name, self.described).data()
-        if not content or _fits(manifest, content):
+        if not content or _first(manifest, content) is not None:
             return content or None
         wanted = ", ".join(sorted(_FIELDS[manifest.kind]))
         reason = f"not read, because its first line lacks a field of Lhotse {manifest.kind}: {wanted}"
