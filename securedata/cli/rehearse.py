@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 def show_preview(args: Namespace, found: IngestPreview) -> int:
     """Show what `encrypt` would do; returns the exit code that the run would have."""
+    from securedata.ingest.known_bad import amount
+
     if args.json:
         others = {
             "problems": [one._asdict() for one in found.problems],
@@ -26,7 +28,7 @@ def show_preview(args: Namespace, found: IngestPreview) -> int:
         print_json({"dry_run": True, "root": found.root, "name": found.name, **asdict(found), **others})
     else:
         _tell(args, found)
-    return fail(f"{plural(len(found.new), 'recording')} of {args.src} would not be taken") if found.new else 0
+    return fail(f"{amount(found.new)} of {args.src} would not be taken") if found.new else 0
 
 
 def _tell(args: Namespace, found: IngestPreview) -> None:

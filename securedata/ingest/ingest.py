@@ -23,7 +23,7 @@ from securedata.corpus.rows.inherit import check_clearable
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
 from securedata.ingest.duplicates import POLICIES
-from securedata.ingest.known_bad import NotTaken, bad_of, check_writable, news, read_known
+from securedata.ingest.known_bad import NotTaken, amount, bad_of, check_writable, news, read_known
 from securedata.ingest.known_bad import write_bad as write_bad_file
 from securedata.ingest.options import IngestOptions
 from securedata.ingest.pipeline import seal_sources
@@ -235,7 +235,7 @@ def ingest(
         write_bad_file(write_bad, bad)
     if report.new or report.root is None:
         nothing = "" if report.root else "nothing to take, so no corpus was made: "
-        what = f"not all recordings of {os.fspath(src)} were taken ({len(report.new or bad)} missing)"
+        what = f"{amount(report.new or bad)} of {os.fspath(src)} not taken"
         log_incomplete(f"{nothing}{what}: see the report's problems, conflicts and erased")
     return report
 

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from securedata.errors import InvalidArgument
 from securedata.files import put_in_place, read_bounded
+from securedata.ingest.sources.walk.file_kinds import is_table
+from securedata.media.audio.suffixes import is_audio
+from securedata.printable import plural
 
 if TYPE_CHECKING:
     from securedata.ingest.sources.recordings import SourceList
@@ -63,15 +66,31 @@ class _Report(Protocol):
     def erased(self) -> Sequence[str]: ...
 
 
-def bad_of(report: _Report, sources: SourceList) -> list[NotTaken]:
-    """Everything that a run did not take."""
+def bad_of(report: _Report, sources: SourceList | None = None) -> list[NotTaken]:
+    """Everything that a run did not take; without `sources`, the entries have no stamps."""
     problems = [one for one in report.problems if not one.taken]
-    stamps = _stamps(sources, {*report.conflicts, *(one.path for one in problems)})
+    paths = {*report.conflicts, *(one.path for one in problems)}
+    stamps = _stamps(sources, paths) if sources is not None else {}
     return [
         *(NotTaken(one.path, one.reason, stamps.get(one.path, "")) for one in problems),
         *(NotTaken(path, CONFLICT, stamps.get(path, "")) for path in report.conflicts),
         *(NotTaken(path, ERASED) for path in report.erased),
     ]
+
+
+def amount(bad: Sequence[NotTaken]) -> str:
+    """How many recordings these are, and how many other entries, such as texts, tables and folders."""
+    recordings = sum(1 for one in bad if one.reason in (CONFLICT, ERASED) or _is_recording(one.path))
+    others = len(bad) - recordings
+    parts = [plural(recordings, "recording")] if recordings or not others else []
+    if others:
+        parts.append(f"{others:,} other {'entry' if others == 1 else 'entries'}")
+    return " and ".join(parts)
+
+
+def _is_recording(path: str) -> bool:
+    table, _, row = path.rpartition("#")
+    return is_audio(path) or (is_table(table) and row.isdecimal())
 
 
 def _stamps(sources: SourceList, paths: set[str]) -> dict[str, str]:

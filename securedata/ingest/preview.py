@@ -26,7 +26,7 @@ from securedata.ingest.byte_budget import TOTAL, ByteBudget
 from securedata.ingest.classify import Known, Todo, classify_tables, of_recordings
 from securedata.ingest.cutting import Cutter
 from securedata.ingest.duplicates import Duplicates, other_people
-from securedata.ingest.known_bad import NotTaken
+from securedata.ingest.known_bad import NotTaken, amount, bad_of
 from securedata.ingest.report import Sources
 from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.origin import PIECE, SourceProblem, Stamp
@@ -104,7 +104,7 @@ class IngestPreview:
         return (
             f"{self.root or 'a new corpus'}, nothing written: {plural(self.added, 'row')} to add, {self.replaced:,} to "
             f"replace, {self.updated:,} to update, {self.unchanged:,} unchanged; "
-            f"{plural(self.not_taken, 'recording')} not taken"
+            f"{amount(bad_of(self))} not taken"
         )
 
     @property
@@ -114,7 +114,7 @@ class IngestPreview:
 
     @property
     def not_taken(self) -> int:
-        """Recordings that would not be in the corpus as the sources have them."""
+        """Recordings, and other entries such as lost texts, that would not be in the corpus as SRC has them."""
         return len(self.conflicts) + len(self.erased) + sum(not problem.taken for problem in self.problems)
 
 

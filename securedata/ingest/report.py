@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from securedata.corpus.create import CreateReport
-from securedata.ingest.known_bad import NotTaken
+from securedata.ingest.known_bad import NotTaken, amount, bad_of
 from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk.tree import Problem
@@ -113,7 +113,7 @@ class IngestReport:
         return (
             (f"{self.root}, generation {self.generation}: " if self.root is not None else "no corpus was made: ")
             + f"{plural(self.added, 'row')} added, {self.replaced:,} replaced, {self.updated:,} updated, "
-            + f"{self.unchanged:,} unchanged; {plural(self.not_taken, 'recording')} not taken"
+            + f"{self.unchanged:,} unchanged; {amount(bad_of(self))} not taken"
         )
 
     @property
@@ -123,5 +123,5 @@ class IngestReport:
 
     @property
     def not_taken(self) -> int:
-        """Recordings that are not in the corpus as the sources have them."""
+        """Recordings, and other entries such as lost texts, that are not in the corpus as SRC has them."""
         return len(self.conflicts) + len(self.erased) + sum(not problem.taken for problem in self.problems)

@@ -14,6 +14,7 @@ from securedata.corpus.export.export import ExportReport
 from securedata.errors import NotFound
 from securedata.ingest.preview import IngestPreview
 from securedata.ingest.report import IngestReport
+from securedata.ingest.sources.walk.tree import Problem
 
 ORPHAN = Finding("Orphan", "one", key="objects/aa")
 LOST = Finding("ObjectMissing", "other", paths=("ann/a.wav",))
@@ -51,6 +52,24 @@ PRUNED = PruneReport("/c", 3, 0.0, {"objects/aa", "objects/bb"}, 1, ["manifest/c
         (
             IngestReport(erased=["ann/a.wav", "ann/b.wav"]),
             "no corpus was made: 0 rows added, 0 replaced, 0 updated, 0 unchanged; 2 recordings not taken",
+        ),
+        (
+            IngestReport(
+                root="/c",
+                problems=[
+                    Problem("ann/a.wav", "the file is empty"),
+                    Problem("hub/train.parquet#7", "the file is empty"),
+                    Problem("data/text", "not UTF-8 text"),
+                    Problem("ann/b.wav", "no text beside it has its words", taken=True),
+                ],
+            ),
+            "/c, generation 0: 0 rows added, 0 replaced, 0 updated, 0 unchanged; "
+            "2 recordings and 1 other entry not taken",
+        ),
+        (
+            IngestPreview(problems=[Problem("ann/a.txt", "lost"), Problem("ann", "its name is not valid UTF-8")]),
+            "a new corpus, nothing written: 0 rows to add, 0 to replace, 0 to update, 0 unchanged; "
+            "2 other entries not taken",
         ),
         (
             IngestPreview(added=1, updated=2),

@@ -17,7 +17,6 @@ from securedata.cli.common import (
     fail,
     out,
     pins,
-    plural,
     print_json,
     say,
     show,
@@ -229,18 +228,21 @@ def encrypt(args: Namespace) -> int:
 
 def _finish(args: Namespace, report: IngestReport) -> int:
     """Print what became of the sources. `root` is None if there was nothing to take, so that no corpus was made."""
+    from securedata.ingest.known_bad import amount, bad_of
+
     if args.json:
         print_json(_described(report))
     else:
         _tell(args, report)
-    new = len(report.new)
-    if args.known_bad and new < report.not_taken:
-        say(args, f"{plural(report.not_taken - new, 'recording')} not taken as before ({args.known_bad})")
+    bad, new = bad_of(report), {(one.path, one.reason) for one in report.new}
+    before = [one for one in bad if (one.path, one.reason) not in new]
+    if args.known_bad and before:
+        say(args, f"{amount(before)} not taken as before ({args.known_bad})")
     why = "" if args.json else ", for the reasons above"
-    what = f"{plural(new or report.not_taken, 'recording')} of {args.src} not taken{why}"
+    what = f"{amount(report.new or bad)} of {args.src} not taken{why}"
     if report.root is None:
         return fail(f"nothing to take, so no corpus was made: {what}")
-    return fail(what) if new else 0
+    return fail(what) if report.new else 0
 
 
 def _described(report: IngestReport) -> dict[str, Any]:

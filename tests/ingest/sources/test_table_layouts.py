@@ -186,6 +186,14 @@ def test_the_copies_of_split_data_are_not_read(tmp_path: Path) -> None:
     assert "cat" in column(list_sources(tmp_path, leave_out=["data/test/split2utt"]), "speaker"), "no copy of anything"
 
 
+def test_empty_tables_that_kaldi_makes_are_no_failed_recordings(tmp_path: Path) -> None:
+    kaldi(tmp_path)
+    for name in ("reco2file_and_channel", "reco2dur", "utt2num_frames", "utt2uniq", "frame_shift"):
+        text(tmp_path / "data/test" / name, "")
+    sources = list_sources(tmp_path)
+    assert (untaken(sources), sources.not_taken, counted(sources)) == ({}, 0, True)
+
+
 @pytest.mark.parametrize("name", ["eval2000", "dev93", "train960", "test92", "train_si84", "valid-small", "Test"])
 def test_a_data_directory_is_the_split_that_its_name_begins_with(name: str, tmp_path: Path) -> None:
     kaldi(tmp_path)

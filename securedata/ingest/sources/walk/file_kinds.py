@@ -23,6 +23,7 @@ _COMPANION_NAMES = frozenset(
         *("makefile", "dockerfile", "manifest", "checksums", "md5sums", "sha1sums", "sha256sums", "version"),
         *("thumbs.db", "desktop.ini", "_success", "segments", "text"),
         *("utt2spk", "spk2utt", "spk2gender", "utt2dur", "utt2lang"),
+        *("reco2file_and_channel", "reco2dur", "utt2num_frames", "utt2uniq", "frame_shift"),
     )
 )
 
