@@ -66,6 +66,9 @@ def seconds_past(offset: float, duration: float | None, info: AudioInfo) -> floa
     return past if past > ROUNDING + 0.5 / info.sample_rate else 0.0
 
 
+SEGMENT_SUFFIX = r"@\d+-\d+(\.[^./]+)?$"
+"""In a segment's path: what is not in its recording's, except the suffix, which is the group."""
+
 Span = tuple[int, int]
 """The first frame, and the one after the last."""
 

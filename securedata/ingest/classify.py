@@ -12,15 +12,13 @@ import pyarrow.compute as pc
 
 from securedata.corpus.rows.inherit import CLEARABLE, Clear, changed_columns, inherit, unequal
 from securedata.corpus.schema import CUT, SCHEMA
-from securedata.corpus.segments import recording_path
+from securedata.corpus.segments import SEGMENT_SUFFIX, recording_path
 from securedata.corpus.state.head import Head, TableRef
 
 FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra")
 """Columns of a source list that are corrected without sealing anything. Empty cells change nothing."""
 
 _COLUMNS = ("path", "size", "source_mtime_ns", "subjects", "start", "frames_in_segment", *CUT.names)
-
-_SEGMENT = r"@\d+-\d+(\.[^./]+)?$"
 
 _Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -100,7 +98,7 @@ class SameRecording:
         rest = np.flatnonzero(~pc.is_in(paths, value_set=self._listed).to_numpy(zero_copy_only=False))
         if not len(rest):  # nearly always
             return
-        bases = pc.replace_substring_regex(paths.take(pa.array(rest)), _SEGMENT, r"\1")
+        bases = pc.replace_substring_regex(paths.take(pa.array(rest)), SEGMENT_SUFFIX, r"\1")
         near = pc.is_in(bases, value_set=pa.array(set(self.recordings()), paths.type))
         # what has a path of its own is another file, unless the sources have segments of that file
         for at in rest[near.to_numpy(zero_copy_only=False)].tolist():

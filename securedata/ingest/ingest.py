@@ -16,7 +16,6 @@ from securedata.corpus.columns import UNITS
 from securedata.corpus.config import Reference, normal_root
 from securedata.corpus.create import CreateReport, create_corpus
 from securedata.corpus.notices import log_incomplete, log_notice
-from securedata.corpus.opening import open_corpus
 from securedata.corpus.option_values import MAX_THREADS, as_choice, as_flag, as_text, as_texts, as_whole
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.rows.inherit import check_clearable
@@ -27,10 +26,10 @@ from securedata.ingest.known_bad import NotTaken, amount, bad_of, check_writable
 from securedata.ingest.known_bad import write_bad as write_bad_file
 from securedata.ingest.options import IngestOptions
 from securedata.ingest.pipeline import seal_sources
-from securedata.ingest.preview import COLUMNS, IngestPreview, preview
+from securedata.ingest.preview import IngestPreview, preview
 from securedata.ingest.report import IngestReport
 from securedata.ingest.sources.recordings import SourceList, list_sources
-from securedata.ingest.target import find_target
+from securedata.ingest.target import Existing, find_target
 from securedata.ingest.trial import refused
 
 _MANY = 6
@@ -196,39 +195,44 @@ def ingest(
     if write_bad is not None:
         check_writable(write_bad)
     start_over = as_flag("start_over", start_over)
-    found, there = find_target(target, kms, pin, name, start_over)
-    source = {"profile": source_profile, "region": source_region, "endpoint_url": source_endpoint_url}
-    sources = list_sources(
-        src,
-        manifest=manifest,
-        columns=columns,
-        speaker_pattern=speaker_pattern,
-        one_subject=one_subject,
-        subject_per_file=as_flag("subject_per_file", subject_per_file),
-        layout=layout,
-        source_format=source_format,
-        only_listed=as_flag("only_listed", only_listed),
-        leave_out=leave_out,
-        corpus=found.root,
-        segment_unit=segment_unit,
-        options={option: value for option, value in source.items() if value},
-    )
-    if speaker_pattern is not None:
-        _note_one_speaker(sources, speaker_pattern)
-    if split:
-        sources = _with_split(sources, split)
-    how: _How = {
-        "threads": threads,
-        "replace": as_flag("replace", replace),
-        "checksum": as_flag("checksum", checksum),
-        "reseal": as_flag("reseal", reseal),
-        "clear": clear,
-        "if_duplicate": if_duplicate,
-    }
-    if dry_run:
-        return _rehearse(sources, found if there else None, known, how, accept_generation, progress)
     single_writer = as_flag("single_writer", single_writer)
-    report, bad = _seal(sources, found, there, name, how, single_writer, start_over, accept_generation, progress)
+    found, there = find_target(target, kms, pin, name, start_over)
+    existing = Existing(found, dry_run, single_writer, accept_generation) if there else None
+    source = {"profile": source_profile, "region": source_region, "endpoint_url": source_endpoint_url}
+    with ExitStack() as opened:
+        if existing is not None:
+            opened.callback(existing.close)
+        sources = list_sources(
+            src,
+            manifest=manifest,
+            columns=columns,
+            speaker_pattern=speaker_pattern,
+            one_subject=one_subject,
+            subject_per_file=as_flag("subject_per_file", subject_per_file),
+            layout=layout,
+            source_format=source_format,
+            only_listed=as_flag("only_listed", only_listed),
+            leave_out=leave_out,
+            corpus=found.root,
+            segment_unit=segment_unit,
+            options={option: value for option, value in source.items() if value},
+            read_rows=existing.read_rows if existing is not None else None,
+        )
+        if speaker_pattern is not None:
+            _note_one_speaker(sources, speaker_pattern)
+        if split:
+            sources = _with_split(sources, split)
+        how: _How = {
+            "threads": threads,
+            "replace": as_flag("replace", replace),
+            "checksum": as_flag("checksum", checksum),
+            "reseal": as_flag("reseal", reseal),
+            "clear": clear,
+            "if_duplicate": if_duplicate,
+        }
+        if dry_run:
+            return _rehearse(sources, existing, known, how, progress)
+    report, bad = _seal(sources, found, existing, name, how, single_writer, start_over, accept_generation, progress)
     report.hidden_names, report.near_duplicates = sources.hidden_names, sources.near_duplicates
     report.new = news(bad, known)
     if write_bad is not None:
@@ -266,21 +270,16 @@ class _How(TypedDict):
 
 def _rehearse(
     sources: SourceList,
-    found: Reference | None,
+    existing: Existing | None,
     known: frozenset[NotTaken],
     how: _How,
-    accept_generation: int | None,
     progress: bool | Progress | None,
 ) -> IngestPreview:
-    with ExitStack() as opened:
-        corpus = None
-        if found is not None:
-            found.require_pin()  # the run needs it, although reading does not
-            corpus = opened.enter_context(open_corpus(found, columns=COLUMNS, accept_generation=accept_generation))
-        told = opened.enter_context(reporting(progress, "reading"))
+    corpus = existing.corpus if existing is not None else None
+    with reporting(progress, "reading") as told:
         report = preview(sources, corpus, progress=_summed(told, sources), **how)
-    if found is not None:
-        report.root, report.name = found.root, found.name
+    if existing is not None:
+        report.root, report.name = existing.reference.root, existing.reference.name
     report.hidden_names, report.near_duplicates = sources.hidden_names, sources.near_duplicates
     report.new = news(bad_of(report, sources), known)
     return report
@@ -289,7 +288,7 @@ def _rehearse(
 def _seal(
     sources: SourceList,
     found: Reference,
-    there: bool,
+    existing: Existing | None,
     name: str | None,
     how: _How,
     single_writer: bool,
@@ -299,7 +298,7 @@ def _seal(
 ) -> tuple[IngestReport, list[NotTaken]]:
     """Seal; returns the report, and everything that was not taken."""
     created: CreateReport | None = None
-    if not there:
+    if existing is None:
         report = refused(sources)
         if report is not None:
             return report, bad_of(report, sources)
@@ -312,7 +311,11 @@ def _seal(
         )
         found = created.reference
     try:
-        writer = Writer(found, single_writer=single_writer, accept_generation=accept_generation)
+        writer = (
+            existing.writer
+            if existing is not None
+            else Writer(found, single_writer=single_writer, accept_generation=accept_generation)
+        )
         with reporting(progress, "sealing") as told:
             report = seal_sources(sources, writer, progress=_summed(told, sources), **how)
     except BaseException:  # re-raised, Ctrl-C too: name the corpus that was created for this run

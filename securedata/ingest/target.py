@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import pyarrow as pa
 
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.create import interrupted, is_empty, refuse_full
+from securedata.corpus.opening import open_corpus
+from securedata.corpus.reader import Corpus
 from securedata.corpus.state.layout import HEAD
+from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
+from securedata.ingest.preview import COLUMNS
+from securedata.ingest.sources.members import naming
 
 
 def find_target(
@@ -52,3 +60,34 @@ def _is_there(found: Reference) -> bool:
     if "://" in found.root or found.options:
         return not is_empty(found)
     return os.path.isdir(found.root) and HEAD in os.listdir(found.root)
+
+
+class Existing:
+    """The corpus that a run extends, opened when it is first needed."""
+
+    def __init__(self, reference: Reference, dry_run: bool, single_writer: bool, accept_generation: int | None) -> None:
+        self.reference = reference
+        self._dry_run, self._single_writer, self._accept_generation = dry_run, single_writer, accept_generation
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """It, opened for reading. Raises like `open_corpus`, or PinRequired."""
+        self.reference.require_pin()  # the run needs it, although reading does not
+        return open_corpus(self.reference, columns=COLUMNS, accept_generation=self._accept_generation)
+
+    @cached_property
+    def writer(self) -> Writer:
+        """It, opened for writing. Raises like `Writer`."""
+        return Writer(self.reference, single_writer=self._single_writer, accept_generation=self._accept_generation)
+
+    def read_rows(self) -> Iterator[pa.Table]:
+        """All of its rows, with the columns that naming needs."""
+        if self._dry_run:
+            return iter((self.corpus.table,))
+        writer = self.writer
+        return (writer.read_table(part, naming.COLUMNS) for part in writer.head.parts)
+
+    def close(self) -> None:
+        """Close what is open for reading."""
+        if "corpus" in self.__dict__:
+            self.corpus.close()

@@ -20,6 +20,7 @@ from securedata.ingest.sources.layouts.base import Described
 from securedata.ingest.sources.layouts.registry import elsewhere
 from securedata.ingest.sources.manifest import Manifest
 from securedata.ingest.sources.members.members import Members, members_of
+from securedata.ingest.sources.members.naming import ReadRows
 from securedata.ingest.sources.origin import Origin, Stamp
 from securedata.ingest.sources.remote import tree_of
 from securedata.ingest.sources.source_table import SourceTable
@@ -101,6 +102,7 @@ def list_sources(
     options: Mapping[str, str] | None = None,
     corpus: str | None = None,
     source_format: str = "auto",
+    read_rows: ReadRows | None = None,
 ) -> SourceList:
     """List the recordings under `src`, with what is known about them.
 
@@ -125,6 +127,7 @@ def list_sources(
         options: profile, region and endpoint_url of a source on S3; None: as boto3 finds them.
         corpus: the root that the recordings go to; if it lies below `src`, its files are left out.
         source_format: one of `members.FORMATS`: whether the recordings are files, or inside other files.
+        read_rows: reads the rows of the corpus; None: there is none. Recordings inside other files keep their paths.
 
     Raises:
         NotFound, AccessDenied, StorageUnreachable, SessionExpired: for a URL.
@@ -132,7 +135,7 @@ def list_sources(
         InvalidArgument: conflicting rules, a file that is not a manifest, or no recordings under `src`.
     """
     tree = tree_of(src, options, leave_out, corpus)
-    listed = _manifest(tree, manifest, columns, layout, source_format, options or {}, segment_unit)
+    listed = _manifest(tree, manifest, columns, layout, source_format, options or {}, segment_unit, read_rows)
     if listed is None and (columns or only_listed or segment_unit):
         option = "--columns" if columns else "--only-listed" if only_listed else "--segment-unit"
         raise InvalidArgument(f"{option} needs a manifest: name one with --manifest")
@@ -172,9 +175,10 @@ def _manifest(
     source_format: str,
     options: Mapping[str, str],
     segment_unit: str | None,
+    read_rows: ReadRows | None,
 ) -> Manifest | Members | AudioFolder | None:
     """What describes the recordings besides their names: a manifest, their shards, or an AudioFolder's metadata."""
-    members = members_of(tree, source_format, columns or {}, segment_unit)
+    members = members_of(tree, source_format, columns or {}, segment_unit, read_rows)
     if members is not None:
         if manifest is not None:
             raise InvalidArgument(

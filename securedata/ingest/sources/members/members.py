@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import posixpath
-import unicodedata
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.manifest_reader import Rows, chosen_columns, collect, place_of
+from securedata.ingest.sources.members.naming import Claim, ReadRows, names_of
 from securedata.ingest.sources.members.origin import InTable, InTar, MemberOrigin
 from securedata.ingest.sources.members.shard import Shard, missing_of, split_of
 from securedata.ingest.sources.members.table import (
@@ -35,7 +35,7 @@ FORMATS = ("auto", "files", "webdataset", "parquet", "arrow")
 UNKNOWN = -1
 """Size of a recording in Parquet, until it is read."""
 
-_MEMBER = "\0member"  # the column of the recording's name; no other column can be called this
+_MEMBER = "\0member"  # the column of the recording's claim, by number; no other column can be called this
 _SUFFIXES = {
     "webdataset": TARS,
     "parquet": (".parquet",),
@@ -51,12 +51,21 @@ class Members:
         rows: one per recording.
     """
 
-    def __init__(self, tree: Tree, kind: str, shards: dict[str, Stamp], columns: Mapping[str, str | None]) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        kind: str,
+        shards: dict[str, Stamp],
+        columns: Mapping[str, str | None],
+        read_rows: ReadRows | None,
+    ) -> None:
         self.name = kind
         self._tree, self._kind, self._chosen = tree, kind, chosen_columns(columns)
         self._base = tree.origin
         self._origin = MemberOrigin(tree.origin)
-        self._taken: set[str] = set()
+        self._read_rows = read_rows
+        self._claims: list[Claim] = []
+        self._faults: list[tuple[int, str]] = []  # a claim, and what is wrong with its texts
         self._splits: list[str] = []
         self._files: list[str] = []  # the shard of each row
         self._shards = shards
@@ -82,6 +91,7 @@ class Members:
         if first is not None:
             self.rows = collect(chain([first], lines), self.name, chosen, segment_unit, self._at)
             self.rows.files = self._files
+        self._take_named()
         tree.unknown += [(name, stamp) for name, stamp in tree.shards.items() if stamp is not None]  # tars inside tars
         look_into_unknown(tree)
         self.rows.columns = tuple(name for name in self.rows.columns if name != _MEMBER)
@@ -91,6 +101,27 @@ class Members:
             tree.problems.append(
                 Problem(printable(name), "this shard is missing, according to the numbers in the names of the others")
             )
+
+    def _take_named(self) -> None:
+        """Put the recordings into the tree, now that all claims to a path are known."""
+        tree = self._tree
+        names = names_of(self._claims, self._read_rows, self._origin.digest)
+        for claim, name in zip(self._claims, names, strict=True):
+            self._origin.places[name] = claim.place
+            if isinstance(claim.place, InTar):
+                take_listed(tree, name, claim.stamp)
+                continue
+            tree.files += 1
+            if tree.exclusions.match(name):
+                tree.left_out += 1
+            else:
+                add(tree, name, claim.stamp)
+        self.rows.names = [names[int(number)] for number in self.rows.names]
+        tree.problems += [Problem(printable(names[at]), fault, taken=True) for at, fault in self._faults]
+
+    def _claim(self, plain: str, other: str, stamp: Stamp, place: InTar | InTable) -> int:
+        self._claims.append(Claim(plain, other, stamp, place))
+        return len(self._claims) - 1
 
     def locate(self, problems: list[Problem]) -> list[int]:
         """For each row the index of its recording in the tree, or -1 if it is not a recording."""
@@ -110,11 +141,12 @@ class Members:
                 self._refuse(name, stamp, problem)
                 continue
             tree.files -= 1
-            named: dict[str, str] = {}
+            claimed: dict[str, int] = {}
             for at, member in enumerate(index.members.values()):
-                named[member.name] = logical = self._unique(member.name, f"{shard.stem}/{member.name}")
-                self._origin.places[logical] = InTar(shard, member.offset, member.size)
-                take_listed(tree, logical, shard.stamp_of(at, member.size))
+                place = InTar(shard, member.offset, member.size)
+                stamp_of_member = shard.stamp_of(at, member.size)
+                other = f"{shard.stem}/{member.name}"
+                claimed[member.name] = self._claim(member.name, other, stamp_of_member, place)
             for odd, reason in index.odd.items():
                 tree.files += 1
                 refuse(tree, printable(f"{name}/{odd}"), reason)
@@ -136,8 +168,8 @@ class Members:
                     self._splits.append(split)
                     self._files.append(shown)
                     if fault:
-                        tree.problems.append(Problem(printable(named[member.name]), fault, taken=True))
-                    yield line, {**values, _MEMBER: named[member.name]}
+                        self._faults.append((claimed[member.name], fault))
+                    yield line, {**values, _MEMBER: str(claimed[member.name])}
 
     def _lines_of_tables(self, audio: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
         tree, columns = self._tree, dict[str, None]()
@@ -175,27 +207,23 @@ class Members:
             )
 
     def _lines_of_table(self, table: TableShard, column: str) -> Iterator[tuple[int, dict[str, Any]]]:
-        shard, tree, row, last_group, first = table.shard, self._tree, 0, -1, 0
+        shard, row, last_group, first = table.shard, 0, -1, 0
         split, shown = self._split(shard.name), printable(shard.name)
         for group, others, paths, sizes in table.others(column):
             if group != last_group:
                 last_group, first = group, row
             for k, values in enumerate(values_of(others, table.schema)):
                 inside = _inside(paths[k].as_py()) if paths is not None else ""
-                name = self._unique(inside or f"{shard.stem}#{row}", f"{shard.stem}#{row}")
-                self._origin.places[name] = InTable(table, column, group, row - first)
+                other = f"{shard.stem}#{row}"
                 size = UNKNOWN if sizes is None or not sizes[k].is_valid else sizes[k].as_py()
-                tree.files += 1
-                if tree.exclusions.match(name):
-                    tree.left_out += 1
-                else:
-                    add(tree, name, shard.stamp_of(row, size))
+                place = InTable(table, column, group, row - first)
+                claim = self._claim(inside or other, other, shard.stamp_of(row, size), place)
                 values.pop(column, None)
                 values.pop("", None)
                 self._splits.append(split)
                 self._files.append(shown)
                 row += 1
-                yield row, {**values, _MEMBER: name}
+                yield row, {**values, _MEMBER: str(claim)}
         shard.check()
 
     def _split(self, name: str) -> str:
@@ -212,24 +240,22 @@ class Members:
         except SourceProblem:  # it is missing
             return b"{}"
 
-    def _unique(self, name: str, other: str) -> str:
-        """`name`, or `other` if another member has that name already."""
-        for one in (name, other):
-            path = unicodedata.normalize("NFC", one)
-            if path not in self._taken:
-                self._taken.add(path)
-                return one
-        raise InvalidArgument(f"two members would both be {other!r} in the corpus; rename the file that holds one")
-
     def _refuse(self, name: str, stamp: Stamp, problem: SourceProblem) -> None:
         refuse(self._tree, printable(name), str(problem))
         self._tree.refused[name] = stamp
 
 
 def members_of(
-    tree: Tree, source_format: str, columns: Mapping[str, str | None], segment_unit: str | None
+    tree: Tree,
+    source_format: str,
+    columns: Mapping[str, str | None],
+    segment_unit: str | None,
+    read_rows: ReadRows | None,
 ) -> Members | None:
     """Replace shards in a tree by the recordings inside them; None if the recordings are files themselves.
+
+    Args:
+        read_rows: reads the rows of the corpus, whose recordings keep their paths; None: there is none.
 
     Raises:
         InvalidArgument: the format is unknown, there are no such files, or several kinds of them.
@@ -270,7 +296,7 @@ def members_of(
             tree.sort()
         return None
     _without_files(tree)
-    members = Members(tree, *found, columns)
+    members = Members(tree, *found, columns, read_rows)
     members.read(segment_unit)
     return members
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -47,7 +48,16 @@ class MemberOrigin(Origin):
         return b"".join(self.pieces(file, stamp))
 
     def pieces(self, file: str, stamp: Stamp) -> Iterator[Buffer]:
-        place = self._place(file)
+        return self._pieces(self._place(file))
+
+    def digest(self, place: InTar | InTable) -> bytes:
+        """The SHA-256 of a recording that has no name yet. Raises like `pieces`."""
+        digest = hashlib.sha256()
+        for piece in self._pieces(place):
+            digest.update(piece)
+        return digest.digest()
+
+    def _pieces(self, place: InTar | InTable) -> Iterator[Buffer]:
         if isinstance(place, InTable):
             data = memoryview(self._recording(place))
             for at in range(0, len(data), PIECE):

@@ -200,8 +200,10 @@ def test_two_texts_of_one_kind_name_nobody(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["tar", "parquet"])
 def test_another_shard_takes_over_a_path(tmp_path: Path, run: Run, kind: str) -> None:
     """All files have one time, as after unpacking: the place alone does not tell that it is another recording."""
-    src, size = tmp_path / "src", {}
+    src, size, shard = tmp_path / "src", {}, None
     for name, number in (("b", 1), ("a", 2)):
+        if shard is not None:
+            shard.unlink()
         data = encode(noise(0.2, 8000, seed=number), 8000)
         size[name] = len(data)
         members = [("1.wav", data), ("1.json", as_json(speaker="anna"))]
