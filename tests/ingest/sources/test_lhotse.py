@@ -226,7 +226,7 @@ def test_manifests_that_cannot_be_read_or_are_others(tmp_path: Path) -> None:
     assert said["supervisions_b.jsonl.gz"][0].startswith("cannot be decompressed: ")
     assert (said["my_cuts.jsonl"][1], said["supervisions_b.jsonl.gz"][1], counted(sources)) == (True, False, True)
     (tmp_path / "supervisions_a.jsonl").write_text('{"id": "u", "recording_id": "a", "start": 0, "duration": 1}\n{')
-    with pytest.raises(InvalidArgument, match=r"supervisions_a\.jsonl, line 2: not a JSON object"):
+    with pytest.raises(InvalidArgument, match=r"supervisions_a\.jsonl, line 2: not valid JSON"):
         list_sources(tmp_path)
 
 
