@@ -195,7 +195,7 @@ class Members:
         for name, table in without.items():
             if found and (perhaps := perhaps_audio(table.schema, found)):
                 reason = (
-                    f"its column {perhaps!r} is no struct<bytes, path> as in the other tables: write it as those are"
+                    f"its column {perhaps!r} is not a struct<bytes, path> as in the other tables: write it as those are"
                 )
                 self._refuse(name, table.shard.stamp, SourceProblem(reason))
             else:

@@ -219,7 +219,7 @@ def test_a_table_of_recordings_in_another_form_is_no_companion(tmp_path: Path, k
     sources = list_sources(tmp_path)
     assert (len(sources), sources.files, sources.companions, sources.not_taken) == (1, 3, 1, 1)
     assert [(problem.path, problem.taken) for problem in sources.problems] == [(f"b.{kind}", False)]
-    assert f"its column {odd.schema.names[0]!r} is no struct<bytes, path>" in sources.problems[0].reason
+    assert f"its column {odd.schema.names[0]!r} is not a struct<bytes, path>" in sources.problems[0].reason
 
 
 def test_tables_of_recordings_beside_other_recordings(tmp_path: Path) -> None:
