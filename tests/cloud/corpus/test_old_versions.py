@@ -34,7 +34,7 @@ def test_a_later_head_among_the_versions_refuses_a_prune(cloud: Cloud, elsewhere
     with pytest.raises(UnconfirmedGeneration, match="--accept-generation 2 "):
         open_for_pruning(root.reference)
     writer = open_for_pruning(root.reference, accept_generation=2)
-    with pytest.raises(OlderGeneration, match=r"generation 2 and .* version \S+ of head, of generation 3"):
+    with pytest.raises(OlderGeneration, match=r"generation 2 but .* version \S+ of head, of generation 3"):
         prune(writer)
     assert keys_in(cloud.weed, root) == before
     add_clips(root, [clip("dot/new.wav", speaker="dot")])  # on the old head: its number shows nothing any more

@@ -73,7 +73,7 @@ def _run(ds: sd.EncryptedAudioDataset, root: Root, seconds: float, then: Callabl
 
 @pytest.mark.full
 def test_sessions_that_end(cloud: Cloud, become: Become) -> None:
-    assert other("the session ends, and a new one is given") == (None, ())
+    assert other("the session ends, and a new one is granted") == (None, ())
     root = cloud.make("contractor-a", many_clips(64), role=ROLE)
     become(TRAINER, cloud.token(root))
     with sd.EncryptedAudioDataset(f"securedata://{root.name}") as ds:
@@ -122,7 +122,7 @@ def test_a_worker_that_is_killed(faulty: Root) -> None:
         with pytest.raises(RuntimeError) as caught:
             epoch(ds, faulty, rounds=2)
         assert time.monotonic() - began < 60
-        check_other("a worker is killed with -9", caught.value)
+        check_other("a worker is killed with SIGKILL", caught.value)
         ds.transform = None
         before = ds.stats().samples
         assert before > 0
