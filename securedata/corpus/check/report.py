@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 
 from securedata.printable import plural
+
+_ADVICE = re.compile(r"(?:;|, and) run 'securedata verify'")
+
+
+def without_advice(text: str, instead: str = "") -> str:
+    """An error's text without the advice to run verify, for verify itself."""
+    text, count = _ADVICE.subn("", text)
+    return f"{text}; {instead}" if count and instead else text
 
 
 @dataclass(frozen=True, slots=True)

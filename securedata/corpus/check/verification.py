@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.check.inventory import Listing, Named, named_now
-from securedata.corpus.check.report import Finding, VerifyReport
+from securedata.corpus.check.report import Finding, VerifyReport, without_advice
 from securedata.corpus.objects.fetch import expect_of, open_in_pieces
 from securedata.corpus.progress import Progress
 from securedata.corpus.rows.index import Location
@@ -76,7 +76,7 @@ class Verification:
     def _find(
         self, error: str, text: str, object_id: bytes | None = None, key: str | None = None, paths: tuple[str, ...] = ()
     ) -> None:
-        self.report.findings.append(Finding(error, text, object_id, key, paths))
+        self.report.findings.append(Finding(error, without_advice(text), object_id, key, paths))
 
     def _rows_failed(self) -> int:
         lost = {finding.object_id for finding in self.report.findings}
@@ -213,7 +213,8 @@ class Verification:
     def _object_failed(self, table: pa.Table, rows: Sequence[int], error: SecuredataError) -> None:
         object_id = table.column("object_id")[rows[0]].as_py()
         paths = tuple(table.column("path")[row].as_py() for row in rows)
-        name, text = type(error).__name__, str(error)
+        name = type(error).__name__
+        text = without_advice(str(error), "restore it, or ingest its file again with --reseal")
         if isinstance(error, NotFound):
             name, text = "ObjectMissing", f"object {object_id.hex()} of {self.root} is not on storage; "
             text += "restore it, or ingest its file again"

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 
 from securedata.corpus.check.prune import open_for_pruning
 from securedata.corpus.check.prune import prune as prune_unnamed
-from securedata.corpus.check.report import PruneReport, VerifyReport
+from securedata.corpus.check.report import PruneReport, VerifyReport, without_advice
 from securedata.corpus.check.verification import Verification
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.connection import connect
 from securedata.corpus.option_values import MAX_THREADS, as_flag, as_seconds, as_whole
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.state.lease import HeadLease
-from securedata.errors import InvalidArgument
+from securedata.errors import FormatError, InvalidArgument
 from securedata.storage.base import Storage
 
 
@@ -84,11 +84,14 @@ def verify(
         reference.require_pin()
     at_once = as_whole("threads", threads, 1, MAX_THREADS) if threads is not None else min(8, os.cpu_count() or 1)
     reference = reference.without_role()  # a role's session cannot list
-    lease = HeadLease(
-        reference, connect(reference, storage=storage), ttl, kms_wait, accept_generation=accept_generation
-    )
-    with reporting(progress, "verifying") as notify:
-        report = Verification(lease).run(at_once, notify)
+    connection = connect(reference, storage=storage)
+    try:
+        lease = HeadLease(reference, connection, ttl, kms_wait, accept_generation=accept_generation)
+        with reporting(progress, "verifying") as notify:
+            report = Verification(lease).run(at_once, notify)
+    except FormatError as error:
+        error.args = (without_advice(str(error), "restore it from a backup"),)
+        raise
     if prune:
         if before_prune is not None:
             before_prune(report)

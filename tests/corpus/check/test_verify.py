@@ -17,6 +17,7 @@ from securedata.corpus.state.retired import listed
 from securedata.corpus.state.seen import remember
 from securedata.errors import (
     CorpusGone,
+    FormatError,
     KMSDenied,
     NotACorpus,
     PinMismatch,
@@ -289,6 +290,21 @@ def test_a_part_that_cannot_be_read(sound: MemoryCorpus, missing: bool) -> None:
     assert errors(report) == sorted(["Orphan", "Orphan", "PartMissing" if missing else "AuthenticationFailed"])
     assert all("as far as" in one.text for one in report.findings if one.error == "Orphan")
     assert (report.rows, report.rows_failed, report.objects_opened) == (4, 2, 2)
+
+
+@pytest.mark.parametrize("at", [0, 200])
+def test_no_text_advises_to_run_verify(sound: MemoryCorpus, at: int) -> None:
+    part, object_id = sound.writer.head.parts[0], sound.id_of("bob/2.wav")
+    for key in (part.storage_key, object_key(object_id)):
+        sound.put(key, flip(sound.data(key), at))
+    texts = [one.text for one in sound.verify().findings if one.error != "Orphan"]
+    assert len(texts) == 2
+    sound.put(HEAD, flip(sound.data(HEAD), at and len(sound.data(HEAD)) - 1))
+    with pytest.raises(FormatError) as caught:
+        sound.verify()
+    for text in (*texts, str(caught.value)):
+        assert "restore" in text
+        assert "run 'securedata verify'" not in text
 
 
 def test_an_old_head_put_back_is_a_finding(sound: MemoryCorpus) -> None:
