@@ -24,7 +24,7 @@ from securedata.errors import InvalidArgument
 from securedata.ingest.duplicates import POLICIES
 from securedata.ingest.known_bad import NotTaken, amount, bad_of, check_writable, news, read_known
 from securedata.ingest.known_bad import write_bad as write_bad_file
-from securedata.ingest.options import IngestOptions
+from securedata.ingest.options import IngestOptions, both_spellings
 from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.preview import IngestPreview, preview
 from securedata.ingest.report import IngestReport
@@ -66,6 +66,7 @@ def ingest(
 ) -> IngestReport | IngestPreview: ...
 
 
+@both_spellings()
 def ingest(
     src: str | os.PathLike[str],
     target: str | os.PathLike[str] | Reference,

@@ -1,12 +1,15 @@
-"""The options of `ingest`, for type checkers: with `dry_run=True` the same options give another report."""
+"""The options of `ingest`: for type checkers, as `dry_run=True` gives another report, and for its errors."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TypedDict
 
 from securedata.corpus.progress import Progress
+from securedata.errors import InvalidArgument
 
 
 class IngestOptions(TypedDict, total=False):
@@ -41,3 +44,20 @@ class IngestOptions(TypedDict, total=False):
     start_over: bool
     accept_generation: int | None
     progress: bool | Progress | None
+
+
+_OPTION = re.compile(r"--([a-z][a-z-]*)")
+
+
+@contextmanager
+def both_spellings() -> Iterator[None]:
+    """Add the parameters of `ingest` to errors that name options of the command line."""
+    try:
+        yield
+    except InvalidArgument as error:
+        text = str(error)
+        names = dict.fromkeys(name.replace("-", "_") for name in _OPTION.findall(text))
+        known = [f"{name}=" for name in names if name in IngestOptions.__annotations__ or name == "dry_run"]
+        if known and "in python" not in text.lower():
+            error.args = (f"{text} (in Python: {', '.join(known)})",)
+        raise

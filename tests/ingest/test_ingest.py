@@ -219,6 +219,19 @@ def test_other_errors_are_those_of_the_package(here: Path, wavs: Path) -> None:
         sd.ingest(wavs, "./sealed", one_subject="me", name="other")
 
 
+def test_errors_name_options_as_python_spells_them_too(here: Path, wavs: Path) -> None:
+    for options, names in (
+        ({"one_subject": "me", "subject_per_file": True}, "one_subject=, subject_per_file="),
+        ({"one_subject": "me", "only_listed": True}, "only_listed=, manifest="),
+        ({"dry_run": True, "write_bad": here / "bad"}, "dry_run=, write_bad="),
+    ):
+        with pytest.raises(InvalidArgument, match=rf"--.* \(in Python: {names}\)$"):
+            sd.ingest(wavs, "./sealed", **options)
+    with pytest.raises(InvalidArgument) as caught:
+        sd.ingest(wavs, "./sealed", one_subject="me", threads=0)
+    assert "in Python" not in str(caught.value)
+
+
 def test_a_pattern_that_gives_all_recordings_one_speaker_is_warned_of(
     here: Path, wavs: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
