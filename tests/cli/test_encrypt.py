@@ -46,6 +46,14 @@ def test_the_key_file_is_spoken_of_with_quiet_too(run: Run, here: Path, wavs: Pa
     assert "back up this file" in done.err
 
 
+def test_a_run_that_takes_nothing_says_so(run: Run, here: Path, wavs: Path) -> None:
+    assert run("encrypt", wavs, "./sealed", "--one-subject", "ann").code == 0
+    done = run("encrypt", wavs, "./sealed", "--one-subject", "bob")
+    assert done.code == 1
+    assert "0 added, 6 not taken: 0 B sealed" in done.out
+    assert "nothing to do" not in done.out
+
+
 COUNTS = {"files": 8, "taken": 6, "companions": 1, "not_taken": 1}
 
 

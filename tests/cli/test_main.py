@@ -69,6 +69,12 @@ def test_help_for_what_is_no_command(run: Run) -> None:
 
 
 @pytest.mark.parametrize("command", commands())
+def test_no_line_of_a_help_text_passes_80_columns(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert [line for line in commands()[command].format_help().splitlines() if len(line) > 80] == []
+
+
+@pytest.mark.parametrize("command", commands())
 def test_paragraphs_of_a_help_text_fit_the_terminal(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     about = (

@@ -53,9 +53,11 @@ def add_parser(subparsers: Any) -> None:
         ),
         example=(
             "  securedata encrypt ./wavs ./sealed --speaker-pattern '{speaker}/{utterance}'\n"
-            "  securedata encrypt ./wavs voice-a --one-subject ann --dry-run     # write nothing\n"
-            "  securedata encrypt ./clips voice-a --manifest train.tsv --columns speaker=client_id\n"
-            "  securedata encrypt s3://raw/voices voice-a --source-profile recordings --manifest train.jsonl"
+            "  securedata encrypt ./wavs voice-a --one-subject ann --dry-run  # write nothing\n"
+            "  securedata encrypt ./clips voice-a --manifest train.tsv \\\n"
+            "    --columns speaker=client_id\n"
+            "  securedata encrypt s3://raw/voices voice-a \\\n"
+            "    --source-profile recordings --manifest train.jsonl"
         ),
     )
     parser.add_argument("src", metavar="SRC", help="folder or URL of the recordings")
@@ -271,9 +273,10 @@ def _tell(args: Namespace, report: IngestReport) -> None:
         (report.unchanged, "unchanged"),
     ]
     speed = f", {size(report.bytes / report.seconds)}/s" if report.bytes and report.seconds else ""
+    nothing = f"0 added, {report.not_taken:,} not taken" if report.not_taken else "nothing to do"
     if report.root is not None:
         out(
-            f"{', '.join(f'{count:,} {what}' for count, what in counts if count) or 'nothing to do'}: "
+            f"{', '.join(f'{count:,} {what}' for count, what in counts if count) or nothing}: "
             f"{size(report.bytes)} sealed in {report.seconds:.1f} s{speed}; "
             f"{report.name or report.root} has generation {report.generation}"
         )

@@ -53,8 +53,10 @@ def add_parser(subparsers: Any) -> None:
         example=(
             "  securedata info voice-a\n"
             "  securedata info voice-a --json | jq '.by_speaker[] | select(.seconds < 60)'\n"
-            "  securedata info voice-a --config >> ~/.config/securedata/config.toml    # on a colleague's machine\n"
-            "  securedata info voice-a --object 3f2a...    # the path of an object that an error named"
+            "  # on a colleague's machine\n"
+            "  securedata info voice-a --config >> ~/.config/securedata/config.toml\n"
+            "  # the path of an object that an error named\n"
+            "  securedata info voice-a --object 3f2a..."
         ),
     )
     add_target(parser)

@@ -32,7 +32,8 @@ def add_parser(subparsers: Any) -> None:
         example=(
             "  securedata init ./sealed --name voice-a\n"
             "  securedata init /data/voice --kms local:///secure/voice.kek\n"
-            "  securedata init s3://voice/a --kms aws-kms://arn:aws:kms:eu-west-1:111122223333:key/1234abcd-...\n"
+            "  securedata init s3://voice/a \\\n"
+            "    --kms aws-kms://arn:aws:kms:eu-west-1:111122223333:key/1234abcd-...\n"
             "  securedata init ./sealed --start-over    # its files were deleted for good"
         ),
     )

@@ -38,8 +38,9 @@ def add_parser(subparsers: Any) -> None:
             "Nobody may write to the corpus between the copy and the move. Nothing at the old root is deleted."
         ),
         example=(
-            "  securedata move voice-a s3://voice/contractor-a     # prints how to copy, if nothing is there yet\n"
-            "  securedata verify voice-a                           # before you delete the old root"
+            "  # prints how to copy, if nothing is there yet\n"
+            "  securedata move voice-a s3://voice/contractor-a\n"
+            "  securedata verify voice-a  # before you delete the old root"
         ),
     )
     parser.add_argument("name", metavar="NAME", help="the name in the config file, as 'securedata list' shows it")

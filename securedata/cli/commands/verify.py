@@ -47,7 +47,8 @@ def add_parser(subparsers: Any) -> None:
         ),
         example=(
             "  securedata verify voice-a\n"
-            "  securedata verify voice-a --prune           # for cron: keep XDG_STATE_HOME, to detect an old head\n"
+            "  # for cron: keep XDG_STATE_HOME, to detect an old head\n"
+            "  securedata verify voice-a --prune\n"
             "  securedata verify voice-a --json | jq '.findings[].error'"
         ),
     )

@@ -44,7 +44,8 @@ def add_parser(subparsers: Any) -> None:
         ),
         example=(
             "  securedata wrap list voice-a\n"
-            "  securedata wrap add voice-a --kms hcvault://vault.example:8200/transit/keys/voice\n"
+            "  securedata wrap add voice-a \\\n"
+            "    --kms hcvault://vault.example:8200/transit/keys/voice\n"
             "  securedata wrap drop voice-a --kms local:///old/voice.kek"
         ),
     )

@@ -41,9 +41,9 @@ def examples() -> Iterator[tuple[str, list[str]]]:
     """Every example of a help text, as the arguments of a command line."""
     known = commands()
     for name, one in known.items():
-        for line in (one.epilog or "").splitlines():
+        for line in (one.epilog or "").replace("\\\n", "").splitlines():
             arguments = (
-                shlex.split(re.split(r" \| | >> |   ", line.strip())[0]) if line.startswith("  securedata ") else []
+                shlex.split(re.split(r" \| | >> |  +#", line.strip())[0]) if line.startswith("  securedata ") else []
             )
             if len(arguments) > 1 and arguments[1] in known:
                 yield name, arguments[1:]
