@@ -133,3 +133,12 @@ def test_unchanged_shards_are_not_read_to_name_a_recording(
         monkeypatch.setattr(ParquetShard, "recordings", recordings)
         assert counts(run, tmp_path / "sealed")[0] == 1
         assert read == [split]
+
+
+def test_segments_keep_the_path_of_their_recording(tmp_path: Path, run: Run) -> None:
+    times = ("--columns", "offset=start", "--columns", "end=end")
+    for split, number, added, unchanged in (("train", 1, 1, 0), ("test", 2, 1, 1), ("test", 2, 0, 2)):
+        table = table_of([(flac(number), "0.flac")], speaker=["ann"], start=[0.05], end=[0.1])
+        os.utime(write_parquet(tmp_path / f"src/{split}.parquet", table), ns=(TIME, TIME))
+        assert counts(run, tmp_path / "sealed", *times) == [added, 0, 0, unchanged, 0]
+    assert set(recordings_of(tmp_path / "sealed")) == {"0@400-800.flac", "test#0@400-800"}
