@@ -68,11 +68,15 @@ def size_name(size: int) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, or all digits before the decimal point if there are more; never an exponent."""
+    """Three significant digits, or all digits before the decimal point if there are more; never an exponent.
+
+    Numbers below 0.01 have fewer, so that tables fit a terminal: four decimals, or one significant digit.
+    """
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     rounded = float(f"{value:.3g}")  # first, as 9.999 becomes 10.0
-    digits = max(0, 2 - math.floor(math.log10(abs(rounded))))
+    magnitude = math.floor(math.log10(abs(rounded)))
+    digits = min(max(0, 2 - magnitude), max(4, -magnitude))
     return f"{value:,.{digits}f}"
 
 

@@ -144,7 +144,7 @@ def test_a_recording_that_grows_while_it_is_read_has_an_end(tmp_path: Path) -> N
     pieces = LocalOrigin(str(tmp_path)).pieces(str(path), Stamp(status.st_size, status.st_mtime_ns))
     read = len(next(pieces))
     os.truncate(path, 1 << 40)
-    with pytest.raises(SourceProblem, match="changed while"):  # noqa: PT012 - it raises after what it gave
+    with pytest.raises(SourceProblem, match="changed during"):  # noqa: PT012 - it raises after what it gave
         for piece in pieces:
             read += len(piece)
             assert read < 2000

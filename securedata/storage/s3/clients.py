@@ -71,26 +71,32 @@ class Clients:
         Raises:
             errors for `foreign.aws.ask` to map, such as for a profile that does not exist.
         """
+        keys = self._signing_keys(renew)
+        with self._lock:
+            return self._client(keys, once)
+
+    def _signing_keys(self, renew: bool = False) -> AWSKeys | None:
+        return self.credentials(renew) if self.credentials is not None else None
+
+    def _client(self, keys: AWSKeys | None, once: bool = False) -> Any:
         from botocore.config import Config
 
-        keys = self.credentials(renew) if self.credentials is not None else None
-        with self._lock:
-            session = self._open(keys)
-            if once not in self._made:
-                retries = {"total_max_attempts": 1} if once else {"total_max_attempts": 6, "mode": "standard"}
-                self._made[once] = new_client(
-                    session,
-                    "s3",
-                    keys,
-                    endpoint_url=self._options.get("endpoint_url"),
-                    config=Config(
-                        retries=retries,
-                        connect_timeout=_CONNECT_SECONDS,
-                        read_timeout=_READ_SECONDS,
-                        signature_version="s3v4",
-                    ),
-                )
-            return self._made[once]
+        session = self._open(keys)
+        if once not in self._made:
+            retries = {"total_max_attempts": 1} if once else {"total_max_attempts": 6, "mode": "standard"}
+            self._made[once] = new_client(
+                session,
+                "s3",
+                keys,
+                endpoint_url=self._options.get("endpoint_url"),
+                config=Config(
+                    retries=retries,
+                    connect_timeout=_CONNECT_SECONDS,
+                    read_timeout=_READ_SECONDS,
+                    signature_version="s3v4",
+                ),
+            )
+        return self._made[once]
 
     def _open(self, keys: AWSKeys | None) -> Any:
         if self._session is None or self._keys != keys:
@@ -102,24 +108,28 @@ class Clients:
 
     def endpoint(self) -> Endpoint:
         """Where the bucket is; looked up once. Raises as `get` does."""
-        if self._endpoint is None:
-            client = self.get()
-            url = _bucket_url(client, self._bucket)
-            with self._lock:
-                if self.credentials is None and session_keys(self._session) is None:
-                    raise Failed(Cause.CREDENTIALS, "Unable to locate credentials")
-                bundle = ca_bundle(self._session)
-            config = client.meta.config
-            self._endpoint = Endpoint(
-                url,
-                client.meta.region_name or "us-east-1",
-                bundle,
-                proxy_for(url),
-                # botocore before 1.36 does not know the setting
-                getattr(config, "request_checksum_calculation", None) != "when_required",
-                bool((config.s3 or {}).get("payload_signing_enabled")),
-            )
-        return self._endpoint
+        endpoint = self._endpoint
+        if endpoint is None:
+            keys = self._signing_keys()
+            with self._lock:  # so that no other thread's redirect comes between
+                endpoint = self._endpoint = self._endpoint or self._look_up(keys)
+        return endpoint
+
+    def _look_up(self, keys: AWSKeys | None) -> Endpoint:
+        client = self._client(keys)
+        url = _bucket_url(client, self._bucket)
+        if keys is None and session_keys(self._session) is None:
+            raise Failed(Cause.CREDENTIALS, "Unable to locate credentials")
+        config = client.meta.config
+        return Endpoint(
+            url,
+            client.meta.region_name or "us-east-1",
+            ca_bundle(self._session),
+            proxy_for(url),
+            # botocore before 1.36 does not know the setting
+            getattr(config, "request_checksum_calculation", None) != "when_required",
+            bool((config.s3 or {}).get("payload_signing_enabled")),
+        )
 
     def move(self, region: str, began: float) -> bool:
         """Follow a redirect to another region, at most once: two servers could redirect to each other.
@@ -158,7 +168,7 @@ def _bucket_url(client: Any, bucket: str) -> str:
     """The URL to which a client would send requests for a bucket's objects.
 
     The client is asked for an object's tags, and stopped before it signs or sends: a presigned URL can have another
-    endpoint.
+    endpoint. One thread at a time: of two on one client, the first one's handler would stop the second one's call.
     """
     found: list[str] = []
 

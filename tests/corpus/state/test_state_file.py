@@ -121,7 +121,10 @@ def test_without_a_home_there_is_one_warning_for_a_reader(
         for _ in range(2):
             assert len(open_quietly(root.reference)) == 2
     [record] = caplog.records
-    assert "without a home folder; set XDG_STATE_HOME" in record.getMessage()
+    assert (
+        "without a home folder, what was seen of a corpus cannot be looked up; set XDG_STATE_HOME"
+        in record.getMessage()
+    )
 
 
 def test_a_relative_state_folder_is_none(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
