@@ -306,10 +306,14 @@ def _refuse_unopened(tree: Tree) -> None:
     for kind in ("parquet", "arrow"):
         for name, stamp in _of_kind(tree, kind).items():
             try:
-                column = audio_column(_open(kind, Shard(tree.origin, name, stamp)).schema, None)
-            except (SourceProblem, InvalidArgument):  # no table, or several such columns
+                schema = _open(kind, Shard(tree.origin, name, stamp)).schema
+            except SourceProblem:  # not a table
                 continue
-            if column is not None:
+            try:
+                holds = audio_column(schema, None) is not None
+            except InvalidArgument:  # several such columns
+                holds = True
+            if holds:
                 tree.companions -= 1
                 tree.refused[name] = stamp
                 reason = f"it holds recordings, which --source-format {kind} takes in a run of its own"

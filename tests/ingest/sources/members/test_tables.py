@@ -239,6 +239,16 @@ def test_tables_of_recordings_beside_other_recordings(tmp_path: Path) -> None:
         assert not list_sources(tmp_path, one_subject="anna", **left).problems
 
 
+def test_a_table_with_two_columns_of_recordings_beside_other_recordings(tmp_path: Path) -> None:
+    (tmp_path / "1.flac").write_bytes(flac(1))
+    noisy = table_of([(flac(2), "2.flac")], speaker=["anna"])
+    both = noisy.append_column("clean", noisy.column("audio"))
+    write_parquet(tmp_path / "a.parquet", both)
+    sources = list_sources(tmp_path, one_subject="anna")
+    assert (sources.files, sources.companions, sources.not_taken) == (2, 0, 1)
+    assert [problem.path for problem in sources.problems] == ["a.parquet"]
+
+
 def test_images_are_no_recordings(tmp_path: Path) -> None:
     table = table_of([(b"x", "1.jpg")]).replace_schema_metadata(
         {"huggingface": json.dumps({"info": {"features": {"audio": {"_type": "Image"}}}})}
