@@ -247,10 +247,9 @@ def ingest(
 
 def _note_one_speaker(sources: SourceList, pattern: str) -> None:
     """A pattern that takes the wrong folder for the speaker fits all the same: every recording has that folder."""
-    speakers = set(sources.table.column("speaker").to_pylist())
-    count = len(set(sources.table.column("file").to_pylist()))
-    if count >= _MANY and len(speakers) == 1:
-        speaker = min(speakers)
+    speakers = sources.table.column("speaker").unique()
+    if len(speakers) == 1 and (count := len(sources.table.column("file").unique())) >= _MANY:
+        speaker = speakers[0].as_py()
         log_notice(
             f"all {count:,} recordings are of one speaker, {speaker!r}, by the pattern {pattern!r}. If several people "
             f"speak in them, use a pattern that names each, for a person can be erased only by name; if "
