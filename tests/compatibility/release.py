@@ -38,11 +38,12 @@ class Where(NamedTuple):
         return ("--kms", self.kms, "--pin", self.pin)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Release:
-    """A folder that holds the package `securedata`."""
+    """A folder that holds the package `securedata`. Closing it ends its training program."""
 
     path: Path
+    _reading: subprocess.Popen[str] | None = None
 
     def run(self, *arguments: str | Path, program: Sequence[str | Path] = ("-m", "securedata"), code: int = 0) -> Any:
         """The JSON that its command prints, or another program under it; `code`: the exit status that it must have."""
@@ -69,9 +70,22 @@ class Release:
 
     def read(self, where: Where) -> list[dict[str, Any]]:
         """The rows of a corpus by path, as a training program gets them."""
-        said = self.run(str(where.root), where.kms, where.pin, program=[HERE / "reading.py"])
+        if self._reading is None:
+            command = [sys.executable, "-P", HERE / "reading.py"]
+            environment = {**os.environ, "PYTHONPATH": str(self.path)}
+            pipe = subprocess.PIPE
+            self._reading = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
+        homes = {name: value for name, value in os.environ.items() if name == "HOME" or name.startswith("XDG_")}
+        print(json.dumps([str(where.root), where.kms, where.pin, homes]), file=self._reading.stdin, flush=True)
+        answer = self._reading.stdout.readline()
+        assert answer, f"reading {where.root} failed: see its standard error"
+        said = json.loads(answer)
         assert Path(said["package"]).is_relative_to(self.path)
         return sources.by_path(said["rows"])
+
+    def close(self) -> None:
+        if self._reading is not None:
+            self._reading.communicate()
 
     def verify(self, where: Where, *options: str, code: int = 0) -> Any:
         return self.run("verify", where.root, *where.options, *options, "--json", code=code)
@@ -81,9 +95,6 @@ class Release:
         options = ("--allow-plaintext-export", *where.options, "--json")
         self.run("export", where.root, destination, *options)
         return {str(p.relative_to(destination)): p.read_bytes() for p in destination.rglob("*.wav")}
-
-
-NEW = Release(ROOT)
 
 
 def unpack(name: str, folder: Path) -> Path:

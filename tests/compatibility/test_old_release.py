@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.compatibility import sources
-from tests.compatibility.release import NEW, Release, Where, kept_corpus, old_release
+from tests.compatibility.release import Release, Where, kept_corpus, old_release
 from tests.compatibility.sources import WRITTEN
+from tests.kit.docs.tree import ROOT
+
+pytestmark = pytest.mark.xdist_group("releases")  # each has one program that imports torch
 
 
 class Pair(NamedTuple):
@@ -28,13 +32,20 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def old(tmp_path_factory: pytest.TempPathFactory) -> Release:
-    return old_release(tmp_path_factory.mktemp("old"))
+def old(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    with closing(old_release(tmp_path_factory.mktemp("old"))) as release:
+        yield release
+
+
+@pytest.fixture(scope="module")
+def new() -> Iterator[Release]:
+    with closing(Release(ROOT)) as release:
+        yield release
 
 
 @pytest.fixture(params=["old to new", "new to old"])
-def pair(request: pytest.FixtureRequest, old: Release) -> Pair:
-    return Pair(old, NEW, kept_corpus) if request.param == "old to new" else Pair(NEW, old, NEW.write)
+def pair(request: pytest.FixtureRequest, old: Release, new: Release) -> Pair:
+    return Pair(old, new, kept_corpus) if request.param == "old to new" else Pair(new, old, new.write)
 
 
 def test_it_reads(pair: Pair, tmp_path: Path) -> None:

@@ -43,14 +43,17 @@ def start(state: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Reference, Memo
     return begin()
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_fault_at_every_write(scenario: str, start: tuple[Reference, MemoryStorage]) -> None:
-    assert explore(start, scenario, 0, 1) > 20
+# By default some of what `test_every_schedule_of_a_few_switches` goes through.
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_every_schedule_with_one_switch(scenario: str, start: tuple[Reference, MemoryStorage]) -> None:
-    assert explore(start, scenario, 1, 0) > 20
+def test_a_fault_at_a_write(scenario: str, start: tuple[Reference, MemoryStorage]) -> None:
+    assert explore(start, scenario, 0, 1, share=0.3) > 4
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_some_schedules_with_one_switch(scenario: str, start: tuple[Reference, MemoryStorage]) -> None:
+    assert explore(start, scenario, 1, 0, share=0.4) > 8
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
