@@ -17,6 +17,7 @@ import soundfile
 from IPython.display import Audio
 from nbclient import NotebookClient
 
+from tests.conftest import FULL
 from tests.kit.cli.process import output_of
 from tests.kit.docs.tree import ROOT
 
@@ -132,7 +133,7 @@ def test_explore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "<audio" not in saved
 
 
-@pytest.mark.parametrize("corpus", ["./sealed", "short", "empty"])
+@pytest.mark.parametrize("corpus", ["./sealed", "short", "empty"] if FULL else ["./sealed"])
 @pytest.mark.timeout(180)
 def test_explore_takes_any_corpus(corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MPLBACKEND")  # as above

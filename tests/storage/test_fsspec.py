@@ -127,7 +127,7 @@ class Known(Dataset[Any]):
         return self.inner[i]
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
 def test_workers_read(tmp_path: Path, method: str) -> None:
     created = create_corpus(
         f"elsewhere://{tmp_path}/sealed", "far", kms=[f"local://{tmp_path}/kek"], single_writer=True

@@ -71,7 +71,7 @@ def at(root: Root, endpoint: str) -> Reference:
     return Reference(root.reference.root.replace("s3:/", endpoint), None, root.reference.kms, root.reference.pins)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
 def test_workers_read(root: Root, cloud: Cloud, method: str) -> None:
     with forward(cloud.weed.endpoint) as between:
         with sd.EncryptedAudioDataset(at(root, f"http://127.0.0.1:{between.port}"), num_frames=800, crop="start") as ds:
