@@ -18,7 +18,7 @@ from securedata.errors import AuthenticationFailed, ObjectMissing, UndecodableMe
 from securedata.storage.base import BATCH_BYTES
 from securedata.storage.local import LocalStorage
 from securedata.torch import workers
-from tests.kit.corpora.recorded import make_corpus
+from tests.kit.corpora.recorded import flip, make_corpus
 from tests.kit.corpora.rows import add, in_folder
 from tests.kit.sources.recordings import Clip, clip, encode, noise, some_clips
 
@@ -123,8 +123,7 @@ def test_first_error_of_a_batch_is_raised(roots: list[str], tmp_path: Path) -> N
                                                       "channels": 1, "frames": 100})  # fmt: skip
     root = make_corpus(tmp_path, [clip(f"x/{n}.wav", 0.2, seed=n) for n in range(4)] + [text], "voice-c")
     with sd.EncryptedAudioDataset(root) as ds:
-        damaged = _object(root, ds, 1)
-        damaged.write_bytes(damaged.read_bytes()[:-1] + b"\0")
+        flip(_object(root, ds, 1))
         _object(root, ds, 2).unlink()
         for order, error, i in (
             ([0, 1, 2, 4, 3], AuthenticationFailed, 1),

@@ -35,7 +35,7 @@ from securedata.errors import (
 from securedata.storage.local import LocalStorage
 from securedata.torch import replace
 from tests.kit.corpora.erasing import erase, lose
-from tests.kit.corpora.recorded import Root, add_clips, make_corpus, remove_paths
+from tests.kit.corpora.recorded import Root, add_clips, flip, make_corpus, remove_paths
 from tests.kit.counting_kms import Counted
 from tests.kit.sources.recordings import Clip, clip, noise
 
@@ -185,8 +185,7 @@ def test_what_is_no_audio_is_replaced_if_that_is_wanted(tmp_path: Path) -> None:
 
 
 def _flipped(ds: sd.EncryptedAudioDataset) -> None:
-    path = at(ds, 4)
-    path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    flip(at(ds, 4))
 
 
 def _cut(ds: sd.EncryptedAudioDataset) -> None:

@@ -18,7 +18,7 @@ import securedata as sd
 from securedata.corpus.objects.counters import Counters
 from securedata.errors import AuthenticationFailed
 from securedata.torch.stats import Stats, Tally
-from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.corpora.recorded import Root, flip, make_corpus
 from tests.kit.counting_kms import Counted
 from tests.kit.sources.recordings import Clip, clip, encode
 
@@ -85,8 +85,7 @@ def test_a_part_of_a_large_recording_is_told_apart_too(tmp_path: Path, monkeypat
 def test_what_fails_is_no_sample(root: Root) -> None:
     with sd.EncryptedAudioDataset(root) as ds:
         name = ds.corpora[0].value("object_id", 0).hex()
-        path = Path(root, "objects", name[:2], name)
-        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        flip(Path(root, "objects", name[:2], name))
         for read in (lambda: ds[0], lambda: ds.__getitems__([1, 0])):
             with pytest.raises(AuthenticationFailed):
                 read()

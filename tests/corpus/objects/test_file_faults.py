@@ -35,7 +35,7 @@ from securedata.filesystem import SecuredataFileSystem
 from securedata.filesystem.file import IN_MEMORY, SecuredataFile
 from securedata.storage.local import LocalStorage
 from tests.conftest import FULL
-from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.corpora.recorded import Root, flip, make_corpus
 from tests.kit.sources.recordings import Clip, encode, noise
 
 # (format, subtype, rate): one of each way in which libsndfile reads
@@ -283,12 +283,9 @@ def _objects(root: Root, path: str) -> list[Path]:
     return list(Path(root, "objects").rglob(name))
 
 
-def flip(root: Root, path: str, part: float = 0.6) -> None:
+def _flip(root: Root, path: str, part: float = 0.6) -> None:
     [found] = _objects(root, path)
-    data = bytearray(found.read_bytes())
-    data[int(len(data) * part)] ^= 1
-    found.chmod(0o600)
-    found.write_bytes(data)
+    flip(found, part)
 
 
 def _same(found: Any, expected: Any) -> bool:
@@ -312,7 +309,7 @@ def test_a_flipped_byte_is_an_error_for_soundfile(
 ) -> None:
     for clip in clips[: len(KINDS)]:
         expected = SOUNDFILE[way](fs.open(clip.path))
-        flip(root, clip.path, part)
+        _flip(root, clip.path, part)
         assert fails_or_is_right(lambda path=clip.path: SOUNDFILE[way](fs.open(path)), expected), clip.path
         with open_corpus(root) as corpus:
             assert fails_or_is_right(lambda path=clip.path, c=corpus: SOUNDFILE[way](c.open(path)), expected), clip.path
@@ -323,7 +320,7 @@ def test_a_flipped_byte_is_an_error_for_other_readers(fs: Any, root: Root, part:
     expected = {name: read(fs.open(path)) for name, (path, read) in READERS.items()}
     by_path = {name: read(fs) for name, read in BY_PATH.items()}
     for path in {path for path, _ in READERS.values()}:
-        flip(root, path, part)
+        _flip(root, path, part)
     with open_corpus(root) as corpus:
         for name, (path, read) in READERS.items():
             assert fails_or_is_right(lambda r=read, p=path: r(fs.open(p)), expected[name]), name
@@ -336,7 +333,7 @@ def test_a_flipped_byte_is_an_error_for_other_readers(fs: Any, root: Root, part:
 def test_every_cache_of_fsspec_passes_the_failure_on(fs: Any, root: Root, clips: list[Clip], cache_type: str) -> None:
     [data] = [clip.data for clip in clips if clip.path == "WAV.PCM_16"]
     expected, _ = soundfile.read(io.BytesIO(data))
-    flip(root, "WAV.PCM_16")
+    _flip(root, "WAV.PCM_16")
     for read in SOUNDFILE.values():
 
         def opened(read: Callable[[Any], Any] = read) -> Any:
@@ -405,7 +402,7 @@ def test_keys_that_end_are_an_error(root: Root, kind: str, later: Later) -> None
 @pytest.fixture(params=["filesystem", "corpus"])
 def failed(request: pytest.FixtureRequest, fs: Any, root: Root) -> Iterator[Any]:
     """A file object that has failed, and whose first error was lost."""
-    flip(root, "WAV.PCM_16", 0.5)
+    _flip(root, "WAV.PCM_16", 0.5)
     with open_corpus(root) as corpus:
         file = fs.open("WAV.PCM_16") if request.param == "filesystem" else corpus.open("WAV.PCM_16")
         with contextlib.suppress(AuthenticationFailed):
@@ -460,7 +457,7 @@ def test_the_error_does_not_gather_what_it_passes(failed: Any) -> None:
 
 
 def test_what_is_collected_says_nothing(fs: Any, root: Root, unraisable: list[Any]) -> None:
-    flip(root, "WAV.PCM_16", 0.5)
+    _flip(root, "WAV.PCM_16", 0.5)
     with open_corpus(root) as corpus:
         for make in (lambda: fs.open("WAV.PCM_16"), lambda: corpus.open("WAV.PCM_16")):
             for wrap in (lambda file: file, io.BufferedReader, lambda file: io.TextIOWrapper(file, "latin-1")):
@@ -493,7 +490,7 @@ def test_a_misuse_is_no_failure(fs: Any, root: Root) -> None:
 
 
 def test_it_is_logged_once(fs: Any, root: Root, caplog: pytest.LogCaptureFixture) -> None:
-    flip(root, "WAV.PCM_16", 0.5)
+    _flip(root, "WAV.PCM_16", 0.5)
     file = fs.open("WAV.PCM_16")
     with caplog.at_level(logging.ERROR, "securedata"), contextlib.suppress(soundfile.LibsndfileError):
         soundfile.read(file)
@@ -508,7 +505,7 @@ def test_it_is_logged_once(fs: Any, root: Root, caplog: pytest.LogCaptureFixture
 def test_a_download_that_fails_leaves_no_part(tmp_path: Path, many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     data = RANDOM.bytes(700_000)
     root = make_corpus(tmp_path, [_other("a/broken", data), _other("a/whole", data)])
-    flip(root, "a/broken", 0.9)
+    _flip(root, "a/broken", 0.9)
     fs = SecuredataFileSystem(root=str(root), allow_plaintext_export=True)
     monkeypatch.setattr(SecuredataFileSystem, "blocksize", 100_000, raising=False)
     here = tmp_path / "here"

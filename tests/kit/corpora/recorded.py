@@ -66,6 +66,14 @@ def filled(reference: Reference, clips: Iterable[Clip] | None = None) -> Root:
     return root
 
 
+def flip(path: Path, part: float = 1.0) -> None:
+    """Flip a bit of a file, `part` of the way through it (by default, of its last byte)."""
+    data = bytearray(path.read_bytes())
+    data[min(int(len(data) * part), len(data) - 1)] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(data)
+
+
 def add_clips(root: str, clips: Iterable[Clip], replace: bool = False) -> None:
     """Commit further recordings, all in one commit; with `replace` in place of those with the same paths."""
     listed = list(clips)
