@@ -16,46 +16,22 @@ pytest.register_assert_rewrite("securedata.testing.kms", "securedata.testing.sto
 
 from securedata.errors import (  # noqa: E402 - after the rewrite is asked for
     ContextNotBound,
-    InvalidArgument,
     InvalidKMSURI,
     KMSDenied,
     KMSMisconfigured,
-    KMSThrottled,
     KMSUnreachable,
-    LimitExceeded,
-    MalformedHeader,
-    NoTrustedKey,
-    PinMismatch,
     SecuredataError,
 )
 from securedata.keys.kms import KMS, Context, context_bytes, context_for, open_all, open_kms  # noqa: E402 - as above
 from securedata.keys.local import LocalKMS, create_key_file, refuse_inside, uri_for  # noqa: E402 - as above
-from securedata.keys.pin import check_corpus, check_secret, make_pin, parse_pin  # noqa: E402 - as above
-from securedata.keys.tags import Tagger  # noqa: E402 - as above
 from securedata.keys.wraps import Wrap, check_binds_context, unwrap_key, wrap_key  # noqa: E402 - as above
 from securedata.testing.kms import KMSContract, UnboundKMS, refused_as_unbound  # noqa: E402 - as above
+from tests.keys.conftest import Keys  # noqa: E402 - as above
 from tests.kit.secrets import everything_logged, held, told  # noqa: E402 - as above
 
 CORPUS, OTHER = b"C" * 16, b"D" * 16
 ROOT = "memory://corpus"
 SECRET = bytes(range(32))
-
-
-class Keys:
-    """Key files of one test."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, name: str) -> LocalKMS:
-        path = self.folder / f"{name}.kek"
-        create_key_file(path)
-        return LocalKMS(uri_for(path))
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Keys:
-    return Keys(tmp_path / "keys")
 
 
 class LocalContract(KMSContract):
@@ -312,165 +288,3 @@ def test_a_provider_that_cannot_be_loaded_is_one_clear_error(monkeypatch: pytest
     monkeypatch.setattr("securedata.keys.kms.entry_points", lambda group, name: [Point()])
     with pytest.raises(KMSMisconfigured, match="cloudy is not installed"):
         open_kms("mine://voice")
-
-
-# -------------------------------------------------------------------------------------- storage never chooses the KMS
-
-
-class Telltale(KMS):
-    """Remembers with which context it was asked."""
-
-    def __init__(self, uri: str, answer: bytes | SecuredataError = SECRET) -> None:
-        self.uri = uri
-        self.answer = answer
-        self.asked: list[Context] = []
-
-    @property
-    def wrap_uri(self) -> str:
-        return self.uri
-
-    def matches(self, wrap_uri: str) -> bool:
-        return wrap_uri == self.uri
-
-    def wrap(self, key: bytes, context: Context) -> bytes:
-        raise AssertionError("reading wraps nothing")
-
-    def unwrap(self, blob: bytes, context: Context) -> bytes:
-        self.asked.append(dict(context))
-        if isinstance(self.answer, SecuredataError):
-            raise self.answer
-        return self.answer
-
-
-WRAPS = [Wrap("t://1", b"1"), Wrap("t://2", b"2"), Wrap("t://3", b"3")]
-
-
-def test_only_trusted_keys_are_asked_and_in_the_caller_s_order() -> None:
-    two, three, four = Telltale("t://2", KMSDenied("no")), Telltale("t://3"), Telltale("t://4")
-    assert unwrap_key(WRAPS, [four, two, three], CORPUS, ROOT) == SECRET
-    assert (four.asked, len(two.asked), len(three.asked)) == ([], 1, 1)
-    two = Telltale("t://2")
-    assert unwrap_key(WRAPS, [two, three], CORPUS, ROOT) == SECRET
-    assert (len(two.asked), len(three.asked)) == (1, 1), "the second is not asked when the first answers"
-
-
-def test_the_context_comes_from_the_corpus_id_and_from_nowhere_else() -> None:
-    kms = Telltale("t://1")
-    unwrap_key(WRAPS, [kms], CORPUS, ROOT)
-    assert kms.asked == [{"securedata:corpus": CORPUS.hex()}]
-
-
-def test_no_trusted_key_shows_both_lists() -> None:
-    with pytest.raises(NoTrustedKey) as caught:
-        unwrap_key(WRAPS[:2], [Telltale("t://8"), Telltale("t://9")], CORPUS, ROOT)
-    assert all(uri in str(caught.value) for uri in ("t://1", "t://2", "t://8", "t://9", ROOT))
-    with pytest.raises(NoTrustedKey, match="you trust \\[none\\]"):
-        unwrap_key(WRAPS, [], CORPUS, ROOT)
-
-
-def test_what_storage_says_about_wraps_is_shown_harmlessly() -> None:
-    # the wraps of a head are not authenticated yet: whoever can write there could move a reader's cursor
-    evil = Wrap("\x1b[2J\x1b]0;title\x07\n" + "x" * 5000, b"1")
-    with pytest.raises(NoTrustedKey) as caught:
-        unwrap_key([evil] * 50, [Telltale("t://9")], CORPUS, ROOT)
-    assert str(caught.value).isprintable()
-    assert len(str(caught.value)) < 2000
-
-
-@pytest.mark.parametrize("waiting", [KMSUnreachable("away"), KMSThrottled("slower")])
-def test_a_failure_that_waiting_mends_is_told_before_a_refusal(waiting: SecuredataError) -> None:
-    keys = [Telltale("t://1", KMSDenied("no")), Telltale("t://2", waiting)]
-    with pytest.raises(type(waiting), match="memory://corpus"):
-        unwrap_key(WRAPS, keys, CORPUS, ROOT)
-    with pytest.raises(KMSDenied, match="memory://corpus"):
-        unwrap_key(WRAPS, keys[:1], CORPUS, ROOT)
-
-
-def test_a_key_of_another_length_is_no_corpus_key() -> None:
-    with pytest.raises(KMSDenied, match="31 bytes"):
-        unwrap_key(WRAPS, [Telltale("t://1", bytes(31))], CORPUS, ROOT)
-
-
-# ------------------------------------------------------------------------------------------------------------- a wrap
-
-
-def test_a_wrap_reads_back() -> None:
-    for wrap in (*WRAPS, Wrap("", b"x"), Wrap("ü" * 1000, bytes(5000))):
-        assert Wrap.decode(wrap.encode(), ROOT) == wrap
-
-
-@pytest.mark.parametrize(
-    "value",
-    [b"", b"\0", b"\0\0", b"\0\x03ab", b"\0\x03abc", b"\xff\xffabc", b"\0\x02\xff\xfeblob"],
-)
-def test_a_wrap_that_breaks_the_format(value: bytes) -> None:
-    with pytest.raises(MalformedHeader, match=ROOT):
-        Wrap.decode(value, ROOT)
-
-
-def test_a_wrap_has_a_limit() -> None:
-    with pytest.raises(LimitExceeded):
-        Wrap("t://1", bytes(0xFFFF)).encode()
-
-
-def test_a_wrap_hides_nothing_in_its_repr_that_is_secret(keys: Keys) -> None:
-    (wrap,) = wrap_key([keys("mine")], SECRET, CORPUS)
-    assert SECRET.hex() not in repr(wrap)
-
-
-# ---------------------------------------------------------------------------------------------------------------- pins
-
-
-def test_a_pin_reads_back() -> None:
-    pin = make_pin(CORPUS, SECRET)
-    text = str(pin)
-    assert re.fullmatch("sd1[a-z2-7]{52}", text)
-    assert parse_pin(text) == parse_pin(f"  {text.upper()}\n") == pin
-
-
-@pytest.mark.parametrize("text", ["", "sd1", "sd2" + "a" * 52, "sd1" + "a" * 51, "sd1" + "a" * 53, "sd1" + "1" * 52])
-def test_what_is_no_pin(text: str) -> None:
-    with pytest.raises(InvalidArgument, match="securedata info"):
-        parse_pin(text)
-
-
-def test_a_pin_has_one_spelling() -> None:
-    text = str(make_pin(CORPUS, SECRET))
-    # the last letter holds 4 bits that are not used
-    others = [text[:-1] + letter for letter in "abcdefghijklmnopqrstuvwxyz234567" if letter != text[-1]]
-    accepted = [other for other in others if _parses(other)]
-    assert all(parse_pin(other) != parse_pin(text) for other in accepted)
-
-
-def _parses(text: str) -> bool:
-    try:
-        parse_pin(text)
-    except InvalidArgument:
-        return False
-    return True
-
-
-def test_a_pin_is_checked_by_id_and_by_secret() -> None:
-    pin, other = make_pin(CORPUS, SECRET), make_pin(OTHER, SECRET)
-    check_corpus((), CORPUS, ROOT)
-    check_corpus((other, pin), CORPUS, ROOT)
-    check_secret((), CORPUS, bytes(32), ROOT)
-    check_secret((other, pin), CORPUS, SECRET, ROOT)
-    with pytest.raises(PinMismatch, match=f"{CORPUS.hex()}.*{OTHER.hex()}"):
-        check_corpus((other,), CORPUS, ROOT)
-    for wrong in ((pin,), (other, pin)):
-        with pytest.raises(PinMismatch, match="forged"):
-            check_secret(wrong, CORPUS, bytes(32), ROOT)
-    with pytest.raises(PinMismatch):
-        check_secret((other,), CORPUS, SECRET, ROOT)
-
-
-# ---------------------------------------------------------------------------------------------------------------- tags
-
-
-def test_a_subject_s_tag_depends_on_corpus_and_name_alone() -> None:
-    tagger = Tagger(SECRET)
-    assert tagger.tag("Zoë") == tagger.tag("Zoe\N{COMBINING DIAERESIS}") == Tagger(SECRET).tag("Zoë")
-    assert len({tagger.tag(name) for name in ("Zoë", "zoë", "Zoe", "Zoë ", "")}) == 5
-    assert Tagger(bytes(32)).tag("Zoë") != tagger.tag("Zoë")
-    assert len(tagger.tag("Zoë")) == 32

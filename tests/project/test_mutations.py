@@ -30,7 +30,7 @@ from securedata.testing.memory import MemoryStorage
 from tests.corpus import test_bad_corpus
 from tests.corpus.state import test_commit, test_commit_replayed
 from tests.format import test_bad_input
-from tests.keys import test_kms
+from tests.keys import test_wraps
 from tests.kit.corpora.harmed import two_corpora
 from tests.kit.corpora.rows import fill, make
 from tests.kit.schedules.scenarios import Role, act_out, begin, clock, erase, explore, ingest, remove, sweep
@@ -183,7 +183,7 @@ MUTANTS: list[tuple[Patch, Check]] = [
     (a_full_last_chunk, test_bad_input.test_a_message_that_ends_after_a_full_chunk_was_cut),
     (no_object_id, lambda: test_bad_input.test_every_flip_in_header_salt_and_commitment(50)),
     (no_wiping, test_bad_input.test_flips_in_the_first_and_the_last_chunk),
-    (context_from_storage, test_kms.test_the_context_comes_from_the_corpus_id_and_from_nowhere_else),
+    (context_from_storage, test_wraps.test_the_context_comes_from_the_corpus_id_and_from_nowhere_else),
     (no_pin_for_writers, in_memory(test_commit.test_writing_needs_the_pin_before_any_call)),
     (
         half_a_pin,

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import copy
 import gc
-import io
 import os
-import pickle
 import sys
-from multiprocessing import context as multiprocessing_context
-from multiprocessing import reduction
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +14,9 @@ import pyarrow.compute as pc
 import pytest
 import torch
 from torch.utils.data import Subset, default_collate
-from torch.utils.data._utils.pin_memory import pin_memory
 
 import securedata as sd
-from securedata.corpus.state.head import peek
-from securedata.corpus.writer import Writer
-from securedata.errors import (
-    ConfigError,
-    GenerationChanged,
-    InvalidArgument,
-    KMSUnreachable,
-    NotACorpus,
-    PinMismatch,
-    RowReplaced,
-)
-from securedata.format.header import WRAP
-from securedata.keys.kms import context_for, open_kms
-from securedata.keys.wraps import Wrap
+from securedata.errors import ConfigError, InvalidArgument, KMSUnreachable, NotACorpus, PinMismatch, RowReplaced
 from securedata.torch.sample import Metadata
 from tests.kit.cli.process import output_of
 from tests.kit.corpora.recorded import Root, add_clips, make_corpus, remove_paths
@@ -42,7 +24,7 @@ from tests.kit.docs.tree import ROOT
 from tests.kit.sources.recordings import Clip, clip, encode, noise, some_clips
 
 
-def _by_path(ds: sd.EncryptedAudioDataset) -> dict[str, int]:
+def by_path(ds: sd.EncryptedAudioDataset) -> dict[str, int]:
     return {ds.get_metadata(i).path: i for i in range(len(ds))}
 
 
@@ -52,7 +34,7 @@ def _by_path(ds: sd.EncryptedAudioDataset) -> dict[str, int]:
 def test_sample_is_what_the_manifest_says(root: Root) -> None:
     with sd.EncryptedAudioDataset(root) as ds:
         assert len(ds) == 6
-        places = _by_path(ds)
+        places = by_path(ds)
         for one in root.clips:
             sample = ds[places[one.path]]
             assert type(sample) is sd.Sample
@@ -219,53 +201,6 @@ def test_lengths_are_those_of_the_samples(root: Root, sample_rate: int | None, n
         assert ds.lengths.tolist() == [ds[i].waveform.shape[1] for i in range(len(ds))]
 
 
-# ------------------------------------------------------------------------------------------------------------ crops
-
-
-def test_short_clips_come_as_they_are_and_long_ones_are_cut(root: Root) -> None:
-    with sd.EncryptedAudioDataset(root, num_frames=8_000, crop="start") as ds:
-        for i, one in enumerate(root.clips):
-            assert np.array_equal(ds[i].waveform.numpy(), one.audio[:, :8_000])
-
-
-def test_random_crops_follow_torchs_seed(tmp_path: Path) -> None:
-    ramp = (np.arange(30_000) / 32_768).astype(np.float32)[:, None]
-    root = make_corpus(tmp_path, [Clip("ramp.wav", encode(ramp, 16_000)), clip("short.wav", 0.01)])
-
-    def starts(seed: int, many: int) -> list[int]:
-        torch.manual_seed(seed)
-        return [round(ds[0].waveform[0, 0].item() * 32_768) for _ in range(many)]
-
-    with sd.EncryptedAudioDataset(root, num_frames=10_000) as ds:
-        assert starts(1, 20) == starts(1, 20)
-        assert starts(1, 20) != starts(2, 20)
-        drawn = starts(3, 300)
-        assert len(set(drawn)) > 250
-        assert min(drawn) < 500
-        assert 19_500 < max(drawn) <= 20_000
-        torch.manual_seed(4)
-        before = torch.get_rng_state()
-        _ = ds[1]  # nothing to choose: nothing is drawn
-        assert torch.equal(torch.get_rng_state(), before)
-    with sd.EncryptedAudioDataset(root, num_frames=29_999) as ds:  # both ends can be reached
-        assert set(starts(5, 40)) == {0, 1}
-
-
-def test_transform_runs_last(root: Root) -> None:
-    seen: list[tuple[int, ...]] = []
-
-    def transform(waveform: torch.Tensor) -> torch.Tensor:
-        seen.append(tuple(waveform.shape))
-        return waveform.mean(0, keepdim=True) * 2
-
-    with sd.EncryptedAudioDataset(root, sample_rate=8_000, num_frames=1_000, crop="start", transform=transform) as ds:
-        sample = ds[3]
-        assert seen == [(2, 1_000)]
-        assert sample.waveform.shape == (1, 1_000)
-        with sd.EncryptedAudioDataset(root, sample_rate=8_000, num_frames=1_000, crop="start") as plain:
-            assert torch.equal(sample.waveform, transform(plain[3].waveform))
-
-
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
@@ -339,7 +274,7 @@ def test_refresh_takes_the_current_rows(root: Root) -> None:
         assert np.array_equal(ds[0].waveform.numpy(), root.clips[0].audio)  # its object stays for a day
         assert ds.refresh()
         assert (len(ds), ds.speakers, len(ds.lengths)) == (8, ["ann", "bob", "eve"], 8)
-        places = _by_path(ds)
+        places = by_path(ds)
         assert "ann/utt0.wav" not in places
         assert np.array_equal(ds[places["eve/utt2.wav"]].waveform.numpy(), root.clips[-1].audio)
 
@@ -354,7 +289,7 @@ def test_row_that_was_replaced_and_swept_says_so(root: Root) -> None:
             ds[i]
         assert caught.value.path == "ann/utt0.wav"
         ds.refresh()
-        assert np.array_equal(ds[_by_path(ds)["ann/utt0.wav"]].waveform.numpy(), root.clips[-1].audio)
+        assert np.array_equal(ds[by_path(ds)["ann/utt0.wav"]].waveform.numpy(), root.clips[-1].audio)
 
 
 def test_close_gives_the_shared_memory_back(root: Root) -> None:
@@ -383,154 +318,6 @@ def test_reprs_show_no_words(root: Root) -> None:
         for secret in ("hello", "bob", "utt2", "room", "tensor"):
             assert secret not in shown
     assert "float32 [2, 1, 17640]" in repr(batch)
-
-
-# ------------------------------------------------------------------------------------------------------------ pickles
-
-
-def _secrets(root: Root) -> list[bytes]:
-    """Every key there is: of the KMS, the corpus, its parts and its objects."""
-    writer = Writer(root.reference)
-    header, _ = peek(Path(root, "head").read_bytes(), root)
-    blobs = [Wrap.decode(value, root).blob for kind, value in header.tlvs if kind == WRAP]
-    keys = [open_kms(root.kms).unwrap(blob, context_for(header.corpus_id)) for blob in blobs]
-    keys += [bytes.fromhex(root.key_file.read_text().split()[2]), writer.head.secret]
-    for part in writer.head.parts:
-        keys += [part.key, *writer.read_table(part, ["data_key"]).column("data_key").to_pylist()]
-    assert {len(key) for key in keys} == {32}
-    assert len(keys) == 3 + 1 + 6
-    return keys
-
-
-def _holds(data: bytes, keys: list[bytes]) -> bool:
-    return any(form in data for key in keys for form in (key, key.hex().encode(), key[:16], repr(key).encode()))
-
-
-def test_pickle_holds_no_key_and_no_word(root: Root, tmp_path: Path) -> None:
-    with sd.EncryptedAudioDataset(root, speaker=["ann", "bob"], sample_rate=8_000) as ds:
-        assert len(ds.lengths) == 6
-        path = tmp_path / "dataset.pickle"
-        path.write_bytes(pickle.dumps(ds))
-        keys = _secrets(root)
-        assert _holds(b"".join(bytes(ds.corpora[0].index.key(i)) for i in range(6)), keys)  # the search can find one
-        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1):
-            data = pickle.dumps(ds, protocol)
-            assert not _holds(data, keys)
-            assert not any(word in data for word in (b"good morning", b"utt0", b"room"))
-        with pytest.raises(TypeError, match="never into a stored pickle"):
-            pickle.dumps(ds.corpora[0].index)
-        again = pickle.loads(path.read_bytes())
-    with again:
-        assert again.corpora[0].counters.unwraps == 1  # the receiver asked for itself
-        assert (len(again), again.sample_rate) == (6, 8_000)
-        assert again.lengths.tolist() == ds.lengths.tolist()
-        assert torch.equal(again[2].waveform, ds[2].waveform)
-
-
-class _Descriptor:
-    """What stands for a descriptor in the pickle; the descriptor itself goes beside it."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-
-
-class _Spawning:
-    """What multiprocessing offers to pickles while it starts a process."""
-
-    DupFd = _Descriptor
-
-    def __init__(self) -> None:
-        self.handed: list[int] = []
-
-    def duplicate_for_child(self, fd: int) -> int:
-        self.handed.append(fd)
-        return fd
-
-
-def test_pickle_for_a_worker_holds_no_key_either(root: Root) -> None:
-    with sd.EncryptedAudioDataset(root) as ds:
-        spawning = _Spawning()
-        data = io.BytesIO()
-        multiprocessing_context.set_spawning_popen(spawning)
-        try:
-            reduction.dump(ds, data)
-        finally:
-            multiprocessing_context.set_spawning_popen(None)
-        assert len(spawning.handed) == 3  # rows, keys, statistics
-        assert not _holds(data.getvalue(), _secrets(root))
-
-
-def test_pickle_from_another_generation_is_refused_unless_asked_for(root: Root) -> None:
-    with sd.EncryptedAudioDataset(root) as strict, sd.EncryptedAudioDataset(root, refresh=True) as current:
-        pickles = [pickle.dumps(ds) for ds in (strict, current)]
-    add_clips(root, [clip("eve/utt0.wav", 0.2, speaker="eve")])
-    with pytest.raises(GenerationChanged, match="refresh=True"):
-        pickle.loads(pickles[0])
-    with pickle.loads(pickles[1]) as again:
-        assert len(again) == len(again.lengths) == 7
-        assert again[_by_path(again)["eve/utt0.wav"]].speaker == "eve"
-
-
-# ------------------------------------------------------------------------------------------------------------ batches
-
-
-def test_pad_collate_pads_the_end(root: Root) -> None:
-    with sd.EncryptedAudioDataset(root) as ds:
-        samples = [ds[i] for i in (0, 1, 2, 4, 5)]
-    batch = sd.pad_collate(samples)
-    assert type(batch) is sd.Batch
-    assert batch.waveform.shape == (5, 1, 17_640)
-    assert batch.waveform.dtype == torch.float32
-    assert batch.lengths.dtype == torch.int64
-    assert batch.lengths.tolist() == [8_000, 11_200, 9_600, 17_640, 2_400]
-    for row, sample, length in zip(batch.waveform, samples, batch.lengths, strict=True):
-        assert torch.equal(row[:, :length], sample.waveform)
-        assert not row[:, length:].any()
-    assert batch.sample_rate == [16_000, 16_000, 16_000, 44_100, 8_000]
-    assert batch.transcript == [sample.transcript for sample in samples]
-    assert batch.speaker == ["ann", "ann", "ann", "bob", "bob"]
-    assert batch.utterance == ["utt0", "utt1", "utt2", "utt1", "utt2"]
-    assert batch.extra[-1] == '{"room": 3}'
-
-
-def test_pad_collate_pads_features_too() -> None:
-    samples = [sd.Sample(torch.full((1, 40, n), float(n)), 16_000, "", "", "", "") for n in (3, 5)]
-    batch = sd.pad_collate(samples)
-    assert batch.waveform.shape == (2, 1, 40, 5)
-    assert batch.waveform[0, 0, :, 3:].abs().sum() == 0
-
-
-def test_pad_collate_says_what_does_not_fit(root: Root) -> None:
-    with sd.EncryptedAudioDataset(root) as ds:
-        mixed = [ds[0], ds[3]]
-    with pytest.raises(InvalidArgument, match=r"\[1, 8000\], \[2, 16000\].*mean"):
-        sd.pad_collate(mixed)
-    with pytest.raises(InvalidArgument, match="at least one"):
-        sd.pad_collate([])
-    scalar = sd.Sample(torch.tensor(1.0), 16_000, "", "", "", "")
-    with pytest.raises(InvalidArgument, match="length only"):
-        sd.pad_collate([scalar, scalar])
-
-
-def test_batches_are_pinned_as_what_they_are(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
-    # pinning itself needs an accelerator; that a named tuple survives torch's walk does not
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self.clone())
-    with sd.EncryptedAudioDataset(root) as ds:
-        batch = sd.pad_collate([ds[0], ds[1]])
-        pinned, sample = pin_memory(batch), pin_memory(ds[0])
-    assert (type(pinned), type(sample)) == (sd.Batch, sd.Sample)
-    assert pinned.waveform is not batch.waveform
-    assert torch.equal(pinned.waveform, batch.waveform)
-    assert pinned[2:] == batch[2:]
-
-
-def test_torchs_own_tools_take_it(root: Root) -> None:
-    with sd.EncryptedAudioDataset(root, speaker="ann", num_frames=1_000) as ds:
-        batch = default_collate([ds[0], ds[1]])
-        assert type(batch) is sd.Sample
-        assert batch.waveform.shape == (2, 1, 1_000)
-        assert batch.sample_rate.tolist() == [16_000, 16_000]
-        assert Subset(ds, [2, 0])[1].utterance == ds.get_metadata(0).utterance
 
 
 # --------------------------------------------------------------------------------------------------- not needed here

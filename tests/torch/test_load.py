@@ -17,8 +17,7 @@ import securedata as sd
 from securedata.errors import AuthenticationFailed, ConfigError, InvalidArgument, NoSuchPath
 from securedata.media.audio import plan
 from securedata.torch import load
-from tests.corpus.objects.test_file_faults import flip
-from tests.kit.corpora.recorded import Root, add_clips, make_corpus
+from tests.kit.corpora.recorded import Root, add_clips, flip_object, make_corpus
 from tests.kit.sources.recordings import Clip, clip, read
 
 
@@ -99,7 +98,7 @@ def test_a_flipped_byte_is_an_error_in_files_of_every_size(
     file = io.BytesIO()
     soundfile.write(file, audio, 16_000, format=format)
     root = make_corpus(tmp_path, [Clip("a/long", file.getvalue())])
-    flip(root, "a/long", 0.6)
+    flip_object(root, "a/long", 0.6)
     for whole in (plan.WHOLE, 100):
         monkeypatch.setattr(plan, "WHOLE", whole)
         with pytest.raises(AuthenticationFailed):

@@ -21,7 +21,8 @@ import securedata as sd
 from securedata.errors import InvalidArgument
 from tests.kit.corpora.recorded import Root, add_clips, make_corpus, remove_paths
 from tests.kit.sources.recordings import clip
-from tests.torch.test_dataset import _memfds, _Spawning
+from tests.torch.test_dataset import _memfds
+from tests.torch.test_dataset_pickles import _Spawning
 
 ODD_DURATIONS = ("12", b"ab", {1, 2}, {1: 0, 2: 0}, (float("nan"), 1), (None, 10**400), True)
 

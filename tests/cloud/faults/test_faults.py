@@ -15,7 +15,6 @@ from securedata.corpus.opening import open_corpus
 from securedata.errors import StorageUnreachable
 from securedata.storage.http import engine, request
 from securedata.testing import faults
-from tests.corpus.objects.test_file_faults import SOUNDFILE
 from tests.kit.cloud.fault_cases import (
     AWS,
     CROPPING,
@@ -34,6 +33,7 @@ from tests.kit.cloud.fault_plans import Between, Case
 from tests.kit.cloud.faulty import aimed, cases, check_met, ends, epoch, shortened, slowly, through
 from tests.kit.corpora.cloud import Cloud
 from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.readers import SOUNDFILE
 from tests.kit.sources.recordings import clip, some_clips
 
 pytestmark = pytest.mark.xdist_group("servers")

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import gc
 import io
-import json
 import logging
 import sys
-import tarfile
 import time
-import wave
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import av
 import fsspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.fs
-import pyarrow.parquet as pq
 import pytest
 import soundfile
-from PIL import Image
 
 from securedata.corpus.objects.file import READ_AHEAD, READ_WHOLE
 from securedata.corpus.opening import open_corpus
@@ -35,32 +24,10 @@ from securedata.filesystem import SecuredataFileSystem
 from securedata.filesystem.file import IN_MEMORY, SecuredataFile
 from securedata.storage.local import LocalStorage
 from tests.conftest import FULL
-from tests.kit.corpora.recorded import Root, flip, make_corpus
-from tests.kit.sources.recordings import Clip, encode, noise
-
-# (format, subtype, rate): one of each way in which libsndfile reads
-KINDS = [
-    ("WAV", "PCM_16", 16_000),
-    ("WAV", "FLOAT", 16_000),
-    ("WAV", "ULAW", 48_000),
-    ("WAV", "IMA_ADPCM", 48_000),
-    ("WAV", "MS_ADPCM", 48_000),
-    ("WAV", "GSM610", 48_000),
-    ("WAV", "G721_32", 48_000),
-    ("WAV", "NMS_ADPCM_16", 48_000),
-    ("W64", "PCM_24", 16_000),
-    ("RF64", "PCM_16", 16_000),
-    ("AIFF", "PCM_16", 16_000),
-    ("AIFF", "IMA_ADPCM", 48_000),
-    ("AU", "PCM_16", 16_000),
-    ("CAF", "PCM_16", 16_000),
-    ("PAF", "PCM_24", 16_000),
-    ("FLAC", "PCM_16", 48_000),
-    ("OGG", "VORBIS", 48_000),
-    ("OGG", "OPUS", 48_000),
-    ("MP3", "MPEG_LAYER_III", 16_000),
-]
-RANDOM = np.random.default_rng(5)
+from tests.kit.corpora.recorded import Root, flip_object, make_corpus, object_files
+from tests.kit.readers import BY_PATH, READERS, SOUNDFILE
+from tests.kit.sources.kinds import KINDS, every_kind, other_file
+from tests.kit.sources.recordings import Clip
 
 
 @pytest.fixture(autouse=True)
@@ -71,68 +38,9 @@ def unraisable(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-def _audio(format: str, subtype: str, rate: int) -> Clip:
-    data = encode(noise(8 if rate == 48_000 else 20, rate), rate, format, subtype)
-    info = soundfile.info(io.BytesIO(data))
-    columns = {
-        "format": format,
-        "subtype": subtype,
-        "sample_rate": rate,
-        "channels": 1,
-        "frames": info.frames,
-    }
-    return Clip(f"{format}.{subtype}", data, columns=columns)
-
-
-def _other(path: str, data: bytes) -> Clip:
-    return Clip(path, data, columns={"format": "", "frames": 0})
-
-
-def _written(write: Callable[[Any], object]) -> bytes:
-    file = io.BytesIO()
-    write(file)
-    return file.getvalue()
-
-
-def _zip(file: Any) -> None:
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr("a", RANDOM.bytes(1_000_000))
-
-
-def _tar(file: Any) -> None:
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        member = tarfile.TarInfo("a")
-        member.size = 1_000_000
-        archive.addfile(member, io.BytesIO(RANDOM.bytes(member.size)))
-
-
-def _ipc(file: Any) -> None:
-    table = pa.table({"a": RANDOM.integers(0, 2**62, 150_000)})
-    with pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table)
-
-
-def _others() -> list[Clip]:
-    numbers = RANDOM.integers(0, 2**62, 150_000)
-    lines = "".join(f"{number},x{number}\n" for number in numbers[:40_000])
-    picture = Image.fromarray(RANDOM.integers(0, 255, (600, 600, 3), np.uint8))
-    made = {
-        "a.json": json.dumps(numbers[:60_000].tolist()).encode(),
-        "a.csv": b"a,b\n" + lines.encode(),
-        "a.npy": _written(lambda file: np.save(file, numbers)),
-        "a.parquet": _written(lambda file: pq.write_table(pa.table({"a": numbers}), file)),
-        "a.arrow": _written(_ipc),
-        "a.png": _written(lambda file: picture.save(file, "PNG")),
-        "a.jpg": _written(lambda file: picture.save(file, "JPEG", quality=98)),
-        "a.zip": _written(_zip),
-        "a.tar": _written(_tar),
-    }
-    return [_other(path, data) for path, data in made.items()]
-
-
 @pytest.fixture(scope="module")
 def clips() -> list[Clip]:
-    return [*(_audio(*kind) for kind in KINDS), *_others()]
+    return every_kind()
 
 
 @pytest.fixture
@@ -145,147 +53,7 @@ def fs(root: Root) -> SecuredataFileSystem:
     return fsspec.filesystem("securedata", root=str(root))
 
 
-# --------------------------------------------------------------------------------------------------------- readers
-
-
-def _loop(file: Any) -> Any:
-    with soundfile.SoundFile(file) as audio:
-        found = []
-        while len(some := audio.read(4_000)):
-            found.append(some)
-    return np.concatenate(found)
-
-
-def _halves(file: Any) -> Any:
-    with soundfile.SoundFile(file) as audio:
-        if not audio.seekable():
-            return audio.read(audio.frames)
-        audio.seek(audio.frames // 2)
-        second = audio.read()
-        audio.seek(0)
-        return np.concatenate([audio.read(audio.frames // 2), second])
-
-
-def _blocks(file: Any) -> Any:
-    return np.concatenate(list(soundfile.blocks(file, 4_000)))
-
-
-def _filled(file: Any) -> Any:
-    with soundfile.SoundFile(file) as audio:
-        if not audio.seekable():
-            return audio.read(audio.frames)
-        return np.concatenate(list(audio.blocks(4_000, fill_value=0.0)))
-
-
-def _with(file: Any) -> Any:
-    with file:
-        return soundfile.read(file)[0]
-
-
-SOUNDFILE = {"read": lambda file: soundfile.read(file)[0]} | {
-    "blocks": _blocks,
-    "loop": _loop,
-    "seek": _halves,
-    "filled": _filled,
-    "with": _with,
-}
-
-
-def _from_zip(file: Any) -> bytes:
-    with zipfile.ZipFile(file) as archive:
-        return archive.read("a")
-
-
-def _from_tar(file: Any) -> bytes:
-    with tarfile.open(fileobj=file) as archive:
-        member = archive.extractfile("a")
-        assert member is not None
-        return member.read()
-
-
-def _pixels(file: Any) -> bytes:
-    with Image.open(file) as picture:
-        return picture.tobytes()
-
-
-def _av(file: Any) -> Any:
-    with av.open(file) as container:
-        return np.concatenate([frame.to_ndarray().reshape(-1) for frame in container.decode(audio=0)])
-
-
-def _wave(file: Any) -> bytes:
-    with wave.open(file) as audio:
-        return audio.readframes(audio.getnframes())
-
-
-def _buffered(file: Any) -> bytes:
-    return b"".join(iter(lambda: buffered.read(1_000), b"")) if (buffered := io.BufferedReader(file)) else b""
-
-
-def _lines(file: Any) -> list[Any]:
-    with io.TextIOWrapper(file, newline="") as text:
-        return list(csv.reader(text))
-
-
-READERS: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "wave": ("WAV.PCM_16", _wave),
-    "av wav": ("WAV.PCM_16", _av),
-    "av flac": ("FLAC.PCM_16", _av),
-    "av mp3": ("MP3.MPEG_LAYER_III", _av),
-    "av vorbis": ("OGG.VORBIS", _av),
-    "av opus": ("OGG.OPUS", _av),
-    "av aiff": ("AIFF.PCM_16", _av),
-    "av adpcm": ("WAV.MS_ADPCM", _av),
-    "json": ("a.json", json.load),
-    "text": ("a.csv", _lines),
-    "lines": ("a.csv", list),
-    "readlines": ("a.csv", lambda file: file.readlines()),
-    "buffered": ("a.csv", _buffered),
-    "numpy": ("a.npy", np.load),
-    "csv": ("a.csv", pyarrow.csv.read_csv),
-    "parquet": ("a.parquet", pq.read_table),
-    "ipc": ("a.arrow", lambda file: pa.ipc.open_file(file).read_all()),
-    "png": ("a.png", _pixels),
-    "jpg": ("a.jpg", _pixels),
-    "zip": ("a.zip", _from_zip),
-    "tar": ("a.tar", _from_tar),
-}
-
-
-def _arrow_fs(fs: Any) -> pyarrow.fs.FileSystem:
-    return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(fs))
-
-
-BY_PATH: dict[str, Callable[[Any], Any]] = {
-    "pyarrow parquet": lambda fs: pq.read_table("a.parquet", filesystem=fs),
-    "pyarrow csv": lambda fs: pyarrow.csv.read_csv(_arrow_fs(fs).open_input_stream("a.csv")),
-    "pyarrow ipc": lambda fs: pa.ipc.open_file(_arrow_fs(fs).open_input_file("a.arrow")).read_all(),
-    "rt": lambda fs: fs.open("a.csv", "rt").read(),
-    "cat": lambda fs: fs.cat_file("a.csv"),
-    "ranges": lambda fs: fs.cat_ranges(["a.csv"] * 3, [0, 300_000, 600_000], [9, 600_000, 700_000], on_error="raise"),
-    "block": lambda fs: fs.read_block("a.csv", 300_000, 300_000, b"\n"),
-    "BytesIO": lambda fs: _got(fs),
-}
-
-
-def _got(fs: Any) -> bytes:
-    file = io.BytesIO()
-    fs.get_file("a.csv", file)
-    return file.getvalue()
-
-
 # ---------------------------------------------------------------------------------------------------------- faults
-
-
-def _objects(root: Root, path: str) -> list[Path]:
-    with open_corpus(root) as corpus:
-        name = corpus.index.location(corpus.find(path)).object_id.hex()
-    return list(Path(root, "objects").rglob(name))
-
-
-def _flip(root: Root, path: str, part: float = 0.6) -> None:
-    [found] = _objects(root, path)
-    flip(found, part)
 
 
 def _same(found: Any, expected: Any) -> bool:
@@ -309,7 +77,7 @@ def test_a_flipped_byte_is_an_error_for_soundfile(
 ) -> None:
     for clip in clips[: len(KINDS)]:
         expected = SOUNDFILE[way](fs.open(clip.path))
-        _flip(root, clip.path, part)
+        flip_object(root, clip.path, part)
         assert fails_or_is_right(lambda path=clip.path: SOUNDFILE[way](fs.open(path)), expected), clip.path
         with open_corpus(root) as corpus:
             assert fails_or_is_right(lambda path=clip.path, c=corpus: SOUNDFILE[way](c.open(path)), expected), clip.path
@@ -320,7 +88,7 @@ def test_a_flipped_byte_is_an_error_for_other_readers(fs: Any, root: Root, part:
     expected = {name: read(fs.open(path)) for name, (path, read) in READERS.items()}
     by_path = {name: read(fs) for name, read in BY_PATH.items()}
     for path in {path for path, _ in READERS.values()}:
-        _flip(root, path, part)
+        flip_object(root, path, part)
     with open_corpus(root) as corpus:
         for name, (path, read) in READERS.items():
             assert fails_or_is_right(lambda r=read, p=path: r(fs.open(p)), expected[name]), name
@@ -333,7 +101,7 @@ def test_a_flipped_byte_is_an_error_for_other_readers(fs: Any, root: Root, part:
 def test_every_cache_of_fsspec_passes_the_failure_on(fs: Any, root: Root, clips: list[Clip], cache_type: str) -> None:
     [data] = [clip.data for clip in clips if clip.path == "WAV.PCM_16"]
     expected, _ = soundfile.read(io.BytesIO(data))
-    _flip(root, "WAV.PCM_16")
+    flip_object(root, "WAV.PCM_16")
     for read in SOUNDFILE.values():
 
         def opened(read: Callable[[Any], Any] = read) -> Any:
@@ -373,7 +141,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Later:
 def test_an_object_that_goes_away_is_an_error(fs: Any, root: Root, clips: list[Clip], way: str, later: Later) -> None:
     for clip in clips[: len(KINDS)]:
         expected, _ = soundfile.read(io.BytesIO(clip.data))
-        [stored] = _objects(root, clip.path)
+        [stored] = object_files(root, clip.path)
         file = fs.open(clip.path)
         later.do(stored.unlink, after=1 if file._whole is False else 0)
         assert fails_or_is_right(lambda f=file: SOUNDFILE[way](f), expected)
@@ -402,7 +170,7 @@ def test_keys_that_end_are_an_error(root: Root, kind: str, later: Later) -> None
 @pytest.fixture(params=["filesystem", "corpus"])
 def failed(request: pytest.FixtureRequest, fs: Any, root: Root) -> Iterator[Any]:
     """A file object that has failed, and whose first error was lost."""
-    _flip(root, "WAV.PCM_16", 0.5)
+    flip_object(root, "WAV.PCM_16", 0.5)
     with open_corpus(root) as corpus:
         file = fs.open("WAV.PCM_16") if request.param == "filesystem" else corpus.open("WAV.PCM_16")
         with contextlib.suppress(AuthenticationFailed):
@@ -457,7 +225,7 @@ def test_the_error_does_not_gather_what_it_passes(failed: Any) -> None:
 
 
 def test_what_is_collected_says_nothing(fs: Any, root: Root, unraisable: list[Any]) -> None:
-    _flip(root, "WAV.PCM_16", 0.5)
+    flip_object(root, "WAV.PCM_16", 0.5)
     with open_corpus(root) as corpus:
         for make in (lambda: fs.open("WAV.PCM_16"), lambda: corpus.open("WAV.PCM_16")):
             for wrap in (lambda file: file, io.BufferedReader, lambda file: io.TextIOWrapper(file, "latin-1")):
@@ -490,7 +258,7 @@ def test_a_misuse_is_no_failure(fs: Any, root: Root) -> None:
 
 
 def test_it_is_logged_once(fs: Any, root: Root, caplog: pytest.LogCaptureFixture) -> None:
-    _flip(root, "WAV.PCM_16", 0.5)
+    flip_object(root, "WAV.PCM_16", 0.5)
     file = fs.open("WAV.PCM_16")
     with caplog.at_level(logging.ERROR, "securedata"), contextlib.suppress(soundfile.LibsndfileError):
         soundfile.read(file)
@@ -503,9 +271,9 @@ def test_it_is_logged_once(fs: Any, root: Root, caplog: pytest.LogCaptureFixture
 
 @pytest.mark.parametrize("many", [False, True])
 def test_a_download_that_fails_leaves_no_part(tmp_path: Path, many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = RANDOM.bytes(700_000)
-    root = make_corpus(tmp_path, [_other("a/broken", data), _other("a/whole", data)])
-    _flip(root, "a/broken", 0.9)
+    data = np.random.default_rng(5).bytes(700_000)
+    root = make_corpus(tmp_path, [other_file("a/broken", data), other_file("a/whole", data)])
+    flip_object(root, "a/broken", 0.9)
     fs = SecuredataFileSystem(root=str(root), allow_plaintext_export=True)
     monkeypatch.setattr(SecuredataFileSystem, "blocksize", 100_000, raising=False)
     here = tmp_path / "here"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import io
 import os
 import tarfile
@@ -24,16 +23,12 @@ from securedata.ingest.report import IngestReport
 from securedata.ingest.sources import origin, remote
 from securedata.ingest.sources.recordings import SourceList, list_sources
 from securedata.ingest.sources.remote import tree_of
-from securedata.media.audio.probe import probe, probe_ranges
-from securedata.media.blocks import Blocks
-from securedata.media.reason import Undecodable
 from tests.ingest.sources.test_layouts import librispeech, tables_beside
 from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.corpora.contents import recordings_of
 from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.sources.folders import by_path, column, jsonl, record, touch
 from tests.kit.sources.recordings import some_clips, write_clips
-from tests.media.test_audio_probe import COMPRESSED, encoded
 
 
 @pytest.fixture
@@ -314,32 +309,6 @@ def test_from_a_zip_in_a_bucket(tmp_path: Path, raw: str, run: Run) -> None:
     assert column(sources, "path") == [one.path for one in some_clips()[:4]]
 
 
-@pytest.mark.parametrize("folder", ["", "voices"])
-@pytest.mark.parametrize("spelling", ["{}", "file://{}", "./all.zip", "all.zip"])
-def test_from_a_zip_on_this_machine(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, folder: str, spelling: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with zipfile.ZipFile("all.zip", "w") as archive:
-        for one in some_clips():
-            archive.writestr(f"{folder}/{one.path}".lstrip("/"), one.data)
-        archive.writestr(f"{folder}/some.csv".lstrip("/"), f"path,speaker\n{some_clips()[0].path},ann\n")
-    url = f"zip://{folder}::{spelling.format(tmp_path / 'all.zip')}"
-    done = run("encrypt", url, tmp_path / "sealed", *PATTERN, "--json")
-    assert done.code == 0, done.err
-    assert done.json["added"] == 6
-    sources = list_sources(url, manifest="some.csv", only_listed=True)
-    assert column(sources, "path") == [some_clips()[0].path]
-
-
-def test_a_chain_of_what_is_no_file_is_one_clear_line(tmp_path: Path, run: Run) -> None:
-    for url in (f"zip://::{tmp_path}/no.zip", "zip://::nothing", "zip://::"):
-        done = run("encrypt", url, tmp_path / "sealed", *PATTERN)
-        assert done.code in (1, 2)
-        assert done.err.count("\n") == 1
-        assert not (tmp_path / "sealed").exists()
-
-
 def test_the_command_takes_a_url(tmp_path: Path, raw: str, run: Run) -> None:
     upload(write_clips(tmp_path / "wavs"), raw)
     done = run("encrypt", raw, tmp_path / "sealed", *PATTERN)
@@ -352,68 +321,6 @@ def test_the_command_takes_a_url(tmp_path: Path, raw: str, run: Run) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------------- probe
-
-
-class Ranges:
-    """Bytes that are read by range; counts how many."""
-
-    def __init__(self, content: bytes, fail_at: int | None = None) -> None:
-        self.content, self.read, self.fail_at = content, 0, fail_at
-
-    def __call__(self, offset: int, length: int) -> bytes:
-        assert offset >= 0
-        assert 0 < length <= len(self.content) - offset, "asked for what is not there"
-        self.read += length
-        if self.fail_at is not None and offset <= self.fail_at < offset + length:
-            raise ConnectionError("cut")
-        return self.content[offset : offset + length]
-
-
-@pytest.mark.parametrize(("kind", "subtype"), [*((one[1], one[2]) for one in COMPRESSED), ("WAV", "PCM_16")])
-@pytest.mark.parametrize("block", [61, 4096, 1 << 20])
-def test_by_ranges_it_is_the_same(kind: str, subtype: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Blocks, "BLOCK", block)
-    content = encoded(kind, subtype, 48_000)
-    assert probe_ranges(Ranges(content), len(content)) == probe(content)
-
-
-def test_little_of_a_long_recording_is_read() -> None:
-    content = encoded("WAV", "PCM_16", 8_000_000)
-    ranges = Ranges(content)
-    assert probe_ranges(ranges, len(content)).frames == 8_000_000
-    assert ranges.read <= 2 * Blocks.BLOCK
-
-
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG"])
-def test_a_failure_of_the_place_is_no_damage(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Blocks, "BLOCK", 512)
-    content = encoded(kind, "VORBIS" if kind == "OGG" else "PCM_16", 48_000)
-    with pytest.raises(ConnectionError):
-        probe_ranges(Ranges(content, fail_at=200), len(content))
-    if kind != "WAV":  # its end needs no look
-        with pytest.raises(ConnectionError):
-            probe_ranges(Ranges(content, fail_at=len(content) - 1), len(content))
-    with pytest.raises(Undecodable):
-        probe_ranges(Ranges(b"no audio" * 1000), 8000)
-
-
-JANUARY = datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)
-
-
-@pytest.mark.parametrize(
-    ("info", "expected"),
-    [
-        ({"size": 3, "mtime": 1.5}, (3, 1_500_000_000, "")),
-        ({"size": 3, "LastModified": JANUARY, "ETag": '"x"'}, (3, 1767312000 * 10**9, '"x"')),
-        ({"size": 3, "updated": "2026-01-02T00:00:00Z", "generation": 7}, (3, 1767312000 * 10**9, "7")),
-        ({"size": 3, "modified": datetime.datetime(2026, 1, 2)}, (3, 1767312000 * 10**9, "")),
-        ({"size": 3, "mtime": None, "modify": "2026-01-02"}, (3, 1767312000 * 10**9, "")),
-        ({"size": None, "created": "yesterday"}, (0, 0, "")),
-        ({}, (0, 0, "")),
-    ],
-)
-def test_times_as_file_systems_tell_them(info: dict[str, Any], expected: tuple[int, int, str]) -> None:
-    assert remote._stamp(info) == expected
 
 
 def test_touch_is_not_read(tmp_path: Path, raw: str) -> None:

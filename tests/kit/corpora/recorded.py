@@ -11,6 +11,7 @@ import pyarrow as pa
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.create import create_corpus
 from securedata.corpus.home import state_dir
+from securedata.corpus.opening import open_corpus
 from securedata.corpus.schema import rows_table
 from securedata.corpus.writer import Writer
 from securedata.media.audio.probe import probe
@@ -72,6 +73,19 @@ def flip(path: Path, part: float = 1.0) -> None:
     data[min(int(len(data) * part), len(data) - 1)] ^= 1
     path.chmod(0o600)
     path.write_bytes(data)
+
+
+def object_files(root: Root, path: str) -> list[Path]:
+    """Where the object of a recording is, if it is there."""
+    with open_corpus(root) as corpus:
+        name = corpus.index.location(corpus.find(path)).object_id.hex()
+    return list(Path(root, "objects").rglob(name))
+
+
+def flip_object(root: Root, path: str, part: float = 0.6) -> None:
+    """Flip a bit of the object of a recording, `part` of the way through it."""
+    [found] = object_files(root, path)
+    flip(found, part)
 
 
 def add_clips(root: str, clips: Iterable[Clip], replace: bool = False) -> None:
