@@ -46,7 +46,7 @@ demo-cloud: $(STAMP)  ## the same on an object store (SeaweedFS) and a KMS (Open
 test: lint  ## lint, then the tests: 10 to 16 minutes on 2 cores
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup --durations=20
 
-test-full: lint  ## lint, then every test, the exhaustive and random-kill matrices too: about 50 minutes on 2 cores
+test-full: lint  ## lint, then every test, the exhaustive and random-kill matrices too: two to three hours on 2 cores
 	SECUREDATA_FULL=1 $(PY) -m pytest -n $(JOBS) --dist loadgroup --durations=20
 
 lint: $(STAMP)  ## ruff, mypy (strict), import-linter
