@@ -1,4 +1,4 @@
-"""Rules of docs/format.md that nothing else holds: limits, what is drawn once, what a reader never does."""
+"""Rules of docs/format.md on heads and corpora that nothing else holds: limits, what is drawn once, what is refused."""
 
 from __future__ import annotations
 

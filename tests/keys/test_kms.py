@@ -1,4 +1,4 @@
-"""KMS providers keep their contract; key files; wraps; pins; which key is trusted, and with which context."""
+"""KMS providers keep their contract: keys that ignore the context, key files, the registry of providers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from securedata.testing.kms import KMSContract, UnboundKMS, refused_as_unbound  
 from tests.keys.conftest import Keys  # noqa: E402 - as above
 from tests.kit.secrets import everything_logged, held, told  # noqa: E402 - as above
 
-CORPUS, OTHER = b"C" * 16, b"D" * 16
+CORPUS = b"C" * 16
 ROOT = "memory://corpus"
 SECRET = bytes(range(32))
 

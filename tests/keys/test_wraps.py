@@ -17,7 +17,7 @@ from securedata.keys.kms import KMS, Context
 from securedata.keys.wraps import Wrap, unwrap_key, wrap_key
 from tests.keys.conftest import Keys
 
-CORPUS, OTHER = b"C" * 16, b"D" * 16
+CORPUS = b"C" * 16
 ROOT = "memory://corpus"
 SECRET = bytes(range(32))
 

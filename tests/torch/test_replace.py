@@ -32,7 +32,6 @@ from securedata.errors import (
     WrongObject,
 )
 from securedata.storage.local import LocalStorage
-from securedata.torch import replace
 from tests.kit.corpora.erasing import erase, lose
 from tests.kit.corpora.recorded import Root, add_clips, flip, make_corpus, remove_paths
 from tests.kit.counting_kms import Counted
@@ -60,12 +59,6 @@ def many_clips(folder: Path, many: int = 12, name: str = "voice-a", seconds: flo
 def root(tmp_path: Path) -> Root:
     """Twelve recordings; 0 to 2 are ann's, 3 to 5 bob's, and so on."""
     return many_clips(tmp_path)
-
-
-@pytest.fixture
-def generous(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All samples of an epoch may be replaced: what is tested is something else."""
-    monkeypatch.setattr(replace, "SHARE", 1)
 
 
 def rows(samples: list[sd.Sample]) -> list[int]:

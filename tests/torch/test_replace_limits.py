@@ -11,7 +11,6 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 import securedata as sd
 from securedata.errors import ObjectMissing, TooManyReplaced
-from securedata.torch import replace
 from tests.kit.corpora.erasing import lose
 from tests.kit.corpora.recorded import Root
 from tests.torch.test_replace import many_clips
@@ -21,12 +20,6 @@ from tests.torch.test_replace import many_clips
 def root(tmp_path: Path) -> Root:
     """Twelve recordings."""
     return many_clips(tmp_path)
-
-
-@pytest.fixture
-def generous(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All samples of an epoch may be replaced: what is tested is something else."""
-    monkeypatch.setattr(replace, "SHARE", 1)
 
 
 @pytest.fixture

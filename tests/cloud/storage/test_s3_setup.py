@@ -1,4 +1,4 @@
-"""S3Storage as AWS users set it up: credentials, profiles, regions, TLS, proxies; servers that lie; forks, threads."""
+"""S3Storage as AWS users set it up: credentials, profiles, regions; servers that lie; signatures, threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of a corpus and its leaving lists over many commits; heads that were put back; what writers remember."""
+"""The parts of a corpus and its leaving lists over many commits; heads that were put back."""
 
 from __future__ import annotations
 
