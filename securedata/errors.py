@@ -24,7 +24,9 @@ SecuredataError
 │   ├── ContextNotBound         the KMS key ignores the encryption context
 │   ├── PinRequired             writing needs the pin
 │   ├── PinMismatch             not the corpus that was pinned
-│   └── KeysExpired             the grant expired and could not be renewed
+│   ├── KeysExpired             the grant expired and could not be renewed
+│   ├── NoOperatorKey           no key on this machine that signs receipts
+│   └── OperatorKeyRefused      that key cannot be read, is open to others, or is not the one in the config
 ├── CorpusError                 head, manifest, rows
 │   ├── NotACorpus              no head here
 │   ├── CorpusGone              there was a corpus, but its head is missing
@@ -54,6 +56,11 @@ SecuredataError
 │   ├── SessionExpired          the storage session expired or was revoked, and could not be renewed
 │   ├── StorageUnreachable      did not answer, or failed underneath
 │   └── UnsafeStorage           conditional puts are not honoured: not safe for writers
+├── ReceiptError                the receipt of an erasure
+│   ├── MalformedReceipt        not a signed note, or no receipt in it
+│   ├── UnknownSigner           none of the given keys signed it
+│   ├── BadSignature            changed after it was signed, or signed by another key of the same name
+│   └── WrongOpening            an opening that is of another receipt, or of a person whom it does not name
 ├── PlaintextRefused            plaintext would have reached a disk
 ├── UndecodableMedia            opened and authentic, but no audio that can be decoded
 └── TooManyReplaced             more than 1 % of an epoch's samples could not be read
@@ -192,6 +199,14 @@ class KeysExpired(KeysError):
     """The grant expired and could not be renewed; the cause is chained."""
 
 
+class NoOperatorKey(KeysError):
+    """This machine has no operator key, so no receipt can be signed."""
+
+
+class OperatorKeyRefused(KeysError):
+    """The operator key cannot be read, is open to others, or is not the key whose public half the config has."""
+
+
 class CorpusError(SecuredataError):
     """Head, manifest and rows."""
 
@@ -307,6 +322,26 @@ class StorageUnreachable(StorageError):
 
 class UnsafeStorage(StorageError):
     """Storage that does not honour conditional puts, so two writers could lose rows."""
+
+
+class ReceiptError(SecuredataError):
+    """The receipt of an erasure."""
+
+
+class MalformedReceipt(ReceiptError):
+    """Not a signed note, or a signed note that is no receipt; also a receipt that contradicts itself."""
+
+
+class UnknownSigner(ReceiptError):
+    """None of the keys that the caller trusts signed it."""
+
+
+class BadSignature(ReceiptError):
+    """Changed after it was signed, or signed by another key that has the name and id of a trusted one."""
+
+
+class WrongOpening(ReceiptError):
+    """An opening that is of another receipt, or of a person whom the receipt does not name."""
 
 
 class PlaintextRefused(SecuredataError):

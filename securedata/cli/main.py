@@ -47,6 +47,7 @@ _COMMANDS = (
     "move",
     "forget",
     "session",
+    "operator",
     "bench",
 )
 

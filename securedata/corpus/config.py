@@ -178,7 +178,8 @@ def config_path() -> Path:
     return Path(named) if named else home("XDG_CONFIG_HOME", ".config") / "config.toml"
 
 
-def _files() -> Iterator[Path]:
+def config_files() -> Iterator[Path]:
+    """The files that are read, the system's first."""
     if not os.environ.get("SECUREDATA_CONFIG"):
         for base in reversed(os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")):
             if os.path.isabs(base):
@@ -226,7 +227,7 @@ def load(check: bool = True) -> dict[str, Reference]:
         ConfigError: a file that cannot be read or parsed, or has two entries for one root.
     """
     entries: dict[str, Reference] = {}
-    for path in _files():
+    for path in config_files():
         found = load_file(path, check)
         places = set(map(_place, found.values()))
         entries = {name: entry for name, entry in entries.items() if _place(entry) not in places} | found
@@ -235,15 +236,7 @@ def load(check: bool = True) -> dict[str, Reference]:
 
 def load_file(path: Path, check: bool = True) -> dict[str, Reference]:
     """The entries of one file. Arguments and errors are those of `load`."""
-    try:
-        text = read_small(path, _LARGEST).decode()
-        content = tomllib.loads(text)
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        if _is_out_of_reach(path):
-            return {}
-        raise ConfigError(f"the config file {path} cannot be read: {describe(error)}") from None
+    text, content = read_config(path)
     corpora = content.get("corpora", {})
     if not isinstance(corpora, dict):
         raise ConfigError(f"{path}: corpora must be tables, such as [corpora.voice-a]")
@@ -257,6 +250,19 @@ def load_file(path: Path, check: bool = True) -> dict[str, Reference]:
                 "pin and one set of keys: remove one entry with 'securedata forget NAME', which prints it"
             )
     return entries
+
+
+def read_config(path: Path) -> tuple[str, dict[str, Any]]:
+    """The text of one file and what it holds, ("", {}) without a file. Errors are those of `load`."""
+    try:
+        text = read_small(path, _LARGEST).decode()
+        return text, tomllib.loads(text)
+    except FileNotFoundError:
+        return "", {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        if _is_out_of_reach(path):
+            return "", {}
+        raise ConfigError(f"the config file {path} cannot be read: {describe(error)}") from None
 
 
 def user_entry(name: str) -> Reference:
@@ -359,7 +365,7 @@ def write_entry(name: str, reference: Reference) -> Path:
         check_one_entry(name, reference)  # under the lock
         corpora[check_name(name)] = _table(reference)
 
-    return _edit(change)
+    return edit(lambda document: change(document.setdefault("corpora", tomlkit.table(is_super_table=True))))
 
 
 def drop_entry(name: str) -> Path:
@@ -368,10 +374,15 @@ def drop_entry(name: str) -> Path:
     Raises:
         ConfigError
     """
-    return _edit(lambda corpora: corpora.pop(name, None))
+    return edit(lambda document: document.setdefault("corpora", tomlkit.table(is_super_table=True)).pop(name, None))
 
 
-def _edit(change: Callable[[Any], object]) -> Path:
+def edit(change: Callable[[tomlkit.TOMLDocument], object]) -> Path:
+    """Change the user's config file under its lock; what `change` leaves alone stays, comments too.
+
+    Raises:
+        ConfigError: the file cannot be read or written.
+    """
     path = config_path()
     if os.fspath(path) == os.devnull:  # switched off; replacing /dev/null with a file would break the whole machine
         return path
@@ -380,7 +391,7 @@ def _edit(change: Callable[[Any], object]) -> Path:
         with file_lock("config.lock"):
             text = read_small(path, _LARGEST).decode() if path.exists() else ""
             document = tomlkit.parse(text)
-            change(document.setdefault("corpora", tomlkit.table(is_super_table=True)))
+            change(document)
             mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
             replace_file(path, tomlkit.dumps(document).encode(), mode)
     except (OSError, UnicodeDecodeError, tomlkit.exceptions.TOMLKitError) as error:

@@ -88,15 +88,22 @@ class LocalKMS(KMS):
         return parsed
 
     def _check(self, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            raise KMSDenied(f"{self.uri} is not a regular file; restore the key file from its backup")
-        if status.st_uid not in (os.geteuid(), 0):
-            raise KMSDenied(
-                f"{self.uri}: the key file belongs to another user (uid {status.st_uid}), who knows its key and can "
-                "change it; if it is your key, make the file yours: chown"
-            )
-        if stat.S_IMODE(status.st_mode) & 0o077:
-            raise KMSDenied(f"{self.uri}: others can read the key file; make it private: chmod 600 {self.path}")
+        if reason := why_not_private(status, self.path):
+            raise KMSDenied(f"{self.uri}: {reason}")
+
+
+def why_not_private(status: os.stat_result, path: Path) -> str:
+    """Why an opened key file is not taken, and what to do; '' if it is this user's alone."""
+    if not stat.S_ISREG(status.st_mode):
+        return "the key file is not a regular file; restore it from its backup"
+    if status.st_uid not in (os.geteuid(), 0):
+        return (
+            f"the key file belongs to another user (uid {status.st_uid}), who knows its key and can change it; if it "
+            "is your key, make the file yours: chown"
+        )
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        return f"others can read the key file; make it private: chmod 600 {path}"
+    return ""
 
 
 def uri_for(path: Path) -> str:
@@ -106,6 +113,15 @@ def uri_for(path: Path) -> str:
 
 def create_key_file(path: Path) -> bool:
     """Make a new random key file, mode 0600, unless one exists; returns whether it was made.
+
+    Raises:
+        ConfigError: the folder cannot be written, or others can write there too.
+    """
+    return create_secret_file(path, f"{_MAGIC} {os.urandom(16).hex()} {os.urandom(32).hex()}\n")
+
+
+def create_secret_file(path: Path, line: str) -> bool:
+    """Make a file with this one secret line, mode 0600, unless one exists; returns whether it was made.
 
     The file appears whole or not at all, and an existing one is never touched.
 
@@ -122,7 +138,6 @@ def create_key_file(path: Path) -> bool:
         try:
             _check_folder(path, os.fstat(folder))
             temporary = temporary_name(path.name)
-            line = f"{_MAGIC} {os.urandom(16).hex()} {os.urandom(32).hex()}\n"
             write_durable(temporary, line.encode(), 0o600, folder)
             made = True
             try:
