@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from securedata.corpus.fresh_key import names_key
 from securedata.corpus.state.head import Head, OpenedHead
 from securedata.corpus.writer import Writer
-from securedata.errors import InvalidArgument, KeysError, KMSDenied
-from securedata.keys.kms import KMS, ask_to_unwrap, context_for, open_kms
+from securedata.errors import InvalidArgument, KMSDenied
+from securedata.keys.kms import KMS, ask_to_unwrap, context_for
 from securedata.keys.local import refuse_inside
 from securedata.keys.wraps import Wrap, wrap_key
 
@@ -62,7 +63,7 @@ def drop_wrap(writer: Writer, uri: str) -> Wrapped:
 
     def change(opened: OpenedHead) -> tuple[Wrap, ...]:
         wraps = opened.head.wraps
-        kept = tuple(wrap for wrap in wraps if not _names(uri, wrap))
+        kept = tuple(wrap for wrap in wraps if not names_key(uri, wrap))
         if len(kept) == len(wraps):
             known = ", ".join(wrap.uri for wrap in wraps)
             raise InvalidArgument(f"{writer.root} has no wrap by {uri}; its wraps are by [{known}]", root=writer.root)
@@ -79,14 +80,4 @@ def _opens(kms: KMS, wrap: Wrap, opened: OpenedHead) -> bool:
     try:
         return ask_to_unwrap(kms, wrap.blob, context_for(opened.head.corpus_id)) == opened.key
     except KMSDenied:
-        return False
-
-
-def _names(uri: str, wrap: Wrap) -> bool:
-    """Does a URI name the key of a wrap? A key file that is gone matches only by the URI in the head."""
-    if uri == wrap.uri:
-        return True
-    try:
-        return open_kms(uri).matches(wrap.uri)
-    except KeysError:
         return False

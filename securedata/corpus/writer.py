@@ -15,8 +15,9 @@ import pyarrow as pa
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import connect
 from securedata.corpus.objects.put import Put, Uncommitted, put_object, put_objects
+from securedata.corpus.rows.build import join
+from securedata.corpus.rows.changes import Changes, check_objects
 from securedata.corpus.rows.outcome import Outcome
-from securedata.corpus.rows.plan import Changes, check_objects, join
 from securedata.corpus.schema import SCHEMA, check_types, fit
 from securedata.corpus.state.commit import Next, T, Transaction, Try, orphans
 from securedata.corpus.state.head import Head, OpenedHead, TableRef

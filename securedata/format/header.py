@@ -37,6 +37,9 @@ CRITICAL = 0x8000
 WRAP = CRITICAL | 1
 """TLV of a head: u16 length of a KMS URI, the URI, and the corpus key wrapped by that KMS."""
 
+REQUIRES = CRITICAL | 2
+"""TLV of a head: names of features that no reader may ignore, in ASCII, sorted and separated by one space each."""
+
 _FIXED = struct.Struct(">8sBBHB3s16s16s16s")
 _TLV = struct.Struct(">HH")
 _CONTEXT = b"securedata/v1\x00"
@@ -158,7 +161,7 @@ def _tlvs(data: memoryview, name: str, owner: Kind) -> tuple[tuple[int, bytes], 
         padded = end + -(4 + size) % 8
         if padded > len(data) or any(data[end:padded]):
             raise MalformedHeader(f"{name}: a header field runs over its end; the object was changed or is not ours")
-        if kind & CRITICAL and not (kind == WRAP and owner is Kind.HEAD):
+        if kind & CRITICAL and not (kind in (WRAP, REQUIRES) and owner is Kind.HEAD):
             raise UnknownVersion(f"{name}: critical header field {kind:#06x} is unknown here; update securedata")
         found.append((kind, bytes(data[at + 4 : end])))
         at = padded

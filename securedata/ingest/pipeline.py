@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.rows.arrow_cells import cells, one_chunk
+from securedata.corpus.rows.checks import refused
 from securedata.corpus.rows.inherit import check_clearable
 from securedata.corpus.rows.outcome import Outcome
-from securedata.corpus.rows.plan import CHECK, tombstoned
+from securedata.corpus.rows.plan import CHECK
 from securedata.corpus.schema import rows_table
 from securedata.corpus.segments import recording_path
 from securedata.corpus.writer import Writer
@@ -301,7 +302,7 @@ class _Ingest:
         head = self.writer.refresh()
         files = [row.get("recording_sha256", row["source_sha256"]) for row in self.rows]
         twins.look(files, (self.writer.read_table(part, CHECK) for part in head.parts))
-        erased = {self.indices[at] for at in tombstoned(head, self.table.take(pa.array(self.indices)))}
+        erased = {self.indices[at] for at in refused(head, self.table.take(pa.array(self.indices)))}
         kept, dropped = [], set()
         # by file, not by row: new segments of a recording share the object of those in the corpus, which must stay
         there = self._files_there = self._files_there or {self.files[i] for i in np.flatnonzero(self.there).tolist()}

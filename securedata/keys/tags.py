@@ -1,7 +1,7 @@
-"""Subject tags: a person's name under a key that only readers of the corpus have.
+"""Tags: a person's name, consent or recording under a key that only readers of the corpus have.
 
-Tombstones hold tags, so that after an erasure the name remains only as a tag, on which a reader of the
-corpus can test a guess.
+Tombstones and bars hold tags, so that after an erasure the name remains only as a tag, on which a reader of the corpus
+can test a guess.
 """
 
 from __future__ import annotations
@@ -12,17 +12,39 @@ import unicodedata
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-_LABEL = b"securedata/v1 subject tag"
+_SUBJECT = b"securedata/v1 subject tag"
+_CONSENT = b"securedata/v1 consent tag"
+_RECORDING = b"securedata/v1 recording tag"
 
 
 class Tagger:
-    """Computes the tags of one corpus: HMAC-SHA-256 of the name (NFC, UTF-8, case kept)."""
+    """Computes the tags of one corpus: HMAC-SHA-256 under keys expanded from the corpus secret, one for each kind."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_secret", "_subject")
 
     def __init__(self, secret: bytes) -> None:
-        self._key = HKDFExpand(SHA512(), 32, _LABEL).derive(secret)
+        self._secret = secret
+        self._subject = _key(secret, _SUBJECT)
 
     def tag(self, subject: str) -> bytes:
-        """The 32-byte tag of a subject's name."""
-        return hmac.digest(self._key, unicodedata.normalize("NFC", subject).encode(), "sha256")
+        """The 32-byte tag of a subject's name (NFC, UTF-8, case kept)."""
+        return hmac.digest(self._subject, _text(subject), "sha256")
+
+    def consent(self, subject: str, consent_id: str | None) -> bytes:
+        """The 32-byte tag of one person's consent; None and '' are the same: no consent was recorded.
+
+        The HMAC is of the subject's tag and the consent's id (NFC, UTF-8), so the two cannot be confused.
+        """
+        return hmac.digest(_key(self._secret, _CONSENT), self.tag(subject) + _text(consent_id or ""), "sha256")
+
+    def recording(self, sha256: bytes) -> bytes:
+        """The 32-byte tag of a recording, by the SHA-256 digest of its file."""
+        return hmac.digest(_key(self._secret, _RECORDING), sha256, "sha256")
+
+
+def _text(value: str) -> bytes:
+    return unicodedata.normalize("NFC", value).encode()
+
+
+def _key(secret: bytes, label: bytes) -> bytes:
+    return HKDFExpand(SHA512(), 32, label).derive(secret)

@@ -72,6 +72,21 @@ def wrap_key(kms: Sequence[KMS], key: bytes, corpus_id: bytes) -> tuple[Wrap, ..
     return tuple(wraps)
 
 
+def rewrap_key(kms: KMS, key: bytes, corpus_id: bytes) -> Wrap:
+    """Wrap a new corpus key by a KMS key that wraps the current one: one Encrypt, and one Decrypt to compare.
+
+    That the KMS key binds the context was checked when its first wrap was added.
+
+    Raises:
+        KMSDenied: the KMS refused, or the wrap that it made opens to another key.
+        KMSUnreachable, KMSThrottled
+    """
+    blob = ask_to_wrap(kms, key, context_for(corpus_id))
+    if ask_to_unwrap(kms, blob, context_for(corpus_id)) != key:
+        raise KMSDenied(f"{kms.uri} returned another key than the one it wrapped; nothing was committed")
+    return Wrap(kms.wrap_uri, blob)
+
+
 def check_binds_context(kms: KMS, blob: bytes, key: bytes, corpus_id: bytes) -> None:
     """Refuse a KMS key that opens the wrap under another context or under none, and one that cannot open it at all.
 

@@ -22,6 +22,8 @@ MAGIC = bytes.fromhex("89 53 44 45 0D 0A 1A 0A")
 CHUNK, TAG = 16384, 16
 DATA, HEAD, TABLE = 1, 2, 3
 WRAP = 0x8001
+REQUIRES = 0x8002
+KNOWN = {"bars", "holds", "purpose", "restrictions"}
 
 
 class Refused(Exception):
@@ -58,7 +60,7 @@ def parse(data: bytes) -> tuple[bytes, int, bytes, bytes, bytes, list[tuple[int,
         after = at + (4 + length + 7) // 8 * 8
         require(after <= size, "F-TLV-1")
         require(data[end:after] == bytes(after - end), "F-TLV-2")
-        require(number < 0x8000 or (number == WRAP and kind == HEAD), "F-TLV-3, F-TLV-5")
+        require(number < 0x8000 or (number in (WRAP, REQUIRES) and kind == HEAD), "F-TLV-3, F-TLV-5")
         tlvs.append((number, data[at + 4 : end]))
         at = after
     return data[:size], kind, data[16:32], data[32:48], data[48:64], tlvs
@@ -112,6 +114,8 @@ def read_corpus(
     data = get("head")
     _, _, corpus, _, _, tlvs = parse(data)
     ours = f"local:{key_file.split()[1]}".encode()
+    required = {name for number, value in tlvs if number == REQUIRES for name in value.decode().split(" ")}
+    require(required <= KNOWN, "F-TLV-7")
     wraps = [value[2:] for number, value in tlvs if number == WRAP and value[2:].startswith(ours)]
     key = unwrap(wraps[0][len(ours) :], key_file, corpus)
     head: dict[str, Any] = json.loads(unseal(data, key, HEAD, corpus, None))

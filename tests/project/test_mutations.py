@@ -15,7 +15,7 @@ import pytest
 from securedata.corpus.check import verification
 from securedata.corpus.config import Reference
 from securedata.corpus.rows import plan
-from securedata.corpus.rows.plan import Changes
+from securedata.corpus.rows.changes import Changes
 from securedata.corpus.state import commit, retired
 from securedata.corpus.state.commit import Transaction
 from securedata.corpus.state.head import Head
@@ -109,7 +109,7 @@ def planned_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_tombstones(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(plan, "tombstoned", lambda head, add: [])
+    patch.setattr(plan, "refused", lambda head, add: [])
 
 
 def nothing_listed(patch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,9 @@ from typing import Any, Generic, TypeVar
 import pyarrow as pa
 
 from securedata.corpus.objects.put import GONE, put_once, why_gone
-from securedata.corpus.rows.plan import Changes, Plan, Slot, build, make_plan
+from securedata.corpus.rows.build import build
+from securedata.corpus.rows.changes import Changes, Plan, Slot
+from securedata.corpus.rows.plan import make_plan
 from securedata.corpus.schema import SCHEMA
 from securedata.corpus.state.head import Head, OpenedHead, Retired, TableRef, open_with, seal_head
 from securedata.corpus.state.horizon import check_horizon
@@ -76,6 +78,15 @@ class Try:
         self.opened = opened
         self.head = opened.head
         self._transaction = transaction
+
+    @property
+    def write_id(self) -> bytes:
+        """The write id of the commit (16 bytes), the same for all its tries."""
+        return self._transaction.write_id
+
+    def now(self) -> float:
+        """Storage's time, in seconds since the epoch."""
+        return self._transaction.now()
 
     def read_table(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
         """Read a part of this head. Raises as `Writer.read_table`."""
@@ -271,6 +282,10 @@ class Transaction(Generic[T]):
         )
 
     # ------------------------------------------------------------ tables
+
+    def now(self) -> float:
+        """As `Try.now`."""
+        return self._storage.now()
 
     def check_horizon(self, head: Head) -> None:
         """Called when something new is older than the horizon of `head`. Raises HorizonInFuture."""

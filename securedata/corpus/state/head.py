@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from securedata.corpus.state.json_values import hex_bytes, json_object, members_once, natural, no_constant, seconds
 from securedata.corpus.state.layout import table_key
+from securedata.corpus.state.lifecycle import FEATURES, Hold, Restriction, features, members_json, parse_members
 from securedata.errors import (
     InvalidArgument,
     LimitExceeded,
@@ -18,8 +20,9 @@ from securedata.errors import (
     OlderGeneration,
     SecuredataError,
     SupersededKey,
+    UnknownVersion,
 )
-from securedata.format.header import MAX_HEAD_HEADER, WRAP, Header, Kind
+from securedata.format.header import MAX_HEAD_HEADER, REQUIRES, WRAP, Header, Kind
 from securedata.format.sealed import Expect, open_whole, read_header, seal, sealed_size
 from securedata.keys.kms import KMS
 from securedata.keys.pin import Pin, check_corpus, check_secret, make_pin
@@ -29,8 +32,6 @@ from securedata.storage.base import Buffer
 MAX_BODY = 64 * 1024 * 1024
 MAX_SEALED = sealed_size(MAX_BODY, MAX_HEAD_HEADER)
 WRITES_KEPT = 64
-MAX_NUMBER = 2**53
-"""Numbers in a head are below this, so that every JSON parser reads them exactly."""
 MAX_GENERATION = 2**45
 """Generations are below this: one key can seal 2^53 heads of 64 MiB, and a commit can take many tries."""
 
@@ -67,7 +68,15 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The content of a head. `unknown` keeps members that a newer version wrote."""
+    """The content of a head. `unknown` keeps members that a newer version wrote.
+
+    Attributes:
+        barred: tags of consents and recordings that no commit adds rows of; see `keys.tags`.
+        holds, restricted, purpose_required, retention: see `state.lifecycle`.
+        erasures: drafts of receipts, of erasures that are not finished.
+        receipts: the digests of final receipts.
+        derived: corpora that were made from this one.
+    """
 
     corpus_id: bytes
     key_id: bytes
@@ -82,6 +91,14 @@ class Head:
     horizon: float = 0.0
     superseded: tuple[bytes, ...] = ()
     writes: tuple[bytes, ...] = ()
+    barred: tuple[bytes, ...] = ()
+    holds: tuple[Hold, ...] = ()
+    restricted: tuple[Restriction, ...] = ()
+    purpose_required: bool = False
+    erasures: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    receipts: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    derived: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    retention: dict[str, Any] = field(default_factory=dict)
     unknown: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -149,14 +166,14 @@ class Seen:
         Raises:
             ValueError, KeyError, TypeError, RecursionError: it is damaged.
         """
-        content = _object(json.loads(text.decode()))
+        content = json_object(json.loads(text.decode()))
         superseded, write_id = content["superseded"], content.get("write_id")
         if not isinstance(superseded, list):
             raise TypeError("a list was expected")
         return cls(
-            _natural(content["generation"], MAX_GENERATION),
-            frozenset(_hex(one, 16) for one in superseded),
-            None if write_id is None else _hex(write_id, 16),
+            natural(content["generation"], MAX_GENERATION),
+            frozenset(hex_bytes(one, 16) for one in superseded),
+            None if write_id is None else hex_bytes(write_id, 16),
         )
 
     def json(self) -> bytes:
@@ -193,10 +210,12 @@ def seal_head(head: Head, key: bytes) -> bytearray:
         "horizon": head.horizon,
         "superseded": [one.hex() for one in head.superseded],
         "writes": [one.hex() for one in head.writes],
+        **members_json(head),
     }
-    header = Header(
-        Kind.HEAD, head.corpus_id, head.write_id, head.key_id, tuple((WRAP, wrap.encode()) for wrap in head.wraps)
-    )
+    tlvs = [(WRAP, wrap.encode()) for wrap in head.wraps]
+    if required := features(head):
+        tlvs.append((REQUIRES, " ".join(required).encode()))
+    header = Header(Kind.HEAD, head.corpus_id, head.write_id, head.key_id, tuple(tlvs))
     try:
         text = json.dumps(body, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, TypeError, RecursionError) as error:
@@ -263,6 +282,13 @@ def peek(data: Buffer, root: str) -> tuple[Header, tuple[Wrap, ...]]:
         FormatError
     """
     header = read_header(data, Expect(Kind.HEAD, None, None, root))
+    for kind, value in header.tlvs:
+        if kind == REQUIRES and (unknown := set(value.split(b" ")) - {name.encode() for name in FEATURES}):
+            names = ", ".join(sorted(name.decode("ascii", "replace") for name in unknown))
+            raise UnknownVersion(
+                f"the head of {root} requires what this securedata does not know ({names}): update securedata",
+                root=root,
+            )
     return header, tuple(Wrap.decode(value, root) for kind, value in header.tlvs if kind == WRAP)
 
 
@@ -275,7 +301,7 @@ def open_with(data: Buffer, key: bytes, root: str) -> Head:
     header, wraps = peek(data, root)
     body = open_whole(key, data, Expect(Kind.HEAD, header.corpus_id, None, root))
     try:
-        parsed = json.loads(body.decode(), parse_constant=_no_constant, object_pairs_hook=_members)
+        parsed = json.loads(body.decode(), parse_constant=no_constant, object_pairs_hook=members_once)
         return _parse(parsed, header, wraps)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MalformedManifest(
@@ -292,17 +318,18 @@ def _parse(body: dict[str, Any], header: Header, wraps: tuple[Wrap, ...]) -> Hea
         key_id=header.key_id,
         write_id=header.object_id,
         wraps=wraps,
-        generation=_natural(body.pop("generation"), MAX_GENERATION),
-        secret=_hex(body.pop("secret"), 32),
+        generation=natural(body.pop("generation"), MAX_GENERATION),
+        secret=hex_bytes(body.pop("secret"), 32),
         parts=tuple(_table(one) for one in body.pop("parts")),
-        settings=_object(body.pop("settings")),
+        settings=json_object(body.pop("settings")),
         tombstones=tuple(
-            Tombstone(_hex(one["tag"], 32), _natural(one["generation"])) for one in body.pop("tombstones")
+            Tombstone(hex_bytes(one["tag"], 32), natural(one["generation"])) for one in body.pop("tombstones")
         ),
-        retired=tuple(Retired(_table(one), _time(one["time"])) for one in body.pop("leaving")),
-        horizon=_time(body.pop("horizon")),
-        superseded=tuple(_hex(one, 16) for one in body.pop("superseded")),
-        writes=tuple(_hex(one, 16) for one in body.pop("writes")),
+        retired=tuple(Retired(_table(one), seconds(one["time"])) for one in body.pop("leaving")),
+        horizon=seconds(body.pop("horizon")),
+        superseded=tuple(hex_bytes(one, 16) for one in body.pop("superseded")),
+        writes=tuple(hex_bytes(one, 16) for one in body.pop("writes")),
+        **parse_members(body),
         unknown=body,
     )
     ids = [part.id for part in head.parts]
@@ -316,41 +343,4 @@ def _table_json(ref: TableRef) -> dict[str, Any]:
 
 
 def _table(one: dict[str, Any]) -> TableRef:
-    return TableRef(_hex(one["id"], 16), _hex(one["key"], 32), _natural(one["rows"]), _natural(one["size"]))
-
-
-def _hex(text: str, size: int) -> bytes:
-    raw = bytes.fromhex(text)
-    if len(raw) != size or raw.hex() != text:
-        raise ValueError(f"{size} bytes in lowercase hex were expected")
-    return raw
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError("an object was expected")
-    return value
-
-
-def _time(value: Any) -> float:
-    if type(value) not in (int, float) or not 0 <= value < MAX_NUMBER:
-        raise ValueError("seconds since the epoch were expected")
-    return float(value)
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _natural(value: Any, limit: int = MAX_NUMBER) -> int:
-    if type(value) is not int or not 0 <= value < limit:
-        raise ValueError(f"a natural number below {limit} was expected")
-    return value
-
-
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Refuse a duplicate member, of which some parsers take the first and others the last."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a member is given twice")
-    return found
+    return TableRef(hex_bytes(one["id"], 16), hex_bytes(one["key"], 32), natural(one["rows"]), natural(one["size"]))

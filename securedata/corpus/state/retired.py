@@ -38,8 +38,12 @@ def retired_table(parts: Iterable[bytes], objects: Iterable[bytes]) -> pa.Table:
 
 
 def due(head: Head, now: float) -> list[Retired]:
-    """The lists that are a day old by storage's clock."""
-    return [one for one in head.retired if one.time + DELAY <= now]
+    """The lists that are a day old by storage's clock, except those of erasures that are not finished.
+
+    An unfinished erasure still needs its list: the receipt names what was deleted.
+    """
+    needed = {one["list"] for one in head.erasures if "list" in one}
+    return [one for one in head.retired if one.time + DELAY <= now and one.table.id.hex() not in needed]
 
 
 def listed(storage: Storage, head: Head, one: Retired) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference
 from securedata.corpus.home import state_dir
-from securedata.corpus.rows import plan
+from securedata.corpus.rows import build, plan
 from securedata.corpus.state.head import Head, seal_head
 from securedata.corpus.state.retired import listed
 from securedata.corpus.state.tables import seal_table
@@ -84,8 +84,8 @@ def test_a_part_that_would_lose_rows_stops_the_commit(
 ) -> None:
     fill(writer, "a", "b", "c")
     before = dict(place.objects)
-    real = plan._edited
-    monkeypatch.setattr(plan, "_edited", lambda *args: real(*args).slice(1))
+    real = build._edited
+    monkeypatch.setattr(build, "_edited", lambda *args: real(*args).slice(1))
     with pytest.raises(MalformedManifest, match="would lose 1 rows"):
         writer.commit(remove=["a"])
     assert place.objects["head"] == before["head"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from securedata.corpus.rows.plan import Changes
+from securedata.corpus.rows.changes import Changes
 from securedata.corpus.schema import SCHEMA
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Tombstone

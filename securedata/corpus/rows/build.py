@@ -1,0 +1,92 @@
+"""Build the rows of a new part from live parts and added rows; no row of a live part is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from securedata.corpus.rows.changes import Changes, Edit, Fresh, ReadTable, Slot
+from securedata.corpus.rows.inherit import inherit, with_defaults
+from securedata.corpus.rows.rewrite import rewritten
+from securedata.corpus.schema import DESCRIPTIVE
+from securedata.corpus.state.head import TableRef
+from securedata.errors import MalformedManifest
+from securedata.foreign.describe import describe
+
+
+def join(tables: Sequence[pa.Table]) -> pa.Table:
+    """The rows of several tables, with unknown columns widened to a type that holds all values.
+
+    Raises:
+        MalformedManifest: there is no such type.
+    """
+    try:
+        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+    except pa.ArrowException as error:
+        raise MalformedManifest(
+            f"rows cannot be joined into one part (a newer securedata might): {describe(error)}"
+        ) from None
+
+
+def build(slot: Slot, changes: Changes, read_table: ReadTable) -> pa.Table:
+    """The rows of a new part.
+
+    Raises:
+        MalformedManifest: it would lose rows of the parts that it replaces.
+    """
+    pieces = [_edited(edit, changes, read_table) for edit in slot.edits]
+    if slot.fresh:
+        pieces += _fresh_rows(slot, changes, read_table)
+    table = join(pieces)
+    have = set(table.column("path").to_pylist())
+    for edit in slot.edits:
+        before = read_table(edit.part, ("path",)).column("path").to_pylist()
+        lost = [path for i, path in enumerate(before) if i not in edit.drop and path not in have]
+        if lost or table.num_rows != slot.rows:
+            raise MalformedManifest(
+                f"a new part would lose {max(len(lost), slot.rows - table.num_rows)} rows of part "
+                f"{edit.part.id.hex()}; nothing was committed, please report this",
+                object_id=edit.part.id,
+            )
+    return table
+
+
+def _fresh_rows(slot: Slot, changes: Changes, read_table: ReadTable) -> list[pa.Table]:
+    """The added rows of a part, with what they inherit from the rows that they replace."""
+    groups: dict[TableRef | None, list[Fresh]] = {}
+    for one in slot.fresh:
+        groups.setdefault(one.part, []).append(one)
+    tables = []
+    for part, group in groups.items():
+        new = changes.add.take(pa.array([one.i for one in group], pa.int64()))
+        if part is None:
+            tables.append(with_defaults(new))
+        else:
+            old = read_table(part, None).take(pa.array([one.row for one in group], pa.int64()))
+            tables.append(inherit(old, new, changes.clear))
+    return tables
+
+
+def _edited(edit: Edit, changes: Changes, read_table: ReadTable) -> pa.Table:
+    table = read_table(edit.part, None)
+    if edit.update:
+        old = table.take(pa.array([row for row, _ in edit.update], pa.int64()))
+        new = changes.add.take(pa.array([i for _, i in edit.update], pa.int64()))
+        updated = inherit(old, new, changes.clear)
+        take = np.arange(table.num_rows)
+        take[[row for row, _ in edit.update]] = table.num_rows + np.arange(len(edit.update))
+        for name in DESCRIPTIVE:
+            if name in table.schema.names:
+                column = table.column(name)
+                both = pa.chunked_array([*column.chunks, *updated.column(name).chunks], column.type)
+                at = table.schema.get_field_index(name)
+                table = table.set_column(at, table.schema.field(at), both.take(pa.array(take)))
+    if edit.rewrite and changes.rewrite is not None:
+        table = rewritten(table, changes.rewrite, edit.rewrite)
+    if edit.drop:
+        keep = np.ones(table.num_rows, dtype=bool)
+        keep[sorted(edit.drop)] = False
+        table = table.filter(pa.array(keep))
+    return table

@@ -1,0 +1,71 @@
+"""The checks of people's rights that every try of every commit makes, against the head that it is about to replace.
+
+    rows to add                         of an erased person, a barred consent or a barred recording: left out (`erased`)
+    rows to take out, replace, change   of a held person: left as they are (`held`), unless only their place changes
+
+Conflicts, staleness and compare and swap are checked where rows are matched: see `plan` and `match`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.state.head import Head
+from securedata.keys.tags import Tagger
+
+_RECORDINGS = ("source_sha256", "recording_sha256")
+
+
+def refused(head: Head, rows: pa.Table) -> list[int]:
+    """Rows that must not enter: their person was erased, or their consent or recording is barred.
+
+    `rows` has the column `subjects`, and where it has them `consent_id` and the digests of recordings.
+    """
+    if not (head.tombstones or head.barred) or not rows.num_rows:
+        return []
+    tagger = Tagger(head.secret)
+    dead = {one.tag for one in head.tombstones}
+    barred = frozenset(head.barred)
+    people = _column(rows, "subjects")
+    consents = _column(rows, "consent_id")
+    digests = list(zip(*(_column(rows, name) for name in _RECORDINGS), strict=True))
+
+    def enters(i: int) -> bool:
+        if any(tagger.tag(name) in dead for name in people[i]):
+            return False
+        if not barred:
+            return True
+        if any(digest is not None and tagger.recording(digest) in barred for digest in digests[i]):
+            return False
+        return not any(tagger.consent(name, consents[i]) in barred for name in people[i])
+
+    return [i for i in range(rows.num_rows) if not enters(i)]
+
+
+def held(head: Head, rows: pa.Table) -> frozenset[int]:
+    """Rows of held people; `rows` has the column `subjects`."""
+    if not head.holds or not rows.num_rows:
+        return frozenset()
+    return rows_of(rows, Tagger(head.secret), {one.tag for one in head.holds})
+
+
+def rows_of(rows: pa.Table, tagger: Tagger, tags: set[bytes]) -> frozenset[int]:
+    """Rows that name a person with one of these subject tags. Every name is tagged once."""
+    column = rows.column("subjects").combine_chunks()
+    names = column.flatten()
+    found = [name for name in pc.unique(names).to_pylist() if tagger.tag(name) in tags]
+    if not found:
+        return frozenset()
+    named = pc.is_in(names, value_set=pa.array(found, names.type))
+    return frozenset(pc.list_parent_indices(column).filter(named).to_pylist())
+
+
+def _column(rows: pa.Table, name: str) -> Sequence[Any]:
+    if name not in rows.schema.names:
+        return [None] * rows.num_rows
+    values: list[Any] = rows.column(name).to_pylist()
+    return values

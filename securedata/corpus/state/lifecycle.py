@@ -1,0 +1,115 @@
+"""What a head records for the life of people's data: bars, holds, restrictions, drafts of receipts, derived corpora.
+
+Each is a member at the top level of the head's JSON and is written only if it holds something, so that a corpus that
+uses none of it stays as it was. None names an id on storage that `parts` or `leaving` does not name. People are named
+by tags only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from securedata.corpus.state.json_values import hex_bytes, json_list, json_object, seconds, text
+
+if TYPE_CHECKING:
+    from securedata.corpus.state.head import Head
+
+BARS, HOLDS, PURPOSE, RESTRICTIONS = "bars", "holds", "purpose", "restrictions"
+FEATURES = frozenset((BARS, HOLDS, PURPOSE, RESTRICTIONS))
+"""Features that no reader or writer may ignore. A head that uses one names it in a critical TLV of its header."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A person whose rows no commit may take out or change, and the case that this is for.
+
+    Attributes:
+        tag: the person's subject tag.
+        case: the reference of the case; the reason itself is in the operator's file.
+        time: storage's time of the hold, in seconds since the epoch.
+    """
+
+    tag: bytes
+    case: str
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Restriction:
+    """A request for erasure that met a hold: until it is decided, the person's rows open for nobody.
+
+    Attributes:
+        tag: the person's subject tag.
+        request: the request's reference; '' if none was given.
+        received: the day it was received, as YYYY-MM-DD; '' if none was given.
+        time: storage's time of the restriction, in seconds since the epoch.
+    """
+
+    tag: bytes
+    request: str
+    received: str
+    time: float
+
+
+def features(head: Head) -> tuple[str, ...]:
+    """The features in use that no reader or writer may ignore, sorted."""
+    used = {BARS: head.barred, HOLDS: head.holds, PURPOSE: head.purpose_required, RESTRICTIONS: head.restricted}
+    return tuple(sorted(name for name, content in used.items() if content))
+
+
+def members_json(head: Head) -> dict[str, Any]:
+    """The members of a head's JSON; none for what holds nothing."""
+    members: dict[str, Any] = {
+        "barred": [tag.hex() for tag in head.barred],
+        "holds": [{"tag": one.tag.hex(), "case": one.case, "time": one.time} for one in head.holds],
+        "restricted": [
+            {"tag": one.tag.hex(), "request": one.request, "received": one.received, "time": one.time}
+            for one in head.restricted
+        ],
+        "purpose_required": head.purpose_required,
+        "erasures": list(head.erasures),
+        "receipts": list(head.receipts),
+        "derived": list(head.derived),
+        "retention": head.retention,
+    }
+    return {name: content for name, content in members.items() if content}
+
+
+def parse_members(body: dict[str, Any]) -> dict[str, Any]:
+    """Take the members out of a head's JSON; returns fields of `Head`.
+
+    Raises:
+        ValueError, KeyError, TypeError: a member breaks the format.
+    """
+    required = body.pop("purpose_required", False)
+    if not isinstance(required, bool):
+        raise TypeError("a boolean was expected")
+    return {
+        "barred": tuple(hex_bytes(one, 32) for one in json_list(body.pop("barred", []))),
+        "holds": tuple(_hold(one) for one in json_list(body.pop("holds", []))),
+        "restricted": tuple(_restriction(one) for one in json_list(body.pop("restricted", []))),
+        "purpose_required": required,
+        "erasures": _with_ids(body.pop("erasures", [])),
+        "receipts": _with_ids(body.pop("receipts", [])),
+        "derived": tuple(json_object(one) for one in json_list(body.pop("derived", []))),
+        "retention": json_object(body.pop("retention", {})),
+    }
+
+
+def _hold(one: Mapping[str, Any]) -> Hold:
+    return Hold(hex_bytes(one["tag"], 32), text(one["case"]), seconds(one["time"]))
+
+
+def _restriction(one: Mapping[str, Any]) -> Restriction:
+    return Restriction(hex_bytes(one["tag"], 32), text(one["request"]), text(one["received"]), seconds(one["time"]))
+
+
+def _with_ids(entries: Any) -> tuple[dict[str, Any], ...]:
+    """Entries that are told apart by the write id of the commit that made them."""
+    found = tuple(json_object(one) for one in json_list(entries))
+    ids = {hex_bytes(one["id"], 16) for one in found}
+    if len(ids) != len(found):
+        raise ValueError("an id is given twice")
+    return found
