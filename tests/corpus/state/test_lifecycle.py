@@ -115,7 +115,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "a bar of another length": {"barred": (b"b" * 31,)},
     "a hold without a case": {"holds": (Hold(b"t" * 32, None, 1.0),)},  # type: ignore[arg-type]  # a broken writer
     "a hold before time": {"holds": (Hold(b"t" * 32, "", -1.0),)},
-    "a restriction without a request": {"restricted": (Restriction(b"t" * 32, 7, "", 1.0),)},  # type: ignore[arg-type]
+    "a restriction without a request": {"restricted": (Restriction(b"t" * 32, 7, "", 1.0),)},  # type: ignore[arg-type]  # a broken writer
     "a draft without an id": {"erasures": ({"counts": {}},)},
     "a draft twice": {"erasures": OPEN["erasures"] * 2},
     "a receipt that is a number": {"receipts": (7,)},
