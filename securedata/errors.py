@@ -53,6 +53,7 @@ SecuredataError
 │   ├── PreconditionFailed      a conditional put that lost
 │   ├── NotAFile                a link, FIFO, device or folder where a file should be
 │   ├── AccessDenied            refused, or missing where a session may not list
+│   ├── DeleteRefused           versions cannot be listed or deleted, so what is deleted might be restored
 │   ├── SessionExpired          the storage session expired or was revoked, and could not be renewed
 │   ├── StorageUnreachable      did not answer, or failed underneath
 │   └── UnsafeStorage           conditional puts are not honoured: not safe for writers
@@ -310,6 +311,11 @@ class PreconditionFailed(StorageError):
 
 class AccessDenied(StorageError):
     """Refused, or missing where the session cannot list."""
+
+
+class DeleteRefused(StorageError):
+    """Storage does not let us list or delete versions, so what is deleted here might be restored; the text says which
+    call was refused, and why if storage says it."""
 
 
 class SessionExpired(StorageError):

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from securedata.errors import NotFound, SecuredataError
+from securedata.errors import DeleteRefused, NotFound, SecuredataError
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 BATCH_BYTES = 512 * 1024
 """Bytes that `Storage.get_batches` yields together."""
 
+PARTIAL = "go on with --partial, and the receipt says so"
+NO_VERSIONS = f"this storage cannot show older versions, so nothing proves that they are gone: {PARTIAL}"
+"""What an error says of a storage that does not list versions."""
 
 MAX_REPLACED = 128 * 1024 * 1024
 """The most bytes that `replace` reads of the content it replaces: twice the limit of a head."""
@@ -35,6 +38,15 @@ class Entry:
     size: int
     time: float
     version: str = ""
+
+
+class Purged(NamedTuple):
+    """What `purge` deleted of one key, and has listed as gone.
+
+    `versions`: its contents and delete markers, temporary files included; 0 if the key was not there.
+    """
+
+    versions: int
 
 
 class Wanted(NamedTuple):
@@ -175,8 +187,16 @@ class Storage(ABC):
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """All keys that begin with `prefix`, in no particular order."""
 
-    def deleted_keys(self) -> Iterator[str]:
-        """Keys that have only older versions and delete markers left; none on storage without versions."""
+    def deleted_keys(self, prefix: str = "", strict: bool = False) -> Iterator[str]:
+        """Keys that have only older versions and delete markers left; none on storage without versions.
+
+        Args:
+            prefix: only keys that begin with it.
+            strict: raise if storage does not list versions to us; otherwise there are then none.
+
+        Raises:
+            DeleteRefused: only if `strict`.
+        """
         return iter(())
 
     def older(self, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
@@ -195,7 +215,57 @@ class Storage(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Delete all versions of a key. A missing key is not an error."""
+        """Delete all versions of a key, as far as storage lets us. A missing key is not an error.
+
+        For orphans and retired parts, which nobody needs to see gone. It does not check that anything is gone, and
+        where versions are not listed to us it only hides the key under a delete marker. `purge` checks both.
+        """
+
+    def check_deletable(self) -> None:
+        """Check, before an erasure commits, that `purge` can delete: it deletes a probe with its versions.
+
+        Raises:
+            DeleteRefused: versions cannot be listed or deleted. The text names a probe that had to stay.
+            AccessDenied, StorageUnreachable: the probe could not be put, or storage did not answer.
+        """
+        raise DeleteRefused(f"{self.url}: {NO_VERSIONS}", root=self.url)
+
+    def purge(self, keys: Iterable[str]) -> Iterator[tuple[str, Purged | SecuredataError]]:
+        """Delete all versions and delete markers of many keys, and list that they are gone.
+
+        Each deletion must be answered. Yields each key once, with what was deleted or with its error, in any order and
+        as it goes; it takes a bounded number of keys at a time. What is already gone is no error, so a purge that was
+        interrupted can be run again.
+
+        Raises:
+            DeleteRefused: storage does not list versions to us, or refuses all deletions.
+            NotFound: the root or the bucket is missing.
+            AccessDenied, StorageUnreachable: storage did not answer. Keys not yet yielded might not be deleted.
+        """
+        raise DeleteRefused(f"{self.url}: {NO_VERSIONS}", root=self.url)
+
+    def purge_older(self, key: str, is_older: Callable[[Buffer], bool], limit: int) -> int:
+        """Delete the earlier contents of a key that `replace` writes, and list that they are gone.
+
+        With versions: from the newest on, the first one whose content `is_older`, and all below it in storage's own
+        order, delete markers included. Those above stay. Without: the copy that `replace` leaves, if it `is_older` or
+        cannot be read, and temporary files of writers that were killed.
+
+        Args:
+            is_older: takes a whole content; it might not be a head at all. A lock may be held meanwhile.
+            limit: the most bytes that a content may have.
+
+        Returns:
+            How many contents, delete markers and files were deleted.
+
+        Raises:
+            DeleteRefused: storage does not list, read or delete versions for us.
+            PreconditionFailed: the current content `is_older`; nothing was deleted.
+            LimitExceeded: a version is larger than `limit` bytes; nothing was deleted.
+            StorageUnreachable: storage did not answer, or something is still there.
+            CorpusBusy: another process held the lock for too long.
+        """
+        raise DeleteRefused(f"{self.url}: {NO_VERSIONS}", root=self.url)
 
     @abstractmethod
     def now(self) -> float:

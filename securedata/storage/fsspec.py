@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import fsspec
@@ -32,12 +32,14 @@ from securedata.foreign.describe import describe, type_name
 from securedata.foreign.quiet import quiet
 from securedata.foreign.times import written_at
 from securedata.roots import check_segments
-from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted, previous_key
+from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Purged, Storage, Wanted, previous_key
+from securedata.storage.purging import check_by_probe, purge_each, purge_previous
 
 CLOCK = ".clock"
 _IN_MEMORY = 16 * 1024 * 1024
 _LONG = 64 * 1024 * 1024  # a row may claim any length: above this one, the size of the object is asked for first
 _TOGETHER = 32
+_UNVERSIONED = ("memory", "file", "local")  # schemes that keep no versions; of all others we cannot see them
 
 
 class FsspecStorage(Storage):
@@ -76,6 +78,7 @@ class FsspecStorage(Storage):
                 f"{scheme}:// needs a package that is not installed: {describe(error)}", root=url
             ) from None
         self.url = url.rstrip("/")
+        self._unversioned = scheme in _UNVERSIONED
         self._process = 0
         self._made: set[str] = set()
 
@@ -192,6 +195,19 @@ class FsspecStorage(Storage):
         with self._mapped(key), contextlib.suppress(FileNotFoundError):
             fs, path = self._at(key)
             fs.rm_file(path)
+
+    def check_deletable(self) -> None:
+        if not self._unversioned:
+            super().check_deletable()
+        check_by_probe(self)
+
+    def purge(self, keys: Iterable[str]) -> Iterator[tuple[str, Purged | SecuredataError]]:
+        return purge_each(self, keys) if self._unversioned else super().purge(keys)
+
+    def purge_older(self, key: str, is_older: Callable[[Buffer], bool], limit: int) -> int:
+        if not self._unversioned:
+            return super().purge_older(key, is_older, limit)
+        return purge_previous(self, key, is_older, limit)
 
     def check_writable(self, single_writer: bool = False) -> None:
         if not single_writer:

@@ -14,7 +14,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from securedata.errors import (
@@ -33,10 +33,11 @@ from securedata.errors import (
 from securedata.files import NEW, fsync_folder, link_new, put_in_place, temporary_name, write_all, write_durable
 from securedata.foreign.describe import describe
 from securedata.forks import Instances
-from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Storage, Wanted, previous_key
+from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Purged, Storage, Wanted, previous_key
 from securedata.storage.beneath import NotRegular, Root
 from securedata.storage.file_lock import LOCK, clock, locked
 from securedata.storage.mounts import file_system
+from securedata.storage.purging import check_by_probe, chunks, purge_files, purge_older_files
 from securedata.storage.unflushed import Unflushed
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
@@ -243,6 +244,21 @@ class LocalStorage(Storage):
     def delete(self, key: str) -> None:
         with self._mapped(key), contextlib.suppress(FileNotFoundError):
             self._unlink(self._at(), key)
+
+    def check_deletable(self) -> None:
+        check_by_probe(self)
+
+    def purge(self, keys: Iterable[str]) -> Iterator[tuple[str, Purged | SecuredataError]]:
+        for chunk in chunks(keys):
+            with self._mapped("the root"):
+                root = self._at()
+            yield from purge_files(root, chunk, self.url, self._error)
+
+    def purge_older(self, key: str, is_older: Callable[[Buffer], bool], limit: int) -> int:
+        with self._mapped(key):
+            root = self._at()
+            with locked(root, self.url):
+                return purge_older_files(root, key, is_older, limit, self.url)
 
     def _unlink(self, root: Root, key: str) -> None:
         folder, _, name = key.rpartition("/")

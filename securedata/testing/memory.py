@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from securedata.errors import AlreadyExists, LimitExceeded, NotFound, PreconditionFailed
-from securedata.storage.base import Buffer, Entry, Storage
+from securedata.errors import AlreadyExists, LimitExceeded, NotFound, PreconditionFailed, SecuredataError
+from securedata.storage.base import Buffer, Entry, Purged, Storage
+from securedata.storage.purging import check_by_probe, purge_previous
 
 
 class MemoryStorage(Storage):
@@ -62,6 +63,18 @@ class MemoryStorage(Storage):
     def delete(self, key: str) -> None:
         with self._lock:
             self.objects.pop(key, None)
+
+    def check_deletable(self) -> None:
+        check_by_probe(self)
+
+    def purge(self, keys: Iterable[str]) -> Iterator[tuple[str, Purged | SecuredataError]]:
+        for key in keys:
+            with self._lock:
+                there = self.objects.pop(key, None) is not None
+            yield key, Purged(int(there))
+
+    def purge_older(self, key: str, is_older: Callable[[Buffer], bool], limit: int) -> int:
+        return purge_previous(self, key, is_older, limit)
 
     def now(self) -> float:
         return self.clock

@@ -23,7 +23,7 @@ from securedata.errors import (
     SecuredataError,
     UnsafeStorage,
 )
-from securedata.storage.base import Buffer, Storage
+from securedata.storage.base import Buffer, Purged, Storage
 
 _E = TypeVar("_E", bound=BaseException)
 
@@ -54,6 +54,8 @@ class StorageContract(ABC):
     """How many threads write at the same time in the race tests."""
     rounds = 10
     """How often they do."""
+    many = 300
+    """How many objects a test of many has."""
     early = 0.0
     """Seconds by which the time from `put_new` may be earlier than the one in a listing."""
 
@@ -220,6 +222,57 @@ class StorageContract(ABC):
         assert list(storage.list("objects/")) == []
         storage.put_new(OBJECT, [b"y"])
         assert bytes(storage.get(OBJECT)) == b"y"
+
+    # ------------------------------------------------------------ strict deletion
+
+    def test_purge_says_of_each_key_what_it_deleted(self) -> None:
+        storage = self.new()
+        for key in (OBJECT, OTHER, PART):
+            storage.put_new(key, [b"x"])
+        missing = f"{OBJECT[:-1]}f"
+        for count in (1, 0):  # a second time, as after a crash, nothing is left to delete
+            found = dict(self.again(storage).purge([PART, missing, OBJECT, "nothing/here"]))
+            absent = Purged(0)
+            assert found == {PART: Purged(count), OBJECT: Purged(count), missing: absent, "nothing/here": absent}
+            for key in (OBJECT, PART):
+                raised(NotFound, lambda key=key: self.again(storage).get(key))  # type: ignore[misc]  # as above
+            assert bytes(storage.get(OTHER)) == b"x"
+        assert [entry.key for entry in storage.list()] == [OTHER]
+        assert list(storage.deleted_keys(strict=True)) == []
+
+    def test_purge_takes_many_of_more(self) -> None:
+        storage = self.new()
+        keys = [f"objects/{n % 3:02x}/{n % 3:02x}{n:030x}" for n in range(self.many)]
+        for _, when in storage.put_many((key, b"x") for key in keys):
+            assert isinstance(when, float)
+        wanted = keys[1::2]
+        found = list(storage.purge(reversed(wanted)))
+        assert sorted(found) == sorted((key, Purged(1)) for key in wanted), "each key must come once"
+        assert sorted(entry.key for entry in storage.list()) == sorted(keys[::2])
+        assert list(storage.purge([])) == []
+
+    def test_the_probe_of_deletion_leaves_nothing(self) -> None:
+        storage = self.new()
+        storage.put_new(OBJECT, [b"x"])
+        storage.check_deletable()
+        assert [entry.key for entry in storage.list()] == [OBJECT]
+        assert list(storage.deleted_keys(strict=True)) == []
+
+    def test_earlier_heads_are_purged(self) -> None:
+        storage = self.new()
+        for content in (b"one", b"two", b"three", b"four"):
+            version = None if content == b"one" else storage.get_versioned("head")[1]
+            storage.replace("head", content, version)
+        older = [bytes(content) for _, content in storage.older("head", 100)]
+        assert storage.purge_older("head", lambda _: False, 100) == 0
+        assert [bytes(content) for _, content in storage.older("head", 100)] == older
+        assert storage.purge_older("head", lambda content: bytes(content) != b"four", 100) == len(older)
+        assert list(storage.older("head", 100)) == []
+        assert bytes(storage.get("head")) == b"four"
+        assert storage.purge_older("head", lambda content: bytes(content) != b"four", 100) == 0
+        assert [entry.key for entry in storage.list()] == ["head"]
+
+    # ------------------------------------------------------------ other processes, time
 
     def test_what_another_deleted_need_not_be_made_durable(self) -> None:
         # a prune by another process takes an object that was put a day ago and never committed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from securedata.errors import AccessDenied, NotFound, StorageUnreachable
-from securedata.storage.base import Buffer, Entry, Storage
+from securedata.errors import AccessDenied, NotFound, SecuredataError, StorageUnreachable
+from securedata.storage.base import Buffer, Entry, Purged, Storage
 
 Hook = Callable[[str, str], None]
 """Takes the name of the method and its key; may raise, wait, or act as another process would."""
@@ -73,6 +73,30 @@ class Hooked(Storage):
         self._before("delete", key)
         self.inner.delete(key)
         self.after("delete", key)
+
+    def deleted_keys(self, prefix: str = "", strict: bool = False) -> Iterator[str]:
+        self._before("deleted_keys", prefix)
+        found = [*self.inner.deleted_keys(prefix, strict)]
+        self.after("deleted_keys", prefix)
+        yield from found
+
+    def check_deletable(self) -> None:
+        self._before("check_deletable", "")
+        self.inner.check_deletable()
+        self.after("check_deletable", "")
+
+    def purge(self, keys: Iterable[str]) -> Iterator[tuple[str, Purged | SecuredataError]]:
+        for key in keys:  # each by itself: a process may be killed between any two
+            self._before("purge", key)
+            found = [*self.inner.purge([key])]
+            self.after("purge", key)
+            yield from found
+
+    def purge_older(self, key: str, is_older: Callable[[Buffer], bool], limit: int) -> int:
+        self._before("purge_older", key)
+        count = self.inner.purge_older(key, is_older, limit)
+        self.after("purge_older", key)
+        return count
 
     def now(self) -> float:
         self._before("now", "")

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from securedata.errors import AccessDenied, LimitExceeded, NotFound, StorageUnreachable
-from securedata.storage.base import Buffer, Entry
+from securedata.errors import AccessDenied, DeleteRefused, LimitExceeded, NotFound, SecuredataError, StorageUnreachable
+from securedata.storage.base import NO_VERSIONS, PARTIAL, Buffer, Entry
 from securedata.storage.s3.calls import Calls, response
 
 VERSIONS = 64
@@ -21,14 +21,14 @@ def entries(calls: Calls, prefix: str) -> Iterator[Entry]:
     """As `Storage.list`."""
     for page in _pages(calls, "list_objects_v2", prefix, "NextContinuationToken", "ContinuationToken"):
         for one in page.get("Contents", ()):
-            _check(calls, one, "Key", "Size", "LastModified")
+            check(calls, one, "Key", "Size", "LastModified")
             time, version = one["LastModified"].timestamp(), bare(one.get("ETag", ""))
             yield Entry(one["Key"][len(calls.prefix) :], one["Size"], time, version)
 
 
-def deleted_keys(calls: Calls) -> Iterator[str]:
-    """As `Storage.deleted_keys`; none without the right to list versions."""
-    for one in _versions(calls, ""):
+def deleted_keys(calls: Calls, prefix: str, strict: bool) -> Iterator[str]:
+    """As `Storage.deleted_keys`."""
+    for one in _versions(calls, prefix, strict):
         if one["IsLatest"] and "Size" not in one:
             yield one["Key"][len(calls.prefix) :]
 
@@ -76,30 +76,44 @@ def bare(etag: str) -> str:
     return etag.removeprefix("W/").strip('"')
 
 
-def _versions(calls: Calls, prefix: str) -> Iterator[Any]:
-    """Versions and delete markers; none if storage has none or does not show them."""
+def _versions(calls: Calls, prefix: str, strict: bool = False) -> Iterator[Any]:
+    """Versions and delete markers. If storage does not list them to us: none, or DeleteRefused if `strict`."""
     try:
         for page in _pages(calls, "list_object_versions", prefix, "NextKeyMarker", "KeyMarker"):
             for one in [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]:
-                _check(calls, one, "Key", "VersionId", "IsLatest")
+                check(calls, one, "Key", "VersionId", "IsLatest")
                 yield one
-    except AccessDenied:
-        return
-    except StorageUnreachable as error:
-        if response(error).get("Error", {}).get("Code", "") not in ("NotImplemented", "MethodNotAllowed"):
+    except SecuredataError as error:
+        if (refused := unlisted(calls, error)) is None:
             raise
+        if strict:
+            raise refused from error
 
 
-def _check(calls: Calls, one: Mapping[str, Any], *needed: str) -> None:
+def unlisted(calls: Calls, error: SecuredataError) -> DeleteRefused | None:
+    """The refusal that an error means of a call that lists versions; None if it failed otherwise."""
+    code = response(error).get("Error", {}).get("Code", "")
+    if isinstance(error, AccessDenied):
+        text = (
+            f"{calls.url}: listing versions was refused ({code or 'AccessDenied'}), so nothing proves that older ones "
+        )
+        return DeleteRefused(f"{text}are gone: allow s3:ListBucketVersions, or {PARTIAL}", root=calls.url)
+    if code in ("NotImplemented", "MethodNotAllowed"):
+        return DeleteRefused(f"{calls.url} ({code}): {NO_VERSIONS}", root=calls.url)
+    return None
+
+
+def check(calls: Calls, one: Mapping[str, Any], *needed: str) -> None:
     """Check that an entry has the fields that S3 always gives, and is under the root."""
     for name in needed:
         if one.get(name) is None:
-            raise _odd(calls, f"an entry without {name}")
+            raise odd(calls, f"an entry without {name}")
     if not one["Key"].startswith(calls.prefix) or ("Size" in one and one["Size"] < 0):
-        raise _odd(calls, "a key that is not under the root, or has a negative size")
+        raise odd(calls, "a key that is not under the root, or has a negative size")
 
 
-def _odd(calls: Calls, what: str) -> StorageUnreachable:
+def odd(calls: Calls, what: str) -> StorageUnreachable:
+    """The error for a listing that is not one of S3."""
     text = f"{calls.url}: its listing has {what}; this is not how S3 lists: check the endpoint"
     return StorageUnreachable(text, root=calls.url)
 
@@ -112,12 +126,12 @@ def _pages(calls: Calls, operation: str, prefix: str, received: str, sent: str) 
     while True:
         page = calls.call(operation, None, Prefix=calls.prefix + prefix, **token)
         if page.get("IsTruncated") is None:  # also if the answer is not a listing at all, such as an empty page
-            raise _odd(calls, "no field IsTruncated")
+            raise odd(calls, "no field IsTruncated")
         yield page
         if not page["IsTruncated"]:
             return
         if not page.get(received):
-            raise _odd(calls, f"more pages, but no field {received}")
+            raise odd(calls, f"more pages, but no field {received}")
         token = {sent: page[received]}
         if page.get("NextVersionIdMarker"):
             token["VersionIdMarker"] = page["NextVersionIdMarker"]
@@ -126,5 +140,5 @@ def _pages(calls: Calls, operation: str, prefix: str, received: str, sent: str) 
         idle = idle + 1 if first == before or not first else 0
         before, known = first, tuple(token.values())
         if known in tokens or idle > _IDLE:
-            raise _odd(calls, "no end")
+            raise odd(calls, "no end")
         tokens.add(known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from securedata.errors import (
 )
 from securedata.foreign.aws import Credentials
 from securedata.roots import split_s3
-from securedata.storage.base import CLOCK_SLACK, Buffer, Entry, Storage, Wanted
+from securedata.storage.base import CLOCK_SLACK, Buffer, Entry, Purged, Storage, Wanted
 from securedata.storage.http.engine import seconds_backing_off
 from securedata.storage.http.get import Answer, Get
 from securedata.storage.http.put import Put, Sent
@@ -30,6 +30,7 @@ from securedata.storage.s3.errors import Refusal, parse_error, time_of
 from securedata.storage.s3.listing import bare, delete, deleted_keys, entries, older
 from securedata.storage.s3.multipart import put_parts
 from securedata.storage.s3.probe import probe
+from securedata.storage.s3.purge import check_deletable, purge, purge_older
 
 PART = 16 * 1024 * 1024
 """The size of a part; objects of at least this many bytes are uploaded in parts."""
@@ -274,8 +275,8 @@ class S3Storage(Storage):
     def list(self, prefix: str = "") -> Iterator[Entry]:
         return entries(self._calls, prefix)
 
-    def deleted_keys(self) -> Iterator[str]:
-        return deleted_keys(self._calls)
+    def deleted_keys(self, prefix: str = "", strict: bool = False) -> Iterator[str]:
+        return deleted_keys(self._calls, prefix, strict)
 
     def older(self, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
         yield from super().older(key, limit)
@@ -283,6 +284,15 @@ class S3Storage(Storage):
 
     def delete(self, key: str) -> None:
         delete(self._calls, key)
+
+    def check_deletable(self) -> None:
+        check_deletable(self._calls)
+
+    def purge(self, keys: Iterable[str]) -> Iterator[tuple[str, Purged | SecuredataError]]:
+        return purge(self._calls, keys)
+
+    def purge_older(self, key: str, is_older: Callable[[Buffer], bool], limit: int) -> int:
+        return purge_older(self._calls, key, is_older, limit)
 
     def now(self) -> float:
         [[(_, outcome)]] = self._run([_Asked("head", 0, 1)], [0], 1, renew=False)
