@@ -213,8 +213,9 @@ def _remove(calls: Calls, key: str, ids: Iterable[str]) -> bool:
     """Try to delete the probe by the ids that its puts were given."""
     gone = True
     for id in ids:
+        version: dict[str, Any] = {"VersionId": id} if id else {}
         try:
-            calls.call("delete_object", key, **({"VersionId": id} if id else {}))
+            calls.call("delete_object", key, **version)
         except NotFound:
             continue
         except SecuredataError:  # the first error matters more, and says that the probe stays

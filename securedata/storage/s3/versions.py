@@ -132,9 +132,9 @@ def _pages(calls: Calls, prefix: str, after: tuple[str, str] | None) -> Iterator
     """Pages of ListObjectVersions in the order of keys, which is checked: a key that was passed counts as missing."""
     seen: set[str] = set()
     while True:
-        markers = (
-            {} if after is None else {"KeyMarker": after[0], **({"VersionIdMarker": after[1]} if after[1] else {})}
-        )
+        markers: dict[str, Any] = {}
+        if after is not None:
+            markers = {"KeyMarker": after[0], "VersionIdMarker": after[1]} if after[1] else {"KeyMarker": after[0]}
         page = calls.call("list_object_versions", None, Prefix=calls.prefix + prefix, **markers)
         entries: list[Version] = []
         for name in ("Versions", "DeleteMarkers"):
