@@ -36,7 +36,8 @@ _PEOPLE = [
     ("language", _TEXT),
 ]
 _SOURCE = [("source_sha256", pa.binary(32)), ("source_mtime_ns", pa.int64())]
-_CONSENT = [("consent_id", _TEXT), ("purposes", _LIST), ("expires", pa.timestamp("us", tz="UTC"))]
+_TIME = pa.timestamp("us", tz="UTC")
+_CONSENT = [("consent_id", _TEXT), ("purposes", _LIST), ("expires", _TIME)]
 _EXTRA = [("extra", _TEXT)]
 
 
@@ -62,6 +63,16 @@ CUT = pa.schema([("recording", _TEXT), ("recording_size", pa.int64()), ("recordi
 Only parts with such a row have these columns. They apply to a row only if its `start` is null.
 """
 
+ADDED = pa.schema([("origin", pa.binary(16)), ("ingested", _TIME), ("last_contact", _TIME)])
+"""Columns that parts of earlier versions lack, and that a part has only if one of its rows needs it.
+
+`origin` is the id of the first object of this recording (null: `object_id`). `ingested` is storage's time of the row's
+first commit, `last_contact` the last contact with the person; null: not known.
+"""
+
+OPTIONAL = pa.schema([*CUT, *ADDED])
+"""Columns of ours that a part may lack: null then. A column of another type under such a name is not ours."""
+
 STORAGE_COLUMNS = ("object_id", "pack", "offset", "sealed_size", "size")
 """Columns that reading an object needs besides its key; every index has them."""
 
@@ -75,6 +86,7 @@ DESCRIPTIVE = (
     "consent_id",
     "purposes",
     "expires",
+    "last_contact",
     "extra",
 )
 """Columns that a later ingest of the same recording may correct without sealing it again."""
@@ -98,19 +110,21 @@ MAX_ROWS = 100_000
 def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
     """Rows as a table of SCHEMA; missing nullable columns are null, missing text is ''.
 
-    The table has the columns of CUT if a row has one of them.
+    The table has those of OPTIONAL that a row has; of CUT all or none.
 
     Raises:
         InvalidArgument: an unknown column, or a value that does not fit its type.
     """
     listed = list(rows)
-    known = {*SCHEMA.names, *CUT.names}
+    known = {*SCHEMA.names, *OPTIONAL.names}
     for row in listed:
         if unknown := set(row) - known:
             raise InvalidArgument(f"unknown manifest columns: {', '.join(sorted(unknown))}; put them into extra")
     defaults: dict[pa.DataType, object] = {_TEXT: "", _LIST: [], pa.int32(): 0, pa.int64(): 0}
     columns = []
-    schema = SCHEMA if not any("recording" in row for row in listed) else pa.schema([*SCHEMA, *CUT])
+    cut = CUT if any("recording" in row for row in listed) else ()
+    added = [field for field in ADDED if any(row.get(field.name) is not None for row in listed)]
+    schema = pa.schema([*SCHEMA, *cut, *added])
     for field in schema:
         default = None if field.nullable else defaults.get(field.type)
         try:
@@ -123,7 +137,7 @@ def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
 
 
 def fit(table: pa.Table) -> pa.Table:
-    """A caller's rows with the schema's columns in its order and types, followed by unknown columns.
+    """A caller's rows with the schema's columns in its order and types, followed by optional and unknown columns.
 
     Every part has the same fields: one with other nullability or with field metadata could not be read together with
     the others.
@@ -133,8 +147,10 @@ def fit(table: pa.Table) -> pa.Table:
     """
     if missing := [name for name in SCHEMA.names if name not in table.schema.names]:
         raise InvalidArgument(f"rows to add lack column {missing[0]}")
+    table = without_empty(table)
+    ours = [*SCHEMA, *(field for field in OPTIONAL if field.name in table.schema.names)]
     columns = []
-    for field in SCHEMA:
+    for field in ours:
         column = table.column(field.name)
         if column.type != field.type:
             try:
@@ -144,7 +160,7 @@ def fit(table: pa.Table) -> pa.Table:
         if column.null_count and not field.nullable:
             raise InvalidArgument(f"column {field.name} must have a value in every row")
         columns.append(column)
-    others = unknown(table.schema)
+    others = [field for field in unknown(table.schema) if field.name not in OPTIONAL.names]
     for field in others:
         if not _is_plain(field.type):
             raise InvalidArgument(
@@ -152,7 +168,37 @@ def fit(table: pa.Table) -> pa.Table:
                 "put anything else into extra as JSON"
             )
     columns += [table.column(field.name) for field in others]
-    return pa.table(columns, schema=pa.schema([*SCHEMA, *(field.remove_metadata() for field in others)]))
+    return pa.table(columns, schema=pa.schema([*ours, *(field.remove_metadata() for field in others)]))
+
+
+def optional(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column of OPTIONAL, of rows that may be of an earlier version: null where they lack it."""
+    field = OPTIONAL.field(name)
+    if name in table.schema.names and table.schema.field(name).type == field.type:
+        return table.column(name)
+    return pa.chunked_array([pa.nulls(table.num_rows, field.type)])
+
+
+def with_optional(table: pa.Table, name: str) -> pa.Table:
+    """The same rows with this column of OPTIONAL: null if they lack it."""
+    if name in table.schema.names:
+        return table
+    return table.append_column(OPTIONAL.field(name), optional(table, name))
+
+
+def set_optional(table: pa.Table, name: str, column: pa.ChunkedArray) -> pa.Table:
+    """The same rows with another column of OPTIONAL, or without it if it is null throughout."""
+    at = table.schema.get_field_index(name)
+    if column.null_count == len(column):
+        return table if at < 0 else table.remove_column(at)
+    field = OPTIONAL.field(name)
+    return table.append_column(field, column) if at < 0 else table.set_column(at, field, column)
+
+
+def without_empty(table: pa.Table) -> pa.Table:
+    """The same rows without the columns of ADDED that no row needs."""
+    empty = [name for name in ADDED.names if name in table.schema.names]
+    return table.drop_columns([name for name in empty if table.column(name).null_count == table.num_rows])
 
 
 def _is_plain(kind: pa.DataType) -> bool:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.rows.inherit import CLEARABLE, Clear, changed_columns, inherit, unequal
-from securedata.corpus.schema import CUT, SCHEMA
+from securedata.corpus.schema import CUT, OPTIONAL, SCHEMA
 from securedata.corpus.segments import SEGMENT_SUFFIX, recording_path
 from securedata.corpus.state.head import Head, TableRef
 
@@ -19,6 +19,8 @@ FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra
 """Columns of a source list that are corrected without sealing anything. Empty cells change nothing."""
 
 _COLUMNS = ("path", "size", "source_mtime_ns", "subjects", "start", "frames_in_segment", *CUT.names)
+
+_FIELDS = pa.schema([*SCHEMA, *OPTIONAL])
 
 _Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -260,7 +262,7 @@ def _classify_part(
 
 def mentioned_by(sources: pa.Table) -> pa.Table:
     """The source rows in the columns of the corpus; null in columns that sources do not have."""
-    others = [SCHEMA.field(name) for name in CLEARABLE if name not in sources.schema.names]
+    others = [_FIELDS.field(name) for name in CLEARABLE if name not in sources.schema.names]
     table = sources.select(["path", "subjects", *FROM_SOURCE])
     at = table.schema.get_field_index("utterance")
     given = pc.if_else(sources.column("utterance_given"), table.column("utterance"), "")

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.corpus.schema import DESCRIPTIVE
+from securedata.corpus.schema import DESCRIPTIVE, OPTIONAL, set_optional
 from securedata.corpus.writer import Writer
 from securedata.ingest.classify import classify, mentioned_by
 
@@ -36,6 +36,9 @@ def corrected(table: pa.Table, updates: Mapping[int, bytes], writer: Writer) -> 
         same[at] = right.to_numpy(zero_copy_only=False)
         piece, new = piece.filter(right), mentioned_by(sources.take(pa.array(at)).filter(right))
         for name in DESCRIPTIVE:
+            if name in OPTIONAL.names:
+                piece = set_optional(piece, name, new.column(name))
+                continue
             position = piece.schema.get_field_index(name)
             piece = piece.set_column(position, piece.schema.field(position), new.column(name))
         pieces.append(piece)

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from securedata.corpus.opening import open_corpus
 from tests.compatibility import sources
 from tests.compatibility.release import Release, Where, kept_corpus, old_release
 from tests.compatibility.sources import WRITTEN
@@ -93,6 +94,10 @@ def test_it_extends(pair: Pair, tmp_path: Path) -> None:
         found = release.verify(where)
         assert (found["ok"], found["rows"], found["objects"]) == (True, 9, 6)
         assert release.read(where) == sources.rows(*steps)
+    # the time of a row's first commit stays when the old release writes its part again; its own rows have none
+    with open_corpus(where.root, kms=where.kms, pin=where.pin, columns=["path", "ingested"]) as corpus:
+        known = [time is not None for time in corpus.table.column("ingested").to_pylist()]
+    assert (sum(known), len(known)) == ((2, 9) if pair.written is kept_corpus else (6, 9))
     assert pair.writer.export(where, tmp_path / "restored") == sources.recordings(*steps)
     # and what it wrote is extended by the one that began
     again = pair.writer.encrypt("last", tmp_path, where.root, *where.options)

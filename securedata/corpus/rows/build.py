@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from securedata.corpus.rows.changes import Changes, Edit, Fresh, ReadTable, Slot
 from securedata.corpus.rows.inherit import inherit, with_defaults
+from securedata.corpus.rows.origin import carried, stamped
 from securedata.corpus.rows.rewrite import rewritten
-from securedata.corpus.schema import DESCRIPTIVE
+from securedata.corpus.schema import DESCRIPTIVE, OPTIONAL, with_optional, without_empty
 from securedata.corpus.state.head import TableRef
 from securedata.errors import MalformedManifest
 from securedata.foreign.describe import describe
@@ -39,7 +40,7 @@ def build(slot: Slot, changes: Changes, read_table: ReadTable) -> pa.Table:
     pieces = [_edited(edit, changes, read_table) for edit in slot.edits]
     if slot.fresh:
         pieces += _fresh_rows(slot, changes, read_table)
-    table = join(pieces)
+    table = without_empty(join(pieces))
     have = set(table.column("path").to_pylist())
     for edit in slot.edits:
         before = read_table(edit.part, ("path",)).column("path").to_pylist()
@@ -62,10 +63,10 @@ def _fresh_rows(slot: Slot, changes: Changes, read_table: ReadTable) -> list[pa.
     for part, group in groups.items():
         new = changes.add.take(pa.array([one.i for one in group], pa.int64()))
         if part is None:
-            tables.append(with_defaults(new))
+            tables.append(stamped(with_defaults(new), changes.put_times))
         else:
             old = read_table(part, None).take(pa.array([one.row for one in group], pa.int64()))
-            tables.append(inherit(old, new, changes.clear))
+            tables.append(inherit(old, carried(old, new), changes.clear))
     return tables
 
 
@@ -78,6 +79,8 @@ def _edited(edit: Edit, changes: Changes, read_table: ReadTable) -> pa.Table:
         take = np.arange(table.num_rows)
         take[[row for row, _ in edit.update]] = table.num_rows + np.arange(len(edit.update))
         for name in DESCRIPTIVE:
+            if name in OPTIONAL.names and name in updated.schema.names:
+                table = with_optional(table, name)
             if name in table.schema.names:
                 column = table.column(name)
                 both = pa.chunked_array([*column.chunks, *updated.column(name).chunks], column.type)

@@ -14,7 +14,7 @@ from pyarrow import ipc
 
 from securedata.corpus.rows.arrow_cells import cells, values
 from securedata.corpus.rows.memfd import SharedBytes
-from securedata.corpus.schema import CUT, SCHEMA, STORAGE_COLUMNS
+from securedata.corpus.schema import OPTIONAL, SCHEMA, STORAGE_COLUMNS, with_optional
 from securedata.corpus.state.layout import object_key, pack_key
 from securedata.errors import InvalidArgument, NoSuchPath
 from securedata.foreign.describe import describe
@@ -208,8 +208,8 @@ class Index:
 def _alike(tables: Sequence[pa.Table], names: Sequence[str]) -> list[pa.Table]:
     """Give all tables the same columns: a part of another writer may lack an unknown column, or have it narrower."""
     try:
-        cut = pa.schema([field for field in CUT if field.name in names])
-        schema = pa.unify_schemas([*(table.schema for table in tables), cut], promote_options="permissive")
+        ours = pa.schema([field for field in OPTIONAL if field.name in names])
+        schema = pa.unify_schemas([*(table.schema for table in tables), ours], promote_options="permissive")
         if missing := [name for name in names if name not in schema.names]:
             raise InvalidArgument(f"the manifest has no column {missing[0]}; it has: {', '.join(schema.names)}")
         schema = pa.schema([schema.field(name) for name in names])
@@ -259,6 +259,8 @@ def _filtered(table: pa.Table, filter: pc.Expression | None) -> tuple[pa.Table, 
     keys = table.column("data_key")
     table = table.drop_columns("data_key")
     if filter is not None:
+        for name in OPTIONAL.names:
+            table = with_optional(table, name)
         # the filter does not see the keys; they are selected by row number
         numbered = table.append_column("\0row", pa.array(np.arange(table.num_rows)))
         try:

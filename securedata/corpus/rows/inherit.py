@@ -1,8 +1,8 @@
 """What a row inherits when a run meets it again: whatever the run does not mention stays.
 
 The rule is the same for updating, replacing and resealing a row. A cell mentions something if it is not empty: text
-other than '', a list with an entry, a number other than 0, anything but null. `extra` is compared key by key. An empty
-cell keeps the old value, unless the caller asks to clear it.
+other than '', a number other than 0, anything but null. An empty list of purposes is consent to nothing, which is not
+the same as null. `extra` is compared key by key. An empty cell keeps the old value, unless the caller asks to clear it.
 
 Speaker and consent belong to people: if a replacement names other people, they are not inherited, and neither are the
 keys of `extra` about consent, where ingest keeps a manifest's columns of consent.
@@ -19,13 +19,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.corpus.schema import CUT, DESCRIPTIVE, SCHEMA
+from securedata.corpus.schema import DESCRIPTIVE, OPTIONAL, SCHEMA, optional, with_optional
 from securedata.errors import InvalidArgument
 
 CLEARABLE = tuple(name for name in DESCRIPTIVE if name != "source_mtime_ns")
 """Columns that a run may empty."""
 
-_CONSENT = ("consent_id", "purposes", "expires")
+_CONSENT = ("consent_id", "purposes", "expires", "last_contact")
+_ADDED = tuple(name for name in DESCRIPTIVE if name in OPTIONAL.names)
 _OF_PEOPLE = ("speaker", *_CONSENT)
 
 Clear = Mapping[str, Collection[str]]
@@ -43,12 +44,15 @@ def inherit(old: pa.Table, new: pa.Table, clear: Clear | None = None) -> pa.Tabl
         clear: cells to empty rather than keep.
 
     Returns:
-        The columns of `new`, and the unknown columns of `old`.
+        The columns of `new`, and the unknown columns of `old`; descriptive ones that parts may lack, if one has them.
     """
     same_people = ~unequal(old.column("subjects"), new.column("subjects"))
     old = _without_consent(old, ~same_people)
+    for name in _ADDED:
+        if name in old.schema.names and old.schema.field(name).type == OPTIONAL.field(name).type:
+            new = with_optional(new, name)
     result = new
-    unknown = (name for name in old.schema.names if name not in SCHEMA.names and name not in CUT.names)
+    unknown = (name for name in old.schema.names if name not in SCHEMA.names and name not in OPTIONAL.names)
     for name in (*DESCRIPTIVE, *unknown):
         if name not in old.schema.names or (name in SCHEMA.names and name not in new.schema.names):
             continue
@@ -94,8 +98,10 @@ def changed_columns(before: pa.Table, after: pa.Table) -> tuple[_Mask, Counter[s
     differs = np.zeros(before.num_rows, dtype=bool)
     counts: Counter[str] = Counter()
     for name in ("subjects", *DESCRIPTIVE):
-        if name in before.schema.names and name in after.schema.names:
-            at = unequal(before.column(name), after.column(name))
+        both = name in before.schema.names, name in after.schema.names
+        if all(both) or (name in _ADDED and any(both)):
+            one, other = (optional(table, name) if name in _ADDED else table.column(name) for table in (before, after))
+            at = unequal(one, other)
             differs |= at
             counts[name] += int(at.sum())
     return differs, +counts
@@ -123,8 +129,6 @@ def _mentioned(table: pa.Table, name: str) -> _Mask:
     column = table.column(name)
     if pa.types.is_large_string(column.type) and name in SCHEMA.names:
         found = pc.not_equal(column, pa.scalar("", column.type))
-    elif pa.types.is_list(column.type) and name in SCHEMA.names:
-        found = pc.greater(pc.list_value_length(column), 0)
     elif name == "source_mtime_ns":
         found = pc.not_equal(column, 0)
     else:

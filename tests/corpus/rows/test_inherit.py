@@ -30,9 +30,11 @@ SAID: dict[str, Any] = {
     "consent_id": "c-1",
     "purposes": ["asr", "tts"],
     "expires": datetime.datetime(2030, 1, 2, tzinfo=datetime.UTC),
+    "last_contact": datetime.datetime(2025, 3, 4, tzinfo=datetime.UTC),
     "extra": '{"mood":"calm","room":3}',
 }
-EMPTY: dict[str, Any] = {**dict.fromkeys(SAID, ""), "consent_id": None, "purposes": None, "expires": None}
+NO_CONSENT = {"consent_id": None, "purposes": None, "expires": None, "last_contact": None}
+EMPTY: dict[str, Any] = {**dict.fromkeys(SAID, ""), **NO_CONSENT}
 EMPTY["source_mtime_ns"] = 0
 DEFAULTS = {"speaker": "ann", "utterance": "u"}
 
@@ -44,7 +46,7 @@ def again(writer: Writer, way: str, **columns: Any) -> pa.Table:
 
 
 def said(one: dict[str, Any]) -> dict[str, Any]:
-    return {name: one[name] for name in DESCRIPTIVE}
+    return {name: one.get(name) for name in DESCRIPTIVE}
 
 
 def test_every_column_is_held_here() -> None:
@@ -91,8 +93,8 @@ def test_what_is_said_of_other_people_is_not_inherited(corpus: Reference, place:
     writer.commit(table(row(writer, "ann/u.wav", content("ann/u.wav"), ["ann"], **SAID)))
     outcome = writer.commit(table(row(writer, "ann/u.wav", b"new", ["bob"], **EMPTY)), replace=True)
     found = said(current(corpus, place)["ann/u.wav"])
-    assert found == {**SAID, "speaker": "bob", "consent_id": None, "purposes": None, "expires": None}
-    assert {"subjects", "speaker", "consent_id", "purposes", "expires"} == set(outcome.columns)
+    assert found == {**SAID, "speaker": "bob", **NO_CONSENT}
+    assert {"subjects", "speaker", *NO_CONSENT} == set(outcome.columns)
 
 
 @pytest.mark.parametrize("kept", ["", '{"mood":"calm","room":3}'])

@@ -1,0 +1,52 @@
+"""When a recording first came into the corpus (`ingested`), and under which object (`origin`)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.rows.inherit import unequal
+from securedata.corpus.schema import OPTIONAL, optional, set_optional
+
+_RECORDING = ("source_sha256", "start", "frames_in_segment")
+_SECOND = 1_000_000
+_MOST = 2**43
+"""Seconds; a later time does not fit into the column, and no clock means it."""
+
+
+def stamped(new: pa.Table, put_times: Mapping[bytes, float]) -> pa.Table:
+    """Rows that no commit had before, with `ingested` where they have none: the time of the put of their object.
+
+    Args:
+        put_times: storage's time of each new object, in seconds. Rows of other objects get none: they were committed
+            before, under another path.
+    """
+    times = [_whole(put_times.get(object_id)) for object_id in new.column("object_id").to_pylist()]
+    field = OPTIONAL.field("ingested")
+    column = pc.coalesce(optional(new, "ingested"), pa.chunked_array([pa.array(times, pa.int64()).cast(field.type)]))
+    return set_optional(new, "ingested", column)
+
+
+def carried(old: pa.Table, new: pa.Table) -> pa.Table:
+    """The rows of `new`, which replace those of `old`, with what stays: `ingested`, and `origin` of the same recording.
+
+    Cells that `new` has are not changed.
+    """
+    new = set_optional(new, "ingested", pc.coalesce(optional(new, "ingested"), optional(old, "ingested")))
+    first = pc.coalesce(optional(old, "origin"), old.column("object_id"))
+    same = pa.array([True] * new.num_rows, pa.bool_())
+    for name in _RECORDING:
+        same = pc.and_not(same, pa.array(unequal(old.column(name), new.column(name))))
+    moved = pc.and_(same, pc.not_equal(first, new.column("object_id")))
+    first = pc.if_else(moved, first, pa.scalar(None, first.type))
+    return set_optional(new, "origin", pc.coalesce(optional(new, "origin"), first))
+
+
+def _whole(time: float | None) -> int | None:
+    """Microseconds of a whole second, as storage's clock gives it over HTTP; it takes no room, compressed."""
+    if time is None or not math.isfinite(time) or abs(time) >= _MOST:
+        return None
+    return math.floor(time) * _SECOND
