@@ -1,4 +1,4 @@
-"""The columns that parts may lack: `origin` and `ingested`, which a row keeps, and `last_contact`, which is corrected."""
+"""Columns that parts may lack: `origin` and `ingested`, which a row keeps, and `last_contact`, which is corrected."""
 
 from __future__ import annotations
 
