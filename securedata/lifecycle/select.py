@@ -1,0 +1,116 @@
+"""Choose the rows that a commit takes out. What is chosen is chosen again at every try of the commit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from fsspec.utils import glob_translate
+
+from securedata.corpus.rows.changes import Mask
+from securedata.corpus.rows.checks import rows_of
+from securedata.corpus.state.head import Head
+from securedata.keys.tags import Tagger
+
+_GLOB = re.compile(r"[*?\[]")
+
+
+class ByPerson:
+    """Rows that name one of some people, who are given by their subject tags."""
+
+    columns = ("subjects",)
+
+    def __init__(self, tags: Iterable[bytes]) -> None:
+        self.tags = frozenset(tags)
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        """As `Select.hits`."""
+        found = np.zeros(view.num_rows, dtype=bool)
+        found[sorted(rows_of(view, Tagger(head.secret), set(self.tags)))] = True
+        return found
+
+
+class ByPath:
+    """Rows of these logical paths, of folders, or of globs: `*` and `?` match within a folder, `**` across folders."""
+
+    columns = ("path",)
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(patterns)
+        self._folders = tuple(f"{one.rstrip('/')}/" for one in self.patterns)
+        self._globs = [re.compile(glob_translate(one)) for one in self.patterns if _GLOB.search(one)]
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        """As `Select.hits`."""
+        column = view.column("path")
+        found = _mask(pc.is_in(column, value_set=pa.array(self.patterns, column.type)))
+        for folder in self._folders:
+            found |= _mask(pc.starts_with(column, folder))
+        if self._globs:
+            found |= np.fromiter(
+                (any(glob.match(path) for glob in self._globs) for path in column.to_pylist()), bool, len(column)
+            )
+        return found
+
+    def unmatched(self, paths: Iterable[str]) -> list[str]:
+        """The patterns that match none of these paths."""
+        left = dict.fromkeys(self.patterns)
+        for path in paths:
+            if not left:
+                break
+            for pattern in [one for one in left if self._matches(one, path)]:
+                del left[pattern]
+        return list(left)
+
+    @staticmethod
+    def _matches(pattern: str, path: str) -> bool:
+        if path == pattern or path.startswith(f"{pattern.rstrip('/')}/"):
+            return True
+        return bool(_GLOB.search(pattern) and re.match(glob_translate(pattern), path))
+
+
+class ByConsent:
+    """Rows that were recorded under one of some consents."""
+
+    columns = ("consent_id", "subjects")
+
+    def __init__(self, consents: Iterable[str]) -> None:
+        self.consents = tuple(consents)
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        """As `Select.hits`."""
+        column = view.column("consent_id")
+        return _mask(pc.is_in(column, value_set=pa.array(self.consents, column.type)))
+
+
+class Expired:
+    """Rows whose consent has ended before a time, in seconds since the epoch; one without an end does not end."""
+
+    columns = ("expires", "consent_id", "subjects")
+
+    def __init__(self, now: float) -> None:
+        self.now = now
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        """As `Select.hits`."""
+        column = view.column("expires")
+        return _mask(pc.less_equal(column, pa.scalar(int(self.now * 1e6), column.type)))
+
+
+class All:
+    """All rows."""
+
+    columns = ("subjects",)
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        """As `Select.hits`."""
+        return np.ones(view.num_rows, dtype=bool)
+
+
+def _mask(found: Any) -> Mask:
+    mask: Mask = pc.fill_null(found, False).to_numpy(zero_copy_only=False)
+    return mask.copy()  # arrays of Arrow are read-only
