@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from securedata.errors import (
     InvalidArgument,
@@ -17,7 +17,6 @@ from securedata.errors import (
     TooManyReplaced,
     UndecodableMedia,
 )
-from securedata.torch.sample import Sample
 
 _log = logging.getLogger("securedata")
 
@@ -27,10 +26,10 @@ _LASTING = (UndecodableMedia, ObjectMissing, RowReplaced, SubjectErased)
 SHARE = 100
 """One in this many samples may be replaced, and always at least one."""
 
-Outcome = Sample | SecuredataError
+T = TypeVar("T")
 
 
-class Source(NamedTuple):
+class Source(NamedTuple, Generic[T]):
     """Where other rows come from.
 
     Attributes:
@@ -41,7 +40,7 @@ class Source(NamedTuple):
     """
 
     rows: int
-    read: Callable[[Sequence[int]], list[Outcome]]
+    read: Callable[[Sequence[int]], list[T | SecuredataError]]
     people: Callable[[int], Collection[tuple[int, str]]]
     count: Callable[[int], int]
 
@@ -79,7 +78,7 @@ class Replacing:
             return self._on_erased == "replace"
         return self._on_error == "replace" and isinstance(error, _OF_ONE_OBJECT)
 
-    def fill(self, rows: Sequence[int], outcomes: list[Outcome], source: Source) -> list[Sample]:
+    def fill(self, rows: Sequence[int], outcomes: list[T | SecuredataError], source: Source[T]) -> list[T]:
         """The samples of a batch, with those that failed replaced.
 
         Args:
@@ -111,9 +110,9 @@ class Replacing:
                 if isinstance(outcome, StorageUnreachable) and isinstance(failed[at], StorageUnreachable):
                     raise outcome  # two rows in succession: the cause is storage, not one object
                 failed[at] = outcome
-        return [outcome for outcome in outcomes if isinstance(outcome, Sample)]
+        return [outcome for outcome in outcomes if not isinstance(outcome, SecuredataError)]
 
-    def _take(self, row: int, error: SecuredataError, source: Source) -> None:
+    def _take(self, row: int, error: SecuredataError, source: Source[Any]) -> None:
         """Raise an error that must not be replaced; remember the row of one that lasts."""
         if not self.allows(error):
             raise error
@@ -122,7 +121,7 @@ class Replacing:
         if isinstance(error, SubjectErased):
             self._erased.update(source.people(row))
 
-    def _next(self, row: int, first: int, source: Source, error: SecuredataError) -> int:
+    def _next(self, row: int, first: int, source: Source[Any], error: SecuredataError) -> int:
         """The next row that might be readable: a person's recordings are often neighbours, and all are erased."""
         while (row := (row + 1) % source.rows) != first:
             if row not in self._unreadable and not (self._erased and self._erased.intersection(source.people(row))):

@@ -115,7 +115,7 @@ class Check:
                     raise InvalidArgument(f"{column}={which} is not in {where}: {hint}", root=corpora[0].root)
         if self._rows and not any(map(len, corpora)):
             warnings.warn(
-                f"none of the {self._rows} recordings of {where} matches all filters", UserWarning, stacklevel=3
+                f"none of the {self._rows} recordings of {where} matches all filters", UserWarning, stacklevel=4
             )
 
 
