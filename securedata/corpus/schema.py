@@ -70,7 +70,22 @@ ADDED = pa.schema([("origin", pa.binary(16)), ("ingested", _TIME), ("last_contac
 first commit, `last_contact` the last contact with the person; null: not known.
 """
 
-OPTIONAL = pa.schema([*CUT, *ADDED])
+FEATURES = pa.schema(
+    [
+        ("derived_from", pa.binary(16)),
+        ("feature_bins", pa.int32()),
+        ("feature_frames", pa.int64()),
+        ("computed_with", pa.int32()),
+    ]
+)
+"""For an object with features of a recording: the id of the recording's first object in the corpus that they were
+computed from, the last two dimensions of their array, and which entry of the corpus's settings says by what versions.
+
+Only parts with such a row have these columns. `sample_rate`, `channels` and `frames` are of the audio that the features
+were computed from, so durations hold.
+"""
+
+OPTIONAL = pa.schema([*CUT, *FEATURES, *ADDED])
 """Columns of ours that a part may lack: null then. A column of another type under such a name is not ours."""
 
 STORAGE_COLUMNS = ("object_id", "pack", "offset", "sealed_size", "size")
@@ -110,7 +125,7 @@ MAX_ROWS = 100_000
 def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
     """Rows as a table of SCHEMA; missing nullable columns are null, missing text is ''.
 
-    The table has those of OPTIONAL that a row has; of CUT all or none.
+    The table has those of OPTIONAL that a row has; of CUT and FEATURES all or none.
 
     Raises:
         InvalidArgument: an unknown column, or a value that does not fit its type.
@@ -122,9 +137,9 @@ def rows_table(rows: Iterable[dict[str, object]]) -> pa.Table:
             raise InvalidArgument(f"unknown manifest columns: {', '.join(sorted(unknown))}; put them into extra")
     defaults: dict[pa.DataType, object] = {_TEXT: "", _LIST: [], pa.int32(): 0, pa.int64(): 0}
     columns = []
-    cut = CUT if any("recording" in row for row in listed) else ()
+    groups = [group for group in (CUT, FEATURES) if any(name in row for row in listed for name in group.names)]
     added = [field for field in ADDED if any(row.get(field.name) is not None for row in listed)]
-    schema = pa.schema([*SCHEMA, *cut, *added])
+    schema = pa.schema([*SCHEMA, *(field for group in groups for field in group), *added])
     for field in schema:
         default = None if field.nullable else defaults.get(field.type)
         try:

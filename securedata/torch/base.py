@@ -146,9 +146,9 @@ class EncryptedDataset(Recordings[SampleT]):
     def _decode(self, corpus: Corpus, piece: Piece, data: memoryview, plan: Any) -> SampleT:
         """The sample from its piece. Raises UndecodableMedia"""
 
-    @abstractmethod
     def _read_large(self, corpus: Corpus, i: int, plan: Any) -> SampleT:
         """The sample of a row without a piece. Raises UndecodableMedia, and as `Corpus.read`."""
+        raise NotImplementedError(f"{type(self).__name__} reads whole objects only")
 
     # ------------------------------------------------------------ samples
 

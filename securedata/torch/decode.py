@@ -126,7 +126,7 @@ def decode_piece(corpus: Corpus, row: AnyRow, piece: Piece, data: memoryview, st
     try:
         return decode(row, data, piece.length is None, start, frames)
     except Undecodable as reason:
-        raise _error(UndecodableMedia, corpus, piece.i, str(reason)) from None
+        raise undecodable(corpus, piece.i, str(reason)) from None
 
 
 def open_object(corpus: Corpus, i: int, row: AnyRow) -> ObjectFile:
@@ -148,7 +148,7 @@ def decode_object(corpus: Corpus, i: int, row: AnyRow, file: ObjectFile, start: 
     try:
         return decode_file(row, read_into, start, frames)
     except Undecodable as reason:
-        raise _error(UndecodableMedia, corpus, i, str(reason)) from None
+        raise undecodable(corpus, i, str(reason)) from None
 
 
 # ---------------------------------------------------------------- memory
@@ -170,6 +170,11 @@ def _whole(corpus: Corpus, i: int, size: int) -> memoryview:
             _scratch.buffer = bytearray(min(WHOLE, size + size // 4))
         buffer = _scratch.buffer
     return memoryview(buffer)[: corpus.read_into(i, buffer)]
+
+
+def undecodable(corpus: Corpus, i: int, reason: str) -> SecuredataError:
+    """The error for a row whose object is authentic, but not what the row says."""
+    return _error(UndecodableMedia, corpus, i, reason)
 
 
 def _error(kind: type[SecuredataError], corpus: Corpus, i: int, reason: str) -> SecuredataError:

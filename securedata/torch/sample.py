@@ -28,12 +28,31 @@ class Sample(NamedTuple):
         return _shape_of(self)
 
 
+class FeatureSample(NamedTuple):
+    """The features of one recording. Missing text is '', as in Sample.
+
+    Attributes:
+        features: float16 or float32 [channels, features, frames], or what the dataset's `transform` made of it.
+        transcript, speaker, utterance: text of the manifest.
+        extra: JSON text, whatever else the source of the recording held about it.
+    """
+
+    features: Tensor
+    transcript: str
+    speaker: str
+    utterance: str
+    extra: str
+
+    def __repr__(self) -> str:
+        return _shape_of(self)
+
+
 class Metadata(NamedTuple):
     """A Sample's fields with the logical path in place of the audio.
 
     Attributes:
         path: the logical path.
-        sample_rate: Hz, of the waveform that the dataset would return.
+        sample_rate: Hz, of the waveform that the dataset would return, or that its features were computed from.
         transcript, speaker, utterance, extra: as in Sample.
     """
 
@@ -61,6 +80,26 @@ class Batch(NamedTuple):
     waveform: Tensor
     lengths: Tensor
     sample_rate: list[int]
+    transcript: list[str]
+    speaker: list[str]
+    utterance: list[str]
+    extra: list[str]
+
+    def __repr__(self) -> str:
+        return _shape_of(self)
+
+
+class FeatureBatch(NamedTuple):
+    """The features of several recordings, padded at the end.
+
+    Attributes:
+        features: float16 or float32 [B, channels, features, T], zero beyond each recording's end.
+        lengths: int64 [B], frames of each.
+        transcript, speaker, utterance, extra: of each, as in FeatureSample.
+    """
+
+    features: Tensor
+    lengths: Tensor
     transcript: list[str]
     speaker: list[str]
     utterance: list[str]
