@@ -78,8 +78,9 @@ if TYPE_CHECKING:
     from securedata.torch.collate import pad_collate
     from securedata.torch.combine import concat
     from securedata.torch.dataset import EncryptedAudioDataset
+    from securedata.torch.features import EncryptedFeatureDataset
     from securedata.torch.load import load
-    from securedata.torch.sample import Batch, Sample
+    from securedata.torch.sample import Batch, FeatureBatch, FeatureSample, Sample
 
 __version__ = "0.1.0"
 
@@ -88,7 +89,10 @@ _HOME = {
     "Corpus": "securedata.corpus.reader",
     "CreateReport": "securedata.corpus.create",
     "EncryptedAudioDataset": "securedata.torch.dataset",
+    "EncryptedFeatureDataset": "securedata.torch.features",
     "ExportReport": "securedata.corpus.export.export",
+    "FeatureBatch": "securedata.torch.sample",
+    "FeatureSample": "securedata.torch.sample",
     "IngestPreview": "securedata.ingest.preview",
     "IngestReport": "securedata.ingest.report",
     "Sample": "securedata.torch.sample",
@@ -109,7 +113,10 @@ __all__ = [
     "Corpus",
     "CreateReport",
     "EncryptedAudioDataset",
+    "EncryptedFeatureDataset",
     "ExportReport",
+    "FeatureBatch",
+    "FeatureSample",
     "IngestPreview",
     "IngestReport",
     "Sample",

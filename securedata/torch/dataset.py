@@ -13,6 +13,7 @@ from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.option_values import as_whole
 from securedata.corpus.reader import Corpus
 from securedata.errors import InvalidArgument
+from securedata.media.npy import FORMAT
 from securedata.torch.base import EncryptedDataset, Target
 from securedata.torch.crop import Cut, cut_of, sample_of
 from securedata.torch.decode import decode_object, decode_piece, fetch_piece, open_object, piece_of, read_row
@@ -117,7 +118,13 @@ class EncryptedAudioDataset(EncryptedDataset[Sample]):
         )
 
     def _check_corpus(self, corpus: Corpus) -> None:
-        """Check the rates of the rows. Raises InvalidArgument"""
+        """Check the formats and rates of the rows. Raises InvalidArgument"""
+        if FORMAT in pc.unique(corpus.table.column("format")).to_pylist():
+            raise InvalidArgument(
+                f"{corpus.root} has features, not recordings: read them with EncryptedFeatureDataset, or leave them "
+                "out with filter=pyarrow.compute.field('format') != 'NPY'",
+                root=corpus.root,
+            )
         if self.sample_rate is not None:
             for rate in pc.unique(corpus.table.column("sample_rate")).to_pylist():
                 if rate * _MAX_RATIO < self.sample_rate or self.sample_rate * _MAX_RATIO < rate:

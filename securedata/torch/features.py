@@ -85,10 +85,6 @@ class EncryptedFeatureDataset(EncryptedDataset[FeatureSample]):
         Raises:
             InvalidArgument: options that make no sense; a corpus that holds recordings rather than features.
             ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
-
-        Example:
-            ds = sd.EncryptedFeatureDataset("features-a")
-            print(len(ds), ds[0].features.shape)  # float16 or float32 [channels, features, frames]
         """
         super().__init__(
             target,

@@ -37,7 +37,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "create_corpus", "ingest", "verify", "export",
         "CreateReport", "IngestReport", "IngestPreview", "VerifyReport", "ExportReport",
     ),
-    "Train": ("EncryptedAudioDataset", "Sample", "Batch", "pad_collate", "concat"),
+    "Train": (
+        "EncryptedAudioDataset", "Sample", "Batch", "pad_collate", "concat",
+        "EncryptedFeatureDataset", "FeatureSample", "FeatureBatch",
+    ),
     "Read": ("load", "open_corpus", "Corpus", "UnpinnedWarning"),
     "Errors": ("errors",),
 }  # fmt: skip
