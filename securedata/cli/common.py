@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Lines of a list that are printed; --json has them all."""
 
+HELD = 3
+"""Exit code: done, except for rows of people under a hold."""
+
 _SCHEME = "securedata://"
 
 
@@ -207,6 +210,13 @@ def show(args: Namespace, title: str, lines: Sequence[str]) -> None:
         err(f"  {printable(line)}")
     if len(lines) > SHOWN:
         err(f"  and {len(lines) - SHOWN:,} more (--json lists them all)")
+
+
+def show_held(args: Namespace, paths: Sequence[str]) -> None:
+    """Say which rows stay as they are because one of their people is under a hold."""
+    if paths:
+        show(args, "under a hold, left as they are", paths)
+        warn(f"{plural(len(paths), 'row')} under a hold, left as {'it is' if len(paths) == 1 else 'they are'}")
 
 
 def print_json(document: object) -> None:

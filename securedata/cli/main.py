@@ -1,4 +1,4 @@
-"""The `securedata` command. Exit codes: 0; 1 with one clear line on standard error; 2 for usage."""
+"""The `securedata` command. Exit codes: 0; 1 with one clear line on standard error; 2 for usage; 3 for rows on hold."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ _COMMANDS = (
     "cat",
     "export",
     "verify",
+    "remove",
     "wrap",
     "list",
     "move",
