@@ -10,9 +10,9 @@ from securedata.corpus.config import Reference
 from securedata.corpus.connection import connect
 from securedata.corpus.rows.changes import Changes, Plan
 from securedata.corpus.rows.plan import make_plan
+from securedata.corpus.state.head import TableRef
 from securedata.corpus.state.lease import HeadLease
 from securedata.corpus.state.live import LiveParts
-from securedata.corpus.state.tables import TableRef
 from securedata.storage.base import Storage
 
 
