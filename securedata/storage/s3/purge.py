@@ -30,6 +30,7 @@ from securedata.threads import BoundedPool
 
 BATCH = 1000
 """The most versions that one DeleteObjects takes."""
+_CHECKED = 64  # entries of the first page when what was deleted is listed again: almost nothing is left
 _STREAMS = 2  # batches under way at once
 _TRIES = 4
 _GONE = frozenset({"NoSuchKey", "NoSuchVersion"})
@@ -50,7 +51,7 @@ def purge(calls: Calls, keys: Iterable[str]) -> Iterator[tuple[str, Purged | Sec
             for batch, future in pool.results(batches):
                 errors = future.result()
                 deleted = [key for key, ids in batch.items() if ids]
-                left = {key for key, ids in versions_of(calls, deleted) if ids}
+                left = {key for key, ids in versions_of(calls, deleted, _CHECKED) if ids}
                 for key, ids in batch.items():
                     if error := errors.get(key):
                         yield key, error

@@ -1,7 +1,7 @@
-"""All versions of many keys on S3: a walk over a folder's listing, or a listing for each key, whichever is less.
+"""All versions of many keys on S3: a walk over the listing, or a listing for each key, whichever is less.
 
-A page of a listing has up to 1,000 entries, and costs a server about as much as 60 listings of one key (SeaweedFS: 130
-and 2 ms). So a folder is walked while at least one entry in `SPARSE` belongs to a wanted key.
+A page of 1,000 entries costs a server about as much as 60 listings of one key (SeaweedFS: 130 and 2 ms). So the listing
+is walked while at least one entry in `SPARSE` belongs to a wanted key; where it does not, the walk jumps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from securedata.threads import BoundedPool
 
 SPARSE = 16
 """The most entries of a walk for one that is wanted."""
-_FEW = 4  # keys of one folder that are not worth a page
+PAGE = 1000
+"""The most entries of a page."""
+_FEW = 4  # keys that are not worth a page
 _ALONE, _MOST_ALONE = 32, 512  # keys listed by themselves until a page is tried again
 _THREADS = 8
 
@@ -35,16 +37,20 @@ class _Page(NamedTuple):
     """Markers of key and version to go on after; None on the last page."""
 
 
-def versions_of(calls: Calls, keys: Sequence[str]) -> Iterator[Found]:
+def versions_of(calls: Calls, keys: Sequence[str], page: int = PAGE) -> Iterator[Found]:
     """All versions of sorted keys; an empty list for a key that is not there.
+
+    Args:
+        page: entries of the first page; the next ones have twice as many each, up to `PAGE`. A listing cannot be told
+            where to end, so a page can bring much that nobody wants behind the last key.
 
     Raises:
         DeleteRefused: versions are not listed to us.
         StorageUnreachable: no answer, or one that is no listing of S3.
     """
     try:
-        for folder, of in groupby(keys, key=lambda key: key.rpartition("/")[0]):
-            yield from _of_folder(calls, f"{folder}/" if folder else "", list(of))
+        for _, of in groupby(keys, key=lambda key: key.partition("/")[0]):
+            yield from _of_folder(calls, list(of), page)
     except SecuredataError as error:
         if refused := unlisted(calls, error):
             raise refused from error
@@ -72,21 +78,30 @@ def below(calls: Calls, key: str, version: str) -> list[Version]:
     return sorted(found, key=lambda one: "Size" not in one)
 
 
-def _of_folder(calls: Calls, folder: str, keys: list[str]) -> Iterator[Found]:
+def _of_folder(calls: Calls, keys: list[str], size: int) -> Iterator[Found]:
     at, alone = 0, _ALONE
+    prefix = _shared(keys[0], keys[-1])
     while at < len(keys):
         if len(keys) - at > _FEW:
-            for found, listed, useful in _walk(calls, folder, keys[at:]):
+            for found, listed, useful in _walk(calls, prefix, keys[at:], size):
                 yield from found
                 at += len(found)
                 if useful * SPARSE < listed:  # jump: the next ones are listed by themselves
                     break
-                alone = _ALONE
+                alone, size = _ALONE, PAGE
             if at == len(keys):
                 return
         yield from _each(calls, keys[at : at + alone])
         at += alone
         alone = min(2 * alone, _MOST_ALONE)
+
+
+def _shared(first: str, last: str) -> str:
+    """What two keys, and all that sort between them, begin with."""
+    same = 0
+    while same < min(len(first), len(last)) and first[same] == last[same]:
+        same += 1
+    return first[:same]
 
 
 def _each(calls: Calls, keys: Sequence[str]) -> Iterator[Found]:
@@ -100,10 +115,10 @@ def _each(calls: Calls, keys: Sequence[str]) -> Iterator[Found]:
 
 
 def _one(calls: Calls, key: str) -> list[str]:
-    return [id for found, _, _ in _walk(calls, key, [key]) for _, ids in found for id in ids]
+    return [id for found, _, _ in _walk(calls, key, [key], PAGE) for _, ids in found for id in ids]
 
 
-def _walk(calls: Calls, prefix: str, keys: Sequence[str]) -> Iterator[tuple[list[Found], int, int]]:
+def _walk(calls: Calls, prefix: str, keys: Sequence[str], size: int) -> Iterator[tuple[list[Found], int, int]]:
     """Walk the listing under a prefix, from the first of sorted keys to the last.
 
     Yields for each page the keys whose versions are all known, how many entries it had, and how many of them, or of the
@@ -113,7 +128,8 @@ def _walk(calls: Calls, prefix: str, keys: Sequence[str]) -> Iterator[tuple[list
     todo = list(wanted)
     at = 0
     start = todo[0][:-1]  # sorts before the key, and after all that do not share this much with it
-    for page in _pages(calls, prefix, (start, "") if len(start) > len(calls.prefix + prefix) else None):
+    after = (start, "") if len(start) > len(calls.prefix + prefix) else None
+    for page in _pages(calls, prefix, after, size):
         before = at
         useful = 0
         for one in page.entries:
@@ -128,13 +144,14 @@ def _walk(calls: Calls, prefix: str, keys: Sequence[str]) -> Iterator[tuple[list
             return
 
 
-def _pages(calls: Calls, prefix: str, after: tuple[str, str] | None) -> Iterator[_Page]:
+def _pages(calls: Calls, prefix: str, after: tuple[str, str] | None, size: int = PAGE) -> Iterator[_Page]:
     """Pages of ListObjectVersions in the order of keys, which is checked: a key that was passed counts as missing."""
     seen: set[str] = set()
     while True:
-        markers: dict[str, Any] = {}
+        markers: dict[str, Any] = {"MaxKeys": size}
         if after is not None:
-            markers = {"KeyMarker": after[0], "VersionIdMarker": after[1]} if after[1] else {"KeyMarker": after[0]}
+            markers |= {"KeyMarker": after[0], "VersionIdMarker": after[1]} if after[1] else {"KeyMarker": after[0]}
+        size = min(2 * size, PAGE)
         page = calls.call("list_object_versions", None, Prefix=calls.prefix + prefix, **markers)
         entries: list[Version] = []
         for name in ("Versions", "DeleteMarkers"):
