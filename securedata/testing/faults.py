@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from securedata.testing.proxy import Exchange, Fault, passed
 
 
@@ -142,5 +144,16 @@ def flipped(at: int) -> Fault:
         body = bytearray(answer.body)
         body[at] ^= 1
         exchange.send(answer.head + bytes(body))
+
+    return fault
+
+
+def edited(change: Callable[[bytes], bytes]) -> Fault:
+    """The body is changed; Content-Length is that of the changed body."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.forward()
+        body = change(answer.body)
+        exchange.send(answer.with_length(len(body)).head + body)
 
     return fault

@@ -194,11 +194,11 @@ def check_deletable(calls: Calls) -> None:
     key = probe_key()
     ids = {_put(calls, key) for _ in range(2)}
     try:
+        if len(below(calls, key, "")) < len(ids):
+            raise DeleteRefused(f"{calls.url}: {NO_VERSIONS}", root=calls.url)
         for _, outcome in purge(calls, [key]):
             if isinstance(outcome, SecuredataError):
                 raise outcome
-            if outcome.versions < len(ids):
-                raise DeleteRefused(f"{calls.url}: {NO_VERSIONS}", root=calls.url)
     except SecuredataError as error:
         stays = "" if _remove(calls, key, ids) else f". The probe {key} had to stay"
         why = _why(calls) if isinstance(error, DeleteRefused) else ""
