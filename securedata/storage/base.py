@@ -77,6 +77,9 @@ class Storage(ABC):
     checksums: bool = False
     """Whether `put_new` sends a checksum that the server verifies. If not, objects are read back after a put."""
 
+    unversioned: bool = False
+    """Whether it is known to keep no older versions of a key."""
+
     buffered: int = 0
     """The most bytes of one object that `put_new` holds in memory besides the piece that it is given."""
 
@@ -197,6 +200,8 @@ class Storage(ABC):
         Raises:
             DeleteRefused: only if `strict`.
         """
+        if strict and not self.unversioned:
+            raise DeleteRefused(f"{self.url}: {NO_VERSIONS}", root=self.url)
         return iter(())
 
     def older(self, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:

@@ -78,7 +78,7 @@ class FsspecStorage(Storage):
                 f"{scheme}:// needs a package that is not installed: {describe(error)}", root=url
             ) from None
         self.url = url.rstrip("/")
-        self._unversioned = scheme in _UNVERSIONED
+        self.unversioned = scheme in _UNVERSIONED
         self._process = 0
         self._made: set[str] = set()
 
@@ -197,15 +197,15 @@ class FsspecStorage(Storage):
             fs.rm_file(path)
 
     def check_deletable(self) -> None:
-        if not self._unversioned:
+        if not self.unversioned:
             super().check_deletable()
         check_by_probe(self)
 
     def purge(self, keys: Iterable[str]) -> Iterator[tuple[str, Purged | SecuredataError]]:
-        return purge_each(self, keys) if self._unversioned else super().purge(keys)
+        return purge_each(self, keys) if self.unversioned else super().purge(keys)
 
     def purge_older(self, key: str, is_older: Callable[[Buffer], bool], limit: int) -> int:
-        if not self._unversioned:
+        if not self.unversioned:
             return super().purge_older(key, is_older, limit)
         return purge_previous(self, key, is_older, limit)
 

@@ -37,7 +37,7 @@ from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Purged, Storage
 from securedata.storage.beneath import NotRegular, Root
 from securedata.storage.file_lock import LOCK, clock, locked
 from securedata.storage.mounts import file_system
-from securedata.storage.purging import check_by_probe, chunks, purge_files, purge_older_files
+from securedata.storage.purging import check_by_probe, chunks, purge_files, purge_older_files, refused
 from securedata.storage.unflushed import Unflushed
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
@@ -48,6 +48,8 @@ _REMOTE = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gluster", "beeg
 
 class LocalStorage(Storage):
     """A folder. Safe for many processes on one machine; network file systems are refused for writing."""
+
+    unversioned = True
 
     def __init__(self, path: str) -> None:
         if not path or "\0" in path:
@@ -255,10 +257,13 @@ class LocalStorage(Storage):
             yield from purge_files(root, chunk, self.url, self._error)
 
     def purge_older(self, key: str, is_older: Callable[[Buffer], bool], limit: int) -> int:
-        with self._mapped(key):
-            root = self._at()
-            with locked(root, self.url):
-                return purge_older_files(root, key, is_older, limit, self.url)
+        try:
+            with self._mapped(key):
+                root = self._at()
+                with locked(root, self.url):
+                    return purge_older_files(root, key, is_older, limit, self.url)
+        except AccessDenied as error:
+            raise refused(error) from None
 
     def _unlink(self, root: Root, key: str) -> None:
         folder, _, name = key.rpartition("/")

@@ -154,9 +154,6 @@ class WebStorage(Storage):
     def delete(self, key: str) -> None:
         self._refuse("written to")
 
-    def check_deletable(self) -> None:
-        self._refuse("written to")
-
     def list(self, prefix: str = "") -> Iterator[Entry]:
         self._refuse("listed")
 

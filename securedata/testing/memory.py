@@ -14,6 +14,8 @@ from securedata.storage.purging import check_by_probe, purge_previous
 class MemoryStorage(Storage):
     """All objects in one dict; `clock` is storage's time, in seconds."""
 
+    unversioned = True
+
     def __init__(self, url: str = "memory://corpus", clock: float = 1_000_000.0) -> None:
         self.url = url
         self.clock = clock

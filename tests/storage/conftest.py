@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from securedata.storage import beneath
+pytest.register_assert_rewrite("securedata.testing.storage")
+
+from securedata.storage import beneath  # noqa: E402 - after the rewrite is asked for
 
 
 @pytest.fixture(params=["openat2", "step by step"])
