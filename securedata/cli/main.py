@@ -44,6 +44,7 @@ _COMMANDS = (
     "verify",
     "remove",
     "wrap",
+    "rotate",
     "list",
     "move",
     "forget",

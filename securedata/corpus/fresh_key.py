@@ -59,15 +59,10 @@ class FreshKey:
 
     def _wrap(self, head: Head, wrap: Wrap) -> Wrap:
         if wrap.uri not in self._made:
-            kms = next((one for one in self._trusted if one.matches(wrap.uri)), None)
-            if kms is None:
-                raise NoTrustedKey(
-                    f"{self._root} is also wrapped by {wrap.uri}, a key that you do not name: name it with --kms or in "
-                    f"the config, so that it opens the new head too, or give it up with --drop-wrap {wrap.uri}",
-                    root=self._root,
-                )
             try:
-                self._made[wrap.uri] = rewrap_key(kms, self.key, head.corpus_id)
+                self._made[wrap.uri] = rewrap_key(self._find(wrap), self.key, head.corpus_id)
+            except NoTrustedKey:
+                raise
             except KeysError as error:
                 raise type(error)(
                     f"the new key of {self._root} was not wrapped, and nothing was committed: {error}; if that key is "
@@ -75,6 +70,23 @@ class FreshKey:
                     root=self._root,
                 ) from error
         return self._made[wrap.uri]
+
+    def _find(self, wrap: Wrap) -> KMS:
+        """The trusted key that made a wrap."""
+        failures: list[KeysError] = []
+        for kms in self._trusted:
+            try:
+                if kms.matches(wrap.uri):
+                    return kms
+            except KeysError as error:  # a key file that is not here; it may be another wrap's
+                failures.append(error)
+        if failures:
+            raise failures[0]
+        raise NoTrustedKey(
+            f"{self._root} is also wrapped by {wrap.uri}, a key that you do not name: name it with --kms or in the "
+            f"config, so that it opens the new head too, or give it up with --drop-wrap {wrap.uri}",
+            root=self._root,
+        )
 
 
 def names_key(uri: str, wrap: Wrap) -> bool:

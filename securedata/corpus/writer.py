@@ -27,6 +27,7 @@ from securedata.corpus.state.live import LiveParts
 from securedata.corpus.state.retired import DELAY
 from securedata.corpus.state.writer_lease import WriterLease
 from securedata.format.cobblestone import Buffer
+from securedata.keys.kms import KMS
 from securedata.keys.wraps import Wrap
 from securedata.storage.base import Storage
 
@@ -81,6 +82,11 @@ class Writer:
     def unwraps(self) -> int:
         """How often the KMS was called."""
         return self._lease.unwraps
+
+    @property
+    def trusted(self) -> Sequence[KMS]:
+        """The KMS keys that the caller trusts, in the caller's order, with the caller's credentials."""
+        return self._lease.connection.trusted
 
     def require_newest(self) -> None:
         """Check that the head is the newest. Called before deleting anything that the head does not name.

@@ -1,4 +1,4 @@
-"""A KMS provider that counts: a key file whose every unwrap, in whatever process, adds a line to a log.
+"""A KMS provider that counts: a key file whose every use, in whatever process, adds a line to a log.
 
 Registered like any provider of a third party, by an entry point, so that started workers find it too.
 """
@@ -16,7 +16,7 @@ SCHEME = "counting://"
 
 
 class CountingKMS(KMS):
-    """`counting:///path/to/kek`: the local provider under another scheme; the log is beside the key file."""
+    """`counting:///path/to/kek`: the local provider under another scheme; the logs are beside the key file."""
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
@@ -31,14 +31,20 @@ class CountingKMS(KMS):
         return self._inner.matches(wrap_uri)
 
     def wrap(self, key: bytes, context: Context) -> bytes:
-        return self._inner.wrap(key, context)
+        blob = self._inner.wrap(key, context)
+        _note(self._log.with_suffix(".wraps"))
+        return blob
 
     def unwrap(self, blob: bytes, context: Context) -> bytes:
         key = self._inner.unwrap(blob, context)
-        fd = os.open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.write(fd, f"{os.getpid()} {time.monotonic()}\n".encode())
-        os.close(fd)
+        _note(self._log)
         return key
+
+
+def _note(log: Path) -> None:
+    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(fd, f"{os.getpid()} {time.monotonic()}\n".encode())
+    os.close(fd)
 
 
 class Counted:
@@ -58,7 +64,15 @@ class Counted:
     @property
     def calls(self) -> list[tuple[int, float]]:
         """The process and the time of every unwrap since `forget`, by the clock that all processes share."""
-        log = self.key_file.with_suffix(".log")
+        return self._read(".log")
+
+    @property
+    def wraps(self) -> int:
+        """How many wraps were made since `forget`."""
+        return len(self._read(".wraps"))
+
+    def _read(self, suffix: str) -> list[tuple[int, float]]:
+        log = self.key_file.with_suffix(suffix)
         lines = log.read_text().splitlines() if log.exists() else []
         return [(int(process), float(when)) for process, when in map(str.split, lines)]
 
@@ -68,7 +82,8 @@ class Counted:
         return [process for process, _ in self.calls]
 
     def forget(self) -> None:
-        self.key_file.with_suffix(".log").unlink(missing_ok=True)
+        for suffix in (".log", ".wraps"):
+            self.key_file.with_suffix(suffix).unlink(missing_ok=True)
 
     @property
     def _away(self) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from securedata.cli.commands.rotate import LEFT
 from securedata.cli.common import (
     add_command,
     add_output_options,
@@ -40,19 +41,21 @@ def add_parser(subparsers: Any) -> None:
             "from the config file or SECUREDATA_KMS. A key that ignores the encryption context is refused; a missing\n"
             "key file is created. To open the corpus with the new key, people add it to kms in their own config.\n\n"
             "drop makes later heads unreadable with a key. It revokes nothing: anyone who could use the key may have\n"
-            "kept what it opened."
+            "kept what it opened, the corpus key too. With --rotate the same commit seals the corpus under a fresh\n"
+            "corpus key, as 'securedata rotate' does."
         ),
         example=(
             "  securedata wrap list voice-a\n"
             "  securedata wrap add voice-a \\\n"
             "    --kms hcvault://vault.example:8200/transit/keys/voice\n"
-            "  securedata wrap drop voice-a --kms local:///old/voice.kek"
+            "  securedata wrap drop voice-a --kms local:///old/voice.kek --rotate"
         ),
     )
     parser.add_argument("action", choices=["list", "add", "drop"], metavar="list|add|drop", help="what to do")
     add_target(parser)
     group = parser.add_argument_group("corpus")
     group.add_argument("--kms", metavar="URI", help="the KMS key to add or drop; give a lost one as 'list' shows it")
+    group.add_argument("--rotate", action="store_true", help="with drop: also seal the corpus under a fresh corpus key")
     add_pin(group)
     add_writer_options(parser)
     add_output_options(parser)
@@ -65,6 +68,8 @@ def wrap(args: Namespace) -> int:
     if (args.action == "list") != (args.kms is None):
         text = "shows all keys: leave out --kms" if args.kms else "needs a key: pass --kms URI"
         raise InvalidArgument(f"{args.action} {text}")
+    if args.rotate and args.action != "drop":
+        raise InvalidArgument("--rotate goes with drop; to rotate without that, run 'securedata rotate'")
     found = resolve(args.target, None, pins(args))
     return _list(args, found) if args.action == "list" else _change(args, found)
 
@@ -90,24 +95,30 @@ def _change(args: Namespace, found: Reference) -> int:
     from securedata.corpus.connection import connect
     from securedata.corpus.wrapping import add_wrap, drop_wrap
     from securedata.corpus.writer import Writer
+    from securedata.lifecycle.rotate import rotate_head
 
     found.require_pin()
     # with the user's own credentials: a role's session may not encrypt
     own = found.without_role()
     writer = Writer(own, single_writer=args.single_writer, accept_generation=args.accept_generation)
-    if args.action == "drop":
-        done = drop_wrap(writer, args.kms)
+    if args.action == "drop" and args.rotate:
+        rotated = rotate_head(writer, [args.kms])
+        head = writer.head
+        say(args, f"dropped, and rotated in generation {rotated.generation}; {LEFT}")
+    elif args.action == "drop":
+        head = drop_wrap(writer, args.kms).head
         say(args, "dropped; anyone who could use that key may have kept what it opened, and old copies of the head")
     else:
         if made := _key_file(found, args.kms):
             warn(f"the key file {made} was created: back it up")
         done = add_wrap(writer, connect(replace(own, kms=(args.kms,))).trusted[0])
+        head = done.head
         say(
             args, f"added in generation {done.head.generation}" if done.changed else "this key opens the corpus already"
         )
-    if not any(_trusts(found, one) for one in done.head.wraps):
+    if not any(_trusts(found, one) for one in head.wraps):
         warn("warning: no key that you trust opens the corpus any more; add one to kms in your config")
-    _show(args, found, done.head.wraps)
+    _show(args, found, head.wraps)
     return 0
 
 

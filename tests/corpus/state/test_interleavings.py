@@ -43,7 +43,7 @@ def start(state: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Reference, Memo
     return begin()
 
 
-FEW = ("two ingests", "removed and recorded again", "an erased person")
+FEW = ("two ingests", "removed and recorded again", "an erased person", "two rotations")
 """Goes through them whole by default; `test_every_schedule_of_a_few_switches` does so with all."""
 
 

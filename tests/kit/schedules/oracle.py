@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from securedata.corpus.check.prune import prune
 from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference
-from securedata.corpus.state.head import Head, TableRef, open_with
+from securedata.corpus.state.head import Head, TableRef, open_with, peek
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.retired import DELAY, listed
 from securedata.corpus.state.seen import remember
@@ -58,20 +58,25 @@ class World(MemoryStorage):
     """Checks at every write: what the head names is there; each actor changes only what it may; nothing comes back."""
 
     reference: Reference
-    key: bytes
+    keys: dict[bytes, bytes]
     rules: dict[str, Rule] = field(default_factory=dict)
 
     def __init__(
-        self, reference: Reference, start: MemoryStorage, rules: dict[str, Rule], pruning: frozenset[str] = frozenset()
+        self,
+        reference: Reference,
+        start: MemoryStorage,
+        rules: dict[str, Rule],
+        pruning: frozenset[str] = frozenset(),
+        rotating: frozenset[str] = frozenset(),
     ) -> None:
-        """`pruning`: actors that prune; of them, those named 'Z' may set the horizon back."""
+        """`pruning`: actors that prune; of them, those named 'Z' may set the horizon back. `rotating`: that rotate."""
         super().__init__(start.url, start.clock)
-        self.pruning = pruning
+        self.pruning, self.rotating = pruning, rotating
         self.objects = dict(start.objects)
         self.reference = reference
         self.rules = rules
         opened = look(reference, self)
-        self.key = opened.key
+        self.keys = {opened.head.key_id: opened.key}
         self.tagger = Tagger(opened.head.secret)
         self._tables: dict[bytes, list[dict[str, Any]]] = {}
         self.history: dict[int, Moment] = {}
@@ -104,6 +109,7 @@ class World(MemoryStorage):
                 who = threading.current_thread().name
                 assert rule(path, old, new), f"{who} changed {path} from {old} to {new}"
         self._check_dead(before, after)
+        self._check_key(before.head, after.head)
         ids = {row.object_id for row in after.rows.values()} | {part.id for part in after.head.parts}
         assert not ids & self.gone, "COMES BACK: an object or part that had left"
         self.gone |= {row.object_id for row in before.rows.values()} | {part.id for part in before.head.parts}
@@ -126,6 +132,18 @@ class World(MemoryStorage):
             if row.object_id not in known:
                 assert not any(self.tagger.tag(name) in dead for name in row.subjects), f"ERASED person in {path}"
 
+    def _check_key(self, before: Head, after: Head) -> None:
+        """A corpus key is replaced by rotations only, and what it was replaced by does not go back."""
+        if after.key_id == before.key_id:
+            assert after.superseded == before.superseded
+            return
+        name = threading.current_thread().name
+        assert name in self.rotating, f"ROTATED by {name}"
+        assert after.superseded == (*before.superseded, before.key_id), "a superseded key is forgotten"
+        assert after.key_id not in after.superseded, "a superseded key comes back"
+        assert len(set(self.keys.values())) == len(self.keys), "two ids for one key"
+        assert len(after.wraps) == len(before.wraps)
+
     def delete(self, key: str) -> None:
         assert key not in self.now_named.named, f"DELETED {key}, which the head names"
         if key in self.ever:
@@ -140,7 +158,11 @@ class World(MemoryStorage):
     # ------------------------------------------------------------ looking
 
     def _moment(self) -> Moment:
-        head = open_with(self.objects["head"][0], self.key, self.url)
+        sealed = self.objects["head"][0]
+        key_id = peek(sealed, self.url)[0].key_id
+        if key_id not in self.keys:  # what its wraps open to, not what the writer says
+            self.keys[key_id] = look(self.reference, self).key
+        head = open_with(sealed, self.keys[key_id], self.url)
         rows: Rows = {}
         lists = {one.table.storage_key for one in head.retired}
         self.lists |= lists

@@ -15,6 +15,7 @@ from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.retired import DELAY
 from securedata.corpus.writer import Writer
 from securedata.errors import HorizonInFuture, ObjectMissing, RowReplaced
+from securedata.lifecycle.rotate import RotateReport, rotate_head
 from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import open_quietly, rows_of
@@ -37,6 +38,7 @@ class Role:
     mortal: bool = True
     points: frozenset[str] | None = None
     prunes: bool = False
+    rotates: bool = False
 
 
 def digest(path: str, version: int = 0) -> bytes:
@@ -118,6 +120,22 @@ def erase(name: str, person: str) -> Role:
         assert not any(person in one.subjects for one in world.rows.values()), "RESURRECTED"
 
     return Role(name, act, lambda path, old, new: bool(old and person in old.subjects and new is None), after)
+
+
+def rotate(name: str) -> Role:
+    """Seals the head under a fresh corpus key; a run after a killed one does so again."""
+
+    def act(world: World, storage: Storage) -> tuple[RotateReport, bytes]:
+        writer = writer_of(world, storage)
+        report = rotate_head(writer)
+        return report, world.history[report.generation].head.key_id
+
+    def after(world: World, results: Sequence[Any]) -> None:
+        head = world.now_named.head
+        assert results[-1][1] in (head.key_id, *head.superseded)
+        assert head.superseded, "LOST: a rotation"
+
+    return Role(name, act, after=after, rotates=True)
 
 
 def sweep(name: str) -> Role:
@@ -215,6 +233,20 @@ SCENARIOS: dict[str, Callable[[], list[Role]]] = {
         sweep("P"),
         sweep("Q"),
     ],
+    "a rotation": lambda: [
+        ingest("A", "new/a"),
+        remove("D", "old/1", "old/3"),
+        rotate("K"),
+        clock(times=2),
+        sweep("P"),
+    ],
+    "two rotations": lambda: [
+        read("R"),
+        rotate("K"),
+        rotate("L"),
+        ingest("A", "old/1", version=1, replace=True),
+        clock(hours=25, times=2),
+    ],
     "a reader in flight": lambda: [
         read("R"),
         ingest("A", "old/1", version=1, replace=True),
@@ -286,7 +318,8 @@ def act_out(start: tuple[Reference, MemoryStorage], roles: list[Role], script: S
 def cast(start: tuple[Reference, MemoryStorage], roles: list[Role]) -> tuple[list[Role], World, list[Actor]]:
     reference, place = start
     pruning = frozenset(role.name for role in roles if role.prunes)
-    world = World(reference, place, {role.name: role.rule for role in roles}, pruning)
+    rotating = frozenset(role.name for role in roles if role.rotates)
+    world = World(reference, place, {role.name: role.rule for role in roles}, pruning, rotating)
     actors = []
     for role in roles:
         actor = Actor(role.name, functools.partial(role.act, world), role.mortal)
