@@ -37,12 +37,12 @@ class _Page(NamedTuple):
     """Markers of key and version to go on after; None on the last page."""
 
 
-def versions_of(calls: Calls, keys: Sequence[str], page: int = PAGE) -> Iterator[Found]:
+def versions_of(calls: Calls, keys: Sequence[str], page: int | None = None) -> Iterator[Found]:
     """All versions of sorted keys; an empty list for a key that is not there.
 
     Args:
-        page: entries of the first page; the next ones have twice as many each, up to `PAGE`. A listing cannot be told
-            where to end, so a page can bring much that nobody wants behind the last key.
+        page: entries of the first page, None for `PAGE`; each next page has twice as many, up to `PAGE`. A listing
+            cannot be told where to end, so a large page can bring much that nobody wants behind the last key.
 
     Raises:
         DeleteRefused: versions are not listed to us.
@@ -50,7 +50,7 @@ def versions_of(calls: Calls, keys: Sequence[str], page: int = PAGE) -> Iterator
     """
     try:
         for _, of in groupby(keys, key=lambda key: key.partition("/")[0]):
-            yield from _of_folder(calls, list(of), page)
+            yield from _of_group(calls, list(of), page or PAGE)
     except SecuredataError as error:
         if refused := unlisted(calls, error):
             raise refused from error
@@ -67,7 +67,7 @@ def below(calls: Calls, key: str, version: str) -> list[Version]:
     """
     found: list[Version] = []
     try:
-        for page in _pages(calls, key, (calls.prefix + key, version) if version else None):
+        for page in _pages(calls, key, (calls.prefix + key, version) if version else None, PAGE):
             found += [one for one in page.entries if one["Key"] == calls.prefix + key]
             if page.more is None or page.more[0] > calls.prefix + key:
                 break
@@ -78,7 +78,7 @@ def below(calls: Calls, key: str, version: str) -> list[Version]:
     return sorted(found, key=lambda one: "Size" not in one)
 
 
-def _of_folder(calls: Calls, keys: list[str], size: int) -> Iterator[Found]:
+def _of_group(calls: Calls, keys: list[str], size: int) -> Iterator[Found]:
     at, alone = 0, _ALONE
     prefix = _shared(keys[0], keys[-1])
     while at < len(keys):
@@ -144,7 +144,7 @@ def _walk(calls: Calls, prefix: str, keys: Sequence[str], size: int) -> Iterator
             return
 
 
-def _pages(calls: Calls, prefix: str, after: tuple[str, str] | None, size: int = PAGE) -> Iterator[_Page]:
+def _pages(calls: Calls, prefix: str, after: tuple[str, str] | None, size: int) -> Iterator[_Page]:
     """Pages of ListObjectVersions in the order of keys, which is checked: a key that was passed counts as missing."""
     seen: set[str] = set()
     while True:

@@ -12,12 +12,12 @@ import pytest
 from securedata.errors import DeleteRefused, LimitExceeded, PreconditionFailed, SecuredataError, StorageUnreachable
 from securedata.storage.base import Purged
 from securedata.storage.s3 import purge, versions
+from securedata.storage.s3.calls import Calls
 from securedata.storage.s3.store import S3Storage
 from securedata.testing import faults
 from securedata.testing.storage import OBJECT, OTHER, PART, raised
 from tests.cloud.conftest import VERSIONED
 from tests.kit.cloud.fault_plans import Between
-from tests.kit.cloud.forward import forward
 from tests.kit.servers import Seaweed
 
 pytestmark = pytest.mark.xdist_group("servers")
@@ -78,25 +78,56 @@ def test_versions_and_markers_of_a_key_go_and_its_neighbours_stay(admin: Seaweed
     assert sorted(key for key, _, _ in kept(admin, storage)) == sorted([OTHER, f"{OBJECT}x", "head.prev"])
 
 
-@pytest.mark.parametrize("every", [1, 3, 70])
+def test_a_key_with_more_versions_than_a_page(
+    admin: Seaweed, storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(purge, "BATCH", 3)
+    monkeypatch.setattr(versions, "PAGE", 2)
+    commit(storage, *[b"%d" % n for n in range(5)])
+    hide(admin, storage, "head")
+    keys = ["heac", "head", "head.prev", "heae", "heaf", "heag"]
+    for key in keys:
+        if key != "head":
+            storage.put_new(key, [b"x"])
+    found = dict(storage.purge([*keys, "none"]))
+    assert found == {**dict.fromkeys(keys, Purged(1)), "head": Purged(6), "none": Purged(0)}
+    assert kept(admin, storage) == []
+
+
 def test_many_keys_are_found_by_few_listings(
-    every: int, admin: Seaweed, storage: S3Storage, monkeypatch: pytest.MonkeyPatch
+    admin: Seaweed, storage: S3Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(purge, "BATCH", 50)
     monkeypatch.setattr(versions, "PAGE", 40)
     keys = [f"objects/{n % 8:02x}/{n % 8:02x}{n:030x}" for n in range(350)]
     assert all(isinstance(when, float) for _, when in storage.put_many((key, b"x") for key in keys))
     hide(admin, storage, keys[0])
-    wanted, missing = keys[::every], [f"{key[:-1]}z" for key in keys[::50]]
-    with forward(admin.endpoint) as between:
-        through = S3Storage(storage.url, {"endpoint_url": f"http://127.0.0.1:{between.port}"})
-        found = dict(through.purge([*wanted, *missing]))
-        lists = sum("versions" in one for one in between.requests)
-        deletes = sum(one.startswith("POST") for one in between.requests)
+    asked: list[str] = []
+    entries = [0]
+    call = Calls.call
+
+    def counted(self: Calls, operation: str, *rest: Any, **arguments: Any) -> Any:
+        answer = call(self, operation, *rest, **arguments)
+        asked.append(operation)
+        entries[0] += len(answer.get("Versions", ()))
+        return answer
+
+    monkeypatch.setattr(Calls, "call", counted)
+    for every, most in ((1, (9, 351)), (3, (9, 351)), (20, (11, 100))):
+        asked.clear()
+        entries[0] = 0
+        wanted = sorted(keys[::every])
+        found = dict(versions.versions_of(storage._calls, wanted))
+        assert {key: len(ids) for key, ids in found.items()} == {**dict.fromkeys(wanted, 1), keys[0]: 2}
+        assert len(asked) <= most[0], "a walk where many are wanted"
+        assert entries[0] <= most[1], "a jump where few are"
+    asked.clear()
+    wanted, missing = keys[::3], [f"{key[:-1]}z" for key in keys[::50]]
+    found = dict(storage.purge([*wanted, *missing]))
     assert found == {**dict.fromkeys(wanted, Purged(1)), **dict.fromkeys(missing, Purged(0)), keys[0]: Purged(2)}
     assert sorted(key for key, _, _ in kept(admin, storage)) == sorted(set(keys) - set(wanted))
-    assert deletes <= len(wanted) // 50 + 2
-    assert lists <= {1: 40, 3: 60, 70: 40}[every], "no listing for every key where there are many"
+    assert asked.count("delete_objects") == 3
+    assert len(asked) <= 30
 
 
 # ------------------------------------------------------------------------------------------------- versions of the head
@@ -300,6 +331,17 @@ def test_a_listing_without_an_end(marker: str, through: S3Storage, between: Betw
         text = str(raised(StorageUnreachable, call))
         assert "no end" in text or "not in order" in text
     assert asked[0] < 12
+
+
+def test_a_listing_that_is_not_in_order_is_no_proof(through: S3Storage, between: Between) -> None:
+    def change(body: bytes) -> bytes:
+        found = re.findall(rb"<Version>.*?</Version>", body, re.DOTALL)
+        assert len(found) == 2
+        return body.replace(found[0], b"(1)").replace(found[1], found[0]).replace(b"(1)", found[1])
+
+    between.s3.plan(faults.edited(change), method="GET", path=f"/{VERSIONED}", times=None)
+    keys = [OBJECT, OTHER, *(f"{OBJECT[:-1]}{n}" for n in range(3, 9))]
+    assert "keys that are not in order" in str(raised(StorageUnreachable, lambda: list(through.purge(keys))))
 
 
 @pytest.mark.parametrize("code", ["NotImplemented", "MethodNotAllowed"])
