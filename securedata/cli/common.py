@@ -148,6 +148,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+_PERIODS = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
+
+
+def period(text: str) -> float:
+    """An option's value in seconds: a whole number of hours, days or weeks, such as 36h, 14d or 2w."""
+    number, unit = text[:-1], text[-1:]
+    if unit not in _PERIODS or not (number.isascii() and number.isdecimal()) or len(number) > 6:
+        raise ArgumentTypeError(f"{text!r} is not a time such as 36h, 14d or 2w")
+    return int(number) * _PERIODS[unit]
+
+
 def add_threads(parser: Any, default: str) -> None:
     """`--threads`."""
     text = f"files processed at once (default: {default})"

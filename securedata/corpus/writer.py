@@ -17,6 +17,7 @@ from securedata.corpus.connection import connect
 from securedata.corpus.objects.put import Put, Uncommitted, put_object, put_objects
 from securedata.corpus.rows.build import join
 from securedata.corpus.rows.changes import Changes, check_objects
+from securedata.corpus.rows.origin import keyed
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.schema import SCHEMA, check_types, fit
 from securedata.corpus.state.commit import Next, T, Transaction, Try, orphans
@@ -182,6 +183,8 @@ class Writer:
         check_types(tables[0].schema, tables[-1].schema)
         table = join(tables)
         check_objects(table)
+        if self.head.data_keys_since:
+            table = keyed(table, self._uncommitted.times, self.head.generation)
         updates_only = 0 if update is None else update.num_rows
         changes = Changes(table, updates_only, tuple(remove), replace, reseal, self._uncommitted.times, clear or {})
 
@@ -198,6 +201,34 @@ class Writer:
             if settings:
                 members["settings"] = {**attempt.head.settings, **settings}
             return Next(plan.outcome, members)
+
+        outcome = self.transact(change)
+        with orphans():
+            self.discard(set(ids) - outcome.committed)
+        return outcome
+
+    def rewrite(self, table: pa.Table, grace: float = DELAY) -> Outcome:
+        """Change cells of existing rows by compare and swap, in one commit.
+
+        Args:
+            table: columns `path`, `old_id`, and those to change. A row that does not name the object `old_id` any more
+                is left as it is. New objects were put by this writer before; those that no row names then are deleted.
+            grace: seconds after which objects that no row names any more are deleted, at least a day.
+
+        Returns:
+            What became of the rows. Stale ones are as they were, and must be sealed again.
+
+        Raises:
+            as `commit`
+        """
+        changes = Changes(rewrite=table, put_times=self._uncommitted.times)
+        ids = table.column("object_id").to_pylist() if "object_id" in table.schema.names else []
+
+        def change(attempt: Try) -> Next[Outcome]:
+            self._uncommitted.look()
+            self._uncommitted.look_for(ids, attempt.head.horizon)
+            plan = attempt.plan(changes)
+            return Next(plan.outcome, attempt.write(plan, changes, grace) if plan.outcome.changes else None)
 
         outcome = self.transact(change)
         with orphans():

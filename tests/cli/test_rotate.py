@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.kit.cli.commandline import Run
-from tests.kit.corpora.contents import look, recordings_of
-from tests.kit.corpora.recorded import Root
+from tests.kit.corpora.contents import current, look, recordings_of
+from tests.kit.corpora.recorded import Root, flip_object
 
 
 def test_a_rotation_says_what_it_did_and_what_it_does_not_do(run: Run, root: Root) -> None:
@@ -21,7 +23,15 @@ def test_a_rotation_says_what_it_did_and_what_it_does_not_do(run: Run, root: Roo
     again = run("rotate", root, "--json")
     assert (again.code, again.err) == (0, "")
     wraps = [one["uri"] for one in run("wrap", "list", root.name, "--json").json["wraps"]]
-    assert again.json == {"root": root, "generation": 4, "wraps": wraps, "dropped": []}
+    assert again.json == {
+        "root": root,
+        "generation": 4,
+        "wraps": wraps,
+        "dropped": [],
+        "resumed": False,
+        "unfinished": False,
+        "data_keys": None,
+    }
 
 
 def test_a_wrap_is_dropped_by_name(run: Run, root: Root, tmp_path: Path) -> None:
@@ -63,3 +73,46 @@ def test_the_pin_is_needed(run: Run, root: Root, own_home: Path) -> None:
     assert done.code == 1
     assert "pin" in done.error
     assert run("rotate", root, "--kms", root.kms, "--pin", root.pin).code == 0
+
+
+def test_objects_are_sealed_again(run: Run, root: Root) -> None:
+    before = {path: one["object_id"] for path, one in current(root.reference).items()}
+    done = run("rotate", root.name, "--data-keys", "--grace", "14d")
+    assert done.code == 0
+    assert done.out.splitlines()[1].startswith("sealed again under fresh keys: 6 objects (")
+    assert "copies of old objects" in done.err
+    after = current(root.reference)
+    assert {path: one["origin"] for path, one in after.items()} == before
+    assert not {one["object_id"] for one in after.values()} & set(before.values())
+    assert recordings_of(root) == {one.path: one.data for one in root.clips}
+    assert run("verify", root.name).code == 0
+
+
+def test_what_cannot_be_read_is_listed(run: Run, root: Root) -> None:
+    flip_object(root, root.clips[1].path)
+    for resumed in (False, True):
+        done = run("rotate", root.name, "--data-keys", *(["--json"] if resumed else []))
+        assert done.code == 1
+        assert "1 object of" in done.error
+        if resumed:
+            found = done.json["data_keys"]
+            assert [(one["paths"], one["error"]) for one in found["failed"]] == [
+                ([root.clips[1].path], "AuthenticationFailed")
+            ]
+            assert (done.json["resumed"], done.json["unfinished"], found["objects"]) == (True, True, 0)
+        else:
+            assert f"  {root.clips[1].path}: " in done.err
+            assert "'securedata rotate --data-keys' goes on" in done.err
+
+
+@pytest.mark.parametrize("grace", ["23h", "0d", "14", "d", "-1d", "1.5d", "9999w"])
+def test_a_grace_that_cannot_be(run: Run, root: Root, grace: str) -> None:
+    done = run("rotate", root.name, "--data-keys", f"--grace={grace}")
+    assert done.code == 2
+    assert "grace" in done.err
+    assert look(root.reference).head.generation == 2
+
+
+def test_options_of_data_keys_need_it(run: Run, root: Root) -> None:
+    for option in (("--grace", "14d"), ("--threads", "2")):
+        assert run("rotate", root.name, *option).code == 2

@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from securedata.cli.common import (
     add_command,
     add_corpus_options,
     add_output_options,
     add_target,
+    add_threads,
     add_writer_options,
+    fail,
     out,
+    period,
     pins,
     plural,
     print_json,
     say,
+    show,
+    size,
+    wants_progress,
 )
+from securedata.errors import InvalidArgument
 
+if TYPE_CHECKING:
+    from securedata.lifecycle.rotate import RotateReport
+
+_OLD = "a copy of an older head still opens with the KMS keys that wrapped it"
 LEFT = (
-    "rotation takes nothing back: who could read the corpus may have kept recordings, words and the keys of objects; a "
-    "copy of an older head still opens with the KMS keys that wrapped it"
+    "rotation takes nothing back: who could read the corpus may have kept recordings, words and the keys of objects "
+    f"(--data-keys seals the objects again); {_OLD}"
+)
+KEPT = (
+    "this takes nothing back: who could read the corpus may have kept recordings and words, and copies of old objects "
+    f"with their keys; the old objects stay on storage for the grace; {_OLD}"
 )
 
 
@@ -39,10 +54,16 @@ def add_parser(subparsers: Any) -> None:
             "Each KMS key is asked for one Encrypt, and one Decrypt to check it, before anything is written. One that\n"
             "cannot be reached stops the rotation, unless --drop-wrap names it: it then opens no later head.\n\n"
             "Rotation takes nothing back: who could read the corpus may have kept recordings, words and the keys of\n"
-            "objects, and a copy of an older head still opens with the KMS keys that wrapped it."
+            "objects, and a copy of an older head still opens with the KMS keys that wrapped it.\n\n"
+            "--data-keys then seals every object again under a fresh key, so that a key of an object that somebody\n"
+            "kept opens nothing that is on storage after the grace. It reads and writes the whole corpus. If it is\n"
+            "interrupted, run it again: it goes on under the same corpus key. Objects that are missing or damaged are\n"
+            "listed, with exit code 1. Jobs in flight find their old objects for 24 hours, or as long as --grace says;\n"
+            "later they get RowReplaced, and go on after refresh()."
         ),
         example=(
             "  securedata rotate voice-a\n"
+            "  securedata rotate voice-a --data-keys --grace 14d    # for long trainings\n"
             "  # a KMS that is gone for good\n"
             "  securedata rotate voice-a \\\n"
             "    --drop-wrap hcvault://old-vault.example:8200/transit/keys/voice"
@@ -56,6 +77,15 @@ def add_parser(subparsers: Any) -> None:
         metavar="URI",
         help="a KMS key that is not to open the corpus any more, as 'securedata wrap list' shows it; repeatable",
     )
+    group = parser.add_argument_group("fresh keys of objects")
+    group.add_argument("--data-keys", action="store_true", help="seal every object again under a fresh key")
+    group.add_argument(
+        "--grace",
+        type=period,
+        metavar="TIME",
+        help="how long old objects stay for jobs in flight: 36h, 14d or 2w; 24h at least (default: 24h)",
+    )
+    add_threads(group, "two per core, at most 8")
     add_corpus_options(parser)
     add_writer_options(parser)
     add_output_options(parser)
@@ -65,19 +95,43 @@ def rotate(args: Namespace) -> int:
     """Run `securedata rotate`."""
     from securedata.lifecycle.rotate import rotate as seal_again
 
+    if not args.data_keys and (args.grace is not None or args.threads is not None):
+        raise InvalidArgument("--grace and --threads go with --data-keys")
     report = seal_again(
         args.target,
         drop_wraps=args.drop_wrap,
+        data_keys=args.data_keys,
+        threads=args.threads,
+        progress=wants_progress(args),
         kms=args.kms,
         pin=pins(args),
         single_writer=args.single_writer,
         accept_generation=args.accept_generation,
+        **({} if args.grace is None else {"grace": args.grace}),
     )
+    done = report.data_keys
+    failed = [] if done is None else [(paths, type(error).__name__, str(error)) for paths, error in done.failed]
     if args.json:
-        print_json(asdict(report))
-        return 0
-    out(f"rotated: generation {report.generation} is under a fresh corpus key, {plural(len(report.wraps), 'wrap')}")
+        listed = [{"paths": list(paths), "error": name, "text": text} for paths, name, text in failed]
+        keys = None if done is None else {**asdict(replace(done, failed=[])), "failed": listed}
+        print_json({**asdict(replace(report, data_keys=None)), "data_keys": keys})
+    else:
+        _tell(args, report)
+        show(args, "not sealed again", [f"{', '.join(paths[:3])}: {text}" for paths, _, text in failed])
+    return fail(f"{plural(len(failed), 'object')} of {report.root} not sealed again") if failed else 0
+
+
+def _tell(args: Namespace, report: RotateReport) -> None:
+    if report.resumed:
+        out(f"went on with a re-encryption that had not finished; generation {report.generation} keeps its corpus key")
+    else:
+        out(f"rotated: generation {report.generation} is under a fresh corpus key, {plural(len(report.wraps), 'wrap')}")
     for uri in report.dropped:
         out(f"dropped: {uri} opens no later head")
-    say(args, LEFT)
-    return 0
+    if (done := report.data_keys) is not None:
+        out(f"sealed again under fresh keys: {plural(done.objects, 'object')} ({size(done.bytes)})")
+        say(args, KEPT)
+    else:
+        say(args, LEFT)
+    if report.unfinished:
+        say(args, "some objects still have older keys: 'securedata rotate --data-keys' goes on, without rotating again")

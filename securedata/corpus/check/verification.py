@@ -21,7 +21,7 @@ from securedata.corpus.progress import Progress
 from securedata.corpus.rows.index import Location
 from securedata.corpus.rows.invariants import COLUMNS, Rules
 from securedata.corpus.state.head import MAX_SEALED, OpenedHead, TableRef
-from securedata.corpus.state.horizon import TOLERANCE, horizon_text, shown
+from securedata.corpus.state.horizon import TOLERANCE, committed_at, horizon_text, shown
 from securedata.corpus.state.layout import HEAD, What, object_key
 from securedata.corpus.state.lease import HeadLease, explain_missing_head
 from securedata.corpus.state.retired import DELAY, due, listed
@@ -255,8 +255,8 @@ class Verification:
         if self.head.horizon > now + TOLERANCE:
             self._find("HorizonInFuture", horizon_text(self.head, now, self.root), key=HEAD)
         for one in self.head.retired:
-            if one.time > now + TOLERANCE:
-                text = f"what a commit took out is due a day after {shown(one.time)}, which is in the future: it was "
+            if (committed := committed_at(self.head, one)) > now + TOLERANCE:
+                text = f"what a commit took out is kept from {shown(committed)} on, which is in the future: it was "
                 text += "committed under a wrong clock; see --reset-horizon"
                 self._find("LeavingInFuture", text, one.table.id, one.table.storage_key)
 

@@ -20,7 +20,7 @@ ReadTable = Callable[[TableRef, Sequence[str] | None], pa.Table]
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
-PLACES = frozenset(("object_id", "data_key", "pack", "offset", "sealed_size", "origin"))
+PLACES = frozenset(("object_id", "data_key", "pack", "offset", "sealed_size", "origin", "keyed_since"))
 """Columns that say where and under which key a row's object is. Changing them changes no recording."""
 
 

@@ -1,4 +1,4 @@
-"""When a recording first came into the corpus (`ingested`), and under which object (`origin`)."""
+"""When a recording first came into the corpus (`ingested`), under which object (`origin`), and how old its key is."""
 
 from __future__ import annotations
 
@@ -43,6 +43,19 @@ def carried(old: pa.Table, new: pa.Table) -> pa.Table:
     moved = pc.and_(same, pc.not_equal(first, new.column("object_id")))
     first = pc.if_else(moved, first, pa.scalar(None, first.type))
     return set_optional(new, "origin", pc.coalesce(optional(new, "origin"), first))
+
+
+def keyed(new: pa.Table, put_times: Mapping[bytes, float], generation: int) -> pa.Table:
+    """Rows to add, with `keyed_since` where their object was put for this commit: no head yet names its data key.
+
+    Args:
+        put_times: by object id, of the objects that no head names.
+        generation: of the newest head that is known.
+    """
+    field = OPTIONAL.field("keyed_since")
+    since = [generation if object_id in put_times else None for object_id in new.column("object_id").to_pylist()]
+    column = pc.coalesce(optional(new, "keyed_since"), pa.chunked_array([pa.array(since, field.type)]))
+    return set_optional(new, "keyed_since", column)
 
 
 def _whole(time: float | None) -> int | None:

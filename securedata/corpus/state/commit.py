@@ -26,7 +26,7 @@ from securedata.corpus.state.head import Head, OpenedHead, Retired, TableRef, op
 from securedata.corpus.state.horizon import check_horizon
 from securedata.corpus.state.layout import HEAD
 from securedata.corpus.state.live import LiveParts
-from securedata.corpus.state.retired import delete_due, due, retired_table
+from securedata.corpus.state.retired import DELAY, delete_due, due, retired_tables
 from securedata.corpus.state.tables import RETIRED_SCHEMA, part_missing, read_table, seal_table
 from securedata.corpus.state.writer_lease import WriterLease
 from securedata.errors import (
@@ -103,16 +103,19 @@ class Try:
             self._transaction.check_horizon(self.head)
         return plan
 
-    def write(self, plan: Plan, changes: Changes) -> dict[str, Any]:
+    def write(self, plan: Plan, changes: Changes, grace: float = DELAY) -> dict[str, Any]:
         """Write the new parts of a plan, and the leaving list.
 
+        Args:
+            grace: seconds after which the objects that it takes out are deleted, at least a day.
+
         Returns:
-            `parts` and `retired` of the next head.
+            `parts`, `retired` and `grace` of the next head.
 
         Raises:
             HorizonInFuture: what is written now is already older than the horizon.
         """
-        return self._transaction.write(self.head, plan, changes)
+        return self._transaction.write(self.head, plan, changes, grace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +294,7 @@ class Transaction(Generic[T]):
         """Called when something new is older than the horizon of `head`. Raises HorizonInFuture."""
         check_horizon(head, self._storage.now(), self._lease.root)
 
-    def write(self, head: Head, plan: Plan, changes: Changes) -> dict[str, Any]:
+    def write(self, head: Head, plan: Plan, changes: Changes, grace: float) -> dict[str, Any]:
         """As `Try.write`."""
         if changes is not self._made_for or head.horizon != self._made_under:
             # Only for the same changes do equal slots hold equal rows. A prune may have deleted parts that were made
@@ -308,11 +311,12 @@ class Transaction(Generic[T]):
                     ref, _ = self._put_table(build(slot, changes, self.live.read_table), SCHEMA, head)
                     self._made[slot] = ref
             parts.append(ref)
-        members: dict[str, Any] = {"parts": tuple(parts)}
-        if plan.retired_parts or plan.retired_objects:
-            table = retired_table(plan.retired_parts, plan.retired_objects)
+        members: dict[str, Any] = {"parts": tuple(parts), "retired": head.retired, "grace": dict(head.grace)}
+        for table, later in retired_tables(plan.retired_parts, plan.retired_objects, grace):
             ref, when = self._put_table(table, RETIRED_SCHEMA, head)
-            members["retired"] = (*head.retired, Retired(ref, when))
+            members["retired"] += (Retired(ref, when + later),)
+            if later:
+                members["grace"][ref.id.hex()] = when
         self._storage.make_durable()
         if self._storage.lost != self._lost:  # by another commit through the same storage: the new objects are gone
             raise StorageUnreachable(

@@ -76,6 +76,10 @@ class Head:
         erasures: drafts of receipts, of erasures that are not finished.
         receipts: the digests of final receipts.
         derived: corpora that were made from this one.
+        data_keys_since: the generation of a rotation whose re-encryption of objects is not finished: rows whose
+            `keyed_since` is lower, or null, still have earlier data keys. 0: none.
+        grace: by the id of a leaving list in hex, storage's time of its commit, if what it lists is kept for longer
+            than a day: its `time` is later than that.
     """
 
     corpus_id: bytes
@@ -99,6 +103,8 @@ class Head:
     receipts: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     derived: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     retention: dict[str, Any] = field(default_factory=dict)
+    data_keys_since: int = 0
+    grace: dict[str, float] = field(default_factory=dict)
     unknown: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -112,7 +118,9 @@ class Head:
     def next(self, write_id: bytes, **changes: Any) -> Head:
         """The head of the next generation."""
         writes = (*self.writes, write_id)[-WRITES_KEPT:]
-        return replace(self, generation=self.generation + 1, write_id=write_id, writes=writes, **changes)
+        after = replace(self, generation=self.generation + 1, write_id=write_id, writes=writes, **changes)
+        lists = {one.table.id.hex() for one in after.retired}
+        return replace(after, grace={id: time for id, time in after.grace.items() if id in lists})
 
 
 @dataclass(frozen=True, slots=True)

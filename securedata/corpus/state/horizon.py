@@ -10,7 +10,7 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from securedata.corpus.state.head import Head
+from securedata.corpus.state.head import Head, Retired
 from securedata.corpus.state.retired import DELAY
 from securedata.errors import HorizonInFuture
 
@@ -40,10 +40,24 @@ def horizon_text(head: Head, now: float, root: str) -> str:
 def times_reset(head: Head, now: float) -> dict[str, Any]:
     """The changes that set a head's future times back; nothing else moves a horizon backwards.
 
-    A leaving list dated in the future is dated now, which is not before its commit if storage's clock is right.
+    A leaving list dated in the future is dated now, which is not before its commit if storage's clock is right. One
+    that has a grace keeps it: only a commit in the future is dated now.
     """
     horizon = now - DELAY if head.horizon > now else max(head.horizon, now - DELAY)
-    return {"horizon": horizon, "retired": tuple(replace(one, time=min(one.time, now)) for one in head.retired)}
+    retired, grace = [], dict(head.grace)
+    for one in head.retired:
+        committed = committed_at(head, one)
+        if committed > now:
+            one = replace(one, time=now + (one.time - committed))
+            if one.table.id.hex() in grace:
+                grace[one.table.id.hex()] = now
+        retired.append(one)
+    return {"horizon": horizon, "retired": tuple(retired), "grace": grace}
+
+
+def committed_at(head: Head, one: Retired) -> float:
+    """Storage's time of the commit of a leaving list."""
+    return min(one.time, head.grace.get(one.table.id.hex(), one.time))
 
 
 def shown(seconds: float) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from securedata.corpus.state.json_values import hex_bytes, json_list, json_object, seconds, text
+from securedata.corpus.state.json_values import hex_bytes, json_list, json_object, natural, seconds, text
 
 if TYPE_CHECKING:
     from securedata.corpus.state.head import Head
@@ -73,6 +73,8 @@ def members_json(head: Head) -> dict[str, Any]:
         "receipts": list(head.receipts),
         "derived": list(head.derived),
         "retention": head.retention,
+        "data_keys_since": head.data_keys_since,
+        "grace": head.grace,
     }
     return {name: content for name, content in members.items() if content}
 
@@ -95,6 +97,8 @@ def parse_members(body: dict[str, Any]) -> dict[str, Any]:
         "receipts": _with_ids(body.pop("receipts", [])),
         "derived": tuple(json_object(one) for one in json_list(body.pop("derived", []))),
         "retention": json_object(body.pop("retention", {})),
+        "data_keys_since": natural(body.pop("data_keys_since", 0)),
+        "grace": {hex_bytes(id, 16).hex(): seconds(time) for id, time in json_object(body.pop("grace", {})).items()},
     }
 
 

@@ -8,7 +8,7 @@ it. A crash at any point is harmless, since everything can be deleted again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import pyarrow as pa
 
@@ -26,6 +26,20 @@ DELAY = 24 * 3600.0
 def _storage_key(what: str, id: bytes) -> str:
     """The storage key of an entry of a leaving list: an object, a part or a pack."""
     return {"object": object_key, "part": table_key}.get(what, pack_key)(id)
+
+
+def retired_tables(
+    parts: Sequence[bytes], objects: Sequence[bytes], grace: float = DELAY
+) -> list[tuple[pa.Table, float]]:
+    """The leaving lists of a commit, each with how much later than after a day what it lists is deleted, in seconds.
+
+    Args:
+        grace: seconds after which objects are deleted, at least a day. Parts are deleted after a day: running readers
+            have read theirs.
+    """
+    later = max(0.0, grace - DELAY)
+    lists = [(parts, objects, 0.0)] if not later else [(parts, (), 0.0), ((), objects, later)]
+    return [(retired_table(parts, objects), more) for parts, objects, more in lists if parts or objects]
 
 
 def retired_table(parts: Iterable[bytes], objects: Iterable[bytes]) -> pa.Table:

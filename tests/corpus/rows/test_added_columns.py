@@ -92,7 +92,7 @@ def test_parts_without_them_are_read_as_null_and_merged(
     opened = open_quietly(corpus, place, columns=ADDED.names)
     assert [opened.table.schema.field(name).type for name in ADDED.names] == [one.type for one in ADDED]
     by_path = {one["path"]: one for one in opened.table.to_pylist()}
-    assert [by_path["old/0"][name] for name in ADDED.names] == [None, None, None]
+    assert [by_path["old/0"][name] for name in ADDED.names] == [None] * len(ADDED.names)
     assert by_path["new"]["ingested"] == at(place.clock)
     told = open_quietly(corpus, place, filter=pc.is_valid(pc.field("ingested")))
     assert told.table.column("path").to_pylist() == ["new"]

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 
 from securedata.corpus.config import Reference
 from securedata.corpus.rows import plan
+from securedata.lifecycle import reencrypt
 from securedata.testing.memory import MemoryStorage
 from tests.conftest import FULL, Note
+from tests.kit.schedules.at_once import AtOnce
 from tests.kit.schedules.interleave import Explorer, TooManySchedules, listed
 from tests.kit.schedules.scenarios import AHEAD, SCENARIOS, ahead, begin, explore, play
 
@@ -40,10 +42,11 @@ def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def start(state: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Reference, MemoryStorage]:
     monkeypatch.setattr("securedata.corpus.state.commit._sleep", lambda seconds: None)
     monkeypatch.setattr(plan, "MERGE_AT", 3)
+    monkeypatch.setattr(reencrypt, "BoundedPool", AtOnce)
     return begin()
 
 
-FEW = ("two ingests", "removed and recorded again", "an erased person", "two rotations")
+FEW = ("two ingests", "removed and recorded again", "an erased person", "two rotations", "sealed again")
 """Goes through them whole by default; `test_every_schedule_of_a_few_switches` does so with all."""
 
 

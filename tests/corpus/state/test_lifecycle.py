@@ -38,6 +38,7 @@ OPEN: dict[str, Any] = {
     "receipts": ({"id": "ab" * 16, "digest": "cd" * 32},),
     "derived": ({"corpus": "ef" * 16},),
     "retention": {"raw": 30},
+    "data_keys_since": 7,
 }
 
 
@@ -121,6 +122,9 @@ BROKEN: dict[str, dict[str, Any]] = {
     "a receipt that is a number": {"receipts": (7,)},
     "a retention that is a list": {"retention": [1]},
     "derived corpora that are one": {"derived": ("x",)},
+    "a generation that is none": {"data_keys_since": -1},
+    "a grace of no list": {"grace": {"ab": 1.0}},
+    "a grace without a time": {"grace": {"ab" * 16: None}},
     "a purpose that is a word": {"purpose_required": "yes"},
 }
 

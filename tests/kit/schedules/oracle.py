@@ -197,12 +197,13 @@ class World(MemoryStorage):
     def finish(self, thorough: bool) -> None:
         """A day later, after a prune, there is what the head names and nothing else; then another, and verify is glad.
 
-        Two prunes, because the first one's commit may itself clear lists, whose tables go when it has landed.
+        More than one prune, because a commit may itself clear lists, whose tables go when it has landed, and because of
+        objects that are kept for two days.
         """
         if thorough:
             report = verify(self.reference, storage=self, threads=1)
             assert {one.error for one in report.findings} <= {"Orphan", "LeavingDue", "StoredInFuture"}, report.findings
-        for _ in range(2):  # from the time on at which storage's clock has reached what was stored under a wrong one
+        for _ in range(3):  # from the time on at which storage's clock has reached what was stored under a wrong one
             self.clock = max(self.clock, *(time for _, time in self.objects.values())) + 25 * HOUR
             prune(Writer(self.reference, storage=self))
         assert not self.now_named.head.retired

@@ -15,7 +15,9 @@ from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.retired import DELAY
 from securedata.corpus.writer import Writer
 from securedata.errors import HorizonInFuture, ObjectMissing, RowReplaced
+from securedata.lifecycle.reencrypt import ReencryptReport
 from securedata.lifecycle.rotate import RotateReport, rotate_head
+from securedata.lifecycle.rotate import rotate as rotate_corpus
 from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import open_quietly, rows_of
@@ -138,6 +140,28 @@ def rotate(name: str) -> Role:
     return Role(name, act, after=after, rotates=True)
 
 
+def seal_again(name: str, grace: float = 48 * HOUR) -> Role:
+    """Rotates and seals every object again; a run after a killed one goes on with it."""
+
+    def act(world: World, storage: Storage) -> ReencryptReport:
+        report = rotate_corpus(world.reference, data_keys=True, grace=grace, threads=1, storage=storage)
+        assert report.data_keys is not None
+        assert not report.data_keys.failed
+        assert report.data_keys.finished
+        return report.data_keys
+
+    def rule(path: str, old: Row | None, new: Row | None) -> bool:
+        return bool(old and new and new == old._replace(object_id=new.object_id))
+
+    def after(world: World, results: Sequence[Any]) -> None:
+        first = world.history[min(world.history)]
+        assert results, "it was run again until it ended"
+        assert not world.now_named.head.data_keys_since
+        assert not {row.object_id for row in world.rows.values()} & {row.object_id for row in first.rows.values()}
+
+    return Role(name, act, rule, after, rotates=True)
+
+
 def sweep(name: str) -> Role:
     """A prune."""
     return Role(name, lambda world, storage: prune(writer_of(world, storage)), prunes=True)
@@ -238,6 +262,13 @@ SCENARIOS: dict[str, Callable[[], list[Role]]] = {
         remove("D", "old/1", "old/3"),
         rotate("K"),
         clock(times=2),
+        sweep("P"),
+    ],
+    "sealed again": lambda: [
+        seal_again("S"),
+        remove("D", "old/1"),
+        ingest("A", "old/2", version=1, replace=True),
+        clock(hours=25, times=3),
         sweep("P"),
     ],
     "two rotations": lambda: [

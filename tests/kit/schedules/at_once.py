@@ -1,0 +1,32 @@
+"""Work of several threads, in the thread of an actor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class AtOnce(list[tuple[Any, Any]]):
+    """A `BoundedPool` without threads, so that the scheduler has all calls of an actor in one."""
+
+    room = True
+
+    def __init__(self, name: str, threads: int, size: int) -> None:
+        super().__init__()
+
+    def __enter__(self) -> AtOnce:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def begin(self, of: Any, call: Callable[[], Any]) -> None:
+        self.append((of, call()))
+
+    def all_finished(self) -> list[tuple[Any, Any]]:
+        done = list(self)
+        self.clear()
+        return done
+
+    def finished(self, seconds: float) -> list[tuple[Any, Any]]:
+        return self.all_finished()
