@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
             "--data-keys then seals every object again under a fresh key, so that a key of an object that somebody\n"
             "kept opens nothing that is on storage after the grace. It reads and writes the whole corpus. If it is\n"
             "interrupted, run it again: it goes on under the same corpus key. Objects that are missing or damaged are\n"
-            "listed, with exit code 1. Jobs in flight find their old objects for 24 hours, or as long as --grace says;\n"
+            "listed, with exit code 1. Jobs in flight find old objects for 24 hours, or as long as --grace says;\n"
             "later they get RowReplaced, and go on after refresh()."
         ),
         example=(
