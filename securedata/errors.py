@@ -46,6 +46,8 @@ SecuredataError
 │   ├── HorizonInFuture         a prune ran under a wrong clock: nothing new can be committed
 │   ├── NoSuchPath              no such row (also a FileNotFoundError)
 │   ├── IsAFolder               a folder where a file was expected (also an IsADirectoryError)
+│   ├── NoSuchSubject           no row names this person
+│   ├── NoSuchHold              this case does not hold this person
 │   └── SubjectUnknown          nothing says whose voice it is, and that is never guessed
 ├── StorageError
 │   ├── NotFound                (also a FileNotFoundError)
@@ -283,6 +285,14 @@ class NoSuchPath(CorpusError, FileNotFoundError):
 
 class IsAFolder(CorpusError, IsADirectoryError):
     """The path is a folder of logical paths, but a file was expected."""
+
+
+class NoSuchSubject(CorpusError):
+    """No row of the corpus names this person. The text does not have the name."""
+
+
+class NoSuchHold(CorpusError):
+    """This case does not hold this person."""
 
 
 class SubjectUnknown(CorpusError):

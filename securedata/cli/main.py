@@ -43,6 +43,7 @@ _COMMANDS = (
     "export",
     "verify",
     "remove",
+    "hold",
     "wrap",
     "rotate",
     "list",
@@ -52,6 +53,8 @@ _COMMANDS = (
     "operator",
     "bench",
 )
+_LIFECYCLE = frozenset(("hold", "operator"))
+"""Those in the folder `lifecycle` below the others."""
 
 
 def parser(command: str | None = None) -> ArgumentParser:
@@ -62,7 +65,8 @@ def parser(command: str | None = None) -> ArgumentParser:
         title="commands", prog="securedata", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
     for name in [command] if command in _COMMANDS else _COMMANDS:
-        import_module(f"securedata.cli.commands.{name}").add_parser(subparsers)
+        folder = "lifecycle." if name in _LIFECYCLE else ""
+        import_module(f"securedata.cli.commands.{folder}{name}").add_parser(subparsers)
     return top
 
 

@@ -6,9 +6,10 @@ from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from securedata.cli.common import duration, fail, out, plural, print_json, say, show, size
+from securedata.cli.common import HELD, duration, fail, out, plural, print_json, say, show, show_held, size
 
 if TYPE_CHECKING:
+    from securedata.ingest.known_bad import NotTaken
     from securedata.ingest.preview import IngestPreview
     from securedata.ingest.report import IngestReport, Sources
     from securedata.ingest.sources.apart import Apart
@@ -28,6 +29,8 @@ def show_preview(args: Namespace, found: IngestPreview) -> int:
         print_json({"dry_run": True, "root": found.root, "name": found.name, **asdict(found), **others})
     else:
         _tell(args, found)
+    if only_held(args, found.held, found.new):
+        return HELD
     return fail(f"{amount(found.new)} of {args.src} would not be taken") if found.new else 0
 
 
@@ -59,6 +62,17 @@ def _tell(args: Namespace, found: IngestPreview) -> None:
         found.conflicts,
     )
     show(args, "would not be taken: of people who were erased", found.erased)
+
+
+def only_held(args: Namespace, held: list[str], new: list[NotTaken]) -> bool:
+    """List the rows under a hold; returns whether they are all that this run leaves undone."""
+    from securedata.ingest.known_bad import HELD as ON_HOLD
+
+    if any(one.reason == ON_HOLD for one in new):
+        show_held(args, held)
+    else:
+        show(args, "under a hold, left as they are, as before", held)
+    return bool(new) and all(one.reason == ON_HOLD for one in new)
 
 
 def tell_transcripts(found: IngestReport | IngestPreview) -> None:

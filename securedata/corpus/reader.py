@@ -169,6 +169,10 @@ class Corpus:
         """Those of `names` whose person was erased from this corpus, by the current head."""
         return self.snapshot.missing.erased(names)
 
+    def held(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of `names` whose person is under a hold, by the current head."""
+        return self.snapshot.missing.held(names)
+
     def refresh(self) -> bool:
         """Open the current head; returns whether it is a newer one. Rows may have other numbers afterwards. Other
         processes, workers included, keep the rows that they have.

@@ -241,7 +241,7 @@ def ingest(
     if report.new or report.root is None:
         nothing = "" if report.root else "nothing to take, so no corpus was made: "
         what = f"{amount(report.new or bad)} of {os.fspath(src)} not taken"
-        log_incomplete(f"{nothing}{what}: see the report's problems, conflicts and erased")
+        log_incomplete(f"{nothing}{what}: see the report's problems, conflicts, erased and held")
     return report
 
 

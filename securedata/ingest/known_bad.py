@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CONFLICT = "other content or people under a path that is taken"
 ERASED = "of a person who was erased"
+HELD = "of a person under a hold, whose rows stay as they are"
 _LARGEST = 2**30
 """Largest size of such a file in bytes: it is read whole, and may be a pipe."""
 
@@ -64,23 +65,26 @@ class _Report(Protocol):
     def conflicts(self) -> Sequence[str]: ...
     @property
     def erased(self) -> Sequence[str]: ...
+    @property
+    def held(self) -> Sequence[str]: ...
 
 
 def bad_of(report: _Report, sources: SourceList | None = None) -> list[NotTaken]:
     """Everything that a run did not take; without `sources`, the entries have no stamps."""
     problems = [one for one in report.problems if not one.taken]
-    paths = {*report.conflicts, *(one.path for one in problems)}
+    paths = {*report.conflicts, *report.held, *(one.path for one in problems)}
     stamps = _stamps(sources, paths) if sources is not None else {}
     return [
         *(NotTaken(one.path, one.reason, stamps.get(one.path, "")) for one in problems),
         *(NotTaken(path, CONFLICT, stamps.get(path, "")) for path in report.conflicts),
         *(NotTaken(path, ERASED) for path in report.erased),
+        *(NotTaken(path, HELD, stamps.get(path, "")) for path in report.held),
     ]
 
 
 def amount(bad: Sequence[NotTaken]) -> str:
     """How many recordings these are, and how many other entries, such as texts, tables and folders."""
-    recordings = sum(1 for one in bad if one.reason in (CONFLICT, ERASED) or _is_recording(one.path))
+    recordings = sum(1 for one in bad if one.reason in (CONFLICT, ERASED, HELD) or _is_recording(one.path))
     others = len(bad) - recordings
     parts = [plural(recordings, "recording")] if recordings or not others else []
     if others:

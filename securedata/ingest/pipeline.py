@@ -340,9 +340,10 @@ class _Ingest:
         report.unchanged += outcome.unchanged
         report.conflicts += outcome.conflicts
         report.erased += outcome.erased
+        report.held += outcome.held
 
     def _note_fates(self, outcome: Outcome, rows: list[int], changed: list[int]) -> None:
-        not_there = {*outcome.conflicts, *outcome.erased, *outcome.stale}
+        not_there = {*outcome.conflicts, *outcome.erased, *outcome.held, *outcome.stale}
         same = set(outcome.same)
         for i in set(rows).difference(changed):
             path = self.cells["path"](i)

@@ -73,8 +73,8 @@ class IngestPreview:
         people: totals by name, of what would be sealed or is unchanged; a recording of several counts for each.
         recordings: for each row its path, its people and what would be done.
         duplicates: groups of paths whose files are identical, including those in the corpus.
-        problems, conflicts, erased, sources, apart, shared, new, hidden_names, near_duplicates: as `IngestReport` has
-            them.
+        problems, conflicts, erased, held, sources, apart, shared, new, hidden_names, near_duplicates: as `IngestReport`
+            has them.
         root, name: of the corpus; None if one would be made.
     """
 
@@ -91,6 +91,7 @@ class IngestPreview:
     problems: list[Problem] = field(default_factory=list, repr=False)
     conflicts: list[str] = field(default_factory=list, repr=False)
     erased: list[str] = field(default_factory=list, repr=False)
+    held: list[str] = field(default_factory=list, repr=False)
     sources: Sources = field(default_factory=Sources)
     apart: Apart = field(default_factory=Apart)
     shared: list[str] = field(default_factory=list, repr=False)
@@ -115,7 +116,12 @@ class IngestPreview:
     @property
     def not_taken(self) -> int:
         """Recordings, and other entries such as lost texts, that would not be in the corpus as SRC has them."""
-        return len(self.conflicts) + len(self.erased) + sum(not problem.taken for problem in self.problems)
+        return (
+            len(self.conflicts)
+            + len(self.erased)
+            + len(self.held)
+            + sum(not problem.taken for problem in self.problems)
+        )
 
 
 class _Looked(NamedTuple):
@@ -156,13 +162,14 @@ def preview(
     rows = table.select(_OF_SOURCES)
     there: pa.Table | None = corpus.table if corpus is not None else None
     known = Known(table.num_rows, ())
-    erased: frozenset[str] = frozenset()
+    erased, kept = frozenset[str](), frozenset[str]()
     again = replace or reseal
     if corpus is not None and there is not None:
         described = table.column("path").filter(table.column("described")).to_pylist() if clear else []
         clear_of = dict.fromkeys(described, frozenset(clear))
         known = classify_tables(table, (), (there,), replace=again, checksum=checksum, reseal=reseal, clear=clear_of)
         erased = corpus.erased({name for names in table.column("subjects").to_pylist() for name in names})
+        kept = corpus.held(pc.unique(pc.list_flatten(there.column("subjects"))).to_pylist())
     result.problems += [Problem(table.column("path")[i].as_py(), why) for i, why in known.refused.items()]
     todo = known.todo.tolist()
     at = [int(row) if part >= 0 else -1 for part, row in zip(known.part, known.row, strict=True)]
@@ -219,7 +226,7 @@ def preview(
             skipped += len(lost) < len(group)
             continue
         done = [
-            _settle(result, entries[i], todo[i], bool(known.differs[i]), at[i], held[i], there, found, again)
+            _settle(result, entries[i], todo[i], bool(known.differs[i]), at[i], held[i], there, found, again, kept)
             for i in group
         ]
         if any(done):
@@ -271,8 +278,9 @@ def _settle(
     there: pa.Table | None,
     found: _Looked | None,
     replace: bool,
+    kept: frozenset[str],
 ) -> str:
-    """Count one row; returns what would be done with it, '' if it would not be taken."""
+    """Count one row; returns what would be done with it, '' if it would not be taken. `kept`: people under a hold."""
     if todo == Todo.HASH and found is not None:
         settled = Todo.UPDATE if differs else Todo.SKIP
         todo = settled if held == found.digest else Todo.SEAL if replace else Todo.CONFLICT
@@ -280,6 +288,10 @@ def _settle(
         return ""
     if todo == Todo.CONFLICT:
         result.conflicts.append(entry["path"])
+        return ""
+    changes = kept and at >= 0 and todo in (Todo.SEAL, Todo.UPDATE)
+    if changes and there is not None and not kept.isdisjoint(there.column("subjects")[at].as_py()):
+        result.held.append(entry["path"])
         return ""
     if todo == Todo.SEAL:
         action = "replace" if at >= 0 else "add"

@@ -72,6 +72,7 @@ class IngestReport:
         problems: what is not taken, and what is taken but deserves a look (`taken`): path and reason.
         conflicts: paths that have other content or other people in the corpus; `replace` replaces them.
         erased: paths of people who were erased from the corpus; they are not taken.
+        held: paths of people under a hold, whose rows stay as they are: neither replaced nor described differently.
         duplicates: recordings that were added or skipped, each with another path of the same content.
         apart: segments that were cut from recordings whose segments name different people.
         shared: paths of such segments that share one object with everyone in the recording. They are left as they
@@ -99,6 +100,7 @@ class IngestReport:
     problems: list[Problem] = field(default_factory=list, repr=False)
     conflicts: list[str] = field(default_factory=list, repr=False)
     erased: list[str] = field(default_factory=list, repr=False)
+    held: list[str] = field(default_factory=list, repr=False)
     duplicates: list[tuple[str, str]] = field(default_factory=list, repr=False)
     apart: Apart = field(default_factory=Apart)
     shared: list[str] = field(default_factory=list, repr=False)
@@ -124,4 +126,9 @@ class IngestReport:
     @property
     def not_taken(self) -> int:
         """Recordings, and other entries such as lost texts, that are not in the corpus as SRC has them."""
-        return len(self.conflicts) + len(self.erased) + sum(not problem.taken for problem in self.problems)
+        return (
+            len(self.conflicts)
+            + len(self.erased)
+            + len(self.held)
+            + sum(not problem.taken for problem in self.problems)
+        )

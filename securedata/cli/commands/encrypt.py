@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from securedata.cli.commands.init import add_start_over, announce, described
 from securedata.cli.common import (
+    HELD,
     add_command,
     add_corpus_options,
     add_output_options,
@@ -23,7 +24,7 @@ from securedata.cli.common import (
     size,
     wants_progress,
 )
-from securedata.cli.rehearse import accounted, show_preview, some, tell_apart, tell_transcripts
+from securedata.cli.rehearse import accounted, only_held, show_preview, some, tell_apart, tell_transcripts
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.layouts.names import CHOICES, LAYOUTS
 
@@ -49,7 +50,9 @@ def add_parser(subparsers: Any) -> None:
             "Sources are never changed. If a run is killed, run it again: it continues where it stopped, and skips\n"
             "files that are in the corpus already, by size and time. Name the speaker of every recording, since\n"
             "erasing a person later depends on it: with a known layout (see --layout), a manifest with a speaker\n"
-            "column, or one of the three options below."
+            "column, or one of the three options below.\n\n"
+            "Rows of people under a hold ('securedata hold') are neither replaced nor described differently; if\n"
+            "nothing else is left undone, the exit code is 3."
         ),
         example=(
             "  securedata encrypt ./wavs ./sealed --speaker-pattern '{speaker}/{utterance}'\n"
@@ -244,6 +247,8 @@ def _finish(args: Namespace, report: IngestReport) -> int:
     what = f"{amount(report.new or bad)} of {args.src} not taken{why}"
     if report.root is None:
         return fail(f"nothing to take, so no corpus was made: {what}")
+    if only_held(args, report.held, report.new):
+        return HELD
     return fail(what) if report.new else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,18 +31,30 @@ RECHECK = 10.0
 """Seconds before the parts are searched again."""
 
 
+class _Known(NamedTuple):
+    """What is kept of a head: its write id, and tags."""
+
+    write_id: bytes
+    tagger: Tagger
+    erased: frozenset[bytes]
+    held: frozenset[bytes]
+
+    def those(self, names: Iterable[str], tags: frozenset[bytes]) -> frozenset[str]:
+        return frozenset(name for name in names if self.tagger.tag(name) in tags) if tags else frozenset()
+
+
 class Missing:
     """Explains by the current head, which is opened, with a call to the KMS, only if it changed.
 
-    Its parts are searched, with another call, at most once in ten seconds. Only the tombstones of a head are kept: its
-    keys would open rows that a filter left out.
+    Its parts are searched, with another call, at most once in ten seconds. Only the tags of a head are kept, of
+    tombstones and holds: its keys would open rows that a filter left out.
     """
 
     def __init__(self, storage: Storage, reread: Callable[[], OpenedHead]) -> None:
         """`reread` opens the current head, or raises."""
         self._storage = storage
         self._reread = reread
-        self._known: tuple[bytes, Tagger, frozenset[bytes]] | None = None  # of one head: write id, tags
+        self._known: _Known | None = None
         self._looked = -math.inf
 
     def explain(self, index: Index, i: int, generation: int, error: NotFound | AccessDenied) -> SecuredataError:
@@ -67,9 +80,9 @@ class Missing:
             where = f"object {object_id.hex()} of {root}"
             return kind(f"{where} {text}", root=root, object_id=object_id, path=index.path(i))
 
-        head, tagger, tombstones = self._current()
+        head, known = self._current()
         # an erasure commits its tombstone before it deletes, so a head read after the 404 has it
-        if any(tagger.tag(name) in tombstones for name in index.value("subjects", i)):
+        if any(known.tagger.tag(name) in known.erased for name in index.value("subjects", i)):
             return because(SubjectErased, "is gone: the person recorded in it was erased; refresh() the dataset")
         if time.monotonic() - self._looked < RECHECK:
             return because(ObjectMissing, "is not on storage; refresh() the dataset, or run 'securedata verify'")
@@ -89,18 +102,23 @@ class Missing:
 
     def erased(self, names: Iterable[str]) -> frozenset[str]:
         """Those of `names` whose person was erased, by the current head."""
-        _, tagger, tombstones = self._current()
-        return frozenset(name for name in names if tombstones and tagger.tag(name) in tombstones)
+        known = self._current()[1]
+        return known.those(names, known.erased)
 
-    def _current(self) -> tuple[Head | None, Tagger, frozenset[bytes]]:
-        """The current head (None if it did not change) and its tombstones."""
+    def held(self, names: Iterable[str]) -> frozenset[str]:
+        """Those of `names` whose person is under a hold, by the current head."""
+        known = self._current()[1]
+        return known.those(names, known.held)
+
+    def _current(self) -> tuple[Head | None, _Known]:
+        """The current head (None if it did not change), and what is kept of it."""
         known = self._known
-        if known is not None and self._write_id() == known[0]:
-            return None, known[1], known[2]
+        if known is not None and self._write_id() == known.write_id:
+            return None, known
         head = self._reread().head
-        known = head.write_id, Tagger(head.secret), frozenset(one.tag for one in head.tombstones)
-        self._known = known
-        return head, known[1], known[2]
+        tombstones, holds = (frozenset(one.tag for one in each) for each in (head.tombstones, head.holds))
+        self._known = known = _Known(head.write_id, Tagger(head.secret), tombstones, holds)
+        return head, known
 
     def _write_id(self) -> bytes | None:
         try:

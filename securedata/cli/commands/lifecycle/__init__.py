@@ -1,0 +1,1 @@
+"""Commands about the life of people's data, one file each."""
