@@ -37,6 +37,8 @@ SecuredataError
 │   ├── SupersededKey           a head under a corpus key that a rotation replaced
 │   ├── UnconfirmedGeneration   the head might not be the newest, and prune would delete what it does not name
 │   ├── SubjectErased           the person was erased
+│   ├── ConsentExpired          the consent to a recording ended after the corpus was opened
+│   ├── PurposeRequired         the corpus opens only with a purpose named
 │   ├── RowReplaced             the row was replaced or removed after the corpus was opened
 │   ├── ObjectMissing           the head names an object that storage does not have
 │   ├── GenerationChanged       a pickle or a persistent worker has another generation of the corpus
@@ -248,6 +250,14 @@ class SupersededKey(CorpusError):
 
 class SubjectErased(CorpusError):
     """The person recorded in this object was erased from the corpus."""
+
+
+class ConsentExpired(CorpusError):
+    """The consent to read a recording has ended, after the corpus was opened; `refresh()` leaves it out."""
+
+
+class PurposeRequired(CorpusError):
+    """The corpus opens only with a purpose named, so that only recordings with consent to it are read."""
 
 
 class RowReplaced(CorpusError):

@@ -7,9 +7,11 @@ import sys
 import textwrap
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from securedata.cli.streams import takes_all_letters
+from securedata.errors import InvalidArgument
 from securedata.printable import plural as plural
 from securedata.printable import printable, printable_lines, without_secrets_within
 
@@ -88,7 +90,7 @@ def add_command(
 def add_corpus_options(parser: ArgumentParser, reads: bool = False) -> None:
     """`--kms` and `--pin`, which override the config, which overrides the environment.
 
-    `reads`: add `--accept-generation` too, for a command that opens a corpus for reading.
+    `reads`: add `--purpose` and `--accept-generation` too, for a command that opens a corpus for reading.
     """
     group = parser.add_argument_group("corpus")
     group.add_argument(
@@ -99,6 +101,7 @@ def add_corpus_options(parser: ArgumentParser, reads: bool = False) -> None:
     )
     add_pin(group)
     if reads:
+        add_purpose(group)
         _add_accept_generation(group)
 
 
@@ -107,6 +110,25 @@ def add_pin(group: Any) -> None:
     group.add_argument(
         "--pin", action="append", metavar="PIN", help="pin of the corpus (default: config, SECUREDATA_PIN)"
     )
+
+
+def add_purpose(group: Any) -> None:
+    """`--purpose`, of commands that read recordings."""
+    group.add_argument(
+        "--purpose",
+        type=_purpose,
+        metavar="PURPOSE",
+        help="read only recordings with consent to this purpose, such as asr (default: config)",
+    )
+
+
+def _purpose(text: str) -> str:
+    from securedata.corpus.state.consent import as_purpose
+
+    try:
+        return as_purpose(text)
+    except InvalidArgument as error:
+        raise ArgumentTypeError(str(error)) from None
 
 
 def pins(args: Namespace) -> str | None:
@@ -182,7 +204,9 @@ def reference(args: Namespace, target: str) -> Reference:
     """The corpus that a command names."""
     from securedata.corpus.config import resolve
 
-    return resolve(target, args.kms, pins(args))
+    found = resolve(target, args.kms, pins(args))
+    purpose = getattr(args, "purpose", None)
+    return found if purpose is None else replace(found, options={**found.options, "purpose": purpose})
 
 
 def out(text: str) -> None:

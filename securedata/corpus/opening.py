@@ -15,6 +15,7 @@ from securedata.corpus.option_values import as_flag, as_seconds, as_text, as_tex
 from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.loading import Look, Options, load_index, speaker_tags
 from securedata.corpus.schema import TRAINING
+from securedata.corpus.state.consent import as_purpose
 from securedata.corpus.state.head import Seen
 from securedata.corpus.state.lease import HeadLease
 from securedata.storage.base import Storage
@@ -33,6 +34,7 @@ def open_corpus(
     filter: pc.Expression | None = None,
     speakers: str | Sequence[str] | None = None,
     role: str | None = None,
+    purpose: str | None = None,
     ttl: float = 3600.0,
     kms_wait: float = 600.0,
     refresh: bool = False,
@@ -53,6 +55,8 @@ def open_corpus(
         speakers: keep only rows of these speakers. A pickle holds their tags under the corpus's secret, whereas
             names in `filter` are pickled as they are.
         role: ARN of a role to assume, under a policy limited to this corpus; needs the pin.
+        purpose: what the recordings are read for, such as 'asr'; None: from the config. Recordings without consent to
+            it are left out, as are, with or without a purpose, those whose consent has ended: see docs/consent.md.
         ttl: seconds that the keys may be used before the KMS is asked again.
         kms_wait: seconds that a read waits, after that deadline, for a KMS that does not answer.
         refresh: a pickle of this corpus may be opened at a newer generation than the one it was made from.
@@ -65,6 +69,7 @@ def open_corpus(
     Raises:
         InvalidArgument: an option has a wrong type or value.
         OlderGeneration, SupersededKey: an old head was put back, as far as this machine knows.
+        PurposeRequired: the corpus opens only with a purpose named.
         ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
 
     Example:
@@ -82,11 +87,46 @@ def open_corpus(
     reference = resolve(target, kms, pin)
     # path finds rows; subjects tell an erased person's object from a lost one
     kept = TRAINING if columns is None else tuple(dict.fromkeys(("path", "subjects", "format", "subtype", *columns)))
-    options = Options(kept, filter, ttl, kms_wait, refresh, accept_generation)
+    purpose = reference.options.get("purpose") if purpose is None else purpose
+    purpose = None if purpose is None else as_purpose(purpose)
+    options = Options(kept, filter, ttl, kms_wait, refresh, accept_generation, purpose=purpose)
     if role is not None:
         reference = replace(reference, options={**reference.options, "role": as_text("role", role)})
+    return _open(reference, options, storage, look, speakers, seen)
+
+
+def open_manifest(
+    target: str | os.PathLike[str] | Reference,
+    *,
+    columns: Sequence[str],
+    accept_generation: int | None = None,
+    storage: Storage | None = None,
+) -> Corpus:
+    """Open a corpus to list and count all of its rows, whatever their consent; their objects cannot be read.
+
+    `Corpus.left_out` counts what reading, for the purpose of the config if it names one, would leave out.
+
+    Raises:
+        as `open_corpus`, but never PurposeRequired
+    """
+    reference = resolve(target)
+    kept = tuple(dict.fromkeys(("path", "subjects", "format", "subtype", *columns)))
+    purpose = reference.options.get("purpose")
+    options = Options(kept, None, 3600.0, 600.0, False, accept_generation, purpose=purpose, listed=True)
+    return _open(reference, options, storage)
+
+
+def _open(
+    reference: Reference,
+    options: Options,
+    storage: Storage | None,
+    look: Look | None = None,
+    speakers: Sequence[str] | None = None,
+    seen: Mapping[bytes, Seen] | None = None,
+) -> Corpus:
+    accept = options.accept_generation
     connection = connect(reference, storage=storage)
-    lease = HeadLease(reference, connection, ttl, kms_wait, accept_generation=accept_generation, seen=seen)
+    lease = HeadLease(reference, connection, options.ttl, options.kms_wait, accept_generation=accept, seen=seen)
     opened, index = load_index(lease, options, look, speakers)
     if speakers is not None:
         options = replace(options, speakers=speaker_tags(opened.head, speakers))
@@ -94,7 +134,7 @@ def open_corpus(
         warnings.warn(
             f"{reference.root} was opened without a pin; if it is the corpus you mean, pin it: {opened.head.pin}",
             UnpinnedWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     lease.begin(opened)
     return Corpus(lease, options, opened.head, index)

@@ -19,6 +19,7 @@ from securedata.corpus.rows.index import Index
 from securedata.corpus.rows.loading import Options, load_index
 from securedata.corpus.rows.memfd import spawning
 from securedata.corpus.snapshot import Snapshot
+from securedata.corpus.state.consent import LeftOut
 from securedata.corpus.state.head import Head, Seen
 from securedata.corpus.state.lease import HeadLease
 from securedata.errors import GenerationChanged, SecuredataError
@@ -93,6 +94,11 @@ class Corpus:
         return self.index.table
 
     @property
+    def left_out(self) -> LeftOut:
+        """How many rows were left out when its rows were opened, because of consent."""
+        return self.index.left_out
+
+    @property
     def seen(self) -> dict[bytes, Seen]:
         """By corpus id, the newest head that this opening has seen; not secret."""
         return self._lease.seen
@@ -116,7 +122,7 @@ class Corpus:
         """The whole object of a row, given by its number or its logical path.
 
         Raises:
-            NoSuchPath, FormatError, SubjectErased, RowReplaced, ObjectMissing, AccessDenied, KeysExpired, ...
+            NoSuchPath, FormatError, ConsentExpired, SubjectErased, RowReplaced, ObjectMissing, AccessDenied, ...
         """
         snapshot = self.snapshot
         return snapshot.read(snapshot.row(where))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,9 @@ from securedata.corpus.objects.fetch import ObjectBatch, Piece, expect_of, exten
 from securedata.corpus.objects.file import ObjectFile, is_read_whole
 from securedata.corpus.objects.missing import Missing
 from securedata.corpus.rows.index import Index
+from securedata.corpus.state.consent import end_text, refuse_listed
 from securedata.corpus.state.lease import HeadLease
-from securedata.errors import AccessDenied, NotFound, SecuredataError
+from securedata.errors import AccessDenied, ConsentExpired, NotFound, SecuredataError
 from securedata.format.cobblestone import Buffer
 from securedata.format.sealed import Expect
 from securedata.storage.base import Storage
@@ -61,6 +63,13 @@ class Snapshot:
     def fetch(self, pieces: Sequence[Piece], in_flight: int) -> Iterator[tuple[int, bytearray | SecuredataError]]:
         """As `Corpus.read_many`."""
         self.check_access()
+        late = self._late([piece.i for piece in pieces]) if self.index.first_end < math.inf else {}
+        if late:
+            yield from late.items()
+            places = [at for at in range(len(pieces)) if at not in late]
+            for at, outcome in self.fetch([pieces[at] for at in places], in_flight):
+                yield places[at], outcome
+            return
         storage = self.storage
         batch = ObjectBatch(pieces, self.index, self.corpus_id, self.lease.root)
         begun = time.perf_counter(), storage.seconds_backing_off()
@@ -130,6 +139,8 @@ class Snapshot:
         """Fetch a piece; returns what it must be, its ranges, and their sealed bytes."""
         if not self.lease.holds():
             self.check_access()
+        if self.index.first_end < math.inf and (late := self._late([i])):
+            raise late[0]
         location, storage = self.index.location(i), self.storage
         expect = expect_of(location, self.corpus_id, self.lease.root)
         key, base, ranges = extent_of(location, expect, offset, length)
@@ -146,6 +157,31 @@ class Snapshot:
         if ended - begun > _SOON:  # the grant may have expired meanwhile, and nothing is opened after that
             self.check_access()
         return expect, ranges, landed
+
+    def _late(self, rows: Sequence[int]) -> dict[int, SecuredataError]:
+        """Errors, by position, of the rows whose consent has ended by now.
+
+        Called only if a row of the index has an end at all, so that others cost nothing.
+
+        Raises:
+            InvalidArgument: the corpus was opened to list its rows.
+        """
+        index, now = self.index, self.lease.now()
+        if now < index.first_end:
+            return {}
+        if index.first_end == -math.inf:
+            raise refuse_listed(self.lease.root)
+        return {at: self._expired(i) for at, i in enumerate(rows) if index.end(i) <= now}
+
+    def _expired(self, i: int) -> ConsentExpired:
+        root, object_id = self.lease.root, self.index.location(i).object_id
+        return ConsentExpired(
+            f"object {object_id.hex()} of {root} may no longer be read: the consent to it ended at "
+            f"{end_text(self.index.end(i))}; refresh() the dataset to leave it out",
+            root=root,
+            object_id=object_id,
+            path=self.index.path(i),
+        )
 
     def _count(self, size: int, decrypting: float) -> None:
         counters = self.lease.counters

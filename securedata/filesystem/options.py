@@ -17,8 +17,9 @@ from securedata.filesystem.refused import refused
 
 _log = logging.getLogger("securedata")
 
-REFERENCES = ("role", "profile", "region", "endpoint_url")
-"""Options of a root that name where credentials come from, or which server to ask. They reach its `Reference`."""
+REFERENCES = ("role", "profile", "region", "endpoint_url", "purpose")
+"""Options of a root that name where credentials come from, which server to ask, or what is read for. They reach its
+`Reference`."""
 
 KNOWN = ("root", "kms", "pin", "allow_plaintext_export", "accept_generation", *REFERENCES)
 """All options that have a meaning here."""

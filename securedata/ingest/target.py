@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.create import interrupted, is_empty, refuse_full
-from securedata.corpus.opening import open_corpus
+from securedata.corpus.opening import open_manifest
 from securedata.corpus.reader import Corpus
 from securedata.corpus.state.layout import HEAD
 from securedata.corpus.writer import Writer
@@ -71,9 +71,9 @@ class Existing:
 
     @cached_property
     def corpus(self) -> Corpus:
-        """It, opened for reading. Raises like `open_corpus`, or PinRequired."""
+        """All of its rows, to be compared. Raises like `open_manifest`, or PinRequired."""
         self.reference.require_pin()  # the run needs it, although reading does not
-        return open_corpus(self.reference, columns=COLUMNS, accept_generation=self._accept_generation)
+        return open_manifest(self.reference, columns=COLUMNS, accept_generation=self._accept_generation)
 
     @cached_property
     def writer(self) -> Writer:

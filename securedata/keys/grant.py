@@ -33,18 +33,35 @@ _PASSING = (KMSUnreachable, KMSThrottled, StorageUnreachable)
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Immutable; workers get their parent's. `ttl` is in seconds after `began`."""
+    """Immutable; workers get their parent's. `ttl` is in seconds after `began`.
+
+    `storage_time`: storage's clock at `began`, in seconds since the epoch; None: no answer gave it.
+    """
 
     generation: int
     key_id: bytes
     superseded: frozenset[bytes]
     ttl: float
     began: Moment
+    storage_time: float | None = None
 
     @classmethod
-    def issue(cls, generation: int, key_id: bytes, superseded: frozenset[bytes], ttl: float) -> Grant:
+    def issue(
+        cls,
+        generation: int,
+        key_id: bytes,
+        superseded: frozenset[bytes],
+        ttl: float,
+        storage_time: float | None = None,
+    ) -> Grant:
         """A grant that begins now."""
-        return cls(generation, key_id, superseded, ttl, Moment.now())
+        return cls(generation, key_id, superseded, ttl, Moment.now(), storage_time)
+
+    def now(self) -> float:
+        """The time in seconds since the epoch, by this host's clock or storage's, whichever is later."""
+        if self.storage_time is None:
+            return time.time()
+        return max(time.time(), self.storage_time + self.began.since_boot())
 
     def age(self) -> float:
         """Seconds since it was issued, including those that a suspended host or a clock set back would hide."""

@@ -276,6 +276,13 @@ class Storage(ABC):
     def now(self) -> float:
         """Storage's own clock, in seconds since the epoch."""
 
+    def recent_time(self) -> float | None:
+        """Storage's own clock, going by the last answer of `get_versioned`: no request is made.
+
+        None: no answer gave a time, or the clock is this host's.
+        """
+        return None
+
     @abstractmethod
     def check_writable(self, single_writer: bool = False) -> None:
         """Check, before the first write, that storage honours conditional puts.

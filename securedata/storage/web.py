@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NoReturn
 from urllib.parse import quote
 
+from securedata.clocks import HeardClock
 from securedata.errors import (
     AccessDenied,
     ConfigError,
@@ -18,6 +19,7 @@ from securedata.errors import (
 from securedata.foreign.aws import Failed
 from securedata.roots import check_segments
 from securedata.storage.base import Buffer, Entry, Storage, Wanted
+from securedata.storage.http.date import hear_date
 from securedata.storage.http.engine import engine, seconds_backing_off
 from securedata.storage.http.get import Answer, Get
 from securedata.storage.http.settings import route_to
@@ -45,6 +47,7 @@ class WebStorage(Storage):
         self.url = url.rstrip("/")
         self._base = quote(self.url, safe=_NOT_ESCAPED)  # the URL may be escaped already
         self._route: tuple[str, str] | None = None
+        self._clock = HeardClock()
 
     def __repr__(self) -> str:
         return f"WebStorage({self.url!r})"
@@ -62,6 +65,7 @@ class WebStorage(Storage):
         if got.status == 413:
             count = got.size or f"more than {most}"
             raise LimitExceeded(f"{key} of {self.url} has {count} bytes, above the limit of {most}", root=self.url)
+        hear_date(self._clock, got.date)
         return got.body, got.etag
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
@@ -156,6 +160,9 @@ class WebStorage(Storage):
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         self._refuse("listed")
+
+    def recent_time(self) -> float | None:
+        return self._clock.now()
 
     def now(self) -> float:
         self._refuse("used as a clock")

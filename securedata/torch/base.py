@@ -15,9 +15,10 @@ from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
+from securedata.corpus.state.consent import LeftOut
 from securedata.errors import InvalidArgument, SecuredataError
-from securedata.torch.combine import Recordings, call, row_of
-from securedata.torch.replace import Replacing, Source
+from securedata.torch.combine import Recordings, call, row_of, without_skipped
+from securedata.torch.replace import SKIPPED, Replacing, Skipped, Source
 from securedata.torch.rows import Rows, refuse_mixed
 from securedata.torch.sample import Metadata
 from securedata.torch.select import Check, Duration, for_each, rows_where, several
@@ -64,6 +65,8 @@ class EncryptedDataset(Recordings[SampleT]):
         map: Callable[[SampleT], Any] | None,
         on_error: str,
         on_erased: str,
+        on_gone: str | None,
+        purpose: str | None,
         ttl: float,
         kms_wait: float,
         refresh: bool,
@@ -72,7 +75,7 @@ class EncryptedDataset(Recordings[SampleT]):
         """Open the corpora. The options are those of the subclasses, which describe them."""
         self.transform = _function("transform", transform)
         self._map = _function("map", map)
-        self._replacing = Replacing(on_error, on_erased)
+        self._replacing = Replacing(on_error, on_erased, on_gone)
         targets = several(target)
         if not targets:
             raise InvalidArgument("a dataset needs at least one corpus")
@@ -88,6 +91,7 @@ class EncryptedDataset(Recordings[SampleT]):
                         kms=kms,
                         pin=pin,
                         role=role,
+                        purpose=purpose,
                         columns=self._columns,
                         filter=where,
                         speakers=check.speakers,
@@ -168,7 +172,7 @@ class EncryptedDataset(Recordings[SampleT]):
         Raises:
             IndexError
             UndecodableMedia: the object is authentic, but not what the dataset reads.
-            SubjectErased, RowReplaced, ObjectMissing, FormatError, KeysExpired, ...: as `Corpus.read`
+            ConsentExpired, SubjectErased, RowReplaced, ObjectMissing, FormatError, ...: as `Corpus.read`
             GenerationChanged: as `check_rows`, and if another thread calls `refresh` meanwhile
         """
         corpus, i = self._locate(index)
@@ -187,22 +191,25 @@ class EncryptedDataset(Recordings[SampleT]):
         """A batch, in order: all objects are fetched in parallel, and decoded as they arrive.
 
         A DataLoader calls this by itself. Crops are drawn first and transforms run last, both in the batch's order,
-        so seeds hold.
+        so seeds hold. With `on_gone="skip"` it is shorter if rows are gone, but has at least one sample.
 
         Raises:
             as `ds[i]`, for the first of the batch that fails and is not replaced
             TooManyReplaced: more than 1 % of an epoch was replaced.
         """
+        return without_skipped(self._batch(indices))
+
+    def _batch(self, indices: Sequence[SupportsIndex], keep: bool = True) -> list[Any]:
         self.check_rows()
         rows = [self._row(index) for index in indices]
-        source = Source(len(self), self._read_rows, self._people, self._count_replaced)
+        source = Source(len(self), self._read_rows, self._people, self._count_replaced, self._tally.skip)
         try:
-            samples = self._replacing.fill(rows, self._read_rows(rows), source)
-            self._tally.samples += len(samples)
+            samples = self._replacing.fill(rows, self._read_rows(rows), source, keep)
+            self._tally.samples += sum(sample is not SKIPPED for sample in samples)
         finally:
             self._publish()
         # last and in order: a transform may draw from torch's generator, and objects arrive in any order
-        return [self._transformed(sample) for sample in samples]
+        return [sample if isinstance(sample, Skipped) else self._transformed(sample) for sample in samples]
 
     def outcomes(self, indices: Sequence[SupportsIndex]) -> list[SampleT | SecuredataError]:
         """Like `__getitems__`, with the error of each row that cannot be read in its place; nothing is replaced, and
@@ -299,7 +306,8 @@ class EncryptedDataset(Recordings[SampleT]):
     def stats(self) -> Stats:
         """What this process and the workers of its loaders have done so far; a worker reports after each batch."""
         self._publish()
-        return self._tally.total()
+        left_out = map(sum, zip(*(corpus.left_out for corpus in self.corpora), strict=True))
+        return self._tally.total()._replace(**LeftOut._make(left_out)._asdict())
 
     def _publish(self) -> None:
         self._tally.publish([corpus.counters for corpus in self.corpora])

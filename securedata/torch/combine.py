@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 from securedata.errors import InvalidArgument
+from securedata.torch.replace import SKIPPED
 from securedata.torch.sample import Metadata
 from securedata.torch.stats import Stats
 
@@ -71,6 +72,10 @@ class Recordings(Dataset[_T]):
     @abstractmethod
     def check_rows(self) -> None:
         """Refuse numbers that might mean newer rows. Raises GenerationChanged in a persistent worker."""
+
+    def _batch(self, indices: Sequence[SupportsIndex], keep: bool = True) -> list[Any]:
+        """As `__getitems__`, with `SKIPPED` in place of samples that are skipped; all may be, unless `keep`."""
+        return list(self.__getitems__(indices))
 
     def map(self, function: Callable[[Any], Any]) -> Mapped:
         """The same recordings with `function` applied to each sample, in the process that reads it.
@@ -183,7 +188,11 @@ class Mapped(_Made):
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Any]:
         """A batch: fetched as the dataset does, then passed through the function, in order."""
-        return [call("map", self.function, sample) for sample in self.dataset.__getitems__(indices)]
+        return without_skipped(self._batch(indices))
+
+    def _batch(self, indices: Sequence[SupportsIndex], keep: bool = True) -> list[Any]:
+        found = self.dataset._batch(indices, keep)
+        return [one if one is SKIPPED else call("map", self.function, one) for one in found]
 
     def get_metadata(self, index: SupportsIndex) -> Metadata:
         """As the dataset's. Raises IndexError."""
@@ -247,6 +256,9 @@ class Joined(_Made, ConcatDataset[Any]):
 
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[Any]:
         """A batch, in order: each dataset reads its share at once."""
+        return without_skipped(self._batch(indices))
+
+    def _batch(self, indices: Sequence[SupportsIndex], keep: bool = True) -> list[Any]:
         self.check_rows()
         places = self._places(indices)
         found: list[Any] = [None] * len(places)
@@ -254,6 +266,8 @@ class Joined(_Made, ConcatDataset[Any]):
             mine = [at for at, place in enumerate(places) if place[0] is dataset]
             for at, sample in zip(mine, _items(dataset, [places[at][1] for at in mine]), strict=True):
                 found[at] = sample
+        if keep and found and all(one is SKIPPED for one in found):
+            found[:1] = _items(places[0][0], [places[0][1]], keep)
         return found
 
     def _places(self, indices: Sequence[SupportsIndex]) -> list[tuple[Dataset[Any], int]]:
@@ -288,7 +302,14 @@ class Joined(_Made, ConcatDataset[Any]):
         return pa.concat_tables([_known(one, "metadata") for one in self.datasets])
 
 
-def _items(dataset: Dataset[Any], indices: list[int]) -> list[Any]:
+def without_skipped(samples: Sequence[Any]) -> list[Any]:
+    """The samples of a batch that are there."""
+    return [sample for sample in samples if sample is not SKIPPED]
+
+
+def _items(dataset: Dataset[Any], indices: Sequence[Any], keep: bool = False) -> list[Any]:
+    if isinstance(dataset, Recordings):
+        return dataset._batch(indices, keep)
     fetch = getattr(dataset, "__getitems__", None)
     return list(fetch(indices)) if fetch else [dataset[i] for i in indices]
 

@@ -52,6 +52,8 @@ class EncryptedAudioDataset(EncryptedDataset[Sample]):
         map: Callable[[Sample], Any] | None = None,
         on_error: str = "raise",
         on_erased: str = "replace",
+        on_gone: str | None = None,
+        purpose: str | None = None,
         ttl: float = 3600.0,
         kms_wait: float = 600.0,
         refresh: bool = False,
@@ -78,6 +80,12 @@ class EncryptedAudioDataset(EncryptedDataset[Sample]):
             on_error: 'raise', or 'replace': in a loader's batches the next readable row replaces a sample that is not
                 audio, whose object is missing, or whose row is gone. What fails authentication always raises.
             on_erased: the same for the recordings of people who were erased since the corpus was opened.
+            on_gone: 'raise', 'replace' or 'skip', for recordings that may no longer be read: since the corpus was
+                opened their person was erased, their consent has ended, or their row was replaced or removed. 'skip'
+                makes a batch shorter; a batch of such recordings alone has one other in their place. None: `on_erased`
+                and `on_error` decide, and consent that has ended raises `ConsentExpired`.
+            purpose: what the recordings are read for, such as 'asr'; None: from the config. Recordings without consent
+                to it are left out, and with or without it those whose consent has ended: `stats()` counts them.
             ttl: seconds that the keys can be used before the KMS is asked again.
             kms_wait: seconds that a read then waits for a KMS that does not answer.
             refresh: an unpickled copy can open newer rows than this dataset was made from.
@@ -111,6 +119,8 @@ class EncryptedAudioDataset(EncryptedDataset[Sample]):
             map=map,
             on_error=on_error,
             on_erased=on_erased,
+            on_gone=on_gone,
+            purpose=purpose,
             ttl=ttl,
             kms_wait=kms_wait,
             refresh=refresh,

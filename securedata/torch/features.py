@@ -65,6 +65,8 @@ class EncryptedFeatureDataset(EncryptedDataset[FeatureSample]):
         map: Callable[[FeatureSample], Any] | None = None,
         on_error: str = "raise",
         on_erased: str = "replace",
+        on_gone: str | None = None,
+        purpose: str | None = None,
         ttl: float = 3600.0,
         kms_wait: float = 600.0,
         refresh: bool = False,
@@ -79,7 +81,8 @@ class EncryptedFeatureDataset(EncryptedDataset[FeatureSample]):
             duration: (shortest, longest) of the recordings in seconds, both included; None for no limit.
             transform: called with the features, in the process that reads them.
             map: called last, with the FeatureSample; its result replaces it. As `ds.map(function)`.
-            on_error, on_erased: 'raise' or 'replace', as in `EncryptedAudioDataset`.
+            on_error, on_erased, on_gone: 'raise' or 'replace', the last also 'skip', as in `EncryptedAudioDataset`.
+            purpose: what the features are read for, likewise.
             ttl, kms_wait, refresh, accept_generation: likewise.
 
         Raises:
@@ -99,6 +102,8 @@ class EncryptedFeatureDataset(EncryptedDataset[FeatureSample]):
             map=map,
             on_error=on_error,
             on_erased=on_erased,
+            on_gone=on_gone,
+            purpose=purpose,
             ttl=ttl,
             kms_wait=kms_wait,
             refresh=refresh,

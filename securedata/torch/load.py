@@ -7,6 +7,7 @@ import threading
 import time
 import unicodedata
 import warnings
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from torch import Tensor
 from securedata.corpus.config import SCHEME, Reference, resolve
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.reader import Corpus
-from securedata.errors import InvalidArgument, NoSuchPath, RowReplaced
+from securedata.corpus.state.consent import as_purpose
+from securedata.errors import ConsentExpired, InvalidArgument, NoSuchPath, RowReplaced
 from securedata.torch.decode import (
     AudioRow,
     decode_object,
@@ -41,6 +43,8 @@ def load(
     format: str | None = None,
     buffer_size: int = 4096,
     backend: str | None = None,
+    *,
+    purpose: str | None = None,
 ) -> tuple[Tensor, int]:
     """Read a recording, or a part of it: a stand-in for `torchaudio.load`, whose arguments these are.
 
@@ -55,13 +59,15 @@ def load(
         normalize: samples are always float32 in [-1, 1]; False is ignored with a warning, as in torchaudio.
         channels_first: [channels, frames] instead of [frames, channels].
         format, buffer_size, backend: ignored, as in torchaudio.
+        purpose: what the recording is read for, such as 'asr'; None: from the config. Recordings without consent to it
+            are not in what is opened.
 
     Returns:
         float32 [channels, frames], and the sample rate in Hz. An offset beyond the end returns no frames.
 
     Raises:
         InvalidArgument: no such URL; a negative offset.
-        NoSuchPath, UndecodableMedia, and as `Corpus.read` and `open_corpus`.
+        NoSuchPath, ConsentExpired, UndecodableMedia, and as `Corpus.read` and `open_corpus`.
 
     Example:
         waveform, sample_rate = sd.load("securedata://voice-a/ann/utt0.wav", frame_offset=800, num_frames=1600)
@@ -74,10 +80,12 @@ def load(
             f"frame_offset={frame_offset}, num_frames={num_frames}: must be at least 0, and at least -1"
         )
     reference, path = _parse(os.fspath(uri))
+    if purpose is not None:
+        reference = replace(reference, options={**reference.options, "purpose": as_purpose(purpose)})
     opened = _opened(reference)
     try:
         return _load(opened.corpus, path, frame_offset, num_frames, channels_first)
-    except (NoSuchPath, RowReplaced):
+    except (NoSuchPath, RowReplaced, ConsentExpired):
         newer = _opened(reference, than=opened)
         if newer is opened:
             raise

@@ -27,9 +27,10 @@ from securedata.forks import Instances
 
 _LINES = 4096  # the first says how many are used; processes beyond these share the last one, and might lose counts
 _CELLS = 16
-_OWNER, _EPOCH, _IN_EPOCH = 8, 9, 10
-_ROWS = 11  # a 64-bit integer, not a double
-_LINE = struct.Struct("=8d")
+_OWNER, _EPOCH, _IN_EPOCH = 9, 10, 11
+_ROWS = 12  # a 64-bit integer, not a double
+_COUNTS = 9
+_LINE = struct.Struct(f"={_COUNTS}d")
 
 
 class Stats(NamedTuple):
@@ -44,6 +45,9 @@ class Stats(NamedTuple):
         seconds_wait: for keys, between the tries of a fetch, and to learn why an object is missing.
         kms_calls: unwraps of the corpus key.
         replaced: samples that could not be read and were replaced by the next readable row.
+        skipped: samples whose row was gone, and that made their batch shorter (`on_gone="skip"`).
+        expired, withdrawn, other_purpose: recordings that were left out when the rows were opened: whose consent had
+            ended, that have consent to no purpose, or none to the purpose that was named.
 
     Seconds are summed over all processes.
     """
@@ -56,6 +60,10 @@ class Stats(NamedTuple):
     seconds_wait: float
     kms_calls: int
     replaced: int
+    skipped: int = 0
+    expired: int = 0
+    withdrawn: int = 0
+    other_purpose: int = 0
 
 
 class Tally:
@@ -78,7 +86,7 @@ class Tally:
         _tallies.add(self)
 
     def _fresh_process(self) -> None:
-        self.samples = self.replaced = 0
+        self.samples = self.replaced = self.skipped = 0
         self.seconds_decode = 0.0
         self._claiming = threading.Lock()
         # the word of the process that started this one, by which this one sees a refresh there
@@ -124,12 +132,17 @@ class Tally:
             before[5] + wait,
             before[6] + calls,
             before[7] + self.replaced,
+            before[8] + self.skipped,
         )
 
     def total(self) -> Stats:
         """The sum over all processes, as they last published."""
-        size, samples, fetch, decrypt, decode, wait, calls, replaced = self._used()[:, :8].sum(0).tolist()
-        return Stats(int(size), int(samples), fetch, decrypt, decode, wait, int(calls), int(replaced))
+        size, samples, fetch, decrypt, decode, wait, *counts = self._used()[:, :_COUNTS].sum(0).tolist()
+        return Stats(int(size), int(samples), fetch, decrypt, decode, wait, *map(int, counts))
+
+    def skip(self, many: int) -> None:
+        """Count skipped samples."""
+        self.skipped += many
 
     def replace(self, many: int, rows: int) -> int:
         """Count replaced samples; returns how many all processes replaced in this epoch.

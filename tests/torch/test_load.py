@@ -37,7 +37,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
 
 def test_the_arguments_are_torchaudios() -> None:
     ours, theirs = (inspect.signature(one).parameters.values() for one in (sd.load, torchaudio.load))
-    assert [(one.name, one.default) for one in ours] == [(one.name, one.default) for one in theirs]
+    assert [(one.name, one.default) for one in ours if one.name != "purpose"] == [
+        (one.name, one.default) for one in theirs
+    ]
 
 
 @pytest.mark.parametrize(

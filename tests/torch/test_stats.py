@@ -158,7 +158,7 @@ def test_a_killed_worker_stays_counted(tmp_path: Path) -> None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         assert ds.stats().samples == 3
-        [own] = [int(line[8]) for line in ds._tally._used() if int(line[8]) != child]
+        [own] = [int(line[9]) for line in ds._tally._used() if int(line[9]) != child]
         assert own == os.getpid()
         # the next one takes over its line, and counts on from there
         if (child := os.fork()) == 0:

@@ -77,6 +77,7 @@ def export(args: Namespace) -> int:
         threads=args.threads,
         kms=args.kms,
         pin=pins(args),
+        purpose=args.purpose,
         accept_generation=args.accept_generation,
         progress=wants_progress(args),
     )

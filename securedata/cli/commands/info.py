@@ -115,6 +115,11 @@ def _lines(key: str, value: Any) -> list[tuple[str, str]]:
     if key == "seconds":
         return [("duration", duration(value))]
     title = key.replace("_", " ")
+    if key == "left_out":
+        from securedata.corpus.state.consent import REASONS
+
+        reasons = [f"{count:,} {REASONS[reason]}" for reason, count in value.items() if count]
+        return [("not opened", text) for text in reasons[:1]] + [("", text) for text in reasons[1:]]
     if not isinstance(value, list):
         return [(title, f"{value:,}" if isinstance(value, int) else str(value))]
     shown = value
@@ -143,6 +148,7 @@ def _contents(corpus: Corpus) -> dict[str, Any]:
         "pin": corpus.pin,
         "generation": corpus.generation,
         "recordings": len(corpus),
+        "left_out": corpus.left_out._asdict(),
         "transcripts": pc.sum(pc.not_equal(rows.column("transcript"), "")).as_py() or 0,
         "objects": objects.num_rows,
         "seconds": pc.sum(seconds).as_py() or 0.0,
@@ -171,11 +177,11 @@ def _opened(args: Namespace, found: Reference, columns: list[str]) -> Corpus:
     """Open without the warning that there is no pin: `info` is where people find it."""
     import warnings
 
-    from securedata.corpus.opening import UnpinnedWarning, open_corpus
+    from securedata.corpus.opening import UnpinnedWarning, open_manifest
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnpinnedWarning)
-        return open_corpus(found, columns=columns, accept_generation=args.accept_generation)
+        return open_manifest(found, columns=columns, accept_generation=args.accept_generation)
 
 
 def _config(args: Namespace) -> int:

@@ -97,9 +97,10 @@ def _options(args: Namespace, old: Reference, root: str) -> dict[str, str]:
     """The storage options of the new root: the old ones, if it is the same kind of storage."""
     if root.partition("://")[:2] == old.root.partition("://")[:2] or not old.options:
         return dict(old.options)
-    dropped = ", ".join(old.options)
-    warn(f"left out of the entry: {dropped}, which applied to the old root; add the options that the new root needs")
-    return {}
+    kept = {name: value for name, value in old.options.items() if name == "purpose"}  # of the corpus, not of its place
+    if dropped := ", ".join(name for name in old.options if name not in kept):
+        warn(f"left out of the entry: {dropped}, which applied to the old root; add those that the new root needs")
+    return kept
 
 
 def _refuse_overlap(old: str, new: str) -> None:

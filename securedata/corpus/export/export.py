@@ -99,6 +99,7 @@ def export(
     threads: int | None = None,
     kms: str | Sequence[str] | None = None,
     pin: str | Sequence[str] | None = None,
+    purpose: str | None = None,
     accept_generation: int | None = None,
     progress: bool | Progress | None = None,
     storage: Storage | None = None,
@@ -121,7 +122,7 @@ def export(
         threads: files written in parallel; None: one per CPU, at most 8.
         kms: KMS URIs that are trusted to unwrap the corpus key. None: from the config.
         pin: identifies the corpus, as `securedata info` prints it. None: from the config.
-        accept_generation: as `open_corpus` takes it.
+        purpose, accept_generation: as `open_corpus` takes them.
         progress: True for a bar on a terminal or in a notebook; or a callable that is called from one thread with
             (files done, files in total, bytes done, bytes in total).
         storage: used instead of the one that the root names, for tests and benchmarks.
@@ -153,7 +154,9 @@ def export(
     at_once = as_whole("threads", threads, 1, MAX_THREADS) if threads is not None else min(8, os.cpu_count() or 1)
     started = time.monotonic()
     with (
-        open_corpus(reference, columns=ALL, storage=storage, accept_generation=accept_generation) as corpus,
+        open_corpus(
+            reference, columns=ALL, purpose=purpose, storage=storage, accept_generation=accept_generation
+        ) as corpus,
         reporting(progress, "exporting") as notify,
     ):
         report = ExportReport(reference.root, os.path.abspath(os.fspath(destination)))

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.rows.index import Index
@@ -46,8 +45,8 @@ class _Known(NamedTuple):
 class Missing:
     """Explains by the current head, which is opened, with a call to the KMS, only if it changed.
 
-    Its parts are searched, with another call, at most once in ten seconds. Only the tags of a head are kept, of
-    tombstones and holds: its keys would open rows that a filter left out.
+    Its parts are searched, with another call, at most once in ten seconds; one search answers for all rows of an index.
+    Only the tags of a head are kept, of tombstones and holds: its keys would open rows that a filter left out.
     """
 
     def __init__(self, storage: Storage, reread: Callable[[], OpenedHead]) -> None:
@@ -56,6 +55,7 @@ class Missing:
         self._reread = reread
         self._known: _Known | None = None
         self._looked = -math.inf
+        self._searched: tuple[bytes, Index, frozenset[bytes]] | None = None  # of a head: write id, ids that it lacks
 
     def explain(self, index: Index, i: int, generation: int, error: NotFound | AccessDenied) -> SecuredataError:
         """The error to raise for a row whose object is missing, or was refused, which can mean the same.
@@ -84,21 +84,35 @@ class Missing:
         # an erasure commits its tombstone before it deletes, so a head read after the 404 has it
         if any(known.tagger.tag(name) in known.erased for name in index.value("subjects", i)):
             return because(SubjectErased, "is gone: the person recorded in it was erased; refresh() the dataset")
-        if time.monotonic() - self._looked < RECHECK:
+        searched = self._searched
+        lacking = searched[2] if searched and searched[0] == known.write_id and searched[1] is index else None
+        if lacking is None and time.monotonic() - self._looked < RECHECK:
             return because(ObjectMissing, "is not on storage; refresh() the dataset, or run 'securedata verify'")
-        head = head or self._reread().head
-        self._looked = time.monotonic()
-        for part in head.parts:
-            try:
-                ids = read_table(self._storage, head.corpus_id, part, ["path", "object_id"]).column("object_id")
-            except NotFound:  # a FileNotFoundError, which mappings take for a key that never existed
-                what = "is not on storage, nor is a manifest part that might name it"
-                return because(ObjectMissing, f"{what}; refresh() the dataset, or run 'securedata verify'")
-            if pc.index(ids, pa.scalar(object_id, pa.binary(16))).as_py() >= 0:
-                what = "is named by the current head, but is not on storage"
-                return because(ObjectMissing, f"{what}; restore it, or run 'securedata encrypt --reseal'")
+        try:
+            lacking = self._search(head or self._reread().head, index) if lacking is None else lacking
+        except NotFound:  # a FileNotFoundError, which mappings take for a key that never existed
+            what = "is not on storage, nor is a manifest part that might name it"
+            return because(ObjectMissing, f"{what}; refresh() the dataset, or run 'securedata verify'")
+        if object_id not in lacking:
+            what = "is named by the current head, but is not on storage"
+            return because(ObjectMissing, f"{what}; restore it, or run 'securedata encrypt --reseal'")
         what = f"is gone: its row was replaced or removed since generation {generation}; refresh() the dataset"
         return because(RowReplaced, what)
+
+    def _search(self, head: Head, index: Index) -> frozenset[bytes]:
+        """The ids of objects of this index that a head does not name.
+
+        Raises:
+            NotFound: storage does not have a part.
+        """
+        self._looked = time.monotonic()
+        ids = index.table.column("object_id")
+        for part in head.parts:
+            named = read_table(self._storage, head.corpus_id, part, ["path", "object_id"]).column("object_id")
+            ids = ids.filter(pc.invert(pc.is_in(ids, value_set=named.combine_chunks())))
+        lacking = frozenset(pc.unique(ids).to_pylist())
+        self._searched = head.write_id, index, lacking
+        return lacking
 
     def erased(self, names: Iterable[str]) -> frozenset[str]:
         """Those of `names` whose person was erased, by the current head."""

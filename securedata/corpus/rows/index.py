@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -15,12 +16,14 @@ from pyarrow import ipc
 from securedata.corpus.rows.arrow_cells import cells, values
 from securedata.corpus.rows.memfd import SharedBytes
 from securedata.corpus.schema import OPTIONAL, SCHEMA, STORAGE_COLUMNS, with_optional
+from securedata.corpus.state.consent import Admission, LeftOut
 from securedata.corpus.state.layout import object_key, pack_key
 from securedata.errors import InvalidArgument, NoSuchPath
 from securedata.foreign.describe import describe
 from securedata.format.sealed import LEAST, Expect, refuse_length
 
 _KEY = 32
+_NO_END = 2**63 - 1
 
 
 class Location(NamedTuple):
@@ -54,9 +57,25 @@ def place_of(location: Location, expect: Expect) -> tuple[str, int]:
 class Index:
     """Rows in the order of the head's parts. The columns are fixed when the index is built."""
 
-    def __init__(self, columns: SharedBytes, keys: SharedBytes) -> None:
+    first_end: float
+    """When the first of its rows may no longer be read, in seconds since the epoch; inf: none has an end.
+
+    -inf: none may be read, because the index was made to list the rows.
+    """
+
+    def __init__(
+        self,
+        columns: SharedBytes,
+        keys: SharedBytes,
+        ends: SharedBytes | None = None,
+        left_out: LeftOut = LeftOut(),  # noqa: B008 - immutable
+    ) -> None:
+        """`ends`: int64 [rows], when each may no longer be read, in microseconds; None: none has an end."""
         self._columns = columns
         self._keys = keys
+        self._shared_ends = ends
+        self.left_out = left_out
+        self._ends = None if ends is None else np.frombuffer(ends.view, np.int64)
         reader = ipc.open_file(pa.py_buffer(columns.view), options=ipc.IpcReadOptions(use_threads=False))
         self.table: pa.Table = reader.read_all()
         batches = self.table.to_batches()
@@ -66,10 +85,19 @@ class Index:
         self._cells = [{name: cells(batch.column(name)) for name in batch.schema.names} for batch in batches]
         self._places = [_Places(batch) for batch in batches]
         self._order: np.ndarray[Any, np.dtype[np.int64]] | None = None
+        if self._ends is not None and len(self):
+            self.first_end = int(self._ends.min()) / 1e6
+        else:
+            self.first_end = -math.inf if len(self) and not keys.size else math.inf
 
     @classmethod
     def build(
-        cls, parts: Iterable[Callable[[], pa.Table]], columns: Sequence[str], filter: pc.Expression | None
+        cls,
+        parts: Iterable[Callable[[], pa.Table]],
+        columns: Sequence[str],
+        filter: pc.Expression | None,
+        admission: Admission | None = None,
+        listed: bool = False,
     ) -> Index:
         """Build an index part by part; only one part is decoded at a time.
 
@@ -77,6 +105,8 @@ class Index:
             parts: callables that each return one part's table, with `data_key`; called once, in order.
             columns: columns to keep besides the storage columns.
             filter: the rows to keep, as an expression over the manifest's columns.
+            admission: decides which of those may be read; None: all.
+            listed: keep all rows that match, and count the others, but keep no keys.
 
         Raises:
             InvalidArgument: the filter does not fit the columns.
@@ -84,14 +114,19 @@ class Index:
         """
         names = list(dict.fromkeys([*STORAGE_COLUMNS, *columns]))
         keys: list[bytes] = []
+        ends: list[pa.Array | pa.ChunkedArray] = []
 
         def fill_columns(file: io.RawIOBase) -> None:
             writer: ipc.RecordBatchFileWriter | None = None
 
             def kept_rows() -> Iterator[pa.Table]:
                 for part in parts:
-                    table, found = _filtered(part(), filter)
-                    keys.append(found)
+                    table, found = _filtered(part(), filter, None if listed else admission)
+                    if admission is not None and listed:
+                        admission.admit(table)
+                    elif admission is not None:
+                        ends.append(table.column("expires"))
+                    keys.append(b"" if listed else found)
                     yield table.select([name for name in names if name in table.schema.names])
 
             tables: Iterable[pa.Table] = kept_rows()
@@ -112,29 +147,39 @@ class Index:
             for one in keys:
                 file.write(one)
 
+        def fill_ends(file: io.RawIOBase) -> None:
+            for one in ends:
+                file.write(pc.fill_null(one.cast(pa.int64()), _NO_END).to_numpy())
+
         shared_columns = SharedBytes.build("securedata-index", fill_columns)
-        return cls(shared_columns, SharedBytes.build("securedata-keys", fill_keys))
+        shared_keys = SharedBytes.build("securedata-keys", fill_keys)
+        some_end = any(one.null_count < len(one) for one in ends)
+        shared_ends = SharedBytes.build("securedata-ends", fill_ends) if some_end else None
+        return cls(shared_columns, shared_keys, shared_ends, admission.left_out if admission else LeftOut())
 
     def __len__(self) -> int:
         return self._starts[-1]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Index, (self._columns, self._keys)
+        return Index, (self._columns, self._keys, self._shared_ends, self.left_out)
 
     @property
     def shareable(self) -> bool:
         """Can it be passed in memory to a worker that multiprocessing starts?"""
-        return self._columns.shareable and self._keys.shareable
+        return all(one.shareable for one in self._shared())
 
     def populate(self) -> None:
         """Touch all pages; called before workers start."""
-        self._columns.populate()
-        self._keys.populate()
+        for one in self._shared():
+            one.populate()
 
     def close(self) -> None:
         """Close the descriptors that workers would get."""
-        self._columns.close()
-        self._keys.close()
+        for one in self._shared():
+            one.close()
+
+    def _shared(self) -> list[SharedBytes]:
+        return [one for one in (self._columns, self._keys, self._shared_ends) if one is not None]
 
     # ------------------------------------------------------------ rows
 
@@ -167,6 +212,11 @@ class Index:
     def key(self, i: int) -> memoryview:
         """The 32-byte data key of a row's object."""
         return self._keys.view[i * _KEY : (i + 1) * _KEY]
+
+    def end(self, i: int) -> float:
+        """When a row may no longer be read, in seconds since the epoch; inf: it has no end."""
+        end = _NO_END if self._ends is None else int(self._ends[i])
+        return math.inf if end == _NO_END else end / 1e6
 
     # ------------------------------------------------------------ paths
 
@@ -202,7 +252,7 @@ class Index:
         at = self.lower_bound(folder)
         if at < len(self) and self.path(int(self.order[at])).startswith(folder):
             raise NoSuchPath("a folder of the corpus, not a recording: 'securedata ls' lists it", path=path)
-        raise NoSuchPath("the corpus has no such path, or a filter left it out", path=path)
+        raise NoSuchPath("the corpus has no such path, or a filter or missing consent left it out", path=path)
 
 
 def _alike(tables: Sequence[pa.Table], names: Sequence[str]) -> list[pa.Table]:
@@ -254,8 +304,8 @@ class _Sorted(Sequence[bytes]):
         return self._index.path(int(self._order[at])).encode()
 
 
-def _filtered(table: pa.Table, filter: pc.Expression | None) -> tuple[pa.Table, bytes]:
-    """The rows that match the filter, without their keys, and the keys."""
+def _filtered(table: pa.Table, filter: pc.Expression | None, admission: Admission | None) -> tuple[pa.Table, bytes]:
+    """The rows that match the filter and may be read, without their keys, and the keys."""
     keys = table.column("data_key")
     table = table.drop_columns("data_key")
     if filter is not None:
@@ -272,6 +322,9 @@ def _filtered(table: pa.Table, filter: pc.Expression | None) -> tuple[pa.Table, 
             ) from None
         keys = keys.take(numbered.column("\0row"))
         table = numbered.drop_columns("\0row")
+    admitted = None if admission is None else admission.admit(table)
+    if admitted is not None:
+        table, keys = table.filter(admitted), keys.filter(admitted)
     array = keys.combine_chunks() if isinstance(keys, pa.ChunkedArray) else keys
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], pa.binary(_KEY))

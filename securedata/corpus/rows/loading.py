@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -10,17 +11,19 @@ import pyarrow.compute as pc
 
 from securedata.corpus.rows.index import Index
 from securedata.corpus.schema import SCHEMA, TRAINING
+from securedata.corpus.state.consent import COLUMNS as CONSENT
+from securedata.corpus.state.consent import Admission, check_purpose
 from securedata.corpus.state.head import Head, OpenedHead
 from securedata.corpus.state.lease import HeadLease
 from securedata.corpus.state.tables import read_table
 from securedata.errors import InvalidArgument, NotFound, PartMissing
 from securedata.keys.kms import retry_throttled
 from securedata.keys.tags import Tagger
-from securedata.storage.base import Storage
 
 Look = Callable[[pa.Table], None]
 
 _TRIES = 4
+_log = logging.getLogger("securedata")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Options:
 
     Attributes:
         speakers: tags of the speakers to keep; tags rather than names, so that a pickle names nobody.
+        purpose: what the recordings are read for; None: no purpose is named.
+        listed: all rows, whatever their consent, but none of their objects can be read.
     """
 
     columns: tuple[str, ...]
@@ -38,6 +43,8 @@ class Options:
     refresh: bool
     accept_generation: int | None = None
     speakers: frozenset[bytes] | None = field(default=None, repr=False)
+    purpose: str | None = None
+    listed: bool = False
 
 
 def load_index(
@@ -51,17 +58,19 @@ def load_index(
 
     Raises:
         CorpusGone, NotACorpus, OlderGeneration, SupersededKey, PartMissing, FormatError, KeysError, MalformedManifest
-        InvalidArgument
+        PurposeRequired, InvalidArgument
     """
     missing: NotFound | None = None
     named = b""
     for _ in range(_TRIES):
         opened = retry_throttled(lease.open)
         head = opened.head
+        if not options.listed:
+            check_purpose(head.purpose_required, options.purpose, lease.root)
         if missing and any(part.id == named for part in head.parts):
             break
         try:
-            return opened, _index(lease.storage, head, options, look, speakers)
+            return opened, _index(lease, head, options, look, speakers)
         except _Gone as gone:  # the head was replaced while its parts were read: start over
             missing, named = gone.error, gone.part
     raise PartMissing(
@@ -97,8 +106,9 @@ def _spoken_by(table: pa.Table, wanted: frozenset[bytes], tagger: Tagger) -> pa.
     return table.filter(pc.is_in(column, pa.array(names, column.type)))
 
 
-def _index(storage: Storage, head: Head, options: Options, look: Look | None, speakers: Iterable[str] | None) -> Index:
-    wanted = None if options.filter is not None else (*options.columns, "data_key", *TRAINING)
+def _index(lease: HeadLease, head: Head, options: Options, look: Look | None, speakers: Iterable[str] | None) -> Index:
+    storage = lease.storage
+    wanted = None if options.filter is not None else (*options.columns, "data_key", *TRAINING, *CONSENT)
     columns = None if wanted is None or any(name not in SCHEMA.names for name in wanted) else wanted
     tags = options.speakers if speakers is None else speaker_tags(head, speakers)
 
@@ -116,4 +126,8 @@ def _index(storage: Storage, head: Head, options: Options, look: Look | None, sp
         return read_part
 
     parts = [loader(number) for number in range(len(head.parts))] or [SCHEMA.empty_table]
-    return Index.build(parts, options.columns, options.filter)
+    admission = Admission(options.purpose, lease.now())
+    index = Index.build(parts, options.columns, options.filter, admission, options.listed)
+    if not options.listed and (line := admission.warning(lease.root)):
+        _log.warning("%s", line)
+    return index

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
@@ -76,6 +78,12 @@ class HeadLease:
     def seen(self) -> dict[bytes, Seen]:
         """By corpus id, the newest head that this opening has seen."""
         return dict(self._seen)
+
+    def now(self) -> float:
+        """The time in seconds, by this host's clock or storage's, whichever is later. No request is made."""
+        if self._lease is not None:
+            return self._lease.grant.now()
+        return max(time.time(), self.storage.recent_time() or -math.inf)
 
     def open(self) -> OpenedHead:
         """Fetch and open the current head: one GET and one unwrap.
@@ -196,7 +204,13 @@ class HeadLease:
         return self._open(machine=False)
 
     def _grant(self, head: Head) -> Grant:
-        return Grant.issue(head.generation, head.key_id, frozenset(head.superseded), self.connection.ttl(self._ttl))
+        return Grant.issue(
+            head.generation,
+            head.key_id,
+            frozenset(head.superseded),
+            self.connection.ttl(self._ttl),
+            self.storage.recent_time(),
+        )
 
 
 def explain_missing_head(reference: Reference, storage: Storage, read: Callable[[], _T]) -> _T:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -46,23 +44,6 @@ class Refusal(NamedTuple):
     def elsewhere(self) -> bool:
         """Whether the bucket is in another region."""
         return self.status in (301, 307) or (self.status == 400 and self.code in _MOVED)
-
-
-def time_of(date: str, where: str, root: str) -> float:
-    """A Date header in seconds since the epoch.
-
-    Raises:
-        StorageUnreachable: it is missing or malformed.
-    """
-    try:
-        found = parsedate_to_datetime(date)
-        return (found if found.tzinfo else found.replace(tzinfo=datetime.UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        raise StorageUnreachable(
-            f"{where}: the answer has no valid Date header, and storage's time is needed; "
-            "check the endpoint, and any proxy in between",
-            root=root,
-        ) from None
 
 
 def parse_error(body: memoryview, status: int, region: str, date: str) -> Refusal:

@@ -15,9 +15,9 @@ from securedata.errors import (
     StorageError,
     StorageUnreachable,
 )
+from securedata.storage.http.date import time_of
 from securedata.storage.part_stream import side_by_side
 from securedata.storage.s3.calls import Calls, response
-from securedata.storage.s3.errors import time_of
 
 
 def put_parts(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from securedata.clocks import Moment
+from securedata.clocks import HeardClock, Moment
 from securedata.errors import (
     AlreadyExists,
     LimitExceeded,
@@ -20,13 +20,14 @@ from securedata.errors import (
 from securedata.foreign.aws import Credentials
 from securedata.roots import split_s3
 from securedata.storage.base import CLOCK_SLACK, Buffer, Entry, Purged, Storage, Wanted
+from securedata.storage.http.date import hear_date, time_of
 from securedata.storage.http.engine import seconds_backing_off
 from securedata.storage.http.get import Answer, Get
 from securedata.storage.http.put import Put, Sent
 from securedata.storage.part_stream import cut
 from securedata.storage.s3.calls import Calls
 from securedata.storage.s3.clients import Clients
-from securedata.storage.s3.errors import Refusal, parse_error, time_of
+from securedata.storage.s3.errors import Refusal, parse_error
 from securedata.storage.s3.listing import bare, delete, deleted_keys, entries, older
 from securedata.storage.s3.multipart import put_parts
 from securedata.storage.s3.probe import probe
@@ -68,6 +69,7 @@ class S3Storage(Storage):
         self.prefix = prefix + "/" if prefix else ""
         self._clients = Clients(bucket, options or {}, credentials)
         self._calls = Calls(self.url, bucket, self.prefix, self._clients)
+        self._clock = HeardClock()
 
     @property
     def checksums(self) -> bool:  # type: ignore[override]  # a constant elsewhere; here it depends on settings
@@ -92,6 +94,7 @@ class S3Storage(Storage):
         if answer.status == 413:
             count = answer.size or f"more than {most}"
             raise LimitExceeded(f"{key} of {self.url} has {count} bytes, above the limit of {most}", root=self.url)
+        hear_date(self._clock, answer.date)
         return answer.body, answer.etag
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buffer]:
@@ -299,6 +302,9 @@ class S3Storage(Storage):
         if isinstance(outcome, SecuredataError):
             raise outcome
         return time_of(outcome.date, self.url, self.url)  # a refusal has a date too
+
+    def recent_time(self) -> float | None:
+        return self._clock.now()
 
     def check_writable(self, single_writer: bool = False) -> None:
         endpoint = self._calls.ready(False)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -290,3 +291,14 @@ def test_the_probe_leaves_nothing_and_asks_once(admin: Seaweed, prefix: str, mon
         S3Storage(f"{storage.url}/below", {"endpoint_url": f"http://127.0.0.1:{between.port}"}).check_writable()
         assert len(between.requests) == asked
     assert versions(admin, prefix) == []
+
+
+def test_a_head_comes_with_the_time_of_storage(storage: S3Storage) -> None:
+    assert storage.recent_time() is None
+    storage.put_new("head", [b"x"])
+    assert storage.recent_time() is None
+    storage.get_versioned("head")
+    heard = storage.recent_time()
+    assert heard is not None
+    assert abs(heard - time.time()) < 5
+    assert heard - 2 < storage.now() <= heard + 2

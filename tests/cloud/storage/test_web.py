@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -188,6 +189,13 @@ def test_a_range_behind_the_end_is_empty(root: Root, cloud: Cloud) -> None:
     storage = open_storage(at(root, cloud.weed.endpoint).root)
     size = len(storage.get("head"))
     assert [len(one) for one in storage.get_ranges("head", [(size - 2, 9), (size, 9), (size + 5, 9)])] == [2, 0, 0]
+
+
+def test_a_head_comes_with_the_time_of_the_server(root: Root, cloud: Cloud) -> None:
+    storage = open_storage(at(root, cloud.weed.endpoint).root)
+    assert storage.recent_time() is None
+    storage.get_versioned("head")
+    assert abs((storage.recent_time() or 0.0) - time.time()) < 5
 
 
 def test_nothing_is_written() -> None:

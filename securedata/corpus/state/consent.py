@@ -1,0 +1,142 @@
+"""Which rows of a corpus may be read, by the consent that they record: a rule that securedata keeps, not the keys.
+
+`expires`     past by this host's clock or storage's: not read; null has no end
+`purposes`    an empty list is consent to nothing: not read; null: no purpose is recorded
+a purpose     named at opening: only rows whose `purposes` include it; no recorded purpose is no consent to it
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import unicodedata
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.errors import InvalidArgument, PurposeRequired
+from securedata.printable import plural
+
+COLUMNS = ("purposes", "expires")
+"""The columns that decide."""
+
+REASONS = {
+    "expired": "whose consent has ended",
+    "withdrawn": "with consent to no purpose",
+    "other_purpose": "without consent to the purpose",
+}
+"""For each count of `LeftOut`, what it counts."""
+
+_SHOWN = 5
+_Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class LeftOut(NamedTuple):
+    """Rows that were left out when a corpus was opened, each counted once.
+
+    Attributes:
+        expired: whose consent had ended.
+        withdrawn: with consent to no purpose at all.
+        other_purpose: without consent to the purpose that was named.
+    """
+
+    expired: int = 0
+    withdrawn: int = 0
+    other_purpose: int = 0
+
+
+def as_purpose(value: Any) -> str:
+    """A purpose, as callers and sources name it: text in NFC, compared as it is.
+
+    Raises:
+        InvalidArgument
+    """
+    if not isinstance(value, str):
+        raise InvalidArgument(f"a purpose is a text, such as 'asr', not {type(value).__name__}")
+    purpose = unicodedata.normalize("NFC", value.strip())
+    if not purpose or ";" in purpose or not purpose.isprintable():
+        raise InvalidArgument("a purpose is a text such as 'asr', without ';', line ends and control characters")
+    return purpose
+
+
+def check_purpose(head_requires: bool, purpose: str | None, root: str) -> None:
+    """Raise PurposeRequired if the corpus opens only with a purpose, and none is named."""
+    if head_requires and purpose is None:
+        raise PurposeRequired(
+            f"{root} opens only with a purpose, so that only recordings with consent to it are read: give purpose= or "
+            "--purpose, or write purpose = into its config entry; 'securedata consent list' shows the purposes",
+            root=root,
+        )
+
+
+class Admission:
+    """Decides part by part which rows may be read, and counts the others."""
+
+    def __init__(self, purpose: str | None, now: float) -> None:
+        """`now`: seconds since the epoch, by the later of the clocks that count."""
+        self._purpose = purpose
+        micros = math.floor(now * 1e6) if abs(now) < 2**43 else 2**63 - 1
+        self._now = pa.scalar(micros, pa.int64())
+        self.expired = self.withdrawn = self.other_purpose = self.rows = 0
+        self._purposes: set[str] = set()
+
+    @property
+    def left_out(self) -> LeftOut:
+        """The rows left out so far."""
+        return LeftOut(self.expired, self.withdrawn, self.other_purpose)
+
+    def admit(self, rows: pa.Table) -> pa.Array | None:
+        """Which rows of a part may be read, as booleans; None: all of them. `rows` has COLUMNS."""
+        self.rows += rows.num_rows
+        expires, purposes = rows.column("expires"), rows.column("purposes")
+        if self._purpose is None and expires.null_count == purposes.null_count == rows.num_rows:  # nearly always
+            return None
+        expired = _mask(pc.less_equal(expires.cast(pa.int64()), self._now))
+        withdrawn = _mask(pc.equal(pc.list_value_length(purposes), 0)) & ~expired
+        other = np.zeros(rows.num_rows, dtype=bool)
+        if self._purpose is not None:
+            other = ~self._consented(purposes) & ~expired & ~withdrawn
+        self.expired += int(expired.sum())
+        self.withdrawn += int(withdrawn.sum())
+        self.other_purpose += int(other.sum())
+        out = expired | withdrawn | other
+        return pa.array(~out) if out.any() else None
+
+    def _consented(self, purposes: pa.ChunkedArray) -> _Mask:
+        column = purposes.combine_chunks()
+        names = column.flatten()
+        found = np.zeros(len(column), dtype=bool)
+        named = pc.equal(names, pa.scalar(self._purpose, names.type))
+        found[pc.list_parent_indices(column).filter(named).to_numpy()] = True
+        if not found.any() and len(self._purposes) <= _SHOWN:
+            self._purposes.update(pc.unique(names).to_pylist())
+        return found
+
+    def warning(self, root: str) -> str | None:
+        """One line about what was left out; None if that is nothing."""
+        left = self.left_out
+        if not any(left):
+            return None
+        said = ", ".join(f"{count:,} {REASONS[reason]}" for reason, count in left._asdict().items() if count)
+        said = said.replace("the purpose", repr(self._purpose))
+        line = f"{sum(left):,} of {plural(self.rows, 'recording')} of {root} are left out: {said}"
+        if left.other_purpose == self.rows and self._purposes:
+            line += f" (purposes recorded there: {', '.join(map(repr, sorted(self._purposes)[:_SHOWN]))})"
+        return line
+
+
+def end_text(seconds: float) -> str:
+    """The end of a consent, for messages."""
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def refuse_listed(root: str) -> InvalidArgument:
+    """The error of reading an object through a corpus that was opened to list its rows."""
+    return InvalidArgument(f"{root} was opened to list its rows, whatever their consent, not to read them", root=root)
+
+
+def _mask(values: pa.ChunkedArray) -> _Mask:
+    mask: _Mask = pc.fill_null(values, False).to_numpy(zero_copy_only=False)
+    return mask
