@@ -52,6 +52,20 @@ def test_ingest(tmp_path: Path, speech: Path) -> None:
     assert [len(rounds) for rounds in measured.values()] == [2, 2]
 
 
+@pytest.mark.parametrize(
+    "sections", [("data-keys",), pytest.param(("rotate", "data-keys"), marks=pytest.mark.full)], ids=len
+)
+def test_lifecycle(tmp_path: Path, speech: Path, sections: tuple[str, ...]) -> None:
+    small = ("--rows", 2_000, "--clips", 4, "--runs", 1, "--speech", speech)
+    found = run("lifecycle", *sections, *small, out=tmp_path)
+    measured = found["results"]["sections"]
+    assert set(measured) == set(sections)
+    if "rotate" in sections:
+        assert [one["calls"] for one in measured["rotate"]["runs"]["2000"]] == [3]
+    [one] = measured["data-keys"]["rounds"]
+    assert min(one["ingest"], one["data keys"]) > 0
+
+
 def test_kms(tmp_path: Path, speech: Path) -> None:
     small = ("--clips", 6, "--batch", 2, "--workers", 2, "--epochs", 2, "--rounds", 1, "--methods", "fork")
     found = run("kms", *small, "--no-peers", "--speech", speech, out=tmp_path)

@@ -14,7 +14,10 @@ from typing import NamedTuple
 
 import pytest
 
+from securedata.corpus.config import resolve
 from securedata.corpus.opening import open_corpus
+from securedata.corpus.writer import Writer
+from securedata.lifecycle.rotate import rotate, rotate_head
 from tests.compatibility import sources
 from tests.compatibility.release import Release, Where, kept_corpus, old_release
 from tests.compatibility.sources import WRITTEN
@@ -105,6 +108,25 @@ def test_it_extends(pair: Pair, tmp_path: Path) -> None:
     steps = (*steps, "last")
     assert pair.reader.verify(where)["ok"]
     assert pair.reader.read(where) == sources.rows(*steps)
+
+
+def test_the_old_one_extends_what_is_being_sealed_again(old: Release, new: Release, tmp_path: Path) -> None:
+    where = new.write(tmp_path)
+    how = {"kms": where.kms, "pin": where.pin}
+    assert (done := rotate(where.root, data_keys=True, grace=14 * 24 * 3600.0, **how).data_keys) and done.finished
+    rotate_head(Writer(resolve(where.root, **how)), data_keys=True)  # as if it had been killed after the rotation
+    assert old.read(where) == sources.rows(*WRITTEN)
+    taken = old.encrypt("extension", tmp_path, where.root, *where.options)
+    assert (taken["added"], taken["replaced"]) == (2, 1)
+    steps = (*WRITTEN, "extension")
+    for release in old, new:  # it keeps the members that it does not know
+        assert release.verify(where)["ok"]
+    assert len(Writer(resolve(where.root, **how)).head.grace) == 1
+    report = rotate(where.root, data_keys=True, **how)
+    assert report.resumed
+    assert (done := report.data_keys) and (done.objects, done.finished) == (6, True)
+    for release in old, new:
+        assert release.read(where) == sources.rows(*steps)
 
 
 def test_config_entries_and_what_a_machine_has_seen_are_shared(pair: Pair, tmp_path: Path) -> None:
