@@ -113,7 +113,7 @@ def test_it_extends(pair: Pair, tmp_path: Path) -> None:
 def test_the_old_one_extends_what_is_being_sealed_again(old: Release, new: Release, tmp_path: Path) -> None:
     where = new.write(tmp_path)
     how = {"kms": where.kms, "pin": where.pin}
-    assert (done := rotate(where.root, data_keys=True, grace=14 * 24 * 3600.0, **how).data_keys) and done.finished
+    rotate(where.root, data_keys=True, grace=14 * 24 * 3600.0, **how)
     rotate_head(Writer(resolve(where.root, **how)), data_keys=True)  # as if it had been killed after the rotation
     assert old.read(where) == sources.rows(*WRITTEN)
     taken = old.encrypt("extension", tmp_path, where.root, *where.options)
@@ -123,8 +123,8 @@ def test_the_old_one_extends_what_is_being_sealed_again(old: Release, new: Relea
         assert release.verify(where)["ok"]
     assert len(Writer(resolve(where.root, **how)).head.grace) == 1
     report = rotate(where.root, data_keys=True, **how)
-    assert report.resumed
-    assert (done := report.data_keys) and (done.objects, done.finished) == (6, True)
+    assert report.data_keys is not None
+    assert (report.resumed, report.data_keys.objects, report.data_keys.finished) == (True, 6, True)
     for release in old, new:
         assert release.read(where) == sources.rows(*steps)
 
