@@ -49,7 +49,7 @@ by SECUREDATA_KMS and SECUREDATA_PIN. Storage never chooses either.
 Errors: all are below `sd.errors.SecuredataError`, one class for each cause. Their texts say what happened, where, and
 what to do next; they never hold a key, nor a recording's path, which is often a name: that is in `error.path`.
 
-`ingest`, `verify` and `export` print nothing. They return a report, log what must not be missed to the logger
+`ingest`, `verify`, `export` and `retain` print nothing. They return a report, log what must not be missed to the logger
 `securedata`, and show a bar with `progress=True`.
 
 The command `securedata` does the same; `securedata COMMAND --help` explains it. To read on, in the repository's docs:
@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from securedata.ingest.ingest import ingest
     from securedata.ingest.preview import IngestPreview
     from securedata.ingest.report import IngestReport
+    from securedata.lifecycle.features.report import RetainReport
+    from securedata.lifecycle.retain import retain
     from securedata.torch.collate import pad_collate
     from securedata.torch.combine import concat
     from securedata.torch.dataset import EncryptedAudioDataset
@@ -95,6 +97,7 @@ _HOME = {
     "FeatureSample": "securedata.torch.sample",
     "IngestPreview": "securedata.ingest.preview",
     "IngestReport": "securedata.ingest.report",
+    "RetainReport": "securedata.lifecycle.features.report",
     "Sample": "securedata.torch.sample",
     "UnpinnedWarning": "securedata.corpus.opening",
     "VerifyReport": "securedata.corpus.check.report",
@@ -105,6 +108,7 @@ _HOME = {
     "load": "securedata.torch.load",
     "open_corpus": "securedata.corpus.opening",
     "pad_collate": "securedata.torch.collate",
+    "retain": "securedata.lifecycle.retain",
     "verify": "securedata.corpus.check.verify",
 }
 
@@ -119,6 +123,7 @@ __all__ = [
     "FeatureSample",
     "IngestPreview",
     "IngestReport",
+    "RetainReport",
     "Sample",
     "UnpinnedWarning",
     "VerifyReport",
@@ -130,6 +135,7 @@ __all__ = [
     "load",
     "open_corpus",
     "pad_collate",
+    "retain",
     "verify",
 ]
 

@@ -44,6 +44,7 @@ _COMMANDS = (
     "verify",
     "remove",
     "hold",
+    "retain",
     "wrap",
     "rotate",
     "list",
@@ -53,7 +54,7 @@ _COMMANDS = (
     "operator",
     "bench",
 )
-_LIFECYCLE = frozenset(("hold", "operator"))
+_LIFECYCLE = frozenset(("hold", "operator", "retain"))
 """Those in the folder `lifecycle` below the others."""
 
 

@@ -8,6 +8,7 @@ its tries, so that a lost response can be resolved.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace as replaced
 from typing import Any
 
 import pyarrow as pa
@@ -153,6 +154,7 @@ class Writer:
         update: pa.Table | None = None,
         reseal: bool = False,
         clear: Mapping[str, Collection[str]] | None = None,
+        refuse: Callable[[], Collection[int]] | None = None,
     ) -> Outcome:
         """Add, remove and replace rows in one atomic step.
 
@@ -165,6 +167,8 @@ class Writer:
             update: rows that only update the descriptive columns of existing ones; never added.
             reseal: rows to add also replace existing ones of the same recording, with their objects.
             clear: by logical path, columns that are emptied where `add` and `update` leave them empty.
+            refuse: called for every try, after the head that it replaces was read: which rows of `add`, by number, must
+                not be committed, because of what another corpus says of their people. They count as erased.
 
         Returns:
             What became of the rows. Conflicts, erased, stale and missing rows were not committed; stale ones must be
@@ -189,15 +193,21 @@ class Writer:
         changes = Changes(table, updates_only, tuple(remove), replace, reseal, self._uncommitted.times, clear or {})
 
         ids = table.column("object_id").to_pylist()
+        versions = {frozenset[int](): changes}  # equal ones are the same object, so that parts made for a try are used
 
         def change(attempt: Try) -> Next[Outcome]:
             self._uncommitted.look()
             self._uncommitted.look_for(ids, attempt.head.horizon)
-            plan = attempt.plan(changes)
+            out = frozenset(refuse()) if refuse is not None else frozenset()
+            if out not in versions:
+                kept = table.take([i for i in range(table.num_rows) if i not in out])
+                versions[out] = replaced(changes, add=kept)
+            plan = attempt.plan(versions[out])
+            plan.outcome.erased += [table.column("path")[i].as_py() for i in sorted(out)]
             new = settings is not None and {**attempt.head.settings, **settings} != attempt.head.settings
             if not plan.outcome.changes and not new:
                 return Next(plan.outcome, None)
-            members = attempt.write(plan, changes)
+            members = attempt.write(plan, versions[out])
             if settings:
                 members["settings"] = {**attempt.head.settings, **settings}
             return Next(plan.outcome, members)

@@ -26,9 +26,14 @@ class Tagger:
         self._secret = secret
         self._subject = _key(secret, _SUBJECT)
 
+    @property
+    def subject_key(self) -> bytes:
+        """The key of subject tags. Whoever has it can tag names as this corpus does, and nothing else."""
+        return self._subject
+
     def tag(self, subject: str) -> bytes:
         """The 32-byte tag of a subject's name (NFC, UTF-8, case kept)."""
-        return hmac.digest(self._subject, _text(subject), "sha256")
+        return tag_under(self._subject, subject)
 
     def consent(self, subject: str, consent_id: str | None) -> bytes:
         """The 32-byte tag of one person's consent; None and '' are the same: no consent was recorded.
@@ -40,6 +45,11 @@ class Tagger:
     def recording(self, sha256: bytes) -> bytes:
         """The 32-byte tag of a recording, by the SHA-256 digest of its file."""
         return hmac.digest(_key(self._secret, _RECORDING), sha256, "sha256")
+
+
+def tag_under(subject_key: bytes, subject: str) -> bytes:
+    """As `Tagger.tag`, under the `subject_key` of a corpus whose secret is not at hand."""
+    return hmac.digest(subject_key, _text(subject), "sha256")
 
 
 def _text(value: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, SupportsIndex, TypeVar, cast
+from typing import Any, ClassVar, Self, SupportsIndex, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -355,6 +355,9 @@ class EncryptedDataset(Recordings[SampleT]):
         """Release the shared memory. Workers that were started before continue."""
         for corpus in self.corpora:
             corpus.close()
+
+    def __enter__(self) -> Self:
+        return self
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -185,9 +185,6 @@ class EncryptedAudioDataset(EncryptedDataset[Sample]):
         self.check_rows()
         return self._rows.lengths(self.corpora, self.sample_rate, self.num_frames)
 
-    def __enter__(self) -> EncryptedAudioDataset:
-        return self
-
 
 def _natural(name: str, value: int | None, most: int) -> int | None:
     return None if value is None else as_whole(name, value, 1, most)

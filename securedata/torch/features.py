@@ -88,6 +88,10 @@ class EncryptedFeatureDataset(EncryptedDataset[FeatureSample]):
         Raises:
             InvalidArgument: options that make no sense; a corpus that holds recordings rather than features.
             ConfigError, NotACorpus, PinMismatch, NoTrustedKey, KMSDenied, KMSUnreachable, FormatError, ...
+
+        Example:
+            ds = sd.EncryptedFeatureDataset("features-a")
+            print(len(ds), ds[0].features.shape)  # float16 or float32 [channels, features, frames]
         """
         super().__init__(
             target,
@@ -140,9 +144,6 @@ class EncryptedFeatureDataset(EncryptedDataset[FeatureSample]):
         self.check_rows()
         columns = [one.table.column("feature_frames").to_numpy().astype(np.int64) for one in self.corpora]
         return torch.from_numpy(np.concatenate(columns))
-
-    def __enter__(self) -> EncryptedFeatureDataset:
-        return self
 
 
 def features_of(corpus: Corpus, i: int, data: memoryview, row: FeatureRow) -> Features:

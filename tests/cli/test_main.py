@@ -36,8 +36,8 @@ def test_the_docs_hold_the_help_of_every_command() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert page == with_help(page), "run: python -m tests.kit.docs.clidocs"
     assert [found["command"] for found in BLOCK.finditer(page)] == [
-        "", "encrypt", "init", "ls", "cat", "info", "verify", "export", "remove", "hold", "list", "move", "forget",
-        "wrap", "rotate", "session", "operator", "bench",
+        "", "encrypt", "init", "ls", "cat", "info", "verify", "export", "remove", "hold", "retain", "list", "move",
+        "forget", "wrap", "rotate", "session", "operator", "bench",
     ]  # fmt: skip
     assert {found["command"] for found in BLOCK.finditer(page)} == set(commands())
 

@@ -34,8 +34,8 @@ import securedata as sd
 FIRST = "Make, fill, check and leave a corpus"
 ROOMS: dict[str, tuple[str, ...]] = {
     FIRST: (
-        "create_corpus", "ingest", "verify", "export",
-        "CreateReport", "IngestReport", "IngestPreview", "VerifyReport", "ExportReport",
+        "create_corpus", "ingest", "verify", "export", "retain",
+        "CreateReport", "IngestReport", "IngestPreview", "VerifyReport", "ExportReport", "RetainReport",
     ),
     "Train": (
         "EncryptedAudioDataset", "Sample", "Batch", "pad_collate", "concat",

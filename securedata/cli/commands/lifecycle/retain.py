@@ -1,0 +1,169 @@
+"""`securedata retain`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict, replace
+from typing import Any
+
+from securedata.cli.common import (
+    add_command,
+    add_corpus_options,
+    add_output_options,
+    add_target,
+    add_writer_options,
+    duration,
+    fail,
+    out,
+    pins,
+    plural,
+    positive,
+    print_json,
+    say,
+    show,
+    size,
+    wants_progress,
+)
+from securedata.errors import InvalidArgument, SecuredataError
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "retain",
+        retain,
+        help="compute features into a corpus of their own",
+        about=(
+            "Compute features of every recording, and seal them into a corpus of their own, from which\n"
+            "EncryptedFeatureDataset trains. People, words, splits, consent, purposes and expiry come along, and the\n"
+            "source's head names the new corpus, so that an erasure reaches it too.\n\n"
+            "Then every object of features is read back and opened, and a sample is computed again and compared. The\n"
+            "recordings stay in CORPUS. If a run is killed, run it again: it continues where it stopped. A later run\n"
+            "adds what is new in CORPUS, and computes anew what has changed.\n\n"
+            "Features still give away who speaks, and remain personal data.\n\n"
+            "Exit code 1: a recording has no features, or verification found something; both are listed."
+        ),
+        example=(
+            "  securedata retain voice-a --to ./features-a --features log-mel\n"
+            "  securedata retain voice-a --to ./mfcc-a --features mfcc --set n_mfcc=20\n"
+            "  PYTHONPATH=. securedata retain voice-a --to ./own --features mine:pitch"
+        ),
+    )
+    add_target(parser)
+    parser.add_argument(
+        "--to",
+        metavar="FEATURES",
+        required=True,
+        help="corpus of features: NAME, a path or a URL; made if it is missing",
+    )
+    parser.add_argument(
+        "--features",
+        metavar="TRANSFORM",
+        required=True,
+        help=(
+            "log-mel, mfcc or fbank (torchaudio), or MODULE:FUNCTION, which takes float32 [channels, frames] and the\n"
+            "rate in Hz and returns a tensor [channels, features, frames]"
+        ),
+    )
+    parser.add_argument(
+        "--set",
+        dest="arguments",
+        action="append",
+        metavar="ARGUMENT=VALUE",
+        help="argument of the transform, by torchaudio's name; repeatable (default: windows of 25 ms every 10 ms)",
+    )
+    parser.add_argument(
+        "--sample-rate",
+        type=positive,
+        metavar="HZ",
+        help="resample to this rate before (default: the recordings' rate)",
+    )
+    parser.add_argument("--dtype", choices=["float16", "float32"], help="of the features (default: float16)")
+    parser.add_argument("--workers", type=_count, metavar="N", help="processes that compute (default: one per core)")
+    parser.add_argument(
+        "--verify-sample",
+        type=_count,
+        default=100,
+        metavar="N",
+        help="how many recordings to compute again and compare (default: 100)",
+    )
+    parser.add_argument("--seed", type=_count, default=0, metavar="N", help="choose other ones to compare (default: 0)")
+    parser.add_argument("--name", metavar="NAME", help="name of a new corpus of features (default: its folder's)")
+    group = parser.add_argument_group("corpus of features")
+    group.add_argument("--to-kms", action="append", metavar="URI", help="its KMS key, as --kms for CORPUS; repeatable")
+    group.add_argument("--to-pin", metavar="PIN", help="its pin, as --pin for CORPUS")
+    add_corpus_options(parser)
+    add_writer_options(parser)
+    add_output_options(parser)
+
+
+def retain(args: Namespace) -> int:
+    """Run `securedata retain`."""
+    from securedata.lifecycle.retain import retain as compute
+
+    report = compute(
+        args.target,
+        to=args.to,
+        features=args.features,
+        arguments=_arguments(args.arguments or ()),
+        sample_rate=args.sample_rate,
+        dtype=args.dtype,
+        workers=args.workers,
+        verify_sample=args.verify_sample,
+        seed=args.seed,
+        name=args.name,
+        kms=args.kms,
+        pin=pins(args),
+        to_kms=args.to_kms,
+        to_pin=args.to_pin,
+        single_writer=args.single_writer,
+        accept_generation=args.accept_generation,
+        progress=wants_progress(args),
+    )
+    failed, unreadable = _listed(report.failed), _listed(report.unreadable)
+    if args.json:
+        known = asdict(replace(report, failed=[], unreadable=[], created=None))
+        del known["created"]
+        print_json({**known, "failed": failed, "unreadable": unreadable, "complete": report.complete})
+    else:
+        out(
+            f"features of {plural(report.added, 'recording')} added, {report.replaced:,} replaced, "
+            f"{report.unchanged:,} there already, of {report.rows:,}; {size(report.bytes)} became "
+            f"{size(report.feature_bytes)} in {duration(report.seconds)}"
+        )
+        out(
+            f"verified: {plural(report.opened, 'object')} opened; {report.compared:,} computed again, "
+            f"{report.identical:,} of them identical, in {duration(report.seconds_verify)}"
+        )
+        if report.created is not None:
+            say(args, f"made {report.root}, known as {report.name!r}, pin {report.created.pin}")
+        for title, lines in (
+            ("left out: no longer in the corpus", report.gone),
+            ("left out: people who were erased", report.erased),
+            ("under a hold, left as they were", report.held),
+            ("without features", [f"{one['path']}: {one['text']}" for one in failed]),
+            ("does not open", [f"{one['path']}: {one['text']}" for one in unreadable]),
+            ("computed again with another result", report.different),
+        ):
+            show(args, title, lines)
+    found = len(failed) + len(unreadable) + len(report.different) + len(report.held)
+    return fail(f"{plural(found, 'finding')} in the features of {report.source}") if found else 0
+
+
+def _arguments(given: Any) -> dict[str, str]:
+    found = {}
+    for one in given:
+        key, equals, value = one.partition("=")
+        if not equals or not key:
+            raise InvalidArgument(f"--set takes ARGUMENT=VALUE, such as n_mels=64, not {one!r}")
+        found[key] = value
+    return found
+
+
+def _listed(errors: list[tuple[str, SecuredataError]]) -> list[dict[str, str]]:
+    return [{"path": path, "error": type(error).__name__, "text": str(error)} for path, error in errors]
+
+
+def _count(text: str) -> int:
+    return 0 if text == "0" else positive(text)

@@ -1,0 +1,45 @@
+"""The registry of derived corpora in the head of the corpus that they were made from.
+
+An erasure of a person must reach every corpus that was made of that person's recordings. So a derived corpus is
+registered in its source's head before its first row is committed. An entry names it by corpus id and pin, never by
+root: storage must not tell anybody which other storage to contact. With its key of subject tags an erasure can name a
+person in it, even where it cannot be opened.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from securedata.corpus.state.commit import Next, Try
+from securedata.corpus.state.head import Head
+from securedata.corpus.writer import Writer
+from securedata.keys.tags import Tagger
+
+
+def entry_of(derived: Head) -> dict[str, Any]:
+    """The registry's entry of a derived corpus, from its own head."""
+    return {
+        "corpus": derived.corpus_id.hex(),
+        "pin": str(derived.pin),
+        "tag_key": Tagger(derived.secret).subject_key.hex(),
+    }
+
+
+def register_derived(writer: Writer, derived: Head) -> None:
+    """Register a derived corpus in its source's head; nothing changes if it is there already.
+
+    Args:
+        writer: of the source.
+        derived: the head of the derived corpus.
+
+    Raises:
+        as `Writer.transact`
+    """
+    entry = entry_of(derived)
+
+    def register(attempt: Try) -> Next[None]:
+        if any(one.get("corpus") == entry["corpus"] for one in attempt.head.derived):
+            return Next(None, None)
+        return Next(None, {"derived": (*attempt.head.derived, entry)})
+
+    writer.transact(register)

@@ -1,0 +1,131 @@
+"""One run of `retain`: compute what is missing, seal it, commit it, verify it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from securedata.corpus.config import Reference, normal_root
+from securedata.corpus.create import create_corpus
+from securedata.corpus.notices import log_notice
+from securedata.corpus.progress import Progress, reporting
+from securedata.corpus.writer import Writer
+from securedata.errors import InvalidArgument
+from securedata.lifecycle.derived import register_derived
+from securedata.lifecycle.features.computing import Source, computed
+from securedata.lifecycle.features.recipe import Recipe
+from securedata.lifecycle.features.report import RetainReport
+from securedata.lifecycle.features.rows import to_compute
+from securedata.lifecycle.features.storing import Storing
+from securedata.lifecycle.features.target import SETTING, bind, recipe_for, recorded_in, refuse_other
+from securedata.lifecycle.features.transforms import check
+from securedata.lifecycle.features.verification import verify_features
+
+
+def run(
+    source: Reference,
+    target: Reference,
+    there: bool,
+    *,
+    transform: str,
+    arguments: Mapping[str, Any],
+    sample_rate: int | None,
+    dtype: str | None,
+    workers: int,
+    verify_sample: int,
+    seed: int,
+    name: str | None,
+    single_writer: bool,
+    accept_generation: int | None,
+    progress: bool | Progress | None,
+) -> RetainReport:
+    """As `securedata.lifecycle.retain.retain`, with both corpora found and all options checked.
+
+    Args:
+        there: whether the corpus of features exists; otherwise it is made.
+    """
+    begun = time.monotonic()
+    _refuse_inside(source, target)
+    raw = Writer(source, single_writer=single_writer, accept_generation=accept_generation)
+    existing = Writer(target, single_writer=single_writer) if there else None
+    if existing is not None and existing.corpus_id == raw.corpus_id:
+        raise InvalidArgument(f"{target.root} is the corpus of the recordings itself: name another", root=target.root)
+    recorded = recorded_in(existing.head, target.root) if existing is not None else None
+    with Source(source, accept_generation=accept_generation) as dataset:
+        recipe = recipe_for(recorded, dataset.corpora[0], transform, sample_rate, dtype, arguments)
+        if recorded is not None:
+            refuse_other(recipe, recorded, target.root)
+        dataset.resample_to(recipe.sample_rate)
+        check(recipe)
+        created = None
+        if existing is None:
+            root = normal_root(target.root)
+            created = create_corpus(root, name or target.name, kms=target.kms, single_writer=single_writer)
+            existing = Writer(created.reference, single_writer=single_writer)
+        report = RetainReport(source.root, existing.root, existing.reference.name, len(dataset), created=created)
+        try:
+            with reporting(progress, "computing") as told:
+                _retain(raw, dataset, existing, recipe, workers, report, told)
+            report.generation = existing.head.generation
+            report.seconds = time.monotonic() - begun
+            with reporting(progress, "verifying") as told:
+                report.recorded = existing.head.settings[SETTING]
+                known = report.recorded["computed_with"]
+                verify_features(existing.reference, dataset, recipe, known, verify_sample, seed, workers, report, told)
+            report.seconds_verify = time.monotonic() - begun - report.seconds
+        except BaseException:  # raised again, Ctrl-C too: name the corpus that was created for this run
+            if created is not None:
+                log_notice(
+                    f"the new corpus {created.name!r} at {created.root} stays, with its key; run it again for the rest"
+                )
+            raise
+    return report
+
+
+def _retain(
+    raw: Writer,
+    dataset: Source,
+    target: Writer,
+    recipe: Recipe,
+    workers: int,
+    report: RetainReport,
+    progress: Progress | None,
+) -> None:
+    corpus = dataset.corpora[0]
+    number = bind(target, corpus, recipe)
+    # before the first row: from now on an erasure of the source looks for this corpus
+    register_derived(raw, target.head)
+    todo, replaced = to_compute(corpus, target)
+    report.unchanged = len(corpus) - len(todo)
+    if todo:
+        target.check_horizon()
+    sizes = corpus.table.column("size")
+    total = sum(sizes[row].as_py() for row in todo)
+    done = 0
+    storing = Storing(raw, corpus, target, recipe, number, replaced, report)
+    try:
+        while todo:
+            for batch in computed(dataset, recipe, todo, workers):
+                for one in batch:
+                    if one.error is not None:
+                        report.note_error(corpus.index.path(one.row), one.error)
+                storing.take([one for one in batch if one.error is None])
+                done += len(batch)
+                report.bytes += sum(sizes[one.row].as_py() for one in batch)
+                if progress:
+                    progress(done, max(done, len(todo)), report.bytes, max(report.bytes, total))
+            storing.commit()
+            todo, storing.stale = storing.stale, []
+    except BaseException:  # raised again, Ctrl-C too: what is sealed and durable is kept
+        storing.commit()
+        raise
+
+
+def _refuse_inside(source: Reference, target: Reference) -> None:
+    """Refuse one corpus inside the other: each would find the other's objects among its own."""
+    one, other = (f"{root.rstrip('/')}/" for root in (source.root, normal_root(target.root)))
+    if one != other and (one.startswith(other) or other.startswith(one)):
+        raise InvalidArgument(
+            f"{target.root} and {source.root} lie inside each other: choose another place", root=target.root
+        )

@@ -1,0 +1,105 @@
+"""Rows of features: what they take over from the recording's row, and how a later run recognises them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from securedata.corpus.objects.put import Put
+from securedata.corpus.reader import Corpus
+from securedata.corpus.schema import OPTIONAL, optional
+from securedata.corpus.writer import Writer
+from securedata.lifecycle.features.computing import Computed
+from securedata.lifecycle.features.recipe import Recipe
+from securedata.media.npy import DTYPES, FORMAT
+
+SUFFIX = ".npy"
+"""Appended to the recording's logical path, so that an export has files of their kind."""
+
+_TAKEN = (
+    "subjects",
+    "speaker",
+    "utterance",
+    "transcript",
+    "split",
+    "language",
+    "consent_id",
+    "purposes",
+    "expires",
+    "last_contact",
+    "extra",
+)
+_SUBTYPES = {str(dtype): subtype for subtype, dtype in DTYPES.items()}
+
+Row = dict[str, Any]
+
+
+def row_of_features(corpus: Corpus, made: Computed, put: Put, recipe: Recipe, computed_with: int) -> Row:
+    """The manifest row of the features of one recording."""
+    taken = dict(zip(_TAKEN, corpus.index.values(_TAKEN, made.row), strict=True))
+    path, mtime = corpus.index.values(("path", "source_mtime_ns"), made.row)
+    channels, bins, frames = made.shape
+    return {
+        **taken,
+        "path": path + SUFFIX,
+        **put.columns(),
+        "format": FORMAT,
+        "subtype": _SUBTYPES[recipe.dtype],
+        "sample_rate": recipe.sample_rate,
+        "channels": channels,
+        "frames": made.audio[1],
+        "source_mtime_ns": mtime,
+        "derived_from": first_object(corpus, made.row),
+        "feature_bins": bins,
+        "feature_frames": frames,
+        "computed_with": computed_with,
+    }
+
+
+def first_object(corpus: Corpus, row: int) -> bytes:
+    """The id of the recording's first object, which stays when it is sealed again."""
+    origin, object_id = corpus.index.values(("origin", "object_id"), row)
+    found: bytes = object_id if origin is None else origin
+    return found
+
+
+def of_source(corpus: Corpus, rows: Iterable[int]) -> pa.Table:
+    """What decides whether features of these recordings can be committed: people, consent, digests."""
+    names = ("subjects", "consent_id", "source_sha256", "recording_sha256")
+    return corpus.table.select(names).take(pa.array(list(rows), pa.int64()))
+
+
+def to_compute(corpus: Corpus, writer: Writer) -> tuple[list[int], set[str]]:
+    """The recordings without features, or with features that no longer fit: another recording, people, words, consent.
+
+    Returns:
+        Their row numbers, and the logical paths of features that are to be replaced.
+    """
+    there: dict[str, bytes] = {}
+    for part in writer.head.parts:
+        table = writer.read_table(part, None)
+        table = pa.table({name: _column(table, name) for name in ("path", "derived_from", *_TAKEN)})
+        for row in table.to_pylist():
+            there[row["path"]] = _fingerprint(row["derived_from"], [row[name] for name in _TAKEN])
+    todo, replaced = [], set()
+    for row in range(len(corpus)):
+        path = corpus.index.value("path", row) + SUFFIX
+        known = there.get(path)
+        if known is not None:
+            if known == _fingerprint(first_object(corpus, row), corpus.index.values(_TAKEN, row)):
+                continue
+            replaced.add(path)
+        todo.append(row)
+    return todo, replaced
+
+
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    return optional(table, name) if name in OPTIONAL.names else table.column(name)
+
+
+def _fingerprint(derived_from: bytes | None, taken: list[Any]) -> bytes:
+    alike = [sorted(one) if isinstance(one, list) else one for one in taken]
+    return hashlib.blake2b(repr((derived_from, alike)).encode("utf-8", "surrogatepass"), digest_size=16).digest()
