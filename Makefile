@@ -13,7 +13,7 @@ PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/installed-$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum | cut -d ' ' -f 1)
 
 # The scripts behind the figures of docs/figures.md; the other files there are their helpers.
-BENCHMARKS := decrypt corpus loading ingest kms
+BENCHMARKS := decrypt corpus loading ingest kms lifecycle
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-cloud test test-full lint format docs-check bench build clean distclean
