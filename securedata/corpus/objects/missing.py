@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.rows.index import Index
+from securedata.corpus.schema import optional
 from securedata.corpus.state.head import MAX_SEALED, Head, OpenedHead, peek
 from securedata.corpus.state.layout import HEAD
 from securedata.corpus.state.tables import read_table
@@ -42,6 +44,21 @@ class _Known(NamedTuple):
         return frozenset(name for name in names if self.tagger.tag(name) in tags) if tags else frozenset()
 
 
+class _Searched(NamedTuple):
+    """What a search of a head for the objects of an index found, in Arrow: it may be every row.
+
+    Attributes:
+        write_id: of the head.
+        lacking: ids of objects that it does not name.
+        moved: those of them whose recording it has under another object id.
+    """
+
+    write_id: bytes
+    index: Index
+    lacking: pa.ChunkedArray
+    moved: pa.ChunkedArray
+
+
 class Missing:
     """Explains by the current head, which is opened, with a call to the KMS, only if it changed.
 
@@ -55,7 +72,7 @@ class Missing:
         self._reread = reread
         self._known: _Known | None = None
         self._looked = -math.inf
-        self._searched: tuple[bytes, Index, frozenset[bytes]] | None = None  # of a head: write id, ids that it lacks
+        self._searched: _Searched | None = None
 
     def explain(self, index: Index, i: int, generation: int, error: NotFound | AccessDenied) -> SecuredataError:
         """The error to raise for a row whose object is missing, or was refused, which can mean the same.
@@ -84,35 +101,45 @@ class Missing:
         # an erasure commits its tombstone before it deletes, so a head read after the 404 has it
         if any(known.tagger.tag(name) in known.erased for name in index.value("subjects", i)):
             return because(SubjectErased, "is gone: the person recorded in it was erased; refresh() the dataset")
-        searched = self._searched
-        lacking = searched[2] if searched and searched[0] == known.write_id and searched[1] is index else None
-        if lacking is None and time.monotonic() - self._looked < RECHECK:
+        found = self._searched
+        if found and (found.write_id != known.write_id or found.index is not index):
+            found = None
+        if found is None and time.monotonic() - self._looked < RECHECK:
             return because(ObjectMissing, "is not on storage; refresh() the dataset, or run 'securedata verify'")
         try:
-            lacking = self._search(head or self._reread().head, index) if lacking is None else lacking
+            found = found or self._search(head or self._reread().head, index)
         except NotFound:  # a FileNotFoundError, which mappings take for a key that never existed
             what = "is not on storage, nor is a manifest part that might name it"
             return because(ObjectMissing, f"{what}; refresh() the dataset, or run 'securedata verify'")
-        if object_id not in lacking:
+        if not _has(found.lacking, object_id):
             what = "is named by the current head, but is not on storage"
             return because(ObjectMissing, f"{what}; restore it, or run 'securedata encrypt --reseal'")
+        if _has(found.moved, object_id):
+            return because(RowReplaced, "is gone: the same recording, sealed again: refresh() the dataset")
         what = f"is gone: its row was replaced or removed since generation {generation}; refresh() the dataset"
         return because(RowReplaced, what)
 
-    def _search(self, head: Head, index: Index) -> frozenset[bytes]:
-        """The ids of objects of this index that a head does not name.
+    def _search(self, head: Head, index: Index) -> _Searched:
+        """Search a head for the objects of an index.
+
+        A recording that was sealed again more than once is found by its first object id, which an index has only if
+        `origin` is among its columns.
 
         Raises:
             NotFound: storage does not have a part.
         """
         self._looked = time.monotonic()
         ids = index.table.column("object_id")
+        rows = pa.table([ids, pc.coalesce(optional(index.table, "origin"), ids)], ["id", "first"])
+        moved = rows.slice(0, 0)
         for part in head.parts:
-            named = read_table(self._storage, head.corpus_id, part, ["path", "object_id"]).column("object_id")
-            ids = ids.filter(pc.invert(pc.is_in(ids, value_set=named.combine_chunks())))
-        lacking = frozenset(pc.unique(ids).to_pylist())
-        self._searched = head.write_id, index, lacking
-        return lacking
+            named = read_table(self._storage, head.corpus_id, part, ["path", "object_id", "origin"])
+            rows = rows.filter(pc.invert(_among(rows.column("id"), named.column("object_id"))))
+            origins = optional(named, "origin").drop_null()
+            if len(origins):
+                moved = pa.concat_tables([moved, rows.filter(_among(rows.column("first"), origins))])
+        self._searched = _Searched(head.write_id, index, rows.column("id"), moved.column("id"))
+        return self._searched
 
     def erased(self, names: Iterable[str]) -> frozenset[str]:
         """Those of `names` whose person was erased, by the current head."""
@@ -139,3 +166,11 @@ class Missing:
             return peek(self._storage.get(HEAD, MAX_SEALED), self._storage.url)[0].object_id
         except NotFound:
             return None  # opening it will raise a better error
+
+
+def _among(ids: pa.ChunkedArray, known: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.is_in(ids, value_set=known.combine_chunks())
+
+
+def _has(ids: pa.ChunkedArray, one: bytes) -> bool:
+    return bool(pc.index(ids, pa.scalar(one, pa.binary(16))).as_py() >= 0)
