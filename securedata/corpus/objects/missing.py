@@ -54,7 +54,7 @@ class _Searched(NamedTuple):
     """
 
     write_id: bytes
-    index: Index
+    of: Index
     lacking: pa.ChunkedArray
     moved: pa.ChunkedArray
 
@@ -102,7 +102,7 @@ class Missing:
         if any(known.tagger.tag(name) in known.erased for name in index.value("subjects", i)):
             return because(SubjectErased, "is gone: the person recorded in it was erased; refresh() the dataset")
         found = self._searched
-        if found and (found.write_id != known.write_id or found.index is not index):
+        if found and (found.write_id != known.write_id or found.of is not index):
             found = None
         if found is None and time.monotonic() - self._looked < RECHECK:
             return because(ObjectMissing, "is not on storage; refresh() the dataset, or run 'securedata verify'")
