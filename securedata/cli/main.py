@@ -52,9 +52,10 @@ _COMMANDS = (
     "forget",
     "session",
     "operator",
+    "receipt",
     "bench",
 )
-_LIFECYCLE = frozenset(("hold", "operator", "retain"))
+_LIFECYCLE = frozenset(("hold", "operator", "receipt", "retain"))
 """Those in the folder `lifecycle` below the others."""
 
 

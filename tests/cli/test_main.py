@@ -37,7 +37,7 @@ def test_the_docs_hold_the_help_of_every_command() -> None:
     assert page == with_help(page), "run: python -m tests.kit.docs.clidocs"
     assert [found["command"] for found in BLOCK.finditer(page)] == [
         "", "encrypt", "init", "ls", "cat", "info", "verify", "export", "remove", "hold", "retain", "list", "move",
-        "forget", "wrap", "rotate", "session", "operator", "bench",
+        "forget", "wrap", "rotate", "session", "operator", "receipt", "bench",
     ]  # fmt: skip
     assert {found["command"] for found in BLOCK.finditer(page)} == set(commands())
 

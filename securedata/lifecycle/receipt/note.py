@@ -157,6 +157,15 @@ def verify(note: str | bytes, keys: Iterable[VerifierKey]) -> Verified:
     return Verified(text, tuple(signers))
 
 
+def unverified_text(note: str | bytes) -> str:
+    """A note's text, though nobody checked who signed it: to show it, with that warning.
+
+    Raises:
+        MalformedReceipt: it is not a signed note.
+    """
+    return _split(note)[0]
+
+
 def parse_verifier(text: str) -> VerifierKey:
     """Parse an encoded verifier key.
 

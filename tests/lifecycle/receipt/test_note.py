@@ -19,6 +19,7 @@ from securedata.lifecycle.receipt.note import (
     VerifierKey,
     parse_signer,
     parse_verifier,
+    unverified_text,
     verify,
 )
 
@@ -192,6 +193,12 @@ BROKEN = {
 def test_what_is_no_note_is_said_so(case: str) -> None:
     with pytest.raises(MalformedReceipt, match=r"^it is not"):
         verify(BROKEN[case], [peter])
+    with pytest.raises(MalformedReceipt, match=r"^it is not"):
+        unverified_text(BROKEN[case])
+
+
+def test_a_text_can_be_shown_unverified() -> None:
+    assert unverified_text(f"{TEXT}\n{altered(PETER_S, 60)}") == TEXT
 
 
 def test_two_keys_of_one_name_and_id_are_ambiguous(monkeypatch: pytest.MonkeyPatch) -> None:
