@@ -1,4 +1,4 @@
-"""A training that runs across a rotation: its workers go on, and take the fresh corpus key when they renew theirs."""
+"""A training that runs across rotations, the second with fresh keys of objects: its workers go on, and renew."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_training_across_two_rotations(tmp_path: Path, counted: Counted) -> No
         for k, sample in enumerate(loader):
             assert np.array_equal(sample.waveform.numpy(), root.clips[k % len(root.clips)].audio)
             if k in (2, 10):
-                rotate(root.reference)
+                rotate(root.reference, data_keys=k == 10)
             time.sleep(0.15)
             seen += 1
         assert seen == many

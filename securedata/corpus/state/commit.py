@@ -110,7 +110,7 @@ class Try:
             grace: seconds after which the objects that it takes out are deleted, at least a day.
 
         Returns:
-            `parts`, `retired` and `grace` of the next head.
+            `parts` of the next head; `retired` if something leaves, and `grace` if that is for longer than a day.
 
         Raises:
             HorizonInFuture: what is written now is already older than the horizon.
@@ -311,12 +311,12 @@ class Transaction(Generic[T]):
                     ref, _ = self._put_table(build(slot, changes, self.live.read_table), SCHEMA, head)
                     self._made[slot] = ref
             parts.append(ref)
-        members: dict[str, Any] = {"parts": tuple(parts), "retired": head.retired, "grace": dict(head.grace)}
+        members: dict[str, Any] = {"parts": tuple(parts)}
         for table, later in retired_tables(plan.retired_parts, plan.retired_objects, grace):
             ref, when = self._put_table(table, RETIRED_SCHEMA, head)
-            members["retired"] += (Retired(ref, when + later),)
+            members["retired"] = (*members.get("retired", head.retired), Retired(ref, when + later))
             if later:
-                members["grace"][ref.id.hex()] = when
+                members["grace"] = {**head.grace, ref.id.hex(): when}
         self._storage.make_durable()
         if self._storage.lost != self._lost:  # by another commit through the same storage: the new objects are gone
             raise StorageUnreachable(
