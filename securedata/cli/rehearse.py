@@ -75,10 +75,16 @@ def only_held(args: Namespace, held: list[str], new: list[NotTaken]) -> bool:
     return bool(new) and all(one.reason == ON_HOLD for one in new)
 
 
+_CONSENT = {"consent_id": "an id", "purposes": "purposes", "expires": "an end", "last_contact": "a last contact"}
+
+
 def tell_transcripts(found: IngestReport | IngestPreview) -> None:
-    """Print how many of the rows that change have a transcript."""
+    """Print how many of the rows that change have a transcript, and consent."""
     if changed := found.added + found.replaced + found.updated:
         out(f"with a transcript in the sources: {found.transcripts:,} of {changed:,}")
+        said = [f"{what} {found.consent[name]:,}" for name, what in _CONSENT.items() if found.consent.get(name)]
+        if said:
+            out(f"with consent in the sources, of {changed:,}: {', '.join(said)}")
 
 
 def tell_apart(args: Namespace, apart: Apart, shared: list[str]) -> None:

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from securedata.corpus.rows.inherit import CLEARABLE, Clear, changed_columns, inherit, unequal
 from securedata.corpus.schema import CUT, OPTIONAL, SCHEMA
 from securedata.corpus.segments import SEGMENT_SUFFIX, recording_path
+from securedata.corpus.state.consent import Consent
 from securedata.corpus.state.head import Head, TableRef
 
-FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", "extra")
+FROM_SOURCE = ("speaker", "utterance", "transcript", "split", "language", *Consent._fields, "extra")
 """Columns of a source list that are corrected without sealing anything. Empty cells change nothing."""
 
 _COLUMNS = ("path", "size", "source_mtime_ns", "subjects", "start", "frames_in_segment", *CUT.names)

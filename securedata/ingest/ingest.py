@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -12,13 +13,14 @@ from typing import Literal, TypedDict, Unpack, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.corpus.columns import UNITS
+from securedata.corpus.columns import UNITS, BadValue
 from securedata.corpus.config import Reference, normal_root
 from securedata.corpus.create import CreateReport, create_corpus
 from securedata.corpus.notices import log_incomplete, log_notice
 from securedata.corpus.option_values import MAX_THREADS, as_choice, as_flag, as_text, as_texts, as_whole
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.rows.inherit import check_clearable
+from securedata.corpus.state.consent import Consent, consent_of
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
 from securedata.ingest.duplicates import POLICIES
@@ -83,6 +85,9 @@ def ingest(
     columns: Mapping[str, str | None] | None = None,
     segment_unit: str | None = None,
     split: str | None = None,
+    consent: str | None = None,
+    purpose: str | Sequence[str] | None = None,
+    expires: str | datetime.date | None = None,
     only_listed: bool = False,
     leave_out: str | Sequence[str] = (),
     dry_run: bool = False,
@@ -127,6 +132,9 @@ def ingest(
             JSON objects a; None or '' if no column is this field.
         segment_unit: 's', 'ms' or 'samples': unit of times in the manifest, unless column names have it; None: 's'.
         split: split of recordings for which nothing else names one.
+        consent: id of the consent to recordings for which the manifest names none.
+        purpose: the purposes of that consent, such as ['asr', 'tts'], likewise; none of an empty list.
+        expires: when it ends, likewise: a date, which means the end of that day in UTC, or a time, in ISO 8601.
         only_listed: take only the files that the manifest names.
         leave_out: folders to leave out, or patterns of paths, such as 'old/*'; '*' matches any text, '/' included.
         dry_run: write nothing; read what would be sealed, and report what would become of it.
@@ -192,6 +200,7 @@ def ingest(
     dry_run = as_flag("dry_run", dry_run)
     if dry_run and write_bad is not None:
         raise InvalidArgument("--dry-run writes nothing: leave out --write-bad")
+    said = _consent(consent, purpose, expires)
     known = read_known(known_bad)
     if write_bad is not None:
         check_writable(write_bad)
@@ -223,6 +232,7 @@ def ingest(
             _note_one_speaker(sources, speaker_pattern)
         if split:
             sources = _with_split(sources, split)
+        sources = _with_consent(sources, said)
         how: _How = {
             "threads": threads,
             "replace": as_flag("replace", replace),
@@ -341,6 +351,28 @@ def _summed(told: Progress | None, sources: SourceList) -> Callable[[int, int], 
         told(files, all_files, done, total)
 
     return add
+
+
+def _consent(consent: object, purpose: object, expires: object) -> Consent:
+    """The consent that the caller names. Raises InvalidArgument"""
+    if isinstance(purpose, str):
+        purpose = [purpose]
+    try:
+        return consent_of({"consent_id": consent, "purposes": purpose, "expires": expires})
+    except BadValue as error:
+        names = "--consent, --purpose and --expires"
+        raise InvalidArgument(f"{names}: {error}") from None
+
+
+def _with_consent(sources: SourceList, said: Consent) -> SourceList:
+    """The same recordings, with this consent where they have none, column by column."""
+    table = sources.table
+    for name, value in said._asdict().items():
+        if value is not None:
+            at = table.schema.get_field_index(name)
+            cells = [value if one is None else one for one in table.column(name).to_pylist()]
+            table = table.set_column(at, table.schema.field(at), pa.array(cells, table.schema.field(at).type))
+    return replaced(sources, table=table)
 
 
 def _with_split(sources: SourceList, split: str) -> SourceList:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,6 +28,9 @@ class IngestOptions(TypedDict, total=False):
     columns: Mapping[str, str | None] | None
     segment_unit: str | None
     split: str | None
+    consent: str | None
+    purpose: str | Sequence[str] | None
+    expires: str | datetime.date | None
     only_listed: bool
     leave_out: str | Sequence[str]
     replace: bool

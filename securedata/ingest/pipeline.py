@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from securedata.corpus.rows.arrow_cells import cells, one_chunk
 from securedata.corpus.rows.checks import refused
@@ -30,7 +29,7 @@ from securedata.ingest.classify import FROM_SOURCE, Known, Todo, classify
 from securedata.ingest.corrections import corrected
 from securedata.ingest.duplicates import Duplicates, other_people
 from securedata.ingest.items import Item, digests_of, items_of
-from securedata.ingest.report import LEFT_OUT, NOT_TAKEN, TAKEN, UNCHANGED, IngestReport, account
+from securedata.ingest.report import LEFT_OUT, NOT_TAKEN, TAKEN, UNCHANGED, IngestReport, account, given
 from securedata.ingest.sealing import Done, Sealing
 from securedata.ingest.sources.origin import LocalOrigin
 from securedata.ingest.sources.recordings import SourceList
@@ -143,8 +142,7 @@ class _Ingest:
             except BaseException:  # re-raised, Ctrl-C too: the threads stop first
                 self.sealing.stopping = True
                 raise
-        has_words = pc.not_equal(self.table.column("transcript"), "").to_numpy()
-        self.report.transcripts = int(np.count_nonzero(has_words & (self.fates == TAKEN)))
+        self.report.transcripts, self.report.consent = given(self.table, self.fates == TAKEN)
         self.report.sources = account(self.sources, self.files, self.fates.tolist())
         self.report.seconds = time.monotonic() - self.started
         self.report.generation = self.writer.head.generation

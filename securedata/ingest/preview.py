@@ -14,6 +14,7 @@ from itertools import groupby
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,7 +28,7 @@ from securedata.ingest.classify import Known, Todo, classify_tables, of_recordin
 from securedata.ingest.cutting import Cutter
 from securedata.ingest.duplicates import Duplicates, other_people
 from securedata.ingest.known_bad import NotTaken, amount, bad_of
-from securedata.ingest.report import Sources
+from securedata.ingest.report import Sources, given
 from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.origin import PIECE, SourceProblem, Stamp
 from securedata.ingest.sources.recordings import SourceList
@@ -69,6 +70,7 @@ class IngestPreview:
     Attributes:
         added, replaced, updated, unchanged: rows.
         transcripts: of the rows that would be added, replaced or updated, how many have a transcript in the sources.
+        consent: of the same rows, how many have which columns of consent there.
         bytes, seconds: of audio that would be sealed.
         people: totals by name, of what would be sealed or is unchanged; a recording of several counts for each.
         recordings: for each row its path, its people and what would be done.
@@ -83,6 +85,7 @@ class IngestPreview:
     updated: int = 0
     unchanged: int = 0
     transcripts: int = 0
+    consent: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
     seconds: float = 0.0
     people: dict[str, Person] = field(default_factory=dict, repr=False)
@@ -181,7 +184,7 @@ def preview(
         held = [next(digests_there) if row >= 0 else b"" for row in at]
     names = table.column("file").to_pylist()
     files = [list(group) for _, group in groupby(range(table.num_rows), key=names.__getitem__)]
-    has_words = pc.not_equal(table.column("transcript"), "").to_pylist()
+    changes = np.zeros(table.num_rows, dtype=bool)
     entries = rows.to_pylist()
     for entry, apart in zip(entries, known.apart.tolist(), strict=True):
         entry["apart"] |= apart
@@ -232,13 +235,14 @@ def preview(
         if any(done):
             twins.take(digest, recording, {name for i in group for name in entries[i]["subjects"]})
         counts.taken += not _CHANGES.isdisjoint(done)
-        result.transcripts += sum(has_words[i] for i, action in zip(group, done, strict=True) if action in _CHANGES)
+        changes[[i for i, action in zip(group, done, strict=True) if action in _CHANGES]] = True
         counts.unchanged += set(done) <= {"leave", ""} and "leave" in done
         sealed = [i for i, action in zip(group, done, strict=True) if action in ("add", "replace")]
         result.bytes += max(0, first["size"]) if any(not entries[i]["apart"] for i in sealed) else 0
         if found and found.info:
             lengths = [entries[i]["frames_in_segment"] for i in sealed if entries[i]["apart"]]
             result.bytes += sum(cut_of(found.info, frames).size for frames in lengths)
+    result.transcripts, result.consent = given(table, changes)
     counts.files, counts.companions, counts.hidden = sources.files, sources.companions, sources.hidden
     counts.left_out = sources.left_out + skipped
     counts.not_taken = sources.not_taken + len(files) - counts.taken - counts.unchanged - skipped

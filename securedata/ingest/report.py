@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.corpus.create import CreateReport
+from securedata.corpus.state.consent import Consent
 from securedata.ingest.known_bad import NotTaken, amount, bad_of
 from securedata.ingest.sources.apart import Apart
 from securedata.ingest.sources.recordings import SourceList
@@ -33,6 +39,13 @@ class Sources:
     hidden: int = 0
     left_out: int = 0
     not_taken: int = 0
+
+
+def given(table: pa.Table, rows: np.ndarray[Any, np.dtype[np.bool_]]) -> tuple[int, dict[str, int]]:
+    """Of these source rows, how many have a transcript, and how many have which columns of consent."""
+    chosen = table.select(["transcript", *Consent._fields]).filter(pa.array(rows, pa.bool_()))
+    transcripts = pc.sum(pc.not_equal(chosen.column("transcript"), "")).as_py() or 0
+    return transcripts, {name: chosen.num_rows - chosen.column(name).null_count for name in Consent._fields}
 
 
 NOT_TAKEN, UNCHANGED, TAKEN, LEFT_OUT = range(4)
@@ -63,6 +76,8 @@ class IngestReport:
     Attributes:
         added, replaced, updated, unchanged: rows.
         transcripts: of the rows that were added, replaced or updated, how many have a transcript in the sources.
+        consent: of the same rows, how many have which columns of consent there: `consent_id`, `purposes`, `expires` and
+            `last_contact`.
         columns: by column, the number of updated or replaced rows in which it changed.
         files, bytes, sealed_bytes: files read, bytes of plaintext sealed, bytes of sealed objects.
         commits: number of commits.
@@ -89,6 +104,7 @@ class IngestReport:
     updated: int = 0
     unchanged: int = 0
     transcripts: int = 0
+    consent: dict[str, int] = field(default_factory=dict)
     columns: dict[str, int] = field(default_factory=dict)
     files: int = 0
     bytes: int = 0

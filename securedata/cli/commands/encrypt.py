@@ -110,6 +110,18 @@ def add_parser(subparsers: Any) -> None:
         help="unit of start, end and duration in the manifest, unless a name has it, as start_ms does (default: s)",
     )
     words.add_argument("--split", metavar="NAME", help="split of recordings for which nothing else names one")
+    words.add_argument("--consent", metavar="ID", help="consent to recordings for which the manifest names none")
+    words.add_argument(
+        "--purpose",
+        metavar="PURPOSE",
+        action="append",
+        help="a purpose of that consent, such as asr, where the manifest names none; repeatable",
+    )
+    words.add_argument(
+        "--expires",
+        metavar="DATE",
+        help="when that consent ends, such as 2027-12-31 (the end of that day, UTC), unless the manifest says it",
+    )
     words.add_argument("--only-listed", action="store_true", help="take only the files that the manifest names")
     words.add_argument(
         "--leave-out",
@@ -135,8 +147,8 @@ def add_parser(subparsers: Any) -> None:
         metavar="COLUMN",
         action="append",
         default=[],
-        help="empty this column (speaker, utterance, transcript, split, language, extra, consent_id, purposes or "
-        "expires) of recordings in the corpus, where this run describes them without it; repeatable",
+        help="empty this column (speaker, utterance, transcript, split, language, extra, consent_id, purposes, expires "
+        "or last_contact) of recordings in the corpus, where this run describes them without it; repeatable",
     )
     work.add_argument(
         "--if-duplicate",
@@ -207,6 +219,9 @@ def encrypt(args: Namespace) -> int:
         columns=_columns(args.columns) or None,
         segment_unit=args.segment_unit,
         split=args.split,
+        consent=args.consent,
+        purpose=args.purpose,
+        expires=args.expires,
         only_listed=args.only_listed,
         leave_out=args.leave_out,
         dry_run=args.dry_run,

@@ -20,7 +20,7 @@ from securedata.corpus.opening import open_corpus
 from securedata.corpus.option_values import MAX_THREADS, as_flag, as_text, as_whole
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.reader import Corpus
-from securedata.corpus.schema import ALL, check_path
+from securedata.corpus.schema import ADDED, ALL, check_path
 from securedata.corpus.segments import recording_path
 from securedata.errors import (
     InvalidArgument,
@@ -155,7 +155,11 @@ def export(
     started = time.monotonic()
     with (
         open_corpus(
-            reference, columns=ALL, purpose=purpose, storage=storage, accept_generation=accept_generation
+            reference,
+            columns=[*ALL, *ADDED.names],
+            purpose=purpose,
+            storage=storage,
+            accept_generation=accept_generation,
         ) as corpus,
         reporting(progress, "exporting") as notify,
     ):

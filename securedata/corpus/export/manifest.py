@@ -18,11 +18,12 @@ from securedata.corpus.columns import folded, perhaps_end, target_of
 from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.durations import seconds
 from securedata.corpus.segments import recording_path
+from securedata.corpus.state.consent import Consent
 
 MANIFEST = "manifest.jsonl"
 
 _TEXTS = {"utterance": "utterance", "split": "split", "language": "lang"}
-_CONSENT = ("consent_id", "purposes", "expires")
+_CONSENT = Consent._fields
 _COLUMNS = (
     "path",
     "start",
@@ -57,8 +58,9 @@ def _entry(values: dict[str, Any]) -> dict[str, Any]:
         entry["speaker"] = values["speaker"]
     entry.update({name: values[column] for column, name in _TEXTS.items() if values[column]})
     consent = {name: values[name] for name in _CONSENT if values[name] is not None}
-    if "expires" in consent:
-        consent["expires"] = consent["expires"].isoformat()
+    for name in ("expires", "last_contact"):
+        if name in consent:
+            consent[name] = consent[name].isoformat()
     return {**entry, **consent, **_extra(values["extra"])}
 
 
@@ -80,4 +82,4 @@ def _extra(text: str) -> dict[str, Any]:
 
 def _elsewhere(name: str) -> bool:
     """Would we or NeMo take a column of this name for something else?"""
-    return bool(target_of(name)) or perhaps_end(name) or folded(name) in (*_CONSENT, "extra", "text_filepath")
+    return bool(target_of(name)) or perhaps_end(name) or folded(name) in ("extra", "text_filepath")

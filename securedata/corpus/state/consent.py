@@ -1,4 +1,4 @@
-"""Which rows of a corpus may be read, by the consent that they record: a rule that securedata keeps, not the keys.
+"""The consent that rows record, and which of them may be read by it: a rule that securedata keeps, not the keys.
 
 `expires`     past by this host's clock or storage's: not read; null has no end
 `purposes`    an empty list is consent to nothing: not read; null: no purpose is recorded
@@ -8,14 +8,18 @@ a purpose     named at opening: only rows whose `purposes` include it; no record
 from __future__ import annotations
 
 import datetime
+import json
 import math
+import re
 import unicodedata
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from securedata.corpus.columns import BadValue
 from securedata.errors import InvalidArgument, PurposeRequired
 from securedata.printable import plural
 
@@ -29,6 +33,7 @@ REASONS = {
 }
 """For each count of `LeftOut`, what it counts."""
 
+_ISO = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)?)?")
 _SHOWN = 5
 _Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
@@ -59,6 +64,95 @@ def as_purpose(value: Any) -> str:
     if not purpose or ";" in purpose or not purpose.isprintable():
         raise InvalidArgument("a purpose is a text such as 'asr', without ';', line ends and control characters")
     return purpose
+
+
+class Consent(NamedTuple):
+    """What a source says of a recording's consent, by the manifest's columns; None where it says nothing."""
+
+    consent_id: str | None = None
+    purposes: tuple[str, ...] | None = None
+    expires: datetime.datetime | None = None
+    last_contact: datetime.datetime | None = None
+
+
+def consent_of(values: Mapping[str, Any]) -> Consent:
+    """Read the cells of a source.
+
+    Args:
+        values: text as tables hold it, JSON values, or the dates and lists of a Parquet file; '' and None: nothing.
+
+    Raises:
+        BadValue
+    """
+    id = values.get("consent_id")
+    if id is not None and (not isinstance(id, (str, int)) or isinstance(id, bool)):
+        raise BadValue(f"its consent_id is a {type(id).__name__}, not text")
+    if isinstance(id, str) and not id.isprintable():
+        raise BadValue("a control character in its consent_id")
+    return Consent(
+        str(id).strip() or None if id is not None else None,
+        as_purposes(values.get("purposes")),
+        as_end("expires", values.get("expires")),
+        as_end("last_contact", values.get("last_contact")),
+    )
+
+
+def as_purposes(value: Any) -> tuple[str, ...] | None:
+    """Purposes: a list, as such or as JSON text, or text with ';' between them; an empty list is consent to nothing.
+
+    Raises:
+        BadValue
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("["):
+            try:
+                value = json.loads(text)
+            except (ValueError, RecursionError):
+                raise BadValue("its purposes begin like a JSON list but are not valid JSON") from None
+        else:
+            value = [one for one in text.split(";") if one.strip()] or None
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)):
+        raise BadValue(f"its purposes are a {type(value).__name__}, not a list such as ['asr'] or text such as asr;tts")
+    try:
+        return tuple(dict.fromkeys(map(as_purpose, value)))
+    except InvalidArgument as error:
+        raise BadValue(f"among its purposes: {error}") from None
+
+
+def as_end(column: str, value: Any) -> datetime.datetime | None:
+    """A time in UTC from a date, which means the end of that day, or a time, which is in UTC unless it has a zone.
+
+    Raises:
+        BadValue: not ISO 8601. A number is refused: it might be seconds or milliseconds since 1970, or a year.
+    """
+    if isinstance(value, str):
+        text = value.strip()
+        if not text:
+            return None
+        if not _ISO.fullmatch(text):
+            raise BadValue(f"its {column} is not a date or time such as 2027-12-31 or 2027-12-31T18:00:00Z")
+        try:
+            value = datetime.date.fromisoformat(text) if len(text) == 10 else datetime.datetime.fromisoformat(text)
+        except ValueError:
+            raise BadValue(f"its {column} is no date that there is") from None
+    if value is None:
+        return None
+    if isinstance(value, datetime.datetime):
+        moment = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
+    elif isinstance(value, datetime.date):
+        moment = datetime.datetime.combine(value, datetime.time.max, datetime.UTC)
+    else:
+        raise BadValue(
+            f"its {column} is a {type(value).__name__}, which can mean several things: write it as 2027-12-31 or "
+            "2027-12-31T18:00:00Z"
+        )
+    try:
+        return moment.astimezone(datetime.UTC)
+    except OverflowError:
+        raise BadValue(f"its {column} is beyond the year 9999, or before 1") from None
 
 
 def check_purpose(head_requires: bool, purpose: str | None, root: str) -> None:

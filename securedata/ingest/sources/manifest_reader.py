@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from securedata.corpus.columns import KNOWN_COLUMNS, BadValue, Times, folded, target_of
+from securedata.corpus.state.consent import Consent, consent_of
 from securedata.errors import InvalidArgument
 from securedata.files import read_bounded
 from securedata.foreign.describe import describe
@@ -42,6 +43,7 @@ class Rows:
         transcript, speaker, utterance, split, language: '' where the row has none.
         subjects: the people in the recording: those in `subjects`, else the speaker; () where the row names nobody.
         offset, duration: of a segment, or None; in seconds, or in frames of the recording if `in_samples`.
+        consent: what the row says of consent.
         extra: every other column, as one JSON object; '' if there is none.
         fault: what is wrong with the row, '' if nothing.
         files: the table of each row, if there are several; () for one manifest.
@@ -60,6 +62,7 @@ class Rows:
     subjects: list[tuple[str, ...]] = field(default_factory=list)
     offset: list[float | None] = field(default_factory=list)
     duration: list[float | None] = field(default_factory=list)
+    consent: list[Consent] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     fault: list[str] = field(default_factory=list)
     files: Sequence[str] = ()
@@ -342,8 +345,7 @@ def _append(rows: Rows, line: int, values: dict[str, Any], roles: _Roles, times:
         raise InvalidArgument(f"{roles.at(line)}: the audio file's name is empty or not text")
     taken = {target: values.pop(column) for target, column in role.items()}
     times.note_others(values)
-    row = _Row()
-    fault = ""
+    row, fault = _Row(), ""
     try:
         row = _row(taken, values, *times.span(taken, role))
     except BadValue as error:
@@ -358,6 +360,7 @@ def _append(rows: Rows, line: int, values: dict[str, Any], roles: _Roles, times:
     rows.subjects.append(row.subjects)
     rows.offset.append(row.offset)
     rows.duration.append(row.duration)
+    rows.consent.append(row.consent)
     rows.extra.append(row.extra)
     rows.fault.append(fault)
 
@@ -371,6 +374,7 @@ class _Row(NamedTuple):
     subjects: tuple[str, ...] = ()
     offset: float | None = None
     duration: float | None = None
+    consent: Consent = Consent()
     extra: str = ""
 
     def __repr__(self) -> str:  # no transcripts or names in logs
@@ -391,5 +395,6 @@ def _row(taken: dict[str, Any], others: dict[str, Any], offset: float | None, du
         subjects=people or ((speaker,) if speaker else ()),
         offset=offset,
         duration=duration,
+        consent=consent_of(taken),
         extra=as_extra(others),
     )

@@ -9,7 +9,10 @@ from itertools import groupby
 import pyarrow as pa
 
 from securedata.corpus.rows.inherit import stem
+from securedata.corpus.schema import OPTIONAL
+from securedata.corpus.schema import SCHEMA as ROWS
 from securedata.corpus.segments import seconds_past, segment_path, to_frames
+from securedata.corpus.state.consent import Consent
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.apart import Apart, heard
 from securedata.ingest.sources.layouts.base import Described
@@ -20,6 +23,7 @@ from securedata.media.audio.cut import memory
 from securedata.media.audio.probe import AudioInfo
 from securedata.media.reason import Undecodable
 
+_FIELDS = pa.schema([*ROWS, *OPTIONAL])
 SCHEMA = pa.schema(
     [
         pa.field("path", pa.large_string(), nullable=False),
@@ -36,6 +40,7 @@ SCHEMA = pa.schema(
         pa.field("start", pa.int64()),
         pa.field("frames_in_segment", pa.int64()),
         pa.field("duration", pa.float64()),
+        *(_FIELDS.field(name) for name in Consent._fields),
         pa.field("extra", pa.large_string(), nullable=False),
         pa.field("described", pa.bool_(), nullable=False),
         pa.field("utterance_given", pa.bool_(), nullable=False),
@@ -63,6 +68,7 @@ class SourceTable:
         self.start: list[int | None] = []
         self.frames: list[int | None] = []
         self.duration: list[float | None] = []
+        self.consents: list[Consent] = []
         self.extra: list[str] = []
         self.described_rows: list[bool] = []
         self.utterance_given: list[bool] = []
@@ -161,7 +167,7 @@ class SourceTable:
             if apart and not texts[0] and len(own[at]) == 1:
                 texts = (own[at][0], *texts[1:])  # the speaker, even if others are heard
             duration = rows.duration[k] if segment is None and not rows.in_samples else None
-            self._add(i, segment, people[at], texts, duration, rows.extra[k], True)
+            self._add(i, segment, people[at], texts, duration, rows.extra[k], True, rows.consent[k])
             if apart and segment is not None:
                 self.apart_rows.add(len(self.paths) - 1)
             if info is not None and segment is not None:
@@ -193,10 +199,8 @@ class SourceTable:
     def _twice(self, i: int, rows: Rows, first: int, k: int, whole: bool) -> Problem:
         """The problem of a row for a recording that an earlier row describes; harmless if both say the same."""
         reason = f"{rows.place(k)} is left out: {rows.place_beside(first, k)} names the same recording"
-        same = all(
-            column[first] == column[k]
-            for column in (rows.speaker, rows.utterance, rows.transcript, rows.split, rows.language, rows.extra)
-        )
+        texts = (rows.speaker, rows.utterance, rows.transcript, rows.split, rows.language, rows.extra)
+        same = all(column[first] == column[k] for column in (*texts, rows.consent))
         if not same:
             reason += " with other values"
             reason += "; if these are segments, name their columns: --columns offset=NAME end=NAME" if whole else ""
@@ -211,6 +215,7 @@ class SourceTable:
         duration: float | None,
         extra: str,
         described: bool,
+        consent: Consent = Consent(),  # noqa: B008 - immutable
     ) -> None:
         known = self.described
         path = self.tree.paths[i] if segment is None else segment_path(self.tree.paths[i], *segment)
@@ -230,6 +235,7 @@ class SourceTable:
         self.start.append(start)
         self.frames.append(frames)
         self.duration.append(duration)
+        self.consents.append(consent)
         self.extra.append(_merge(known.extra[i], extra))
         self.described_rows.append(described)
 
@@ -256,6 +262,7 @@ class SourceTable:
             "start": self.start,
             "frames_in_segment": self.frames,
             "duration": self.duration,
+            **{name: [getattr(one, name) for one in self.consents] for name in Consent._fields},
             "extra": self.extra,
             "described": self.described_rows,
             "utterance_given": self.utterance_given,

@@ -46,6 +46,7 @@ def test_nemo(tmp_path: Path) -> None:
         "subjects": [("7",), ()],
         "offset": [None, 0.25],
         "duration": [1.5, 2.0],
+        "consent": [(None, None, None, None)] * 2,
         "extra": ['{"x":[1,"é"]}', ""],
         "fault": ["", ""],
     }
