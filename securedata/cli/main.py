@@ -43,6 +43,7 @@ _COMMANDS = (
     "export",
     "verify",
     "remove",
+    "erase",
     "hold",
     "retain",
     "wrap",
@@ -55,7 +56,7 @@ _COMMANDS = (
     "receipt",
     "bench",
 )
-_LIFECYCLE = frozenset(("hold", "operator", "receipt", "retain"))
+_LIFECYCLE = frozenset(("erase", "hold", "operator", "receipt", "retain"))
 """Those in the folder `lifecycle` below the others."""
 
 

@@ -326,6 +326,10 @@ class Writer:
         self._live.forget_all_but(head)
         return head
 
+    def named(self, ids: Iterable[bytes]) -> set[bytes]:
+        """Those of `ids`, of objects, packs and parts, that the newest head seen names. Raises as `read_table`."""
+        return self._live.named(self.head, ids)
+
     def read_table(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
         """Read a live part: these columns (None: all). Small sets of columns are cached.
 

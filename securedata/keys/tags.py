@@ -40,7 +40,11 @@ class Tagger:
 
         The HMAC is of the subject's tag and the consent's id (NFC, UTF-8), so the two cannot be confused.
         """
-        return hmac.digest(_key(self._secret, _CONSENT), self.tag(subject) + _text(consent_id or ""), "sha256")
+        return self.consent_of(self.tag(subject), consent_id)
+
+    def consent_of(self, tag: bytes, consent_id: str | None) -> bytes:
+        """As `consent`, of a person who is known by their subject tag."""
+        return hmac.digest(_key(self._secret, _CONSENT), tag + _text(consent_id or ""), "sha256")
 
     def recording(self, sha256: bytes) -> bytes:
         """The 32-byte tag of a recording, by the SHA-256 digest of its file."""

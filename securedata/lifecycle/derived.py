@@ -8,8 +8,10 @@ person in it, even where it cannot be opened.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from securedata.corpus.config import Reference, load
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Head
 from securedata.corpus.writer import Writer
@@ -43,3 +45,8 @@ def register_derived(writer: Writer, derived: Head) -> None:
         return Next(None, {"derived": (*attempt.head.derived, entry)})
 
     writer.transact(register)
+
+
+def reference_of(entry: Mapping[str, Any]) -> Reference | None:
+    """Where the caller's config has a derived corpus, by its pin; None: nowhere."""
+    return next((one for one in load().values() if entry["pin"] in map(str, one.pins)), None)

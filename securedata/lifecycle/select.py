@@ -73,6 +73,24 @@ class ByPath:
         return bool(_GLOB.search(pattern) and re.match(glob_translate(pattern), path))
 
 
+class ByDigest:
+    """Rows of recordings with one of some SHA-256 digests, whole or cut out of a longer one."""
+
+    columns = ("source_sha256", "recording_sha256")
+
+    def __init__(self, digests: Iterable[bytes]) -> None:
+        self.digests = frozenset(digests)
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        """As `Select.hits`."""
+        wanted = pa.array(sorted(self.digests), pa.binary(32))
+        found = np.zeros(view.num_rows, dtype=bool)
+        for name in self.columns:
+            if name in view.schema.names:
+                found |= _mask(pc.is_in(view.column(name), value_set=wanted))
+        return found
+
+
 class ByConsent:
     """Rows that were recorded under one of some consents."""
 

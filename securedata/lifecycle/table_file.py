@@ -25,15 +25,25 @@ def read_paths(file: str | os.PathLike[str]) -> list[str]:
     """
     name = os.path.basename(os.fspath(file))
     if not name.lower().endswith(TABLES):
-        try:
-            found = [line for _, line in lines_of(_content(file, name))]
-        except NoText as error:
-            raise InvalidArgument(f"{name} is {error}") from None
+        found = read_lines(file)
     else:
         found = [row.path for row in read_table_rows(file)]
     if not found:
         raise InvalidArgument(f"{name} names no path")
     return list(dict.fromkeys(found))
+
+
+def read_lines(file: str | os.PathLike[str]) -> list[str]:
+    """The lines of a text that are not empty, each once.
+
+    Raises:
+        InvalidArgument: it cannot be read, or is no text.
+    """
+    name = os.path.basename(os.fspath(file))
+    try:
+        return list(dict.fromkeys(line for _, line in lines_of(_content(file, name))))
+    except NoText as error:
+        raise InvalidArgument(f"{name} is {error}") from None
 
 
 class TableRow:

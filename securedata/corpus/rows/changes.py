@@ -125,13 +125,15 @@ class Plan:
     Attributes:
         dropped: for each part that loses rows to `Changes.select`, those rows: the columns of the selection, and those
             that every commit checks.
+        held: likewise the rows that it chose and a hold keeps.
     """
 
     slots: tuple[Slot, ...]
     retired_parts: tuple[bytes, ...]
     retired_objects: tuple[bytes, ...]
     outcome: Outcome
-    dropped: tuple[pa.Table, ...] = ()
+    dropped: tuple[pa.Table, ...] = field(default=(), repr=False)
+    held: tuple[pa.Table, ...] = field(default=(), repr=False)
 
 
 def check_objects(add: pa.Table) -> None:

@@ -52,6 +52,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
     retired: list[bytes] = []
     views: list[tuple[pa.Table, frozenset[int]]] = []
     dropped: list[pa.Table] = []
+    stay: list[pa.Table] = []
     for part in head.parts:
         edit = Edit(part)
         if fresh or len(removed) or select or changes.rewrite is not None:
@@ -65,8 +66,9 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
             outcome.held += [view.column("path")[i].as_py() for i in sorted(drop & kept)]
             drop -= kept
             outcome.removed += len(drop)
-            if taken := sorted(drop & chosen):
-                dropped.append(view.take(pa.array(taken, pa.int64())))
+            for rows, found in ((drop & chosen, dropped), (kept & chosen, stay)):
+                if rows:
+                    found.append(view.take(pa.array(sorted(rows), pa.int64())))
             update = match(part, view, changes, fresh, drop, kept, outcome, partial(read_table, part, DESCRIBED))
             rewrite, moved = match_rewrite(head, view, changes, drop, kept, outcome)
             edit = Edit(part, frozenset(drop), tuple(update), rewrite)
@@ -85,7 +87,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
         slots = _merged(slots)
     live = {slot.kept.id for slot in slots if slot.kept}
     retired_parts = tuple(part.id for part in head.parts if part.id not in live)
-    return Plan(tuple(slots), retired_parts, tuple(retired), outcome, tuple(dropped))
+    return Plan(tuple(slots), retired_parts, tuple(retired), outcome, tuple(dropped), tuple(stay))
 
 
 def _hits(view: pa.Table, paths: pa.Array) -> list[int]:

@@ -11,7 +11,7 @@ from securedata.storage.file_lock import LOCK
 
 HEAD = "head"
 OBJECTS = "objects/"
-_TABLES = "manifest/"
+TABLES = "manifest/"
 _PACKS = "packs/"
 _AUDIT = "audit/"
 
@@ -32,7 +32,7 @@ _OURS = frozenset((*_HEADS, LOCK))
 _TEMPORARIES = re.compile(rf"{HEAD}\.tmp|\.tmp-probe-[0-9a-f]{{16}}")  # of a first head, and of probing a server
 _PATTERNS = {
     What.OBJECT: re.compile(rf"{OBJECTS}([0-9a-f]{{2}})/(?P<id>\1[0-9a-f]{{30}})"),
-    What.TABLE: re.compile(rf"{_TABLES}(?P<id>[0-9a-f]{{32}})"),
+    What.TABLE: re.compile(rf"{TABLES}(?P<id>[0-9a-f]{{32}})"),
     What.PACK: re.compile(rf"{_PACKS}(?P<id>[0-9a-f]{{32}})"),
 }
 
@@ -45,7 +45,7 @@ def object_key(object_id: bytes) -> str:
 
 def table_key(table_id: bytes) -> str:
     """The storage key of a manifest part or a leaving list."""
-    return f"{_TABLES}{table_id.hex()}"
+    return f"{TABLES}{table_id.hex()}"
 
 
 def pack_key(pack_id: bytes) -> str:

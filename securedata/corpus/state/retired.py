@@ -23,7 +23,7 @@ _log = logging.getLogger("securedata")
 DELAY = 24 * 3600.0
 
 
-def _storage_key(what: str, id: bytes) -> str:
+def storage_key(what: str, id: bytes) -> str:
     """The storage key of an entry of a leaving list: an object, a part or a pack."""
     return {"object": object_key, "part": table_key}.get(what, pack_key)(id)
 
@@ -66,10 +66,11 @@ def listed(storage: Storage, head: Head, one: Retired) -> list[str]:
     Raises:
         NotFound, FormatError, MalformedManifest
     """
-    return [_storage_key(what, id) for id, what in _entries(storage, head, one)]
+    return [storage_key(what, id) for id, what in entries(storage, head, one)]
 
 
-def _entries(storage: Storage, head: Head, one: Retired) -> list[tuple[bytes, str]]:
+def entries(storage: Storage, head: Head, one: Retired) -> list[tuple[bytes, str]]:
+    """The ids that a list names, and what each is: 'object', 'part' or 'pack'. Raises as `listed`."""
     table = read_table(storage, head.corpus_id, one.table, None, RETIRED_SCHEMA)
     return list(zip(table.column("id").to_pylist(), table.column("what").to_pylist(), strict=True))
 
@@ -91,17 +92,17 @@ def delete_due(
     done = []
     for one in due(head, now):
         try:
-            entries = _entries(storage, head, one)
+            found = entries(storage, head, one)
         except NotFound:
-            entries = []
+            found = []
         except (FormatError, MalformedManifest) as error:
             _log.warning("dropped a leaving list from the head: %s", error)
-            entries = []
-        again = named([id for id, _ in entries])
-        for id, what in entries:
+            found = []
+        again = named([id for id, _ in found])
+        for id, what in found:
             if id in again:
                 _log.warning("%s of %s is on a leaving list, but the head names it: kept", id.hex(), storage.url)
             else:
-                storage.delete(_storage_key(what, id))
+                storage.delete(storage_key(what, id))
         done.append(one)
     return tuple(done)

@@ -1,0 +1,255 @@
+"""`securedata erase`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from securedata.cli.common import (
+    HELD,
+    add_command,
+    add_corpus_options,
+    add_output_options,
+    add_target,
+    add_writer_options,
+    duration,
+    out,
+    plural,
+    positive,
+    print_json,
+    reference,
+    say,
+    show,
+    show_held,
+    wants_progress,
+    warn,
+)
+from securedata.errors import InvalidArgument
+
+if TYPE_CHECKING:
+    from securedata.corpus.writer import Writer
+    from securedata.lifecycle.erasure.erase import Erased, Options
+    from securedata.lifecycle.erasure.finish import Receipt
+    from securedata.lifecycle.erasure.preview import Preview
+    from securedata.lifecycle.erasure.request import Request
+
+_CHOICES = ("subject", "list", "path", "consent", "expired", "all", "finish")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command."""
+    parser = add_command(
+        subparsers,
+        "erase",
+        erase,
+        help="erase people, recordings or consents, with a signed receipt",
+        about=(
+            "Erase people, recordings or consents from a corpus. One commit takes the rows out and seals the head\n"
+            "under a fresh corpus key; then the objects, the old manifest parts and all older versions of the head\n"
+            "are deleted and listed as gone, and a receipt is signed ('securedata operator init' makes the key).\n\n"
+            "--subject bars the person. --consent and --expired bar that consent of that person: recordings under a\n"
+            "new consent enter. --path bars the recordings by their content. A conversation is erased with any of its\n"
+            "speakers. The text of other rows is not searched for the name.\n\n"
+            "Run it again after any interruption: it finishes what it began. Recordings of a person under a hold\n"
+            "stay, and open for nobody until the hold ends.\n\n"
+            "Exit codes: 0: done, or erased before. 3: done, except for recordings under a hold. 1: not done."
+        ),
+        example=(
+            "  securedata erase voice-a --subject ann --dry-run\n"
+            "  securedata erase voice-a --subject ann --also Ann --request REQ-7 --received 2026-11-30\n"
+            "  securedata erase voice-a --list people.txt --request REQ-8\n"
+            "  securedata erase voice-a --consent C-2024-17\n"
+            "  securedata erase voice-a --finish"
+        ),
+    )
+    add_target(parser)
+    what = parser.add_argument_group("what to erase (one of them)")
+    what.add_argument("--subject", metavar="ID", help="a person, spelled as in the corpus")
+    what.add_argument("--also", metavar="ID", action="append", default=[], help="another spelling of the same person")
+    what.add_argument("--list", metavar="FILE", help="people, one a line")
+    what.add_argument("--path", metavar="PATH", action="append", help="a recording, a folder, or a glob; repeatable")
+    what.add_argument("--consent", metavar="ID", action="append", help="what was recorded under a consent; repeatable")
+    what.add_argument("--expired", action="store_true", help="what was recorded under a consent that has ended")
+    what.add_argument("--all", action="store_true", help="everything: the end of this corpus")
+    what.add_argument("--finish", action="store_true", help="nothing new: finish erasures that were interrupted")
+    how = parser.add_argument_group("erasure")
+    how.add_argument("--request", metavar="REF", default="", help="the request's reference, for the receipt")
+    how.add_argument("--received", metavar="DATE", default="", help="the day it was received: YYYY-MM-DD")
+    how.add_argument("--dry-run", action="store_true", help="show what would be erased; write nothing")
+    how.add_argument("--yes", type=positive, metavar="N", help="the number of rows; needed if these are all")
+    how.add_argument("--absent-ok", action="store_true", help="bar people of whom there is no row, too")
+    how.add_argument(
+        "--partial",
+        action="store_true",
+        help="go on where storage refuses to delete or list older versions; the receipt then says that they remain",
+    )
+    how.add_argument(
+        "--drop-wrap",
+        metavar="URI",
+        action="append",
+        default=[],
+        help="give up a wrap whose KMS key cannot be reached; repeatable",
+    )
+    add_corpus_options(parser)
+    add_writer_options(parser)
+    add_output_options(parser)
+
+
+def erase(args: Namespace) -> int:
+    """Run the command."""
+    from securedata.lifecycle.erasure.erase import Options, finish_open, open_to_erase
+    from securedata.lifecycle.erasure.erase import erase as run
+    from securedata.lifecycle.erasure.preview import preview
+
+    chosen = [one for one in _CHOICES if getattr(args, one)]
+    if len(chosen) != 1:
+        raise InvalidArgument(f"say what to erase, with one of {', '.join(f'--{one}' for one in _CHOICES)}")
+    if args.also and chosen != ["subject"]:
+        raise InvalidArgument("--also is another spelling of the person whom --subject names")
+    options = Options(
+        partial=args.partial,
+        drop_wraps=tuple(args.drop_wrap),
+        all_rows=args.yes,
+        absent_ok=args.absent_ok,
+        progress=wants_progress(args),
+    )
+    writer = open_to_erase(
+        reference(args, args.target), single_writer=args.single_writer, accept_generation=args.accept_generation
+    )
+    if args.finish:
+        return _finished(args, finish_open(writer, options))
+    request = _request(args, writer)
+    if args.dry_run:
+        _preview(args, request, preview(writer, request))
+        return 0
+    return _tell(args, options, run(writer, request, options))
+
+
+def _request(args: Namespace, writer: Writer) -> Request:
+    from securedata.lifecycle.erasure.erase import agreed_time
+    from securedata.lifecycle.erasure.request import Request
+
+    marks = {"reference": args.request, "received": _day(args.received)}
+    if args.received and not args.request:
+        raise InvalidArgument("--received belongs to a request: give its reference with --request")
+    if args.subject:
+        return Request("subject", names=(args.subject, *args.also), **marks)
+    if args.list:
+        return Request("subject", names=_names(args.list), **marks)
+    if args.path:
+        return Request("path", paths=tuple(args.path), **marks)
+    if args.consent:
+        return Request("consent", consents=tuple(args.consent), **marks)
+    if args.expired:
+        return Request("expired", now=agreed_time(writer), **marks)
+    return Request("all", **marks)
+
+
+def _names(file: str) -> tuple[str, ...]:
+    from securedata.lifecycle.table_file import read_lines
+
+    return tuple(dict.fromkeys(read_lines(file)))
+
+
+def _day(text: str) -> str:
+    from datetime import date
+
+    try:
+        return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError:
+        raise InvalidArgument(f"--received {text!r} is not a day such as 2026-11-30") from None
+
+
+def _preview(args: Namespace, request: Request, found: Preview) -> None:
+    if args.json:
+        near = {name: list(others) for name, others in found.near.items()}
+        print_json(
+            {
+                "rows": found.rows,
+                "objects": found.objects,
+                "seconds": round(found.seconds, 3),
+                "paths": found.paths,
+                "others": found.others,
+                "absent": found.absent,
+                "erased_before": found.erased_before,
+                "near": near,
+                "all": found.all,
+            }
+        )
+        return
+    out(
+        f"would erase {plural(found.rows, 'row')}, {plural(found.objects, 'object')}, {duration(found.seconds)} of "
+        + ("audio: all of the corpus" if found.all else "audio")
+    )
+    show(args, "rows", found.paths)
+    show(args, "other people in these recordings, who lose them too", found.others)
+    show(args, "erased before", found.erased_before)
+    show(args, "not in the corpus", found.absent)
+    for name, others in found.near.items():
+        say(args, f"other spellings like {name}: {', '.join(others)}; add those of the same person with --also")
+
+
+def _finished(args: Namespace, receipts: tuple[Receipt, ...]) -> int:
+    if args.json:
+        print_json({"finished": [_receipt(one) for one in receipts]})
+    elif not receipts:
+        out("no erasure is unfinished")
+    for one in () if args.json else receipts:
+        out(f"finished the erasure {one.id}: {'; '.join(one.levels)}")
+        out(f"receipt: {one.path or 'on the machine that finished it'}")
+    return 0
+
+
+def _receipt(one: Receipt) -> dict[str, Any]:
+    return {**asdict(one), "path": None if one.path is None else str(one.path)}
+
+
+def _tell(args: Namespace, options: Options, erased: Erased) -> int:
+    done, receipt = erased.commit, erased.receipt
+    if args.json:
+        print_json(
+            {
+                "rows": done.rows,
+                "seconds": round(done.seconds, 3),
+                "held": done.held,
+                "restricted": done.restricted,
+                "erased_before": erased.erased_before,
+                "receipt": None if receipt is None else _receipt(receipt),
+                "finished": [_receipt(one) for one in erased.finished],
+                "unfinished": erased.left,
+                "derived": [asdict(one) for one in erased.derived],
+            }
+        )
+    else:
+        _say(args, erased)
+    show_held(args, done.held)
+    if done.restricted:
+        warn(
+            f"people under a hold: {done.restricted:,}. The request is recorded, and their recordings open for nobody; "
+            "when the hold is released, run this again"
+        )
+    if erased.left:
+        warn(f"{plural(erased.left, 'erasure')} of this corpus not finished: 'securedata erase {args.target} --finish'")
+    return HELD if done.held or done.restricted else 0
+
+
+def _say(args: Namespace, erased: Erased) -> None:
+    done, receipt = erased.commit, erased.receipt
+    for one in erased.finished:
+        out(f"finished the interrupted erasure {one.id}; receipt: {one.path or 'on another machine'}")
+    if receipt is None:
+        if erased.erased_before:
+            out(f"people who were erased before: {erased.erased_before:,}; nothing was left to erase")
+        elif not done.restricted:
+            out("nothing to erase")
+        return
+    out(f"erased {plural(done.rows, 'row')}, {duration(done.seconds)} of audio: {'; '.join(receipt.levels)}")
+    out(f"receipt: {receipt.path or 'another run finished it, and has the receipt'}")
+    for each in erased.derived:
+        out(f"corpus {each.pin}, made from this one: {each.state}")
+    say(
+        args,
+        "whoever saved an older head, part and object, and may still use its KMS key, can open them: see 'remains' in "
+        "the receipt, and docs/receipt.md for what 'key destroyed' takes; texts of other rows were not searched",
+    )

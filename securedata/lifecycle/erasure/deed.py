@@ -1,0 +1,173 @@
+"""The erasing commit: rows go, bars come, and the head gets a fresh corpus key and a receipt's draft, in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.fresh_key import FreshKey
+from securedata.corpus.rows.changes import Changes, Mask, Plan, Select
+from securedata.corpus.rows.durations import seconds_of
+from securedata.corpus.state.commit import Next, Try
+from securedata.corpus.state.head import Head, Tombstone
+from securedata.corpus.state.lifecycle import Restriction
+from securedata.corpus.writer import Writer
+from securedata.errors import InvalidArgument
+from securedata.keys.tags import Tagger
+from securedata.lifecycle.erasure.journal import Open
+from securedata.lifecycle.erasure.request import Facts, Request, barred_by
+from securedata.lifecycle.receipt import members
+from securedata.lifecycle.receipt.members import Derived, Scope
+from securedata.lifecycle.receipt.opening import Opening
+from securedata.lifecycle.receipt.statement import Draft, check_count
+from securedata.lifecycle.receipt.store import write_openings
+
+_COUNTED = ("subjects", "consent_id", "source_sha256", "frames", "frames_in_segment", "sample_rate")
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the erasing commit did.
+
+    Attributes:
+        open: the erasure, which is to be finished; None: there was nothing to erase.
+        rows, seconds: that were taken out.
+        held: logical paths of rows that a hold keeps.
+        restricted: how many people were restricted, because a hold keeps their rows.
+        again: nothing was committed, since corpora made from this one are to be asked first: one is registered that was
+            not asked, or was not asked for all of this.
+    """
+
+    open: Open | None = None
+    rows: int = 0
+    seconds: float = 0.0
+    held: tuple[str, ...] = field(default=(), repr=False)
+    restricted: int = 0
+    again: bool = False
+
+
+class _Counted:
+    """A selection that also reads what an erasure counts and bars."""
+
+    def __init__(self, select: Select) -> None:
+        self._select = select
+        self.columns = tuple(dict.fromkeys((*select.columns, *_COUNTED)))
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        return self._select.hits(head, view)
+
+
+class Deed:
+    """The change that a writer commits, in as many tries as it takes: everything is checked again at each."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        request: Request,
+        fresh: FreshKey,
+        openings: Sequence[Opening],
+        *,
+        reached: Collection[Derived] = (),
+        asked: Facts | None = None,
+        always: bool = False,
+        all_rows: int | None = None,
+    ) -> None:
+        """Begin a deed; nothing is read or written yet.
+
+        Args:
+            openings: of the people whom the receipt will name; written before the first try writes anything.
+            reached: corpora made from this one that were asked, and their state.
+            asked: what they were asked for; None: this kind of request is not passed on to them.
+            always: commit even if there is nothing to erase, so that there is a receipt.
+            all_rows: how many rows the corpus has, if the caller knows that the request takes out all of them.
+        """
+        self._tagger = Tagger(writer.head.secret)
+        self._root = writer.root
+        self._request, self._fresh, self._openings = request, fresh, tuple(openings)
+        self._changes = Changes(select=_Counted(request.select(self._tagger)))
+        self._reached = {one.corpus: one for one in reached}
+        self._asked, self._always, self._all_rows = asked, always, all_rows
+        self._written: tuple[Opening, ...] = ()
+
+    def __call__(self, attempt: Try) -> Next[Committed]:
+        head = attempt.head
+        plan = attempt.plan(self._changes)
+        rows, facts = plan.outcome.removed, Facts.of(plan.dropped)
+        if any(one["corpus"] not in self._reached for one in head.derived):
+            return Next(Committed(again=True), None)
+        if head.derived and self._asked is not None and not facts.within(self._asked):
+            return Next(Committed(again=True), None)
+        self._check_all(head, rows)
+        restricted = self._restricted(attempt, plan)
+        barred = barred_by(self._request, self._tagger, facts, frozenset(one.tag for one in head.holds))
+        dead = {one.tag for one in head.tombstones}
+        stones = tuple(Tombstone(tag, head.generation + 1) for tag in sorted(barred.people - dead))
+        length = float(sum(pc.sum(seconds_of(one)).as_py() for one in plan.dropped))
+        outcome = Committed(None, rows, length, tuple(plan.outcome.held), len(restricted))
+        if not rows and not stones and not self._always:
+            if not restricted:
+                return Next(outcome, None)
+            return Next(outcome, {"restricted": (*head.restricted, *restricted)})
+        openings = tuple(one for one in self._openings if self._tagger.tag(one.name) in barred.people)
+        if openings != self._written:
+            write_openings(head.corpus_id.hex(), attempt.write_id.hex(), openings)
+            self._written = openings
+        members = attempt.write(plan, self._changes) if rows else {}
+        leaving = members["retired"][-1].table.id if "retired" in members else None
+        entry = self._open(attempt, plan, leaving, barred.people, length, openings)
+        members |= {
+            **self._fresh.members(attempt.opened),
+            "tombstones": (*head.tombstones, *stones),
+            "barred": (*head.barred, *sorted(barred.bars - set(head.barred))),
+            "restricted": (*(one for one in head.restricted if one.tag not in barred.people), *restricted),
+            "erasures": (*head.erasures, entry.to_json()),
+        }
+        done = Committed(entry, rows, length, outcome.held, len(restricted))
+        return Next(done, members, self._fresh.key)
+
+    def _check_all(self, head: Head, rows: int) -> None:
+        if rows and rows == head.rows and self._all_rows != rows:
+            raise InvalidArgument(
+                f"this would erase all {rows:,} rows of {self._root}; nothing was erased. If that is meant, confirm it "
+                f"with --yes {rows}",
+                root=self._root,
+            )
+
+    def _restricted(self, attempt: Try, plan: Plan) -> tuple[Restriction, ...]:
+        """The people whom a hold keeps although the request asks for them; an end of consent asks for nobody."""
+        head = attempt.head
+        if not head.holds or self._request.kind == "expired":
+            return ()
+        asked = self._request.people(self._tagger)
+        if self._request.kind != "subject":
+            asked = frozenset(self._tagger.tag(name) for name, _ in Facts.of(plan.held).consents)
+        kept = asked & {one.tag for one in head.holds}
+        now = attempt.now()
+        known = {one.tag for one in head.restricted}
+        return tuple(
+            Restriction(tag, self._request.reference, self._request.received, now) for tag in sorted(kept - known)
+        )
+
+    def _open(
+        self,
+        attempt: Try,
+        plan: Plan,
+        leaving: bytes | None,
+        people: frozenset[bytes],
+        seconds: float,
+        openings: Sequence[Opening],
+    ) -> Open:
+        request = self._request
+        objects, parts = len(plan.retired_objects), len(plan.retired_parts)
+        check_count(objects + parts)
+        commitments = tuple(sorted(one.commitment for one in openings))
+        kind = request.kind if commitments or request.kind != "subject" else "list"  # named by their tags alone
+        scope = Scope(kind, commitments, plan.outcome.removed, seconds, objects, parts)
+        asked = members.Request(request.reference, request.received or None) if request.reference else None
+        wraps = tuple(wrap.uri for wrap in attempt.head.wraps)
+        draft = Draft(attempt.write_id.hex(), asked, scope, wraps, derived=tuple(self._reached.values()))
+        named = tuple(sorted(people)) if request.kind == "subject" else ()
+        return Open(draft, leaving, named, attempt.now())

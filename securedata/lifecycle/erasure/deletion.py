@@ -1,0 +1,152 @@
+"""Delete what an erasing commit took out, with all versions and all older heads, and check that it is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from securedata.corpus.state.head import MAX_SEALED, Head, peek
+from securedata.corpus.state.layout import HEAD, TABLES
+from securedata.corpus.state.retired import entries, storage_key
+from securedata.corpus.writer import Writer
+from securedata.errors import DeleteRefused, FormatError, NotFound, SecuredataError
+from securedata.format.cobblestone import Buffer
+from securedata.lifecycle.erasure.journal import Open
+from securedata.lifecycle.receipt.members import Check, Deleted
+from securedata.lifecycle.select import ByPerson
+from securedata.storage.base import Purged
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What was deleted, and what was checked afterwards.
+
+    Attributes:
+        remain: why old versions remain; empty if none is visible any more.
+    """
+
+    deleted: Deleted
+    checks: tuple[Check, ...]
+    remain: tuple[str, ...]
+
+
+class Deletion:
+    """The deletion of one erasure. It can be run again after any interruption."""
+
+    def __init__(self, writer: Writer, one: Open, partial: bool, progress: bool) -> None:
+        """`partial`: go on where storage refuses to list or delete versions, and note why."""
+        self._writer, self._one, self._partial, self._progress = writer, one, partial, progress
+        self._storage = writer.storage
+        self._remain: dict[str, None] = {}
+
+    def run(self) -> Gone:
+        """Delete strictly what the erasure took out, every part on another leaving list, and all older heads; check.
+
+        Raises:
+            DeleteRefused: storage refuses, and the operator does not go on all the same.
+            StorageError, KeysError, CorpusError: run it again.
+        """
+        head = self._writer.refresh()
+        objects, parts = self._listed(head)
+        keys = [storage_key("object", id) for id in objects] + [storage_key("part", id) for id in parts]
+        versions = self._purge(keys)
+        heads = self._purge_heads()
+        left = "; ".join(self._remain) or "none is listed any more"
+        checks = (
+            Check(
+                "objects and manifest parts",
+                "each was deleted with all its versions, the deletion was answered, and its absence listed",
+                not self._remain,
+                f"{versions} versions were deleted in this run; {left}",
+            ),
+            Check(
+                "older heads",
+                "the head's versions were read from the newest on, and from the first under a replaced key on deleted",
+                not self._remain,
+                f"{heads} versions were deleted in this run; {left}",
+            ),
+            self._check_rows([*objects, *parts]),
+        )
+        return Gone(Deleted.of(objects, parts, heads), checks, tuple(self._remain))
+
+    def _listed(self, head: Head) -> tuple[list[bytes], list[bytes]]:
+        """Ids of objects and parts to delete: those of the erasure's own list, and the parts of every other list.
+
+        A part that left earlier has names and keys of people who are erased now.
+        """
+        objects: list[bytes] = []
+        parts: list[bytes] = []
+        for each in head.retired:
+            try:
+                found = entries(self._storage, head, each)
+            except NotFound:  # another writer has cleared it since
+                continue
+            if each.table.id == self._one.leaving:
+                objects += [id for id, what in found if what == "object"]
+            parts += [id for id, what in found if what == "part"]
+        again = self._writer.named([*objects, *parts])
+        return [id for id in objects if id not in again], [id for id in parts if id not in again]
+
+    def _purge(self, keys: list[str]) -> int:
+        """Delete the keys, and the parts that somebody without the right to delete versions has only hidden."""
+        versions = 0
+        with tqdm(total=len(keys), desc="deleting", unit=" objects", disable=None if self._progress else True) as bar:
+            for outcome in self._outcomes(keys):
+                bar.update(1)
+                if isinstance(outcome, Purged):
+                    versions += outcome.versions
+                elif isinstance(outcome, DeleteRefused) and self._partial:
+                    self._note(outcome)
+                else:
+                    raise outcome
+        return versions
+
+    def _outcomes(self, keys: list[str]) -> Iterator[Purged | SecuredataError]:
+        try:
+            yield from (outcome for _, outcome in self._storage.purge(keys))
+            hidden = self._storage.deleted_keys(TABLES, strict=True)
+            yield from (outcome for _, outcome in self._storage.purge(hidden))
+        except DeleteRefused as error:
+            if not self._partial:
+                raise
+            self._note(error)
+            for key in keys:
+                self._storage.delete(key)
+
+    def _purge_heads(self) -> int:
+        try:
+            return self._storage.purge_older(HEAD, self._is_older, MAX_SEALED)
+        except DeleteRefused as error:
+            if not self._partial:
+                raise
+            self._note(error)
+            return 0
+
+    def _is_older(self, data: Buffer) -> bool:
+        """Is it a head under a corpus key that was replaced, or none at all?"""
+        head = self._writer.head
+        try:
+            header = peek(data, self._writer.root)[0]
+        except FormatError:
+            return True
+        return header.corpus_id != head.corpus_id or header.key_id in head.superseded
+
+    def _note(self, error: DeleteRefused) -> None:
+        self._remain[str(error).partition("; ")[0]] = None
+
+    def _check_rows(self, ids: Iterable[bytes]) -> Check:
+        """The current head names nothing of what was erased, and no row of an erased person."""
+        head = self._writer.refresh()
+        again = len(self._writer.named(ids))
+        if self._one.people:
+            select = ByPerson(self._one.people)
+            for part in head.parts:
+                again += int(select.hits(head, self._writer.read_table(part, select.columns)).sum())
+        return Check(
+            "rows",
+            "the current head and all its manifest parts were read",
+            not again,
+            f"{again} rows or objects of what was erased are named by the head of generation {head.generation}",
+        )

@@ -1,0 +1,236 @@
+"""Erase people, recordings or consents from a corpus, with a receipt. Safe to run again after any interruption."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+from securedata.corpus.config import Reference
+from securedata.corpus.connection import connect
+from securedata.corpus.fresh_key import FreshKey
+from securedata.corpus.writer import Writer
+from securedata.errors import CommitRace, ConfigError, DeleteRefused, InvalidArgument, NoSuchPath, NoSuchSubject
+from securedata.keys.tags import Tagger
+from securedata.lifecycle.derived import reference_of
+from securedata.lifecycle.erasure.deed import Committed, Deed
+from securedata.lifecycle.erasure.finish import Receipt, finish
+from securedata.lifecycle.erasure.journal import Open, unfinished
+from securedata.lifecycle.erasure.preview import Preview, preview
+from securedata.lifecycle.erasure.request import Facts, Request
+from securedata.lifecycle.receipt.members import Derived, utc
+from securedata.lifecycle.receipt.opening import Opening
+from securedata.lifecycle.receipt.operator import Operator, load_operator
+from securedata.lifecycle.receipt.store import drop_openings, stray_openings
+
+_ROUNDS = 20
+_APART = 3600.0
+_YOUNG = 900.0
+"""Seconds for which an unfinished erasure is left to the process that began it, unless the caller says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to erase.
+
+    Attributes:
+        partial: go on where storage refuses to delete or list versions; the receipt says that they remain.
+        drop_wraps: URIs of wraps that end, because their KMS cannot be reached.
+        all_rows: the number of rows of the corpus, to confirm that all of them are meant.
+        absent_ok: bar people of whom there is no row, too.
+        progress: show a bar for long work.
+    """
+
+    partial: bool = False
+    drop_wraps: tuple[str, ...] = ()
+    all_rows: int | None = None
+    absent_ok: bool = False
+    progress: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """The result of an erasure.
+
+    Attributes:
+        commit: what the erasing commit did.
+        receipt: the final receipt; None: there was nothing to erase.
+        finished: receipts of earlier erasures that this run finished.
+        left: how many unfinished erasures of others were left to them.
+        derived: corpora made from this one, and their state.
+        erased_before: how many of the named people were erased before.
+    """
+
+    commit: Committed
+    receipt: Receipt | None
+    finished: tuple[Receipt, ...] = ()
+    left: int = 0
+    derived: tuple[Derived, ...] = field(default=())
+    erased_before: int = 0
+
+
+def open_to_erase(reference: Reference, **options: object) -> Writer:
+    """A writer with the caller's own credentials: a role's session may neither encrypt nor delete.
+
+    Raises:
+        as `Writer`
+    """
+    return Writer(reference.without_role(), **options)  # type: ignore[arg-type]  # passed on as they are
+
+
+def erase(writer: Writer, request: Request, options: Options | None = None) -> Erased:
+    """Erase what a request names: commit, delete, check, sign, record.
+
+    The order makes every crash harmless: the operator's key is loaded and tried before the first write, and the commit
+    writes a draft of the receipt into the head, which any later run finishes.
+
+    Raises:
+        NoOperatorKey, OperatorKeyRefused: no receipt could be signed; nothing was written.
+        UnconfirmedGeneration, OlderGeneration: the head might not be the newest.
+        NoSuchSubject, NoSuchPath, InvalidArgument: the corpus does not have what is to be erased.
+        DeleteRefused: storage refuses to delete or list versions.
+        KMSDenied, KMSUnreachable, NoTrustedKey: a wrap of the fresh key cannot be made.
+        StorageError, CorpusError: run it again.
+    """
+    options = options or Options()
+    operator = load_operator()
+    return _erase(writer, request, options, operator, always=False)
+
+
+def finish_open(writer: Writer, options: Options | None = None, *, all: bool = True) -> tuple[Receipt, ...]:
+    """Finish the erasures whose drafts are in the head.
+
+    Args:
+        all: also those that began in the last minutes, which their own process might be finishing.
+
+    Raises:
+        as `erase`
+    """
+    options = options or Options()
+    operator = load_operator()
+    writer.require_newest()
+    now = writer.storage.now()
+    todo = [one for one in unfinished(writer.refresh(), writer.root) if all or one.time + _YOUNG < now]
+    done = tuple(finish(writer, one, operator, partial=options.partial, progress=options.progress) for one in todo)
+    _drop_strays(writer)
+    return done
+
+
+def _erase(writer: Writer, request: Request, options: Options, operator: Operator, *, always: bool) -> Erased:
+    writer.require_newest()
+    _check_deletable(writer, options)
+    finished = tuple(
+        finish(writer, one, operator, partial=options.partial, progress=options.progress)
+        for one in _mine(writer, request)
+    )
+    trusted = connect(writer.reference).trusted
+    fresh = FreshKey(writer.root, trusted, options.drop_wraps)
+    openings = [Opening.make(name) for name in request.names]
+    for _ in range(_ROUNDS):
+        writer.refresh()
+        found = preview(writer, request)
+        if not always:
+            check_present(writer, request, found, options)
+        reached, asked = _ask_derived(writer, request, found, options, operator)
+        deed = Deed(
+            writer, request, fresh, openings, reached=reached, asked=asked, always=always, all_rows=options.all_rows
+        )
+        done = writer.transact(deed)
+        if not done.again:
+            break
+    else:
+        raise CommitRace(
+            f"corpora are being made from {writer.root} faster than they can be asked; nothing was erased here: stop "
+            "the runs of 'securedata retain' that write to them, and run this again",
+            root=writer.root,
+        )
+    receipt = None
+    if done.open is not None:
+        receipt = finish(writer, done.open, operator, partial=options.partial, progress=options.progress)
+    _drop_strays(writer)
+    left = len(unfinished(writer.head, writer.root))
+    return Erased(done, receipt, finished, left, tuple(reached), len(found.erased_before))
+
+
+def agreed_time(writer: Writer) -> float:
+    """A moment that the clocks of this host and of storage have both passed, in seconds since the epoch.
+
+    Raises:
+        ConfigError: they differ by more than an hour, so one of them is wrong.
+    """
+    here, there = time.time(), writer.storage.now()
+    if abs(here - there) > _APART:
+        raise ConfigError(
+            f"this host's clock says {utc(here)}, and storage's {utc(there)}: one of them is wrong, so no consent was "
+            "taken for ended, and nothing was erased; set the clock right"
+        )
+    return min(here, there)
+
+
+def check_present(writer: Writer, request: Request, found: Preview, options: Options) -> None:
+    """Refuse a request that names what the corpus does not have, before anything is written.
+
+    Raises:
+        NoSuchSubject, NoSuchPath, InvalidArgument
+    """
+    if not found.absent or (request.kind == "subject" and options.absent_ok):
+        return
+    root, count = writer.root, len(found.absent)
+    if request.kind == "path":
+        raise NoSuchPath(f"{count} of the paths match no row of {root}; nothing was erased", root=root)
+    if request.kind == "consent":
+        raise InvalidArgument(f"{count} of the consents are not in {root}; nothing was erased", root=root)
+    near = "; other spellings are there: see --dry-run" if found.near else ""
+    raise NoSuchSubject(
+        f"{count} of the people are not in {root}, and nobody of that name was erased{near}; nothing was erased. To "
+        "bar them all the same, give --absent-ok",
+        root=root,
+    )
+
+
+def _check_deletable(writer: Writer, options: Options) -> None:
+    try:
+        writer.storage.check_deletable()
+    except DeleteRefused:
+        if not options.partial:
+            raise
+
+
+def _mine(writer: Writer, request: Request) -> list[Open]:
+    """Unfinished erasures that this run finishes first: old ones, and those of the same people."""
+    head = writer.refresh()
+    people = request.people(Tagger(head.secret))
+    now = writer.storage.now()
+    return [
+        one
+        for one in unfinished(head, writer.root)
+        if one.time + _YOUNG < now or (one.people and people.issuperset(one.people))
+    ]
+
+
+def _ask_derived(
+    writer: Writer, request: Request, found: Preview, options: Options, operator: Operator
+) -> tuple[list[Derived], Facts | None]:
+    """Erase the same in the corpora that were made from this one: the leaves first, this corpus last."""
+    entries = writer.head.derived
+    if request.kind == "all":  # the end of this corpus only: what was made from it has a life of its own
+        return [Derived(one["corpus"], one["pin"], "not reached") for one in entries], None
+    passed = replace(request, tags=frozenset(), paths=(), digests=found.facts.digests, more=found.facts)
+    reached = []
+    for one in entries:
+        state = Derived(one["corpus"], one["pin"], "not reached")
+        reference = reference_of(one)
+        if reference is not None and (request.names or request.kind != "subject"):
+            inner = open_to_erase(reference)
+            result = _erase(inner, passed, replace(options, all_rows=inner.head.rows), operator, always=True)
+            if result.receipt is not None:
+                state = replace(state, state="erased", receipt=result.receipt.digest)
+        reached.append(state)
+    return reached, found.facts
+
+
+def _drop_strays(writer: Writer) -> None:
+    """Delete openings of runs that were killed before their commit: they hold names."""
+    head = writer.head
+    known = {one["id"] for one in (*head.erasures, *head.receipts)}
+    for id in stray_openings(head.corpus_id.hex(), known):
+        drop_openings(head.corpus_id.hex(), id)

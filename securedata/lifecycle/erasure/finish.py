@@ -1,0 +1,94 @@
+"""Finish an erasure after its commit: delete, check, write the receipt, and record the receipt's digest in the head."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from securedata.corpus.state.commit import Next, Try
+from securedata.corpus.state.layout import table_key
+from securedata.corpus.writer import Writer
+from securedata.errors import CorpusError
+from securedata.lifecycle.erasure.deletion import Deletion
+from securedata.lifecycle.erasure.journal import Open, ended, final_digest
+from securedata.lifecycle.receipt.members import Level, Times, utc
+from securedata.lifecycle.receipt.operator import Operator
+from securedata.lifecycle.receipt.statement import Statement
+from securedata.lifecycle.receipt.store import find_receipt, keep_final, write_receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The final receipt of an erasure.
+
+    Attributes:
+        id: of the erasure, 32 hex digits.
+        digest: SHA-256 of the receipt's file, 64 hex digits, as the head records it.
+        path: of the file; None: another run has finished the erasure, and this machine does not have its receipt.
+        levels: what was reached, in words.
+    """
+
+    id: str
+    digest: str
+    path: Path | None
+    levels: tuple[str, ...]
+
+
+def finish(writer: Writer, one: Open, operator: Operator, *, partial: bool = False, progress: bool = False) -> Receipt:
+    """Finish an erasure; whoever runs it again after an interruption gets the same result.
+
+    Args:
+        partial: go on where storage refuses to list or delete versions; the receipt then says that they remain.
+
+    Raises:
+        DeleteRefused: storage refuses; nothing is said to be deleted, and the draft stays.
+        CorpusError: a row of what was erased is still named.
+        StorageError, KeysError, ConfigError: run it again.
+    """
+    gone = Deletion(writer, one, partial, progress).run()
+    moment = utc(time.time())
+    if failed := [check for check in gone.checks if not check.passed and not gone.remain]:
+        raise CorpusError(
+            f"the erasure {one.draft.id} of {writer.root} is not finished: {failed[0].found}; run 'securedata verify', "
+            "then this command again",
+            root=writer.root,
+        )
+    levels = tuple(map(Level.remain, gone.remain)) or (Level.deleted(),)
+    statement = Statement.build(
+        one.draft,
+        pin=writer.head.pin,
+        operator=operator.name,
+        media=_media(writer.root),
+        times=Times(utc(one.time), moment, moment, utc(time.time())),
+        deleted=gone.deleted,
+        checked=gone.checks,
+        levels=levels,
+    )
+    written = write_receipt(statement, operator)
+    digest = _record(writer, one, written.digest)
+    corpus = writer.head.corpus_id.hex()
+    keep_final(corpus, one.draft.id, digest)
+    if one.leaving is not None:
+        for _, outcome in writer.storage.purge([table_key(one.leaving)]) if not gone.remain else ():
+            if isinstance(outcome, Exception):
+                raise outcome
+    return Receipt(one.draft.id, digest, find_receipt(corpus, one.draft.id, digest), tuple(one.words for one in levels))
+
+
+def _record(writer: Writer, one: Open, digest: str) -> str:
+    """Clear the draft and record the digest; returns that of the final receipt, which another run may have recorded."""
+
+    def change(attempt: Try) -> Next[str]:
+        if (known := final_digest(attempt.head, one.draft.id)) is not None:
+            return Next(known, None)
+        return Next(digest, ended(attempt.head, one, digest, attempt.now()))
+
+    return writer.transact(change)
+
+
+def _media(root: str) -> str:
+    scheme, mark, _ = root.partition("://")
+    if scheme == "s3" and mark:
+        return "a bucket of an S3 object store"
+    return f"storage behind {scheme}" if mark else "a folder on a local disk"

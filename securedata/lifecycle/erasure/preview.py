@@ -1,0 +1,91 @@
+"""What an erasure would take out of a corpus now; nothing is written. The commit chooses its rows again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.rows.durations import seconds_of
+from securedata.corpus.writer import Writer
+from securedata.keys.tags import Tagger
+from securedata.lifecycle.erasure.request import DIGESTS, Facts, Request
+from securedata.lifecycle.select import ByPath
+from securedata.lifecycle.spellings import near_spellings
+
+_SHOWN = ("path", "object_id", "subjects", "consent_id", "frames", "frames_in_segment", "sample_rate", *DIGESTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an erasure would take out.
+
+    Attributes:
+        rows, objects, seconds: how many, and how much audio.
+        paths: logical paths of the rows.
+        facts: whose rows they are.
+        others: people in these recordings whom the request does not name: their rows go too.
+        erased_before: names that were erased before.
+        absent: names, paths and consents of the request that the corpus does not have.
+        near: by name of the request, spellings in the corpus that might be the same person.
+        all: would it take out every row?
+    """
+
+    rows: int = 0
+    objects: int = 0
+    seconds: float = 0.0
+    paths: tuple[str, ...] = field(default=(), repr=False)
+    facts: Facts = field(default_factory=Facts)
+    others: tuple[str, ...] = field(default=(), repr=False)
+    erased_before: tuple[str, ...] = field(default=(), repr=False)
+    absent: tuple[str, ...] = field(default=(), repr=False)
+    near: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    all: bool = False
+
+
+def preview(writer: Writer, request: Request) -> Preview:
+    """Look at what a request would take out: one read of each manifest part.
+
+    Raises:
+        PartMissing, StorageError, KeysError
+    """
+    head = writer.head
+    tagger = Tagger(head.secret)
+    select = request.select(tagger)
+    columns = tuple(dict.fromkeys((*select.columns, *_SHOWN)))
+    chosen: list[pa.Table] = []
+    people: set[str] = set()
+    for part in head.parts:
+        view = writer.read_table(part, columns)
+        people.update(pc.unique(view.column("subjects").combine_chunks().flatten()).to_pylist())
+        rows = view.filter(pa.array(select.hits(head, view)))
+        if rows.num_rows:
+            chosen.append(rows)
+    paths = tuple(path for table in chosen for path in table.column("path").to_pylist())
+    consents = {consent for table in chosen for consent in pc.unique(table.column("consent_id")).to_pylist()}
+    dead = {one.tag for one in head.tombstones}
+    before = tuple(name for name in request.names if tagger.tag(name) in dead)
+    absent = [name for name in request.names if name not in people and name not in before]
+    absent += [one for one in request.consents if one not in consents]
+    if request.paths:
+        absent += ByPath(request.paths).unmatched(paths)
+    facts = Facts.of(chosen)
+    return Preview(
+        rows=len(paths),
+        objects=sum(pc.count_distinct(table.column("object_id")).as_py() for table in chosen),
+        seconds=float(sum(pc.sum(seconds_of(table)).as_py() for table in chosen)),
+        paths=paths,
+        facts=facts,
+        others=_others(request, facts),
+        erased_before=before,
+        absent=tuple(absent),
+        near={name: tuple(near) for name in request.names if (near := near_spellings(name, people))},
+        all=bool(paths) and len(paths) == head.rows,
+    )
+
+
+def _others(request: Request, facts: Facts) -> tuple[str, ...]:
+    if request.kind != "subject":
+        return ()
+    return tuple(sorted({name for name, _ in facts.consents} - set(request.names)))

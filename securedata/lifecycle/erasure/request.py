@@ -1,0 +1,127 @@
+"""What an erasure is asked to erase, and what may not enter the corpus after it.
+
+subject   rows that name a person        the person is tombstoned, and their consents are barred
+consent   rows under a consent           that consent of each person in them is barred
+expired   rows whose consent has ended   likewise
+path      rows of recordings             those recordings are barred, by their digest
+all       every row                      every person is tombstoned
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+
+from securedata.corpus.rows.changes import Select
+from securedata.errors import InvalidArgument
+from securedata.keys.tags import Tagger
+from securedata.lifecycle.select import All, ByConsent, ByDigest, ByPath, ByPerson, Expired
+
+Kind = Literal["subject", "path", "consent", "expired", "list", "all"]
+DIGESTS = ("source_sha256", "recording_sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Whose rows an erasure takes out: each person with each of their consents, and the digests of the recordings."""
+
+    consents: frozenset[tuple[str, str | None]] = field(default=frozenset(), repr=False)
+    digests: frozenset[bytes] = frozenset()
+
+    @classmethod
+    def of(cls, rows: Iterable[pa.Table]) -> Facts:
+        """Those of some rows, with the columns `subjects`, `consent_id` and the digests of recordings."""
+        consents: set[tuple[str, str | None]] = set()
+        digests: set[bytes] = set()
+        for table in rows:
+            columns = (table.column(name).to_pylist() for name in ("subjects", "consent_id"))
+            consents.update((name, consent or None) for names, consent in zip(*columns, strict=True) for name in names)
+            for name in DIGESTS:
+                if name in table.schema.names:
+                    digests.update(one for one in table.column(name).to_pylist() if one is not None)
+        return cls(frozenset(consents), frozenset(digests))
+
+    def within(self, other: Facts) -> bool:
+        """Are all of these among the others?"""
+        return self.consents <= other.consents and self.digests <= other.digests
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request for erasure.
+
+    Attributes:
+        kind: see above.
+        names: the people, of kind subject.
+        tags: likewise their subject tags in this corpus, where no name is known any more.
+        paths: logical paths, folders or globs, of kind path.
+        digests: likewise the SHA-256 digests of recordings.
+        consents: of kind consent.
+        now: the moment by which a consent has ended, in seconds since the epoch, of kind expired.
+        reference, received: the request's reference, and the day it was received (YYYY-MM-DD); '' if there is none.
+        more: what to bar besides what the rows show: that of the corpus from which this one was made.
+    """
+
+    kind: Kind
+    names: tuple[str, ...] = field(default=(), repr=False)
+    tags: frozenset[bytes] = frozenset()
+    paths: tuple[str, ...] = field(default=(), repr=False)
+    digests: frozenset[bytes] = frozenset()
+    consents: tuple[str, ...] = field(default=(), repr=False)
+    now: float = 0.0
+    reference: str = ""
+    received: str = ""
+    more: Facts = field(default_factory=Facts)
+
+    def __post_init__(self) -> None:
+        given = {
+            "subject": self.names or self.tags,
+            "path": self.paths or self.digests,
+            "consent": self.consents,
+        }
+        if not given.get(self.kind, True):
+            raise InvalidArgument(f"an erasure by {self.kind} needs at least one: the list is empty")
+
+    def people(self, tagger: Tagger) -> frozenset[bytes]:
+        """The subject tags of the people whom the request names; none of other kinds."""
+        return self.tags.union(map(tagger.tag, self.names))
+
+    def select(self, tagger: Tagger) -> Select:
+        """The rows to take out."""
+        if self.kind == "subject":
+            return ByPerson(self.people(tagger))
+        if self.kind == "path":
+            return ByPath(self.paths) if self.paths else ByDigest(self.digests)
+        if self.kind == "consent":
+            return ByConsent(self.consents)
+        return Expired(self.now) if self.kind == "expired" else All()
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """What may not enter any more: tags of people, and of consents and recordings."""
+
+    people: frozenset[bytes]
+    bars: frozenset[bytes]
+
+
+def barred_by(request: Request, tagger: Tagger, facts: Facts, free: frozenset[bytes]) -> Barred:
+    """What an erasure bars.
+
+    Args:
+        facts: of the rows that it takes out.
+        free: tags of people whom a hold keeps, so that they are not tombstoned.
+    """
+    if request.kind == "path":
+        digests = facts.digests | request.more.digests | request.digests
+        return Barred(frozenset(), frozenset(map(tagger.recording, digests)))
+    asked = request.people(tagger) - free
+    named = {name: tagger.tag(name) for name, _ in facts.consents | request.more.consents}
+    pairs = {(named[name], consent) for name, consent in facts.consents | request.more.consents}
+    if request.kind == "subject":
+        pairs = {pair for pair in pairs if pair[0] in asked} | {(tag, None) for tag in asked}
+    people = asked if request.kind != "all" else frozenset(named.values()) - free
+    return Barred(people, frozenset(tagger.consent_of(*pair) for pair in pairs))

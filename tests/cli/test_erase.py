@@ -1,0 +1,90 @@
+"""`securedata erase`, as people and scripts use it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.kit.cli.commandline import Run
+from tests.kit.corpora.contents import manifest_of
+from tests.kit.corpora.recorded import Root
+
+
+@pytest.fixture(autouse=True)
+def operator(run: Run) -> str:
+    return str(run("operator", "init", "--name", "example.com/erasure", "--json").json["public"])
+
+
+def paths(root: Root) -> list[str]:
+    return [str(row["path"]) for row in manifest_of(root, "path")]
+
+
+def test_a_person(run: Run, root: Root, operator: str, tmp_path: Path) -> None:
+    said = run("erase", root.name, "--subject", "ann", "--dry-run")
+    assert said.code == 0
+    assert said.out.startswith("would erase 3 rows, 3 objects, ")
+    assert len(paths(root)) == 6
+    done = run("erase", root.name, "--subject", "ann", "--request", "REQ-7", "--received", "2026-11-30")
+    assert done.code == 0
+    first, second = done.out.splitlines()
+    assert first.startswith("erased 3 rows, ")
+    assert first.endswith(": deleted where visible")
+    receipt = Path(second.removeprefix("receipt: "))
+    assert run("receipt", "verify", receipt, "--key", operator).code == 0
+    broken = tmp_path / "broken"
+    broken.write_bytes(receipt.read_bytes().replace(b"REQ-7", b"REQ-8"))
+    assert run("receipt", "verify", broken, "--key", operator).code == 1
+    [opening] = Path(receipt.parent).glob("*.openings/*.json")
+    assert run("receipt", "verify", receipt, "--key", operator, "--opening", opening).code == 0
+    assert json.loads(opening.read_text())["name"] == "ann"
+    assert paths(root) == ["bob/utt0.flac", "bob/utt1.flac", "bob/utt2.wav"] or len(paths(root)) == 3
+    assert run("verify", root.name).code == 0
+    again = run("erase", root.name, "--subject", "ann")
+    assert (again.code, again.out) == (0, "people who were erased before: 1; nothing was left to erase\n")
+
+
+def test_a_name_that_is_not_there(run: Run, root: Root) -> None:
+    done = run("erase", root.name, "--subject", "Ann")
+    assert (done.code, done.out) == (1, "")
+    assert "1 of the people are not in" in done.error
+    assert "other spellings are there: see --dry-run" in done.error
+    assert "Ann" not in done.error
+    said = run("erase", root.name, "--subject", "Ann", "--dry-run")
+    assert "other spellings like Ann: ann; add those of the same person with --also" in said.err
+    assert len(paths(root)) == 6
+
+
+def test_people_from_a_list(run: Run, root: Root, tmp_path: Path) -> None:
+    names = tmp_path / "people.txt"
+    names.write_text("ann\nbob\n\nann\n")
+    done = run("erase", root.name, "--list", names)
+    assert done.code == 2
+    assert "this would erase all 6 rows" in done.err
+    done = run("erase", root.name, "--list", names, "--yes", "6", "--json")
+    assert (done.code, done.json["rows"], done.json["receipt"]["levels"]) == (0, 6, ["deleted where visible"])
+    assert paths(root) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([], "say what to erase"),
+        (["--subject", "ann", "--all"], "say what to erase"),
+        (["--all", "--also", "ann"], "--also is another spelling"),
+        (["--subject", "ann", "--received", "2026-11-30"], "--received belongs to a request"),
+        (["--subject", "ann", "--request", "R", "--received", "30.11.2026"], "is not a day"),
+        (["--list", "/nowhere/people.txt"], "cannot be read"),
+    ],
+)
+def test_bad_input(run: Run, root: Root, arguments: list[str], text: str) -> None:
+    done = run("erase", root.name, *arguments)
+    assert done.code == 2
+    assert text in done.err
+    assert len(paths(root)) == 6
+
+
+def test_nothing_is_unfinished_or_ended(run: Run, root: Root) -> None:
+    assert run("erase", root.name, "--finish").out == "no erasure is unfinished\n"
+    assert run("erase", root.name, "--expired").out == "nothing to erase\n"
