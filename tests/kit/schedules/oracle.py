@@ -109,6 +109,7 @@ class World(MemoryStorage):
                 who = threading.current_thread().name
                 assert rule(path, old, new), f"{who} changed {path} from {old} to {new}"
         self._check_dead(before, after)
+        self._check_held(before, after)
         self._check_key(before.head, after.head)
         ids = {row.object_id for row in after.rows.values()} | {part.id for part in after.head.parts}
         assert not ids & self.gone, "COMES BACK: an object or part that had left"
@@ -143,6 +144,16 @@ class World(MemoryStorage):
         assert after.key_id not in after.superseded, "a superseded key comes back"
         assert len(set(self.keys.values())) == len(self.keys), "two ids for one key"
         assert len(after.wraps) == len(before.wraps)
+
+    def _check_held(self, before: Moment, after: Moment) -> None:
+        """While the head shows a hold, nothing of that person leaves or changes; its object may get another key."""
+        held = {one.tag for one in before.head.holds}
+        for path, row in before.rows.items() if held else ():
+            if any(self.tagger.tag(name) in held for name in row.subjects):
+                now = after.rows.get(path)
+                who = threading.current_thread().name
+                same = now is not None and now._replace(object_id=row.object_id) == row
+                assert same, f"HELD: {who} changed {path} from {row} to {now}"
 
     def delete(self, key: str) -> None:
         assert key not in self.now_named.named, f"DELETED {key}, which the head names"

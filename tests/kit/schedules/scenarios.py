@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from securedata.corpus.check.prune import prune
 from securedata.corpus.config import Reference
+from securedata.corpus.home import state_dir
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.retired import DELAY
 from securedata.corpus.writer import Writer
-from securedata.errors import HorizonInFuture, ObjectMissing, RowReplaced
+from securedata.errors import HorizonInFuture, NoSuchHold, ObjectMissing, RowReplaced
+from securedata.lifecycle.holds.hold import HoldAdded, HoldReleased, add_hold, release_hold
 from securedata.lifecycle.reencrypt import ReencryptReport
 from securedata.lifecycle.rotate import RotateReport, rotate_head
 from securedata.lifecycle.rotate import rotate as rotate_corpus
@@ -65,13 +68,14 @@ def ingest(name: str, *paths: str, version: int = 0, replace: bool = False, subj
             rows = [row(writer, path, content(path, version), subjects) for path in todo]
             outcome = writer.commit(table(*rows), replace=replace)
             seen = outcome.added + outcome.updated + outcome.unchanged
-            left = len(outcome.conflicts) + len(outcome.erased) + len(outcome.stale)
+            left = sum(map(len, (outcome.conflicts, outcome.erased, outcome.held, outcome.stale)))
             assert seen + left == len(todo), "every row is accounted for"
             ids = {one["object_id"] for one in rows}
             assert outcome.committed <= ids
             assert outcome.committed <= {one.object_id for m in world.history.values() for one in m.rows.values()}
             total.conflicts += outcome.conflicts
             total.erased += outcome.erased
+            total.held += outcome.held
             todo = outcome.stale
         return total
 
@@ -82,7 +86,8 @@ def ingest(name: str, *paths: str, version: int = 0, replace: bool = False, subj
 
     def after(world: World, results: Sequence[Any]) -> None:
         assert results, "it was run again until it ended"
-        for path in set(paths) - set(results[-1].conflicts) - set(results[-1].erased):
+        last = results[-1]
+        for path in set(paths).difference(last.conflicts, last.erased, last.held):
             assert any(
                 path in moment.rows and moment.rows[path].sha256 == digest(path, version)
                 for moment in world.history.values()
@@ -160,6 +165,33 @@ def seal_again(name: str, grace: float = 48 * HOUR) -> Role:
         assert not {row.object_id for row in world.rows.values()} & {row.object_id for row in first.rows.values()}
 
     return Role(name, act, rule, after, rotates=True)
+
+
+def hold(name: str, person: str, case: str, ended_by: str = "") -> Role:
+    """Holds a person for a case; `ended_by`: the actor that may have released it by the end."""
+
+    def act(world: World, storage: Storage) -> HoldAdded:
+        return add_hold(writer_of(world, storage), person, case)
+
+    def after(world: World, results: Sequence[Any]) -> None:
+        assert results, "it was run again until it ended"
+        tag = world.tagger.tag(person)
+        heads = [world.now_named.head] if not ended_by else [moment.head for moment in world.history.values()]
+        assert any((one.tag, one.case) == (tag, case) for head in heads for one in head.holds), "NOT HELD"
+
+    return Role(name, act, after=after)
+
+
+def release(name: str, person: str, case: str) -> Role:
+    """Ends a hold, if it is there yet."""
+
+    def act(world: World, storage: Storage) -> HoldReleased | None:
+        try:
+            return release_hold(writer_of(world, storage), case, subject=person)
+        except NoSuchHold:  # only the other case holds the person so far
+            return None
+
+    return Role(name, act)
 
 
 def sweep(name: str) -> Role:
@@ -278,6 +310,20 @@ SCENARIOS: dict[str, Callable[[], list[Role]]] = {
         ingest("A", "old/1", version=1, replace=True),
         clock(hours=25, times=2),
     ],
+    "a hold": lambda: [
+        hold("H", "ann", "7"),
+        ingest("A", "old/1", "bob/2", version=1, replace=True, subjects=("ann",)),
+        remove("D", "old/2", "bob/2"),
+        clock(times=2),
+        sweep("P"),
+    ],
+    "a hold that ends": lambda: [
+        hold("H", "ann", "7", ended_by="L"),
+        hold("G", "ann", "8"),
+        release("L", "ann", "7"),
+        remove("D", "old/2"),
+        describe("U", "old/3", "words"),
+    ],
     "a reader in flight": lambda: [
         read("R"),
         ingest("A", "old/1", version=1, replace=True),
@@ -352,6 +398,7 @@ def cast(start: tuple[Reference, MemoryStorage], roles: list[Role]) -> tuple[lis
     rotating = frozenset(role.name for role in roles if role.rotates)
     world = World(reference, place, {role.name: role.rule for role in roles}, pruning, rotating)
     actors = []
+    shutil.rmtree(state_dir() / "holds", ignore_errors=True)  # notes of the schedule before this one
     for role in roles:
         actor = Actor(role.name, functools.partial(role.act, world), role.mortal)
         if role.points is not None:
