@@ -54,6 +54,14 @@ class Release:
         assert done.returncode == code, said
         return json.loads(done.stdout)
 
+    def refuses(self, *arguments: str | Path) -> str:
+        """Standard error of its command, which must end with exit status 1 and print nothing else."""
+        command = [sys.executable, "-P", "-m", "securedata", *arguments]
+        environment = {**os.environ, "PYTHONPATH": str(self.path)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stdout) == (1, ""), done.stdout + done.stderr
+        return done.stderr
+
     def encrypt(self, step: str, folder: Path, target: str | Path, *options: str, earlier: bool = False) -> Any:
         """Take a step of `sources`, whose files go into a new folder in this one."""
         manifest = sources.put(step, folder / step)

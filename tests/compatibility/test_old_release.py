@@ -17,7 +17,9 @@ import pytest
 from securedata.corpus.config import resolve
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
+from securedata.lifecycle.holds.hold import add_hold, release_hold
 from securedata.lifecycle.rotate import rotate, rotate_head
+from securedata.lifecycle.spellings import people_of
 from tests.compatibility import sources
 from tests.compatibility.release import Release, Where, kept_corpus, old_release
 from tests.compatibility.sources import WRITTEN
@@ -137,3 +139,23 @@ def test_config_entries_and_what_a_machine_has_seen_are_shared(pair: Pair, tmp_p
     assert (taken["added"], taken["root"]) == (1, str(tmp_path / "sealed"))
     assert writer.run("verify", "shared", "--prune", "--json")["ok"]  # it needs a generation that this machine has seen
     assert reader.run("verify", "shared", "--prune", "--json")["ok"]
+
+
+def test_the_old_one_refuses_a_hold_that_it_would_ignore(old: Release, tmp_path: Path) -> None:
+    where = kept_corpus(tmp_path)
+    reference = resolve(str(where.root), where.kms, where.pin)
+    person = min(people_of(Writer(reference)))
+    add_hold(Writer(reference), person, "7")
+    head = (where.root / "head").read_bytes()
+    source = tmp_path / "other"
+    manifest = sources.put("extension", source)
+    for command in (
+        ("ls", where.root),
+        ("verify", where.root),
+        ("encrypt", source, where.root, "--manifest", manifest, "--replace", "--json"),
+    ):
+        assert "update securedata" in old.refuses(*command, *where.options), command[0]
+    assert (where.root / "head").read_bytes() == head
+    assert release_hold(Writer(reference), "7", subject=person).last
+    assert old.verify(where)["rows"] == 7
+    assert old.encrypt("extension", tmp_path, where.root, *where.options)["added"] == 2
