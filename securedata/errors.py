@@ -37,6 +37,7 @@ SecuredataError
 │   ├── SupersededKey           a head under a corpus key that a rotation replaced
 │   ├── UnconfirmedGeneration   the head might not be the newest, and prune would delete what it does not name
 │   ├── SubjectErased           the person was erased
+│   ├── SubjectRestricted       a request to erase the person met a hold: the rows open for nobody until it is decided
 │   ├── ConsentExpired          the consent to a recording ended after the corpus was opened
 │   ├── PurposeRequired         the corpus opens only with a purpose named
 │   ├── RowReplaced             the row was replaced or removed after the corpus was opened
@@ -258,6 +259,10 @@ class ConsentExpired(CorpusError):
 
 class PurposeRequired(CorpusError):
     """The corpus opens only with a purpose named, so that only recordings with consent to it are read."""
+
+
+class SubjectRestricted(CorpusError):
+    """A request to erase the person met a hold, after the corpus was opened: the rows open for nobody."""
 
 
 class RowReplaced(CorpusError):

@@ -116,6 +116,25 @@ def open_manifest(
     return _open(reference, options, storage)
 
 
+def open_for_case(
+    reference: Reference,
+    case: str,
+    *,
+    columns: Sequence[str],
+    accept_generation: int | None = None,
+    storage: Storage | None = None,
+) -> Corpus:
+    """Open the rows of people whom a case holds, whatever their consent, and restricted or not: for those who work on
+    the case.
+
+    Raises:
+        NoSuchHold: the case holds nobody.
+        as `open_corpus`, but never PurposeRequired
+    """
+    kept = tuple(dict.fromkeys(("path", "subjects", "format", "subtype", *columns)))
+    return _open(reference, Options(kept, None, 3600.0, 600.0, False, accept_generation, held=case), storage)
+
+
 def _open(
     reference: Reference,
     options: Options,

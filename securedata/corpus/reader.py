@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from securedata.corpus.objects.counters import Counters
 from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.objects.file import ObjectFile
 from securedata.corpus.objects.missing import Missing
+from securedata.corpus.rows.checks import closed_since
 from securedata.corpus.rows.index import Index
 from securedata.corpus.rows.loading import Options, load_index
 from securedata.corpus.rows.memfd import spawning
@@ -57,6 +59,8 @@ class Corpus:
         self.snapshot = snapshot
         self._lease = snapshot.lease
         self._options = options
+        self._heeded = b""
+        self._lease.heed = weakref.WeakMethod(self._heed)
         _corpora.add(self)
 
     def __repr__(self) -> str:
@@ -95,7 +99,7 @@ class Corpus:
 
     @property
     def left_out(self) -> LeftOut:
-        """How many rows were left out when its rows were opened, because of consent."""
+        """How many rows were left out when its rows were opened, because of consent or a restriction."""
         return self.index.left_out
 
     @property
@@ -122,7 +126,8 @@ class Corpus:
         """The whole object of a row, given by its number or its logical path.
 
         Raises:
-            NoSuchPath, FormatError, ConsentExpired, SubjectErased, RowReplaced, ObjectMissing, AccessDenied, ...
+            NoSuchPath, FormatError, ConsentExpired, SubjectErased, SubjectRestricted, RowReplaced, ObjectMissing,
+            AccessDenied, ...
         """
         snapshot = self.snapshot
         return snapshot.read(snapshot.row(where))
@@ -188,9 +193,18 @@ class Corpus:
         """
         before = self.snapshot
         opened, index = load_index(self._lease, self._options)
+        self._heed(opened.head)  # for files that stay open
         self.snapshot = replace(before, generation=opened.head.generation, index=index)
         self._lease.begin(opened)
         return self.generation != before.generation
+
+    def _heed(self, head: Head) -> None:
+        """Close the rows of people who were erased or restricted since, by the head of a renewal."""
+        if head.write_id == self._heeded or self._options.listed:
+            return
+        index = self.snapshot.index
+        index.close_rows(*closed_since(head, index.table, self._options.held is not None))
+        self._heeded = head.write_id
 
     def close(self) -> None:
         """Release the shared memory once nothing uses it. Tables taken from it stay readable."""

@@ -14,7 +14,7 @@ from securedata.corpus.objects.missing import Missing
 from securedata.corpus.rows.index import Index
 from securedata.corpus.state.consent import end_text, refuse_listed
 from securedata.corpus.state.lease import HeadLease
-from securedata.errors import AccessDenied, ConsentExpired, NotFound, SecuredataError
+from securedata.errors import AccessDenied, ConsentExpired, NotFound, SecuredataError, SubjectErased, SubjectRestricted
 from securedata.format.cobblestone import Buffer
 from securedata.format.sealed import Expect
 from securedata.storage.base import Storage
@@ -159,9 +159,9 @@ class Snapshot:
         return expect, ranges, landed
 
     def _late(self, rows: Sequence[int]) -> dict[int, SecuredataError]:
-        """Errors, by position, of the rows whose consent has ended by now.
+        """Errors, by position, of the rows whose consent has ended by now, or that were closed.
 
-        Called only if a row of the index has an end at all, so that others cost nothing.
+        Called only if a row of the index has an end at all or was closed, so that others cost nothing.
 
         Raises:
             InvalidArgument: the corpus was opened to list its rows.
@@ -171,13 +171,22 @@ class Snapshot:
             return {}
         if index.first_end == -math.inf:
             raise refuse_listed(self.lease.root)
-        return {at: self._expired(i) for at, i in enumerate(rows) if index.end(i) <= now}
+        return {at: error for at, i in enumerate(rows) if (error := self._closed(i, now)) is not None}
 
-    def _expired(self, i: int) -> ConsentExpired:
+    def _closed(self, i: int, now: float) -> SecuredataError | None:
+        index = self.index
+        if i in index.erased:
+            return self._refusal(SubjectErased, i, "the person recorded in it was erased")
+        if i in index.restricted:
+            return self._refusal(SubjectRestricted, i, "a request to erase the person recorded in it met a hold")
+        if index.end(i) <= now:
+            return self._refusal(ConsentExpired, i, f"the consent to it ended at {end_text(index.end(i))}")
+        return None
+
+    def _refusal(self, kind: type[SecuredataError], i: int, why: str) -> SecuredataError:
         root, object_id = self.lease.root, self.index.location(i).object_id
-        return ConsentExpired(
-            f"object {object_id.hex()} of {root} may no longer be read: the consent to it ended at "
-            f"{end_text(self.index.end(i))}; refresh() the dataset to leave it out",
+        return kind(
+            f"object {object_id.hex()} of {root} may no longer be read: {why}; refresh() the dataset to leave it out",
             root=root,
             object_id=object_id,
             path=self.index.path(i),

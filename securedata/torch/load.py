@@ -18,7 +18,7 @@ from securedata.corpus.config import SCHEME, Reference, resolve
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.reader import Corpus
 from securedata.corpus.state.consent import as_purpose
-from securedata.errors import ConsentExpired, InvalidArgument, NoSuchPath, RowReplaced
+from securedata.errors import ConsentExpired, InvalidArgument, NoSuchPath, RowReplaced, SubjectRestricted
 from securedata.torch.decode import (
     AudioRow,
     decode_object,
@@ -85,7 +85,7 @@ def load(
     opened = _opened(reference)
     try:
         return _load(opened.corpus, path, frame_offset, num_frames, channels_first)
-    except (NoSuchPath, RowReplaced, ConsentExpired):
+    except (NoSuchPath, RowReplaced, ConsentExpired, SubjectRestricted):
         newer = _opened(reference, than=opened)
         if newer is opened:
             raise

@@ -18,6 +18,7 @@ from securedata.errors import (
     SecuredataError,
     StorageUnreachable,
     SubjectErased,
+    SubjectRestricted,
     TooManyReplaced,
     UndecodableMedia,
 )
@@ -26,7 +27,8 @@ _log = logging.getLogger("securedata")
 
 _CHOICES = ("raise", "replace")
 _OF_ONE_OBJECT = (UndecodableMedia, ObjectMissing, RowReplaced, StorageUnreachable)
-_GONE = (ConsentExpired, RowReplaced, SubjectErased)
+_CLOSED = (SubjectErased, SubjectRestricted)
+_GONE = (ConsentExpired, RowReplaced, *_CLOSED)
 _LASTING = (UndecodableMedia, ObjectMissing, *_GONE)
 SHARE = 100
 """One in this many samples may be replaced, and always at least one."""
@@ -96,7 +98,7 @@ class Replacing:
         """Whether this error is replaced rather than raised."""
         if isinstance(error, _GONE) and self._on_gone is not None:
             return self._on_gone != "raise"  # what a batch of skipped samples alone has in their place
-        if isinstance(error, SubjectErased):
+        if isinstance(error, _CLOSED):
             return self._on_erased == "replace"
         return self._on_error == "replace" and isinstance(error, _OF_ONE_OBJECT)
 
@@ -162,7 +164,7 @@ class Replacing:
             raise error
         if isinstance(error, _LASTING):
             self._unreadable.add(row)
-        if isinstance(error, SubjectErased):
+        if isinstance(error, _CLOSED):
             self._erased.update(source.people(row))
 
     def _next(self, row: int, first: int, source: Source[Any], error: SecuredataError) -> int:

@@ -46,8 +46,9 @@ class Stats(NamedTuple):
         kms_calls: unwraps of the corpus key.
         replaced: samples that could not be read and were replaced by the next readable row.
         skipped: samples whose row was gone, and that made their batch shorter (`on_gone="skip"`).
-        expired, withdrawn, other_purpose: recordings that were left out when the rows were opened: whose consent had
-            ended, that have consent to no purpose, or none to the purpose that was named.
+        restricted, expired, withdrawn, other_purpose: recordings that were left out when the rows were opened: of
+            people whose erasure waits for the end of a hold, whose consent had ended, that have consent to no purpose,
+            or none to the purpose that was named.
 
     Seconds are summed over all processes.
     """
@@ -61,6 +62,7 @@ class Stats(NamedTuple):
     kms_calls: int
     replaced: int
     skipped: int = 0
+    restricted: int = 0
     expired: int = 0
     withdrawn: int = 0
     other_purpose: int = 0

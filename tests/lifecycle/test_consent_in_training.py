@@ -101,7 +101,8 @@ def test_every_face_obeys_the_purpose_of_the_config(
     assert (report.rows, report.complete) == (4, True)
     assert {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.wav")} == expected
     shown = run("info", root.name, "--json").json
-    assert (shown["recordings"], shown["left_out"]) == (8, {"expired": 0, "withdrawn": 2, "other_purpose": 2})
+    left_out = {"restricted": 0, "expired": 0, "withdrawn": 2, "other_purpose": 2}
+    assert (shown["recordings"], shown["left_out"]) == (8, left_out)
     assert run("cat", root.name, "cid/4.wav", "--purpose", "a;b").code == 2
     with pytest.raises(InvalidArgument, match="purpose"):
         sd.load(f"securedata://{root.name}/cid/4.wav", purpose="")

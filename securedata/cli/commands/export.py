@@ -54,6 +54,12 @@ def add_parser(subparsers: Any) -> None:
         "--allow-plaintext-export", action="store_true", help="required: confirms that plaintext is written to DEST"
     )
     parser.add_argument(
+        "--held",
+        metavar="CASE",
+        help="for those who work on a case: the recordings of the people whom it holds, and no others, whatever their "
+        "consent, and also if an erasure request restricts them",
+    )
+    parser.add_argument(
         "--mode-from-umask",
         action="store_true",
         help="create files and folders with the umask's mode, for others to read",
@@ -78,6 +84,7 @@ def export(args: Namespace) -> int:
         kms=args.kms,
         pin=pins(args),
         purpose=args.purpose,
+        held=args.held,
         accept_generation=args.accept_generation,
         progress=wants_progress(args),
     )

@@ -16,7 +16,7 @@ from securedata.corpus.config import Reference, resolve
 from securedata.corpus.export.destination import Destination, DestinationFailed
 from securedata.corpus.export.manifest import MANIFEST, manifest_lines
 from securedata.corpus.notices import log_incomplete
-from securedata.corpus.opening import open_corpus
+from securedata.corpus.opening import open_corpus, open_for_case
 from securedata.corpus.option_values import MAX_THREADS, as_flag, as_text, as_whole
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.reader import Corpus
@@ -100,6 +100,7 @@ def export(
     kms: str | Sequence[str] | None = None,
     pin: str | Sequence[str] | None = None,
     purpose: str | None = None,
+    held: str | None = None,
     accept_generation: int | None = None,
     progress: bool | Progress | None = None,
     storage: Storage | None = None,
@@ -123,6 +124,8 @@ def export(
         kms: KMS URIs that are trusted to unwrap the corpus key. None: from the config.
         pin: identifies the corpus, as `securedata info` prints it. None: from the config.
         purpose, accept_generation: as `open_corpus` takes them.
+        held: the reference of a case (see docs/lifecycle.md): export the recordings of the people whom it holds, and no
+            others, whatever their consent, and also if a request for erasure restricts them.
         progress: True for a bar on a terminal or in a notebook; or a callable that is called from one thread with
             (files done, files in total, bytes done, bytes in total).
         storage: used instead of the one that the root names, for tests and benchmarks.
@@ -154,13 +157,7 @@ def export(
     at_once = as_whole("threads", threads, 1, MAX_THREADS) if threads is not None else min(8, os.cpu_count() or 1)
     started = time.monotonic()
     with (
-        open_corpus(
-            reference,
-            columns=[*ALL, *ADDED.names],
-            purpose=purpose,
-            storage=storage,
-            accept_generation=accept_generation,
-        ) as corpus,
+        _open(reference, purpose, held, accept_generation, storage) as corpus,
         reporting(progress, "exporting") as notify,
     ):
         report = ExportReport(reference.root, os.path.abspath(os.fspath(destination)))
@@ -175,6 +172,20 @@ def export(
             f"not all files of {report.root} were restored ({len(report.failed)} missing): see the report's failed"
         )
     return report
+
+
+def _open(
+    reference: Reference, purpose: str | None, held: str | None, accept_generation: int | None, storage: Storage | None
+) -> Corpus:
+    columns = [*ALL, *ADDED.names]
+    if held is None:
+        return open_corpus(
+            reference, columns=columns, purpose=purpose, storage=storage, accept_generation=accept_generation
+        )
+    if purpose is not None:
+        raise InvalidArgument("held= exports what a case needs, whatever the consent: leave out purpose=")
+    case = as_text("held", held).strip()
+    return open_for_case(reference, case, columns=columns, storage=storage, accept_generation=accept_generation)
 
 
 def _plan(corpus: Corpus, prefix: str, report: ExportReport) -> tuple[list[_File], list[int]]:

@@ -60,8 +60,11 @@ class Index:
     first_end: float
     """When the first of its rows may no longer be read, in seconds since the epoch; inf: none has an end.
 
-    -inf: none may be read, because the index was made to list the rows.
+    -inf: none may be read, because the index was made to list the rows. Once rows were closed it is no later than now.
     """
+    erased: frozenset[int] = frozenset()
+    restricted: frozenset[int] = frozenset()
+    """Rows that were closed since: their person was erased, or their erasure waits for the end of a hold."""
 
     def __init__(
         self,
@@ -161,7 +164,14 @@ class Index:
         return self._starts[-1]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Index, (self._columns, self._keys, self._shared_ends, self.left_out)
+        closed = (self.erased, self.restricted)
+        return _index, (self._columns, self._keys, self._shared_ends, self.left_out, *closed)
+
+    def close_rows(self, erased: frozenset[int], restricted: frozenset[int]) -> None:
+        """Set which rows may not be read any more, in this process and those that get the index from it."""
+        self.erased, self.restricted = erased, restricted
+        if erased or restricted:
+            self.first_end = min(self.first_end, 0.0)
 
     @property
     def shareable(self) -> bool:
@@ -268,6 +278,19 @@ def _alike(tables: Sequence[pa.Table], names: Sequence[str]) -> list[pa.Table]:
         raise InvalidArgument(
             f"a column has types in different manifest parts that no common type holds: {describe(error)}"
         ) from None
+
+
+def _index(
+    columns: SharedBytes,
+    keys: SharedBytes,
+    ends: SharedBytes | None,
+    left_out: LeftOut,
+    erased: frozenset[int],
+    restricted: frozenset[int],
+) -> Index:
+    index = Index(columns, keys, ends, left_out)
+    index.close_rows(erased, restricted)
+    return index
 
 
 class _Places:

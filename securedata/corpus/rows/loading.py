@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from securedata.corpus.rows.checks import restricted_rows, rows_for_case
 from securedata.corpus.rows.index import Index
 from securedata.corpus.schema import SCHEMA, TRAINING
 from securedata.corpus.state.consent import COLUMNS as CONSENT
@@ -34,6 +35,7 @@ class Options:
         speakers: tags of the speakers to keep; tags rather than names, so that a pickle names nobody.
         purpose: what the recordings are read for; None: no purpose is named.
         listed: all rows, whatever their consent, but none of their objects can be read.
+        held: the reference of a case: only rows of people whom it holds, whatever their consent, restricted or not.
     """
 
     columns: tuple[str, ...]
@@ -45,6 +47,7 @@ class Options:
     speakers: frozenset[bytes] | None = field(default=None, repr=False)
     purpose: str | None = None
     listed: bool = False
+    held: str | None = None
 
 
 def load_index(
@@ -58,14 +61,14 @@ def load_index(
 
     Raises:
         CorpusGone, NotACorpus, OlderGeneration, SupersededKey, PartMissing, FormatError, KeysError, MalformedManifest
-        PurposeRequired, InvalidArgument
+        PurposeRequired, NoSuchHold, InvalidArgument
     """
     missing: NotFound | None = None
     named = b""
     for _ in range(_TRIES):
         opened = retry_throttled(lease.open)
         head = opened.head
-        if not options.listed:
+        if not options.listed and options.held is None:
             check_purpose(head.purpose_required, options.purpose, lease.root)
         if missing and any(part.id == named for part in head.parts):
             break
@@ -110,6 +113,7 @@ def _index(lease: HeadLease, head: Head, options: Options, look: Look | None, sp
     storage = lease.storage
     wanted = None if options.filter is not None else (*options.columns, "data_key", *TRAINING, *CONSENT)
     columns = None if wanted is None or any(name not in SCHEMA.names for name in wanted) else wanted
+    of_case = None if options.held is None else rows_for_case(head, options.held, lease.root)
     tags = options.speakers if speakers is None else speaker_tags(head, speakers)
 
     def loader(number: int) -> Callable[[], pa.Table]:
@@ -121,12 +125,16 @@ def _index(lease: HeadLease, head: Head, options: Options, look: Look | None, sp
                 raise _Gone(part.id, error) from error
             if look is not None:
                 look(table.drop_columns("data_key"))
+            if of_case is not None:
+                table = table.filter(pa.array(of_case(table)))
             return table if tags is None else _spoken_by(table, tags, Tagger(head.secret))
 
         return read_part
 
     parts = [loader(number) for number in range(len(head.parts))] or [SCHEMA.empty_table]
-    admission = Admission(options.purpose, lease.now())
+    if of_case is not None:
+        return Index.build(parts, options.columns, options.filter)
+    admission = Admission(options.purpose, lease.now(), restricted_rows(head))
     index = Index.build(parts, options.columns, options.filter, admission, options.listed)
     if not options.listed and (line := admission.warning(lease.root)):
         _log.warning("%s", line)

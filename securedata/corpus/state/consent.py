@@ -12,7 +12,7 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +27,7 @@ COLUMNS = ("purposes", "expires")
 """The columns that decide."""
 
 REASONS = {
+    "restricted": "restricted by a request for erasure that met a hold",
     "expired": "whose consent has ended",
     "withdrawn": "with consent to no purpose",
     "other_purpose": "without consent to the purpose",
@@ -42,11 +43,13 @@ class LeftOut(NamedTuple):
     """Rows that were left out when a corpus was opened, each counted once.
 
     Attributes:
+        restricted: of people whose erasure waits for the end of a hold.
         expired: whose consent had ended.
         withdrawn: with consent to no purpose at all.
         other_purpose: without consent to the purpose that was named.
     """
 
+    restricted: int = 0
     expired: int = 0
     withdrawn: int = 0
     other_purpose: int = 0
@@ -168,34 +171,42 @@ def check_purpose(head_requires: bool, purpose: str | None, root: str) -> None:
 class Admission:
     """Decides part by part which rows may be read, and counts the others."""
 
-    def __init__(self, purpose: str | None, now: float) -> None:
-        """`now`: seconds since the epoch, by the later of the clocks that count."""
-        self._purpose = purpose
+    def __init__(self, purpose: str | None, now: float, restricted: Callable[[pa.Table], _Mask] | None = None) -> None:
+        """
+        Args:
+            now: seconds since the epoch, by the later of the clocks that count.
+            restricted: which rows a restriction closes, from a table with the column `subjects`; None: there is none.
+        """
+        self._purpose, self._is_restricted = purpose, restricted
         micros = math.floor(now * 1e6) if abs(now) < 2**43 else 2**63 - 1
         self._now = pa.scalar(micros, pa.int64())
-        self.expired = self.withdrawn = self.other_purpose = self.rows = 0
+        self.restricted = self.expired = self.withdrawn = self.other_purpose = self.rows = 0
         self._purposes: set[str] = set()
 
     @property
     def left_out(self) -> LeftOut:
         """The rows left out so far."""
-        return LeftOut(self.expired, self.withdrawn, self.other_purpose)
+        return LeftOut(self.restricted, self.expired, self.withdrawn, self.other_purpose)
 
     def admit(self, rows: pa.Table) -> pa.Array | None:
-        """Which rows of a part may be read, as booleans; None: all of them. `rows` has COLUMNS."""
+        """Which rows of a part may be read, as booleans; None: all of them. `rows` has COLUMNS and `subjects`."""
         self.rows += rows.num_rows
         expires, purposes = rows.column("expires"), rows.column("purposes")
-        if self._purpose is None and expires.null_count == purposes.null_count == rows.num_rows:  # nearly always
+        unrestricted = self._is_restricted is None and self._purpose is None
+        if unrestricted and expires.null_count == purposes.null_count == rows.num_rows:  # nearly always
             return None
-        expired = _mask(pc.less_equal(expires.cast(pa.int64()), self._now))
-        withdrawn = _mask(pc.equal(pc.list_value_length(purposes), 0)) & ~expired
-        other = np.zeros(rows.num_rows, dtype=bool)
+        restricted, other = np.zeros(rows.num_rows, dtype=bool), np.zeros(rows.num_rows, dtype=bool)
+        if self._is_restricted is not None:
+            restricted = self._is_restricted(rows)
+        expired = _mask(pc.less_equal(expires.cast(pa.int64()), self._now)) & ~restricted
+        withdrawn = _mask(pc.equal(pc.list_value_length(purposes), 0)) & ~expired & ~restricted
         if self._purpose is not None:
-            other = ~self._consented(purposes) & ~expired & ~withdrawn
+            other = ~self._consented(purposes) & ~expired & ~withdrawn & ~restricted
+        self.restricted += int(restricted.sum())
         self.expired += int(expired.sum())
         self.withdrawn += int(withdrawn.sum())
         self.other_purpose += int(other.sum())
-        out = expired | withdrawn | other
+        out = restricted | expired | withdrawn | other
         return pa.array(~out) if out.any() else None
 
     def _consented(self, purposes: pa.ChunkedArray) -> _Mask:

@@ -38,6 +38,8 @@ class HeadLease:
 
     holds: Callable[[], bool]
     """Is no renewal due? Set once the lease has begun."""
+    heed: Callable[[], Callable[[Head], None] | None]
+    """Returns what is to be called with the head of every renewal: a weak reference, which may lead to nothing."""
 
     def __init__(
         self,
@@ -67,6 +69,7 @@ class HeadLease:
         self._ttl = ttl
         self._kms_wait = kms_wait
         self._lease: Lease | None = None
+        self.heed = lambda: None
 
     @property
     def grant(self) -> Grant:
@@ -196,7 +199,10 @@ class HeadLease:
 
     def _renew(self, _: Grant) -> Grant:
         self.connection.renew()
-        return self._grant(self._reopen().head)
+        head = self._reopen().head
+        if heed := self.heed():
+            heed(head)
+        return self._grant(head)
 
     def _reopen(self) -> OpenedHead:
         # The rows stay those that were opened, so what others have seen since must not end a job: it may be reading a
