@@ -57,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
         ),
         example=(
             "  securedata erase voice-a --subject ann --dry-run\n"
-            "  securedata erase voice-a --subject ann --also Ann --request REQ-7 --received 2026-11-30\n"
+            "  securedata erase voice-a --subject ann --also Ann --request REQ-7\n"
             "  securedata erase voice-a --list people.txt --request REQ-8\n"
             "  securedata erase voice-a --consent C-2024-17\n"
             "  securedata erase voice-a --finish"
