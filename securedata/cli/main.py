@@ -45,6 +45,7 @@ _COMMANDS = (
     "remove",
     "erase",
     "hold",
+    "consent",
     "retain",
     "wrap",
     "rotate",
@@ -56,7 +57,7 @@ _COMMANDS = (
     "receipt",
     "bench",
 )
-_LIFECYCLE = frozenset(("erase", "hold", "operator", "receipt", "retain"))
+_LIFECYCLE = frozenset(("consent", "erase", "hold", "operator", "receipt", "retain"))
 """Those in the folder `lifecycle` below the others."""
 
 
