@@ -79,7 +79,8 @@ class EncryptedAudioDataset(EncryptedDataset[Sample]):
             map: called last, with the Sample; its result replaces the Sample. As `ds.map(function)`.
             on_error: 'raise', or 'replace': in a loader's batches the next readable row replaces a sample that is not
                 audio, whose object is missing, or whose row is gone. What fails authentication always raises.
-            on_erased: the same for the recordings of people who were erased since the corpus was opened.
+            on_erased: the same for the recordings of people who were erased since the corpus was opened, or whose
+                erasure met a hold.
             on_gone: 'raise', 'replace' or 'skip', for recordings that may no longer be read: since the corpus was
                 opened their person was erased, their consent has ended, or their row was replaced or removed. 'skip'
                 makes a batch shorter; a batch of such recordings alone has one other in their place. None: `on_erased`

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.fresh_key import FreshKey
 from securedata.corpus.rows.changes import Changes, Mask, Plan, Select
+from securedata.corpus.rows.checks import held
 from securedata.corpus.rows.durations import seconds_of
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Head, Tombstone
@@ -19,11 +21,13 @@ from securedata.errors import InvalidArgument
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.erasure.journal import Open
 from securedata.lifecycle.erasure.request import Facts, Request, barred_by
+from securedata.lifecycle.holds.restriction import kept_by_holds
 from securedata.lifecycle.receipt import members
 from securedata.lifecycle.receipt.members import Derived, Scope
 from securedata.lifecycle.receipt.opening import Opening
 from securedata.lifecycle.receipt.statement import Draft, check_count
 from securedata.lifecycle.receipt.store import write_openings
+from securedata.lifecycle.select import ByPerson
 
 _COUNTED = ("subjects", "consent_id", "source_sha256", "frames", "frames_in_segment", "sample_rate")
 
@@ -47,6 +51,23 @@ class Committed:
     held: tuple[str, ...] = field(default=(), repr=False)
     restricted: int = 0
     again: bool = False
+
+
+class _ByFreePerson:
+    """Rows of people whom no hold keeps; of the others only the rows that it keeps, so that the plan lists them."""
+
+    columns = ("subjects",)
+
+    def __init__(self, free: frozenset[bytes], kept: frozenset[bytes]) -> None:
+        self._free, self._kept = ByPerson(free), ByPerson(kept)
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        found = self._free.hits(head, view)
+        if self._kept.tags:
+            held_rows = np.zeros(view.num_rows, dtype=bool)
+            held_rows[sorted(held(head, view))] = True
+            found |= self._kept.hits(head, view) & held_rows
+        return found
 
 
 class _Counted:
@@ -87,22 +108,26 @@ class Deed:
         self._tagger = Tagger(writer.head.secret)
         self._root = writer.root
         self._request, self._fresh, self._openings = request, fresh, tuple(openings)
-        self._changes = Changes(select=_Counted(request.select(self._tagger)))
+        self._changes: dict[frozenset[bytes], Changes] = {}
         self._reached = {one.corpus: one for one in reached}
         self._asked, self._always, self._all_rows = asked, always, all_rows
         self._written: tuple[Opening, ...] = ()
 
     def __call__(self, attempt: Try) -> Next[Committed]:
         head = attempt.head
-        plan = attempt.plan(self._changes)
+        kept = self._kept(attempt)
+        changes = self._changes_without(kept)
+        plan = attempt.plan(changes)
         rows, facts = plan.outcome.removed, Facts.of(plan.dropped)
         if any(one["corpus"] not in self._reached for one in head.derived):
             return Next(Committed(again=True), None)
         if head.derived and self._asked is not None and not facts.within(self._asked):
             return Next(Committed(again=True), None)
         self._check_all(head, rows)
-        restricted = self._restricted(attempt, plan)
-        barred = barred_by(self._request, self._tagger, facts, frozenset(one.tag for one in head.holds))
+        held_people = frozenset(self._tagger.tag(name) for name, _ in Facts.of(plan.held).consents)
+        holds = frozenset(one.tag for one in head.holds)
+        restricted = self._restricted(attempt, kept or held_people & holds)
+        barred = barred_by(self._request, self._tagger, facts, holds | held_people | kept)
         dead = {one.tag for one in head.tombstones}
         stones = tuple(Tombstone(tag, head.generation + 1) for tag in sorted(barred.people - dead))
         length = float(sum(pc.sum(seconds_of(one)).as_py() for one in plan.dropped))
@@ -115,7 +140,7 @@ class Deed:
         if openings != self._written:
             write_openings(head.corpus_id.hex(), attempt.write_id.hex(), openings)
             self._written = openings
-        members = attempt.write(plan, self._changes) if rows else {}
+        members = attempt.write(plan, changes) if rows else {}
         leaving = members["retired"][-1].table.id if "retired" in members else None
         entry = self._open(attempt, plan, leaving, barred.people, length, openings)
         members |= {
@@ -136,20 +161,30 @@ class Deed:
                 root=self._root,
             )
 
-    def _restricted(self, attempt: Try, plan: Plan) -> tuple[Restriction, ...]:
-        """The people whom a hold keeps although the request asks for them; an end of consent asks for nobody."""
-        head = attempt.head
-        if not head.holds or self._request.kind == "expired":
-            return ()
+    def _kept(self, attempt: Try) -> frozenset[bytes]:
+        """The people whom the request names and a hold keeps: their own, or that of somebody in a recording of theirs.
+
+        Their whole erasure waits for its end, since a receipt for a part of it would say too much.
+        """
         asked = self._request.people(self._tagger)
-        if self._request.kind != "subject":
-            asked = frozenset(self._tagger.tag(name) for name, _ in Facts.of(plan.held).consents)
-        kept = asked & {one.tag for one in head.holds}
+        return kept_by_holds(attempt, asked) | asked.intersection(one.tag for one in attempt.head.holds)
+
+    def _changes_without(self, kept: frozenset[bytes]) -> Changes:
+        """What is to be taken out; the same object for the same people, so that a try can use the parts of another."""
+        if kept not in self._changes:
+            free = self._request.people(self._tagger) - kept
+            select = _ByFreePerson(free, kept) if kept else self._request.select(self._tagger)
+            self._changes[kept] = Changes(select=_Counted(select))
+        return self._changes[kept]
+
+    def _restricted(self, attempt: Try, kept: frozenset[bytes]) -> tuple[Restriction, ...]:
+        """New restrictions of the people whom a hold keeps; an end of consent asks for nobody."""
+        request, head = self._request, attempt.head
+        if not kept or request.kind == "expired":
+            return ()
+        known = {one.tag for one in head.restricted if one.request == request.reference}
         now = attempt.now()
-        known = {one.tag for one in head.restricted}
-        return tuple(
-            Restriction(tag, self._request.reference, self._request.received, now) for tag in sorted(kept - known)
-        )
+        return tuple(Restriction(tag, request.reference, request.received, now) for tag in sorted(kept - known))
 
     def _open(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from securedata.keys.tags import Tagger
 from securedata.lifecycle.holds.restriction import restrict
 from tests.kit.cli.commandline import PATTERN, Ran, Run
 from tests.kit.corpora.recorded import Root, remove_paths
+from tests.kit.docs.readme import all_blocks
+from tests.kit.docs.tree import ROOT
 from tests.kit.sources.recordings import clip
 
 NEWER = "securedata: other users need this securedata or a newer one"
@@ -110,6 +113,21 @@ def test_a_request_that_waits_for_the_end_of_a_hold(run: Run, root: Root) -> Non
     assert (done.code, "1 request for erasure set aside" in done.err) == (0, True)
     assert "older versions of securedata open the corpus again" in done.err
     assert Writer(root.reference).head.restricted == ()
+
+
+def test_the_commands_of_the_page(run: Run, root: Root, here: Path) -> None:
+    page = (ROOT / "docs/lifecycle.md").read_text(encoding="utf-8")
+    section = page[page.index("\n## Hold\n") :].partition("\n## ")[2].partition("\n## ")[0]
+    found = [block.text for block in all_blocks(section) if block.language == "bash"]
+    commands = [shlex.split(line) for text in found for line in text.splitlines()]
+    assert [command[:3] for command in commands] == [
+        ["securedata", "hold", "add"],
+        ["securedata", "hold", "list"],
+        ["securedata", "export", "voice-a"],
+        ["securedata", "hold", "release"],
+    ]
+    for command in commands:
+        assert run(*command[1:]).code == 0, command
 
 
 # --------------------------------------------------------------------------------------------------------------- ingest

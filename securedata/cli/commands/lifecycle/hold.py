@@ -206,8 +206,9 @@ def _erase(args: Namespace, one: Waiting) -> str:
     """The command that erases the person; with a placeholder if nothing here has the name."""
     asked = one.restriction
     words = ["securedata", "erase", args.target, "--subject", one.subject or "NAME"]
-    for option, value in (("--request", asked.request), ("--received", asked.received)):
-        words += [option, value] if value else []
+    if asked.request:
+        words += ["--request", asked.request]
+        words += ["--received", asked.received] if asked.received else []
     return shlex.join(words)
 
 
