@@ -18,20 +18,20 @@ WORDS = ("please", "enter", "the", "number", "of", "your", "conference", "follow
 SPEAKERS = 2_000
 
 
-def synthetic(count: int, seed: int = 0, at_most: int = MAX_ROWS) -> Iterator[pa.Table]:
-    """Tables of `at_most` rows: 15 s FLAC clips of 2,000 speakers with a transcript of about 70 characters."""
+def synthetic(count: int, seed: int = 0, at_most: int = MAX_ROWS, speakers: int = SPEAKERS) -> Iterator[pa.Table]:
+    """Tables of `at_most` rows: 15 s FLAC clips of `speakers` people with a transcript of about 70 characters."""
     random = np.random.default_rng(seed)
     sentences = pa.array([" ".join(random.choice(WORDS, size=14)) for _ in range(5_000)], pa.large_string())
     for start in range(0, count, at_most):
-        yield _rows(start, min(at_most, count - start), random, sentences)
+        yield _rows(start, min(at_most, count - start), random, sentences, speakers)
 
 
-def _rows(start: int, count: int, random: np.random.Generator, sentences: pa.Array) -> pa.Table:
-    speakers = [f"speaker-{number:05d}" for number in random.integers(SPEAKERS, size=count)]
+def _rows(start: int, count: int, random: np.random.Generator, sentences: pa.Array, speakers: int) -> pa.Table:
+    people = [f"speaker-{number:05d}" for number in random.integers(speakers, size=count)]
     utterances = [f"utterance-{number:08d}" for number in range(start, start + count)]
     sizes = random.integers(150_000, 250_000, size=count)
     values: dict[str, object] = {
-        "path": [f"synthetic/{who}/{what}.flac" for who, what in zip(speakers, utterances, strict=True)],
+        "path": [f"synthetic/{who}/{what}.flac" for who, what in zip(people, utterances, strict=True)],
         "object_id": _random(16, count),
         "data_key": _random(32, count),
         "sealed_size": [sealed_size(int(size)) for size in sizes],
@@ -41,8 +41,8 @@ def _rows(start: int, count: int, random: np.random.Generator, sentences: pa.Arr
         "sample_rate": np.full(count, 16_000, np.int32),
         "channels": np.ones(count, np.int32),
         "frames": np.full(count, 15 * 16_000),
-        "subjects": [[who] for who in speakers],
-        "speaker": speakers,
+        "subjects": [[who] for who in people],
+        "speaker": people,
         "utterance": utterances,
         "transcript": sentences.take(pa.array(random.integers(len(sentences), size=count))),
         "split": np.where(random.random(count) < 0.9, "train", "test").tolist(),

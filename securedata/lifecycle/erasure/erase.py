@@ -127,7 +127,7 @@ def _erase(writer: Writer, request: Request, options: Options, operator: Operato
     openings = [Opening.make(name) for name in request.names]
     for _ in range(_ROUNDS):
         writer.refresh()
-        found = preview(writer, request)
+        found = preview(writer, request, spellings=False)
         if not always:
             check_present(writer, request, found, options)
         reached, asked = _ask_derived(writer, request, found, options, operator)

@@ -44,8 +44,11 @@ class Preview:
     all: bool = False
 
 
-def preview(writer: Writer, request: Request) -> Preview:
+def preview(writer: Writer, request: Request, spellings: bool = True) -> Preview:
     """Look at what a request would take out: one read of each manifest part.
+
+    Args:
+        spellings: look for near spellings of every name, which takes 0.1 s a name among 10,000; else of absent ones only.
 
     Raises:
         PartMissing, StorageError, KeysError
@@ -71,6 +74,7 @@ def preview(writer: Writer, request: Request) -> Preview:
     if request.paths:
         absent += ByPath(request.paths).unmatched(paths)
     facts = Facts.of(chosen)
+    asked = request.names if spellings else [name for name in request.names if name in absent]
     return Preview(
         rows=len(paths),
         objects=sum(pc.count_distinct(table.column("object_id")).as_py() for table in chosen),
@@ -80,7 +84,7 @@ def preview(writer: Writer, request: Request) -> Preview:
         others=_others(request, facts),
         erased_before=before,
         absent=tuple(absent),
-        near={name: tuple(near) for name in request.names if (near := near_spellings(name, people))},
+        near={name: tuple(near) for name in asked if (near := near_spellings(name, people))},
         all=bool(paths) and len(paths) == head.rows,
     )
 
