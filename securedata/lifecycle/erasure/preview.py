@@ -48,7 +48,7 @@ def preview(writer: Writer, request: Request, spellings: bool = True) -> Preview
     """Look at what a request would take out: one read of each manifest part.
 
     Args:
-        spellings: look for near spellings of every name, which takes 0.1 s a name among 10,000; else of absent ones only.
+        spellings: look for near spellings of every name, 0.1 s each among 10,000 people; else of absent ones only.
 
     Raises:
         PartMissing, StorageError, KeysError
