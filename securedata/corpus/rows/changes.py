@@ -62,6 +62,14 @@ class Changes:
     select: Select | None = None
     rewrite: pa.Table | None = field(default=None, repr=False)
 
+    @property
+    def firsts(self) -> dict[bytes, bytes]:
+        """By old object id, the first object id of each recording that `rewrite` gives another object."""
+        if self.rewrite is None or "origin" not in self.rewrite.schema.names:
+            return {}
+        old, first = (self.rewrite.column(name).to_pylist() for name in ("old_id", "origin"))
+        return dict(zip(old, first, strict=True))
+
     def only_updates(self, i: int) -> bool:
         """May this row of `add` only update an existing one? It brings no object of its own."""
         return i >= int(self.add.num_rows) - self.updates

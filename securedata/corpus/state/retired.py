@@ -8,9 +8,10 @@ it. A crash at any point is harmless, since everything can be deleted again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.corpus.state.head import Head, Retired
 from securedata.corpus.state.layout import object_key, pack_key, table_key
@@ -29,17 +30,43 @@ def storage_key(what: str, id: bytes) -> str:
 
 
 def retired_tables(
-    parts: Sequence[bytes], objects: Sequence[bytes], grace: float = DELAY
+    parts: Sequence[bytes], objects: Sequence[bytes], grace: float = DELAY, firsts: Mapping[bytes, bytes] | None = None
 ) -> list[tuple[pa.Table, float]]:
     """The leaving lists of a commit, each with how much later than after a day what it lists is deleted, in seconds.
 
     Args:
         grace: seconds after which objects are deleted, at least a day. Parts are deleted after a day: running readers
             have read theirs.
+        firsts: for objects whose recordings were sealed again, the id of the recording's first object: see `former`.
     """
     later = max(0.0, grace - DELAY)
     lists = [(parts, objects, 0.0)] if not later else [(parts, (), 0.0), ((), objects, later)]
-    return [(retired_table(parts, objects), more) for parts, objects, more in lists if parts or objects]
+    tables = [(retired_table(parts, objects), more) for parts, objects, more in lists if parts or objects]
+    return [(_with_origin(table, firsts), more) for table, more in tables] if firsts else tables
+
+
+def _with_origin(table: pa.Table, firsts: Mapping[bytes, bytes]) -> pa.Table:
+    """A leaving list with the column `origin`, which earlier versions do not look at."""
+    origins = pa.array([firsts.get(id) for id in table.column("id").to_pylist()], pa.binary(16))
+    return table.append_column("origin", origins)
+
+
+def former(storage: Storage, head: Head, firsts: Collection[bytes]) -> list[bytes]:
+    """Objects that wait to be deleted, of recordings that were sealed again, by the ids of their first objects.
+
+    Raises:
+        FormatError, MalformedManifest, StorageError
+    """
+    found: list[bytes] = []
+    for one in head.retired if firsts else ():
+        try:
+            table = read_table(storage, head.corpus_id, one.table, None, RETIRED_SCHEMA)
+        except NotFound:  # cleared by another commit, whose head the next try reads
+            continue
+        if "origin" in table.schema.names:
+            mine = pc.is_in(table.column("origin"), value_set=pa.array(firsts, pa.binary(16)))
+            found += table.column("id").filter(mine).to_pylist()
+    return found
 
 
 def retired_table(parts: Iterable[bytes], objects: Iterable[bytes]) -> pa.Table:

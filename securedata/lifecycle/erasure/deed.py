@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +13,11 @@ from securedata.corpus.fresh_key import FreshKey
 from securedata.corpus.rows.changes import Changes, Mask, Plan, Select
 from securedata.corpus.rows.checks import held
 from securedata.corpus.rows.durations import seconds_of
+from securedata.corpus.schema import optional
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Head, Tombstone
 from securedata.corpus.state.lifecycle import Restriction
+from securedata.corpus.state.retired import former
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
 from securedata.keys.tags import Tagger
@@ -29,7 +31,7 @@ from securedata.lifecycle.receipt.statement import Draft, check_count
 from securedata.lifecycle.receipt.store import write_openings
 from securedata.lifecycle.select import ByPerson
 
-_COUNTED = ("subjects", "consent_id", "source_sha256", "frames", "frames_in_segment", "sample_rate")
+_COUNTED = ("subjects", "consent_id", "source_sha256", "frames", "frames_in_segment", "sample_rate", "origin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ class Deed:
             all_rows: how many rows the corpus has, if the caller knows that the request takes out all of them.
         """
         self._tagger = Tagger(writer.head.secret)
-        self._root = writer.root
+        self._root, self._storage = writer.root, writer.storage
         self._request, self._fresh, self._openings = request, fresh, tuple(openings)
         self._changes: dict[frozenset[bytes], Changes] = {}
         self._reached = {one.corpus: one for one in reached}
@@ -117,7 +119,7 @@ class Deed:
         head = attempt.head
         kept = self._kept(attempt)
         changes = self._changes_without(kept)
-        plan = attempt.plan(changes)
+        plan = self._with_former(attempt, attempt.plan(changes))
         rows, facts = plan.outcome.removed, Facts.of(plan.dropped)
         if any(one["corpus"] not in self._reached for one in head.derived):
             return Next(Committed(again=True), None)
@@ -152,6 +154,13 @@ class Deed:
         }
         done = Committed(entry, rows, length, outcome.held, len(restricted))
         return Next(done, members, self._fresh.key)
+
+    def _with_former(self, attempt: Try, plan: Plan) -> Plan:
+        """The plan, and what the recordings were sealed in before they were sealed again, if that is still kept."""
+        columns = [optional(one, "origin").drop_null() for one in plan.dropped]
+        firsts = {first for column in columns for first in column.to_pylist()}
+        gone = dict.fromkeys((*plan.retired_objects, *former(self._storage, attempt.head, firsts)))
+        return replace(plan, retired_objects=tuple(gone))
 
     def _check_all(self, head: Head, rows: int) -> None:
         if rows and rows == head.rows and self._all_rows != rows:
