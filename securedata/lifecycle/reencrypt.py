@@ -142,22 +142,27 @@ class _Reencryption:
         first = list(self.writer.refresh().parts)
         for part in first:
             if part.id not in self.seen:
-                self.seen.add(part.id)
-                try:
-                    yield from self._objects_in(part)
-                except NotFound:  # merged, and deleted a day later; its rows are in a newer one
-                    continue
+                yield from self._objects_in(part)
         while later := next((one for one in self.writer.head.parts if one.id not in self.seen), None):
-            self.seen.add(later.id)
-            try:
-                yield from self._objects_in(later)
-            except NotFound as error:
-                if any(one.id == later.id for one in self.writer.refresh().parts):
-                    raise part_missing(self.writer.root, later) from error
+            yield from self._objects_in(later)
+
+    def _read(self, part: TableRef, columns: tuple[str, ...]) -> pa.Table:
+        """Read a part, without keeping it; one that was merged and deleted since is empty: its rows are in a newer one.
+
+        Raises:
+            PartMissing: the head names it still.
+        """
+        writer = self.writer
+        try:
+            return read_table(writer.storage, writer.corpus_id, part, columns)
+        except NotFound as error:
+            if any(one.id == part.id for one in writer.refresh().parts):
+                raise part_missing(writer.root, part) from error
+            return SCHEMA.empty_table()
 
     def _objects_in(self, part: TableRef) -> Iterator[OldObject]:
-        writer = self.writer
-        table = read_table(writer.storage, writer.corpus_id, part, _COLUMNS)
+        self.seen.add(part.id)
+        table = self._read(part, _COLUMNS)
         old = pc.fill_null(pc.less(optional(table, "keyed_since"), self.since), True)
         rows = np.flatnonzero(old.to_numpy())
         if not len(rows):
@@ -183,9 +188,9 @@ class _Reencryption:
 
     def _total(self) -> tuple[int, int]:
         """The objects to seal again, and their size."""
-        writer, objects, size = self.writer, 0, 0
-        for part in writer.refresh().parts:
-            table = read_table(writer.storage, writer.corpus_id, part, ("object_id", "size", "keyed_since"))
+        objects = size = 0
+        for part in self.writer.refresh().parts:
+            table = self._read(part, ("object_id", "size", "keyed_since"))
             old = table.filter(pc.fill_null(pc.less(optional(table, "keyed_since"), self.since), True))
             sizes = old.select(["object_id", "size"]).group_by("object_id", use_threads=False)
             sizes = sizes.aggregate([("size", "max")])
@@ -266,8 +271,8 @@ class _Reencryption:
         wanted = pa.array(list(self.failed), pa.binary(16))
         named: set[bytes] = set()
         for part in self.writer.head.parts if self.failed else ():
-            table = read_table(self.writer.storage, self.writer.corpus_id, part, ("object_id",))
-            named.update(pc.unique(table.column("object_id").filter(pc.is_in(table.column(0), wanted))).to_pylist())
+            ids = self._read(part, ("object_id",)).column("object_id")
+            named.update(pc.unique(ids.filter(pc.is_in(ids, wanted))).to_pylist())
         for object_id in set(self.failed) - named:
             del self.failed[object_id]
 

@@ -13,9 +13,9 @@ from securedata.corpus.config import Reference
 from securedata.corpus.objects.fetch import PIECE
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.writer import Writer
-from securedata.errors import InvalidArgument, RowReplaced, StorageUnreachable
+from securedata.errors import InvalidArgument, PartMissing, RowReplaced, StorageUnreachable
 from securedata.lifecycle import reencrypt as module
-from securedata.lifecycle.rotate import RotateReport, rotate
+from securedata.lifecycle.rotate import RotateReport, rotate, rotate_head
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, keys_of, look, open_quietly
 from tests.kit.corpora.rows import DAY, content, fill, row, table, writer_of
@@ -268,6 +268,19 @@ def test_what_a_prune_took_is_sealed_again(
     assert (report.data_keys.objects, report.data_keys.left) == (len(paths), 0)
     all_moved(before, current(corpus, place))
     assert len(contents(corpus, place)) == len(paths)
+
+
+def test_a_part_that_is_missing_stops_it(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:
+    fill(writer, "ann/1", "ann/2", commits=2)
+    again(corpus, place)
+    fill(writer, "ann/3")
+    rotate_head(writer, data_keys=True)
+    for part in look(corpus, place).head.parts:
+        del place.objects[part.storage_key]
+    for progress in (None, lambda *_: None):
+        with pytest.raises(PartMissing):
+            again(corpus, place, progress=progress)
+    assert look(corpus, place).head.data_keys_since
 
 
 # --------------------------------------------------------------------------------------------------------------- grace
