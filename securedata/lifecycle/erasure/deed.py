@@ -189,7 +189,7 @@ class Deed:
     def _restricted(self, attempt: Try, kept: frozenset[bytes]) -> tuple[Restriction, ...]:
         """New restrictions of the people whom a hold keeps; an end of consent asks for nobody."""
         request, head = self._request, attempt.head
-        if not kept or request.kind == "expired":
+        if not kept or request.kind in ("expired", "retention"):
             return ()
         known = {one.tag for one in head.restricted if one.request == request.reference}
         now = attempt.now()

@@ -212,7 +212,7 @@ def _ask_derived(
 ) -> tuple[list[Derived], Facts | None]:
     """Erase the same in the corpora that were made from this one: the leaves first, this corpus last."""
     entries = writer.head.derived
-    if request.kind == "all":  # the end of this corpus only: what was made from it has a life of its own
+    if request.kind in ("all", "retention"):  # of this corpus only: what was made from it has a life of its own
         return [Derived(one["corpus"], one["pin"], "not reached") for one in entries], None
     passed = replace(request, tags=frozenset(), paths=(), digests=found.facts.digests, more=found.facts)
     reached = []
