@@ -1,7 +1,7 @@
 """The costs of people's rights: rotating the keys of a corpus.
 
     python -m benchmarks.lifecycle                   all sections; about ten minutes
-    python -m benchmarks.lifecycle rotate            one of them: rotate, data-keys, erase
+    python -m benchmarks.lifecycle rotate            one of them: rotate, data-keys, erase, retain
     python -m benchmarks.lifecycle rotate --rows 1000000 --runs 3    smaller
 
 benchmarks/README.md says what each section measures. Storage is SeaweedFS, the KMS OpenBao.
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.sections import data_keys, erasure, rotation
+from benchmarks.sections import data_keys, erasure, retaining, rotation
 from benchmarks.tools import machine, report
 from benchmarks.tools.process import isolated
 from benchmarks.tools.stats import Figure, figures_table
@@ -37,10 +37,15 @@ def section_erase(args: argparse.Namespace, work: Path) -> Found:
     return erasure.measure(work, args.people, args.runs)
 
 
+def section_retain(args: argparse.Namespace, work: Path) -> Found:
+    return retaining.measure(work, args.speech, args.clips, args.runs)
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Found]] = {
     "rotate": section_rotate,
     "data-keys": section_data_keys,
     "erase": section_erase,
+    "retain": section_retain,
 }
 
 
@@ -49,7 +54,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("sections", nargs="*", help=f"some of: {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--runs", type=int, default=7, help="runs of each measurement (7 or more for a 95 %% interval)")
     parser.add_argument("--rows", default="1000000,10000000", help="rotate: numbers of rows, with commas between")
-    parser.add_argument("--clips", type=int, default=400, help="data-keys: recordings, 10 s each")
+    parser.add_argument("--clips", type=int, default=400, help="data-keys, retain: recordings, 10 s each")
     parser.add_argument("--people", type=int, default=1000, help="erase: how many at once; each has about 100 rows")
     parser.add_argument("--speech", type=Path, help="a folder of speech for the clips, instead of Debian's prompts")
     parser.add_argument("--work", type=Path, help="where clips are made and kept; default: temporary")

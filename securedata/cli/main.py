@@ -45,7 +45,6 @@ _COMMANDS = (
     "remove",
     "erase",
     "hold",
-    "retention",
     "consent",
     "retain",
     "wrap",
@@ -58,7 +57,7 @@ _COMMANDS = (
     "receipt",
     "bench",
 )
-_LIFECYCLE = frozenset(("consent", "erase", "hold", "operator", "receipt", "retain", "retention"))
+_LIFECYCLE = frozenset(("consent", "erase", "hold", "operator", "receipt", "retain"))
 """Those in the folder `lifecycle` below the others."""
 
 

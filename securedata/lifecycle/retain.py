@@ -24,9 +24,11 @@ def retain(
     arguments: Mapping[str, Any] | None = None,
     sample_rate: int | None = None,
     dtype: str | None = None,
+    purpose: str | None = None,
     workers: int | None = None,
     verify_sample: int = 100,
     seed: int = 0,
+    erase_raw: bool = False,
     name: str | None = None,
     kms: str | Sequence[str] | None = None,
     pin: str | Sequence[str] | None = None,
@@ -45,7 +47,8 @@ def retain(
     changed in the source.
 
     At the end every object of features is read back and opened, and a sample is computed again and compared: byte for
-    byte where versions and processor are the same, else within a tolerance. The recordings stay in the source.
+    byte where versions and processor are the same, else within a tolerance. The recordings stay in the source, unless
+    `erase_raw` erases them then.
 
     Features are personal data like the recordings: see docs/features.md for what they give away of the speaker.
 
@@ -58,9 +61,12 @@ def retain(
         arguments: of the transform, such as {"n_mels": 64}; others have defaults. A function has none.
         sample_rate: Hz that recordings are resampled to before. None: that of the recordings, if all have the same.
         dtype: 'float16' or 'float32'. None: as before in `to`, or 'float16'.
+        purpose: what the recordings are read for, as `open_corpus` takes it; those without consent to it are left out.
         workers: processes that read, decode and compute; 0: this one. None: one per core.
         verify_sample: how many recordings are computed again and compared.
         seed: chooses them.
+        erase_raw: if every recording has features and verification found nothing, erase all recordings of the source,
+            with a receipt, as `securedata erase --all` does.
         name: name of a new corpus of features; None: that of its folder.
         kms, pin: of the corpus of recordings, which is written to, too. None: from the config.
         to_kms, to_pin: of the corpus of features, likewise.
@@ -76,6 +82,7 @@ def retain(
     Raises:
         InvalidArgument: no such transform or argument; `to` holds something else; recordings at several rates.
         PinRequired, PinMismatch, NoTrustedKey, KMSDenied, ...: a corpus cannot be opened for writing.
+        NoOperatorKey: `erase_raw`, and no receipt could be signed; nothing was written.
         StorageError, KeysError, CorpusError: what was committed stays; run it again for the rest.
 
     Example:
@@ -91,6 +98,9 @@ def retain(
         raise InvalidArgument(f'arguments= is a mapping, as {{"n_mels": 64}}, not {type(arguments).__name__}')
     if accept_generation is not None:
         accept_generation = as_whole("accept_generation", accept_generation, 0, 2**63 - 1)
+    erase_raw = as_flag("erase_raw", erase_raw)
+    if erase_raw and accept_generation is not None:
+        raise InvalidArgument("recordings are erased from the newest generation only: leave out accept_generation")
     source = resolve(target, kms, pin)
     source.require_pin()
     found, there = find_target(to, to_kms, to_pin, name)
@@ -104,6 +114,7 @@ def retain(
         transform=features,
         arguments=arguments or {},
         sample_rate=sample_rate,
+        purpose=purpose,
         dtype=None if dtype is None else as_text("dtype", dtype),
         workers=len(os.sched_getaffinity(0)) if workers is None else as_whole("workers", workers, 0, 1_000),
         verify_sample=as_whole("verify_sample", verify_sample, 0, 2**31),
@@ -111,6 +122,7 @@ def retain(
         name=name,
         single_writer=as_flag("single_writer", single_writer),
         accept_generation=accept_generation,
+        erase_raw=erase_raw,
         progress=progress,
     )
     if not report.complete:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.kit.docs.tree import ROOT
@@ -151,3 +152,40 @@ def test_table_lines_up() -> None:
 
     assert table(["a", "bb"], [["ccc", "d"]]).splitlines() == ["| a   | bb |", "| --- | -- |", "| ccc | d  |"]
     assert [number(x) for x in (0.0123456, 1.23456, 123.456, 12345.6, 0.0)] == ["0.0123", "1.23", "123", "12,346", "0"]
+
+
+def test_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In this process: another one would import torch once more."""
+    from benchmarks import features
+
+    voices = [(voice, n) for voice in ("one", "two") for n in range(5)]
+    speech = write_clips(
+        tmp_path / "speech", [clip(f"{voice}/{n}.wav", 0.5, 8_000, seed=n + 7 * len(voice)) for voice, n in voices]
+    )
+    assert features.main(["--speech", str(speech), "--work", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "features.json").read_text())["results"]
+    assert (found["voices"], found["utterances"], found["syllables"]) == (2, 10, 0)
+    assert len(found["rows"]) == 1 + len(features.SETS)
+    shown = capsys.readouterr().out
+    for row in found["rows"]:
+        assert row["bytes per hour"] > 0
+        assert 0 <= row["identification"][1] <= row["identification"][0] <= row["identification"][2] <= 1
+        assert row["features"] in shown
+        assert row["vowels"] is None
+
+
+def test_equal_error_rate_and_bootstrap() -> None:
+    from benchmarks.tools.attacker import bootstrapped, equal_error_rate
+
+    target = np.array([True] * 50 + [False] * 50)
+    scores = np.concatenate([np.linspace(1, 2, 50), np.linspace(0, 0.9, 50)])
+    assert equal_error_rate(scores, target) == pytest.approx(0, abs=0.02)
+    assert equal_error_rate(-scores, target) == pytest.approx(1, abs=0.02)
+    mixed = np.random.default_rng(0).standard_normal(4_000)
+    assert equal_error_rate(mixed, np.arange(4_000) % 2 == 0) == pytest.approx(0.5, abs=0.03)
+    right = np.array([1.0] * 30 + [0.0] * 30)
+    voices = np.repeat(np.arange(6), 10)
+    found = bootstrapped(lambda rows: float(right[rows].mean()), voices)
+    assert found.value == 0.5
+    assert found.low <= 1 / 6  # by voices: three of six are always right, and none of the others
+    assert found.high >= 5 / 6

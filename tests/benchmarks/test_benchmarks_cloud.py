@@ -53,7 +53,7 @@ def test_ingest(tmp_path: Path, speech: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "sections", [("data-keys",), pytest.param(("rotate", "data-keys"), marks=pytest.mark.full)], ids=len
+    "sections", [("data-keys",), pytest.param(("rotate", "data-keys", "retain"), marks=pytest.mark.full)], ids=len
 )
 def test_lifecycle(tmp_path: Path, speech: Path, sections: tuple[str, ...]) -> None:
     small = ("--rows", 2_000, "--clips", 4, "--runs", 1, "--speech", speech)
@@ -62,6 +62,8 @@ def test_lifecycle(tmp_path: Path, speech: Path, sections: tuple[str, ...]) -> N
     assert set(measured) == set(sections)
     if "rotate" in sections:
         assert [one["calls"] for one in measured["rotate"]["runs"]["2000"]] == [3]
+    if "retain" in sections:
+        assert all(one["retain"] > 0 for one in measured["retain"]["local disk"])
     [one] = measured["data-keys"]["rounds"]
     assert min(one["ingest"], one["data keys"]) > 0
 

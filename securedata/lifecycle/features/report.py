@@ -8,6 +8,7 @@ from typing import Any
 from securedata.corpus.create import CreateReport
 from securedata.errors import (
     AccessDenied,
+    ConsentExpired,
     KeysError,
     RowReplaced,
     SecuredataError,
@@ -25,7 +26,8 @@ class RetainReport:
     Attributes:
         source: root of the corpus of recordings.
         root, name: of the corpus of features.
-        rows: recordings of the source.
+        rows: recordings of the source, without those left out because of consent or a restriction.
+        left_out: how many those are.
         added, replaced, unchanged: rows of features; replaced where recording, people, words or consent had changed.
         bytes: of the files of the recordings that were computed from in this run.
         feature_bytes: of the files of features made in this run.
@@ -37,7 +39,7 @@ class RetainReport:
             computed.
         erased: logical paths of features that were not committed, because their people were erased from one of the two
             corpora.
-        gone: logical paths of recordings that were removed, replaced or erased during the run.
+        gone: logical paths of recordings that were removed, replaced or erased during the run, or whose consent ended.
         held: logical paths of features of people under a hold, left as they were.
         opened: objects of features that were read back and opened.
         unreadable: logical path and error of each object of features that does not open.
@@ -45,6 +47,10 @@ class RetainReport:
         identical: how many of them gave the same bytes. The others were made by other versions or on another
             processor, and agree within the tolerance.
         different: logical paths of those that do not agree.
+        raw_erased: recordings that were erased from the source afterwards; None: not asked for, or not done because
+            something was incomplete.
+        raw_held: logical paths of recordings that stayed because of a hold.
+        receipt: file of the receipt of that erasure.
         recorded: what the settings of the corpus say of its features: source, transform, arguments, versions.
         created: the corpus that this call made, and the key files to back up; None if it existed.
     """
@@ -53,6 +59,7 @@ class RetainReport:
     root: str
     name: str | None = None
     rows: int = 0
+    left_out: int = 0
     added: int = 0
     replaced: int = 0
     unchanged: int = 0
@@ -71,6 +78,9 @@ class RetainReport:
     compared: int = 0
     identical: int = 0
     different: list[str] = field(default_factory=list, repr=False)
+    raw_erased: int | None = None
+    raw_held: list[str] = field(default_factory=list, repr=False)
+    receipt: str | None = None
     recorded: dict[str, Any] = field(default_factory=dict, repr=False)
     created: CreateReport | None = None
 
@@ -82,7 +92,7 @@ class RetainReport:
 
     def note_error(self, path: str, error: SecuredataError) -> None:
         """Note why a recording was not read. Raises an error that would meet every other recording, too."""
-        if isinstance(error, (SubjectErased, RowReplaced)):
+        if isinstance(error, (SubjectErased, RowReplaced, ConsentExpired)):
             self.gone.append(path)
         elif isinstance(error, (KeysError, AccessDenied, SessionExpired, StorageUnreachable)):
             raise error

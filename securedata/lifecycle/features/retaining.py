@@ -14,6 +14,7 @@ from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
 from securedata.lifecycle.derived import register_derived
 from securedata.lifecycle.features.computing import Source, computed
+from securedata.lifecycle.features.raw import erase_recordings
 from securedata.lifecycle.features.recipe import Recipe
 from securedata.lifecycle.features.report import RetainReport
 from securedata.lifecycle.features.rows import to_compute
@@ -21,6 +22,7 @@ from securedata.lifecycle.features.storing import Storing
 from securedata.lifecycle.features.target import SETTING, bind, recipe_for, recorded_in, refuse_other
 from securedata.lifecycle.features.transforms import check
 from securedata.lifecycle.features.verification import verify_features
+from securedata.lifecycle.receipt.operator import load_operator
 
 
 def run(
@@ -32,12 +34,14 @@ def run(
     arguments: Mapping[str, Any],
     sample_rate: int | None,
     dtype: str | None,
+    purpose: str | None,
     workers: int,
     verify_sample: int,
     seed: int,
     name: str | None,
     single_writer: bool,
     accept_generation: int | None,
+    erase_raw: bool,
     progress: bool | Progress | None,
 ) -> RetainReport:
     """As `securedata.lifecycle.retain.retain`, with both corpora found and all options checked.
@@ -47,12 +51,14 @@ def run(
     """
     begun = time.monotonic()
     _refuse_inside(source, target)
+    if erase_raw:
+        load_operator()  # before anything is written: without its key no receipt could be signed
     raw = Writer(source, single_writer=single_writer, accept_generation=accept_generation)
     existing = Writer(target, single_writer=single_writer) if there else None
     if existing is not None and existing.corpus_id == raw.corpus_id:
         raise InvalidArgument(f"{target.root} is the corpus of the recordings itself: name another", root=target.root)
     recorded = recorded_in(existing.head, target.root) if existing is not None else None
-    with Source(source, accept_generation=accept_generation) as dataset:
+    with Source(source, purpose=purpose, accept_generation=accept_generation) as dataset:
         recipe = recipe_for(recorded, dataset.corpora[0], transform, sample_rate, dtype, arguments)
         if recorded is not None:
             refuse_other(recipe, recorded, target.root)
@@ -64,6 +70,7 @@ def run(
             created = create_corpus(root, name or target.name, kms=target.kms, single_writer=single_writer)
             existing = Writer(created.reference, single_writer=single_writer)
         report = RetainReport(source.root, existing.root, existing.reference.name, len(dataset), created=created)
+        report.left_out = sum(dataset.corpora[0].left_out)
         try:
             with reporting(progress, "computing") as told:
                 _retain(raw, dataset, existing, recipe, workers, report, told)
@@ -72,8 +79,12 @@ def run(
             with reporting(progress, "verifying") as told:
                 report.recorded = existing.head.settings[SETTING]
                 known = report.recorded["computed_with"]
-                verify_features(existing.reference, dataset, recipe, known, verify_sample, seed, workers, report, told)
+                verify_features(
+                    existing.reference, dataset, recipe, known, verify_sample, seed, workers, purpose, report, told
+                )
             report.seconds_verify = time.monotonic() - begun - report.seconds
+            if erase_raw and report.complete:
+                _erase_raw(source, existing, purpose, single_writer, report)
         except BaseException:  # raised again, Ctrl-C too: name the corpus that was created for this run
             if created is not None:
                 log_notice(
@@ -120,6 +131,16 @@ def _retain(
     except BaseException:  # raised again, Ctrl-C too: what is sealed and durable is kept
         storing.commit()
         raise
+
+
+def _erase_raw(
+    source: Reference, target: Writer, purpose: str | None, single_writer: bool, report: RetainReport
+) -> None:
+    done = erase_recordings(source, target, purpose=purpose, single_writer=single_writer)
+    report.raw_erased = done.commit.rows
+    report.raw_held = list(done.commit.held)
+    if done.receipt is not None and done.receipt.path is not None:
+        report.receipt = str(done.receipt.path)
 
 
 def _refuse_inside(source: Reference, target: Reference) -> None:

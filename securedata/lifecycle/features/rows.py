@@ -40,7 +40,8 @@ Row = dict[str, Any]
 def row_of_features(corpus: Corpus, made: Computed, put: Put, recipe: Recipe, computed_with: int) -> Row:
     """The manifest row of the features of one recording."""
     taken = dict(zip(_TAKEN, corpus.index.values(_TAKEN, made.row), strict=True))
-    path, mtime = corpus.index.values(("path", "source_mtime_ns"), made.row)
+    names = ("path", "size", "source_sha256", "source_mtime_ns")
+    path, size, sha256, mtime = corpus.index.values(names, made.row)
     channels, bins, frames = made.shape
     return {
         **taken,
@@ -52,6 +53,10 @@ def row_of_features(corpus: Corpus, made: Computed, put: Put, recipe: Recipe, co
         "channels": channels,
         "frames": made.audio[1],
         "source_mtime_ns": mtime,
+        # an erasure by path names a recording by its digest, here too
+        "recording": path,
+        "recording_size": size,
+        "recording_sha256": sha256,
         "derived_from": first_object(corpus, made.row),
         "feature_bins": bins,
         "feature_frames": frames,

@@ -38,6 +38,7 @@ def verify_features(
     sample: int,
     seed: int,
     workers: int,
+    purpose: str | None,
     report: RetainReport,
     progress: Progress | None,
 ) -> None:
@@ -47,8 +48,9 @@ def verify_features(
         environments: by number less 1, the versions that rows were computed with.
         seed: chooses the sample.
         workers: processes that compute it.
+        purpose: what recordings and features are read for.
     """
-    with Retained(target) as features:
+    with Retained(target, purpose=purpose) as features:
         total = sum(features.corpora[0].table.column("size").to_pylist())
         size = 0
         for begin in range(0, len(features), _BATCH):

@@ -7,9 +7,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from securedata.cli.common import (
+    HELD,
     add_command,
     add_corpus_options,
     add_output_options,
+    add_purpose,
     add_target,
     add_writer_options,
     duration,
@@ -23,6 +25,7 @@ from securedata.cli.common import (
     show,
     size,
     wants_progress,
+    warn,
 )
 from securedata.errors import InvalidArgument, SecuredataError
 
@@ -39,10 +42,11 @@ def add_parser(subparsers: Any) -> None:
             "EncryptedFeatureDataset trains. People, words, splits, consent, purposes and expiry come along, and the\n"
             "source's head names the new corpus, so that an erasure reaches it too.\n\n"
             "Then every object of features is read back and opened, and a sample is computed again and compared. The\n"
-            "recordings stay in CORPUS. If a run is killed, run it again: it continues where it stopped. A later run\n"
-            "adds what is new in CORPUS, and computes anew what has changed.\n\n"
+            "recordings stay in CORPUS, unless --erase-raw erases them. If a run is killed, run it again: it goes on\n"
+            "where it stopped. A later run adds what is new in CORPUS, and computes anew what has changed.\n\n"
             "Features still give away who speaks, and remain personal data.\n\n"
-            "Exit code 1: a recording has no features, or verification found something; both are listed."
+            "Exit codes: 0: done. 1: a recording has no features, or verification found something; both are listed.\n"
+            "3: done, except that recordings under a hold were not erased."
         ),
         example=(
             "  securedata retain voice-a --to ./features-a --features log-mel\n"
@@ -89,11 +93,17 @@ def add_parser(subparsers: Any) -> None:
         help="how many recordings to compute again and compare (default: 100)",
     )
     parser.add_argument("--seed", type=_count, default=0, metavar="N", help="choose other ones to compare (default: 0)")
+    parser.add_argument(
+        "--erase-raw",
+        action="store_true",
+        help="then erase all recordings of CORPUS, with a receipt, if each has features and all is verified",
+    )
     parser.add_argument("--name", metavar="NAME", help="name of a new corpus of features (default: its folder's)")
     group = parser.add_argument_group("corpus of features")
     group.add_argument("--to-kms", action="append", metavar="URI", help="its KMS key, as --kms for CORPUS; repeatable")
     group.add_argument("--to-pin", metavar="PIN", help="its pin, as --pin for CORPUS")
     add_corpus_options(parser)
+    add_purpose(parser)
     add_writer_options(parser)
     add_output_options(parser)
 
@@ -109,9 +119,11 @@ def retain(args: Namespace) -> int:
         arguments=_arguments(args.arguments or ()),
         sample_rate=args.sample_rate,
         dtype=args.dtype,
+        purpose=args.purpose,
         workers=args.workers,
         verify_sample=args.verify_sample,
         seed=args.seed,
+        erase_raw=args.erase_raw,
         name=args.name,
         kms=args.kms,
         pin=pins(args),
@@ -136,6 +148,13 @@ def retain(args: Namespace) -> int:
             f"verified: {plural(report.opened, 'object')} opened; {report.compared:,} computed again, "
             f"{report.identical:,} of them identical, in {duration(report.seconds_verify)}"
         )
+        if report.raw_erased is not None:
+            erased = plural(report.raw_erased, "recording")
+            out(f"erased: {erased} of {report.source}; receipt: {report.receipt or 'none'}")
+        elif args.erase_raw:
+            warn(f"no recording of {report.source} was erased, because of what follows")
+        if report.left_out:
+            say(args, f"{plural(report.left_out, 'recording')} left out because of consent or a restriction")
         if report.created is not None:
             say(args, f"made {report.root}, known as {report.name!r}, pin {report.created.pin}")
         for title, lines in (
@@ -145,10 +164,13 @@ def retain(args: Namespace) -> int:
             ("without features", [f"{one['path']}: {one['text']}" for one in failed]),
             ("does not open", [f"{one['path']}: {one['text']}" for one in unreadable]),
             ("computed again with another result", report.different),
+            ("recordings under a hold, not erased", report.raw_held),
         ):
             show(args, title, lines)
     found = len(failed) + len(unreadable) + len(report.different) + len(report.held)
-    return fail(f"{plural(found, 'finding')} in the features of {report.source}") if found else 0
+    if found:
+        return fail(f"{plural(found, 'finding')} in the features of {report.source}")
+    return HELD if report.raw_held else 0
 
 
 def _arguments(given: Any) -> dict[str, str]:
