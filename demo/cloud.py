@@ -103,6 +103,13 @@ class CloudStory(Story):
         else:
             raise DemoError(f"the corpus opens {how}: please report this as SECURITY.md says")
 
+    def become_owner(self) -> None:
+        self.become({**self.server.environment(), "VAULT_TOKEN": self.kms.token})
+        reference = load()[NAME]
+        options = {name: value for name, value in reference.options.items() if name != "role"}
+        write_entry(NAME, dataclasses.replace(reference, options=options))
+        say("The owner of the bucket is back: a trainer's session may neither rotate nor erase.")
+
     def say_what_next(self) -> None:
         print("Both servers were stopped; the bucket's files are in the demo's folder. What to try next:")
         print("  make demo         # the same in a folder, which stays; it says what to try next")

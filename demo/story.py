@@ -1,4 +1,4 @@
-"""The eight steps of the demo, and what each of them shows."""
+"""The nine steps of the demo, and what each of them shows."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from demo.leaks import Leaks, show_leaks
 from demo.measure import rates, shares
 from demo.plot import draw
 from demo.prompts import TABLE, VOICES, get_voices
+from demo.rights import keep_rights
 from demo.split import halves
 from demo.train import WORKERS, Result, TimedLogMel, kms_calls, train, voice_of
 from demo.workplace import Workplace
@@ -63,6 +64,9 @@ class Story:
             parts = self.report(dataset, result, leaks)
         with self.step("Draw it"):
             self.draw(result, leaks, parts)
+        with self.step("Rotate the key, keep features, and erase a person, with a receipt"):
+            self.become_owner()
+            keep_rights(self.securedata, NAME, self.place.store.parent, self.results)
         self.results["seconds"] = time.perf_counter() - began
         self.place.results.write_text(json.dumps(self.results, indent=1) + "\n")
         print(f"\nDone in {self.results['seconds']:.0f} s. The picture is {self.place.picture}")
@@ -72,7 +76,7 @@ class Story:
     @contextmanager
     def step(self, title: str) -> Iterator[None]:
         self.steps += 1
-        print(f"\n{self.steps}/8  {title}")
+        print(f"\n{self.steps}/9  {title}")
         began = time.perf_counter()
         yield
         say(f"({time.perf_counter() - began:.1f} s)")
@@ -241,6 +245,11 @@ class Story:
         waveform, rate, *_ = dataset[row]
         draw(self.place.picture, result, waveform, rate, dataset.get_metadata(row)[0], leaks, parts)
         say(f"{self.place.picture}")
+
+    # ------------------------------------------------------------ 9
+
+    def become_owner(self) -> None:
+        """Take the rights that rotating and erasing need: here one person has them all."""
 
     def say_what_next(self) -> None:
         print("What to try next:")
