@@ -13,6 +13,7 @@ from securedata.bench import units
 from securedata.cli.common import (
     add_corpus_options,
     add_output_options,
+    add_purpose,
     out,
     print_json,
     reference,
@@ -100,6 +101,7 @@ def add_parser(subparsers: Any) -> None:
     real.add_argument("--sample-rate", type=units.positive, metavar="HZ", help="resample, as in training")
     real.add_argument("--num-frames", type=units.positive, metavar="N", help="crop at random, as in training")
     add_corpus_options(parser)
+    add_purpose(parser)
     add_output_options(parser)
     parser.add_argument("--png", type=Path, metavar="FILE", help="also draw the figures (needs securedata-torch[plot])")
 
