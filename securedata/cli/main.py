@@ -45,6 +45,7 @@ _COMMANDS = (
     "remove",
     "erase",
     "hold",
+    "retention",
     "consent",
     "retain",
     "wrap",
@@ -57,7 +58,7 @@ _COMMANDS = (
     "receipt",
     "bench",
 )
-_LIFECYCLE = frozenset(("consent", "erase", "hold", "operator", "receipt", "retain"))
+_LIFECYCLE = frozenset(("consent", "erase", "hold", "operator", "receipt", "retain", "retention"))
 """Those in the folder `lifecycle` below the others."""
 
 

@@ -17,6 +17,7 @@ import pytest
 from securedata.corpus.config import resolve
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
+from securedata.lifecycle.consent import require_purpose
 from securedata.lifecycle.holds.hold import add_hold, release_hold
 from securedata.lifecycle.rotate import rotate, rotate_head
 from securedata.lifecycle.spellings import people_of
@@ -141,7 +142,7 @@ def test_config_entries_and_what_a_machine_has_seen_are_shared(pair: Pair, tmp_p
     assert reader.run("verify", "shared", "--prune", "--json")["ok"]
 
 
-def test_the_old_one_refuses_a_hold_that_it_would_ignore(old: Release, tmp_path: Path) -> None:
+def test_the_old_one_refuses_what_it_would_ignore(old: Release, tmp_path: Path) -> None:
     where = kept_corpus(tmp_path)
     reference = resolve(str(where.root), where.kms, where.pin)
     person = min(people_of(Writer(reference)))
@@ -157,5 +158,8 @@ def test_the_old_one_refuses_a_hold_that_it_would_ignore(old: Release, tmp_path:
         assert "update securedata" in old.refuses(*command, *where.options), command[0]
     assert (where.root / "head").read_bytes() == head
     assert release_hold(Writer(reference), "7", subject=person).last
+    require_purpose(Writer(reference))
+    assert "update securedata" in old.refuses("ls", where.root, *where.options), "of a required purpose"
+    require_purpose(Writer(reference), required=False)
     assert old.verify(where)["rows"] == 7
     assert old.encrypt("extension", tmp_path, where.root, *where.options)["added"] == 2

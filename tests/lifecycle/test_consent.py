@@ -104,7 +104,7 @@ def test_rows_are_chosen_again_at_every_try(corpus: Reference, place: MemoryStor
 
     done = withdraw(writer_of(corpus, Hooked(place, meanwhile)), "A")
     assert not todo
-    assert (done.rows, done.changed) == (3, 3)
+    assert (done.rows, done.changed, done.closed) == (3, 3, 3)
     assert purposes(corpus, place) == {**BEFORE, "ann/0": ["tts"], "ann/1": [], "ann/2": [], "ann/3": []}
 
 

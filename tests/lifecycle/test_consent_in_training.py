@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import io
+import multiprocessing.context
+import os
+import pickle
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import reduction
 from pathlib import Path
 
 import fsspec
@@ -91,7 +96,7 @@ def test_every_face_obeys_the_purpose_of_the_config(
     files = fsspec.filesystem("securedata")
     assert {path.removeprefix(f"{root.name}/") for path in files.find(root.name)} == expected
     tts = fsspec.filesystem("securedata", root=str(root), kms=root.kms, pin=root.pin, purpose="tts")
-    assert len(tts.find("")) == 4
+    assert tts.find("") == ["ann/0.wav", "ann/1.wav", "cid/4.wav", "cid/5.wav"]
     assert sd.load(f"securedata://{root.name}/bob/2.wav")[0].shape == (1, 800)
     assert sd.load(f"securedata://{root.name}/cid/4.wav", purpose="tts")[0].shape == (1, 800)
     with pytest.raises(NoSuchPath, match="consent"):
@@ -187,3 +192,40 @@ def test_what_becomes_of_rows_that_are_gone(
 def test_no_other_choice_is_taken(root: Root) -> None:
     with pytest.raises(InvalidArgument, match="on_gone= is 'raise', 'replace' or 'skip'"):
         sd.EncryptedAudioDataset(root, on_gone="drop")
+
+
+class _Descriptor:
+    """What stands for a descriptor in a pickle for a worker."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def detach(self) -> int:
+        return os.dup(self.fd)
+
+
+class _Spawning:
+    """What multiprocessing offers to pickles while it starts a process."""
+
+    DupFd = _Descriptor
+
+    def duplicate_for_child(self, fd: int) -> int:
+        return fd
+
+
+def test_a_started_worker_and_a_pickle_keep_to_it_too(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root, purpose="asr", on_gone="skip") as ds:
+        stored = pickle.dumps(ds)
+        data = io.BytesIO()
+        multiprocessing.context.set_spawning_popen(_Spawning())
+        try:
+            reduction.dump(ds, data)
+        finally:
+            multiprocessing.context.set_spawning_popen(None)
+        for again in (pickle.loads(data.getvalue()), pickle.loads(stored)):
+            assert again.stats()[-3:] == (0, 2, 2)
+            assert numbers(again.__getitems__([0, 2])) == [0, 2]
+            with later(2 * DAY):
+                assert numbers(again.__getitems__([0, 2])) == [0]
+                with pytest.raises(ConsentExpired):
+                    _ = again[2]

@@ -33,7 +33,7 @@ from tests.format import test_bad_input
 from tests.keys import test_wraps
 from tests.kit.corpora.harmed import two_corpora
 from tests.kit.corpora.rows import fill, make
-from tests.kit.schedules.scenarios import Role, act_out, begin, clock, erase, explore, ingest, remove, sweep
+from tests.kit.schedules.scenarios import Role, act_out, begin, clock, erase, explore, hold, ingest, remove, sweep
 
 AWAY = StorageUnreachable
 FAILS = (AssertionError, SecuredataError, pytest.fail.Exception)
@@ -110,6 +110,10 @@ def planned_once(patch: pytest.MonkeyPatch) -> None:
 
 def no_tombstones(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(plan, "refused", lambda head, add: [])
+
+
+def no_holds(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(plan, "held", lambda head, view: frozenset())
 
 
 def nothing_listed(patch: pytest.MonkeyPatch) -> None:
@@ -197,6 +201,7 @@ MUTANTS: list[tuple[Patch, Check]] = [
         no_tombstones,
         scripted(lambda: [ingest("A", "bob/new", subjects=["bob"]), erase("B", "bob")], ("A", "get_versioned"), B, A),
     ),
+    (no_holds, scripted(lambda: [hold("A", "ann", "7"), remove("B", "old/2")], ("B", "replace"), A, B)),
     # objects that are put, a day and a half, and a prune before their commit goes on
     (no_staleness, scripted(lambda: [ingest("A", "a"), clock(), sweep("P")], ("A", "replace"), T, P, A)),
     # the same with a part, which a removal writes before its head

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.fresh_key import FreshKey
 from securedata.corpus.rows.changes import Changes, Mask, Plan, Select
-from securedata.corpus.rows.checks import held
 from securedata.corpus.rows.durations import seconds_of
 from securedata.corpus.schema import optional
 from securedata.corpus.state.commit import Next, Try
@@ -22,14 +20,13 @@ from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.erasure.journal import Open
+from securedata.lifecycle.erasure.kept import kept_people, select_without
 from securedata.lifecycle.erasure.request import Facts, Request, barred_by
-from securedata.lifecycle.holds.restriction import kept_by_holds
 from securedata.lifecycle.receipt import members
 from securedata.lifecycle.receipt.members import Derived, Scope
 from securedata.lifecycle.receipt.opening import Opening
 from securedata.lifecycle.receipt.statement import Draft, check_count
 from securedata.lifecycle.receipt.store import write_openings
-from securedata.lifecycle.select import ByPerson
 
 _COUNTED = ("subjects", "consent_id", "source_sha256", "frames", "frames_in_segment", "sample_rate", "origin")
 
@@ -53,23 +50,6 @@ class Committed:
     held: tuple[str, ...] = field(default=(), repr=False)
     restricted: int = 0
     again: bool = False
-
-
-class _ByFreePerson:
-    """Rows of people whom no hold keeps; of the others only the rows that it keeps, so that the plan lists them."""
-
-    columns = ("subjects",)
-
-    def __init__(self, free: frozenset[bytes], kept: frozenset[bytes]) -> None:
-        self._free, self._kept = ByPerson(free), ByPerson(kept)
-
-    def hits(self, head: Head, view: pa.Table) -> Mask:
-        found = self._free.hits(head, view)
-        if self._kept.tags:
-            held_rows = np.zeros(view.num_rows, dtype=bool)
-            held_rows[sorted(held(head, view))] = True
-            found |= self._kept.hits(head, view) & held_rows
-        return found
 
 
 class _Counted:
@@ -117,7 +97,7 @@ class Deed:
 
     def __call__(self, attempt: Try) -> Next[Committed]:
         head = attempt.head
-        kept = self._kept(attempt)
+        kept = kept_people(attempt, self._request, self._tagger)
         changes = self._changes_without(kept)
         plan = self._with_former(attempt, attempt.plan(changes))
         rows, facts = plan.outcome.removed, Facts.of(plan.dropped)
@@ -170,26 +150,16 @@ class Deed:
                 root=self._root,
             )
 
-    def _kept(self, attempt: Try) -> frozenset[bytes]:
-        """The people whom the request names and a hold keeps: their own, or that of somebody in a recording of theirs.
-
-        Their whole erasure waits for its end, since a receipt for a part of it would say too much.
-        """
-        asked = self._request.people(self._tagger)
-        return kept_by_holds(attempt, asked) | asked.intersection(one.tag for one in attempt.head.holds)
-
     def _changes_without(self, kept: frozenset[bytes]) -> Changes:
         """What is to be taken out; the same object for the same people, so that a try can use the parts of another."""
         if kept not in self._changes:
-            free = self._request.people(self._tagger) - kept
-            select = _ByFreePerson(free, kept) if kept else self._request.select(self._tagger)
-            self._changes[kept] = Changes(select=_Counted(select))
+            self._changes[kept] = Changes(select=_Counted(select_without(self._request, self._tagger, kept)))
         return self._changes[kept]
 
     def _restricted(self, attempt: Try, kept: frozenset[bytes]) -> tuple[Restriction, ...]:
         """New restrictions of the people whom a hold keeps; an end of consent asks for nobody."""
         request, head = self._request, attempt.head
-        if not kept or request.kind == "expired":
+        if not kept or request.kind in ("expired", "retention"):
             return ()
         known = {one.tag for one in head.restricted if one.request == request.reference}
         now = attempt.now()

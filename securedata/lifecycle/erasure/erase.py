@@ -210,16 +210,22 @@ def _mine(writer: Writer, request: Request) -> list[Open]:
 def _ask_derived(
     writer: Writer, request: Request, found: Preview, options: Options, operator: Operator
 ) -> tuple[list[Derived], Facts | None]:
-    """Erase the same in the corpora that were made from this one: the leaves first, this corpus last."""
+    """Erase the same in the corpora that were made from this one: the leaves first, this corpus last.
+
+    What a hold keeps here is not erased there either.
+    """
     entries = writer.head.derived
-    if request.kind == "all":  # the end of this corpus only: what was made from it has a life of its own
+    if request.kind in ("all", "retention"):  # of this corpus only: what was made from it has a life of its own
         return [Derived(one["corpus"], one["pin"], "not reached") for one in entries], None
-    passed = replace(request, tags=frozenset(), paths=(), digests=found.facts.digests, more=found.facts)
+    names = tuple(name for name in request.names if name not in found.kept)
     reached = []
     for one in entries:
         state = Derived(one["corpus"], one["pin"], "not reached")
         reference = reference_of(one)
-        if reference is not None and (request.names or request.kind != "subject"):
+        if reference is not None and (names or request.kind != "subject"):
+            passed = replace(
+                request, names=names, tags=frozenset(), paths=(), digests=found.facts.digests, more=found.facts
+            )
             inner = open_to_erase(reference)
             result = _erase(inner, passed, replace(options, all_rows=inner.head.rows), operator, always=True)
             if result.receipt is not None:

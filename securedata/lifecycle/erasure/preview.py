@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from securedata.corpus.rows.durations import seconds_of
 from securedata.corpus.writer import Writer
 from securedata.keys.tags import Tagger
+from securedata.lifecycle.erasure.kept import held_rows, kept_people, select_without
 from securedata.lifecycle.erasure.request import DIGESTS, Facts, Request
 from securedata.lifecycle.select import ByPath
 from securedata.lifecycle.spellings import near_spellings
@@ -30,6 +31,8 @@ class Preview:
         absent: names, paths and consents of the request that the corpus does not have.
         near: by name of the request, spellings in the corpus that might be the same person.
         all: would it take out every row?
+        held: logical paths of rows that a hold keeps.
+        kept: names of the request whose whole erasure waits for the end of a hold.
     """
 
     rows: int = 0
@@ -42,6 +45,8 @@ class Preview:
     absent: tuple[str, ...] = field(default=(), repr=False)
     near: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     all: bool = False
+    held: tuple[str, ...] = field(default=(), repr=False)
+    kept: tuple[str, ...] = field(default=(), repr=False)
 
 
 def preview(writer: Writer, request: Request, spellings: bool = True) -> Preview:
@@ -55,24 +60,27 @@ def preview(writer: Writer, request: Request, spellings: bool = True) -> Preview
     """
     head = writer.head
     tagger = Tagger(head.secret)
-    select = request.select(tagger)
+    kept = kept_people(writer, request, tagger)
+    select = select_without(request, tagger, kept)
     columns = tuple(dict.fromkeys((*select.columns, *_SHOWN)))
     chosen: list[pa.Table] = []
+    held: list[pa.Table] = []
     people: set[str] = set()
     for part in head.parts:
         view = writer.read_table(part, columns)
         people.update(pc.unique(view.column("subjects").combine_chunks().flatten()).to_pylist())
-        rows = view.filter(pa.array(select.hits(head, view)))
-        if rows.num_rows:
-            chosen.append(rows)
-    paths = tuple(path for table in chosen for path in table.column("path").to_pylist())
-    consents = {consent for table in chosen for consent in pc.unique(table.column("consent_id")).to_pylist()}
+        hits, stays = select.hits(head, view), held_rows(head, view)
+        for tables, mask in ((chosen, hits & ~stays), (held, hits & stays)):
+            rows = view.filter(pa.array(mask))
+            tables += [rows] if rows.num_rows else []
+    paths, held_paths = _paths(chosen), _paths(held)
+    consents = {consent for table in (*chosen, *held) for consent in pc.unique(table.column("consent_id")).to_pylist()}
     dead = {one.tag for one in head.tombstones}
     before = tuple(name for name in request.names if tagger.tag(name) in dead)
     absent = [name for name in request.names if name not in people and name not in before]
     absent += [one for one in request.consents if one not in consents]
     if request.paths:
-        absent += ByPath(request.paths).unmatched(paths)
+        absent += ByPath(request.paths).unmatched((*paths, *held_paths))
     facts = Facts.of(chosen)
     asked = request.names if spellings else [name for name in request.names if name in absent]
     return Preview(
@@ -86,7 +94,13 @@ def preview(writer: Writer, request: Request, spellings: bool = True) -> Preview
         absent=tuple(absent),
         near={name: tuple(near) for name in asked if (near := near_spellings(name, people))},
         all=bool(paths) and len(paths) == head.rows,
+        held=held_paths,
+        kept=tuple(name for name in request.names if tagger.tag(name) in kept),
     )
+
+
+def _paths(tables: list[pa.Table]) -> tuple[str, ...]:
+    return tuple(path for table in tables for path in table.column("path").to_pylist())
 
 
 def _others(request: Request, facts: Facts) -> tuple[str, ...]:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import datetime
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
 
 from securedata.corpus.option_values import as_text
 from securedata.corpus.rows.checks import rows_of
 from securedata.corpus.state.commit import Next, Try
-from securedata.corpus.state.head import Head
+from securedata.corpus.state.head import Head, TableRef
 from securedata.corpus.state.lifecycle import Hold, Restriction
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
@@ -68,19 +71,28 @@ def restrict(writer: Writer, tags: Collection[bytes], request: str = "", receive
     return writer.transact(change)
 
 
-def kept_by_holds(attempt: Try, tags: Iterable[bytes], holds: Sequence[Hold] | None = None) -> frozenset[bytes]:
+class Manifest(Protocol):
+    """A head and its parts: a try of a commit, or a writer."""
+
+    @property
+    def head(self) -> Head: ...
+
+    def read_table(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table: ...
+
+
+def kept_by_holds(manifest: Manifest, tags: Iterable[bytes], holds: Sequence[Hold] | None = None) -> frozenset[bytes]:
     """Those of `tags` who have a row that a hold keeps: their own hold, or that of another person in the recording.
 
     `holds`: instead of those of the head.
     """
-    head, left = attempt.head, set(tags)
+    head, left = manifest.head, set(tags)
     held = {one.tag for one in (head.holds if holds is None else holds)}
     kept: set[bytes] = set()
     if not held:
         return frozenset()
     tagger = Tagger(head.secret)
     for part in head.parts:
-        view = attempt.read_table(part, ("subjects",))
+        view = manifest.read_table(part, ("subjects",))
         rows = rows_of(view, tagger, held)
         if rows and left:
             here = {tag for tag in left if rows & rows_of(view, tagger, {tag})}

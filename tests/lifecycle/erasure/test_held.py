@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from securedata.corpus.config import Reference
+import securedata as sd
+from securedata.corpus.config import Reference, resolve
 from securedata.corpus.state.head import Head
 from securedata.corpus.writer import Writer
 from securedata.lifecycle.erasure.erase import Options, erase
+from securedata.lifecycle.erasure.preview import preview
 from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.holds.hold import add_hold, release_hold
+from securedata.lifecycle.receipt.operator import Operator
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, look, open_quietly
+from tests.kit.corpora.recorded import Root
 
 
 def opened(corpus: Reference, place: MemoryStorage) -> set[str]:
@@ -86,3 +92,28 @@ def test_the_end_of_a_corpus_leaves_what_a_hold_keeps(corpus: Reference, place: 
     head = look(corpus, place).head
     assert names(head, people, "ann", "bob", "cid") == ["ann"], "of bob all but the shared recording is gone"
     assert opened(corpus, place) == set()
+
+
+def test_a_dry_run_shows_what_would_stay(people: Writer) -> None:
+    add_hold(people, "ann", "7")
+    found = preview(people, Request("subject", names=("ann", "bob", "cid")))
+    assert (found.paths, sorted(found.held), found.kept) == (("cid/1",), ["ann/1", "ann/2", "both/1"], ("ann", "bob"))
+    assert ({name for name, _ in found.facts.consents}, found.absent) == ({"cid"}, ())
+    found = preview(people, Request("consent", consents=("C1", "C2")))
+    assert (found.paths, found.held, found.absent) == (("cid/1",), ("ann/1", "ann/2"), ())
+    found = preview(people, Request("path", paths=("ann", "bob/1")))
+    assert (found.paths, found.held, found.absent) == (("bob/1",), ("ann/1", "ann/2"), ())
+
+
+def test_what_is_held_here_stays_in_corpora_made_from_it(root: Root, tmp_path: Path, operator: Operator) -> None:
+    sd.retain(root, tmp_path / "features", features="log-mel", sample_rate=16_000, workers=0)
+    made = resolve(str(tmp_path / "features"))
+    before = current(made)
+    add_hold(Writer(root.reference), "ann", "7")
+    erased = erase(Writer(root.reference), Request("subject", names=("ann",)))
+    assert (erased.commit.restricted, [one.state for one in erased.derived]) == (1, ["not reached"])
+    assert current(made) == before
+    erased = erase(Writer(root.reference), Request("subject", names=("ann", "bob")), Options(all_rows=len(before)))
+    assert [one.state for one in erased.derived] == ["erased"]
+    assert {path.partition("/")[0] for path in current(made)} == {"ann"}
+    assert {path.partition("/")[0] for path in current(root.reference)} == {"ann"}

@@ -175,6 +175,8 @@ def _preview(args: Namespace, request: Request, found: Preview) -> None:
                 "erased_before": found.erased_before,
                 "near": near,
                 "all": found.all,
+                "held": found.held,
+                "kept": found.kept,
             }
         )
         return
@@ -183,6 +185,8 @@ def _preview(args: Namespace, request: Request, found: Preview) -> None:
         + ("audio: all of the corpus" if found.all else "audio")
     )
     show(args, "rows", found.paths)
+    show(args, "rows under a hold, which would stay", found.held)
+    show(args, "people who would be restricted, and erased when a hold ends", found.kept)
     show(args, "other people in these recordings, who lose them too", found.others)
     show(args, "erased before", found.erased_before)
     show(args, "not in the corpus", found.absent)

@@ -1,0 +1,108 @@
+"""`securedata retention`: set, check, apply."""
+
+from __future__ import annotations
+
+import datetime
+import time
+
+import pyarrow as pa
+import pytest
+
+from securedata.corpus.rows.changes import Changes
+from securedata.corpus.state.commit import Next, Try
+from securedata.corpus.writer import Writer
+from tests.kit.cli.commandline import Run
+from tests.kit.corpora.contents import manifest_of
+from tests.kit.corpora.recorded import Root
+
+DAY = 24 * 3600
+
+
+@pytest.fixture(autouse=True)
+def operator(run: Run) -> None:
+    run("operator", "init", "--name", "example.com/erasure")
+
+
+def paths(root: Root) -> list[str]:
+    return [str(row["path"]) for row in manifest_of(root, "path")]
+
+
+def later(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
+    """The clocks of the host and of storage move on, as far as the command asks them."""
+    moved = time.time() + days * DAY
+    monkeypatch.setattr("securedata.lifecycle.erasure.erase.agreed_time", lambda writer: moved)
+
+
+def test_a_rule_is_set_and_shown(run: Run, root: Root) -> None:
+    assert run("retention", root.name).out.startswith(f"{root}: no rule")
+    done = run("retention", root.name, "--raw", "30d", "--inactive", "3y")
+    assert (done.code, done.out) == (0, f"{root}: raw 30d, inactive 3y\n")
+    generation = Writer(root.reference).head.generation
+    assert run("retention", root.name, "--raw", "30d").code == 0
+    assert Writer(root.reference).head.generation == generation
+    assert run("retention", root.name, "--inactive", "none", "--features", "52w", "--json").json["rule"] == {
+        "raw": "30d",
+        "features": "52w",
+    }
+
+
+def test_what_is_overdue_is_erased(run: Run, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("retention", root.name, "--raw", "30d")
+    assert run("retention", root.name, "--check").code == 0
+    assert run("retention", root.name, "--apply").out == f"nothing of {root} is overdue\n"
+    later(monkeypatch, 31)
+    checked = run("retention", "--all", "--check")
+    assert checked.code == 1
+    assert "overdue: 6 rows, " in checked.out
+    done = run("retention", root.name, "--apply")
+    assert done.code == 0
+    assert "erased 6 rows (retention): deleted where visible" in done.out
+    assert paths(root) == []
+    assert run("retention", "--all", "--apply").code == 0
+    assert run("verify", root.name).code == 0
+
+
+def test_the_last_contact_counts(run: Run, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = Writer(root.reference)
+    rows = [row for part in writer.head.parts for row in writer.read_table(part, None).to_pylist()]
+    when = datetime.datetime.now(datetime.UTC)
+    mine = [row for row in rows if row["path"].startswith("ann/")]
+    new = pa.table(
+        {
+            "path": pa.array([row["path"] for row in mine], pa.large_string()),
+            "old_id": pa.array([row["object_id"] for row in mine], pa.binary(16)),
+            "last_contact": pa.array([when] * len(mine), pa.timestamp("us", tz="UTC")),
+        }
+    )
+    changes = Changes(rewrite=new)
+
+    def change(attempt: Try) -> Next[None]:
+        return Next(None, attempt.write(attempt.plan(changes), changes))
+
+    writer.transact(change)
+    run("retention", root.name, "--inactive", "1y")
+    later(monkeypatch, 370)
+    assert run("retention", root.name, "--apply").code == 0
+    assert {path.partition("/")[0] for path in paths(root)} == {"bob"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--raw", "0d"], "is not a span"),
+        (["--raw", "30"], "is not a span"),
+        (["--raw", "1d", "--check"], "one at a time"),
+        (["--all"], "--all goes with"),
+    ],
+)
+def test_bad_input(run: Run, root: Root, arguments: list[str], text: str) -> None:
+    done = run("retention", root.name, *arguments)
+    assert done.code == 2
+    assert text in done.err
+
+
+def test_a_clock_that_is_wrong_stops_it(run: Run, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("securedata.lifecycle.erasure.erase.time.time", lambda: time.time_ns() / 1e9 + 2 * 3600)
+    done = run("retention", root.name, "--check")
+    assert done.code == 1
+    assert "one of them is wrong" in done.error
