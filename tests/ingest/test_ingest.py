@@ -96,7 +96,7 @@ def test_what_is_not_taken_is_logged_and_reported(wavs: Path, caplog: pytest.Log
     assert (report.added, report.complete, report.not_taken) == (6, False, 1)
     assert [one.path for one in report.new] == ["ann/broken.wav"]
     assert texts(caplog)[-1] == (
-        f"securedata.report: 1 recording of {wavs} not taken: see the report's problems, conflicts and erased"
+        f"securedata.report: 1 recording of {wavs} not taken: see the report's problems, conflicts, erased and held"
     )
     caplog.clear()
     known = sd.ingest(wavs, "sealed", speaker_pattern=PATTERN, known_bad="bad.jsonl")
