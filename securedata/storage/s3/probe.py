@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import time
 from collections.abc import Callable
 from typing import Any
 
-from securedata.errors import NotFound, PreconditionFailed, UnsafeStorage
+from securedata.errors import AccessDenied, NotFound, PreconditionFailed, UnsafeStorage
+
+_log = logging.getLogger("securedata")
 
 _TRIES = 3
 
@@ -42,7 +45,10 @@ def probe(call: Callable[..., Any], delete: Callable[[str], None], url: str) -> 
                 root=url,
             )
     finally:
-        delete(key)
+        try:
+            delete(key)
+        except AccessDenied as error:  # such as Object Lock's: what is written stays for a while, and so does this
+            _log.warning("the probe of the server had to stay: %s", error)
 
 
 def _make(call: Callable[..., Any], key: str) -> None:
