@@ -8,6 +8,7 @@ import importlib.util
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +119,14 @@ def _code_digest(name: str) -> str:
 def environment() -> dict[str, str]:
     """What else the last bits of a result depend on: versions, and the processor's instructions."""
     import torch
-    import torchaudio
 
+    try:
+        audio = version("torchaudio")  # not imported: a function of the user's may do without it
+    except PackageNotFoundError:
+        audio = "none"
     return {
         "torch": torch.__version__,
-        "torchaudio": torchaudio.__version__,
+        "torchaudio": audio,
         "machine": platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }

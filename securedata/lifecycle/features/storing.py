@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -60,7 +61,8 @@ class Storing:
 
     def take(self, made: Sequence[Computed]) -> None:
         """Seal and store features; commit if it is time."""
-        for at, put in self._target.put_objects(one.npy for one in made):
+        # in the order of the source's rows, not in that in which objects landed
+        for at, put in sorted(self._target.put_objects(one.npy for one in made), key=itemgetter(0)):
             if not self._rows:
                 self._since = time.monotonic()
             self._rows.append(row_of_features(self._corpus, made[at], put, self._recipe, self._computed_with))

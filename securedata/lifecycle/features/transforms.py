@@ -11,13 +11,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from securedata.errors import InvalidArgument
+from securedata.errors import ConfigError, InvalidArgument
 from securedata.foreign.describe import describe
 from securedata.lifecycle.features.recipe import Recipe, function_of
 from securedata.media.npy import Features
@@ -122,19 +124,26 @@ def _made(name: str, rate: int, arguments: tuple[tuple[str, Any], ...]) -> Trans
     return lambda waveform: function(waveform, rate)
 
 
-def _log_mel(rate: int, arguments: dict[str, Any]) -> Transform:
-    from torchaudio.transforms import MelSpectrogram
+def _of_torchaudio(module: str) -> ModuleType:
+    """A module of torchaudio, which fails to import beside a torch that it was not built for."""
+    try:
+        return import_module(f"torchaudio.{module}")
+    except (ImportError, OSError) as error:
+        raise ConfigError(
+            f"torchaudio cannot be imported beside torch {torch.__version__} ({describe(error)}): install the "
+            "torchaudio of that torch, or give a function of your own as MODULE:FUNCTION"
+        ) from error
 
+
+def _log_mel(rate: int, arguments: dict[str, Any]) -> Transform:
     floor = arguments.pop("floor")
-    mel = MelSpectrogram(rate, **_with_window(arguments))
+    mel = _of_torchaudio("transforms").MelSpectrogram(rate, **_with_window(arguments))
     return lambda waveform: mel(waveform).clamp_(min=floor).log_()
 
 
 def _mfcc(rate: int, arguments: dict[str, Any]) -> Transform:
-    from torchaudio.transforms import MFCC
-
     own = {key: arguments.pop(key) for key in _WITH_MEL}
-    made: Transform = MFCC(
+    made: Transform = _of_torchaudio("transforms").MFCC(
         rate, own["n_mfcc"], own["dct_type"], own["dct_norm"], own["log_mels"], _with_window(arguments)
     )
     return made
@@ -148,8 +157,7 @@ def _with_window(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fbank(rate: int, arguments: dict[str, Any]) -> Transform:
-    from torchaudio.compliance.kaldi import fbank
-
+    fbank = _of_torchaudio("compliance.kaldi").fbank
     scale = arguments.pop("scale")
 
     def transform(waveform: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import pytest
 import securedata as sd
 from securedata.corpus.config import resolve
 from securedata.corpus.state.commit import Next
-from securedata.corpus.state.lifecycle import Hold
+from securedata.corpus.state.lifecycle import Hold, Restriction
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, PinRequired, UndecodableMedia
 from securedata.keys.tags import Tagger, tag_under
@@ -185,21 +185,22 @@ def test_an_object_that_went_with_its_row_is_gone_and_another_failed(
     assert report.added == 4
 
 
+@pytest.mark.parametrize("what", ["barred", "restricted"])
 def test_people_who_are_barred_or_restricted_in_the_source_do_not_enter(
-    root: Root, to: Path, monkeypatch: pytest.MonkeyPatch
+    root: Root, to: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     computed = storing.Storing.take
     source = Writer(root.reference)
     tagger = Tagger(source.head.secret)
+    entry = tagger.consent("ann", "C7") if what == "barred" else Restriction(tagger.tag("eve"), "REQ-1", "", 0.0)
 
     def meanwhile(self: storing.Storing, made: Any) -> None:
         computed(self, made)
-        barred = (tagger.consent("ann", "C7"),)
-        source.transact(lambda attempt: Next(None, {"barred": barred}))
+        source.transact(lambda attempt: Next(None, {what: (entry,)}))
 
     monkeypatch.setattr(storing.Storing, "take", meanwhile)
-    report = kept(root, to)
-    assert report.erased == ["ann/1.flac.npy"]
+    report = kept(root, to, verify_sample=0)
+    assert report.erased == ["ann/1.flac.npy" if what == "barred" else "eve/0.wav.npy"]
 
 
 def test_a_hold_keeps_features_as_they_are(root: Root, to: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import torch
 import torchaudio
 from torchaudio.compliance import kaldi
 
-from securedata.errors import InvalidArgument
+from securedata.errors import ConfigError, InvalidArgument
+from securedata.lifecycle.features import transforms
 from securedata.lifecycle.features.arguments import NAMES, defaults
 from securedata.lifecycle.features.recipe import Recipe, environment
 from securedata.lifecycle.features.transforms import check, compute
@@ -151,5 +153,18 @@ def test_a_function_of_ones_own() -> None:
 
 def test_versions_and_processor_are_named() -> None:
     here = environment()
-    assert here["torchaudio"] == torchaudio.__version__
+    assert here["torchaudio"] == version("torchaudio")
     assert sorted(here) == ["instructions", "machine", "torch", "torchaudio"]
+
+
+def test_a_torchaudio_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> None:
+        raise OSError("libtorch_cuda.so: cannot open shared object file")
+
+    transforms._made.cache_clear()
+    monkeypatch.setattr(transforms, "import_module", broken)
+    with pytest.raises(ConfigError, match=r"torchaudio cannot be imported beside torch .*MODULE:FUNCTION"):
+        check(recipe())
+    check(recipe(f"{OWN}:loudness"))
+    monkeypatch.undo()
+    check(recipe())
