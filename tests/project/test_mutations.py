@@ -14,7 +14,7 @@ import pytest
 
 from securedata.corpus.check import verification
 from securedata.corpus.config import Reference
-from securedata.corpus.rows import plan
+from securedata.corpus.rows import match, plan
 from securedata.corpus.rows.changes import Changes
 from securedata.corpus.state import commit, retired
 from securedata.corpus.state.commit import Transaction
@@ -33,7 +33,8 @@ from tests.format import test_bad_input
 from tests.keys import test_wraps
 from tests.kit.corpora.harmed import two_corpora
 from tests.kit.corpora.rows import fill, make
-from tests.kit.schedules.scenarios import Role, act_out, begin, clock, erase, explore, hold, ingest, remove, sweep
+from tests.kit.schedules.roles import Role, clock, erase, hold, ingest, remove, sweep
+from tests.kit.schedules.scenarios import act_out, begin, explore
 
 AWAY = StorageUnreachable
 FAILS = (AssertionError, SecuredataError, pytest.fail.Exception)
@@ -126,7 +127,7 @@ def due_at_once(patch: pytest.MonkeyPatch) -> None:
 
 
 def content_does_not_matter(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(plan, "_IDENTITY", ())
+    patch.setattr(match, "_IDENTITY", ())
 
 
 def horizon_kept_to_itself(patch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from tests.kit.schedules.scenarios import AHEAD, SCENARIOS, ahead, begin, explor
 
 SCHEDULES = 2_000
 """Drawn of those with two switches and a fault. A scenario has 50,000 to 220,000 of them, by estimate, 12 hours of one
-core for all eight; these take one to three minutes each, and the next run draws others."""
+core for eight; these take one to three minutes each, and the next run draws others."""
 
 
 @pytest.fixture
