@@ -292,7 +292,9 @@ def peek(data: Buffer, root: str) -> tuple[Header, tuple[Wrap, ...]]:
     header = read_header(data, Expect(Kind.HEAD, None, None, root))
     for kind, value in header.tlvs:
         if kind == REQUIRES and (unknown := set(value.split(b" ")) - {name.encode() for name in FEATURES}):
-            names = ", ".join(sorted(name.decode("ascii", "replace") for name in unknown))
+            # not authenticated yet, so it may hold anything
+            plain = sorted(name.decode() for name in unknown if name.isalpha() and name.islower() and len(name) <= 32)
+            names = ", ".join(plain[:8]) or "features without a name"
             raise UnknownVersion(
                 f"the head of {root} requires what this securedata does not know ({names}): update securedata",
                 root=root,
