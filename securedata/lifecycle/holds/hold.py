@@ -113,7 +113,7 @@ def add_hold(
         there = any((one.tag, one.case) == (tag, case) for one in head.holds)
         if not (found.rows or there or absent_ok):
             so = "there is nothing to hold; to hold recordings that may come, pass --absent-ok (absent_ok=True)"
-            _check_there(attempt, tag, writer.root, so)
+            check_there(attempt, tag, writer.root, so)
         if not noted:  # before the commit: who finds a hold can find out why
             keep_note(writer.corpus_id, note)
             noted = True
@@ -159,7 +159,7 @@ def release_hold(
             if cases:
                 text = f"case {case} does not hold this person in {writer.root}; cases that do: {', '.join(cases)}"
                 raise NoSuchHold(text, root=writer.root)
-            _check_there(attempt, person, writer.root, "there is no hold to release")
+            check_there(attempt, person, writer.root, "there is no hold to release")
         lifted = mine if keep else ()
         holds = tuple(one for one in head.holds if (one.tag, one.case) != (person, case))
         restricted = without_restrictions(head, {person}) if keep else head.restricted
@@ -186,7 +186,7 @@ def _amount(attempt: Try, tag: bytes) -> Amount:
     return count(tables, [tag], Tagger(attempt.head.secret))[tag]
 
 
-def _check_there(attempt: Try, tag: bytes, root: str, so: str) -> None:
+def check_there(attempt: Try, tag: bytes, root: str, so: str) -> None:
     """Raise NoSuchSubject if no row names a person, which may be a slip of the pen."""
     if not _amount(attempt, tag).rows:
         erased = any(one.tag == tag for one in attempt.head.tombstones)

@@ -12,9 +12,10 @@ from securedata.corpus.home import state_dir
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
 from securedata.keys.tags import Tagger
+from securedata.lifecycle.derived import register_derived
 from securedata.lifecycle.holds.restriction import restrict
 from tests.kit.cli.commandline import PATTERN, Ran, Run
-from tests.kit.corpora.recorded import Root, remove_paths
+from tests.kit.corpora.recorded import Root, make_corpus, remove_paths
 from tests.kit.docs.readme import all_blocks
 from tests.kit.docs.tree import ROOT
 from tests.kit.sources.recordings import clip
@@ -216,3 +217,21 @@ def test_a_held_row_is_removed_by_nobody(run: Run, root: Root) -> None:
     with open_corpus(root) as corpus:
         left = corpus.table.column("path").to_pylist()
     assert sorted(left) == sorted(path for path in paths if path.startswith("ann/"))
+
+
+def test_a_hold_reaches_what_was_made_from_the_corpus(run: Run, root: Root, tmp_path: Path) -> None:
+    other = make_corpus(tmp_path, [], "features")
+    register_derived(Writer(root.reference), Writer(other.reference).head)
+    assert run("hold", "add", root.name, "--subject", "nobody", "--case", "7").code == 1
+    assert Writer(other.reference).head.holds == ()
+    done = run("hold", "add", root.name, "--subject", "ann", "--case", "7")
+    assert (done.code, f"held in the corpora made from this one, too: {other.pin}" in done.err) == (0, True)
+    [hold] = Writer(other.reference).head.holds
+    assert hold.tag == Tagger(Writer(other.reference).head.secret).tag("ann")
+    done = run("hold", "release", root.name, "--subject", "ann", "--case", "7", "--json")
+    assert done.json["derived"] == {"reached": [other.pin], "missed": []}
+    assert Writer(other.reference).head.holds == ()
+    run("forget", "features")
+    done = run("hold", "add", root.name, "--subject", "ann", "--case", "8")
+    assert done.code == 0
+    assert f"a corpus made from this one was not reached: {other.pin} is not in your config" in done.err

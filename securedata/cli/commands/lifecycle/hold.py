@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from argparse import ArgumentTypeError, Namespace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from securedata.errors import InvalidArgument, NoSuchSubject
 if TYPE_CHECKING:
     from securedata.corpus.state.lifecycle import Restriction
     from securedata.corpus.writer import Writer
+    from securedata.lifecycle.holds.everywhere import Reached
     from securedata.lifecycle.holds.held import Held, HeldPerson
     from securedata.lifecycle.holds.hold import HoldReleased, Waiting
 
@@ -107,11 +109,11 @@ def _writer(args: Namespace) -> Writer:
 
 
 def _add(args: Namespace) -> int:
-    from securedata.lifecycle.holds.hold import add_hold
+    from securedata.lifecycle.holds.everywhere import add_everywhere
 
     writer = _writer(args)
     try:
-        done = add_hold(writer, args.subject, args.case, reason=args.reason, absent_ok=args.absent_ok)
+        done, derived = add_everywhere(writer, args.subject, args.case, reason=args.reason, absent_ok=args.absent_ok)
     except NoSuchSubject:
         _show_near(args, writer)
         raise
@@ -125,15 +127,24 @@ def _add(args: Namespace) -> int:
                 "rows": done.rows,
                 "seconds": done.seconds,
                 "generation": done.generation,
+                "derived": asdict(derived),
             }
         )
     else:
         amount = f"{plural(done.rows, 'row')}, {duration(done.seconds)}"
         how = f"held from generation {done.generation}" if done.changed else "held already"
         out(f"{how} for case {done.case}: {amount}")
+        _tell_derived(args, derived, "held")
     if done.first:
         warn(_OLDER)
     return 0
+
+
+def _tell_derived(args: Namespace, derived: Reached, what: str) -> None:
+    if derived.reached:
+        say(args, f"{what} in the corpora made from this one, too: {', '.join(derived.reached)}")
+    for pin in derived.missed:
+        warn(f"a corpus made from this one was not reached: {pin} is not in your config")
 
 
 def _show_near(args: Namespace, writer: Writer) -> None:
@@ -143,12 +154,12 @@ def _show_near(args: Namespace, writer: Writer) -> None:
 
 
 def _release(args: Namespace) -> int:
-    from securedata.lifecycle.holds.hold import release_hold
+    from securedata.lifecycle.holds.everywhere import release_everywhere
 
     writer = _writer(args)
     tag = _whole_tag(writer, args.tag) if args.tag else None
     try:
-        done = release_hold(writer, args.case, subject=args.subject, tag=tag, keep=args.keep)
+        done, derived = release_everywhere(writer, args.case, subject=args.subject, tag=tag, keep=args.keep)
     except NoSuchSubject:
         if args.subject:
             _show_near(args, writer)
@@ -167,10 +178,12 @@ def _release(args: Namespace) -> int:
                 ],
                 "last": done.last,
                 "generation": done.generation,
+                "derived": asdict(derived),
             }
         )
         return 0
     _tell_released(args, done)
+    _tell_derived(args, derived, "released")
     return 0
 
 
