@@ -56,10 +56,10 @@ def add_parser(subparsers: Any) -> None:
             "Rotation takes nothing back: who could read the corpus may have kept recordings, words and the keys of\n"
             "objects, and a copy of an older head still opens with the KMS keys that wrapped it.\n\n"
             "--data-keys then seals every object again under a fresh key, so that a key of an object that somebody\n"
-            "kept opens nothing that is on storage after the grace. It reads and writes the whole corpus. If it is\n"
-            "interrupted, run it again: it goes on under the same corpus key. Objects that are missing or damaged are\n"
-            "listed, with exit code 1. Jobs in flight find old objects for 24 hours, or as long as --grace says;\n"
-            "later they get RowReplaced, and go on after refresh()."
+            "kept opens nothing that is on storage after the grace, except versions that you may not delete. It reads\n"
+            "and writes the whole corpus. If it is interrupted, run it again: it goes on under the same corpus key.\n"
+            "Objects that are missing or damaged are listed, with exit code 1. Jobs in flight find old objects for 24\n"
+            "hours, or as long as --grace says; later they get RowReplaced, and go on after refresh()."
         ),
         example=(
             "  securedata rotate voice-a\n"
