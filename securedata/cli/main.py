@@ -43,6 +43,7 @@ _COMMANDS = (
     "export",
     "verify",
     "remove",
+    "relabel",
     "erase",
     "hold",
     "retention",
@@ -58,7 +59,7 @@ _COMMANDS = (
     "receipt",
     "bench",
 )
-_LIFECYCLE = frozenset(("consent", "erase", "hold", "operator", "receipt", "retain", "retention"))
+_LIFECYCLE = frozenset(("consent", "erase", "hold", "operator", "receipt", "relabel", "retain", "retention"))
 """Those in the folder `lifecycle` below the others."""
 
 

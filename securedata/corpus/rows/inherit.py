@@ -181,14 +181,20 @@ def _without_consent(old: pa.Table, rows: _Mask) -> pa.Table:
         return old
     texts = _list(old, "extra")
     for i in np.flatnonzero(rows).tolist():
-        try:
-            found = json.loads(texts[i] or "{}")
-        except (ValueError, RecursionError):  # a writer may put any text there
-            continue
-        if isinstance(found, dict) and any(map(_of_consent, found)):
-            kept = {name: value for name, value in found.items() if not _of_consent(name)}
-            texts[i] = json.dumps(kept, ensure_ascii=False, separators=(",", ":")) if kept else ""
+        texts[i] = without_consent(texts[i])
     return old.set_column(at, old.schema.field(at), pa.array(texts, old.schema.field(at).type))
+
+
+def without_consent(extra: str) -> str:
+    """The text of a cell of `extra` without its keys about consent."""
+    try:
+        found = json.loads(extra or "{}")
+    except (ValueError, RecursionError):  # a writer may put any text there
+        return extra
+    if not isinstance(found, dict) or not any(map(_of_consent, found)):
+        return extra
+    kept = {name: value for name, value in found.items() if not _of_consent(name)}
+    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")) if kept else ""
 
 
 def _of_consent(name: str) -> bool:
