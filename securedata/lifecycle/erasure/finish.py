@@ -9,13 +9,15 @@ from pathlib import Path
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.layout import table_key
 from securedata.corpus.writer import Writer
-from securedata.errors import CorpusError
+from securedata.errors import CorpusError, SecuredataError
 from securedata.lifecycle.erasure.deletion import Deletion
 from securedata.lifecycle.erasure.journal import Open, ended, final_digest
 from securedata.lifecycle.receipt.members import Level, Times, utc
 from securedata.lifecycle.receipt.operator import Operator
 from securedata.lifecycle.receipt.statement import Statement
 from securedata.lifecycle.receipt.store import find_receipt, keep_final, write_receipt
+
+_ELSEWHERE = ("finished by another run, whose receipt says what was reached",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ def finish(writer: Writer, one: Open, operator: Operator, *, partial: bool = Fal
         StorageError, KeysError, ConfigError: run it again.
     """
     gone = Deletion(writer, one, partial, progress).run()
+    if (digest := final_digest(writer.head, one.draft.id)) is not None:  # another run has finished it meanwhile
+        return _final(writer, one, digest, _ELSEWHERE)
     moment = utc(time.time())
     if failed := [check for check in gone.checks if not check.passed and not gone.remain]:
         raise CorpusError(
@@ -67,13 +71,18 @@ def finish(writer: Writer, one: Open, operator: Operator, *, partial: bool = Fal
     )
     written = write_receipt(statement, operator)
     digest = _record(writer, one, written.digest)
+    if one.leaving is not None and not gone.remain:
+        for _, outcome in writer.storage.purge([table_key(one.leaving)]):
+            if isinstance(outcome, SecuredataError):
+                raise outcome
+    return _final(writer, one, digest, tuple(one.words for one in levels))
+
+
+def _final(writer: Writer, one: Open, digest: str, levels: tuple[str, ...]) -> Receipt:
+    """The final receipt; those that this machine wrote for the same erasure and are not final are deleted."""
     corpus = writer.head.corpus_id.hex()
     keep_final(corpus, one.draft.id, digest)
-    if one.leaving is not None:
-        for _, outcome in writer.storage.purge([table_key(one.leaving)]) if not gone.remain else ():
-            if isinstance(outcome, Exception):
-                raise outcome
-    return Receipt(one.draft.id, digest, find_receipt(corpus, one.draft.id, digest), tuple(one.words for one in levels))
+    return Receipt(one.draft.id, digest, find_receipt(corpus, one.draft.id, digest), levels)
 
 
 def _record(writer: Writer, one: Open, digest: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,13 +11,14 @@ from securedata.corpus.check.prune import prune
 from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference
 from securedata.corpus.state.head import Head, TableRef, open_with, peek
-from securedata.corpus.state.layout import object_key
+from securedata.corpus.state.layout import TABLES, object_key
 from securedata.corpus.state.retired import DELAY, listed
 from securedata.corpus.state.seen import remember
 from securedata.corpus.state.tables import read_table
 from securedata.corpus.writer import Writer
+from securedata.errors import SecuredataError
 from securedata.keys.tags import Tagger
-from securedata.storage.base import Buffer
+from securedata.storage.base import Buffer, Purged
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import look
 
@@ -68,10 +69,14 @@ class World(MemoryStorage):
         rules: dict[str, Rule],
         pruning: frozenset[str] = frozenset(),
         rotating: frozenset[str] = frozenset(),
+        erasing: Mapping[str, str] | None = None,
     ) -> None:
-        """`pruning`: actors that prune; of them, those named 'Z' may set the horizon back. `rotating`: that rotate."""
+        """`pruning`: actors that prune; of them, those named 'Z' may set the horizon back. `rotating`: that rotate.
+
+        `erasing`: the person whom each of some actors erases.
+        """
         super().__init__(start.url, start.clock)
-        self.pruning, self.rotating = pruning, rotating
+        self.pruning, self.rotating, self.erasing = pruning, rotating, erasing or {}
         self.objects = dict(start.objects)
         self.reference = reference
         self.rules = rules
@@ -84,6 +89,7 @@ class World(MemoryStorage):
         self.ever: set[str] = set()
         self.gone: set[bytes] = set()
         self.lists: set[str] = set()
+        self.people: dict[str, frozenset[str]] = {}
         self.now_named = self._moment()
         self.history[self.now_named.head.generation] = self.now_named
         self.ever |= self._lasting(self.now_named)
@@ -166,6 +172,19 @@ class World(MemoryStorage):
             assert age >= DELAY, f"DELETED {key}, which was {age} s old and in flight"
         super().delete(key)
 
+    def purge(self, keys: Iterable[str]) -> Iterator[tuple[str, Purged | SecuredataError]]:
+        """An erasure deletes at once every part that has left, and the objects of its person; nothing else early."""
+        for key in keys:
+            person = self.erasing.get(threading.current_thread().name)
+            listed_now = key in self.left_at and key not in self.now_named.named
+            early = person and listed_now and (key.startswith(TABLES) or person in self.people.get(key, ()))
+            if early or key.startswith(".tmp-probe-") or key in self.lists - self.now_named.named:
+                yield from super().purge([key])
+            else:
+                there = key in self.objects
+                self.delete(key)
+                yield key, Purged(int(there))
+
     # ------------------------------------------------------------ looking
 
     def _moment(self) -> Moment:
@@ -186,6 +205,7 @@ class World(MemoryStorage):
                 people = frozenset(one["subjects"])
                 rows[one["path"]] = Row(one["object_id"], one["source_sha256"], people, one["transcript"])
                 named.add(object_key(one["object_id"]))
+                self.people[object_key(one["object_id"])] = people
         return Moment(head, rows, frozenset(named))
 
     def _part(self, head: Head, part: TableRef) -> list[dict[str, Any]]:

@@ -12,8 +12,12 @@ from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.retired import DELAY
 from securedata.corpus.writer import Writer
-from securedata.errors import HorizonInFuture, NoSuchHold, ObjectMissing, RowReplaced
+from securedata.errors import HorizonInFuture, NoSuchHold, ObjectMissing, RowReplaced, SubjectErased
+from securedata.lifecycle.erasure.erase import Erased, Options
+from securedata.lifecycle.erasure.erase import erase as run_erasure
+from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.holds.hold import HoldAdded, HoldReleased, add_hold, release_hold
+from securedata.lifecycle.receipt.store import find_receipt
 from securedata.lifecycle.reencrypt import ReencryptReport
 from securedata.lifecycle.rotate import RotateReport, rotate_head
 from securedata.lifecycle.rotate import rotate as rotate_corpus
@@ -38,6 +42,7 @@ class Role:
     mortal: bool = True
     points: frozenset[str] | None = None
     prunes: bool = False
+    erases: str = ""
     rotates: bool = False
 
 
@@ -121,6 +126,35 @@ def erase(name: str, person: str) -> Role:
     return Role(name, act, lambda path, old, new: bool(old and person in old.subjects and new is None), after)
 
 
+def erase_whole(name: str, person: str, held_by: str = "") -> Role:
+    """An erasure to its receipt; `held_by`: the actor whose hold may turn it into a restriction."""
+
+    def act(world: World, storage: Storage) -> Erased:
+        return run_erasure(writer_of(world, storage), Request("subject", names=(person,)), Options(absent_ok=True))
+
+    def after(world: World, results: Sequence[Any]) -> None:
+        assert results, "it was run again until it ended"
+        head, tag = world.now_named.head, world.tagger.tag(person)
+        if held_by and tag not in {one.tag for one in head.tombstones}:
+            assert tag in {one.tag for one in head.restricted}, "NEITHER restricted nor erased"
+            return
+        assert tag in {one.tag for one in head.tombstones}
+        assert not any(person in one.subjects for one in world.rows.values()), "RESURRECTED"
+        assert not any(tag.hex() in draft["people"] for draft in head.erasures), "UNFINISHED"
+        assert head.receipts
+        for one in head.receipts:
+            assert find_receipt(head.corpus_id.hex(), one["id"], one["digest"]), "a FINAL receipt that nobody has"
+        past = [one for one in world.history.values() if tag not in {stone.tag for stone in one.head.tombstones}]
+        last = max(past, key=lambda moment: moment.head.generation).rows.values()
+        gone = {object_key(row.object_id) for row in last if person in row.subjects}
+        assert not gone & set(world.objects), "NOT ERASED"
+
+    def rule(path: str, old: Row | None, new: Row | None) -> bool:
+        return bool(old and person in old.subjects and new is None)
+
+    return Role(name, act, rule, after, rotates=True, erases=person)
+
+
 def rotate(name: str) -> Role:
     """Seals the head under a fresh corpus key; a run after a killed one does so again."""
 
@@ -159,11 +193,11 @@ def seal_again(name: str, grace: float = 48 * HOUR) -> Role:
     return Role(name, act, rule, after, rotates=True)
 
 
-def hold(name: str, person: str, case: str, ended_by: str = "") -> Role:
+def hold(name: str, person: str, case: str, ended_by: str = "", absent_ok: bool = False) -> Role:
     """Holds a person for a case; `ended_by`: the actor that may have released it by the end."""
 
     def act(world: World, storage: Storage) -> HoldAdded:
-        return add_hold(writer_of(world, storage), person, case)
+        return add_hold(writer_of(world, storage), person, case, absent_ok=absent_ok)
 
     def after(world: World, results: Sequence[Any]) -> None:
         assert results, "it was run again until it ended"
@@ -239,7 +273,7 @@ def read(name: str) -> Role:
         for path, one in sorted(rows.items()):
             try:
                 data = corpus.read(path)
-            except (RowReplaced, ObjectMissing):
+            except (RowReplaced, ObjectMissing, SubjectErased):
                 assert object_key(one.object_id) not in world.objects, "and the oracle saw to when it went"
             else:
                 assert hashlib.sha256(data).digest() == one.sha256

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from securedata.corpus.config import Reference
 from securedata.corpus.home import state_dir
 from securedata.corpus.writer import Writer
+from securedata.lifecycle.receipt.operator import make_operator
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.rows import content, fill, make, row, table
 from tests.kit.schedules.interleave import Actor, Explorer, Run, Scripted
@@ -18,6 +19,7 @@ from tests.kit.schedules.roles import (
     clock,
     describe,
     erase,
+    erase_whole,
     hold,
     ingest,
     read,
@@ -99,6 +101,18 @@ SCENARIOS: dict[str, Callable[[], list[Role]]] = {
         remove("D", "old/2"),
         describe("U", "old/3", "words"),
     ],
+    "an erasure beside an ingest": lambda: [
+        erase_whole("E", "bob"),
+        ingest("A", "bob/new", "old/1", subjects=("bob",)),
+        read("R"),
+        clock(hours=25, times=1),
+    ],
+    "two erasures": lambda: [erase_whole("E", "bob"), erase_whole("F", "bob"), remove("D", "bob/2"), sweep("P")],
+    "erased or held": lambda: [
+        erase_whole("E", "bob", held_by="H"),
+        hold("H", "bob", "7", absent_ok=True),
+        ingest("A", "bob/2", version=1, replace=True, subjects=("bob",)),
+    ],
     "a reader in flight": lambda: [
         read("R"),
         ingest("A", "old/1", version=1, replace=True),
@@ -113,6 +127,7 @@ def begin() -> tuple[Reference, MemoryStorage]:
     """Three recordings of ann and one of bob in two parts, and a leaving list that is nearly due."""
     place = MemoryStorage()
     reference = make(place)
+    make_operator("example.com/erasure")
     writer = Writer(reference, storage=place)
     fill(writer, "old/1", "gone")
     fill(writer, "old/2", "old/3", "bob/1")
@@ -171,9 +186,11 @@ def cast(start: tuple[Reference, MemoryStorage], roles: list[Role]) -> tuple[lis
     reference, place = start
     pruning = frozenset(role.name for role in roles if role.prunes)
     rotating = frozenset(role.name for role in roles if role.rotates)
-    world = World(reference, place, {role.name: role.rule for role in roles}, pruning, rotating)
+    erasing = {role.name: role.erases for role in roles if role.erases}
+    world = World(reference, place, {role.name: role.rule for role in roles}, pruning, rotating, erasing)
     actors = []
-    shutil.rmtree(state_dir() / "holds", ignore_errors=True)  # notes of the schedule before this one
+    for left in ("holds", "receipts"):  # of the schedule before this one
+        shutil.rmtree(state_dir() / left, ignore_errors=True)
     for role in roles:
         actor = Actor(role.name, functools.partial(role.act, world), role.mortal)
         if role.points is not None:

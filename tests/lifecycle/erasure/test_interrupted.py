@@ -144,3 +144,21 @@ def test_two_finish_the_same(corpus: Reference, place: MemoryStorage, people: Wr
     assert erased.receipt is not None
     assert erased.receipt.digest == first.digest
     whole(corpus, place)
+
+
+def test_another_run_finishes_it_before_this_one_reads_the_list(
+    corpus: Reference, place: MemoryStorage, people: Writer
+) -> None:
+    """The list of what to delete is cleared with the draft; the receipt is the other run's."""
+    other: list[object] = []
+
+    def after(call: str, key: str) -> None:
+        if call == "replace" and not other:
+            other.append(None)
+            other.append(finish_open(writer_of(corpus, place)))
+
+    erased = erase(Writer(corpus, storage=Hooked(place, lambda call, key: None, after)), ANN)
+    [first] = other[1]  # type: ignore[misc]  # what finish_open returns
+    assert erased.receipt is not None
+    assert (erased.receipt.digest, erased.receipt.path) == (first.digest, first.path)
+    whole(corpus, place)
