@@ -28,7 +28,7 @@ from securedata.foreign.aws import (
     of_signature,
 )
 from securedata.foreign.deadline import within
-from securedata.keys.kms import KMS, Context
+from securedata.keys.kms import KMS, Context, Fate
 from securedata.printable import without_secrets
 
 SCHEME = "aws-kms://"
@@ -76,13 +76,31 @@ class AWSKMS(KMS):
     def unwrap(self, blob: bytes, context: Context) -> bytes:
         return self._call("decrypt", "Plaintext", CiphertextBlob=blob, EncryptionContext=dict(context))
 
+    def fate(self, version: int | None) -> Fate:
+        """A key that is past its deletion date is unknown to the service."""
+        try:
+            found = self._answer("describe_key")
+        except KMSDenied as error:
+            if isinstance(error.__cause__, Refused) and error.__cause__.code == "NotFoundException":
+                return Fate("destroyed", "the service has no such key (NotFoundException)")
+            raise
+        about = found.get("KeyMetadata", {})
+        state, day = about.get("KeyState"), about.get("DeletionDate")
+        if state == "PendingDeletion" and day is not None:
+            return Fate("scheduled", f"KeyState is {state}", day.date().isoformat())
+        return Fate("lives", f"KeyState is {state}")
+
     def _call(self, operation: str, wanted: str, **arguments: Any) -> bytes:
+        answer = self._answer(operation, **arguments)
+        if not isinstance(found := answer.get(wanted), bytes):
+            kind, advice = _CAUSES[Cause.ANSWER]
+            raise kind(f"{self.uri}: the answer to {operation} has no {wanted}; {advice}")
+        return found
+
+    def _answer(self, operation: str, **arguments: Any) -> Any:
         for renew in (False, True):
             try:
-                answer = ask(partial(self._asked, operation, renew, {"KeyId": self._arn, **arguments}))
-                if not isinstance(found := answer.get(wanted), bytes):
-                    raise Failed(Cause.ANSWER, f"the answer to {operation} has no {wanted}")
-                return found
+                return ask(partial(self._asked, operation, renew, {"KeyId": self._arn, **arguments}))
             except Refused as refused:
                 if refused.expired and not renew and self._credentials is not None:
                     continue

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ipaddress
+import json
 import os
 import ssl
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from securedata.foreign.aws import Cause, cause_of
 from securedata.foreign.deadline import within
 from securedata.foreign.describe import describe, http_status, type_name
 from securedata.foreign.quiet import quiet
-from securedata.keys.kms import KMS, Context, context_bytes
+from securedata.keys.kms import KMS, Context, Fate, context_bytes
 from securedata.printable import printable, without_secrets
 
 _SCHEMES = {"hcvault": "https", "hcvault+http": "http"}
@@ -63,6 +64,23 @@ class VaultKMS(KMS):
     def unwrap(self, blob: bytes, context: Context) -> bytes:
         text = blob.decode("ascii", "replace")
         return self._call("decrypt_data", lambda data: base64.b64decode(data["plaintext"]), context, ciphertext=text)
+
+    def fate(self, version: int | None) -> Fate:
+        """Trimming destroys versions; raising `min_decryption_version` does not, since it can be lowered again."""
+        try:
+            found = json.loads(self._call("read_key", lambda data: json.dumps(data).encode(), {}))
+        except _NoSuchKey:
+            return Fate("destroyed", "the service has no such key")
+        try:
+            least, newest = int(found.get("min_available_version") or 0), int(found["latest_version"])
+        except (KeyError, TypeError, ValueError):
+            raise KMSUnreachable(
+                f"{self.uri}: a transit engine would not answer like this; check the address"
+            ) from None
+        answer = f"the service keeps versions {max(least, 1)} to {newest}"
+        if version is None:
+            return Fate("lives", f"{answer}; which one made the wrap is not recorded")
+        return Fate("destroyed" if version < least else "lives", f"{answer}; version {version} made the wrap")
 
     def _refuse_missing(self, context: Context) -> None:
         """Ask first whether the key exists: on encryption the service makes it, if the token's policy has `create`.
@@ -141,7 +159,7 @@ class VaultKMS(KMS):
         status = _status_of(error)
         if _is_missing(error):
             _, _, mount, name = self._key
-            return KMSDenied(
+            return _NoSuchKey(
                 f"{self.uri}: there is no such transit key, and securedata never makes one: make it with "
                 f"'vault write {mount}/keys/{name} derived=true' (OpenBao: 'bao write'), or correct the URI"
             )
@@ -173,6 +191,10 @@ class VaultKMS(KMS):
             if named and named != self._key[1]:
                 return f"; the address comes from the URI alone, {name} is not used"
         return ""
+
+
+class _NoSuchKey(KMSDenied):
+    """The service has no key of this name."""
 
 
 class _Passed(Exception):

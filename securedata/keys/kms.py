@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from securedata.errors import InvalidKMSURI, KeysError, KMSMisconfigured, KMSThrottled, KMSUnreachable, SecuredataError
 from securedata.foreign.aws import Cause, Credentials, cause_of
@@ -34,6 +34,20 @@ _BUILT_IN = {
     "hcvault": "securedata.keys.hcvault:VaultKMS",
     "hcvault+http": "securedata.keys.hcvault:VaultKMS",
 }
+
+
+class Fate(NamedTuple):
+    """What has become of a KMS key, or of the version of it that made a wrap.
+
+    Attributes:
+        state: 'destroyed', 'scheduled' (for deletion, which can still be cancelled), or 'lives'.
+        evidence: what the service answered, or what was found.
+        until: of 'scheduled': the day of the deletion, YYYY-MM-DD.
+    """
+
+    state: Literal["destroyed", "scheduled", "lives"]
+    evidence: str
+    until: str | None = None
 
 
 class KMS(ABC):
@@ -72,6 +86,18 @@ class KMS(ABC):
             KMSDenied: also for another context, or a blob that is not of this key.
             KMSUnreachable, KMSThrottled
         """
+
+    def fate(self, version: int | None) -> Fate:
+        """What has become of the key that made a wrap; asks the service.
+
+        Args:
+            version: of the key, if the wrap tells: see `wraps.version_of`.
+
+        Raises:
+            KMSDenied, KMSUnreachable, KMSThrottled
+            KMSMisconfigured: this provider cannot tell.
+        """
+        raise KMSMisconfigured(f"{self.uri}: what has become of this key cannot be asked")
 
     def use(self, credentials: Credentials) -> None:
         """Use the credentials of a session, if this KMS takes AWS credentials; others ignore them."""

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from securedata.errors import ConfigError, InvalidKMSURI, KMSDenied, KMSUnreachable
 from securedata.files import fsync_folder, link_new, make_folders, temporary_name, write_durable
 from securedata.foreign.describe import describe
-from securedata.keys.kms import KMS, Context, context_bytes
+from securedata.keys.kms import KMS, Context, Fate, context_bytes
 
 SCHEME = "local://"
 _MAGIC = "securedata-kek-v1"
@@ -60,6 +60,11 @@ class LocalKMS(KMS):
             raise KMSDenied(
                 f"{self.uri} did not make this wrap, or made it for another corpus: check that it is the right key file"
             ) from None
+
+    def fate(self, version: int | None) -> Fate:
+        if os.path.lexists(self.path):
+            return Fate("lives", f"{self.path} is there")
+        return Fate("destroyed", f"{self.path} is not there any more; copies of it were not looked for")
 
     def _load(self) -> tuple[bytes, bytes]:
         try:

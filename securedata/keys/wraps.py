@@ -7,6 +7,7 @@ and key from the caller's URI. Storage never chooses the encryption context eith
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,6 +57,27 @@ class Wrap:
         if len(uri.encode()) != size or not blob:
             raise MalformedHeader(f"the head of {root} holds a wrap that cannot be parsed", root=root)
         return cls(uri, blob)
+
+
+_TRANSIT = re.compile(rb"vault:v([0-9]{1,9}):")
+
+
+def version_of(wrap: Wrap) -> int | None:
+    """The version of the transit key that made a wrap; None: this kind of wrap does not tell."""
+    match = _TRANSIT.match(wrap.blob)
+    return int(match[1]) if match else None
+
+
+def named(wrap: Wrap) -> str:
+    """A wrap for receipts: its URI, and the version of the key that made it, if the wrap tells."""
+    version = version_of(wrap)
+    return wrap.uri if version is None else f"{wrap.uri}, version {version}"
+
+
+def parse_named(text: str) -> tuple[str, int | None]:
+    """URI and version of a wrap, from what `named` returns."""
+    uri, mark, version = text.rpartition(", version ")
+    return (uri, int(version)) if mark and version.isdecimal() else (text, None)
 
 
 def wrap_key(kms: Sequence[KMS], key: bytes, corpus_id: bytes) -> tuple[Wrap, ...]:

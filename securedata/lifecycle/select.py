@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from securedata.corpus.rows.checks import rows_of
 from securedata.corpus.state.head import Head
 from securedata.keys.tags import Tagger
 
-_GLOB = re.compile(r"[*?\[]")
+_GLOB = re.compile(r"[*?]")
 
 
 class ByPerson:
@@ -35,14 +36,17 @@ class ByPerson:
 
 
 class ByPath:
-    """Rows of these logical paths, of folders, or of globs: `*` and `?` match within a folder, `**` across folders."""
+    """Rows of these logical paths, of folders, or of globs: `*` and `?` match within a folder, `**` across folders.
+
+    Brackets are taken as they are, since file names have them.
+    """
 
     columns = ("path",)
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(patterns)
         self._folders = tuple(f"{one.rstrip('/')}/" for one in self.patterns)
-        self._globs = [re.compile(glob_translate(one)) for one in self.patterns if _GLOB.search(one)]
+        self._globs = [_compiled(one) for one in self.patterns if _GLOB.search(one)]
 
     def hits(self, head: Head, view: pa.Table) -> Mask:
         """As `Select.hits`."""
@@ -70,7 +74,7 @@ class ByPath:
     def _matches(pattern: str, path: str) -> bool:
         if path == pattern or path.startswith(f"{pattern.rstrip('/')}/"):
             return True
-        return bool(_GLOB.search(pattern) and re.match(glob_translate(pattern), path))
+        return bool(_GLOB.search(pattern) and _compiled(pattern).match(path))
 
 
 class ByDigest:
@@ -127,6 +131,11 @@ class All:
     def hits(self, head: Head, view: pa.Table) -> Mask:
         """As `Select.hits`."""
         return np.ones(view.num_rows, dtype=bool)
+
+
+@lru_cache(1024)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(glob_translate(pattern.replace("[", "[[]")))
 
 
 def _mask(found: Any) -> Mask:

@@ -19,6 +19,7 @@ from securedata.corpus.state.retired import former
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
 from securedata.keys.tags import Tagger
+from securedata.keys.wraps import named
 from securedata.lifecycle.erasure.journal import Open
 from securedata.lifecycle.erasure.kept import kept_people, select_without
 from securedata.lifecycle.erasure.request import Facts, Request, barred_by
@@ -181,7 +182,7 @@ class Deed:
         kind = request.kind if commitments or request.kind != "subject" else "list"  # named by their tags alone
         scope = Scope(kind, commitments, plan.outcome.removed, seconds, objects, parts)
         asked = members.Request(request.reference, request.received or None) if request.reference else None
-        wraps = tuple(wrap.uri for wrap in attempt.head.wraps)
+        wraps = tuple(named(wrap) for wrap in attempt.head.wraps)
         draft = Draft(attempt.write_id.hex(), asked, scope, wraps, derived=tuple(self._reached.values()))
-        named = tuple(sorted(people)) if request.kind == "subject" else ()
-        return Open(draft, leaving, named, attempt.now())
+        by_name = tuple(sorted(people)) if request.kind == "subject" else ()
+        return Open(draft, leaving, by_name, attempt.now())

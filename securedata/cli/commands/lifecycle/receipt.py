@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from securedata.cli.common import add_command, add_output_options, out, print_json, say, warn
+from securedata.cli.common import (
+    add_command,
+    add_corpus_options,
+    add_output_options,
+    add_writer_options,
+    out,
+    pins,
+    print_json,
+    say,
+    warn,
+)
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
+    from securedata.corpus.config import Reference
     from securedata.lifecycle.receipt.note import VerifierKey
     from securedata.lifecycle.receipt.statement import Statement
 
@@ -19,24 +31,36 @@ def add_parser(subparsers: Any) -> None:
         subparsers,
         "receipt",
         receipt,
-        help="verify or show the receipt of an erasure",
+        help="verify, show or complete the receipt of an erasure",
         about=(
-            "Verify or show the receipt of an erasure. Neither needs the corpus, a KMS or a network.\n\n"
+            "Verify or show the receipt of an erasure, which needs neither the corpus, nor a KMS or a network; or\n"
+            "complete it.\n\n"
             "verify checks the signature with the operator's public key, and that the receipt does not contradict\n"
             "itself; then it says who signed it, what it states, and what it does not. With --opening it also checks\n"
             "that the receipt is about the person of this opening. Get the key from somewhere else than the receipt.\n"
             "Exit code 1: it was changed, is signed by no trusted key, or is no receipt.\n\n"
-            "show prints what a receipt says, without checking who signed it."
+            "show prints what a receipt says, without checking who signed it.\n\n"
+            "complete asks the KMS keys that wrapped the old corpus key whether they live: a head that was saved\n"
+            "before the erasure opens as long as one does. It says which corpora of your config still need a key\n"
+            "(others may exist), and by which commands it is destroyed; it never destroys one. What has become of\n"
+            "them goes into a new receipt, which is then the final one. --stated adds what only you can say."
         ),
         example=(
             "  securedata receipt verify erasure.receipt --key operator.pub\n"
             "  securedata receipt verify erasure.receipt --key operator.pub \\\n"
             "    --opening mine.json\n"
-            "  securedata receipt show erasure.receipt --json | jq -r '.deleted.objects[]'"
+            "  securedata receipt show erasure.receipt --json | jq -r '.deleted.objects[]'\n"
+            "  securedata receipt complete erasure.receipt voice-a \\\n"
+            "    --stated 'backups=the tapes of 2025 were overwritten on 2026-11-30'"
         ),
     )
-    parser.add_argument("action", choices=["verify", "show"], metavar="verify|show", help="what to do")
+    parser.add_argument(
+        "action", choices=["verify", "show", "complete"], metavar="verify|show|complete", help="what to do"
+    )
     parser.add_argument("file", metavar="FILE", help="the receipt")
+    parser.add_argument(
+        "target", metavar="CORPUS", nargs="?", help="of complete: NAME, securedata://NAME, a path or a URL"
+    )
     group = parser.add_argument_group("verifying")
     group.add_argument(
         "--key",
@@ -46,11 +70,25 @@ def add_parser(subparsers: Any) -> None:
         "(default: your own, [operator] in the config)",
     )
     group.add_argument("--opening", metavar="FILE", help="the opening that a person was given")
+    more = parser.add_argument_group("completing")
+    more.add_argument(
+        "--stated",
+        action="append",
+        default=[],
+        metavar="ABOUT=TEXT",
+        help="what you state and securedata cannot check, such as of backups or KMS snapshots; repeatable",
+    )
+    add_corpus_options(parser)
+    add_writer_options(parser)
     add_output_options(parser)
 
 
 def receipt(args: Namespace) -> int:
     """Run the command."""
+    if args.action == "complete":
+        return _complete(args)
+    if args.target or args.stated:
+        raise InvalidArgument(f"{args.action} takes the receipt alone: leave out CORPUS and --stated")
     if args.action == "verify":
         return _verify(args)
     if args.key or args.opening:
@@ -98,6 +136,62 @@ def _verify(args: Namespace) -> int:
         args, "it is final if the head of the corpus records this digest; only someone who may open the corpus can tell"
     )
     return 0
+
+
+def _complete(args: Namespace) -> int:
+    from securedata.keys.kms import open_all
+    from securedata.lifecycle.erasure.complete import complete, how_to_destroy
+    from securedata.lifecycle.erasure.erase import open_to_erase
+    from securedata.lifecycle.receipt.members import Stated
+    from securedata.lifecycle.receipt.operator import load_operator
+    from securedata.lifecycle.receipt.verify import read_receipt
+
+    if not args.target:
+        raise InvalidArgument("complete needs the corpus: give CORPUS after the receipt")
+    if args.key or args.opening:
+        raise InvalidArgument("complete takes no --key and no --opening: it is signed by your own key")
+    stated = []
+    for words in args.stated:
+        about, mark, says = words.partition("=")
+        if not (mark and about.strip() and says.strip()):
+            raise InvalidArgument("--stated is ABOUT=TEXT, such as --stated 'backups=there are none'")
+        stated.append(Stated(about.strip(), says.strip()))
+    operator, found = load_operator(), resolve_own(args)
+    writer = open_to_erase(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
+    asked = open_all((*found.kms, *(uri for uri in args.kms or () if uri not in found.kms)))
+    done = complete(writer, read_receipt(args.file), operator, asked, stated)
+    if args.json:
+        print_json(
+            {
+                "receipt": done.receipt.id,
+                "digest": done.receipt.digest,
+                "path": None if done.receipt.path is None else str(done.receipt.path),
+                "levels": list(done.receipt.levels),
+                "changed": done.changed,
+                "keys": [asdict(one) for one in done.keys],
+            }
+        )
+        return 0
+    for one in done.keys:
+        out(f"{one.wrap}: {one.why if one.fate is None else f'{one.fate.state} ({one.fate.evidence})'}")
+        if one.needed_by:
+            say(
+                args,
+                f"  still needed by {', '.join(one.needed_by)}; corpora that your config does not have may need it too",
+            )
+        if one.fate is not None and one.fate.state == "lives":
+            for line in how_to_destroy(one.wrap):
+                say(args, f"  {line}")
+    out(f"levels: {'; '.join(done.receipt.levels)}")
+    out(f"receipt: {done.receipt.path or 'on another machine'}{'' if done.changed else ', as it was'}")
+    return 0
+
+
+def resolve_own(args: Namespace) -> Reference:
+    """The corpus with the config's KMS keys, whatever --kms adds."""
+    from securedata.corpus.config import resolve
+
+    return resolve(args.target, None, pins(args))
 
 
 def _keys(words: list[str] | None) -> list[VerifierKey]:

@@ -44,7 +44,8 @@ def add_parser(subparsers: Any) -> None:
             "subjects are all people heard in the recording, with ';' between them. An erasure finds a person's\n"
             "recordings by them and by nothing else: one that names somebody else would stay when its person is\n"
             "erased. Segments that share one object name the same people: the table must name all of them, or\n"
-            "'securedata split' gives each an object of its own first. If people change, their consent must be given,\n"
+            "'securedata encrypt --replace', with a manifest that names the people of every segment, gives each an\n"
+            "object of its own. If people change, their consent must be given,\n"
             "cleared or, for a name that was misspelt, kept (--keep-consent).\n\n"
             "Correct the source too: the next 'encrypt' puts its words back, and reports other people as conflicts.\n\n"
             "Exit codes: 0: done. 3: done, except for recordings under a hold. 1: not done, or not for all."
@@ -100,7 +101,8 @@ def relabel(args: Namespace) -> int:
     if report.lacking:
         return fail(
             f"{plural(len(report.lacking), 'row')} of the same objects would name other people; nothing was changed: "
-            "give 'subjects' for them too, or run 'securedata split' first"
+            "give 'subjects' for them too, or give each segment an object of its own: "
+            "'securedata encrypt --replace' with a manifest of their people"
         )
     left = len(report.erased) + len(report.changed)
     return fail(f"{plural(left, 'row')} of {report.root} not changed") if left else HELD if report.held else 0

@@ -1,0 +1,86 @@
+"""Completing a receipt: a key file that is gone, keys that nobody names, and what the operator states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from securedata.corpus.config import Reference
+from securedata.corpus.wrapping import add_wrap, drop_wrap
+from securedata.corpus.writer import Writer
+from securedata.errors import InvalidArgument
+from securedata.keys.kms import open_all, open_kms
+from securedata.keys.local import create_key_file
+from securedata.keys.wraps import Wrap, named, parse_named
+from securedata.lifecycle.erasure.complete import complete, how_to_destroy
+from securedata.lifecycle.erasure.erase import erase
+from securedata.lifecycle.erasure.request import Request
+from securedata.lifecycle.receipt.members import Stated
+from securedata.lifecycle.receipt.operator import Operator
+from securedata.testing.memory import MemoryStorage
+from tests.kit.corpora.rows import make, writer_of
+
+
+def receipt(people: Writer) -> bytes:
+    erased = erase(people, Request("subject", names=("ann",)))
+    assert erased.receipt is not None
+    assert erased.receipt.path is not None
+    return erased.receipt.path.read_bytes()
+
+
+def test_a_key_file_that_is_gone(corpus: Reference, people: Writer, operator: Operator, tmp_path: Path) -> None:
+    data = receipt(people)
+    [key] = complete(people, data, operator, open_all(corpus.kms)).keys
+    assert key.needed_by == ("corpus (not read: NotFound)",)  # it is in the memory of this test
+    create_key_file(tmp_path / "new.kek")
+    new = f"local://{tmp_path / 'new.kek'}"
+    add_wrap(people, open_kms(new))
+    drop_wrap(people, corpus.kms[0])
+    Path(corpus.kms[0].removeprefix("local://")).unlink()
+    done = complete(people, data, operator, open_all([*corpus.kms, new]))
+    assert done.changed
+    assert "key destroyed: local:" in done.receipt.levels[1]
+    assert "copies of it were not looked for" in done.receipt.levels[1]
+
+
+def test_a_key_that_nobody_names(people: Writer, operator: Operator) -> None:
+    done = complete(people, receipt(people), operator, ())
+    assert (done.changed, done.keys[0].fate) == (False, None)
+    assert "you do not name this key" in done.keys[0].why
+
+
+def test_what_the_operator_states_is_kept_apart(corpus: Reference, people: Writer, operator: Operator) -> None:
+    stated = [Stated("KMS snapshots", "none are kept")]
+    done = complete(people, receipt(people), operator, open_all(corpus.kms), stated)
+    assert done.changed
+    assert done.receipt.levels == ("deleted where visible",)
+    assert done.receipt.path is not None
+    assert complete(people, done.receipt.path.read_bytes(), operator, open_all(corpus.kms), stated).changed is False
+
+
+def test_a_receipt_of_another_corpus(people: Writer, operator: Operator) -> None:
+    place = MemoryStorage("memory://other")
+    other = writer_of(make(place, "memory://other", "other"), place)
+    with pytest.raises(InvalidArgument, match="has recorded no receipt with the id"):
+        complete(other, receipt(people), operator, ())
+
+
+@pytest.mark.parametrize(
+    ("wrap", "text"),
+    [
+        (Wrap("hcvault://h/transit/keys/v", b"vault:v12:abc"), "hcvault://h/transit/keys/v, version 12"),
+        (Wrap("local:00ff", b"\x01" * 60), "local:00ff"),
+    ],
+)
+def test_how_a_wrap_is_named(wrap: Wrap, text: str) -> None:
+    assert named(wrap) == text
+    assert parse_named(text)[0] == wrap.uri
+
+
+def test_the_commands_that_destroy_a_key() -> None:
+    assert how_to_destroy("hcvault://h:8200/transit/keys/v, version 3")[-1] == (
+        "bao write transit/keys/v/trim min_available_version=4"
+    )
+    assert "schedule-key-deletion --key-id arn:aws:kms:x" in how_to_destroy("aws-kms://arn:aws:kms:x")[-1]
+    assert "shred" in how_to_destroy("local:00ff")[-1]
