@@ -55,7 +55,7 @@ class TableRow:
         self.path, self.cells, self.place = path, cells, place
 
     def __repr__(self) -> str:  # no paths, names or transcripts
-        return f"<TableRow {self.place}>"
+        return f"<TableRow {getattr(self, 'place', '')}>"
 
 
 def read_table_rows(file: str | os.PathLike[str]) -> Iterator[TableRow]:

@@ -81,7 +81,7 @@ def test_demo_cloud(tmp_path: Path, speech: Path) -> None:
     command = [sys.executable, "-m", "demo.run", "--cloud", "--corpus", str(speech), "--workdir", str(tmp_path / "out")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "\n8/8  " in done.stdout
+    assert "\n9/9  " in done.stdout
     assert "Refused with the trainer's own keys, without the role: AccessDenied." in done.stdout
     assert "Refused under the role, with another corpus's KMS token: KMSDenied." in done.stdout
     results = json.loads((tmp_path / "out" / "results-cloud.json").read_text())

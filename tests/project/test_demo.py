@@ -269,8 +269,8 @@ def test_the_demo_on_an_own_folder_runs_again_after_a_kill(voices: Path, tmp_pat
     victim.wait()
     done = run_demo("--corpus", str(voices), "--workdir", str(out), SPEAKERS="{speaker}/*")
     assert done.returncode == 0, done.stdout + done.stderr
-    for number in range(1, 9):
-        assert f"\n{number}/8  " in done.stdout
+    for number in range(1, 10):
+        assert f"\n{number}/9  " in done.stdout
     assert "Done in" in done.stdout
     assert (out / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(own_home.rglob("*")) == before  # neither keys nor configuration of the user's
@@ -279,6 +279,8 @@ def test_the_demo_on_an_own_folder_runs_again_after_a_kill(voices: Path, tmp_pat
     assert results["accuracy"] > results["baseline"]
     assert results["samples"] > 0
     assert results["found_in_store"] == 0
+    assert results["erased"] > 0
+    assert results["receipts"] == 2  # of the recordings, and of the features made of them
     assert len(list(voices.rglob("*.wav"))) == 48
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from securedata.corpus.config import load
 from securedata.corpus.connection import connect
@@ -49,7 +49,7 @@ class Completed:
     """The final receipt afterwards, the states of all keys, and whether this run wrote a new receipt."""
 
     receipt: Receipt
-    keys: tuple[KeyState, ...]
+    keys: tuple[KeyState, ...] = field(repr=False)
     changed: bool
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from securedata.corpus.state.commit import Next, Try
@@ -33,7 +33,7 @@ class Receipt:
 
     id: str
     digest: str
-    path: Path | None
+    path: Path | None = field(repr=False)
     levels: tuple[str, ...]
 
 

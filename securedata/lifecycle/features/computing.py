@@ -39,7 +39,7 @@ class Computed(NamedTuple):
     error: SecuredataError | None = None
 
     def __repr__(self) -> str:
-        return f"Computed({self.row}, {list(self.shape)}, error={type(self.error).__name__})"
+        return f"Computed({self.row}, {self.shape}, error={type(self.error).__name__})"
 
 
 class Source(EncryptedAudioDataset):

@@ -98,7 +98,7 @@ def function_of(name: str) -> Callable[[Any, int], Any]:
     except (ImportError, AttributeError, ValueError) as error:
         raise InvalidArgument(
             f"features={name!r} cannot be imported ({type(error).__name__}): set PYTHONPATH to the folder of the module"
-        ) from error
+        ) from None
     if not callable(found):
         raise InvalidArgument(f"features={name!r} is no function")
     function: Callable[[Any, int], Any] = found

@@ -49,8 +49,8 @@ def compute(recipe: Recipe, waveform: Tensor) -> Features:
     try:
         with _one_thread(), torch.inference_mode():
             found = transform(waveform)
-    except Exception as error:  # a caller's function raises anything; it is reported for the recording
-        raise Undecodable(f"{recipe.transform} failed on its {waveform.shape[1]} frames ({describe(error)})") from error
+    except Exception as error:  # noqa: BLE001 - a caller's function raises anything; it is the recording's error
+        raise Undecodable(f"{recipe.transform} failed on its {waveform.shape[1]} frames ({describe(error)})") from None
     array = _checked(recipe, found)
     if array.size == 0:
         raise Undecodable(f"its {waveform.shape[1]} frames are too short for one frame of {recipe.transform}")
@@ -78,7 +78,7 @@ def check(recipe: Recipe) -> None:
         except _REFUSED as error:
             raise InvalidArgument(
                 f"torchaudio refuses these arguments of {recipe.transform}: {describe(error)}"
-            ) from error
+            ) from None
     if any("mel filterbank has all zero values" in str(one.message) for one in caught):
         raise InvalidArgument(
             f"some of the {recipe.arguments['n_mels']} mel bands have no frequency at {recipe.sample_rate} Hz: choose "
@@ -132,7 +132,7 @@ def _of_torchaudio(module: str) -> ModuleType:
         raise ConfigError(
             f"torchaudio cannot be imported beside torch {torch.__version__} ({describe(error)}): install the "
             "torchaudio of that torch, or give a function of your own as MODULE:FUNCTION"
-        ) from error
+        ) from None
 
 
 def _log_mel(rate: int, arguments: dict[str, Any]) -> Transform:

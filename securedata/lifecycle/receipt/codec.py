@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from securedata.errors import InvalidArgument, MalformedReceipt
+from securedata.foreign.describe import describe
 from securedata.printable import printable
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ def from_text(kind: type[T], text: str) -> T:
     try:
         value = json.loads(text, object_pairs_hook=_members, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise MalformedReceipt(f"it is not the JSON of a {_noun(kind)}: {printable(str(error))[:200]}") from None
+        raise MalformedReceipt(f"it is not the JSON of a {_noun(kind)}: {describe(error)}") from None
     return from_json(kind, value)
 
 
@@ -69,12 +70,12 @@ def _noun(kind: type[Any]) -> str:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a member stands there twice")
+        raise MalformedReceipt("its JSON is broken: a member stands there twice")
     return found
 
 
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON number")
+    raise MalformedReceipt(f"its JSON is broken: {constant} is no JSON number")
 
 
 @cache

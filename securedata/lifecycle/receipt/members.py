@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import pairwise
 from typing import Literal
@@ -193,7 +193,7 @@ class Models:
 class DestroyedKeys:
     """Keys that storage no longer holds: which, how many, and how they were destroyed."""
 
-    keys: str
+    keys: str = field(repr=False)
     count: int
     how: str
 

@@ -40,7 +40,7 @@ _TEST = "securedata: test of an operator key\n"
 class Operator:
     """A loaded operator key that has made and checked a test signature."""
 
-    path: Path
+    path: Path = field(repr=False)
     public: VerifierKey
     _signer: SignerKey = field(repr=False)
 

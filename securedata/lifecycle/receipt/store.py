@@ -37,6 +37,9 @@ class Written(NamedTuple):
     path: Path
     digest: str
 
+    def __repr__(self) -> str:
+        return f"Written({self.digest})"
+
 
 def receipts_folder(corpus: str) -> Path:
     """The folder of a corpus's receipts. Makes nothing.
