@@ -40,6 +40,7 @@ class Corpus:
     Attributes:
         root, name: its path or URL, and its name in the config (None without an entry).
         corpus_id, pin: identify the corpus.
+        unfinished_erasures: how many erasures the head shows whose receipts are not final; 0 in workers.
         snapshot: the rows of the opened head, and the reading of their objects.
     """
 
@@ -48,6 +49,7 @@ class Corpus:
         missing = Missing(lease.storage, lease.open)
         snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing)
         self._begin(options, snapshot, str(head.pin))
+        self.unfinished_erasures = len(head.erasures)
 
     def _begin(self, options: Options, snapshot: Snapshot, pin: str) -> None:
         reference = snapshot.lease.reference
@@ -57,6 +59,7 @@ class Corpus:
         self.pin = pin
         self.reference = reference
         self.snapshot = snapshot
+        self.unfinished_erasures = 0
         self._lease = snapshot.lease
         self._options = options
         self._heeded = b""

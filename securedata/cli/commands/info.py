@@ -149,6 +149,7 @@ def _contents(corpus: Corpus) -> dict[str, Any]:
         "generation": corpus.generation,
         "recordings": len(corpus),
         "left_out": corpus.left_out._asdict(),
+        "unfinished_erasures": corpus.unfinished_erasures,
         "transcripts": pc.sum(pc.not_equal(rows.column("transcript"), "")).as_py() or 0,
         "objects": objects.num_rows,
         "seconds": pc.sum(seconds).as_py() or 0.0,

@@ -131,6 +131,11 @@ def _tell(args: Namespace, report: VerifyReport) -> None:
         out(f"and {len(left) - SHOWN:,} more findings (--json lists them all)")
     if any(one.error in _PRUNED for one in left) and pruned is None:
         out("'securedata verify --prune' deletes what nothing references")
+    if report.unfinished_erasures:
+        out(
+            f"{plural(report.unfinished_erasures, 'erasure')} not finished, so their receipts are not final: "
+            f"'securedata erase {args.target} --finish'"
+        )
     if report.changed_to is not None:
         out(f"the corpus has generation {report.changed_to} by now: what was added since was not verified")
     out("all is well" if not left else f"{plural(len(left), 'finding')}: {_counted(left)}")

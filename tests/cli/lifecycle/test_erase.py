@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from securedata.errors import StorageUnreachable
+from securedata.storage.local import LocalStorage
 from tests.kit.cli.commandline import Run
 from tests.kit.corpora.contents import manifest_of
 from tests.kit.corpora.recorded import Root
@@ -83,6 +85,21 @@ def test_bad_input(run: Run, root: Root, arguments: list[str], text: str) -> Non
     assert done.code == 2
     assert text in done.err
     assert len(paths(root)) == 6
+
+
+def test_an_erasure_that_was_cut_off_is_shown(run: Run, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(*_: object) -> None:
+        raise StorageUnreachable("the line is cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, "purge_older", cut)
+        assert run("erase", root.name, "--subject", "ann").code == 1
+    assert run("info", root.name, "--json").json["unfinished_erasures"] == 1
+    said = f"1 erasure not finished, so their receipts are not final: 'securedata erase {root.name} --finish'"
+    assert said in run("verify", root.name).out
+    assert run("erase", root.name, "--finish").out.startswith("finished the erasure ")
+    assert run("info", root.name, "--json").json["unfinished_erasures"] == 0
+    assert said not in run("verify", root.name).out
 
 
 def test_nothing_is_unfinished_or_ended(run: Run, root: Root) -> None:
