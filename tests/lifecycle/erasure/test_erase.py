@@ -19,6 +19,7 @@ from securedata.errors import (
 )
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.erasure.erase import Erased, Options, erase
+from securedata.lifecycle.erasure.readmit import readmit
 from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.receipt.operator import Operator
 from securedata.lifecycle.receipt.statement import Statement
@@ -72,6 +73,25 @@ def test_nobody_of_that_name_comes_back(corpus: Reference, place: MemoryStorage,
         table(*(row(writer, f"new/{k}", content(f"new/{k}"), names) for k, names in enumerate([["ann"], ["bob"]])))
     )
     assert (outcome.erased, outcome.added) == (["new/0"], 1)
+
+
+def test_a_person_comes_back_under_a_new_consent_only(corpus: Reference, place: MemoryStorage, people: Writer) -> None:
+    erase(people, Request("subject", names=("ann",)))
+    writer = writer_of(corpus, place)
+    with pytest.raises(InvalidArgument, match="give a new one"):
+        readmit(writer, "ann", "C1")
+    with pytest.raises(NoSuchSubject, match="nobody of that name was erased"):
+        readmit(writer, "bob", "C9")
+    for _ in range(2):
+        readmit(writer, "ann", "C9")
+    outcome = writer.commit(
+        table(
+            row(writer, "ann/1", content("ann/1"), consent_id="C1"),
+            row(writer, "ann/2", content("ann/2")),
+            row(writer, "ann/9", content("ann/9"), consent_id="C9"),
+        )
+    )
+    assert (sorted(outcome.erased), outcome.added) == (["ann/1", "ann/2"], 1)
 
 
 def test_erased_already_is_success(corpus: Reference, place: MemoryStorage, people: Writer) -> None:

@@ -73,6 +73,11 @@ def add_parser(subparsers: Any) -> None:
     what.add_argument("--expired", action="store_true", help="what was recorded under a consent that has ended")
     what.add_argument("--all", action="store_true", help="everything: the end of this corpus")
     what.add_argument("--finish", action="store_true", help="nothing new: finish erasures that were interrupted")
+    what.add_argument(
+        "--readmit",
+        metavar="ID",
+        help="nothing: let a person who was erased record again, under the new consent that --consent names",
+    )
     how = parser.add_argument_group("erasure")
     how.add_argument("--request", metavar="REF", default="", help="the request's reference, for the receipt")
     how.add_argument("--received", metavar="DATE", default="", help="the day it was received: YYYY-MM-DD")
@@ -102,6 +107,8 @@ def erase(args: Namespace) -> int:
     from securedata.lifecycle.erasure.erase import erase as run
     from securedata.lifecycle.erasure.preview import preview
 
+    if args.readmit:
+        return _readmit(args)
     chosen = [one for one in _CHOICES if getattr(args, one)]
     if len(chosen) != 1:
         raise InvalidArgument(f"say what to erase, with one of {', '.join(f'--{one}' for one in _CHOICES)}")
@@ -124,6 +131,21 @@ def erase(args: Namespace) -> int:
         _preview(args, request, preview(writer, request))
         return 0
     return _tell(args, options, run(writer, request, options))
+
+
+def _readmit(args: Namespace) -> int:
+    from securedata.lifecycle.erasure.erase import open_to_erase
+    from securedata.lifecycle.erasure.readmit import readmit
+
+    others = [one for one in _CHOICES if one != "consent" and getattr(args, one)]
+    if others or len(args.consent or ()) != 1:
+        raise InvalidArgument("--readmit goes with one --consent, the new one, and with nothing to erase")
+    writer = open_to_erase(
+        reference(args, args.target), single_writer=args.single_writer, accept_generation=args.accept_generation
+    )
+    readmit(writer, args.readmit, args.consent[0])
+    say(args, "recordings under the new consent enter from now on; the old consents of this person stay barred")
+    return 0
 
 
 def _request(args: Namespace, writer: Writer) -> Request:

@@ -1,0 +1,41 @@
+"""Let a person who was erased record again, under a new consent: the tombstone goes, the bars of old consents stay."""
+
+from __future__ import annotations
+
+from securedata.corpus.state.commit import Next, Try
+from securedata.corpus.writer import Writer
+from securedata.errors import InvalidArgument, NoSuchSubject
+from securedata.keys.tags import Tagger
+
+
+def readmit(writer: Writer, name: str, consent_id: str) -> None:
+    """Turn a person's tombstone into bars of their old consents, in one commit; doing it again changes nothing.
+
+    The erasure has barred each consent that it found, and rows without one; they stay barred.
+
+    Args:
+        consent_id: the new consent, under which recordings enter from now on.
+
+    Raises:
+        InvalidArgument: no consent is given, or it is one of the old ones.
+        NoSuchSubject: nobody of that name was erased.
+        as `Writer.transact`
+    """
+    if not consent_id.strip():
+        raise InvalidArgument("a person is let in again by a new consent: give its id with --consent")
+
+    def change(attempt: Try) -> Next[None]:
+        head, tagger = attempt.head, Tagger(attempt.head.secret)
+        tag = tagger.tag(name)
+        if tagger.consent_of(tag, consent_id) in head.barred:
+            raise InvalidArgument(f"this consent was erased from {writer.root}: give a new one", root=writer.root)
+        nothing = tagger.consent_of(tag, None)
+        stones = tuple(one for one in head.tombstones if one.tag != tag)
+        if len(stones) == len(head.tombstones):
+            if nothing in head.barred:  # an earlier run did it
+                return Next(None, None)
+            raise NoSuchSubject(f"nobody of that name was erased from {writer.root}", root=writer.root)
+        barred = head.barred if nothing in head.barred else (*head.barred, nothing)
+        return Next(None, {"tombstones": stones, "barred": barred})
+
+    writer.transact(change)
