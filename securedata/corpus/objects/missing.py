@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from securedata.corpus.rows.checks import RECORDINGS
 from securedata.corpus.rows.index import Index
 from securedata.corpus.schema import optional
 from securedata.corpus.state.head import MAX_SEALED, Head, OpenedHead, peek
@@ -39,6 +40,18 @@ class _Known(NamedTuple):
     tagger: Tagger
     erased: frozenset[bytes]
     held: frozenset[bytes]
+    barred: frozenset[bytes]
+
+    def bars(self, index: Index, i: int) -> bool:
+        """Is the row's consent or recording barred, as far as the columns of the index tell?"""
+        columns = index.table.schema.names
+        tags: list[bytes] = []
+        if "consent_id" in columns:
+            consent = index.value("consent_id", i)
+            tags += [self.tagger.consent(name, consent) for name in index.value("subjects", i)]
+        digests = [index.value(name, i) for name in RECORDINGS if name in columns]
+        tags += [self.tagger.recording(digest) for digest in digests if digest is not None]
+        return not self.barred.isdisjoint(tags)
 
     def those(self, names: Iterable[str], tags: frozenset[bytes]) -> frozenset[str]:
         return frozenset(name for name in names if self.tagger.tag(name) in tags) if tags else frozenset()
@@ -63,7 +76,7 @@ class Missing:
     """Explains by the current head, which is opened, with a call to the KMS, only if it changed.
 
     Its parts are searched, with another call, at most once in ten seconds; one search answers for all rows of an index.
-    Only the tags of a head are kept, of tombstones and holds: its keys would open rows that a filter left out.
+    Only the tags of a head are kept, of tombstones, holds and bars: its keys would open rows that a filter left out.
     """
 
     def __init__(self, storage: Storage, reread: Callable[[], OpenedHead]) -> None:
@@ -116,6 +129,10 @@ class Missing:
             return because(ObjectMissing, f"{what}; restore it, or run 'securedata encrypt --reseal'")
         if _has(found.moved, object_id):
             return because(RowReplaced, "is gone: the same recording, sealed again: refresh() the dataset")
+        if known.barred and known.bars(index, i):
+            # only of a row that is gone: bars may name what another row still has, such as a segment of a recording
+            what = "is gone: the consent or the recording was erased; refresh() the dataset"
+            return because(SubjectErased, what)
         what = f"is gone: its row was replaced or removed since generation {generation}; refresh() the dataset"
         return because(RowReplaced, what)
 
@@ -158,7 +175,7 @@ class Missing:
             return None, known
         head = self._reread().head
         tombstones, holds = (frozenset(one.tag for one in each) for each in (head.tombstones, head.holds))
-        self._known = known = _Known(head.write_id, Tagger(head.secret), tombstones, holds)
+        self._known = known = _Known(head.write_id, Tagger(head.secret), tombstones, holds, frozenset(head.barred))
         return head, known
 
     def _write_id(self) -> bytes | None:

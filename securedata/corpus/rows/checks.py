@@ -22,7 +22,7 @@ from securedata.corpus.state.head import Head
 from securedata.errors import NoSuchHold
 from securedata.keys.tags import Tagger
 
-_RECORDINGS = ("source_sha256", "recording_sha256")
+RECORDINGS = ("source_sha256", "recording_sha256")
 
 
 def refused(head: Head, rows: pa.Table) -> list[int]:
@@ -37,7 +37,7 @@ def refused(head: Head, rows: pa.Table) -> list[int]:
     barred = frozenset(head.barred)
     people = _column(rows, "subjects")
     consents = _column(rows, "consent_id")
-    digests = list(zip(*(_column(rows, name) for name in _RECORDINGS), strict=True))
+    digests = list(zip(*(_column(rows, name) for name in RECORDINGS), strict=True))
 
     def enters(i: int) -> bool:
         if any(tagger.tag(name) in dead for name in people[i]):
