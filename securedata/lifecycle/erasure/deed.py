@@ -29,7 +29,17 @@ from securedata.lifecycle.receipt.opening import Opening
 from securedata.lifecycle.receipt.statement import Draft, check_count
 from securedata.lifecycle.receipt.store import write_openings
 
-_COUNTED = ("subjects", "consent_id", "source_sha256", "frames", "frames_in_segment", "sample_rate", "origin")
+_COUNTED = (
+    "object_id",
+    "pack",
+    "subjects",
+    "consent_id",
+    "source_sha256",
+    "frames",
+    "frames_in_segment",
+    "sample_rate",
+    "origin",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +117,7 @@ class Deed:
         if head.derived and self._asked is not None and not facts.within(self._asked):
             return Next(Committed(again=True), None)
         self._check_all(head, rows)
+        self._check_shared(plan)
         held_people = frozenset(self._tagger.tag(name) for name, _ in Facts.of(plan.held).consents)
         holds = frozenset(one.tag for one in head.holds)
         restricted = self._restricted(attempt, kept or held_people & holds)
@@ -148,6 +159,29 @@ class Deed:
             raise InvalidArgument(
                 f"this would erase all {rows:,} rows of {self._root}; nothing was erased. If that is meant, confirm it "
                 f"with --yes {rows}",
+                root=self._root,
+            )
+
+    def _check_shared(self, plan: Plan) -> None:
+        """Refuse to call rows erased whose recording stays, whole, in an object that other rows name.
+
+        All rows of an object name the same people, so a request by person takes all of them; what a hold keeps is
+        listed, and restricted.
+        """
+        if plan.held or self._request.kind in ("subject", "all"):
+            return
+        gone = set(plan.retired_objects)
+        shared = sum(
+            id not in gone
+            for one in plan.dropped
+            for id, pack in zip(one.column("object_id").to_pylist(), one.column("pack").to_pylist(), strict=True)
+            if pack is None
+        )
+        if shared:
+            raise InvalidArgument(
+                f"{shared:,} of the rows are segments of recordings in {self._root} that other segments keep: their "
+                "sound would stay readable, so nothing was erased. Erase all segments of these recordings (--path), or "
+                "all of the person (--subject)",
                 root=self._root,
             )
 
