@@ -63,6 +63,16 @@ class Committed:
     again: bool = False
 
 
+def shared_refused(rows: int, root: str) -> InvalidArgument:
+    """The error for rows whose sound would stay in an object that other rows name."""
+    return InvalidArgument(
+        f"{rows:,} of the rows are segments of recordings in {root} that other segments keep: their sound would stay "
+        "readable, so nothing was erased. Erase all segments of these recordings (--path), or all of the person "
+        "(--subject)",
+        root=root,
+    )
+
+
 class _Counted:
     """A selection that also reads what an erasure counts and bars."""
 
@@ -178,12 +188,7 @@ class Deed:
             if pack is None
         )
         if shared:
-            raise InvalidArgument(
-                f"{shared:,} of the rows are segments of recordings in {self._root} that other segments keep: their "
-                "sound would stay readable, so nothing was erased. Erase all segments of these recordings (--path), or "
-                "all of the person (--subject)",
-                root=self._root,
-            )
+            raise shared_refused(shared, self._root)
 
     def _changes_without(self, kept: frozenset[bytes]) -> Changes:
         """What is to be taken out; the same object for the same people, so that a try can use the parts of another."""

@@ -12,7 +12,7 @@ from securedata.corpus.writer import Writer
 from securedata.errors import CommitRace, ConfigError, DeleteRefused, InvalidArgument, NoSuchPath, NoSuchSubject
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.derived import reference_of
-from securedata.lifecycle.erasure.deed import Committed, Deed
+from securedata.lifecycle.erasure.deed import Committed, Deed, shared_refused
 from securedata.lifecycle.erasure.finish import Receipt, finish
 from securedata.lifecycle.erasure.journal import Open, unfinished
 from securedata.lifecycle.erasure.preview import Preview, preview
@@ -172,6 +172,8 @@ def check_present(writer: Writer, request: Request, found: Preview, options: Opt
     Raises:
         NoSuchSubject, NoSuchPath, InvalidArgument
     """
+    if found.shared and not found.held and request.kind not in ("subject", "all"):
+        raise shared_refused(found.shared, writer.root)
     if not found.absent or (request.kind == "subject" and options.absent_ok):
         return
     root, count = writer.root, len(found.absent)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from securedata.corpus.rows.changes import Mask
 from securedata.corpus.rows.durations import seconds_of
 from securedata.corpus.writer import Writer
 from securedata.keys.tags import Tagger
@@ -15,7 +16,7 @@ from securedata.lifecycle.erasure.request import DIGESTS, Facts, Request
 from securedata.lifecycle.select import ByPath
 from securedata.lifecycle.spellings import near_spellings
 
-_SHOWN = ("path", "object_id", "subjects", "consent_id", "frames", "frames_in_segment", "sample_rate", *DIGESTS)
+_SHOWN = ("path", "object_id", "pack", "subjects", "consent_id", "frames", "frames_in_segment", "sample_rate", *DIGESTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Preview:
         all: would it take out every row?
         held: logical paths of rows that a hold keeps.
         kept: names of the request whose whole erasure waits for the end of a hold.
+        shared: how many of the rows are segments of an object that other rows keep.
     """
 
     rows: int = 0
@@ -47,6 +49,7 @@ class Preview:
     all: bool = False
     held: tuple[str, ...] = field(default=(), repr=False)
     kept: tuple[str, ...] = field(default=(), repr=False)
+    shared: int = 0
 
 
 def preview(writer: Writer, request: Request, spellings: bool = True) -> Preview:
@@ -66,10 +69,12 @@ def preview(writer: Writer, request: Request, spellings: bool = True) -> Preview
     chosen: list[pa.Table] = []
     held: list[pa.Table] = []
     people: set[str] = set()
+    shared = 0
     for part in head.parts:
         view = writer.read_table(part, columns)
         people.update(pc.unique(view.column("subjects").combine_chunks().flatten()).to_pylist())
         hits, stays = select.hits(head, view), held_rows(head, view)
+        shared += _shared(view, hits & ~stays)
         for tables, mask in ((chosen, hits & ~stays), (held, hits & stays)):
             rows = view.filter(pa.array(mask))
             tables += [rows] if rows.num_rows else []
@@ -96,7 +101,15 @@ def preview(writer: Writer, request: Request, spellings: bool = True) -> Preview
         all=bool(paths) and len(paths) == head.rows,
         held=held_paths,
         kept=tuple(name for name in request.names if tagger.tag(name) in kept),
+        shared=shared,
     )
+
+
+def _shared(view: pa.Table, taken: Mask) -> int:
+    """Rows to be taken out whose object, which no pack holds, others of the part keep; all of its rows are in one."""
+    alone = view.filter(pa.array(taken)).filter(pc.is_null(pc.field("pack"))).column("object_id")
+    others = view.filter(pa.array(~taken)).column("object_id")
+    return int(pc.sum(pc.is_in(alone, value_set=pc.unique(others))).as_py() or 0)
 
 
 def _paths(tables: list[pa.Table]) -> tuple[str, ...]:
