@@ -10,6 +10,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping
+from datetime import UTC
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,7 @@ from securedata.keys.kms import KMS, Context, Fate
 from securedata.printable import without_secrets
 
 SCHEME = "aws-kms://"
+_ACTIONS = {"encrypt": "Encrypt", "decrypt": "Decrypt", "describe_key": "DescribeKey"}
 _CONNECT_SECONDS, _READ_SECONDS = 5, 10
 _SECONDS = 90.0  # for one call with all its tries, including the time to type a code
 _ARN = re.compile(r"arn:(aws[a-z-]*):kms:([a-z0-9-]+):(\d{12}):key/([A-Za-z0-9-]+)")
@@ -78,16 +80,22 @@ class AWSKMS(KMS):
 
     def fate(self, version: int | None) -> Fate:
         """A key that is past its deletion date is unknown to the service."""
+        copies = self._parts[3].startswith("mrk-")
         try:
             found = self._answer("describe_key")
         except KMSDenied as error:
             if isinstance(error.__cause__, Refused) and error.__cause__.code == "NotFoundException":
+                if copies:
+                    raise KMSMisconfigured(
+                        f"{self.uri}: this region has no such key, but others may have replicas of a multi-Region key, "
+                        "which were not looked for"
+                    ) from None
                 return Fate("destroyed", "the service has no such key (NotFoundException)")
             raise
         about = found.get("KeyMetadata", {})
         state, day = about.get("KeyState"), about.get("DeletionDate")
-        if state == "PendingDeletion" and day is not None:
-            return Fate("scheduled", f"KeyState is {state}", day.date().isoformat())
+        if state == "PendingDeletion" and day is not None and not copies:
+            return Fate("scheduled", f"KeyState is {state}", day.astimezone(UTC).date().isoformat())
         return Fate("lives", f"KeyState is {state}")
 
     def _call(self, operation: str, wanted: str, **arguments: Any) -> bytes:
@@ -125,7 +133,7 @@ class AWSKMS(KMS):
         if advice := of_signature(code):
             return KMSDenied(f"{said}: {advice}")
         return KMSDenied(
-            f"{said}: check that you may use kms:{operation.capitalize()} with this key under the corpus's "
+            f"{said}: check that you may use kms:{_ACTIONS[operation]} with this key under the corpus's "
             "encryption context, and that the key is enabled"
         )
 

@@ -157,6 +157,11 @@ class VaultKMS(KMS):
         kind = type(error).__name__
         hvac = _of_hvac(error)
         status = _status_of(error)
+        if hvac and status == 404 and "no handler for route" in str(error):
+            return KMSDenied(
+                f"{self.uri}: the server has no engine there, or has it in another namespace: move the transit "
+                "engine back, set VAULT_NAMESPACE, or correct the URI"
+            )
         if _is_missing(error):
             _, _, mount, name = self._key
             return _NoSuchKey(

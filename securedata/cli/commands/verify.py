@@ -12,7 +12,6 @@ from securedata.cli.common import (
     add_command,
     add_corpus_options,
     add_output_options,
-    add_target,
     add_threads,
     add_writer_options,
     fail,
@@ -21,14 +20,17 @@ from securedata.cli.common import (
     plural,
     print_json,
     say,
+    show,
     size,
     wants_progress,
 )
-from securedata.errors import SecuredataError
+from securedata.errors import ConfigError, InvalidArgument, SecuredataError
 from securedata.printable import printable
 
 if TYPE_CHECKING:
     from securedata.corpus.check.report import Finding, VerifyReport
+    from securedata.corpus.config import Reference
+    from securedata.lifecycle.erasure.saved import Tried
 
 _PRUNED = ("Orphan", "OldTemporary", "LeavingDue")
 
@@ -43,16 +45,28 @@ def add_parser(subparsers: Any) -> None:
         about=(
             "Open every object, compare it with what was ingested, and account for everything on storage.\n\n"
             "Exit code 0: all is well; uncommitted objects of the last 24 hours count as in flight. Exit code 1:\n"
-            "findings. --prune deletes objects that no commit uses, after 24 hours."
+            "findings. --prune deletes objects that no commit uses, after 24 hours.\n\n"
+            "--erased RECEIPT --copy DIR tries a saved copy of a corpus instead (a folder as the bucket had it, or a\n"
+            "single head or part that was saved), with the KMS keys that you may use now: exit code 1 if anything of\n"
+            "what the receipt names opens, or a key could not be asked; 0 if nothing does."
         ),
         example=(
             "  securedata verify voice-a\n"
             "  # for cron: keep XDG_STATE_HOME, to detect an old head\n"
             "  securedata verify voice-a --prune\n"
-            "  securedata verify voice-a --json | jq '.findings[].error'"
+            "  securedata verify voice-a --json | jq '.findings[].error'\n"
+            "  securedata verify voice-a --erased erasure.receipt --copy backup/"
         ),
     )
-    add_target(parser)
+    parser.add_argument(
+        "target",
+        metavar="CORPUS",
+        nargs="?",
+        help="NAME, securedata://NAME, a path or a URL; with --erased it is found by the pin in the receipt",
+    )
+    erased = parser.add_argument_group("a saved copy, after an erasure")
+    erased.add_argument("--erased", metavar="RECEIPT", help="the receipt: what must not open")
+    erased.add_argument("--copy", metavar="DIR", help="the saved copy; nothing else is read")
     parser.add_argument("--prune", action="store_true", help="delete leftovers; needs the pin")
     parser.add_argument(
         "--reset-horizon",
@@ -67,6 +81,10 @@ def add_parser(subparsers: Any) -> None:
 
 def verify(args: Namespace) -> int:
     """Run `securedata verify`."""
+    if args.erased or args.copy:
+        return _try_copy(args)
+    if not args.target:
+        raise InvalidArgument("say which corpus: give CORPUS")
     from securedata.corpus.check.verify import verify as check
 
     found: list[VerifyReport] = []
@@ -89,6 +107,55 @@ def verify(args: Namespace) -> int:
         raise
     _show(args, report)
     return fail(f"{plural(len(report.findings), 'finding')} in {report.root}") if report.findings else 0
+
+
+def _try_copy(args: Namespace) -> int:
+    from securedata.corpus.connection import connect
+    from securedata.lifecycle.erasure.saved import try_copy
+    from securedata.lifecycle.receipt.verify import read_receipt, unverified_statement
+
+    if not (args.erased and args.copy):
+        raise InvalidArgument("--erased RECEIPT and --copy DIR go together")
+    if args.prune or args.reset_horizon:
+        raise InvalidArgument("a saved copy is only read: leave out --prune and --reset-horizon")
+    statement = unverified_statement(read_receipt(args.erased))
+    found = try_copy(statement, args.copy, connect(_named(args, statement.corpus.pin)).trusted)
+    if args.json:
+        print_json({**asdict(found), "opened": found.opened})
+    else:
+        _tell_copy(args, found)
+    if found.opened:
+        return fail(f"of what the receipt {statement.id} names, something opened in {args.copy}")
+    return fail(f"{plural(len(found.unasked), 'file')} not tried") if found.unasked else 0
+
+
+def _named(args: Namespace, pin: str) -> Reference:
+    """The corpus whose keys are tried: as named, or the config's entry with the pin of the receipt."""
+    from securedata.corpus.config import load, resolve
+
+    target = args.target or next((one for one in load().values() if pin in map(str, one.pins)), None)
+    if target is None:
+        raise ConfigError(f"no entry of your config has the pin {pin} of the receipt: name the corpus")
+    return resolve(target, args.kms, pins(args)).without_role()
+
+
+def _tell_copy(args: Namespace, found: Tried) -> None:
+    heads, parts, objects = found.there
+    out(f"the copy has {plural(heads, 'head')}, {plural(parts, 'part')} and {plural(objects, 'object')} of the corpus")
+    for one in found.heads:
+        if one.generation is None:
+            out(printable(f"head {one.file}: not opened: {one.why}"))
+        else:
+            when = "from before the erasure" if one.before else "from after the erasure"
+            held = f", with keys of {plural(one.parts, 'part')} of the receipt" if one.parts else ""
+            out(printable(f"head {one.file}: OPENED, generation {one.generation}, {when}{held}"))
+    show(args, "parts with keys of what was erased, OPENED", found.parts)
+    show(args, "objects of the receipt, OPENED", found.objects)
+    show(args, "damaged", [printable(one) for one in found.damaged])
+    show(args, "not tried", [printable(one) for one in found.unasked])
+    if not found.opened and not found.unasked:
+        out("nothing of what the receipt names opened with the keys that you may use now")
+    say(args, "who signed the receipt was not checked: 'securedata receipt verify' does that")
 
 
 def _show(args: Namespace, report: VerifyReport) -> None:

@@ -82,7 +82,8 @@ def complete(
     keys = tuple(_state(one, asked) for one in statement.sanitization.wraps)
     reached = tuple(level for one in keys if (level := _level(one)) is not None)
     kept = tuple(one for one in statement.levels if one.level in (DELETED, REMAIN))
-    found = {one.kms for one in reached}
+    # a key that lives again, restored from a copy, is destroyed no more; one that could not be asked stays as it was
+    found = {one.wrap for one in keys if one.fate is not None}
     earlier = tuple(one for one in statement.levels if one.level == DESTROYED and one.kms not in found)
     levels = (*kept, *earlier, *reached)
     more = tuple(one for one in stated if one not in statement.stated)

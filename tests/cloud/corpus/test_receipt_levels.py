@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from securedata.corpus.state.head import open_head
-from securedata.errors import InvalidArgument, KMSDenied
+from securedata.errors import InvalidArgument, KMSDenied, KMSMisconfigured
 from securedata.keys.kms import open_all, open_kms
 from securedata.lifecycle.erasure.complete import complete
 from securedata.lifecycle.erasure.erase import erase
 from securedata.lifecycle.erasure.request import Request
+from securedata.lifecycle.erasure.saved import try_copy
 from securedata.lifecycle.receipt.members import Stated
 from securedata.lifecycle.receipt.operator import make_operator
-from securedata.lifecycle.receipt.verify import verify_receipt
+from securedata.lifecycle.receipt.verify import unverified_statement, verify_receipt
 from tests.kit.corpora.rows import add, content, make, writer_of
 from tests.kit.servers import Bao
 
@@ -31,6 +33,8 @@ def test_a_transit_key_is_destroyed_when_it_is_trimmed(
     writer = writer_of(reference)
     add(writer, {"ann/1": content("ann/1"), "bob/1": content("bob/1")})
     saved = (tmp_path / prefix / "head").read_bytes()
+    copy = tmp_path / "copy"
+    shutil.copytree(tmp_path / prefix, copy)
     transit.rotate_key(name=prefix)
     erased = erase(writer, Request("subject", names=("ann",)))
     assert erased.receipt is not None
@@ -39,6 +43,8 @@ def test_a_transit_key_is_destroyed_when_it_is_trimmed(
     asked = open_all(reference.kms)
     # a saved head still opens, and the receipt does not say otherwise
     assert len(open_head(saved, "", reference.root, asked).head.parts) == 1
+    tried = try_copy(unverified_statement(first), copy, asked)
+    assert (tried.opened, len(tried.parts), len(tried.objects)) == (True, 1, 1)
     done = complete(writer, first, operator, asked)
     [key] = done.keys
     assert (done.changed, key.fate and key.fate.state, key.needed_by) == (False, "lives", ())
@@ -54,6 +60,16 @@ def test_a_transit_key_is_destroyed_when_it_is_trimmed(
     )
     with pytest.raises(KMSDenied):
         open_head(saved, "", reference.root, asked)
+    tried = try_copy(unverified_statement(first), copy, asked)
+    assert (tried.opened, tried.parts, tried.objects, tried.unasked) == (False, (), (), ())
+    assert {one.generation for one in tried.heads} == {None}
+    # an engine that is not at its path any more is no key that is gone
+    bao.client().sys.move_backend("transit", "moved")
+    try:
+        with pytest.raises(KMSDenied, match="no engine there"):
+            asked[0].fate(1)
+    finally:
+        bao.client().sys.move_backend("moved", "transit")
     assert done.receipt.path is not None
     second = done.receipt.path.read_bytes()
     statement = verify_receipt(second, [operator.public]).statement
@@ -86,3 +102,6 @@ def test_an_aws_key_is_scheduled_first(aws: str, monkeypatch: pytest.MonkeyPatch
     assert fate.until == client.describe_key(KeyId=arn)["KeyMetadata"]["DeletionDate"].date().isoformat()
     unknown = open_kms(f"aws-kms://{arn[:-4]}0000")
     assert unknown.fate(None).state == "destroyed"
+    replica = open_kms(f"aws-kms://{arn.rpartition('/')[0]}/mrk-{'0' * 32}")
+    with pytest.raises(KMSMisconfigured, match="replicas"):
+        replica.fate(None)

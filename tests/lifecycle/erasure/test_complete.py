@@ -37,11 +37,19 @@ def test_a_key_file_that_is_gone(corpus: Reference, people: Writer, operator: Op
     new = f"local://{tmp_path / 'new.kek'}"
     add_wrap(people, open_kms(new))
     drop_wrap(people, corpus.kms[0])
-    Path(corpus.kms[0].removeprefix("local://")).unlink()
+    file = Path(corpus.kms[0].removeprefix("local://"))
+    kept = file.read_bytes()
+    file.unlink()
     done = complete(people, data, operator, open_all([*corpus.kms, new]))
     assert done.changed
     assert "key destroyed: local:" in done.receipt.levels[1]
     assert "copies of it were not looked for" in done.receipt.levels[1]
+    # a copy of the file comes back: the key is destroyed no more, and the receipt does not go on saying so
+    file.write_bytes(kept)
+    file.chmod(0o600)
+    assert done.receipt.path is not None
+    back = complete(people, done.receipt.path.read_bytes(), operator, open_all([*corpus.kms, new]))
+    assert (back.changed, back.receipt.levels) == (True, ("deleted where visible",))
 
 
 def test_a_key_that_nobody_names(people: Writer, operator: Operator) -> None:
