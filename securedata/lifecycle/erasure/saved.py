@@ -30,7 +30,6 @@ from securedata.errors import (
 )
 from securedata.files import open_regular, read_bounded
 from securedata.foreign.describe import describe
-from securedata.format.cobblestone import Buffer
 from securedata.format.header import MAX_HEAD_HEADER, Header, Kind
 from securedata.format.sealed import Expect, open_stream
 from securedata.keys.kms import KMS
@@ -157,7 +156,7 @@ class _Trial:
         """Open every head by its wraps, or by the corpus key of another that opened."""
         paths = sorted(path for found in self._files[Kind.HEAD].values() for path in found)
         opened: list[tuple[Head, bytes]] = []
-        failed: list[tuple[Path, Buffer, str]] = []
+        failed: list[tuple[Path, bytes, str]] = []
         told: list[TriedHead] = []
         for path in paths:
             data = self._read(path, MAX_SEALED)
