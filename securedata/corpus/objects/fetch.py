@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from securedata.corpus.rows.index import Index, Location, place_of
@@ -77,6 +77,17 @@ def open_object_into(data_key: Buffer, landed: Sequence[Buffer], out: Buffer, ex
         FormatError, InvalidArgument
     """
     return open_into(data_key, landed[0], out, expect)
+
+
+def open_saved(data_key: Buffer, pieces: Iterable[Buffer], expect: Expect) -> None:
+    """Open an object whose sealed bytes come from a saved copy, not from storage, to its end; the plaintext is dropped.
+
+    Raises:
+        FormatError: it does not open with this key.
+        what `pieces` raises
+    """
+    for _ in open_stream(data_key, pieces, expect):
+        pass
 
 
 def open_in_pieces(
