@@ -68,8 +68,8 @@ class VaultKMS(KMS):
     def fate(self, version: int | None) -> Fate:
         """Trimming destroys versions; raising `min_decryption_version` does not, since it can be lowered again."""
         try:
-            found = json.loads(self._call("read_key", lambda data: json.dumps(data).encode(), {}))
-        except _NoSuchKey:
+            found = json.loads(self._call("read_key", lambda data: json.dumps(data).encode(), {}, passes=404))
+        except _Passed:
             return Fate("destroyed", "the service has no such key")
         try:
             least, newest = int(found.get("min_available_version") or 0), int(found["latest_version"])
@@ -101,7 +101,8 @@ class VaultKMS(KMS):
         """The service's answer.
 
         Args:
-            passes: a status that is raised as `_Passed`, unless it means that there is no such key.
+            passes: a status that is raised as `_Passed`, unless it means that there is no such key; 404 means that,
+                unless it means that nothing is mounted there.
         """
         if context:
             arguments["context"] = base64.b64encode(context_bytes(context)).decode()
@@ -112,7 +113,9 @@ class VaultKMS(KMS):
         except KeysError:
             raise
         except Exception as error:  # noqa: BLE001 - of hvac, requests or what they use; raised below as ours
-            passed = passes and _status_of(error) == passes and not _is_missing(error)
+            # a mount that was moved, or is in another namespace, has its keys all the same
+            other = "no handler for route" in str(error) if passes == 404 else _is_missing(error)
+            passed = passes and _status_of(error) == passes and not other
             failure = _Passed() if passed else self._failure(error)
         # raised here and not in the handler: no traceback then holds the library's error, which quotes token and key
         raise failure
@@ -157,14 +160,9 @@ class VaultKMS(KMS):
         kind = type(error).__name__
         hvac = _of_hvac(error)
         status = _status_of(error)
-        if hvac and status == 404 and "no handler for route" in str(error):
-            return KMSDenied(
-                f"{self.uri}: the server has no engine there, or has it in another namespace: move the transit "
-                "engine back, set VAULT_NAMESPACE, or correct the URI"
-            )
         if _is_missing(error):
             _, _, mount, name = self._key
-            return _NoSuchKey(
+            return KMSDenied(
                 f"{self.uri}: there is no such transit key, and securedata never makes one: make it with "
                 f"'vault write {mount}/keys/{name} derived=true' (OpenBao: 'bao write'), or correct the URI"
             )
@@ -196,10 +194,6 @@ class VaultKMS(KMS):
             if named and named != self._key[1]:
                 return f"; the address comes from the URI alone, {name} is not used"
         return ""
-
-
-class _NoSuchKey(KMSDenied):
-    """The service has no key of this name."""
 
 
 class _Passed(Exception):

@@ -108,6 +108,13 @@ def complete(
     written = write_receipt(after, operator)
     digest = _record(writer, statement.id, verified.digest, written.digest)
     keep_final(statement.corpus.id, statement.id, digest)
+    if digest != written.digest:
+        where = find_receipt(statement.corpus.id, statement.id, digest)
+        raise InvalidArgument(
+            f"another run completed this receipt meanwhile: {where or f'the one with SHA-256 {digest}'} is final; "
+            "complete that one",
+            root=writer.root,
+        )
     path = find_receipt(statement.corpus.id, statement.id, digest)
     return Completed(Receipt(statement.id, digest, path, tuple(one.words for one in levels)), keys, True)
 
@@ -118,8 +125,10 @@ def _record(writer: Writer, id: str, old: str, new: str) -> str:
     def change(attempt: Try) -> Next[str]:
         head = attempt.head
         known = final_digest(head, id)
+        if known is None:
+            raise InvalidArgument(f"{writer.root} records no receipt with the id {id} any more", root=writer.root)
         if known != old:  # another run has completed it meanwhile
-            return Next(known or new, None)
+            return Next(known, None)
         entry = {"id": id, "digest": new, "time": attempt.now()}
         return Next(new, {"receipts": tuple(entry if one["id"] == id else one for one in head.receipts)})
 

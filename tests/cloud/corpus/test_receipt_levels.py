@@ -63,10 +63,14 @@ def test_a_transit_key_is_destroyed_when_it_is_trimmed(
     tried = try_copy(unverified_statement(first), copy, asked)
     assert (tried.opened, tried.parts, tried.objects, tried.unasked) == (False, (), (), ())
     assert {one.generation for one in tried.heads} == {None}
+    other = open_kms(bao.make_key(f"{prefix}-other"))
+    transit.update_key_configuration(name=f"{prefix}-other", deletion_allowed=True)
+    transit.delete_key(name=f"{prefix}-other")
+    assert other.fate(None).state == "destroyed"
     # an engine that is not at its path any more is no key that is gone
     bao.client().sys.move_backend("transit", "moved")
     try:
-        with pytest.raises(KMSDenied, match="no engine there"):
+        with pytest.raises(KMSDenied, match="no such transit key"):
             asked[0].fate(1)
     finally:
         bao.client().sys.move_backend("moved", "transit")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import securedata.lifecycle.erasure.complete as module
 from securedata.corpus.config import Reference
 from securedata.corpus.wrapping import add_wrap, drop_wrap
 from securedata.corpus.writer import Writer
@@ -50,6 +52,23 @@ def test_a_key_file_that_is_gone(corpus: Reference, people: Writer, operator: Op
     assert done.receipt.path is not None
     back = complete(people, done.receipt.path.read_bytes(), operator, open_all([*corpus.kms, new]))
     assert (back.changed, back.receipt.levels) == (True, ("deleted where visible",))
+
+
+def test_two_runs_complete_a_receipt(people: Writer, operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run loses, says so, and leaves the final receipt of the first."""
+    data, first = receipt(people), []
+    real = module.write_receipt
+
+    def overtaken(*given: Any) -> Any:
+        monkeypatch.setattr(module, "write_receipt", real)
+        first.append(complete(people, data, operator, (), [Stated("backups", "there are none")]).receipt)
+        return real(*given)
+
+    monkeypatch.setattr(module, "write_receipt", overtaken)
+    with pytest.raises(InvalidArgument, match="another run completed"):
+        complete(people, data, operator, (), [Stated("caches", "there are none")])
+    assert people.refresh().receipts[0]["digest"] == first[0].digest
+    assert [path.name for path in first[0].path.parent.glob("*.receipt")] == [first[0].path.name]
 
 
 def test_a_key_that_nobody_names(people: Writer, operator: Operator) -> None:

@@ -72,6 +72,10 @@ def test_the_key_file_is_gone(erased: tuple[Reference, Statement, Path, Path], r
     told = run("verify", reference.root, "--erased", file, "--copy", copy, "--kms", reference.kms[0])
     assert told.code == 0
     assert "nothing of what the receipt names opened" in told.out
+    # without its folder, the file might be on a disk that is not mounted
+    folder = LocalKMS(reference.kms[0]).path.parent
+    folder.rename(folder.with_name("elsewhere"))
+    assert try_copy(said, copy, open_all(reference.kms)).unasked
 
 
 def test_a_head_opens_with_the_key_of_another(tmp_path: Path, operator: Operator) -> None:
