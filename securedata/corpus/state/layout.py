@@ -60,8 +60,10 @@ def classify(key: str) -> tuple[What, bytes]:
             return what, bytes.fromhex(match["id"])
     if key in _OURS or key.startswith(_AUDIT):
         return What.OURS, b""
-    base, mark, _ = key.partition(TEMPORARY)
-    ours = base in _HEADS or any(pattern.fullmatch(base) for pattern in _PATTERNS.values())
+    base, mark, _ = key.rpartition(TEMPORARY)
+    ours = (
+        base in _HEADS or _TEMPORARIES.fullmatch(base) or any(pattern.fullmatch(base) for pattern in _PATTERNS.values())
+    )
     if (mark and ours) or _TEMPORARIES.fullmatch(key):
         return What.TEMPORARY, b""
     return What.FOREIGN, b""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-
-from tqdm import tqdm
 
 from securedata.corpus.state.head import MAX_SEALED, Head, peek
 from securedata.corpus.state.layout import HEAD, TABLES
@@ -17,6 +16,8 @@ from securedata.lifecycle.erasure.journal import Open
 from securedata.lifecycle.receipt.members import Check, Deleted
 from securedata.lifecycle.select import ByPerson
 from securedata.storage.base import Purged
+
+_Outcome = Purged | SecuredataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,27 +93,36 @@ class Deletion:
     def _purge(self, keys: list[str]) -> int:
         """Delete the keys, and the parts that somebody without the right to delete versions has only hidden."""
         versions = 0
-        with tqdm(total=len(keys), desc="deleting", unit=" objects", disable=None if self._progress else True) as bar:
-            for outcome in self._outcomes(keys):
-                bar.update(1)
-                if isinstance(outcome, Purged):
-                    versions += outcome.versions
-                elif isinstance(outcome, DeleteRefused) and self._partial:
-                    self._note(outcome)
-                else:
-                    raise outcome
+        for outcome in self._shown(self._outcomes(keys), len(keys)):
+            if isinstance(outcome, Purged):
+                versions += outcome.versions
+            elif isinstance(outcome, DeleteRefused) and self._partial:
+                self._note(outcome)
+            else:
+                raise outcome
         return versions
 
-    def _outcomes(self, keys: list[str]) -> Iterator[Purged | SecuredataError]:
+    def _shown(self, outcomes: Iterator[_Outcome], total: int) -> Iterator[_Outcome]:
+        """The outcomes, under a bar if it can be seen: tqdm's lock is shared with forks, and outlives a killed one."""
+        if not (self._progress and sys.stderr.isatty()):
+            return outcomes
+        from tqdm import tqdm
+
+        return iter(tqdm(outcomes, total=total, desc="deleting", unit=" objects", file=sys.stderr))
+
+    def _outcomes(self, keys: list[str]) -> Iterator[_Outcome]:
+        left = dict.fromkeys(keys)
         try:
-            yield from (outcome for _, outcome in self._storage.purge(keys))
+            for key, outcome in self._storage.purge(keys):
+                left.pop(key, None)
+                yield outcome
             hidden = self._storage.deleted_keys(TABLES, strict=True)
             yield from (outcome for _, outcome in self._storage.purge(hidden))
         except DeleteRefused as error:
             if not self._partial:
                 raise
             self._note(error)
-            for key in keys:
+            for key in left:
                 self._storage.delete(key)
 
     def _purge_heads(self) -> int:
@@ -134,7 +144,9 @@ class Deletion:
         return header.corpus_id != head.corpus_id or header.key_id in head.superseded
 
     def _note(self, error: DeleteRefused) -> None:
-        self._remain[str(error).partition("; ")[0]] = None
+        """Keep the reason, once: the texts differ by the key that they begin with."""
+        text = str(error).partition("; ")[0]
+        self._remain[text.rpartition(f" of {self._storage.url}: ")[2].removeprefix(f"{self._storage.url}: ")] = None
 
     def _check_rows(self, ids: Iterable[bytes]) -> Check:
         """The current head names nothing of what was erased, and no row of an erased person."""

@@ -20,7 +20,7 @@ from securedata.lifecycle.erasure.request import Facts, Request
 from securedata.lifecycle.receipt.members import Derived, utc
 from securedata.lifecycle.receipt.opening import Opening
 from securedata.lifecycle.receipt.operator import Operator, load_operator
-from securedata.lifecycle.receipt.store import drop_openings, stray_openings
+from securedata.lifecycle.receipt.store import drop_openings, keep_finals, stray_openings
 
 _ROUNDS = 20
 _APART = 3600.0
@@ -111,7 +111,7 @@ def finish_open(writer: Writer, options: Options | None = None, *, all: bool = T
     now = writer.storage.now()
     todo = [one for one in unfinished(writer.refresh(), writer.root) if all or one.time + _YOUNG < now]
     done = tuple(finish(writer, one, operator, partial=options.partial, progress=options.progress) for one in todo)
-    _drop_strays(writer)
+    _tidy(writer)
     return done
 
 
@@ -146,7 +146,7 @@ def _erase(writer: Writer, request: Request, options: Options, operator: Operato
     receipt = None
     if done.open is not None:
         receipt = finish(writer, done.open, operator, partial=options.partial, progress=options.progress)
-    _drop_strays(writer)
+    _tidy(writer)
     left = len(unfinished(writer.head, writer.root))
     return Erased(done, receipt, finished, left, tuple(reached), len(found.erased_before))
 
@@ -236,9 +236,10 @@ def _ask_derived(
     return reached, found.facts
 
 
-def _drop_strays(writer: Writer) -> None:
-    """Delete openings of runs that were killed before their commit: they hold names."""
+def _tidy(writer: Writer) -> None:
+    """Delete what killed runs left here: openings of erasures that did not happen, and receipts that are not final."""
     head = writer.head
+    keep_finals(head.corpus_id.hex(), {one["id"]: one["digest"] for one in head.receipts})
     known = {one["id"] for one in (*head.erasures, *head.receipts)}
     for id in stray_openings(head.corpus_id.hex(), known):
         drop_openings(head.corpus_id.hex(), id)

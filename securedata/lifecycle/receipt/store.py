@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +95,21 @@ def keep_final(corpus: str, receipt: str, digest: str) -> None:
     check_id(receipt)
     final = f"{receipt}-{digest[:_SHORT]}{_RECEIPT}"
     _delete(path for path in receipts_folder(corpus).glob(f"{receipt}-*{_RECEIPT}") if path.name != final)
+
+
+def keep_finals(corpus: str, finals: Mapping[str, str]) -> None:
+    """As `keep_final`, for every erasure of a corpus: a run can be killed between the head and its files.
+
+    Args:
+        finals: by receipt id, the digest that the head records.
+
+    Raises:
+        ConfigError: a file cannot be deleted.
+    """
+    for path in receipts_folder(corpus).glob(f"*{_RECEIPT}"):
+        receipt = path.name.partition("-")[0]
+        if receipt in finals and path.name != f"{receipt}-{finals[receipt][:_SHORT]}{_RECEIPT}":
+            keep_final(corpus, receipt, finals[receipt])
 
 
 def write_openings(corpus: str, receipt: str, openings: Iterable[Opening]) -> Path:
