@@ -63,13 +63,13 @@ class LocalKMS(KMS):
 
     def fate(self, version: int | None) -> Fate:
         if os.path.lexists(self.path):
-            return Fate("lives", f"{self.path} is there")
+            return Fate("lives", "the key file is there")
         if not self.path.parent.is_dir():
             raise KMSUnreachable(
                 f"{self.uri}: the folder of the key file is not there either: mount its disk, or make the empty folder "
                 "again if both were destroyed"
             )
-        return Fate("destroyed", f"{self.path} is not there any more; copies of it were not looked for")
+        return Fate("destroyed", "the key file is not there any more; copies of it were not looked for")
 
     def _load(self) -> tuple[bytes, bytes]:
         try:

@@ -198,9 +198,11 @@ def how_to_destroy(wrap: str) -> tuple[str, ...]:
             f"bao write {mount}/keys/{name}/trim min_available_version={least}",
         )
     if uri.startswith("aws-kms://"):
+        arn = uri.removeprefix("aws-kms://")
+        region = (*arn.split(":"), "", "", "", "")[3]
         return (
             "securedata wrap add CORPUS --kms aws-kms://NEW; securedata wrap drop CORPUS --kms THIS --rotate",
-            f"aws kms schedule-key-deletion --key-id {uri.removeprefix('aws-kms://')} --pending-window-in-days 7",
+            f"aws kms schedule-key-deletion --region {region} --key-id {arn} --pending-window-in-days 7",
         )
     return (
         "securedata wrap add CORPUS --kms local:///NEW.kek; securedata wrap drop CORPUS --kms THIS --rotate",

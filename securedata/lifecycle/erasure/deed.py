@@ -175,10 +175,9 @@ class Deed:
     def _check_shared(self, plan: Plan) -> None:
         """Refuse to call rows erased whose recording stays, whole, in an object that other rows name.
 
-        All rows of an object name the same people, so a request by person takes all of them; what a hold keeps is
-        listed, and restricted.
+        All rows of an object name the same people, so a request by person takes all of them, and a hold keeps all.
         """
-        if plan.held or self._request.kind in ("subject", "all"):
+        if self._request.kind in ("subject", "all"):
             return
         gone = set(plan.retired_objects)
         shared = sum(

@@ -172,7 +172,7 @@ def check_present(writer: Writer, request: Request, found: Preview, options: Opt
     Raises:
         NoSuchSubject, NoSuchPath, InvalidArgument
     """
-    if found.shared and not found.held and request.kind not in ("subject", "all"):
+    if found.shared and request.kind not in ("subject", "all"):
         raise shared_refused(found.shared, writer.root)
     if not found.absent or (request.kind == "subject" and options.absent_ok):
         return

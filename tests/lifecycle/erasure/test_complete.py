@@ -109,5 +109,8 @@ def test_the_commands_that_destroy_a_key() -> None:
     assert how_to_destroy("hcvault://h:8200/transit/keys/v, version 3")[-1] == (
         "bao write transit/keys/v/trim min_available_version=4"
     )
-    assert "schedule-key-deletion --key-id arn:aws:kms:x" in how_to_destroy("aws-kms://arn:aws:kms:x")[-1]
+    assert (
+        "--region eu-west-1 --key-id arn:aws:kms:eu-west-1:1:key/x "
+        in how_to_destroy("aws-kms://arn:aws:kms:eu-west-1:1:key/x")[-1]
+    )
     assert "shred" in how_to_destroy("local:00ff")[-1]
