@@ -114,7 +114,7 @@ class VaultKMS(KMS):
             raise
         except Exception as error:  # noqa: BLE001 - of hvac, requests or what they use; raised below as ours
             # a mount that was moved, or is in another namespace, has its keys all the same
-            other = "no handler for route" in str(error) if passes == 404 else _is_missing(error)
+            other = _has_no_mount(error) if passes == 404 else _is_missing(error)
             passed = passes and _status_of(error) == passes and not other
             failure = _Passed() if passed else self._failure(error)
         # raised here and not in the handler: no traceback then holds the library's error, which quotes token and key
@@ -213,6 +213,11 @@ def _is_missing(error: Exception) -> bool:
     """Whether the service says that it has no such key, or no such mount."""
     status = _status_of(error)
     return status == 404 or (status == 400 and "encryption key not found" in str(error))
+
+
+def _has_no_mount(error: Exception) -> bool:
+    """Whether the service says that nothing is mounted there."""
+    return "no handler for route" in str(error)
 
 
 _STATUS = {"InvalidRequest": 400, "Unauthorized": 401, "Forbidden": 403, "InvalidPath": 404, "RateLimitExceeded": 429}

@@ -63,7 +63,7 @@ def test_an_error_of_another_library_becomes_text_in_one_place_only() -> None:
 OWN = {"ingest/sources/source_table.py", "corpus/snapshot.py", "torch/decode.py"}
 """Where a ValueError or a FileNotFoundError is one that a function of ours made, of numbers or of nothing."""
 
-KNOWN = {"_PASSING", "GONE", "GeneratorExit", "IndexError", "KeyboardInterrupt", "StopIteration"}
+KNOWN = {"_BROKEN", "_PASSING", "GONE", "GeneratorExit", "IndexError", "KeyboardInterrupt", "StopIteration"}
 """Tuples of our own classes, what holds no text, and what a user's own function raised."""
 
 

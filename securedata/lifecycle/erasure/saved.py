@@ -166,7 +166,7 @@ class _Trial:
                 key = unwrap_key(wraps, self._trusted, self._corpus, path.name)
                 opened.append((open_with(data, key, path.name), key))
                 told.append(self._told(path, opened[-1][0]))
-            except (KeysError, *_BROKEN) as error:
+            except (KeysError, FormatError, MalformedManifest) as error:
                 failed.append((path, data, str(error)))
                 if isinstance(error, (KeysError, UnknownVersion)) and not isinstance(error, (KMSDenied, NoTrustedKey)):
                     self._unasked.append(f"{self._name(path)}: {error}")
