@@ -43,7 +43,7 @@ demo: $(STAMP)  ## encrypt real voices, verify, train on them, and show what was
 demo-cloud: $(STAMP)  ## the same on an object store (SeaweedFS) and a KMS (OpenBao), under a role's sessions
 	$(PY) -m demo.run --cloud $(if $(CORPUS),--corpus "$(CORPUS)")
 
-test: lint  ## lint, then the tests: 10 to 16 minutes on 2 cores
+test: lint  ## lint, then the tests: 8 to 16 minutes on 2 cores
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup --durations=20
 
 test-full: lint  ## lint, then every test, the exhaustive and random-kill matrices too: two to three hours on 2 cores
