@@ -21,6 +21,7 @@ class Preview:
 
     Attributes:
         head: it, opened once.
+        storage: where the corpus is.
     """
 
     def __init__(
@@ -35,7 +36,8 @@ class Preview:
         reference.require_pin()
         connection = connect(reference, storage=storage)
         self.head = HeadLease(reference, connection, 0.0, 0.0, accept_generation=accept_generation).open().head
-        self._live = LiveParts(connection.storage, self.head.corpus_id, reference.root)
+        self.storage = connection.storage
+        self._live = LiveParts(self.storage, self.head.corpus_id, reference.root)
 
     def read_table(self, part: TableRef, columns: Sequence[str] | None) -> pa.Table:
         """Read a part of the head. Raises as `Writer.read_table`."""

@@ -26,6 +26,7 @@ from securedata.corpus.state.head import Head
 from securedata.corpus.state.json_values import natural
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, MalformedManifest
+from securedata.lifecycle.select import mask_of
 from securedata.media.npy import FORMAT as FEATURES
 
 _DAY = 24 * 3600
@@ -79,8 +80,8 @@ def parse_span(text: str) -> int:
 
 
 def span_text(seconds: int) -> str:
-    """A span as `parse_span` takes it, in the largest unit that is exact."""
-    unit, size = next((unit, size) for unit, size in reversed(_UNITS.items()) if seconds % size == 0)
+    """A span as `parse_span` takes it, in the largest unit that is exact; in seconds, if another writer made it so."""
+    unit, size = next(((unit, size) for unit, size in reversed(_UNITS.items()) if seconds % size == 0), (" s", 1))
     return f"{seconds // size}{unit}"
 
 
@@ -94,7 +95,7 @@ class Overdue:
 
     def hits(self, head: Head, view: pa.Table) -> Mask:
         """As `Select.hits`."""
-        features = _mask(pc.equal(view.column("format"), FEATURES))
+        features = mask_of(pc.equal(view.column("format"), FEATURES))
         found = _older(view, "ingested", self.rule.features, self.now) & features
         found |= _older(view, "ingested", self.rule.raw, self.now) & ~features
         return found | _older(view, "last_contact", self.rule.inactive, self.now)
@@ -153,15 +154,10 @@ def _older(view: pa.Table, name: str, span: int | None, now: float) -> Mask:
     if span is None or name not in view.schema.names:
         return np.zeros(view.num_rows, dtype=bool)
     column: Any = view.column(name)
-    return _mask(pc.less_equal(column, pa.scalar(int((now - span) * 1e6), column.type)))
+    return mask_of(pc.less_equal(column, pa.scalar(int((now - span) * 1e6), column.type)))
 
 
 def _known(view: pa.Table, name: str) -> Mask:
     if name not in view.schema.names:
         return np.zeros(view.num_rows, dtype=bool)
-    return _mask(pc.is_valid(view.column(name)))
-
-
-def _mask(found: Any) -> Mask:
-    mask: Mask = pc.fill_null(found, False).to_numpy(zero_copy_only=False)
-    return mask.copy()  # arrays of Arrow are read-only
+    return mask_of(pc.is_valid(view.column(name)))

@@ -51,9 +51,9 @@ class ByPath:
     def hits(self, head: Head, view: pa.Table) -> Mask:
         """As `Select.hits`."""
         column = view.column("path")
-        found = _mask(pc.is_in(column, value_set=pa.array(self.patterns, column.type)))
+        found = mask_of(pc.is_in(column, value_set=pa.array(self.patterns, column.type)))
         for folder in self._folders:
-            found |= _mask(pc.starts_with(column, folder))
+            found |= mask_of(pc.starts_with(column, folder))
         if self._globs:
             found |= np.fromiter(
                 (any(glob.match(path) for glob in self._globs) for path in column.to_pylist()), bool, len(column)
@@ -91,7 +91,7 @@ class ByDigest:
         found = np.zeros(view.num_rows, dtype=bool)
         for name in self.columns:
             if name in view.schema.names:
-                found |= _mask(pc.is_in(view.column(name), value_set=wanted))
+                found |= mask_of(pc.is_in(view.column(name), value_set=wanted))
         return found
 
 
@@ -106,7 +106,7 @@ class ByConsent:
     def hits(self, head: Head, view: pa.Table) -> Mask:
         """As `Select.hits`."""
         column = view.column("consent_id")
-        return _mask(pc.is_in(column, value_set=pa.array(self.consents, column.type)))
+        return mask_of(pc.is_in(column, value_set=pa.array(self.consents, column.type)))
 
 
 class Expired:
@@ -120,7 +120,7 @@ class Expired:
     def hits(self, head: Head, view: pa.Table) -> Mask:
         """As `Select.hits`."""
         column = view.column("expires")
-        return _mask(pc.less_equal(column, pa.scalar(int(self.now * 1e6), column.type)))
+        return mask_of(pc.less_equal(column, pa.scalar(int(self.now * 1e6), column.type)))
 
 
 class All:
@@ -138,6 +138,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(glob_translate(pattern.replace("[", "[[]")))
 
 
-def _mask(found: Any) -> Mask:
+def mask_of(found: Any) -> Mask:
+    """A boolean array of Arrow as one of numpy that can be changed; null is false."""
     mask: Mask = pc.fill_null(found, False).to_numpy(zero_copy_only=False)
     return mask.copy()  # arrays of Arrow are read-only

@@ -23,7 +23,7 @@ CHUNK, TAG = 16384, 16
 DATA, HEAD, TABLE = 1, 2, 3
 WRAP = 0x8001
 REQUIRES = 0x8002
-KNOWN = {"bars", "holds", "purpose", "restrictions"}
+KNOWN = {"bars", "erasures", "holds", "purpose", "restrictions"}
 
 
 class Refused(Exception):

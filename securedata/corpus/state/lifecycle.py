@@ -16,8 +16,8 @@ from securedata.corpus.state.json_values import hex_bytes, json_list, json_objec
 if TYPE_CHECKING:
     from securedata.corpus.state.head import Head
 
-BARS, HOLDS, PURPOSE, RESTRICTIONS = "bars", "holds", "purpose", "restrictions"
-FEATURES = frozenset((BARS, HOLDS, PURPOSE, RESTRICTIONS))
+BARS, ERASURES, HOLDS, PURPOSE, RESTRICTIONS = "bars", "erasures", "holds", "purpose", "restrictions"
+FEATURES = frozenset((BARS, ERASURES, HOLDS, PURPOSE, RESTRICTIONS))
 """Features that no reader or writer may ignore. A head that uses one names it in a critical TLV of its header."""
 
 
@@ -54,8 +54,18 @@ class Restriction:
 
 
 def features(head: Head) -> tuple[str, ...]:
-    """The features in use that no reader or writer may ignore, sorted."""
-    used = {BARS: head.barred, HOLDS: head.holds, PURPOSE: head.purpose_required, RESTRICTIONS: head.restricted}
+    """The features in use that no reader or writer may ignore, sorted.
+
+    Unfinished erasures are among them: older software would clear their leaving lists after a day, and what was to be
+    deleted would then not be known any more.
+    """
+    used = {
+        BARS: head.barred,
+        ERASURES: head.erasures,
+        HOLDS: head.holds,
+        PURPOSE: head.purpose_required,
+        RESTRICTIONS: head.restricted,
+    }
     return tuple(sorted(name for name, content in used.items() if content))
 
 

@@ -63,6 +63,20 @@ class Committed:
     again: bool = False
 
 
+def check_all(head: Head, rows: int, confirmed: int | None, root: str) -> None:
+    """Refuse to take out all rows of a corpus, unless the caller has confirmed their number.
+
+    Raises:
+        InvalidArgument
+    """
+    if rows and rows == head.rows and confirmed != rows:
+        raise InvalidArgument(
+            f"this would erase all {rows:,} rows of {root}; nothing was erased. If that is meant, confirm it with "
+            f"--yes {rows}",
+            root=root,
+        )
+
+
 def shared_refused(rows: int, root: str) -> InvalidArgument:
     """The error for rows whose sound would stay in an object that other rows name."""
     return InvalidArgument(
@@ -98,6 +112,7 @@ class Deed:
         asked: Facts | None = None,
         always: bool = False,
         all_rows: int | None = None,
+        all_meant: bool = False,
     ) -> None:
         """Begin a deed; nothing is read or written yet.
 
@@ -107,13 +122,15 @@ class Deed:
             asked: what they were asked for; None: this kind of request is not passed on to them.
             always: commit even if there is nothing to erase, so that there is a receipt.
             all_rows: how many rows the corpus has, if the caller knows that the request takes out all of them.
+            all_meant: all rows may go, however many there are.
         """
         self._tagger = Tagger(writer.head.secret)
         self._root, self._storage = writer.root, writer.storage
         self._request, self._fresh, self._openings = request, fresh, tuple(openings)
         self._changes: dict[frozenset[bytes], Changes] = {}
         self._reached = {one.corpus: one for one in reached}
-        self._asked, self._always, self._all_rows = asked, always, all_rows
+        self._asked, self._always = asked, always
+        self._all_rows, self._all_meant = all_rows, all_meant
         self._written: tuple[Opening, ...] = ()
 
     def __call__(self, attempt: Try) -> Next[Committed]:
@@ -126,7 +143,8 @@ class Deed:
             return Next(Committed(again=True), None)
         if head.derived and self._asked is not None and not facts.within(self._asked):
             return Next(Committed(again=True), None)
-        self._check_all(head, rows)
+        if not self._all_meant:
+            check_all(head, rows, self._all_rows, self._root)
         self._check_shared(plan)
         held_people = frozenset(self._tagger.tag(name) for name, _ in Facts.of(plan.held).consents)
         holds = frozenset(one.tag for one in head.holds)
@@ -163,14 +181,6 @@ class Deed:
         firsts = {first for column in columns for first in column.to_pylist()}
         gone = dict.fromkeys((*plan.retired_objects, *former(self._storage, attempt.head, firsts)))
         return replace(plan, retired_objects=tuple(gone))
-
-    def _check_all(self, head: Head, rows: int) -> None:
-        if rows and rows == head.rows and self._all_rows != rows:
-            raise InvalidArgument(
-                f"this would erase all {rows:,} rows of {self._root}; nothing was erased. If that is meant, confirm it "
-                f"with --yes {rows}",
-                root=self._root,
-            )
 
     def _check_shared(self, plan: Plan) -> None:
         """Refuse to call rows erased whose recording stays, whole, in an object that other rows name.
@@ -217,8 +227,7 @@ class Deed:
         objects, parts = len(plan.retired_objects), len(plan.retired_parts)
         check_count(objects + parts)
         commitments = tuple(sorted(one.commitment for one in openings))
-        kind = request.kind if commitments or request.kind != "subject" else "list"  # named by their tags alone
-        scope = Scope(kind, commitments, plan.outcome.removed, seconds, objects, parts)
+        scope = Scope(request.kind, commitments, plan.outcome.removed, seconds, objects, parts)
         asked = members.Request(request.reference, request.received or None) if request.reference else None
         wraps = tuple(named(wrap) for wrap in attempt.head.wraps)
         draft = Draft(attempt.write_id.hex(), asked, scope, wraps, derived=tuple(self._reached.values()))

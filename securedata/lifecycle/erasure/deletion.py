@@ -10,7 +10,7 @@ from securedata.corpus.state.head import MAX_SEALED, Head, peek
 from securedata.corpus.state.layout import HEAD, TABLES
 from securedata.corpus.state.retired import entries, storage_key
 from securedata.corpus.writer import Writer
-from securedata.errors import DeleteRefused, FormatError, NotFound, SecuredataError
+from securedata.errors import CorpusError, DeleteRefused, FormatError, NotFound, SecuredataError
 from securedata.format.cobblestone import Buffer
 from securedata.lifecycle.erasure.journal import Open
 from securedata.lifecycle.receipt.members import Check, Deleted
@@ -149,16 +149,26 @@ class Deletion:
         self._remain[text.rpartition(f" of {self._storage.url}: ")[2].removeprefix(f"{self._storage.url}: ")] = None
 
     def _check_rows(self, ids: Iterable[bytes]) -> Check:
-        """The current head names nothing of what was erased, and no row of an erased person."""
+        """Check that the current head names nothing of what was erased, and no row of an erased person.
+
+        Raises:
+            CorpusError: it does, and no other run has finished the erasure meanwhile.
+        """
         head = self._writer.refresh()
         again = len(self._writer.named(ids))
         if self._one.people:
             select = ByPerson(self._one.people)
             for part in head.parts:
                 again += int(select.hits(head, self._writer.read_table(part, select.columns)).sum())
+        if again and any(entry["id"] == self._one.draft.id for entry in head.erasures):
+            raise CorpusError(
+                f"the erasure {self._one.draft.id} of {self._writer.root} is not finished: the head of generation "
+                f"{head.generation} names {again} rows or objects of what was erased; run 'securedata verify'",
+                root=self._writer.root,
+            )
         return Check(
             "rows",
             "the current head and all its manifest parts were read",
-            not again,
-            f"{again} rows or objects of what was erased are named by the head of generation {head.generation}",
+            True,
+            f"the head of generation {head.generation} names nothing of what was erased",
         )

@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass, field, replace
 
 from securedata.corpus.config import Reference
-from securedata.corpus.connection import connect
-from securedata.corpus.fresh_key import FreshKey
+from securedata.corpus.fresh_key import FreshKey, names_key
+from securedata.corpus.state.commit import Next
 from securedata.corpus.writer import Writer
 from securedata.errors import CommitRace, ConfigError, DeleteRefused, InvalidArgument, NoSuchPath, NoSuchSubject
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.derived import reference_of
-from securedata.lifecycle.erasure.deed import Committed, Deed, shared_refused
+from securedata.lifecycle.erasure.deed import Committed, Deed, check_all, shared_refused
 from securedata.lifecycle.erasure.finish import Receipt, finish
 from securedata.lifecycle.erasure.journal import Open, unfinished
 from securedata.lifecycle.erasure.preview import Preview, preview
@@ -21,6 +21,7 @@ from securedata.lifecycle.receipt.members import Derived, utc
 from securedata.lifecycle.receipt.opening import Opening
 from securedata.lifecycle.receipt.operator import Operator, load_operator
 from securedata.lifecycle.receipt.store import drop_openings, keep_finals, stray_openings
+from securedata.storage.base import Storage
 
 _ROUNDS = 20
 _APART = 3600.0
@@ -36,6 +37,7 @@ class Options:
         partial: go on where storage refuses to delete or list versions; the receipt says that they remain.
         drop_wraps: URIs of wraps that end, because their KMS cannot be reached.
         all_rows: the number of rows of the corpus, to confirm that all of them are meant.
+        all_meant: all of them may go, however many there are then: a rule has decided, or another erasure.
         absent_ok: bar people of whom there is no row, too.
         progress: show a bar for long work.
     """
@@ -43,6 +45,7 @@ class Options:
     partial: bool = False
     drop_wraps: tuple[str, ...] = ()
     all_rows: int | None = None
+    all_meant: bool = False
     absent_ok: bool = False
     progress: bool = False
 
@@ -91,16 +94,11 @@ def erase(writer: Writer, request: Request, options: Options | None = None) -> E
         KMSDenied, KMSUnreachable, NoTrustedKey: a wrap of the fresh key cannot be made.
         StorageError, CorpusError: run it again.
     """
-    options = options or Options()
-    operator = load_operator()
-    return _erase(writer, request, options, operator, always=False)
+    return _erase(writer, request, options or Options(), load_operator())
 
 
-def finish_open(writer: Writer, options: Options | None = None, *, all: bool = True) -> tuple[Receipt, ...]:
-    """Finish the erasures whose drafts are in the head.
-
-    Args:
-        all: also those that began in the last minutes, which their own process might be finishing.
+def finish_open(writer: Writer, options: Options | None = None) -> tuple[Receipt, ...]:
+    """Finish the erasures whose drafts are in the head, also one whose own process might be finishing it.
 
     Raises:
         as `erase`
@@ -108,31 +106,51 @@ def finish_open(writer: Writer, options: Options | None = None, *, all: bool = T
     options = options or Options()
     operator = load_operator()
     writer.require_newest()
-    now = writer.storage.now()
-    todo = [one for one in unfinished(writer.refresh(), writer.root) if all or one.time + _YOUNG < now]
-    done = tuple(finish(writer, one, operator, partial=options.partial, progress=options.progress) for one in todo)
+    done = tuple(
+        finish(writer, one, operator, partial=options.partial, progress=options.progress)
+        for one in unfinished(writer.refresh(), writer.root)
+    )
     _tidy(writer)
     return done
 
 
-def _erase(writer: Writer, request: Request, options: Options, operator: Operator, *, always: bool) -> Erased:
+def _erase(
+    writer: Writer, request: Request, options: Options, operator: Operator, *, asked: bool = False, always: bool = False
+) -> Erased:
+    """Erase from one corpus, and before it from those made from it.
+
+    Args:
+        asked: by the erasure of the corpus that this one was made from, which has checked the request.
+        always: commit even if there is nothing to erase, so that there is a receipt.
+    """
     writer.require_newest()
     _check_deletable(writer, options)
     finished = tuple(
         finish(writer, one, operator, partial=options.partial, progress=options.progress)
         for one in _mine(writer, request)
     )
-    trusted = connect(writer.reference).trusted
-    fresh = FreshKey(writer.root, trusted, options.drop_wraps)
+    fresh = FreshKey(writer.root, writer.trusted, options.drop_wraps)
     openings = [Opening.make(name) for name in request.names]
     for _ in range(_ROUNDS):
         writer.refresh()
         found = preview(writer, request, spellings=False)
-        if not always:
+        if not asked:
             check_present(writer, request, found, options)
-        reached, asked = _ask_derived(writer, request, found, options, operator)
+            if not options.all_meant:
+                check_all(writer.head, found.rows, options.all_rows, writer.root)
+        if writer.head.derived:  # they change first, so what could stop the commit here must be known before
+            writer.transact(lambda attempt: Next(fresh.members(attempt.opened), None))
+        reached, passed = _ask_derived(writer, request, found, options, operator)
         deed = Deed(
-            writer, request, fresh, openings, reached=reached, asked=asked, always=always, all_rows=options.all_rows
+            writer,
+            request,
+            fresh,
+            openings,
+            reached=reached,
+            asked=passed,
+            always=always,
+            all_rows=options.all_rows,
+            all_meant=options.all_meant,
         )
         done = writer.transact(deed)
         if not done.again:
@@ -151,13 +169,13 @@ def _erase(writer: Writer, request: Request, options: Options, operator: Operato
     return Erased(done, receipt, finished, left, tuple(reached), len(found.erased_before))
 
 
-def agreed_time(writer: Writer) -> float:
+def agreed_time(storage: Storage) -> float:
     """A moment that the clocks of this host and of storage have both passed, in seconds since the epoch.
 
     Raises:
         ConfigError: they differ by more than an hour, so one of them is wrong.
     """
-    here, there = time.time(), writer.storage.now()
+    here, there = time.time(), storage.now()
     if abs(here - there) > _APART:
         raise ConfigError(
             f"this host's clock says {utc(here)}, and storage's {utc(there)}: one of them is wrong, so no consent was "
@@ -220,16 +238,19 @@ def _ask_derived(
     if request.kind in ("all", "retention"):  # of this corpus only: what was made from it has a life of its own
         return [Derived(one["corpus"], one["pin"], "not reached") for one in entries], None
     names = tuple(name for name in request.names if name not in found.kept)
+    # with nothing to commit here there is no receipt that needs theirs; they are visited all the same
+    always = bool(found.rows) or len(found.erased_before) < len(request.names)
     reached = []
     for one in entries:
         state = Derived(one["corpus"], one["pin"], "not reached")
         reference = reference_of(one)
         if reference is not None and (names or request.kind != "subject"):
-            passed = replace(
-                request, names=names, tags=frozenset(), paths=(), digests=found.facts.digests, more=found.facts
-            )
+            passed = replace(request, names=names, paths=(), digests=found.facts.digests, more=found.facts)
             inner = open_to_erase(reference)
-            result = _erase(inner, passed, replace(options, all_rows=inner.head.rows), operator, always=True)
+            drop = tuple(uri for uri in options.drop_wraps if any(names_key(uri, one) for one in inner.head.wraps))
+            result = _erase(
+                inner, passed, replace(options, drop_wraps=drop, all_meant=True), operator, asked=True, always=always
+            )
             if result.receipt is not None:
                 state = replace(state, state="erased", receipt=result.receipt.digest)
         reached.append(state)

@@ -9,7 +9,7 @@ from pathlib import Path
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.layout import table_key
 from securedata.corpus.writer import Writer
-from securedata.errors import CorpusError, SecuredataError
+from securedata.errors import SecuredataError
 from securedata.lifecycle.erasure.deletion import Deletion
 from securedata.lifecycle.erasure.journal import Open, ended, final_digest
 from securedata.lifecycle.receipt.members import Level, Times, utc
@@ -52,12 +52,6 @@ def finish(writer: Writer, one: Open, operator: Operator, *, partial: bool = Fal
     if (digest := final_digest(writer.head, one.draft.id)) is not None:  # another run has finished it meanwhile
         return _final(writer, one, digest, _ELSEWHERE)
     moment = utc(time.time())
-    if failed := [check for check in gone.checks if not check.passed and not gone.remain]:
-        raise CorpusError(
-            f"the erasure {one.draft.id} of {writer.root} is not finished: {failed[0].found}; run 'securedata verify', "
-            "then this command again",
-            root=writer.root,
-        )
     levels = tuple(map(Level.remain, gone.remain)) or (Level.deleted(),)
     statement = Statement.build(
         one.draft,

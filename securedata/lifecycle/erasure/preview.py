@@ -9,10 +9,10 @@ import pyarrow.compute as pc
 
 from securedata.corpus.rows.changes import Mask
 from securedata.corpus.rows.durations import seconds_of
-from securedata.corpus.writer import Writer
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.erasure.kept import held_rows, kept_people, select_without
 from securedata.lifecycle.erasure.request import DIGESTS, Facts, Request
+from securedata.lifecycle.holds.restriction import Manifest
 from securedata.lifecycle.select import ByPath
 from securedata.lifecycle.spellings import near_spellings
 
@@ -52,7 +52,7 @@ class Preview:
     shared: int = 0
 
 
-def preview(writer: Writer, request: Request, spellings: bool = True) -> Preview:
+def preview(manifest: Manifest, request: Request, spellings: bool = True) -> Preview:
     """Look at what a request would take out: one read of each manifest part.
 
     Args:
@@ -61,9 +61,9 @@ def preview(writer: Writer, request: Request, spellings: bool = True) -> Preview
     Raises:
         PartMissing, StorageError, KeysError
     """
-    head = writer.head
+    head = manifest.head
     tagger = Tagger(head.secret)
-    kept = kept_people(writer, request, tagger)
+    kept = kept_people(manifest, request, tagger)
     select = select_without(request, tagger, kept)
     columns = tuple(dict.fromkeys((*select.columns, *_SHOWN)))
     chosen: list[pa.Table] = []
@@ -71,7 +71,7 @@ def preview(writer: Writer, request: Request, spellings: bool = True) -> Preview
     people: set[str] = set()
     shared = 0
     for part in head.parts:
-        view = writer.read_table(part, columns)
+        view = manifest.read_table(part, columns)
         people.update(pc.unique(view.column("subjects").combine_chunks().flatten()).to_pylist())
         hits, stays = select.hits(head, view), held_rows(head, view)
         shared += _shared(view, hits & ~stays)

@@ -6,6 +6,7 @@ from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NoSuchSubject
 from securedata.keys.tags import Tagger
+from securedata.lifecycle.erasure.journal import unfinished
 
 
 def readmit(writer: Writer, name: str, consent_id: str) -> None:
@@ -17,7 +18,7 @@ def readmit(writer: Writer, name: str, consent_id: str) -> None:
         consent_id: the new consent, under which recordings enter from now on.
 
     Raises:
-        InvalidArgument: no consent is given, or it is one of the old ones.
+        InvalidArgument: no consent is given, it is one of the old ones, or the erasure is not finished.
         NoSuchSubject: nobody of that name was erased.
         as `Writer.transact`
     """
@@ -27,6 +28,11 @@ def readmit(writer: Writer, name: str, consent_id: str) -> None:
     def change(attempt: Try) -> Next[None]:
         head, tagger = attempt.head, Tagger(attempt.head.secret)
         tag = tagger.tag(name)
+        if any(tag in one.people for one in unfinished(head, writer.root)):
+            raise InvalidArgument(
+                f"the erasure of this person from {writer.root} is not finished: run 'securedata erase --finish' first",
+                root=writer.root,
+            )
         if tagger.consent_of(tag, consent_id) in head.barred:
             raise InvalidArgument(f"this consent was erased from {writer.root}: give a new one", root=writer.root)
         nothing = tagger.consent_of(tag, None)

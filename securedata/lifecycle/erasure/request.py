@@ -22,7 +22,7 @@ from securedata.keys.tags import Tagger
 from securedata.lifecycle.retention import Overdue, Rule
 from securedata.lifecycle.select import All, ByConsent, ByDigest, ByPath, ByPerson, Expired
 
-Kind = Literal["subject", "path", "consent", "expired", "list", "retention", "all"]
+Kind = Literal["subject", "path", "consent", "expired", "retention", "all"]
 DIGESTS = ("source_sha256", "recording_sha256")
 
 
@@ -58,7 +58,6 @@ class Request:
     Attributes:
         kind: see above.
         names: the people, of kind subject.
-        tags: likewise their subject tags in this corpus, where no name is known any more.
         paths: logical paths, folders or globs, of kind path.
         digests: likewise the SHA-256 digests of recordings.
         consents: of kind consent.
@@ -70,7 +69,6 @@ class Request:
 
     kind: Kind
     names: tuple[str, ...] = field(default=(), repr=False)
-    tags: frozenset[bytes] = frozenset()
     paths: tuple[str, ...] = field(default=(), repr=False)
     digests: frozenset[bytes] = frozenset()
     consents: tuple[str, ...] = field(default=(), repr=False)
@@ -82,7 +80,7 @@ class Request:
 
     def __post_init__(self) -> None:
         given = {
-            "subject": self.names or self.tags,
+            "subject": self.names,
             "path": self.paths or self.digests,
             "consent": self.consents,
         }
@@ -91,7 +89,7 @@ class Request:
 
     def people(self, tagger: Tagger) -> frozenset[bytes]:
         """The subject tags of the people whom the request names; none of other kinds."""
-        return self.tags.union(map(tagger.tag, self.names))
+        return frozenset(map(tagger.tag, self.names))
 
     def select(self, tagger: Tagger) -> Select:
         """The rows to take out."""
@@ -103,7 +101,11 @@ class Request:
             return ByConsent(self.consents)
         if self.kind == "retention":
             return Overdue(self.rule, self.now)
-        return Expired(self.now) if self.kind == "expired" else All()
+        if self.kind == "expired":
+            return Expired(self.now)
+        if self.kind == "all":
+            return All()
+        raise InvalidArgument(f"there is no erasure by {self.kind}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Request:
 class Scope:
     """What was erased. `people` are commitments (64 hex digits), sorted; `seconds` is the length of the audio."""
 
-    kind: Literal["subject", "path", "consent", "expired", "list", "retention", "all"]
+    kind: Literal["subject", "path", "consent", "expired", "retention", "all"]
     people: tuple[str, ...]
     rows: int
     seconds: float

@@ -90,6 +90,17 @@ def test_bad_input(run: Run, root: Root, arguments: list[str], text: str) -> Non
     assert len(paths(root)) == 6
 
 
+def test_a_dry_run_writes_nothing(run: Run, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    def written(*_: object) -> None:
+        raise AssertionError("a dry run wrote")
+
+    for name in ("put_new", "replace", "delete", "purge", "check_writable"):
+        monkeypatch.setattr(LocalStorage, name, written)
+    for what in (("--subject", "ann"), ("--path", "ann"), ("--expired",), ("--all",)):
+        assert run("erase", root.name, *what, "--dry-run").code == 0
+    assert run("retention", root.name, "--check").code == 0
+
+
 def test_an_erasure_that_was_cut_off_is_shown(run: Run, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     def cut(*_: object) -> None:
         raise StorageUnreachable("the line is cut")

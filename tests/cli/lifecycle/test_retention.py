@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -30,7 +31,7 @@ def paths(root: Root) -> list[str]:
 def later(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
     """The clocks of the host and of storage move on, as far as the command asks them."""
     moved = time.time() + days * DAY
-    monkeypatch.setattr("securedata.lifecycle.erasure.erase.agreed_time", lambda writer: moved)
+    monkeypatch.setattr("securedata.lifecycle.erasure.erase.agreed_time", lambda storage: moved)
 
 
 def test_a_rule_is_set_and_shown(run: Run, root: Root) -> None:
@@ -60,6 +61,21 @@ def test_what_is_overdue_is_erased(run: Run, root: Root, monkeypatch: pytest.Mon
     assert paths(root) == []
     assert run("retention", "--all", "--apply").code == 0
     assert run("verify", root.name).code == 0
+
+
+def test_what_has_ended_and_the_rest_go_in_one_run(
+    run: Run, here: Path, wavs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of two erasures takes all that the first has left."""
+    pattern = ("--speaker-pattern", "{speaker}/{utterance}")
+    assert run("encrypt", wavs / "ann", "./other", "--one-subject", "ann", "--expires", "2030-01-01").code == 0
+    assert run("encrypt", wavs, "other", *pattern).code in (0, 1)
+    run("retention", "other", "--raw", "10y")
+    later(monkeypatch, 3660)
+    done = run("retention", "other", "--apply")
+    assert (done.code, done.err) == (0, "")
+    assert [line.partition(")")[0].partition("(")[2] for line in done.out.splitlines()[::2]] == ["expired", "retention"]
+    assert run("info", "other", "--json").json["recordings"] == 0
 
 
 def test_the_last_contact_counts(run: Run, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:

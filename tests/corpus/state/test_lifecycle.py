@@ -31,10 +31,10 @@ USES: dict[str, tuple[str, dict[str, Any]]] = {
     "a bar": ("bars", {"barred": (b"b" * 32,)}),
     "a hold": ("holds", {"holds": (Hold(b"t" * 32, "case 7", 12.5),)}),
     "a restriction": ("restrictions", {"restricted": (Restriction(b"t" * 32, "REQ-1", "2026-11-30", 3.0),)}),
+    "an unfinished erasure": ("erasures", {"erasures": ({"id": "ab" * 16, "counts": {"rows": 1}},)}),
     "a required purpose": ("purpose", {"purpose_required": True}),
 }
 OPEN: dict[str, Any] = {
-    "erasures": ({"id": "ab" * 16, "counts": {"rows": 1}},),
     "receipts": ({"id": "ab" * 16, "digest": "cd" * 32},),
     "derived": ({"corpus": "ef" * 16},),
     "retention": {"raw": 30},
@@ -100,7 +100,7 @@ def test_what_may_be_ignored_is_not_required(corpus: Reference, place: MemorySto
 def test_several_are_named_in_order(writer: Writer) -> None:
     head = replace(writer.head, **{name: value for _, members in USES.values() for name, value in members.items()})
     sealed = seal_head(head, b"k" * 32)
-    assert dict(Header.decode(sealed, "head").tlvs)[REQUIRES] == b"bars holds purpose restrictions"
+    assert dict(Header.decode(sealed, "head").tlvs)[REQUIRES] == b"bars erasures holds purpose restrictions"
     assert open_with(sealed, b"k" * 32, "root") == head
 
 
@@ -118,7 +118,7 @@ BROKEN: dict[str, dict[str, Any]] = {
     "a hold before time": {"holds": (Hold(b"t" * 32, "", -1.0),)},
     "a restriction without a request": {"restricted": (Restriction(b"t" * 32, 7, "", 1.0),)},  # type: ignore[arg-type]  # a broken writer
     "a draft without an id": {"erasures": ({"counts": {}},)},
-    "a draft twice": {"erasures": OPEN["erasures"] * 2},
+    "a draft twice": {"erasures": ({"id": "ab" * 16},) * 2},
     "a receipt that is a number": {"receipts": (7,)},
     "a retention that is a list": {"retention": [1]},
     "derived corpora that are one": {"derived": ("x",)},

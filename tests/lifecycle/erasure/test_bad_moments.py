@@ -43,7 +43,7 @@ def test_clocks_more_than_an_hour_apart_end_no_consent(place: MemoryStorage, peo
     place.clock += 3601
     head = place.objects["head"]
     with pytest.raises(ConfigError, match="one of them is wrong"):
-        agreed_time(people)
+        agreed_time(people.storage)
     assert place.objects["head"] == head
 
 

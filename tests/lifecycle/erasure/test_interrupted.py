@@ -10,8 +10,9 @@ from securedata.corpus.config import Reference
 from securedata.corpus.home import state_dir
 from securedata.corpus.state.seen import remember
 from securedata.corpus.writer import Writer
-from securedata.errors import StorageUnreachable
+from securedata.errors import CorpusError, InvalidArgument, StorageUnreachable
 from securedata.lifecycle.erasure.erase import Options, erase, finish_open
+from securedata.lifecycle.erasure.readmit import readmit
 from securedata.lifecycle.erasure.request import Request
 from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage
@@ -162,3 +163,33 @@ def test_another_run_finishes_it_before_this_one_reads_the_list(
     assert erased.receipt is not None
     assert (erased.receipt.digest, erased.receipt.path) == (first.digest, first.path)
     whole(corpus, place)
+
+
+def test_what_the_head_still_names_is_never_signed(
+    corpus: Reference, place: MemoryStorage, people: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No writer of ours does this; with --partial it would be the only thing that shows it."""
+    real = Writer.named
+    with monkeypatch.context() as patch:
+        patch.setattr(Writer, "named", lambda self, ids: set(list(ids)[:1]))
+        with pytest.raises(CorpusError, match="names 1 rows or objects of what was erased"):
+            erase(people, ANN, Options(partial=True))
+    assert Writer.named is real
+    assert receipts() == []
+    assert len(look(corpus, place).head.erasures) == 1
+
+
+def test_nobody_is_let_in_again_before_the_erasure_is_finished(
+    corpus: Reference, place: MemoryStorage, people: Writer
+) -> None:
+    def before(call: str, key: str) -> None:
+        if call == "purge" and not key.startswith(".tmp"):
+            raise Killed
+
+    writer = Writer(corpus, storage=Hooked(place, before, lambda call, key: None))
+    with pytest.raises(Killed):
+        erase(writer, ANN)
+    with pytest.raises(InvalidArgument, match="is not finished"):
+        readmit(writer_of(corpus, place), "ann", "C9")
+    finish_open(writer_of(corpus, place))
+    readmit(writer_of(corpus, place), "ann", "C9")

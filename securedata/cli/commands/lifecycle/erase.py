@@ -28,11 +28,11 @@ from securedata.cli.common import (
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from securedata.corpus.writer import Writer
-    from securedata.lifecycle.erasure.erase import Erased, Options
+    from securedata.lifecycle.erasure.erase import Erased
     from securedata.lifecycle.erasure.finish import Receipt
     from securedata.lifecycle.erasure.preview import Preview
     from securedata.lifecycle.erasure.request import Request
+    from securedata.storage.base import Storage
 
 _CHOICES = ("subject", "list", "path", "consent", "expired", "all", "finish")
 
@@ -106,6 +106,7 @@ def erase(args: Namespace) -> int:
     from securedata.lifecycle.erasure.erase import Options, finish_open, open_to_erase
     from securedata.lifecycle.erasure.erase import erase as run
     from securedata.lifecycle.erasure.preview import preview
+    from securedata.lifecycle.preview import Preview as Look
 
     if args.readmit:
         return _readmit(args)
@@ -121,16 +122,15 @@ def erase(args: Namespace) -> int:
         absent_ok=args.absent_ok,
         progress=wants_progress(args),
     )
-    writer = open_to_erase(
-        reference(args, args.target), single_writer=args.single_writer, accept_generation=args.accept_generation
-    )
+    found = reference(args, args.target)
+    if args.dry_run and not args.finish:
+        look = Look(found.without_role(), accept_generation=args.accept_generation)
+        _preview(args, preview(look, _request(args, look.storage)))
+        return 0
+    writer = open_to_erase(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
     if args.finish:
         return _finished(args, finish_open(writer, options))
-    request = _request(args, writer)
-    if args.dry_run:
-        _preview(args, request, preview(writer, request))
-        return 0
-    return _tell(args, options, run(writer, request, options))
+    return _tell(args, run(writer, _request(args, writer.storage), options))
 
 
 def _readmit(args: Namespace) -> int:
@@ -148,7 +148,7 @@ def _readmit(args: Namespace) -> int:
     return 0
 
 
-def _request(args: Namespace, writer: Writer) -> Request:
+def _request(args: Namespace, storage: Storage) -> Request:
     from securedata.lifecycle.erasure.erase import agreed_time
     from securedata.lifecycle.erasure.request import Request
 
@@ -164,7 +164,7 @@ def _request(args: Namespace, writer: Writer) -> Request:
     if args.consent:
         return Request("consent", consents=tuple(args.consent), **marks)
     if args.expired:
-        return Request("expired", now=agreed_time(writer), **marks)
+        return Request("expired", now=agreed_time(storage), **marks)
     return Request("all", **marks)
 
 
@@ -183,7 +183,7 @@ def _day(text: str) -> str:
         raise InvalidArgument(f"--received {text!r} is not a day such as 2026-11-30") from None
 
 
-def _preview(args: Namespace, request: Request, found: Preview) -> None:
+def _preview(args: Namespace, found: Preview) -> None:
     if args.json:
         near = {name: list(others) for name, others in found.near.items()}
         print_json(
@@ -197,6 +197,7 @@ def _preview(args: Namespace, request: Request, found: Preview) -> None:
                 "erased_before": found.erased_before,
                 "near": near,
                 "all": found.all,
+                "shared": found.shared,
                 "held": found.held,
                 "kept": found.kept,
             }
@@ -206,6 +207,11 @@ def _preview(args: Namespace, request: Request, found: Preview) -> None:
         f"would erase {plural(found.rows, 'row')}, {plural(found.objects, 'object')}, {duration(found.seconds)} of "
         + ("audio: all of the corpus" if found.all else "audio")
     )
+    if found.shared:
+        warn(
+            f"{plural(found.shared, 'row')} among them whose recording other segments keep: their sound would stay, so "
+            "this would be refused"
+        )
     show(args, "rows", found.paths)
     show(args, "rows under a hold, which would stay", found.held)
     show(args, "people who would be restricted, and erased when a hold ends", found.kept)
@@ -231,7 +237,7 @@ def _receipt(one: Receipt) -> dict[str, Any]:
     return {**asdict(one), "path": None if one.path is None else str(one.path)}
 
 
-def _tell(args: Namespace, options: Options, erased: Erased) -> int:
+def _tell(args: Namespace, erased: Erased) -> int:
     done, receipt = erased.commit, erased.receipt
     if args.json:
         print_json(

@@ -117,30 +117,36 @@ def _set(args: Namespace, found: Reference, limits: dict[str, str]) -> int:
 
 def _one(args: Namespace, found: Reference) -> int:
     from securedata.lifecycle.erasure.erase import agreed_time
+    from securedata.lifecycle.preview import Preview
     from securedata.lifecycle.retention import Rule, looked_at, standing
 
-    writer = _writer(args, found)
-    head, now = writer.head, agreed_time(writer)
-    tables = {part.id: writer.read_table(part, looked_at()) for part in head.parts}
+    look = Preview(found.without_role(), accept_generation=args.accept_generation)
+    head, now = look.head, agreed_time(look.storage)
+    tables = {part.id: look.read_table(part, looked_at()) for part in head.parts}
     late = standing(head, tables, found.root, now)
     rule = Rule.of(head, found.root)
     if args.apply:
-        return _apply(args, writer, rule, late, now)
+        return _apply(args, found, rule, late, now)
     _show(args, found, rule, late)
     overdue = late.overdue + late.expired
     return fail(f"{plural(overdue, 'row')} of {found.root} overdue: see --apply") if args.check and overdue else 0
 
 
-def _apply(args: Namespace, writer: Writer, rule: Rule, late: Standing, now: float) -> int:
+def _apply(args: Namespace, found: Reference, rule: Rule, late: Standing, now: float) -> int:
     from securedata.lifecycle.erasure.erase import Options, erase
     from securedata.lifecycle.erasure.request import Request
 
-    options = Options(partial=args.partial, all_rows=writer.head.rows, progress=wants_progress(args))
     requests = [Request("expired", now=now)] if late.expired else []
     if late.overdue:
         requests.append(Request("retention", now=now, rule=rule))
-    if not requests and not args.json:
-        out(f"nothing of {writer.root} is overdue")
+    if not requests:
+        if args.json:
+            print_json({"root": found.root, "erased": [], "held": []})
+        else:
+            out(f"nothing of {found.root} is overdue")
+        return 0
+    writer = _writer(args, found)
+    options = Options(partial=args.partial, all_meant=True, progress=wants_progress(args))
     held: list[str] = []
     done: list[dict[str, Any]] = []
     for request in requests:
