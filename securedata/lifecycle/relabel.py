@@ -21,8 +21,8 @@ from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Head, TableRef
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NoSuchPath
+from securedata.lifecycle.dry_run import DryRun
 from securedata.lifecycle.labels import CLEARABLE, COLUMNS, CONSENT, Labels, check_clear, read_labels
-from securedata.lifecycle.preview import Preview
 from securedata.storage.base import Storage
 
 _CHANGED = (*COLUMNS, "extra")
@@ -108,10 +108,10 @@ def relabel(
     labels = table if isinstance(table, Mapping) else read_labels(table)
     work = _Relabel(labels, frozenset(clear), keep_consent, reference.root)
     if dry_run:
-        preview = Preview(reference, accept_generation=accept_generation, storage=storage)
-        changes = work.changes(preview.head, preview.read_table)
-        plan = preview.plan(changes) if changes is not None else None
-        return work.report(plan, preview.head.generation, dry_run=True)
+        dry = DryRun(reference, accept_generation=accept_generation, storage=storage)
+        changes = work.changes(dry.head, dry.read_table)
+        plan = dry.plan(changes) if changes is not None else None
+        return work.report(plan, dry.head.generation, dry_run=True)
     writer = Writer(reference, single_writer=single_writer, accept_generation=accept_generation, storage=storage)
 
     def change(attempt: Try) -> Next[Plan | None]:

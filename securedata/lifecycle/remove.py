@@ -17,8 +17,8 @@ from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Head
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NoSuchPath, SecuredataError
+from securedata.lifecycle.dry_run import DryRun
 from securedata.lifecycle.leaving import Notes, delete_now
-from securedata.lifecycle.preview import Preview
 from securedata.lifecycle.select import ByPath
 from securedata.printable import plural
 from securedata.storage.base import Storage
@@ -92,11 +92,11 @@ def remove(
     changes = Changes(select=chosen)
     report = RemoveReport(reference.root, dry_run)
     if dry_run:
-        preview = Preview(reference, accept_generation=accept_generation, storage=storage)
-        plan = preview.plan(changes)
-        chosen.check(preview.head, plan, yes, reference.root, confirm=False)
+        dry = DryRun(reference, accept_generation=accept_generation, storage=storage)
+        plan = dry.plan(changes)
+        chosen.check(dry.head, plan, yes, reference.root, confirm=False)
         _fill(report, plan)
-        report.generation = preview.head.generation
+        report.generation = dry.head.generation
         return report
     reference.require_pin()
     writer = Writer(reference, single_writer=single_writer, accept_generation=accept_generation, storage=storage)

@@ -103,10 +103,10 @@ def add_parser(subparsers: Any) -> None:
 
 def erase(args: Namespace) -> int:
     """Run the command."""
+    from securedata.lifecycle.dry_run import DryRun
     from securedata.lifecycle.erasure.erase import Options, finish_open, open_to_erase
     from securedata.lifecycle.erasure.erase import erase as run
     from securedata.lifecycle.erasure.preview import preview
-    from securedata.lifecycle.preview import Preview as Look
 
     if args.readmit:
         return _readmit(args)
@@ -124,7 +124,7 @@ def erase(args: Namespace) -> int:
     )
     found = reference(args, args.target)
     if args.dry_run and not args.finish:
-        look = Look(found.without_role(), accept_generation=args.accept_generation)
+        look = DryRun(found.without_role(), accept_generation=args.accept_generation)
         _preview(args, preview(look, _request(args, look.storage)))
         return 0
     writer = open_to_erase(found, single_writer=args.single_writer, accept_generation=args.accept_generation)

@@ -116,11 +116,11 @@ def _set(args: Namespace, found: Reference, limits: dict[str, str]) -> int:
 
 
 def _one(args: Namespace, found: Reference) -> int:
+    from securedata.lifecycle.dry_run import DryRun
     from securedata.lifecycle.erasure.erase import agreed_time
-    from securedata.lifecycle.preview import Preview
     from securedata.lifecycle.retention import Rule, looked_at, standing
 
-    look = Preview(found.without_role(), accept_generation=args.accept_generation)
+    look = DryRun(found.without_role(), accept_generation=args.accept_generation)
     head, now = look.head, agreed_time(look.storage)
     tables = {part.id: look.read_table(part, looked_at()) for part in head.parts}
     late = standing(head, tables, found.root, now)

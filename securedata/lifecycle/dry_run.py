@@ -16,7 +16,7 @@ from securedata.corpus.state.live import LiveParts
 from securedata.storage.base import Storage
 
 
-class Preview:
+class DryRun:
     """The current head of a corpus and its rows, read as a writer reads them.
 
     Attributes:
