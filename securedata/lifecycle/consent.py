@@ -40,7 +40,7 @@ class Withdrawn:
     generation: int = 0
 
 
-def withdraw(writer: Writer, consent_id: str, purpose: str | None = None) -> Withdrawn:
+def withdraw(writer: Writer, consent_id: str, purpose: str | None = None, *, absent_ok: bool = False) -> Withdrawn:
     """Take a purpose, or all of them, out of the rows of a consent, in one commit. Doing it again changes nothing.
 
     The rows are chosen again at every try, so that those which another writer adds meanwhile are among them. Rows
@@ -48,9 +48,10 @@ def withdraw(writer: Writer, consent_id: str, purpose: str | None = None) -> Wit
 
     Args:
         purpose: the purpose to take out; None: all.
+        absent_ok: a corpus without rows of this consent is as good.
 
     Raises:
-        InvalidArgument: no row has this consent; nothing was written.
+        InvalidArgument: no row has this consent, and `absent_ok` is False; nothing was written.
         as `Writer.transact`
     """
     wanted = None if purpose is None else as_purpose(purpose)
@@ -61,7 +62,7 @@ def withdraw(writer: Writer, consent_id: str, purpose: str | None = None) -> Wit
         report.rows = 0
         closed.clear()
         pieces = list(_rewritten(attempt, consent_id, wanted, report, closed))
-        if not report.rows:
+        if not report.rows and not absent_ok:
             raise InvalidArgument(
                 f"no recording of {writer.root} has this consent: 'securedata consent list' shows those that there are",
                 root=writer.root,

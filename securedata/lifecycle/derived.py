@@ -8,7 +8,8 @@ person in it, even where it cannot be opened.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from securedata.corpus.config import Reference, load
@@ -50,3 +51,30 @@ def register_derived(writer: Writer, derived: Head) -> None:
 def reference_of(entry: Mapping[str, Any]) -> Reference | None:
     """Where the caller's config has a derived corpus, by its pin; None: nowhere."""
     return next((one for one in load().values() if entry["pin"] in map(str, one.pins)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The pins of derived corpora in which the same was done, and of those that the caller's config does not have."""
+
+    reached: tuple[str, ...] = ()
+    missed: tuple[str, ...] = ()
+
+
+def in_each_derived(writer: Writer, act: Callable[[Writer], Reached]) -> Reached:
+    """Do the same in each corpus that was made from this one, as far as the caller's config has it.
+
+    Args:
+        act: does it in one of them, and says which corpora made from that one it has reached.
+    """
+    reached: list[str] = []
+    missed: list[str] = []
+    for entry in writer.refresh().derived:
+        reference = reference_of(entry)
+        if reference is None:
+            missed.append(entry["pin"])
+            continue
+        below = act(Writer(reference))
+        reached += [entry["pin"], *below.reached]
+        missed += below.missed
+    return Reached(tuple(reached), tuple(missed))

@@ -49,6 +49,8 @@ class RelabelReport:
         changed: paths of rows that stay, because another writer changed or removed them meanwhile.
         lacking: paths of rows that the table must name as well, since they share their object with rows whose people
             it changes. If there are any, nothing was written: add them, or split the objects first.
+        derived: pins of corpora that were made from this one. Their rows keep what these said before, people included,
+            until `retain` is run again; an erasure does not find a new name there before.
     """
 
     root: str
@@ -62,6 +64,7 @@ class RelabelReport:
     erased: list[str] = field(default_factory=list, repr=False)
     changed: list[str] = field(default_factory=list, repr=False)
     lacking: list[str] = field(default_factory=list, repr=False)
+    derived: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -111,7 +114,7 @@ def relabel(
         dry = DryRun(reference, accept_generation=accept_generation, storage=storage)
         changes = work.changes(dry.head, dry.read_table)
         plan = dry.plan(changes) if changes is not None else None
-        return work.report(plan, dry.head.generation, dry_run=True)
+        return work.report(plan, dry.head, dry_run=True)
     writer = Writer(reference, single_writer=single_writer, accept_generation=accept_generation, storage=storage)
 
     def change(attempt: Try) -> Next[Plan | None]:
@@ -122,7 +125,7 @@ def relabel(
         return Next(plan, attempt.write(plan, changes) if plan.outcome.changes else None)
 
     plan = writer.transact(change)
-    return work.report(plan, writer.head.generation)
+    return work.report(plan, writer.head)
 
 
 class _Relabel:
@@ -173,7 +176,7 @@ class _Relabel:
             return None
         return Changes(rewrite=self._table())
 
-    def report(self, plan: Plan | None, generation: int, dry_run: bool = False) -> RelabelReport:
+    def report(self, plan: Plan | None, head: Head, dry_run: bool = False) -> RelabelReport:
         """What the last try did."""
         done = plan.outcome if plan else None
         held = set(done.held) if done else set()
@@ -189,7 +192,7 @@ class _Relabel:
         return RelabelReport(
             root=self._root,
             dry_run=dry_run,
-            generation=generation,
+            generation=head.generation,
             rows=done.rewritten if done else 0,
             columns={name: self._counts[name] for name in COLUMNS if self._counts[name]},
             unchanged=self._unchanged,
@@ -198,6 +201,7 @@ class _Relabel:
             erased=[*self._erased, *(done.erased if done else ())],
             changed=self._changed,
             lacking=self._lacking,
+            derived=[one["pin"] for one in head.derived] if done and done.rewritten else [],
         )
 
     def _look(self, head: Head, view: pa.Table, seen: dict[str, tuple[Any, ...]]) -> None:

@@ -6,22 +6,11 @@ first, then erases from derived corpora, and checks the holds of each, so it nev
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.writer import Writer
 from securedata.errors import NoSuchHold, NoSuchSubject
-from securedata.lifecycle.derived import reference_of
+from securedata.lifecycle.derived import Reached, in_each_derived
 from securedata.lifecycle.holds.hold import HoldAdded, HoldReleased, add_hold, check_there, release_hold, tag_of
-
-
-@dataclass(frozen=True, slots=True)
-class Reached:
-    """The pins of derived corpora in which the same was done, and of those that the caller's config does not have."""
-
-    reached: tuple[str, ...] = ()
-    missed: tuple[str, ...] = ()
 
 
 def add_everywhere(
@@ -43,7 +32,7 @@ def add_everywhere(
         return Next(None, None)
 
     writer.transact(look)
-    reached = _each(writer, lambda one: add_everywhere(one, subject, case, reason=reason, absent_ok=True))
+    reached = in_each_derived(writer, lambda one: add_everywhere(one, subject, case, reason=reason, absent_ok=True)[1])
     return add_hold(writer, subject, case, reason=reason, absent_ok=absent_ok), reached
 
 
@@ -59,22 +48,10 @@ def release_everywhere(
     if subject is None:  # a tag of this corpus says nothing in another
         return done, Reached(missed=tuple(one["pin"] for one in writer.head.derived))
 
-    def release(one: Writer) -> object:
+    def release(one: Writer) -> Reached:
         try:
-            return release_everywhere(one, case, subject=subject, keep=keep)
+            return release_everywhere(one, case, subject=subject, keep=keep)[1]
         except (NoSuchHold, NoSuchSubject):
-            return None
+            return Reached()
 
-    return done, _each(writer, release)
-
-
-def _each(writer: Writer, act: Callable[[Writer], object]) -> Reached:
-    reached, missed = [], []
-    for entry in writer.refresh().derived:
-        reference = reference_of(entry)
-        if reference is None:
-            missed.append(entry["pin"])
-        else:
-            act(Writer(reference))
-            reached.append(entry["pin"])
-    return Reached(tuple(reached), tuple(missed))
+    return done, in_each_derived(writer, release)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from securedata.corpus.writer import Writer
+from securedata.lifecycle.derived import register_derived
 from tests.cli.lifecycle.test_remove import hold
 from tests.kit.cli.commandline import Run
 from tests.kit.corpora.contents import current
@@ -92,3 +94,14 @@ def test_exit_codes(run: Run, root: Root, tmp_path: Path) -> None:
     done = run("relabel", root.name, file(tmp_path, "path,split\nann/utt9.wav,dev\n"))
     assert done.code == 1
     assert done.error.endswith("[ann/utt9.wav]")
+
+
+def test_corpora_made_from_it_keep_the_old_words(run: Run, root: Root, tmp_path: Path) -> None:
+    other = make_corpus(tmp_path, [], "features")
+    register_derived(Writer(root.reference), Writer(other.reference).head)
+    table = file(tmp_path, "path,subjects\nann/utt0.wav,ben\n")
+    said = run("relabel", root.name, table)
+    assert (said.code, other.pin in said.err, "run 'securedata retain' again" in said.err) == (0, True, True)
+    assert other.pin not in run("relabel", root.name, table).err, "nothing was changed"
+    table = file(tmp_path, "path,subjects\nann/utt0.wav,ann\n")
+    assert run("relabel", root.name, table, "--json").json["derived"] == [other.pin]

@@ -27,7 +27,7 @@ from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from securedata.corpus.writer import Writer
-    from securedata.lifecycle.consent import ConsentSummary
+    from securedata.lifecycle.consent import ConsentSummary, Withdrawn
 
 _OLDER = "other users need this securedata or a newer one: an older one refuses the corpus, since it would ignore this"
 _COMES_BACK = (
@@ -47,12 +47,15 @@ def add_parser(subparsers: Any) -> None:
             "List the consents of recordings, withdraw one, or let a corpus open for a named purpose only.\n\n"
             "withdraw takes one purpose out of all recordings of a consent, or without --purpose all purposes: then\n"
             "nobody reads these recordings any more. They stay in the corpus, unless --erase\n"
-            "also erases them, as 'securedata erase --consent' does.\n\n"
+            "also erases them, as 'securedata erase --consent' does. It reaches the corpora made from this one first,\n"
+            "as far as your config has them, and names the others.\n\n"
             "require lets the corpus open only with a purpose named: --purpose, purpose= or purpose in the config.\n"
-            "Older versions of securedata, which would ignore that, refuse the corpus until 'require --off'.\n\n"
+            "Older versions of securedata, which would ignore that, refuse the corpus until 'require --off'. It is a\n"
+            "rule of this corpus alone: those made from it have their own.\n\n"
             "Consent is a rule that securedata keeps, not the keys: whoever can decrypt the corpus could read these\n"
             "recordings with other software, until they are erased.\n\n"
-            "Exit codes: 0: done. 3: done, except for recordings under a hold, which are listed. 1: not done."
+            "Exit codes: 0: done. 3: done, except for recordings under a hold, which are listed. 1: not done, or not\n"
+            "in all corpora made from this one."
         ),
         example=(
             "  securedata consent list voice-a\n"
@@ -102,24 +105,42 @@ def _writer(args: Namespace) -> Writer:
 
 
 def _withdraw(args: Namespace) -> int:
-    from securedata.lifecycle.consent import withdraw
+    from securedata.lifecycle.withdrawal import withdraw_everywhere
 
-    done = withdraw(_writer(args), args.consent, args.purpose)
+    found = withdraw_everywhere(_writer(args), args.consent, args.purpose)
+    done = found.here
     if args.json and not args.erase:
-        print_json({"consent": args.consent, "purpose": args.purpose, **asdict(done)})
+        print_json(
+            {
+                "consent": args.consent,
+                "purpose": args.purpose,
+                **asdict(done),
+                "derived": {pin: asdict(one) for pin, one in found.derived.items()},
+                "missed": found.missed,
+            }
+        )
     elif not args.json:
-        what = f"the purpose {args.purpose!r}" if args.purpose else "all purposes"
-        if done.changed:
-            closed = f"; {done.closed:,} of them open for nobody now" if done.closed else ""
-            out(f"{what} withdrawn from {done.changed:,} of {plural(done.rows, 'recording')} of this consent{closed}")
-        elif not done.held:
-            out(f"nothing to do: {plural(done.rows, 'recording')} of this consent, none with {what}")
+        _tell(args, done, "")
+        for pin, one in found.derived.items():
+            _tell(args, one, f" in {pin}, made from this one")
     if done.changed and not args.erase:
         say(args, _COMES_BACK)
-    show_held(args, done.held)
-    if args.erase:
-        return _hand_over(args)
-    return HELD if done.held else 0
+    for one in (done, *found.derived.values()):
+        show_held(args, one.held)
+    for pin in found.missed:
+        warn(f"not withdrawn in a corpus made from this one: {pin} is not in your config; run this again where it is")
+    code = _hand_over(args) if args.erase else HELD if found.held else 0
+    return 1 if found.missed else code
+
+
+def _tell(args: Namespace, done: Withdrawn, where: str) -> None:
+    what = f"the purpose {args.purpose!r}" if args.purpose else "all purposes"
+    rows = plural(done.rows, "recording")
+    if done.changed:
+        closed = f"; {done.closed:,} of them open for nobody now" if done.closed else ""
+        out(f"{what} withdrawn from {done.changed:,} of {rows} of this consent{where}{closed}")
+    elif not done.held:
+        out(f"nothing to do{where}: {rows} of this consent" + (f", none with {what}" if done.rows else ""))
 
 
 def _hand_over(args: Namespace) -> int:

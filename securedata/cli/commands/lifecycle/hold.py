@@ -29,7 +29,7 @@ from securedata.errors import InvalidArgument, NoSuchSubject
 if TYPE_CHECKING:
     from securedata.corpus.state.lifecycle import Restriction
     from securedata.corpus.writer import Writer
-    from securedata.lifecycle.holds.everywhere import Reached
+    from securedata.lifecycle.derived import Reached
     from securedata.lifecycle.holds.held import Held, HeldPerson
     from securedata.lifecycle.holds.hold import HoldReleased, Waiting
 

@@ -21,6 +21,7 @@ from securedata.cli.common import (
     say,
     show,
     show_held,
+    warn,
 )
 from securedata.printable import printable
 
@@ -98,6 +99,11 @@ def relabel(args: Namespace) -> int:
     show(args, "not changed: another writer changed them meanwhile; look at them, and run it again", report.changed)
     show(args, "rows to add to the table, with these people", report.lacking)
     show_held(args, report.held)
+    if report.derived:
+        warn(
+            "corpora made from this one keep what these recordings said before, people included, and an erasure finds "
+            f"only names that are there: {', '.join(report.derived)}; run 'securedata retain' again"
+        )
     if report.lacking:
         return fail(
             f"{plural(len(report.lacking), 'row')} of the same objects would name other people; nothing was changed: "
