@@ -76,6 +76,8 @@ if TYPE_CHECKING:
     from securedata.ingest.preview import IngestPreview
     from securedata.ingest.report import IngestReport
     from securedata.lifecycle.features.report import RetainReport
+    from securedata.lifecycle.people.listing import PeopleReport, people
+    from securedata.lifecycle.people.person import PersonReport, person
     from securedata.lifecycle.retain import retain
     from securedata.torch.collate import pad_collate
     from securedata.torch.combine import concat
@@ -97,6 +99,8 @@ _HOME = {
     "FeatureSample": "securedata.torch.sample",
     "IngestPreview": "securedata.ingest.preview",
     "IngestReport": "securedata.ingest.report",
+    "PeopleReport": "securedata.lifecycle.people.listing",
+    "PersonReport": "securedata.lifecycle.people.person",
     "RetainReport": "securedata.lifecycle.features.report",
     "Sample": "securedata.torch.sample",
     "UnpinnedWarning": "securedata.corpus.opening",
@@ -108,6 +112,8 @@ _HOME = {
     "load": "securedata.torch.load",
     "open_corpus": "securedata.corpus.opening",
     "pad_collate": "securedata.torch.collate",
+    "people": "securedata.lifecycle.people.listing",
+    "person": "securedata.lifecycle.people.person",
     "retain": "securedata.lifecycle.retain",
     "verify": "securedata.corpus.check.verify",
 }
@@ -123,6 +129,8 @@ __all__ = [
     "FeatureSample",
     "IngestPreview",
     "IngestReport",
+    "PeopleReport",
+    "PersonReport",
     "RetainReport",
     "Sample",
     "UnpinnedWarning",
@@ -135,6 +143,8 @@ __all__ = [
     "load",
     "open_corpus",
     "pad_collate",
+    "people",
+    "person",
     "retain",
     "verify",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from securedata.cli.streams import takes_all_letters
 from securedata.errors import InvalidArgument
+from securedata.printable import duration as duration
 from securedata.printable import plural as plural
 from securedata.printable import printable, printable_lines, without_secrets_within
 
@@ -87,10 +88,11 @@ def add_command(
     return parser
 
 
-def add_corpus_options(parser: ArgumentParser, reads: bool = False) -> None:
+def add_corpus_options(parser: ArgumentParser, reads: bool = False, lists: bool = False) -> None:
     """`--kms` and `--pin`, which override the config, which overrides the environment.
 
-    `reads`: add `--purpose` and `--accept-generation` too, for a command that opens a corpus for reading.
+    `reads`: add `--purpose` and `--accept-generation` too, for a command that opens a corpus for reading. `lists`: add
+    `--accept-generation` only, for one that counts rows whatever their consent.
     """
     group = parser.add_argument_group("corpus")
     group.add_argument(
@@ -102,6 +104,7 @@ def add_corpus_options(parser: ArgumentParser, reads: bool = False) -> None:
     add_pin(group)
     if reads:
         add_purpose(group)
+    if reads or lists:
         _add_accept_generation(group)
 
 
@@ -266,15 +269,6 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     raise AssertionError("unreachable")
-
-
-def duration(seconds: float) -> str:
-    """Seconds as text: 0.50 s, 4:05, 12:00:05."""
-    if seconds < 60:
-        return f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def wants_progress(args: Namespace) -> bool:

@@ -44,6 +44,7 @@ _COMMANDS = (
     "verify",
     "remove",
     "relabel",
+    "people",
     "erase",
     "hold",
     "retention",
@@ -59,7 +60,7 @@ _COMMANDS = (
     "receipt",
     "bench",
 )
-_LIFECYCLE = frozenset(("consent", "erase", "hold", "operator", "receipt", "relabel", "retain", "retention"))
+_LIFECYCLE = frozenset(("consent", "erase", "hold", "operator", "people", "receipt", "relabel", "retain", "retention"))
 """Those in the folder `lifecycle` below the others."""
 
 

@@ -168,7 +168,11 @@ def consents_of(corpus: Corpus, now: float) -> list[ConsentSummary]:
         corpus: opened by `open_manifest` with the columns of `LISTED`.
         now: seconds since the epoch.
     """
-    table = corpus.table
+    return consents_in(corpus.table, now)
+
+
+def consents_in(table: pa.Table, now: float) -> list[ConsentSummary]:
+    """As `consents_of`, from rows with the columns of `LISTED`."""
     ids = table.column("consent_id").combine_chunks().dictionary_encode()
     names: list[str | None] = [*ids.dictionary.to_pylist(), None]
     which = pc.fill_null(ids.indices, len(ids.dictionary)).cast(pa.int64())

@@ -40,6 +40,8 @@ PUBLIC = [
     "FeatureSample",
     "IngestPreview",
     "IngestReport",
+    "PeopleReport",
+    "PersonReport",
     "RetainReport",
     "Sample",
     "UnpinnedWarning",
@@ -52,6 +54,8 @@ PUBLIC = [
     "load",
     "open_corpus",
     "pad_collate",
+    "people",
+    "person",
     "retain",
     "verify",
 ]

@@ -19,7 +19,7 @@ from securedata.cli.common import (
     warn,
 )
 from securedata.cli.tables import table
-from securedata.errors import InvalidArgument, KeysError
+from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +95,7 @@ def _change(args: Namespace, found: Reference) -> int:
     from securedata.corpus.connection import connect
     from securedata.corpus.wrapping import add_wrap, drop_wrap
     from securedata.corpus.writer import Writer
+    from securedata.keys.kms import trusts
     from securedata.lifecycle.rotate import rotate_head
 
     found.require_pin()
@@ -116,7 +117,7 @@ def _change(args: Namespace, found: Reference) -> int:
         say(
             args, f"added in generation {done.head.generation}" if done.changed else "this key opens the corpus already"
         )
-    if not any(_trusts(found, one) for one in head.wraps):
+    if not any(trusts(found.kms, one.uri) for one in head.wraps):
         warn("warning: no key that you trust opens the corpus any more; add one to kms in your config")
     _show(args, found, head.wraps)
     return 0
@@ -134,21 +135,10 @@ def _key_file(found: Reference, uri: str) -> str:
 
 
 def _show(args: Namespace, found: Reference, wraps: Sequence[Wrap]) -> None:
-    listed = [{"uri": one.uri, "trusted": _trusts(found, one)} for one in wraps]
+    from securedata.keys.kms import trusts
+
+    listed = [{"uri": one.uri, "trusted": trusts(found.kms, one.uri)} for one in wraps]
     if args.json:
         print_json({"root": found.root, "wraps": listed})
     else:
         out(table([(str(one["uri"]), "yours" if one["trusted"] else "") for one in listed], whole=frozenset({0})))
-
-
-def _trusts(found: Reference, one: Wrap) -> bool:
-    """Whether the caller names the key of this wrap. Contacts no KMS."""
-    from securedata.keys.kms import open_kms
-
-    for uri in found.kms:
-        try:
-            if open_kms(uri).matches(one.uri):
-                return True
-        except KeysError:  # a key file that is not here
-            continue
-    return False

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import pyarrow as pa
-
 from securedata.corpus.config import Reference
-from securedata.corpus.connection import connect
 from securedata.corpus.state.head import Head
-from securedata.corpus.state.lease import HeadLease
 from securedata.corpus.state.lifecycle import Restriction
-from securedata.corpus.state.tables import part_missing, read_table
-from securedata.errors import NotFound, PartMissing
-from securedata.keys.kms import retry_throttled
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.holds.count import COLUMNS, Amount, add_rows
 from securedata.lifecycle.holds.notes import Note, read_notes
+from securedata.lifecycle.people.reading import Current, read_current
 from securedata.storage.base import Storage
-
-_TRIES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +72,7 @@ def list_holds(reference: Reference, *, accept_generation: int | None = None, st
     Raises:
         as `open_corpus`
     """
-    lease = HeadLease(
-        reference, connect(reference, storage=storage), 3600.0, 600.0, accept_generation=accept_generation
-    )
-    head, amounts = _read(lease)
+    head, amounts = read_current(reference, _amounts, accept_generation=accept_generation, storage=storage)
     notes = read_notes(head.corpus_id)
     people = sorted(
         (_person(head, tag, amount, notes) for tag, amount in amounts.items()),
@@ -109,29 +97,11 @@ def _person(head: Head, tag: bytes, amount: Amount, notes: dict[tuple[bytes, str
     )
 
 
-def _read(lease: HeadLease) -> tuple[Head, dict[bytes, Amount]]:
-    """The current head, and the rows of the people whom it holds or restricts."""
-    missing: PartMissing | None = None
-    for _ in range(_TRIES):
-        head = retry_throttled(lease.open).head
-        if missing is not None and any(part.id == missing.object_id for part in head.parts):
-            break
-        tags = {one.tag for one in head.holds} | {one.tag for one in head.restricted}
-        amounts = {tag: Amount() for tag in tags}
-        try:
-            for table in _tables(lease, head) if amounts else ():
-                add_rows(amounts, table, Tagger(head.secret))
-        except PartMissing as error:  # the head was replaced while its parts were read: start over
-            missing = error
-        else:
-            return head, amounts
-    assert missing is not None
-    raise missing
-
-
-def _tables(lease: HeadLease, head: Head) -> Iterator[pa.Table]:
-    for part in head.parts:
-        try:
-            yield read_table(lease.storage, head.corpus_id, part, COLUMNS)
-        except NotFound as error:
-            raise part_missing(lease.root, part) from error
+def _amounts(current: Current) -> tuple[Head, dict[bytes, Amount]]:
+    """The head, and the rows of the people whom it holds or restricts."""
+    head = current.head
+    tags = {one.tag for one in head.holds} | {one.tag for one in head.restricted}
+    amounts = {tag: Amount() for tag in tags}
+    for table in current.tables(COLUMNS) if amounts else ():
+        add_rows(amounts, table, Tagger(head.secret))
+    return head, amounts

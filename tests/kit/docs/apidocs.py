@@ -9,11 +9,15 @@ from typing import Any
 
 import securedata
 from securedata.corpus.check.report import Finding, PruneReport
+from securedata.corpus.state.lifecycle import Hold, Restriction
 from securedata.filesystem import SecuredataFileSystem
 from securedata.ingest.known_bad import NotTaken
 from securedata.ingest.preview import Person
 from securedata.ingest.report import Sources
 from securedata.ingest.sources.walk.tree import Problem
+from securedata.lifecycle.consent import ConsentSummary
+from securedata.lifecycle.people.listing import PersonCount
+from securedata.lifecycle.people.reach import DerivedCorpus, KMSKey
 from tests.kit.docs.tree import ROOT
 
 PAGE = ROOT / "docs" / "api.md"
@@ -32,11 +36,13 @@ import securedata as sd
 """
 
 FIRST = "Make, fill, check and leave a corpus"
+PEOPLE = "Answer for the people in it"
 ROOMS: dict[str, tuple[str, ...]] = {
     FIRST: (
         "create_corpus", "ingest", "verify", "export", "retain",
         "CreateReport", "IngestReport", "IngestPreview", "VerifyReport", "ExportReport", "RetainReport",
     ),
+    PEOPLE: ("people", "person", "PeopleReport", "PersonReport"),
     "Train": (
         "EncryptedAudioDataset", "Sample", "Batch", "pad_collate", "concat",
         "EncryptedFeatureDataset", "FeatureSample", "FeatureBatch",
@@ -46,13 +52,23 @@ ROOMS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Every name of `__all__`, in the order of the page."""
 
-PARTS = {
-    Sources: "IngestReport.sources",
-    Problem: "IngestReport.problems",
-    NotTaken: "IngestReport.new",
-    Person: "IngestPreview.people",
-    Finding: "VerifyReport.findings",
-    PruneReport: "VerifyReport.pruned",
+PARTS: dict[str, dict[type[Any], str]] = {
+    FIRST: {
+        Sources: "IngestReport.sources",
+        Problem: "IngestReport.problems",
+        NotTaken: "IngestReport.new",
+        Person: "IngestPreview.people",
+        Finding: "VerifyReport.findings",
+        PruneReport: "VerifyReport.pruned",
+    },
+    PEOPLE: {
+        PersonCount: "PeopleReport.people",
+        ConsentSummary: "PersonReport.consents",
+        Hold: "PersonReport.holds",
+        Restriction: "PersonReport.restrictions",
+        DerivedCorpus: "PersonReport.derived",
+        KMSKey: "PersonReport.kms",
+    },
 }
 """What reports hold, and where: they are read and never made by a caller."""
 
@@ -74,9 +90,8 @@ def page() -> str:
                 parts += _class(f"sd.{name}", thing, made_by_callers=name == "EncryptedAudioDataset")
             else:
                 parts += _function(f"sd.{name}", thing, "###")
-        if room == FIRST:
-            for kind, where in PARTS.items():
-                parts += _class(kind.__name__, kind, where=f"Of `{where}`. ")
+        for kind, where in PARTS.get(room, {}).items():
+            parts += _class(kind.__name__, kind, where=f"Of `{where}`. ")
     parts.append("## As an fsspec filesystem\n")
     parts += _class("securedata.filesystem.SecuredataFileSystem", SecuredataFileSystem, made_by_callers=True)
     return "\n".join(parts)
