@@ -78,6 +78,8 @@ if TYPE_CHECKING:
     from securedata.lifecycle.features.report import RetainReport
     from securedata.lifecycle.people.listing import PeopleReport, people
     from securedata.lifecycle.people.person import PersonReport, person
+    from securedata.lifecycle.people.public import PublicReport, public_report
+    from securedata.lifecycle.people.requests import RequestsReport, open_requests
     from securedata.lifecycle.retain import retain
     from securedata.torch.collate import pad_collate
     from securedata.torch.combine import concat
@@ -101,6 +103,8 @@ _HOME = {
     "IngestReport": "securedata.ingest.report",
     "PeopleReport": "securedata.lifecycle.people.listing",
     "PersonReport": "securedata.lifecycle.people.person",
+    "PublicReport": "securedata.lifecycle.people.public",
+    "RequestsReport": "securedata.lifecycle.people.requests",
     "RetainReport": "securedata.lifecycle.features.report",
     "Sample": "securedata.torch.sample",
     "UnpinnedWarning": "securedata.corpus.opening",
@@ -111,9 +115,11 @@ _HOME = {
     "ingest": "securedata.ingest.ingest",
     "load": "securedata.torch.load",
     "open_corpus": "securedata.corpus.opening",
+    "open_requests": "securedata.lifecycle.people.requests",
     "pad_collate": "securedata.torch.collate",
     "people": "securedata.lifecycle.people.listing",
     "person": "securedata.lifecycle.people.person",
+    "public_report": "securedata.lifecycle.people.public",
     "retain": "securedata.lifecycle.retain",
     "verify": "securedata.corpus.check.verify",
 }
@@ -131,6 +137,8 @@ __all__ = [
     "IngestReport",
     "PeopleReport",
     "PersonReport",
+    "PublicReport",
+    "RequestsReport",
     "RetainReport",
     "Sample",
     "UnpinnedWarning",
@@ -142,9 +150,11 @@ __all__ = [
     "ingest",
     "load",
     "open_corpus",
+    "open_requests",
     "pad_collate",
     "people",
     "person",
+    "public_report",
     "retain",
     "verify",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 
 import pytest
@@ -113,13 +114,99 @@ def test_it_needs_no_purpose_and_writes_nothing(run: Run, root: Root) -> None:
     before = sorted((path, path.stat().st_mtime_ns) for path in Path(root).rglob("*"))
     assert run("people", root).code == 0
     assert run("people", root, "--subject", "ann").code == 0
+    assert run("people", root, "--requests").code == 0
+    assert run("people", root, "--report").code == 0
     assert sorted((path, path.stat().st_mtime_ns) for path in Path(root).rglob("*")) == before
 
 
-@pytest.mark.parametrize("wrong", [("--also", "Ann"), ("--subject", ""), ("--accept-generation", "99")])
-def test_bad_input(run: Run, root: Root, wrong: tuple[str, ...]) -> None:
+WORDS = ("--license", "https://example.com/l", "--url", "https://example.com/v", "--creator", "Example Labs")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--also", "Ann"),
+        ("--subject", ""),
+        ("--accept-generation", "99"),
+        ("--subject", "ann", "--report"),
+        ("--requests", "--report"),
+        ("--requests", "--croissant", "c.json", *WORDS),
+        ("--title", "voices"),
+        ("--report", "--url", "https://example.com"),
+        ("--croissant", "c.json"),
+        ("--croissant", "c.json", *WORDS, "--title", "bob"),
+        ("--croissant", "voice-a/head", *WORDS),
+    ],
+)
+def test_bad_input(run: Run, root: Root, wrong: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(root).parent)
+    head = Path(root, "head").read_bytes()
     done = run("people", root, *wrong)
     assert (done.code, done.out) == (2, "")
+    assert not Path("c.json").exists()
+    assert Path(root, "head").read_bytes() == head
+
+
+def test_requests_that_are_open(run: Run, root: Root) -> None:
+    assert run("people", root, "--requests").out == "0 open requests\n"
+    run("operator", "init", "--name", "example.com/erasure")
+    run("hold", "add", root, "--subject", "ann", "--case", "7")
+    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+    assert run("erase", root, "--subject", "ann", "--request", "R1", "--received", today).code == 3
+    done = run("people", root, "--requests")
+    assert (done.code, done.out.splitlines()[-1]) == (0, "1 open request")
+    assert "the end of the hold: case 7" in done.out
+    assert run("hold", "release", root, "--subject", "ann", "--case", "7").code == 0
+    assert "securedata erase: no hold of their own keeps them" in run("people", root, "--requests").out
+    run("hold", "add", root, "--subject", "ann", "--case", "8")
+    assert run("erase", root, "--subject", "ann", "--request", "R0", "--received", "2020-01-31").code == 3
+    done = run("people", root, "--requests")
+    assert (done.code, done.error.endswith(f"1 request of {root} overdue")) == (1, True)
+    first = done.out.splitlines()[1]
+    assert first.split()[:5] == ["R0", "2020-01-31", "2020-02-29", "overdue", "by"]
+    done = run("people", root, "--requests", "--json")
+    assert (done.code, done.json["overdue"]) == (1, 1)
+    assert [(one["reference"], one["days_left"] < 0) for one in done.json["requests"]] == [("R0", True), ("R1", False)]
+
+
+def test_an_interrupted_erasure_is_open(run: Run, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("operator", "init", "--name", "example.com/erasure")
+
+    def broken(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("securedata.lifecycle.erasure.erase.finish", broken)
+        assert run("erase", root, "--subject", "bob", "--request", "R").code == 130
+    assert "securedata erase --finish: it was interrupted" in run("people", root, "--requests").out
+    shown = " ".join(run("people", root, "--subject", "bob").out.split())
+    assert "unfinished 1 erasure of this person" in shown
+    assert run("erase", root, "--finish").code == 0
+    assert run("people", root, "--requests").out == "0 open requests\n"
+
+
+def test_the_report(run: Run, root: Root, tmp_path: Path) -> None:
+    run("retention", root, "--raw", "30d")
+    done = run("people", root, "--report")
+    assert done.code == 0
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    assert lines[0].startswith("2 people, 3 rows, 1.50 s of audio on 20")
+    assert lines[1:4] == ["kept for: raw 30d", "rows audio people", "language (none) 3 1.50 s 2"]
+    assert "consent ended 1 0.50 s 1" in lines
+    assert lines[-3:] == [
+        "people held: 0; restricted: 0; erased by name: 0",
+        "erasures done: 0; not finished: 0",
+        "corpora made from it: 0",
+    ]
+    assert "look before you publish" in done.err
+    assert run("people", root, "--report", "--json").json["formats"] == [
+        {"value": "WAV", "rows": 3, "seconds": 1.5, "people": 2}
+    ]
+    file = tmp_path / "public.json"
+    done = run("people", root, "--croissant", file, *WORDS, "--title", "voices")
+    assert (done.code, f"written: {file}" in done.err) == (0, True)
+    assert json.loads(file.read_text())["name"] == "voices"
+    assert not [name for name in ("ann", "bob", str(root)) if name in done.out + file.read_text().replace("annot", "")]
 
 
 def test_errors_name_nobody(run: Run, root: Root) -> None:

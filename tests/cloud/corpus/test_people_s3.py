@@ -26,3 +26,5 @@ def test_people_of_a_corpus_on_s3(cloud: Cloud, run: Run) -> None:
     assert [(one["name"], one["rows"]) for one in found["derived"]] == [(made.name, 1)]
     [key] = found["kms"]
     assert (key["trusted"], cloud.keys_of(root) in key["uri"]) == (True, True)
+    assert run("people", root.name, "--requests").out == "0 open requests\n"
+    assert run("people", root.name, "--report", "--json").json["people"] == 1

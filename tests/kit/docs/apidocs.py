@@ -16,8 +16,10 @@ from securedata.ingest.preview import Person
 from securedata.ingest.report import Sources
 from securedata.ingest.sources.walk.tree import Problem
 from securedata.lifecycle.consent import ConsentSummary
+from securedata.lifecycle.people.groups import Group
 from securedata.lifecycle.people.listing import PersonCount
 from securedata.lifecycle.people.reach import DerivedCorpus, KMSKey
+from securedata.lifecycle.people.requests import OpenRequest
 from tests.kit.docs.tree import ROOT
 
 PAGE = ROOT / "docs" / "api.md"
@@ -42,7 +44,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "create_corpus", "ingest", "verify", "export", "retain",
         "CreateReport", "IngestReport", "IngestPreview", "VerifyReport", "ExportReport", "RetainReport",
     ),
-    PEOPLE: ("people", "person", "PeopleReport", "PersonReport"),
+    PEOPLE: (
+        "people", "person", "open_requests", "public_report",
+        "PeopleReport", "PersonReport", "RequestsReport", "PublicReport",
+    ),
     "Train": (
         "EncryptedAudioDataset", "Sample", "Batch", "pad_collate", "concat",
         "EncryptedFeatureDataset", "FeatureSample", "FeatureBatch",
@@ -68,6 +73,8 @@ PARTS: dict[str, dict[type[Any], str]] = {
         Restriction: "PersonReport.restrictions",
         DerivedCorpus: "PersonReport.derived",
         KMSKey: "PersonReport.kms",
+        OpenRequest: "RequestsReport.requests",
+        Group: "PublicReport.languages",
     },
 }
 """What reports hold, and where: they are read and never made by a caller."""

@@ -14,6 +14,7 @@ from securedata.cli.common import (
     add_target,
     duration,
     err,
+    fail,
     out,
     plural,
     print_json,
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
     from securedata.lifecycle.consent import ConsentSummary
     from securedata.lifecycle.people.listing import PeopleReport, PersonCount
     from securedata.lifecycle.people.person import PersonReport
+    from securedata.lifecycle.people.public import PublicReport
     from securedata.lifecycle.people.reach import DerivedCorpus
+    from securedata.lifecycle.people.requests import OpenRequest
+
+_WORDS = ("title", "license", "url", "creator")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -46,28 +51,52 @@ def add_parser(subparsers: Any) -> None:
             "consent, and no recording is opened.\n\n"
             "--subject answers a request for access (GDPR articles 15 and 19): what there is of one person, on what\n"
             "consent, which corpora were made from it and what they have, and which KMS keys and roles can read it.\n\n"
-            "Exit codes: 0: done; also if the person was erased before. 2: there is nothing of the person."
+            "--requests lists the requests for erasure that are not done: those that met a hold, and interrupted\n"
+            "erasures. A request is due one month after the day it was received (GDPR article 12(3)).\n\n"
+            "--report counts what can be published, and names nobody: how long recordings are kept, people, rows and\n"
+            "audio by language, split, format, consent and purpose, holds, erasures. --croissant also writes it as a\n"
+            "Croissant 1.1 file.\n\n"
+            "Exit codes: 0: done; also if the person was erased before. 2: there is nothing of the person. Of\n"
+            "--requests: 0: no request is overdue. 1: one is."
         ),
         example=(
             "  securedata people voice-a\n"
             "  securedata people voice-a --json | jq '.people[] | select(.expired > 0)'\n"
-            "  securedata people voice-a --subject ann --also Ann"
+            "  securedata people voice-a --subject ann --also Ann\n"
+            "  securedata people voice-a --requests\n"
+            "  securedata people voice-a --croissant voice-a.json --creator 'Example Labs' \\\n"
+            "    --url https://example.com/voice --license https://example.com/licence"
         ),
     )
     add_target(parser)
     parser.add_argument("--subject", metavar="ID", help="what there is of this person, as the recordings name them")
     parser.add_argument("--also", metavar="ID", action="append", default=[], help="another spelling of the same person")
+    parser.add_argument("--requests", action="store_true", help="requests for erasure that are not done; 1: overdue")
+    parser.add_argument("--report", action="store_true", help="counts that can be published; names nobody")
+    file = parser.add_argument_group("Croissant file")
+    file.add_argument("--croissant", metavar="FILE", help="write the report as JSON-LD, too; replaces an earlier one")
+    file.add_argument("--title", metavar="TEXT", help="the dataset's name in it (default: the name in your config)")
+    file.add_argument("--license", metavar="URL", help="the dataset's licence")
+    file.add_argument("--url", metavar="URL", help="the web page that says how to ask for access")
+    file.add_argument("--creator", metavar="NAME", help="the organization that made the dataset")
     add_corpus_options(parser, lists=True)
     add_output_options(parser)
 
 
 def people(args: Namespace) -> int:
     """Run the command."""
+    report = args.report or args.croissant is not None
+    if sum((args.subject is not None, args.requests, report)) > 1:
+        raise InvalidArgument("--subject, --requests or --report: one at a time")
+    if args.also and args.subject is None:
+        raise InvalidArgument("--also is another spelling of the person whom --subject names")
+    if not report and any(getattr(args, name) is not None for name in _WORDS):
+        raise InvalidArgument(f"{', '.join(f'--{name}' for name in _WORDS)}: only with --croissant FILE")
     if args.subject is not None:
         return _person(args)
-    if args.also:
-        raise InvalidArgument("--also is another spelling of the person whom --subject names")
-    return _list(args)
+    if args.requests:
+        return _requests(args)
+    return _report(args) if report else _list(args)
 
 
 # ------------------------------------------------------------------------------------------------------- everybody
@@ -185,6 +214,83 @@ def _document(found: PersonReport) -> dict[str, Any]:
     for one in (*document["holds"], *document["restrictions"]):
         one["tag"] = one["tag"].hex()
     return document
+
+
+# ----------------------------------------------------------------------------------------------------------- requests
+
+
+def _requests(args: Namespace) -> int:
+    from securedata.lifecycle.people.requests import open_requests
+
+    found = open_requests(reference(args, args.target), accept_generation=args.accept_generation)
+    if args.json:
+        print_json({**asdict(found), "overdue": found.overdue})
+    else:
+        if found.requests:
+            out(table([_COLUMNS, *map(_request, found.requests)], whole=frozenset({0, 5})))
+        out(str(found))
+    if not found.overdue:
+        return 0
+    return fail(f"{plural(found.overdue, 'request')} of {found.root} overdue")
+
+
+_COLUMNS = ("request", "received", "due", "left", "people", "waits for")
+
+
+def _request(one: OpenRequest) -> tuple[str, ...]:
+    received = one.received or f"{one.recorded} (recorded)"
+    left = "" if one.days_left is None else plural(one.days_left, "day")
+    if one.days_left is not None and one.days_left < 0:
+        left = f"overdue by {plural(-one.days_left, 'day')}"
+    if one.interrupted:
+        waits = "securedata erase --finish: it was interrupted"
+    elif one.cases:
+        waits = f"the end of the hold: case {', '.join(one.cases)}"
+    else:
+        waits = "securedata erase: no hold of their own keeps them any more"
+    return one.reference or "(no reference)", received, one.due or "", left, f"{one.people:,}", waits
+
+
+# ------------------------------------------------------------------------------------------------------------- report
+
+
+def _report(args: Namespace) -> int:
+    from securedata.lifecycle.people.public import public_report
+
+    found = public_report(
+        reference(args, args.target),
+        croissant=args.croissant,
+        title=args.title,
+        license=args.license,
+        url=args.url,
+        creator=args.creator,
+        accept_generation=args.accept_generation,
+    )
+    if args.json:
+        print_json(asdict(found))
+        return 0
+    kept = ", ".join(f"{name} {span}" for name, span in found.retention.items())
+    out(str(found))
+    out(f"kept for: {kept or 'no rule: until someone erases them'}")
+    rows = [(title, *cells) for title, groups in _groups(found) for cells in groups]
+    if rows:
+        out(table([("", "", "rows", "audio", "people"), *rows], right=frozenset({2, 3, 4})))
+    out(f"people held: {found.held:,}; restricted: {found.restricted:,}; erased by name: {found.erased:,}")
+    out(f"erasures done: {found.erasures:,}; not finished: {found.unfinished:,}")
+    out(f"corpora made from it: {found.derived:,}")
+    if args.croissant:
+        say(args, f"written: {args.croissant}")
+    say(args, "a count of one is still a person: look before you publish this")
+    return 0
+
+
+def _groups(found: PublicReport) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
+    for name in ("languages", "splits", "formats", "consent", "purposes"):
+        title = name.removesuffix("s")
+        for one in getattr(found, name):
+            cells = (one.value or "(none)", f"{one.rows:,}", duration(one.seconds), f"{one.people:,}")
+            yield title, [cells]
+            title = ""
 
 
 def _time(seconds: float) -> str:
