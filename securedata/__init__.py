@@ -49,8 +49,8 @@ by SECUREDATA_KMS and SECUREDATA_PIN. Storage never chooses either.
 Errors: all are below `sd.errors.SecuredataError`, one class for each cause. Their texts say what happened, where, and
 what to do next; they never hold a key, nor a recording's path, which is often a name: that is in `error.path`.
 
-`ingest`, `verify`, `export` and `retain` print nothing. They return a report, log what must not be missed to the logger
-`securedata`, and show a bar with `progress=True`.
+`ingest`, `verify`, `export`, `retain` and `split` print nothing. They return a report, log what must not be missed to
+the logger `securedata`, and show a bar with `progress=True`.
 
 The command `securedata` does the same; `securedata COMMAND --help` explains it. To read on, in the repository's docs:
 api.md for every name here, training.md, fsspec.md, cloud.md for S3 and cloud KMS, security.md for who is kept out.
@@ -81,6 +81,8 @@ if TYPE_CHECKING:
     from securedata.lifecycle.people.public import PublicReport, public_report
     from securedata.lifecycle.people.requests import RequestsReport, open_requests
     from securedata.lifecycle.retain import retain
+    from securedata.lifecycle.splitting.report import SplitReport
+    from securedata.lifecycle.splitting.split import split
     from securedata.torch.collate import pad_collate
     from securedata.torch.combine import concat
     from securedata.torch.dataset import EncryptedAudioDataset
@@ -107,6 +109,7 @@ _HOME = {
     "RequestsReport": "securedata.lifecycle.people.requests",
     "RetainReport": "securedata.lifecycle.features.report",
     "Sample": "securedata.torch.sample",
+    "SplitReport": "securedata.lifecycle.splitting.report",
     "UnpinnedWarning": "securedata.corpus.opening",
     "VerifyReport": "securedata.corpus.check.report",
     "concat": "securedata.torch.combine",
@@ -121,6 +124,7 @@ _HOME = {
     "person": "securedata.lifecycle.people.person",
     "public_report": "securedata.lifecycle.people.public",
     "retain": "securedata.lifecycle.retain",
+    "split": "securedata.lifecycle.splitting.split",
     "verify": "securedata.corpus.check.verify",
 }
 
@@ -141,6 +145,7 @@ __all__ = [
     "RequestsReport",
     "RetainReport",
     "Sample",
+    "SplitReport",
     "UnpinnedWarning",
     "VerifyReport",
     "concat",
@@ -156,6 +161,7 @@ __all__ = [
     "person",
     "public_report",
     "retain",
+    "split",
     "verify",
 ]
 

@@ -44,6 +44,7 @@ _COMMANDS = (
     "verify",
     "remove",
     "relabel",
+    "split",
     "people",
     "erase",
     "hold",
@@ -60,7 +61,9 @@ _COMMANDS = (
     "receipt",
     "bench",
 )
-_LIFECYCLE = frozenset(("consent", "erase", "hold", "operator", "people", "receipt", "relabel", "retain", "retention"))
+_LIFECYCLE = frozenset(
+    ("consent", "erase", "hold", "operator", "people", "receipt", "relabel", "retain", "retention", "split")
+)
 """Those in the folder `lifecycle` below the others."""
 
 

@@ -99,7 +99,10 @@ def tell_apart(args: Namespace, apart: Apart, shared: list[str]) -> None:
     if not args.quiet:
         title = "segments that overlap those of other people: erasing any of these people erases them"
         show(args, title, apart.overlapping)
-    title = "segments that share one object with everyone in the recording, left as they are (--replace splits them)"
+    title = (
+        "segments that share one object with everyone in the recording, left as they are ('securedata split' splits "
+        "them)"
+    )
     show(args, title, shared)
 
 

@@ -200,7 +200,7 @@ class Writer:
             self._uncommitted.look_for(ids, attempt.head.horizon)
             out = frozenset(refuse()) if refuse is not None else frozenset()
             if out not in versions:
-                kept = table.take([i for i in range(table.num_rows) if i not in out])
+                kept = table.take(pa.array([i for i in range(table.num_rows) if i not in out], pa.int64()))
                 versions[out] = replaced(changes, add=kept)
             plan = attempt.plan(versions[out])
             plan.outcome.erased += [table.column("path")[i].as_py() for i in sorted(out)]
@@ -217,13 +217,22 @@ class Writer:
             self.discard(set(ids) - outcome.committed)
         return outcome
 
-    def rewrite(self, table: pa.Table, grace: float = DELAY) -> Outcome:
+    def rewrite(
+        self,
+        table: pa.Table,
+        grace: float = DELAY,
+        refuse: Callable[[Try], Collection[int]] | None = None,
+        leaving: Callable[[Collection[bytes]], object] | None = None,
+    ) -> Outcome:
         """Change cells of existing rows by compare and swap, in one commit.
 
         Args:
             table: columns `path`, `old_id`, and those to change. A row that does not name the object `old_id` any more
                 is left as it is. New objects were put by this writer before; those that no row names then are deleted.
             grace: seconds after which objects that no row names any more are deleted, at least a day.
+            refuse: called for every try: which rows of `table`, by number, must be left as they are, because of what
+                the rows of the head that it replaces say by then.
+            leaving: called for every try, before it is sent, with the ids of the leaving lists that it adds.
 
         Returns:
             What became of the rows. Stale ones are as they were, and must be sealed again.
@@ -231,14 +240,24 @@ class Writer:
         Raises:
             as `commit`
         """
-        changes = Changes(rewrite=table, put_times=self._uncommitted.times)
         ids = table.column("object_id").to_pylist() if "object_id" in table.schema.names else []
+        versions: dict[frozenset[int], Changes] = {}  # equal ones are the same object, as in `commit`
 
         def change(attempt: Try) -> Next[Outcome]:
             self._uncommitted.look()
             self._uncommitted.look_for(ids, attempt.head.horizon)
-            plan = attempt.plan(changes)
-            return Next(plan.outcome, attempt.write(plan, changes, grace) if plan.outcome.changes else None)
+            out = frozenset(refuse(attempt)) if refuse is not None else frozenset()
+            if out not in versions:
+                kept = table.take(pa.array([i for i in range(table.num_rows) if i not in out], pa.int64()))
+                versions[out] = Changes(rewrite=kept, put_times=self._uncommitted.times)
+            plan = attempt.plan(versions[out])
+            if not plan.outcome.changes:
+                return Next(plan.outcome, None)
+            members = attempt.write(plan, versions[out], grace)
+            if leaving is not None:
+                before = {one.table.id for one in attempt.head.retired}
+                leaving({one.table.id for one in members.get("retired", ())} - before)
+            return Next(plan.outcome, members)
 
         outcome = self.transact(change)
         with orphans():

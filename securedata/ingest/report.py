@@ -91,7 +91,7 @@ class IngestReport:
         duplicates: recordings that were added or skipped, each with another path of the same content.
         apart: segments that were cut from recordings whose segments name different people.
         shared: paths of such segments that share one object with everyone in the recording. They are left as they
-            are, among the unchanged; `replace` makes each an object of its own.
+            are, among the unchanged; `split` makes each an object of its own.
         root, name: of the corpus; None if there was nothing to take, so that none was made.
         created: the corpus that this call made, and the key files to back up; None if it existed.
         new: what is not taken and is not in `known_bad`, or is there with another reason.

@@ -15,7 +15,7 @@ from securedata.format.cobblestone import Buffer
 from securedata.ingest.byte_budget import TOTAL, ByteBudget, needed
 from securedata.storage.base import Storage, Wanted
 
-_FAILURES = (FormatError, MalformedManifest, *GONE)
+FAILURES = (FormatError, MalformedManifest, *GONE)
 """What a missing or damaged object raises; anything else stops the run."""
 
 
@@ -80,8 +80,10 @@ class Sealing:
                     if isinstance(got, SecuredataError):
                         raise got
                     plain = open_piece(one.data_key, [got], [], 0, None, expect)
-                    self._compare(one, hashlib.sha256(plain).digest(), len(plain))
-                except _FAILURES as error:
+                    check_content(
+                        self._writer.root, one.location, one.sha256, hashlib.sha256(plain).digest(), len(plain)
+                    )
+                except FAILURES as error:
                     done.append((one, error))
                     continue
                 sent.append(one)
@@ -101,27 +103,33 @@ class Sealing:
                     digest.update(piece)
                     size += len(piece)
                     yield piece
-                self._compare(one, digest.digest(), size)
-            except _FAILURES as error:
+                check_content(self._writer.root, one.location, one.sha256, digest.digest(), size)
+            except FAILURES as error:
                 failure.append(error)
                 raise
 
         try:
             return [(one, self._writer.put_object(pieces()))]
-        except _FAILURES as error:
+        except FAILURES as error:
             if error not in failure:
                 raise
             return [(one, error)]
 
-    def _compare(self, one: OldObject, sha256: bytes, size: int) -> None:
-        if (sha256, size) != (one.sha256, one.location.size):
-            raise MalformedManifest(
-                f"object {one.id.hex()} of {self._writer.root} is authentic but holds other content than its row says; "
-                "ingest the file again with --replace",
-                root=self._writer.root,
-                object_id=one.id,
-            )
-
     def _check_stopping(self) -> None:
         if self.stopping:
             raise Stopped
+
+
+def check_content(root: str, location: Location, wanted: bytes, sha256: bytes, size: int) -> None:
+    """Check digest and size of what an object held against its row.
+
+    Raises:
+        MalformedManifest
+    """
+    if (sha256, size) != (wanted, location.size):
+        raise MalformedManifest(
+            f"object {location.object_id.hex()} of {root} is authentic but holds other content than its row says; "
+            "ingest the file again with --replace",
+            root=root,
+            object_id=location.object_id,
+        )

@@ -21,7 +21,7 @@ import pytest
 import securedata
 from securedata import errors
 from securedata.cli.commands import encrypt, export, init, verify
-from securedata.cli.commands.lifecycle import retain
+from securedata.cli.commands.lifecycle import retain, split
 from securedata.ingest.options import IngestOptions
 from tests.kit.cli.process import output_of
 from tests.kit.docs.clidocs import commands
@@ -46,6 +46,7 @@ PUBLIC = [
     "RequestsReport",
     "RetainReport",
     "Sample",
+    "SplitReport",
     "UnpinnedWarning",
     "VerifyReport",
     "concat",
@@ -61,6 +62,7 @@ PUBLIC = [
     "person",
     "public_report",
     "retain",
+    "split",
     "verify",
 ]
 
@@ -100,6 +102,7 @@ PAIRS: dict[str, tuple[Callable[..., Any], ModuleType, set[str]]] = {
     "verify": (securedata.verify, verify, {"progress", "before_prune", "ttl", "kms_wait", "storage"}),
     "export": (securedata.export, export, {"progress", "storage"}),
     "retain": (securedata.retain, retain, {"progress"}),
+    "split": (securedata.split, split, {"progress", "storage"}),
 }
 """Of each command its function, its module, and the parameters that a terminal has no use for or says otherwise."""
 

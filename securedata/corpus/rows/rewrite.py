@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.rows.changes import PLACES, Changes
-from securedata.corpus.rows.checks import refused
+from securedata.corpus.rows.checks import RECORDINGS, refused
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.state.head import Head
 from securedata.errors import InvalidArgument
@@ -49,9 +49,9 @@ def match_rewrite(
         outcome.held += [_path(view, row) for row, _ in pairs if row in kept]
         pairs = [pair for pair in pairs if pair[0] not in kept]
     if needed(changes) and pairs:
-        gone = set(refused(head, _people_after(view, new, pairs)))
-        outcome.erased += [_path(view, row) for at, (row, _) in enumerate(pairs) if at in gone]
-        pairs = [pair for at, pair in enumerate(pairs) if at not in gone]
+        gone = _with_others(view, pairs, {pairs[at][0] for at in refused(head, _people_after(view, new, pairs))})
+        outcome.erased += [_path(view, row) for row, _ in pairs if row in gone]
+        pairs = [pair for pair in pairs if pair[0] not in gone]
         _check_people(view, new, pairs, drop)
     outcome.rewritten += len(pairs)
     moved: set[int] = set()
@@ -93,16 +93,27 @@ def _fresh_enough(
     if "object_id" not in new.schema.names:
         return pairs
     ids = new.column("object_id")
-    stale = {j for _, j in pairs if changes.put_times.get(ids[j].as_py(), head.horizon) < head.horizon}
-    outcome.stale += [_path(view, row) for row, j in pairs if j in stale]
-    return [pair for pair in pairs if pair[1] not in stale]
+    stale = {row for row, j in pairs if changes.put_times.get(ids[j].as_py(), head.horizon) < head.horizon}
+    stale = _with_others(view, pairs, stale)
+    outcome.stale += [_path(view, row) for row, _ in pairs if row in stale]
+    return [pair for pair in pairs if pair[0] not in stale]
+
+
+def _with_others(view: pa.Table, pairs: list[tuple[int, int]], rows: set[int]) -> set[int]:
+    """These rows, and the others of the same objects that are to be rewritten: they change together or not at all."""
+    if not rows:
+        return rows
+    ids = view.column("object_id")
+    objects = {ids[row].as_py() for row in rows}
+    return {row for row, _ in pairs if ids[row].as_py() in objects}
 
 
 def _people_after(view: pa.Table, new: pa.Table, pairs: list[tuple[int, int]]) -> pa.Table:
     """The columns that decide whether rows may enter, as they are after the rewrite."""
     old = view.take(pa.array([row for row, _ in pairs], pa.int64()))
     cells = new.take(pa.array([j for _, j in pairs], pa.int64()))
-    names = [name for name in (*_PEOPLE, "source_sha256", "recording_sha256") if name in old.schema.names]
+    there = {*old.schema.names, *cells.schema.names}
+    names = [name for name in (*_PEOPLE, *RECORDINGS) if name in there]
     columns = [(cells if name in cells.schema.names else old).column(name) for name in names]
     return pa.table(columns, names=names)
 
@@ -113,13 +124,14 @@ def _check_people(view: pa.Table, new: pa.Table, pairs: list[tuple[int, int]], d
         return
     after: dict[int, Any] = {row: new.column("subjects")[j].as_py() for row, j in pairs}
     ids = view.column("object_id")
+    moved = {row: new.column("object_id")[j].as_py() for row, j in pairs} if "object_id" in new.schema.names else {}
     touched = pc.unique(ids.take(pa.array(sorted(after), pa.int64())))
     people: dict[bytes, set[str]] = {}
     for row in np.flatnonzero(pc.is_in(ids, value_set=touched).to_numpy(zero_copy_only=False)).tolist():
         if row in drop:
             continue
         names = set(after.get(row) or view.column("subjects")[row].as_py())
-        object_id = ids[row].as_py()
+        object_id = moved.get(row) or ids[row].as_py()
         if people.setdefault(object_id, names) != names:
             raise InvalidArgument(
                 f"rows of object {object_id.hex()} would name different people: change all of its rows, or split it "

@@ -82,7 +82,7 @@ def shared_refused(rows: int, root: str) -> InvalidArgument:
     return InvalidArgument(
         f"{rows:,} of the rows are segments of recordings in {root} that other segments keep: their sound would stay "
         "readable, so nothing was erased. Erase all segments of these recordings (--path), or all of the person "
-        "(--subject)",
+        "(--subject); 'securedata split' gives segments of several people objects of their own",
         root=root,
     )
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from securedata.corpus.config import resolve
+from securedata.corpus.writer import Writer
 from tests.kit.cli.commandline import PATTERN, Run
+from tests.kit.corpora.shared import share, talk
 from tests.kit.docs.readme import all_blocks
 from tests.kit.docs.tree import ROOT
 from tests.kit.sources.recordings import clip
@@ -18,7 +21,7 @@ PLACEHOLDER = "1200"
 
 @pytest.fixture
 def sealed(run: Run, here: Path, tmp_path: Path) -> None:
-    """The corpus of the page: ann and bob, under one consent; later ones of cid."""
+    """The corpus of the page: ann and bob, under one consent, and a recording of two others, shared as it used to be."""
     for name in ("ann", "bob"):
         for number in range(2):
             one = clip(f"{name}/{number}.wav", 0.2, seed=number)
@@ -26,13 +29,18 @@ def sealed(run: Run, here: Path, tmp_path: Path) -> None:
             (tmp_path / "wavs" / one.path).write_bytes(one.data)
     consent = ("--consent", "C-17", "--purpose", "asr", "--purpose", "tts")
     assert run("encrypt", tmp_path / "wavs", "./voice-a", *PATTERN, *consent).code == 0
+    share(Writer(resolve("voice-a")), talk(), [(0, 8000, "dan"), (8000, 8000, "eve")])
 
 
 def test_the_commands_of_the_page(run: Run, sealed: None) -> None:
     text = (ROOT / "docs/lifecycle.md").read_text(encoding="utf-8")
     lines = [line for block in all_blocks(text) if block.language == "bash" for line in block.text.splitlines()]
     assert {line.split()[1] for line in lines} == {
+<<<<<<< HEAD
         "rotate", "people", "hold", "export", "operator", "erase", "consent", "retention", "forget",
+=======
+        "rotate", "hold", "export", "split", "operator", "erase", "consent", "retention", "forget",
+>>>>>>> 91bbdfe (split gives each segment of a shared recording an object of its own)
     }  # fmt: skip
     for line in lines:
         words = shlex.split(line)
@@ -41,3 +49,5 @@ def test_the_commands_of_the_page(run: Run, sealed: None) -> None:
             words = [str(max(rows, 1)) if word == PLACEHOLDER else word for word in words]
         done = run(*words[1:])
         assert done.code == 0, f"{line}: {done.err}"
+        if words[1] == "split":
+            assert "split 1 recording into 2 segments" in done.out

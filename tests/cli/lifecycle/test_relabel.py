@@ -80,7 +80,7 @@ def test_rows_that_share_an_object(run: Run, tmp_path: Path) -> None:
     done = run("relabel", root.name, file(tmp_path, "path,subjects\ntalk@0-4000.wav,ben\n"))
     assert (done.code, done.out) == (1, "")
     assert "rows to add to the table, with these people (1):\n  talk@4000-8000.wav\n" in done.err
-    assert "'securedata encrypt --replace' with a manifest of their people" in done.error
+    assert "'securedata split' then gives each segment an object of its own" in done.error
     table = file(tmp_path, "path,subjects\ntalk@0-4000.wav,ben\ntalk@4000-8000.wav,ben\n")
     assert run("relabel", root.name, table).out == "corrected 2 recordings: subjects of 2, speaker of 2\n"
 

@@ -44,10 +44,10 @@ def add_parser(subparsers: Any) -> None:
             "expires, last_contact. An empty cell changes nothing.\n\n"
             "subjects are all people heard in the recording, with ';' between them. An erasure finds a person's\n"
             "recordings by them and by nothing else: one that names somebody else would stay when its person is\n"
-            "erased. Segments that share one object name the same people: the table must name all of them, or\n"
-            "'securedata encrypt --replace', with a manifest that names the people of every segment, gives each an\n"
-            "object of its own. If people change, their consent must be given,\n"
-            "cleared or, for a name that was misspelt, kept (--keep-consent).\n\n"
+            "erased. Segments that share one object name the same people, everyone in the recording, and the table\n"
+            "must name all of them. 'securedata split' then gives each an object of its own, with its speaker. If\n"
+            "people change, their consent must be given, cleared or, for a name that was misspelt, kept\n"
+            "(--keep-consent).\n\n"
             "Correct the source too: the next 'encrypt' puts its words back, and reports other people as conflicts.\n\n"
             "Exit codes: 0: done. 3: done, except for recordings under a hold. 1: not done, or not for all."
         ),
@@ -107,8 +107,8 @@ def relabel(args: Namespace) -> int:
     if report.lacking:
         return fail(
             f"{plural(len(report.lacking), 'row')} of the same objects would name other people; nothing was changed: "
-            "give 'subjects' for them too, or give each segment an object of its own: "
-            "'securedata encrypt --replace' with a manifest of their people"
+            "give 'subjects' for them too: everyone in the recording, and 'speaker' for each; 'securedata split' then "
+            "gives each segment an object of its own"
         )
     left = len(report.erased) + len(report.changed)
     return fail(f"{plural(left, 'row')} of {report.root} not changed") if left else HELD if report.held else 0

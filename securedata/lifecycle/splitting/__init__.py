@@ -1,0 +1,1 @@
+"""One object for each segment of a recording of several people: `split`."""
