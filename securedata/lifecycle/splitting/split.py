@@ -12,8 +12,8 @@ from securedata.corpus.option_values import MAX_THREADS, as_flag, as_texts, as_w
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NoSuchPath, SecuredataError
+from securedata.lifecycle.dry_run import DryRun
 from securedata.lifecycle.leaving import Notes, delete_now
-from securedata.lifecycle.preview import Preview
 from securedata.lifecycle.select import ByPath
 from securedata.lifecycle.splitting.plan import COLUMNS
 from securedata.lifecycle.splitting.report import SplitReport
@@ -81,11 +81,11 @@ def split(
     reference = resolve(target, kms, pin)
     chosen = _chosen(as_texts("path", path))
     if dry_run:
-        preview = Preview(reference, accept_generation=accept_generation, storage=storage)
-        _check_matched(preview, chosen, reference.root)
-        report = SplitReport(reference.root, dry_run=True, generation=preview.head.generation)
-        for part in preview.head.parts:
-            would_split(report, preview.head, preview.read_table(part, COLUMNS), chosen)
+        rehearsal = DryRun(reference, accept_generation=accept_generation, storage=storage)
+        _check_matched(rehearsal, chosen, reference.root)
+        report = SplitReport(reference.root, dry_run=True, generation=rehearsal.head.generation)
+        for part in rehearsal.head.parts:
+            would_split(report, rehearsal.head, rehearsal.read_table(part, COLUMNS), chosen)
         return _logged(report)
     reference.require_pin()
     writer = Writer(
@@ -110,7 +110,7 @@ def _chosen(paths: Sequence[str]) -> ByPath | None:
     return ByPath(dict.fromkeys(cleaned)) if cleaned else None
 
 
-def _check_matched(corpus: Preview | Writer, chosen: ByPath | None, root: str) -> None:
+def _check_matched(corpus: DryRun | Writer, chosen: ByPath | None, root: str) -> None:
     """Raise NoSuchPath if a path matches nothing."""
     if chosen is None:
         return
@@ -144,7 +144,7 @@ def _delete(writer: Writer, notes: Notes, report: SplitReport) -> int:
 def _logged(report: SplitReport) -> SplitReport:
     if not report.complete:
         log_incomplete(
-            f"recordings of several people in {report.root} stay as they are: see the report's unclear, unnamed, erased "
-            "and failed"
+            f"recordings of several people in {report.root} stay as they are: see the report's unclear, unnamed, "
+            "erased and failed"
         )
     return report

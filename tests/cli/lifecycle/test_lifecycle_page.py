@@ -21,7 +21,7 @@ PLACEHOLDER = "1200"
 
 @pytest.fixture
 def sealed(run: Run, here: Path, tmp_path: Path) -> None:
-    """The corpus of the page: ann and bob, under one consent, and a recording of two others, shared as it used to be."""
+    """The corpus of the page: ann and bob, under one consent, and a shared recording of two others."""
     for name in ("ann", "bob"):
         for number in range(2):
             one = clip(f"{name}/{number}.wav", 0.2, seed=number)

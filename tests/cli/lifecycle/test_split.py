@@ -80,7 +80,7 @@ def test_what_stays(run: Run, old: Root) -> None:
     assert "(2):\n  d@0-16000.wav\n  d@16000-24000.wav\n" in done.err
     assert "everyone is heard in each segment of their recording (2):\n  e@0-16000.wav\n" in done.err
     assert "not split (1):\n  b/two@0-16000.wav, b/two@16000-48000.wav: " in done.err
-    assert done.error == f"5 segments of {old} not split"
+    assert done.error == f"securedata: error: 5 segments of {old} not split"
     told = run("split", old.name, "--json")
     assert (told.code, told.json["failed"][0]["error"]) == (1, "NotFound")
     assert told.json["failed"][0]["paths"] == ["b/two@0-16000.wav", "b/two@16000-48000.wav"]
