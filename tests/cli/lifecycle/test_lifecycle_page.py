@@ -36,11 +36,7 @@ def test_the_commands_of_the_page(run: Run, sealed: None) -> None:
     text = (ROOT / "docs/lifecycle.md").read_text(encoding="utf-8")
     lines = [line for block in all_blocks(text) if block.language == "bash" for line in block.text.splitlines()]
     assert {line.split()[1] for line in lines} == {
-<<<<<<< HEAD
-        "rotate", "people", "hold", "export", "operator", "erase", "consent", "retention", "forget",
-=======
-        "rotate", "hold", "export", "split", "operator", "erase", "consent", "retention", "forget",
->>>>>>> 91bbdfe (split gives each segment of a shared recording an object of its own)
+        "rotate", "people", "hold", "export", "split", "operator", "erase", "consent", "retention", "forget",
     }  # fmt: skip
     for line in lines:
         words = shlex.split(line)
