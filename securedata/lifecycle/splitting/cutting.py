@@ -104,7 +104,7 @@ class Cutting:
                 yield piece
             check_content(self._writer.root, one.location, one.sha256, digest.digest(), size)
         except FAILURES as error:
-            raise _Failed(error) from error
+            raise _Failed(error) from None
 
     def _range(self, one: Shared, offset: int, length: int) -> Buffer:
         """A part of the content. Raises _Failed."""
@@ -115,7 +115,7 @@ class Cutting:
             landed = self._storage.get_ranges(key, [(base + at, size) for at, size in ranges])
             return open_piece(one.data_key, landed, ranges, offset, length, expect)
         except FAILURES as error:
-            raise _Failed(error) from error
+            raise _Failed(error) from None
 
     # ------------------------------------------------------------ writing
 

@@ -48,7 +48,7 @@ class Segment(NamedTuple):
     origin: bytes
 
     def __repr__(self) -> str:
-        return f"Segment({self.start}, {self.frames})"
+        return "<Segment>"
 
     @property
     def start(self) -> int | None:
