@@ -7,6 +7,7 @@ import errno
 import os
 import pwd
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,9 @@ TEMPORARY = ".tmp-"
 """What follows a file's name in the name of its temporary file; a random word comes after it."""
 
 _PIECE = 1024 * 1024
+
+_LEFT_OVER = 3600.0
+"""Seconds after which nobody writes to a small temporary file any more: its process was killed."""
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags for a file that must not exist: they open no link and no file that somebody else put under its name."""
@@ -217,3 +221,17 @@ def replace_file(path: Path, data: bytes, mode: int = 0o644) -> None:
     write_durable(temporary, data, mode)
     put_in_place(temporary, path)
     fsync_folder(path.parent)
+    drop_left_over(path.parent, path.name)
+
+
+def drop_left_over(folder: Path, name: str = "") -> None:
+    """Delete what killed processes left in a folder: temporary files of an hour ago, of files whose names begin so.
+
+    They can hold what the file itself would not keep, such as a name. A failure is none of the caller's work.
+    """
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(name) and TEMPORARY in entry.name:
+                with contextlib.suppress(OSError):  # another process was faster, or it is another user's
+                    if time.time() - entry.stat(follow_symlinks=False).st_mtime > _LEFT_OVER:
+                        os.unlink(entry.path)

@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from securedata.errors import ConfigError, InvalidKMSURI, KMSDenied, KMSUnreachable
-from securedata.files import fsync_folder, link_new, make_folders, temporary_name, write_durable
+from securedata.files import drop_left_over, fsync_folder, link_new, make_folders, temporary_name, write_durable
 from securedata.foreign.describe import describe
 from securedata.keys.kms import KMS, Context, Fate, context_bytes
 
@@ -139,6 +139,7 @@ def create_secret_file(path: Path, line: str) -> bool:
         ConfigError: the folder cannot be written, or others can write there too.
     """
     try:
+        drop_left_over(path.parent, path.name)
         if path.exists():
             with contextlib.suppress(PermissionError):  # then this user did not make it either
                 fsync_folder(path.parent)  # the run that made it might have ended before it flushed the name

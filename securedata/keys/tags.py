@@ -1,4 +1,4 @@
-"""Tags: a person's name, consent or recording under a key that only readers of the corpus have.
+"""Tags: a person's name, consent, recording or request under a key that only readers of the corpus have.
 
 Tombstones and bars hold tags, so that after an erasure the name remains only as a tag, on which a reader of the corpus
 can test a guess.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import unicodedata
+from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 _SUBJECT = b"securedata/v1 subject tag"
 _CONSENT = b"securedata/v1 consent tag"
 _RECORDING = b"securedata/v1 recording tag"
+_REQUEST = b"securedata/v1 request tag"
 
 
 class Tagger:
@@ -49,6 +51,16 @@ class Tagger:
     def recording(self, sha256: bytes) -> bytes:
         """The 32-byte tag of a recording, by the SHA-256 digest of its file."""
         return hmac.digest(_key(self._secret, _RECORDING), sha256, "sha256")
+
+    def request(self, kind: str, names: Iterable[str]) -> bytes:
+        """The 32-byte tag of a request for erasure, by which a later run of the same request knows it.
+
+        Args:
+            kind: of the request; it has no NUL.
+            names: what it names, in any order; none has a NUL.
+        """
+        given = sorted({unicodedata.normalize("NFC", name) for name in names})
+        return hmac.digest(_key(self._secret, _REQUEST), "\0".join((kind, *given)).encode(), "sha256")
 
 
 def tag_under(subject_key: bytes, subject: str) -> bytes:

@@ -17,6 +17,7 @@ from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.consent import as_purpose
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
+from securedata.lifecycle.erasure.journal import erased_before
 
 _COLUMNS = ("path", "object_id", "consent_id", "purposes")
 LISTED = ("consent_id", "purposes", "expires", "frames", "frames_in_segment", "sample_rate", "subjects")
@@ -51,7 +52,7 @@ def withdraw(writer: Writer, consent_id: str, purpose: str | None = None, *, abs
         absent_ok: a corpus without rows of this consent is as good.
 
     Raises:
-        InvalidArgument: no row has this consent, and `absent_ok` is False; nothing was written.
+        InvalidArgument: no row has this consent, it was not erased, and `absent_ok` is False; nothing was written.
         as `Writer.transact`
     """
     wanted = None if purpose is None else as_purpose(purpose)
@@ -62,7 +63,7 @@ def withdraw(writer: Writer, consent_id: str, purpose: str | None = None, *, abs
         report.rows = 0
         closed.clear()
         pieces = list(_rewritten(attempt, consent_id, wanted, report, closed))
-        if not report.rows and not absent_ok:
+        if not (report.rows or absent_ok or erased_before(attempt.head, consent_id)):
             raise InvalidArgument(
                 f"no recording of {writer.root} has this consent: 'securedata consent list' shows those that there are",
                 root=writer.root,

@@ -17,7 +17,7 @@ from securedata.lifecycle.relabel import RelabelReport
 from securedata.lifecycle.relabel import relabel as correct
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, open_quietly
-from tests.kit.corpora.erasing import without
+from tests.kit.corpora.erasing import erase_by
 from tests.kit.corpora.rows import content, row, table, writer_of
 
 Table = dict[str, dict[str, Any]]
@@ -50,10 +50,6 @@ def relabel(corpus: Reference, place: MemoryStorage, labels: Table, **options: A
     for name in ("rows", "columns", "unchanged", "examples", "held", "erased", "lacking"):
         assert getattr(said, name) == getattr(done, name)
     return done
-
-
-def erase(writer: Writer, person: str) -> None:
-    writer.transact(lambda attempt: without([person], attempt))
 
 
 def test_words(corpus: Reference, place: MemoryStorage, filled: Writer) -> None:
@@ -99,7 +95,7 @@ def test_another_person(corpus: Reference, place: MemoryStorage, filled: Writer)
     relabel(corpus, place, {"ann/1": {"subjects": ["eve", "fay"]}})
     assert current(corpus, place)["ann/1"]["speaker"] == ""
     assert relabel(corpus, place, {"ann/1": {"subjects": ["fay", "eve"]}}).unchanged == 1
-    erase(writer_of(corpus, place), "fay")
+    erase_by(writer_of(corpus, place), "fay")
     assert "ann/1" not in current(corpus, place)
 
 
@@ -177,7 +173,7 @@ def test_nobody_is_renamed_away_from_a_hold(corpus: Reference, place: MemoryStor
 
 def test_nobody_comes_back_by_another_name(corpus: Reference, place: MemoryStorage, filled: Writer) -> None:
     tagger = Tagger(filled.head.secret)
-    erase(filled, "dan")
+    erase_by(filled, "dan")
     set_members(filled, barred=(tagger.consent("ann", "C9"), tagger.consent("cid", None)))
     before = current(corpus, place)
     labels: Table = {

@@ -129,8 +129,8 @@ def _record(writer: Writer, id: str, old: str, new: str) -> str:
             raise InvalidArgument(f"{writer.root} records no receipt with the id {id} any more", root=writer.root)
         if known != old:  # another run has completed it meanwhile
             return Next(known, None)
-        entry = {"id": id, "digest": new, "time": attempt.now()}
-        return Next(new, {"receipts": tuple(entry if one["id"] == id else one for one in head.receipts)})
+        entry = {"digest": new, "time": attempt.now()}
+        return Next(new, {"receipts": tuple({**one, **entry} if one["id"] == id else one for one in head.receipts)})
 
     return writer.transact(change)
 

@@ -232,4 +232,4 @@ class Deed:
         wraps = tuple(named(wrap) for wrap in attempt.head.wraps)
         draft = Draft(attempt.write_id.hex(), asked, scope, wraps, derived=tuple(self._reached.values()))
         by_name = tuple(sorted(people)) if request.kind == "subject" else ()
-        return Open(draft, leaving, by_name, attempt.now())
+        return Open(draft, leaving, by_name, attempt.now(), request.asked(self._tagger))

@@ -14,7 +14,7 @@ from securedata.keys.tags import Tagger
 from securedata.lifecycle.derived import reference_of
 from securedata.lifecycle.erasure.deed import Committed, Deed, check_all, shared_refused
 from securedata.lifecycle.erasure.finish import Receipt, finish
-from securedata.lifecycle.erasure.journal import Open, unfinished
+from securedata.lifecycle.erasure.journal import Open, asked_before, unfinished
 from securedata.lifecycle.erasure.preview import Preview, preview
 from securedata.lifecycle.erasure.request import Facts, Request
 from securedata.lifecycle.receipt.members import Derived, utc
@@ -60,7 +60,7 @@ class Erased:
         finished: receipts of earlier erasures that this run finished.
         left: how many unfinished erasures of others were left to them.
         derived: corpora made from this one, and their state.
-        erased_before: how many of the named people were erased before.
+        erased_before: how many of the people, paths or consents of the request were erased before.
     """
 
     commit: Committed
@@ -166,7 +166,8 @@ def _erase(
         receipt = finish(writer, done.open, operator, partial=options.partial, progress=options.progress)
     _tidy(writer)
     left = len(unfinished(writer.head, writer.root))
-    return Erased(done, receipt, finished, left, tuple(reached), len(found.erased_before))
+    before = len(found.erased_before) or (len(found.absent) if _done_before(writer, request) else 0)
+    return Erased(done, receipt, finished, left, tuple(reached), before)
 
 
 def agreed_time(storage: Storage) -> float:
@@ -192,7 +193,7 @@ def check_present(writer: Writer, request: Request, found: Preview, options: Opt
     """
     if found.shared and request.kind not in ("subject", "all"):
         raise shared_refused(found.shared, writer.root)
-    if not found.absent or (request.kind == "subject" and options.absent_ok):
+    if not found.absent or (request.kind == "subject" and options.absent_ok) or _done_before(writer, request):
         return
     root, count = writer.root, len(found.absent)
     if request.kind == "path":
@@ -207,6 +208,11 @@ def check_present(writer: Writer, request: Request, found: Preview, options: Opt
     )
 
 
+def _done_before(writer: Writer, request: Request) -> bool:
+    """Has an erasure that was asked for the same committed? A run can be killed before it says so."""
+    return request.asked(Tagger(writer.head.secret)) in asked_before(writer.head)
+
+
 def _check_deletable(writer: Writer, options: Options) -> None:
     try:
         writer.storage.check_deletable()
@@ -216,14 +222,17 @@ def _check_deletable(writer: Writer, options: Options) -> None:
 
 
 def _mine(writer: Writer, request: Request) -> list[Open]:
-    """Unfinished erasures that this run finishes first: old ones, and those of the same people."""
+    """Unfinished erasures that this run finishes first: old ones, and those of the same people or the same request."""
     head = writer.refresh()
-    people = request.people(Tagger(head.secret))
+    tagger = Tagger(head.secret)
+    people, asked = request.people(tagger), request.asked(tagger)
     now = writer.storage.now()
     return [
         one
         for one in unfinished(head, writer.root)
-        if one.time + _YOUNG < now or (one.people and people.issuperset(one.people))
+        if one.time + _YOUNG < now
+        or (one.people and people.issuperset(one.people))
+        or (asked is not None and one.asked == asked)
     ]
 
 
@@ -260,7 +269,7 @@ def _ask_derived(
 def _tidy(writer: Writer) -> None:
     """Delete what killed runs left here: openings of erasures that did not happen, and receipts that are not final."""
     head = writer.head
-    keep_finals(head.corpus_id.hex(), {one["id"]: one["digest"] for one in head.receipts})
     known = {one["id"] for one in (*head.erasures, *head.receipts)}
-    for id in stray_openings(head.corpus_id.hex(), known):
+    for id in stray_openings(head.corpus_id.hex(), known):  # before anything in their folders changes
         drop_openings(head.corpus_id.hex(), id)
+    keep_finals(head.corpus_id.hex(), {one["id"]: one["digest"] for one in head.receipts})

@@ -14,6 +14,8 @@ from typing import Any
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.json_values import hex_bytes, json_list, json_object, seconds, text
 from securedata.errors import MalformedManifest, MalformedReceipt
+from securedata.keys.tags import Tagger
+from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.receipt.statement import Draft
 
 
@@ -26,12 +28,14 @@ class Open:
         leaving: the id of its leaving list; None: it took no row out, or the list is done.
         people: subject tags of those who were erased by name.
         time: storage's time of the erasing commit, in seconds since the epoch.
+        asked: the tag of a request that names no people, by which another run of it knows it.
     """
 
     draft: Draft
     leaving: bytes | None
     people: tuple[bytes, ...]
     time: float
+    asked: bytes | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `erasures` in the head."""
@@ -40,7 +44,8 @@ class Open:
             "people": [tag.hex() for tag in self.people],
             "time": self.time,
         }
-        return entry if self.leaving is None else {**entry, "list": self.leaving.hex()}
+        ids = {"list": self.leaving, "asked": self.asked}
+        return {**entry, **{name: id.hex() for name, id in ids.items() if id is not None}}
 
 
 def unfinished(head: Head, root: str) -> list[Open]:
@@ -57,23 +62,35 @@ def final_digest(head: Head, id: str) -> str | None:
     return next((text(one["digest"]) for one in head.receipts if one["id"] == id), None)
 
 
+def asked_before(head: Head) -> frozenset[bytes]:
+    """The tags of requests whose erasure has committed, finished or not."""
+    return frozenset(hex_bytes(one["asked"], 32) for one in (*head.erasures, *head.receipts) if "asked" in one)
+
+
+def erased_before(head: Head, consent_id: str) -> bool:
+    """Has an erasure of exactly this consent committed?"""
+    return Request("consent", consents=(consent_id,)).asked(Tagger(head.secret)) in asked_before(head)
+
+
 def ended(head: Head, one: Open, digest: str, now: float) -> dict[str, Any]:
     """The members of the next head: the draft and its list are cleared, and the receipt's digest is recorded."""
+    asked = {} if one.asked is None else {"asked": one.asked.hex()}
     return {
         "erasures": tuple(entry for entry in head.erasures if entry["id"] != one.draft.id),
-        "receipts": (*head.receipts, {"id": one.draft.id, "digest": digest, "time": now}),
+        "receipts": (*head.receipts, {"id": one.draft.id, "digest": digest, "time": now, **asked}),
         "retired": tuple(entry for entry in head.retired if entry.table.id != one.leaving),
     }
 
 
 def _parse(entry: Mapping[str, Any], root: str) -> Open:
     try:
-        leaving = entry.get("list")
+        leaving, asked = entry.get("list"), entry.get("asked")
         return Open(
             Draft.from_json(json_object(entry)),
             None if leaving is None else hex_bytes(leaving, 16),
             tuple(hex_bytes(tag, 32) for tag in json_list(entry["people"])),
             seconds(entry["time"]),
+            None if asked is None else hex_bytes(asked, 32),
         )
     except (KeyError, TypeError, ValueError, MalformedReceipt) as error:
         raise MalformedManifest(

@@ -91,6 +91,15 @@ class Request:
         """The subject tags of the people whom the request names; none of other kinds."""
         return frozenset(map(tagger.tag, self.names))
 
+    def asked(self, tagger: Tagger) -> bytes | None:
+        """The tag by which a later run knows that it was asked for the same; None of people, who have tags.
+
+        An end of consent and a rule are the same request on every day.
+        """
+        if self.kind == "subject":
+            return None
+        return tagger.request(self.kind, (*self.paths, *self.consents, *(one.hex() for one in self.digests)))
+
     def select(self, tagger: Tagger) -> Select:
         """The rows to take out."""
         if self.kind == "subject":

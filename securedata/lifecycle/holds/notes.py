@@ -20,7 +20,7 @@ from pathlib import Path
 from securedata.corpus.home import state_dir
 from securedata.corpus.state.json_values import hex_bytes, json_object, text
 from securedata.errors import ConfigError
-from securedata.files import fsync_folder, make_folders, read_small, replace_file
+from securedata.files import drop_left_over, fsync_folder, make_folders, read_small, replace_file
 from securedata.foreign.describe import describe
 
 _log = logging.getLogger("securedata")
@@ -86,6 +86,7 @@ def read_notes(corpus_id: bytes) -> dict[tuple[bytes, str], Note]:
     """
     found: dict[tuple[bytes, str], Note] = {}
     try:
+        drop_left_over(_folder(corpus_id))  # a killed run's have names, too
         paths = sorted(_files(_folder(corpus_id)))
     except (ConfigError, OSError) as error:
         _log.warning("notes of holds cannot be looked up: %s", describe(error))

@@ -18,7 +18,14 @@ from typing import NamedTuple
 
 from securedata.corpus.home import state_dir
 from securedata.errors import ConfigError, InvalidArgument
-from securedata.files import fsync_folder, make_folders, put_in_place, temporary_name, write_durable
+from securedata.files import (
+    drop_left_over,
+    fsync_folder,
+    make_folders,
+    put_in_place,
+    temporary_name,
+    write_durable,
+)
 from securedata.foreign.describe import describe
 from securedata.lifecycle.receipt.members import check_id
 from securedata.lifecycle.receipt.opening import Opening
@@ -110,6 +117,8 @@ def keep_finals(corpus: str, finals: Mapping[str, str]) -> None:
         receipt = path.name.partition("-")[0]
         if receipt in finals and path.name != f"{receipt}-{finals[receipt][:_SHORT]}{_RECEIPT}":
             keep_final(corpus, receipt, finals[receipt])
+    for folder in (receipts_folder(corpus), *receipts_folder(corpus).glob(f"*{_OPENINGS}")):
+        drop_left_over(folder)
 
 
 def write_openings(corpus: str, receipt: str, openings: Iterable[Opening]) -> Path:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 
+from securedata.corpus.config import drop_entry
 from securedata.errors import StorageUnreachable
+from securedata.lifecycle.receipt.operator import key_path
 from securedata.storage.local import LocalStorage
 from tests.kit.cli.commandline import Run
 from tests.kit.corpora.contents import manifest_of
@@ -46,7 +50,7 @@ def test_a_person(run: Run, root: Root, operator: str, tmp_path: Path) -> None:
     assert run("verify", root.name).code == 0
     assert run("erase", root.name, "--readmit", "nobody", "--consent", "C1").code == 1
     again = run("erase", root.name, "--subject", "ann")
-    assert (again.code, again.out) == (0, "people who were erased before: 1; nothing was left to erase\n")
+    assert (again.code, again.out) == (0, "erased before: 1 of what you name; nothing was left to erase\n")
 
 
 def test_a_name_that_is_not_there(run: Run, root: Root) -> None:
@@ -80,7 +84,10 @@ def test_people_from_a_list(run: Run, root: Root, tmp_path: Path) -> None:
         (["--subject", "ann", "--received", "2026-11-30"], "--received belongs to a request"),
         (["--subject", "ann", "--request", "R", "--received", "30.11.2026"], "is not a day"),
         (["--list", "/nowhere/people.txt"], "cannot be read"),
+        (["--list", os.devnull], "the list is empty"),
         (["--readmit", "ann"], "--readmit goes with one --consent"),
+        (["--all"], "this would erase all 6 rows"),
+        (["--subject", "ann", "--also", "bob", "--yes", "5"], "confirm it with --yes 6"),
     ],
 )
 def test_bad_input(run: Run, root: Root, arguments: list[str], text: str) -> None:
@@ -88,6 +95,35 @@ def test_bad_input(run: Run, root: Root, arguments: list[str], text: str) -> Non
     assert done.code == 2
     assert text in done.err
     assert len(paths(root)) == 6
+
+
+@pytest.mark.parametrize("what", [("--subject", "ann"), ("--finish",), ("--readmit", "ann", "--consent", "C9")])
+def test_the_pin_is_needed(run: Run, root: Root, what: tuple[str, ...]) -> None:
+    head = Path(root, "head").read_bytes()
+    drop_entry(root.name)
+    done = run("erase", root, *what, "--kms", root.kms)
+    assert done.code == 1
+    assert "--pin" in done.error
+    assert Path(root, "head").read_bytes() == head
+
+
+def test_the_operator_key_is_needed(run: Run, root: Root) -> None:
+    key_path().unlink()
+    head = Path(root, "head").read_bytes()
+    for what in (("--subject", "ann"), ("--finish",)):
+        done = run("erase", root.name, *what)
+        assert done.code == 1
+        assert "there is no operator key" in done.error
+    assert Path(root, "head").read_bytes() == head
+
+
+def test_a_clock_that_is_wrong_ends_no_consent(run: Run, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = Path(root, "head").read_bytes()
+    monkeypatch.setattr("securedata.lifecycle.erasure.erase.time.time", lambda: time.time_ns() / 1e9 + 2 * 3600)
+    done = run("erase", root.name, "--expired")
+    assert done.code == 1
+    assert "one of them is wrong, so no consent was taken for ended, and nothing was erased" in done.error
+    assert Path(root, "head").read_bytes() == head
 
 
 def test_a_dry_run_writes_nothing(run: Run, root: Root, monkeypatch: pytest.MonkeyPatch) -> None:

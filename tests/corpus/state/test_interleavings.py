@@ -46,7 +46,7 @@ def start(state: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Reference, Memo
     return begin()
 
 
-FEW = ("two ingests", "removed and recorded again", "an erased person", "two rotations", "sealed again", "a hold")
+FEW = ("two ingests", "removed and recorded again", "an erasure beside an ingest", "two rotations", "sealed again", "a hold")
 """Goes through them whole by default; `test_every_schedule_of_a_few_switches` does so with all."""
 
 

@@ -1,47 +1,31 @@
-"""An erasure as readers see it: rows go and tombstones come in one commit, then the objects are deleted."""
+"""Erases people from a corpus of recordings, and loses its objects."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-
-from securedata.corpus.rows.changes import Changes
-from securedata.corpus.schema import SCHEMA
-from securedata.corpus.state.commit import Next, Try
-from securedata.corpus.state.head import Tombstone
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.writer import Writer
-from securedata.keys.tags import Tagger
+from securedata.lifecycle.erasure.erase import Erased, Options, open_to_erase
+from securedata.lifecycle.erasure.erase import erase as run_erasure
+from securedata.lifecycle.erasure.request import Request
+from securedata.lifecycle.receipt.operator import make_operator
 from tests.kit.corpora.recorded import Root
 
 
-def erase(root: Root, *people: str) -> None:
-    """Erase these people from a corpus."""
-    writer = Writer(root.reference)
-    delete(writer, writer.transact(partial(without, people)))
+def erase(root: Root, *people: str) -> Erased:
+    """Erase these people from a corpus, with a receipt; also those of whom it has no rows."""
+    return erase_by(open_to_erase(root.reference), *people)
 
 
-def without(people: Sequence[str], attempt: Try) -> Next[list[bytes]]:
-    """The change of an erasure: the people's rows go and tombstones come. Its outcome: the ids of their objects."""
-    rows = [row for part in attempt.head.parts for row in attempt.read_table(part, None).to_pylist()]
-    gone = [row for row in rows if set(people) & set(row["subjects"])]
-    tagger, dead = Tagger(attempt.head.secret), {one.tag for one in attempt.head.tombstones}
-    stones = [Tombstone(tag, attempt.head.generation + 1) for name in people if (tag := tagger.tag(name)) not in dead]
-    if not stones and not gone:
-        return Next([], None)
-    changes = Changes(SCHEMA.empty_table(), remove=tuple(row["path"] for row in gone))
-    members = attempt.write(attempt.plan(changes), changes)
-    return Next([row["object_id"] for row in gone], {**members, "tombstones": (*attempt.head.tombstones, *stones)})
-
-
-def delete(writer: Writer, object_ids: Sequence[bytes]) -> None:
-    """Delete objects from storage."""
-    for object_id in object_ids:
-        writer.storage.delete(object_key(object_id))
+def erase_by(writer: Writer, *people: str) -> Erased:
+    """As `erase`, by a writer."""
+    make_operator("example.com/erasure")
+    return run_erasure(writer, Request("subject", names=people), Options(absent_ok=True))
 
 
 def lose(root: Root, *paths: str) -> None:
     """Delete the objects of these paths behind the corpus's back."""
     writer = Writer(root.reference)
     rows = [row for part in writer.head.parts for row in writer.read_table(part, ["path", "object_id"]).to_pylist()]
-    delete(writer, [row["object_id"] for row in rows if row["path"] in paths])
+    for row in rows:
+        if row["path"] in paths:
+            writer.storage.delete(object_key(row["object_id"]))

@@ -23,7 +23,6 @@ from securedata.lifecycle.rotate import RotateReport, rotate_head
 from securedata.lifecycle.rotate import rotate as rotate_corpus
 from securedata.storage.base import Storage
 from tests.kit.corpora.contents import open_quietly, rows_of
-from tests.kit.corpora.erasing import without
 from tests.kit.corpora.rows import content, row, table
 from tests.kit.schedules.interleave import pause
 from tests.kit.schedules.oracle import HOUR, RESETS, Row, Rule, World, nothing
@@ -114,19 +113,7 @@ def remove(name: str, *paths: str) -> Role:
     return Role(name, act, lambda path, old, new: path in paths and new is None)
 
 
-def erase(name: str, person: str) -> Role:
-    """The commit of an erasure: the person's rows go and a tombstone comes, in one step."""
-
-    def act(world: World, storage: Storage) -> None:
-        writer_of(world, storage).transact(lambda attempt: without([person], attempt))
-
-    def after(world: World, results: Sequence[Any]) -> None:
-        assert not any(person in one.subjects for one in world.rows.values()), "RESURRECTED"
-
-    return Role(name, act, lambda path, old, new: bool(old and person in old.subjects and new is None), after)
-
-
-def erase_whole(name: str, person: str, held_by: str = "") -> Role:
+def erase(name: str, person: str, held_by: str = "") -> Role:
     """An erasure to its receipt; `held_by`: the actor whose hold may turn it into a restriction."""
 
     def act(world: World, storage: Storage) -> Erased:

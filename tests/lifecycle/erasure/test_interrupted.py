@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import hmac
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA512
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from securedata.corpus.config import Reference
 from securedata.corpus.home import state_dir
 from securedata.corpus.state.seen import remember
 from securedata.corpus.writer import Writer
-from securedata.errors import CorpusError, InvalidArgument, StorageUnreachable
+from securedata.errors import CorpusError, InvalidArgument, NoSuchPath, StorageUnreachable
+from securedata.keys.tags import Tagger
 from securedata.lifecycle.erasure.erase import Options, erase, finish_open
 from securedata.lifecycle.erasure.readmit import readmit
 from securedata.lifecycle.erasure.request import Request
+from securedata.lifecycle.retention import Rule
 from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, keys_of, look, named_keys, open_quietly
-from tests.kit.corpora.rows import content, writer_of
+from tests.kit.corpora.rows import add, content, writer_of
 from tests.kit.hooked import Hooked
 
 ANN = Request("subject", names=("ann",))
@@ -163,6 +169,49 @@ def test_another_run_finishes_it_before_this_one_reads_the_list(
     assert erased.receipt is not None
     assert (erased.receipt.digest, erased.receipt.path) == (first.digest, first.path)
     whole(corpus, place)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request("path", paths=("ann/1", "both/*")),
+        Request("consent", consents=("C1",)),
+        Request("expired", now=2e9),
+        Request("retention", now=2e9, rule=Rule(1.0)),
+        Request("all"),
+    ],
+    ids=lambda one: one.kind,
+)
+def test_a_request_that_names_no_people_is_known_again(
+    request_: Request, corpus: Reference, place: MemoryStorage, people: Writer
+) -> None:
+    """Its rows are gone, so that only its tag tells a rerun from a request for what is not there."""
+    if request_.kind == "expired":
+        add(people, {"dan/1": content("dan/1")}, expires=datetime(2020, 5, 1, tzinfo=UTC))
+
+    def before(call: str, key: str) -> None:
+        if call == "purge" and not key.startswith(".tmp"):
+            raise Killed
+
+    options = Options(all_meant=True)
+    with pytest.raises(Killed):
+        erase(Writer(corpus, storage=Hooked(place, before, lambda call, key: None)), request_, options)
+    again = erase(writer_of(corpus, place), request_, options)
+    assert ([one.levels for one in again.finished], again.receipt) == ([("deleted where visible",)], None)
+    generation = look(corpus, place).head.generation
+    again = erase(writer_of(corpus, place), request_, options)
+    assert (again.finished, again.receipt) == ((), None)
+    assert again.erased_before == len(request_.paths + request_.consents)
+    head = look(corpus, place).head
+    assert (head.generation, head.erasures, len(head.receipts)) == (generation, (), 1)
+    # another one is not
+    part = request_.paths[:1] or ("zoe/1",)
+    for other in (Request("path", paths=part), Request("consent", consents=("C9",))):
+        with pytest.raises((NoSuchPath, InvalidArgument)):
+            erase(writer_of(corpus, place), other)
+    assert Tagger(head.secret).request("path", ["b", "a", "a"]) == hmac.digest(
+        HKDFExpand(SHA512(), 32, b"securedata/v1 request tag").derive(head.secret), b"path\0a\0b", "sha256"
+    )
 
 
 def test_what_the_head_still_names_is_never_signed(

@@ -272,7 +272,7 @@ def _say(args: Namespace, erased: Erased) -> None:
         out(f"finished the interrupted erasure {one.id}; receipt: {one.path or 'on another machine'}")
     if receipt is None:
         if erased.erased_before:
-            out(f"people who were erased before: {erased.erased_before:,}; nothing was left to erase")
+            out(f"erased before: {erased.erased_before:,} of what you name; nothing was left to erase")
         elif not done.restricted:
             out("nothing to erase")
         return

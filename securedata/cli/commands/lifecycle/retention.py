@@ -126,18 +126,19 @@ def _one(args: Namespace, found: Reference) -> int:
     late = standing(head, tables, found.root, now)
     rule = Rule.of(head, found.root)
     if args.apply:
-        return _apply(args, found, rule, late, now)
+        return _apply(args, found, rule, late, now, bool(head.erasures))
     _show(args, found, rule, late)
     overdue = late.overdue + late.expired
     return fail(f"{plural(overdue, 'row')} of {found.root} overdue: see --apply") if args.check and overdue else 0
 
 
-def _apply(args: Namespace, found: Reference, rule: Rule, late: Standing, now: float) -> int:
+def _apply(args: Namespace, found: Reference, rule: Rule, late: Standing, now: float, unfinished: bool) -> int:
     from securedata.lifecycle.erasure.erase import Options, erase
     from securedata.lifecycle.erasure.request import Request
 
-    requests = [Request("expired", now=now)] if late.expired else []
-    if late.overdue:
+    # nothing is overdue any more once the commit of a run that was killed has landed: it is finished all the same
+    requests = [Request("expired", now=now)] if late.expired or unfinished else []
+    if late.overdue or unfinished:
         requests.append(Request("retention", now=now, rule=rule))
     if not requests:
         if args.json:
@@ -154,7 +155,10 @@ def _apply(args: Namespace, found: Reference, rule: Rule, late: Standing, now: f
         held += erased.commit.held
         receipt = erased.receipt
         path = str(receipt.path) if receipt is not None and receipt.path else None
-        done.append({"kind": request.kind, "rows": erased.commit.rows, "receipt": path})
+        for one in () if args.json else erased.finished:
+            out(f"finished the interrupted erasure {one.id}; receipt: {one.path or 'on another machine'}")
+        finished = [one.id for one in erased.finished]
+        done.append({"kind": request.kind, "rows": erased.commit.rows, "receipt": path, "finished": finished})
         if receipt is not None and not args.json:
             out(f"erased {plural(erased.commit.rows, 'row')} ({request.kind}): {'; '.join(receipt.levels)}")
             out(f"receipt: {path or 'another run finished it, and has the receipt'}")
