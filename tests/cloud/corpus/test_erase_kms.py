@@ -57,7 +57,7 @@ def when(reference: Reference, moment: str, deed: Callable[[], None]) -> Hooked:
 def test_before_the_commit_nothing_is_erased(corpus: Reference, kms: FaultProxy) -> None:
     writer = writer_of(corpus, when(corpus, "check_deletable", kms.refuse))
     before = look(corpus).head
-    with pytest.raises(KMSUnreachable, match="was not wrapped, and nothing was committed: .*; if that key is gone"):
+    with pytest.raises(KMSUnreachable, match=r"was not wrapped, and nothing was committed: .*; if that key is gone"):
         erase(writer, ANN)
     kms.clear()
     assert look(corpus).head == before

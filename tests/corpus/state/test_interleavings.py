@@ -23,6 +23,7 @@ from securedata.testing.memory import MemoryStorage
 from tests.conftest import FULL, Note
 from tests.kit.schedules.at_once import AtOnce
 from tests.kit.schedules.interleave import Explorer, TooManySchedules, listed
+from tests.kit.schedules.made import reached
 from tests.kit.schedules.scenarios import AHEAD, SCENARIOS, ahead, begin, explore, play
 
 SCHEDULES = 2_000
@@ -43,10 +44,18 @@ def start(state: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Reference, Memo
     monkeypatch.setattr("securedata.corpus.state.commit._sleep", lambda seconds: None)
     monkeypatch.setattr(plan, "MERGE_AT", 3)
     monkeypatch.setattr(reencrypt, "BoundedPool", AtOnce)
+    reached(monkeypatch)
     return begin()
 
 
-FEW = ("two ingests", "removed and recorded again", "an erasure beside an ingest", "two rotations", "sealed again", "a hold")
+FEW = (
+    "two ingests",
+    "removed and recorded again",
+    "an erasure beside an ingest",
+    "two rotations",
+    "sealed again",
+    "a hold",
+)
 """Goes through them whole by default; `test_every_schedule_of_a_few_switches` does so with all."""
 
 

@@ -13,6 +13,7 @@ from securedata.lifecycle.receipt.operator import make_operator
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.rows import content, fill, make, row, table
 from tests.kit.schedules.interleave import Actor, Explorer, Run, Scripted
+from tests.kit.schedules.made import erase_both, retain, with_made
 from tests.kit.schedules.oracle import HOUR, World
 from tests.kit.schedules.roles import (
     Role,
@@ -105,6 +106,13 @@ SCENARIOS: dict[str, Callable[[], list[Role]]] = {
         hold("H", "bob", "7", absent_ok=True),
         ingest("A", "bob/2", version=1, replace=True, subjects=("bob",)),
     ],
+    "an erasure beside retain": with_made(
+        lambda made: [
+            retain("M", made, "ann"),
+            erase_both("E", "bob", made),
+            ingest("A", "bob/new", "old/1", subjects=("bob",)),
+        ]
+    ),
     "a reader in flight": lambda: [
         read("R"),
         ingest("A", "old/1", version=1, replace=True),

@@ -1,4 +1,4 @@
-"""An erasure beside another one, beside an ingest and beside `retain`: real processes on one folder, with real locks."""
+"""An erasure beside another, beside an ingest and beside `retain`: real processes on one folder, with real locks."""
 
 from __future__ import annotations
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from securedata.corpus.config import Reference, resolve
+from securedata.corpus.config import resolve
 from securedata.corpus.create import create_corpus
 from securedata.corpus.home import state_dir
 from securedata.corpus.writer import Writer
@@ -15,7 +15,7 @@ from securedata.lifecycle.derived import register_derived
 from tests.kit.corpora.contents import look
 from tests.kit.corpora.recorded import filled
 from tests.kit.corpora.rows import add, content, writer_of
-from tests.kit.killed import Ended, ran
+from tests.kit.killed import ran
 from tests.kit.sources.recordings import Clip, clip
 
 NAME, MADE, FEATURES = "voice-a", "made", "features-a"
@@ -154,7 +154,9 @@ CASES: dict[str, Case] = {
     "hold add": Case(("hold", "add", NAME, "--subject", "ann", "--case", "7", "--reason", "a letter")),
     "hold add with derived": Case(("hold", "add", NAME, "--subject", "ann", "--case", "7"), _derived),
     "hold release": Case(("hold", "release", NAME, "--subject", "ann", "--case", "7"), _held),
-    "hold release keep": Case(("hold", "release", NAME, "--subject", "ann", "--case", "7", "--keep"), _asked_while_held),
+    "hold release keep": Case(
+        ("hold", "release", NAME, "--subject", "ann", "--case", "7", "--keep"), _asked_while_held
+    ),
     "consent withdraw": Case(("consent", "withdraw", NAME, "--consent", "C1")),
     "consent withdraw erase": Case(("consent", "withdraw", NAME, "--consent", "C1", "--erase")),
     "consent require": Case(("consent", "require", NAME)),

@@ -1,4 +1,4 @@
-"""What a command has left: of corpora, and of the operator's files. The same for a run that was killed and run again."""
+"""What a command has left: of corpora, and of the operator's files. Killed and run again, it leaves the same."""
 
 from __future__ import annotations
 
