@@ -6,16 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from securedata.corpus.create import CreateReport
-from securedata.errors import (
-    AccessDenied,
-    ConsentExpired,
-    KeysError,
-    RowReplaced,
-    SecuredataError,
-    SessionExpired,
-    StorageUnreachable,
-    SubjectErased,
-)
+from securedata.errors import SecuredataError
 from securedata.printable import plural
 
 
@@ -39,7 +30,8 @@ class RetainReport:
             computed.
         erased: logical paths of features that were not committed, because their people were erased from one of the two
             corpora.
-        gone: logical paths of recordings that were removed, replaced or erased during the run, or whose consent ended.
+        gone: logical paths of recordings that were removed, replaced, restricted or erased during the run, or whose
+            consent ended.
         held: logical paths of features of people under a hold, left as they were.
         opened: objects of features that were read back and opened.
         unreadable: logical path and error of each object of features that does not open.
@@ -89,15 +81,6 @@ class RetainReport:
             f"{self.source} to {self.root}: features of {plural(self.added, 'recording')} added, "
             f"{self.replaced:,} replaced, {self.unchanged:,} there already, {len(self.failed):,} failed"
         )
-
-    def note_error(self, path: str, error: SecuredataError) -> None:
-        """Note why a recording was not read. Raises an error that would meet every other recording, too."""
-        if isinstance(error, (SubjectErased, RowReplaced, ConsentExpired)):
-            self.gone.append(path)
-        elif isinstance(error, (KeysError, AccessDenied, SessionExpired, StorageUnreachable)):
-            raise error
-        else:
-            self.failed.append((path, error))
 
     @property
     def complete(self) -> bool:

@@ -6,19 +6,19 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from securedata.corpus.config import Reference, normal_root
-from securedata.corpus.create import create_corpus
-from securedata.corpus.notices import log_notice
+from securedata.corpus.config import Reference
 from securedata.corpus.progress import Progress, reporting
 from securedata.corpus.writer import Writer
-from securedata.errors import InvalidArgument
 from securedata.lifecycle.derived import register_derived
+from securedata.lifecycle.deriving.fates import note_error
+from securedata.lifecycle.deriving.holds import carry_holds_of_all
+from securedata.lifecycle.deriving.places import make_target, naming_new, open_target, refuse_inside
 from securedata.lifecycle.features.computing import Source, computed
 from securedata.lifecycle.features.raw import erase_recordings
 from securedata.lifecycle.features.recipe import Recipe
 from securedata.lifecycle.features.report import RetainReport
 from securedata.lifecycle.features.rows import to_compute
-from securedata.lifecycle.features.storing import Storing
+from securedata.lifecycle.features.storing import StoringFeatures
 from securedata.lifecycle.features.target import SETTING, bind, recipe_for, recorded_in, refuse_other
 from securedata.lifecycle.features.transforms import check
 from securedata.lifecycle.features.verification import verify_features
@@ -50,13 +50,11 @@ def run(
         there: whether the corpus of features exists; otherwise it is made.
     """
     begun = time.monotonic()
-    _refuse_inside(source, target)
+    refuse_inside(source, target)
     if erase_raw:
         load_operator()  # before anything is written: without its key no receipt could be signed
     raw = Writer(source, single_writer=single_writer, accept_generation=accept_generation)
-    existing = Writer(target, single_writer=single_writer) if there else None
-    if existing is not None and existing.corpus_id == raw.corpus_id:
-        raise InvalidArgument(f"{target.root} is the corpus of the recordings itself: name another", root=target.root)
+    existing = open_target(raw, target, single_writer=single_writer) if there else None
     recorded = recorded_in(existing.head, target.root) if existing is not None else None
     with Source(source, purpose=purpose, accept_generation=accept_generation) as dataset:
         recipe = recipe_for(recorded, dataset.corpora[0], transform, sample_rate, dtype, arguments)
@@ -66,12 +64,10 @@ def run(
         check(recipe)
         created = None
         if existing is None:
-            root = normal_root(target.root)
-            created = create_corpus(root, name or target.name, kms=target.kms, single_writer=single_writer)
-            existing = Writer(created.reference, single_writer=single_writer)
+            created, existing = make_target(target, name, single_writer=single_writer)
         report = RetainReport(source.root, existing.root, existing.reference.name, len(dataset), created=created)
         report.left_out = sum(dataset.corpora[0].left_out)
-        try:
+        with naming_new(created):
             with reporting(progress, "computing") as told:
                 _retain(raw, dataset, existing, recipe, workers, report, told)
             report.generation = existing.head.generation
@@ -85,12 +81,6 @@ def run(
             report.seconds_verify = time.monotonic() - begun - report.seconds
             if erase_raw and report.complete:
                 _erase_raw(source, existing, purpose, single_writer, report)
-        except BaseException:  # raised again, Ctrl-C too: name the corpus that was created for this run
-            if created is not None:
-                log_notice(
-                    f"the new corpus {created.name!r} at {created.root} stays, with its key; run it again for the rest"
-                )
-            raise
     return report
 
 
@@ -114,13 +104,13 @@ def _retain(
     sizes = corpus.table.column("size")
     total = sum(sizes[row].as_py() for row in todo)
     done = 0
-    storing = Storing(raw, corpus, target, recipe, number, replaced, report)
+    storing = StoringFeatures(raw, corpus, target, recipe, number, replaced, report)
     try:
         while todo:
             for batch in computed(dataset, recipe, todo, workers):
                 for one in batch:
                     if one.error is not None:
-                        report.note_error(corpus.index.path(one.row), one.error)
+                        note_error(report, corpus.index.path(one.row), one.error)
                 storing.take([one for one in batch if one.error is None])
                 done += len(batch)
                 report.bytes += sum(sizes[one.row].as_py() for one in batch)
@@ -128,6 +118,7 @@ def _retain(
                     progress(done, max(done, len(todo)), report.bytes, max(report.bytes, total))
             storing.commit()
             todo, storing.stale = storing.stale, []
+        carry_holds_of_all(raw, target)
     except BaseException:  # raised again, Ctrl-C too: what is sealed and durable is kept
         storing.commit()
         raise
@@ -141,12 +132,3 @@ def _erase_raw(
     report.raw_held = list(done.commit.held)
     if done.receipt is not None and done.receipt.path is not None:
         report.receipt = str(done.receipt.path)
-
-
-def _refuse_inside(source: Reference, target: Reference) -> None:
-    """Refuse one corpus inside the other: each would find the other's objects among its own."""
-    one, other = (f"{root.rstrip('/')}/" for root in (source.root, normal_root(target.root)))
-    if one != other and (one.startswith(other) or other.startswith(one)):
-        raise InvalidArgument(
-            f"{target.root} and {source.root} lie inside each other: choose another place", root=target.root
-        )

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from typing import Any
-
-import pyarrow as pa
-
 from securedata.corpus.objects.put import Put
 from securedata.corpus.reader import Corpus
-from securedata.corpus.schema import OPTIONAL, optional
 from securedata.corpus.writer import Writer
+from securedata.lifecycle.deriving.rows import Row, fingerprint, first_object, rows_there
 from securedata.lifecycle.features.computing import Computed
 from securedata.lifecycle.features.recipe import Recipe
 from securedata.media.npy import DTYPES, FORMAT
@@ -33,8 +27,6 @@ _TAKEN = (
     "extra",
 )
 _SUBTYPES = {str(dtype): subtype for subtype, dtype in DTYPES.items()}
-
-Row = dict[str, Any]
 
 
 def row_of_features(corpus: Corpus, made: Computed, put: Put, recipe: Recipe, computed_with: int) -> Row:
@@ -64,47 +56,23 @@ def row_of_features(corpus: Corpus, made: Computed, put: Put, recipe: Recipe, co
     }
 
 
-def first_object(corpus: Corpus, row: int) -> bytes:
-    """The id of the recording's first object, which stays when it is sealed again."""
-    origin, object_id = corpus.index.values(("origin", "object_id"), row)
-    found: bytes = object_id if origin is None else origin
-    return found
-
-
-def of_source(corpus: Corpus, rows: Iterable[int]) -> pa.Table:
-    """What decides whether features of these recordings can be committed: people, consent, digests."""
-    names = ("subjects", "consent_id", "source_sha256", "recording_sha256")
-    return corpus.table.select(names).take(pa.array(list(rows), pa.int64()))
-
-
 def to_compute(corpus: Corpus, writer: Writer) -> tuple[list[int], set[str]]:
     """The recordings without features, or with features that no longer fit: another recording, people, words, consent.
 
     Returns:
         Their row numbers, and the logical paths of features that are to be replaced.
     """
-    there: dict[str, bytes] = {}
-    for part in writer.head.parts:
-        table = writer.read_table(part, None)
-        table = pa.table({name: _column(table, name) for name in ("path", "derived_from", *_TAKEN)})
-        for row in table.to_pylist():
-            there[row["path"]] = _fingerprint(row["derived_from"], [row[name] for name in _TAKEN])
+    there = {
+        row["path"]: fingerprint([row["derived_from"], *(row[name] for name in _TAKEN)])
+        for row in rows_there(writer, ("path", "derived_from", *_TAKEN))
+    }
     todo, replaced = [], set()
     for row in range(len(corpus)):
         path = corpus.index.value("path", row) + SUFFIX
         known = there.get(path)
         if known is not None:
-            if known == _fingerprint(first_object(corpus, row), corpus.index.values(_TAKEN, row)):
+            if known == fingerprint([first_object(corpus, row), *corpus.index.values(_TAKEN, row)]):
                 continue
             replaced.add(path)
         todo.append(row)
     return todo, replaced
-
-
-def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
-    return optional(table, name) if name in OPTIONAL.names else table.column(name)
-
-
-def _fingerprint(derived_from: bytes | None, taken: list[Any]) -> bytes:
-    alike = [sorted(one) if isinstance(one, list) else one for one in taken]
-    return hashlib.blake2b(repr((derived_from, alike)).encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -10,10 +10,12 @@ from securedata.corpus.config import Reference
 from securedata.corpus.progress import Progress
 from securedata.corpus.schema import FEATURES
 from securedata.errors import InvalidArgument, KeysError, SecuredataError, StorageUnreachable
+from securedata.lifecycle.deriving.fates import note_error
+from securedata.lifecycle.deriving.rows import first_object
 from securedata.lifecycle.features.computing import Source, computed
 from securedata.lifecycle.features.recipe import Recipe, environment
 from securedata.lifecycle.features.report import RetainReport
-from securedata.lifecycle.features.rows import SUFFIX, first_object
+from securedata.lifecycle.features.rows import SUFFIX
 from securedata.media.npy import Features, from_npy
 from securedata.torch.features import EncryptedFeatureDataset
 from securedata.torch.sample import FeatureSample
@@ -95,7 +97,7 @@ def _compare(
         for one, kept in zip(batch, stored, strict=True):
             row = pairs[one.row]
             if one.error is not None:
-                report.note_error(recordings.index.path(one.row), one.error)
+                note_error(report, recordings.index.path(one.row), one.error)
                 continue
             if not isinstance(kept, FeatureSample):  # among the unreadable
                 continue

@@ -101,7 +101,7 @@ def test_a_later_run_adds_what_is_new_and_computes_what_changed(root: Root, to: 
 
 
 def test_commits_are_bounded(root: Root, to: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storing, "COMMIT_ROWS", 2)
+    monkeypatch.setattr("securedata.lifecycle.deriving.storing.COMMIT_ROWS", 2)
     monkeypatch.setattr("securedata.lifecycle.features.computing._ROWS", 1)
     assert kept(root, to).commits == 3
 
@@ -148,13 +148,13 @@ def test_a_function_that_fails_on_one_recording(root: Root, to: Path) -> None:
 
 def test_erased_and_removed_recordings_are_left_out(root: Root, to: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While they are computed: after the rows were read, and before they are committed."""
-    computed = storing.Storing.take
+    computed = storing.StoringFeatures.take
 
-    def meanwhile(self: storing.Storing, made: Any) -> None:
+    def meanwhile(self: storing.StoringFeatures, made: Any) -> None:
         computed(self, made)
         erase(root, "ann")
 
-    monkeypatch.setattr(storing.Storing, "take", meanwhile)
+    monkeypatch.setattr(storing.StoringFeatures, "take", meanwhile)
     report = kept(root, to)
     assert sorted(report.erased) == ["ann/0.wav.npy", "ann/1.flac.npy"]
     assert sorted(row["path"] for row in rows_of(to)) == [
@@ -170,15 +170,15 @@ def test_erased_and_removed_recordings_are_left_out(root: Root, to: Path, monkey
 def test_an_object_that_went_with_its_row_is_gone_and_another_failed(
     root: Root, to: Path, monkeypatch: pytest.MonkeyPatch, removed: bool
 ) -> None:
-    before = storing.Storing.__init__
+    before = storing.StoringFeatures.__init__
 
-    def meanwhile(self: storing.Storing, *arguments: Any) -> None:
+    def meanwhile(self: storing.StoringFeatures, *arguments: Any) -> None:
         before(self, *arguments)
         lose(root, "eve/0.wav")
         if removed:
             remove_paths(root, ["eve/0.wav"])
 
-    monkeypatch.setattr(storing.Storing, "__init__", meanwhile)
+    monkeypatch.setattr(storing.StoringFeatures, "__init__", meanwhile)
     report = kept(root, to)
     failed = [(path, type(error).__name__) for path, error in report.failed]
     assert (report.gone, failed) == ((["eve/0.wav"], []) if removed else ([], [("eve/0.wav", "ObjectMissing")]))
@@ -189,16 +189,16 @@ def test_an_object_that_went_with_its_row_is_gone_and_another_failed(
 def test_people_who_are_barred_or_restricted_in_the_source_do_not_enter(
     root: Root, to: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    computed = storing.Storing.take
+    computed = storing.StoringFeatures.take
     source = Writer(root.reference)
     tagger = Tagger(source.head.secret)
     entry = tagger.consent("ann", "C7") if what == "barred" else Restriction(tagger.tag("eve"), "REQ-1", "", 0.0)
 
-    def meanwhile(self: storing.Storing, made: Any) -> None:
+    def meanwhile(self: storing.StoringFeatures, made: Any) -> None:
         computed(self, made)
         source.transact(lambda attempt: Next(None, {what: (entry,)}))
 
-    monkeypatch.setattr(storing.Storing, "take", meanwhile)
+    monkeypatch.setattr(storing.StoringFeatures, "take", meanwhile)
     report = kept(root, to, verify_sample=0)
     assert report.erased == ["ann/1.flac.npy" if what == "barred" else "eve/0.wav.npy"]
 
@@ -216,13 +216,13 @@ def test_a_hold_keeps_features_as_they_are(root: Root, to: Path) -> None:
 def test_a_source_that_no_longer_names_the_corpus_stops_it(
     root: Root, to: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    computed = storing.Storing.take
+    computed = storing.StoringFeatures.take
 
-    def meanwhile(self: storing.Storing, made: Any) -> None:
+    def meanwhile(self: storing.StoringFeatures, made: Any) -> None:
         computed(self, made)
         Writer(root.reference).transact(lambda attempt: Next(None, {"derived": ()}))
 
-    monkeypatch.setattr(storing.Storing, "take", meanwhile)
+    monkeypatch.setattr(storing.StoringFeatures, "take", meanwhile)
     with pytest.raises(sd.errors.CorpusError, match="no longer names"):
         kept(root, to)
     assert rows_of(to) == []

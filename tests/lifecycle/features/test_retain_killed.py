@@ -13,7 +13,7 @@ import pytest
 import securedata as sd
 from securedata.corpus.config import resolve
 from securedata.corpus.writer import Writer
-from securedata.lifecycle.features import computing, storing
+from securedata.lifecycle.features import computing
 from securedata.storage.local import LocalStorage
 from tests.kit.corpora.contents import current
 from tests.kit.corpora.recorded import make_corpus
@@ -57,7 +57,7 @@ def killed_at(write: int, after: bool, work: Callable[[], object]) -> bool:
 
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_every_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: bool) -> None:
-    monkeypatch.setattr(storing, "COMMIT_ROWS", 2)
+    monkeypatch.setattr("securedata.lifecycle.deriving.storing.COMMIT_ROWS", 2)
     monkeypatch.setattr(computing, "_ROWS", 1)
     clips = [clip(f"ann/{n}.wav", 0.1 + n / 100, seed=n) for n in range(5)]
     root = make_corpus(tmp_path, clips)

@@ -1,0 +1,1 @@
+"""`export --to-corpus`: recordings handed on as a sealed corpus of its own."""
