@@ -49,8 +49,8 @@ by SECUREDATA_KMS and SECUREDATA_PIN. Storage never chooses either.
 Errors: all are below `sd.errors.SecuredataError`, one class for each cause. Their texts say what happened, where, and
 what to do next; they never hold a key, nor a recording's path, which is often a name: that is in `error.path`.
 
-`ingest`, `verify`, `export`, `retain` and `split` print nothing. They return a report, log what must not be missed to
-the logger `securedata`, and show a bar with `progress=True`.
+`ingest`, `verify`, `export`, `export_to_corpus`, `retain` and `split` print nothing. They return a report, log what must
+not be missed to the logger `securedata`, and show a bar with `progress=True`.
 
 The command `securedata` does the same; `securedata COMMAND --help` explains it. To read on, in the repository's docs:
 api.md for every name here, training.md, fsspec.md, cloud.md for S3 and cloud KMS, security.md for who is kept out.
@@ -75,6 +75,8 @@ if TYPE_CHECKING:
     from securedata.ingest.ingest import ingest
     from securedata.ingest.preview import IngestPreview
     from securedata.ingest.report import IngestReport
+    from securedata.lifecycle.copying.report import CorpusExportReport
+    from securedata.lifecycle.export_to_corpus import export_to_corpus
     from securedata.lifecycle.features.report import RetainReport
     from securedata.lifecycle.people.listing import PeopleReport, people
     from securedata.lifecycle.people.person import PersonReport, person
@@ -95,6 +97,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Batch": "securedata.torch.sample",
     "Corpus": "securedata.corpus.reader",
+    "CorpusExportReport": "securedata.lifecycle.copying.report",
     "CreateReport": "securedata.corpus.create",
     "EncryptedAudioDataset": "securedata.torch.dataset",
     "EncryptedFeatureDataset": "securedata.torch.features",
@@ -115,6 +118,7 @@ _HOME = {
     "concat": "securedata.torch.combine",
     "create_corpus": "securedata.corpus.create",
     "export": "securedata.corpus.export.export",
+    "export_to_corpus": "securedata.lifecycle.export_to_corpus",
     "ingest": "securedata.ingest.ingest",
     "load": "securedata.torch.load",
     "open_corpus": "securedata.corpus.opening",
@@ -131,6 +135,7 @@ _HOME = {
 __all__ = [
     "Batch",
     "Corpus",
+    "CorpusExportReport",
     "CreateReport",
     "EncryptedAudioDataset",
     "EncryptedFeatureDataset",
@@ -152,6 +157,7 @@ __all__ = [
     "create_corpus",
     "errors",
     "export",
+    "export_to_corpus",
     "ingest",
     "load",
     "open_corpus",

@@ -173,6 +173,11 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """An option's value: a whole number, also 0."""
+    return 0 if text == "0" else positive(text)
+
+
 _PERIODS = {"h": 3600.0, "d": 24 * 3600.0, "w": 7 * 24 * 3600.0}
 
 

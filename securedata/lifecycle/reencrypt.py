@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.corpus.objects.fetch import PIECE
 from securedata.corpus.objects.put import Put
 from securedata.corpus.progress import Progress
 from securedata.corpus.rows.index import Location
@@ -34,16 +33,17 @@ from securedata.corpus.state.retired import DELAY
 from securedata.corpus.state.tables import part_missing, read_table
 from securedata.corpus.writer import Writer
 from securedata.errors import NotFound, SecuredataError
-from securedata.lifecycle.sealing import Done, OldObject, Sealing
+from securedata.lifecycle.sealing import ObjectsOfHead, OldObject, Sealing, batches
 from securedata.threads import BoundedPool
 
 COMMIT_SECONDS = 30.0
 COMMIT_ROWS = 10_000
 COMMIT_BYTES = 4_000_000_000
 
+Done = tuple[OldObject, Put | SecuredataError]
+"""An object, and the one that it was sealed into, or why it could not be read."""
+
 _TICK = 0.2
-TOGETHER = 32
-"""Small objects of one task at most: they are fetched at once, and put at once."""
 _CELLS = ("object_id", "pack", "offset", "sealed_size", "size", "data_key", "source_sha256")
 _COLUMNS = (*_CELLS, "path", "origin", "keyed_since")
 
@@ -90,7 +90,7 @@ class _Reencryption:
     def __init__(self, writer: Writer, threads: int, grace: float, progress: Progress | None) -> None:
         self.writer, self.grace, self.progress, self.threads = writer, grace, progress, threads
         self.report = ReencryptReport()
-        self.work = Sealing(writer)
+        self.work = Sealing(ObjectsOfHead(writer), writer)
         self.since = writer.head.data_keys_since
         self.seen: set[bytes] = set()  # parts whose objects were begun
         self.begun: set[bytes] = set()  # objects under way, or to be committed
@@ -121,7 +121,7 @@ class _Reencryption:
 
     def _pass(self, pool: BoundedPool[list[OldObject], list[Done]]) -> None:
         """Do all that is to be done in the parts of now."""
-        tasks = _batches(self._objects())
+        tasks = batches(self._objects())
         task = next(tasks, None)
         while task or pool or self.ready:
             while task and pool.room:
@@ -275,21 +275,6 @@ class _Reencryption:
             named.update(pc.unique(ids.filter(pc.is_in(ids, wanted))).to_pylist())
         for object_id in set(self.failed) - named:
             del self.failed[object_id]
-
-
-def _batches(objects: Iterator[OldObject]) -> Iterator[list[OldObject]]:
-    """Tasks: several small objects, or a large one."""
-    batch: list[OldObject] = []
-    room = PIECE
-    for one in objects:
-        size = one.location.sealed_size
-        if batch and (len(batch) == TOGETHER or size > room):
-            yield batch
-            batch, room = [], PIECE
-        batch.append(one)
-        room -= size
-    if batch:
-        yield batch
 
 
 def _moved(ready: list[tuple[OldObject, Put]], generation: int) -> pa.Table:

@@ -1,10 +1,15 @@
-"""The work of a re-encryption's threads: read objects, compare them with their rows, seal them again and put them."""
+"""The work of threads that seal objects again: read, compare with their rows, seal under a fresh key, and put.
+
+A re-encryption reads the objects of a head and puts them into the same corpus; `export --to-corpus` reads through an
+opened corpus and puts them into another one.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
 
 from securedata.corpus.objects.fetch import PIECE, expect_of, extent_of, open_in_pieces, open_piece
 from securedata.corpus.objects.put import GONE, Put
@@ -15,8 +20,21 @@ from securedata.format.cobblestone import Buffer
 from securedata.ingest.byte_budget import TOTAL, ByteBudget, needed
 from securedata.storage.base import Storage, Wanted
 
+TOGETHER = 32
+"""Small objects of one task at most: they are fetched at once, and put at once."""
+
 FAILURES = (FormatError, MalformedManifest, *GONE)
 """What a missing or damaged object raises; anything else stops the run."""
+
+
+class Sealable(Protocol):
+    """An object to seal again: where it is, and the digest of its content by its row."""
+
+    @property
+    def location(self) -> Location: ...
+
+    @property
+    def sha256(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,83 +52,129 @@ class OldObject:
         return self.location.object_id
 
 
-Done = tuple[OldObject, Put | SecuredataError]
-"""An object, and the one that it was sealed into, or why it could not be read."""
+S = TypeVar("S", bound=Sealable)
+S_contra = TypeVar("S_contra", bound=Sealable, contravariant=True)
 
 
-class Stopped(Exception):
-    """Raised in a thread when the run is ending early."""
+class Objects(Protocol[S_contra]):
+    """Where the objects are read.
+
+    Attributes:
+        root: of the corpus that they are in.
+        failures: what a missing or damaged object raises; anything else stops the run.
+    """
+
+    root: str
+    failures: tuple[type[SecuredataError], ...]
+
+    def whole(self, batch: Sequence[S_contra]) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+        """Read small objects at once; yields for each its position and its content, or why it cannot be read."""
+
+    def pieces(self, one: S_contra, check: Callable[[], None]) -> Iterator[Buffer]:
+        """Read an object of any size in pieces, and call `check` before each."""
 
 
-class Sealing:
-    """The state that the threads share; set `stopping` to stop early."""
+class ObjectsOfHead:
+    """Objects as the head names them, by their rows' keys: whatever the consent, for they stay in their corpus."""
+
+    failures: tuple[type[SecuredataError], ...] = FAILURES
 
     def __init__(self, writer: Writer) -> None:
-        self._writer, self._budget = writer, ByteBudget(TOTAL)
-        self._storage: Storage = writer.storage
-        self.stopping = False
+        self._corpus_id, self._storage = writer.corpus_id, writer.storage
+        self.root = writer.root
 
-    def do(self, batch: list[OldObject]) -> list[Done]:
-        """Seal several small objects again, or one of any size."""
-        sizes = [one.location.sealed_size for one in batch]
-        with self._budget.take(sum(needed(size, self._storage) for size in sizes)):
-            return self._large(batch[0]) if sizes[0] > PIECE else self._small(batch)
-
-    def _small(self, batch: list[OldObject]) -> list[Done]:
-        """All are fetched at once; each is sealed as it arrives, while those before it are being sent."""
-        done: list[Done] = []
-        sent: list[OldObject] = []
-        expects = [expect_of(one.location, self._writer.corpus_id, self._writer.root) for one in batch]
+    def whole(self, batch: Sequence[OldObject]) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+        """As `Objects.whole`."""
+        expects = [expect_of(one.location, self._corpus_id, self.root) for one in batch]
         wanted: list[Wanted] = []
         asked: list[int] = []
         for at, one in enumerate(batch):
             try:
                 key, base, [(_, length)] = extent_of(one.location, expects[at], 0, None)
             except FormatError as error:
-                done.append((one, error))
+                yield at, error
             else:
                 wanted.append(Wanted(key, base, length, one.location.sealed_size))
                 asked.append(at)
+        for number, got in self._storage.get_many(wanted, TOTAL):
+            at = asked[number]
+            if not isinstance(got, SecuredataError):
+                try:
+                    got = open_piece(batch[at].data_key, [got], [], 0, None, expects[at])
+                except FormatError as error:
+                    got = error
+            yield at, got
+
+    def pieces(self, one: OldObject, check: Callable[[], None]) -> Iterator[Buffer]:
+        """As `Objects.pieces`."""
+        expect = expect_of(one.location, self._corpus_id, self.root)
+        return open_in_pieces(self._storage, one.location, one.data_key, expect, check)
+
+
+class Stopped(Exception):
+    """Raised in a thread when the run is ending early."""
+
+
+class Sealing(Generic[S]):
+    """The state that the threads share; set `stopping` to stop early."""
+
+    def __init__(self, objects: Objects[S], writer: Writer) -> None:
+        """`writer`: of the corpus that the objects are put into."""
+        self._objects, self._writer, self._budget = objects, writer, ByteBudget(TOTAL)
+        self._storage: Storage = writer.storage
+        self.stopping = False
+
+    def do(self, batch: list[S]) -> list[tuple[S, Put | SecuredataError]]:
+        """Seal several small objects again, or one of any size.
+
+        Returns:
+            For each object the one that it was sealed into, or why it could not be read.
+        """
+        sizes = [one.location.sealed_size for one in batch]
+        with self._budget.take(sum(needed(size, self._storage) for size in sizes)):
+            return self._large(batch[0]) if sizes[0] > PIECE else self._small(batch)
+
+    def _small(self, batch: list[S]) -> list[tuple[S, Put | SecuredataError]]:
+        """All are fetched at once; each is sealed as it arrives, while those before it are being sent."""
+        done: list[tuple[S, Put | SecuredataError]] = []
+        sent: list[S] = []
 
         def plains() -> Iterator[bytes]:
-            for number, got in self._storage.get_many(wanted, TOTAL):
+            for at, got in self._objects.whole(batch):
                 self._check_stopping()
-                one, expect = batch[asked[number]], expects[asked[number]]
+                one = batch[at]
                 try:
                     if isinstance(got, SecuredataError):
                         raise got
-                    plain = open_piece(one.data_key, [got], [], 0, None, expect)
-                    check_content(
-                        self._writer.root, one.location, one.sha256, hashlib.sha256(plain).digest(), len(plain)
-                    )
-                except FAILURES as error:
+                    check_content(self._objects.root, one.location, one.sha256, hashlib.sha256(got).digest(), len(got))
+                except self._objects.failures as error:
                     done.append((one, error))
                     continue
                 sent.append(one)
-                yield bytes(plain)
+                yield bytes(got)
 
         done += [(sent[at], put) for at, put in self._writer.put_objects(plains())]
         return done
 
-    def _large(self, one: OldObject) -> list[Done]:
-        expect = expect_of(one.location, self._writer.corpus_id, self._writer.root)
+    def _large(self, one: S) -> list[tuple[S, Put | SecuredataError]]:
+        failures = self._objects.failures
         failure: list[SecuredataError] = []
 
         def pieces() -> Iterator[Buffer]:
             try:
                 digest, size = hashlib.sha256(), 0
-                for piece in open_in_pieces(self._storage, one.location, one.data_key, expect, self._check_stopping):
+                for piece in self._objects.pieces(one, self._check_stopping):
                     digest.update(piece)
                     size += len(piece)
                     yield piece
-                check_content(self._writer.root, one.location, one.sha256, digest.digest(), size)
-            except FAILURES as error:
+                check_content(self._objects.root, one.location, one.sha256, digest.digest(), size)
+            except failures as error:
                 failure.append(error)
                 raise
 
         try:
             return [(one, self._writer.put_object(pieces()))]
-        except FAILURES as error:
+        except failures as error:
             if error not in failure:
                 raise
             return [(one, error)]
@@ -118,6 +182,21 @@ class Sealing:
     def _check_stopping(self) -> None:
         if self.stopping:
             raise Stopped
+
+
+def batches(objects: Iterator[S]) -> Iterator[list[S]]:
+    """What `Sealing.do` takes: several small objects, or a large one."""
+    batch: list[S] = []
+    room = PIECE
+    for one in objects:
+        size = one.location.sealed_size
+        if batch and (len(batch) == TOGETHER or size > room):
+            yield batch
+            batch, room = [], PIECE
+        batch.append(one)
+        room -= size
+    if batch:
+        yield batch
 
 
 def check_content(root: str, location: Location, wanted: bytes, sha256: bytes, size: int) -> None:

@@ -50,6 +50,10 @@ class ByPath:
 
     def hits(self, head: Head, view: pa.Table) -> Mask:
         """As `Select.hits`."""
+        return self.matches(view)
+
+    def matches(self, view: pa.Table) -> Mask:
+        """Which rows have such a path; `view` has the column `path`."""
         column = view.column("path")
         found = mask_of(pc.is_in(column, value_set=pa.array(self.patterns, column.type)))
         for folder in self._folders:

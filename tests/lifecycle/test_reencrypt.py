@@ -155,7 +155,7 @@ class Failing(MemoryStorage):
 def test_a_run_that_ended_early_is_gone_on_with(
     corpus: Reference, place: MemoryStorage, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("securedata.lifecycle.reencrypt.TOGETHER", 2)
+    monkeypatch.setattr("securedata.lifecycle.sealing.TOGETHER", 2)
     fill(writer, *(f"ann/{n}" for n in range(8)), commits=2)
     before = current(corpus, place)
     with pytest.raises(StorageUnreachable):
@@ -374,7 +374,7 @@ def test_progress_and_intervals(
     corpus: Reference, place: MemoryStorage, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "COMMIT_ROWS", 3)
-    monkeypatch.setattr(module, "TOGETHER", 1)
+    monkeypatch.setattr("securedata.lifecycle.sealing.TOGETHER", 1)
     fill(writer, *(f"ann/{n}" for n in range(10)))
     told: list[tuple[int, int, int, int]] = []
     before = look(corpus, place).head.generation

@@ -21,7 +21,7 @@ import pytest
 import securedata
 from securedata import errors
 from securedata.cli.commands import encrypt, export, init, verify
-from securedata.cli.commands.lifecycle import retain, split
+from securedata.cli.commands.lifecycle import retain, split, to_corpus
 from securedata.ingest.options import IngestOptions
 from tests.kit.cli.process import output_of
 from tests.kit.docs.clidocs import commands
@@ -106,8 +106,14 @@ PAIRS: dict[str, tuple[Callable[..., Any], ModuleType, set[str]]] = {
 }
 """Of each command its function, its module, and the parameters that a terminal has no use for or says otherwise."""
 
-ELSEWHERE = {"verify": {"erased", "copy"}}
-"""Options that turn a command to another function: `verify --erased --copy` is `erasure.saved.try_copy`."""
+TO_CORPUS = {
+    "to_corpus", "subjects", "splits", "name", "to_kms", "to_pin", "single_writer", "verify_sample", "seed"
+}  # fmt: skip
+
+ELSEWHERE = {"verify": {"erased", "copy"}, "export": TO_CORPUS}
+"""Options that turn a command to another function: `verify --erased --copy` is `erasure.saved.try_copy`, and `export
+--to-corpus` is `export_to_corpus`.
+"""
 
 
 def options(parser: ArgumentParser) -> list[str]:
@@ -142,9 +148,19 @@ def test_the_command_hands_each_option_on(command: str) -> None:
     assert any(named <= given <= set(inspect.signature(function).parameters) for given in calls(module))
 
 
-@pytest.mark.parametrize("command", PAIRS)
+def test_export_to_corpus_has_an_option_for_each_parameter() -> None:
+    both = {"purpose", "threads", "kms", "pin", "accept_generation", "paths"}
+    parameters = set(inspect.signature(securedata.export_to_corpus).parameters)
+    assert parameters - {"target", "to", "progress"} == TO_CORPUS - {"to_corpus"} | both
+    assert any(parameters - {"target", "to"} == given for given in calls(to_corpus))
+
+
+FUNCTIONS = {**{command: pair[0] for command, pair in PAIRS.items()}, "export_to_corpus": securedata.export_to_corpus}
+
+
+@pytest.mark.parametrize("command", FUNCTIONS)
 def test_parameters_behind_the_second_go_by_name_and_have_types(command: str) -> None:
-    function = PAIRS[command][0]
+    function = FUNCTIONS[command]
     found = inspect.signature(function)
     assert all(one.kind is one.KEYWORD_ONLY for one in list(found.parameters.values())[2:])
     assert all(one.annotation is not one.empty for one in found.parameters.values())

@@ -16,6 +16,9 @@ from securedata.corpus.writer import Writer
 WORDS = CLEARABLE
 """Columns of words and consent, which change in the source without another recording."""
 
+COPIED = "copied"
+"""The member of a corpus's settings that says which corpus its recordings were exported from."""
+
 Row = dict[str, Any]
 
 

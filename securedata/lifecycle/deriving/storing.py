@@ -11,6 +11,7 @@ import pyarrow as pa
 from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.checks import refused, rows_of
 from securedata.corpus.rows.inherit import CLEARABLE
+from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.schema import rows_table
 from securedata.corpus.writer import Writer
 from securedata.errors import CorpusError
@@ -28,8 +29,11 @@ class Storing:
     """Rows whose objects were put and that are not committed yet.
 
     Attributes:
+        replaces_all: a new row also replaces one that was not there when the run looked; otherwise that is a conflict.
         stale: rows of the source to do again, because their new object did not last until the commit.
     """
+
+    replaces_all = True
 
     def __init__(self, source: Writer, corpus: Corpus, target: Writer, replaced: set[str], report: Fates) -> None:
         """
@@ -43,6 +47,7 @@ class Storing:
         self._replaced, self._report = replaced, report
         self._rows: list[Row] = []
         self._sources: list[int] = []
+        self._updates: list[Row] = []
         self._bytes = 0
         self._since = time.monotonic()
         self.stale: list[int] = []
@@ -54,24 +59,33 @@ class Storing:
             sources: by row, its number in the source.
             size: of the object.
         """
-        if not self._rows:
-            self._since = time.monotonic()
+        self._begin()
         self._rows += rows
         self._sources += sources
         self._bytes += size
 
+    def update(self, row: Row) -> None:
+        """Take over words and consent of a row that is there."""
+        self._begin()
+        self._updates.append(row)
+
     def commit_if_due(self) -> None:
         """Commit if it is time. Raises as `Writer.commit`."""
         late = time.monotonic() - self._since >= COMMIT_SECONDS
-        if self._rows and (late or len(self._rows) >= COMMIT_ROWS or self._bytes >= COMMIT_BYTES):
+        count = len(self._rows) + len(self._updates)
+        if count and (late or count >= COMMIT_ROWS or self._bytes >= COMMIT_BYTES):
             self.commit()
+
+    def _begin(self) -> None:
+        if not self._rows and not self._updates:
+            self._since = time.monotonic()
 
     def commit(self) -> None:
         """Commit what there is. Raises as `Writer.commit`."""
-        if not self._rows:
+        if not self._rows and not self._updates:
             return
-        rows, sources = self._rows, self._sources
-        self._rows, self._sources, self._bytes = [], [], 0
+        rows, sources, updates = self._rows, self._sources, self._updates
+        self._rows, self._sources, self._updates, self._bytes = [], [], [], 0
         paths = [row["path"] for row in rows]
         objects = np.unique([row["object_id"] for row in rows], return_inverse=True)[1]
         people = of_source(self._corpus, sources)
@@ -79,19 +93,24 @@ class Storing:
         carry_holds(self._source, self._target, {name for row in rows for name in row["subjects"]})
         outcome = self._target.commit(
             rows_table(rows),
-            replace=True,
+            replace=self.replaces_all or bool(replaced),
             reseal=bool(replaced),  # even if only the words changed: a row says what its own object was made from
-            clear=dict.fromkeys(replaced, CLEARABLE),
+            update=rows_table(updates) if updates else None,
+            clear=dict.fromkeys((*replaced, *(row["path"] for row in updates)), CLEARABLE),
             refuse=lambda: self._refused(people, objects),
         )
+        self.count(outcome)
+        stale = set(outcome.stale)
+        self.stale += [row for path, row in zip(paths, sources, strict=True) if path in stale]
+
+    def count(self, outcome: Outcome) -> None:
+        """Add what became of the rows of a commit to the report."""
         report = self._report
         report.commits += outcome.changes
         report.added += outcome.added - outcome.replaced
         report.replaced += outcome.replaced
         report.erased += outcome.erased
         report.held += outcome.held
-        stale = set(outcome.stale)
-        self.stale += [row for path, row in zip(paths, sources, strict=True) if path in stale]
 
     def _refused(self, people: pa.Table, objects: np.ndarray[tuple[int], np.dtype[np.int64]]) -> set[int]:
         """Rows whose person, consent or recording was erased from the source, by its head of now, or from the target;

@@ -12,6 +12,7 @@ from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Head
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, MalformedManifest
+from securedata.lifecycle.deriving.rows import COPIED
 from securedata.lifecycle.features.recipe import Recipe, environment
 
 SETTING = "features"
@@ -55,8 +56,10 @@ def recorded_in(head: Head, root: str) -> Recipe | None:
         MalformedManifest: what it records cannot be read.
     """
     recorded = head.settings.get(SETTING)
+    if COPIED in head.settings:
+        raise InvalidArgument(f"{root} holds what was exported from another corpus: retain into a new one", root=root)
     if recorded is None:
-        if head.parts:
+        if head.parts or head.derived:  # with `derived` it could be the source of this source
             raise InvalidArgument(f"{root} holds recordings, not features: retain into a new corpus", root=root)
         return None
     try:

@@ -41,9 +41,9 @@ FIRST = "Make, fill, check and leave a corpus"
 PEOPLE = "Answer for the people in it"
 ROOMS: dict[str, tuple[str, ...]] = {
     FIRST: (
-        "create_corpus", "ingest", "verify", "export", "retain", "split",
-        "CreateReport", "IngestReport", "IngestPreview", "VerifyReport", "ExportReport", "RetainReport",
-        "SplitReport",
+        "create_corpus", "ingest", "verify", "export", "export_to_corpus", "retain", "split",
+        "CreateReport", "IngestReport", "IngestPreview", "VerifyReport", "ExportReport", "CorpusExportReport",
+        "RetainReport", "SplitReport",
     ),
     PEOPLE: (
         "people", "person", "open_requests", "public_report",

@@ -14,6 +14,7 @@ from securedata.cli.common import (
     add_purpose,
     add_target,
     add_writer_options,
+    count,
     duration,
     fail,
     out,
@@ -84,15 +85,15 @@ def add_parser(subparsers: Any) -> None:
         help="resample to this rate before (default: the recordings' rate)",
     )
     parser.add_argument("--dtype", choices=["float16", "float32"], help="of the features (default: float16)")
-    parser.add_argument("--workers", type=_count, metavar="N", help="processes that compute (default: one per core)")
+    parser.add_argument("--workers", type=count, metavar="N", help="processes that compute (default: one per core)")
     parser.add_argument(
         "--verify-sample",
-        type=_count,
+        type=count,
         default=100,
         metavar="N",
         help="how many recordings to compute again and compare (default: 100)",
     )
-    parser.add_argument("--seed", type=_count, default=0, metavar="N", help="choose other ones to compare (default: 0)")
+    parser.add_argument("--seed", type=count, default=0, metavar="N", help="choose other ones to compare (default: 0)")
     parser.add_argument(
         "--erase-raw",
         action="store_true",
@@ -185,7 +186,3 @@ def _arguments(given: Any) -> dict[str, str]:
 
 def _listed(errors: list[tuple[str, SecuredataError]]) -> list[dict[str, str]]:
     return [{"path": path, "error": type(error).__name__, "text": str(error)} for path, error in errors]
-
-
-def _count(text: str) -> int:
-    return 0 if text == "0" else positive(text)
