@@ -32,6 +32,7 @@ from tests.kit.docs.tree import ROOT, project_files, python_files
 PUBLIC = [
     "Batch",
     "Corpus",
+    "CorpusExportReport",
     "CreateReport",
     "EncryptedAudioDataset",
     "EncryptedFeatureDataset",
@@ -53,6 +54,7 @@ PUBLIC = [
     "create_corpus",
     "errors",
     "export",
+    "export_to_corpus",
     "ingest",
     "load",
     "open_corpus",

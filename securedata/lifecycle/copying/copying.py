@@ -187,6 +187,7 @@ class _Pass:
                 stale, storing.stale = set(storing.stale), []
                 objects = [one for one in objects if not stale.isdisjoint(one.rows)]
             storing.commit()
+            report.holds += storing.holds
         except BaseException:  # raised again, Ctrl-C too: what is sealed and durable is kept
             storing.commit()
             raise

@@ -31,6 +31,7 @@ class Storing:
     Attributes:
         replaces_all: a new row also replaces one that was not there when the run looked; otherwise that is a conflict.
         stale: rows of the source to do again, because their new object did not last until the commit.
+        holds: how many holds came along.
     """
 
     replaces_all = True
@@ -51,6 +52,7 @@ class Storing:
         self._bytes = 0
         self._since = time.monotonic()
         self.stale: list[int] = []
+        self.holds = 0
 
     def add(self, rows: Sequence[Row], sources: Sequence[int], size: int) -> None:
         """Take over all rows of an object that was put.
@@ -90,7 +92,7 @@ class Storing:
         objects = np.unique([row["object_id"] for row in rows], return_inverse=True)[1]
         people = of_source(self._corpus, sources)
         replaced = self._replaced.intersection(paths)
-        carry_holds(self._source, self._target, {name for row in rows for name in row["subjects"]})
+        self.holds += carry_holds(self._source, self._target, {name for row in rows for name in row["subjects"]})
         outcome = self._target.commit(
             rows_table(rows),
             replace=self.replaces_all or bool(replaced),

@@ -84,7 +84,9 @@ def test_the_source_names_the_corpus_and_the_corpus_its_source(root: Root, to: P
 def test_features_are_handed_on_as_they_are(tmp_path: Path, to: Path) -> None:
     root = make_features(tmp_path)
     writer = Writer(root.reference)
-    writer.transact(lambda attempt: Next(None, {"settings": {**attempt.head.settings, "features": {"dtype": "float16"}}}))
+    writer.transact(
+        lambda attempt: Next(None, {"settings": {**attempt.head.settings, "features": {"dtype": "float16"}}})
+    )
     assert sd.export_to_corpus(root, to).complete
     with sd.EncryptedFeatureDataset(root) as mine, sd.EncryptedFeatureDataset(to) as theirs:
         assert all(np.array_equal(a.features, b.features) and a[1:] == b[1:] for a, b in zip(mine, theirs, strict=True))

@@ -213,6 +213,28 @@ def test_a_hold_keeps_features_as_they_are(root: Root, to: Path) -> None:
     assert (report.held, report.complete) == (["eve/0.wav.npy"], False)
 
 
+def test_a_hold_of_the_source_comes_along(root: Root, to: Path) -> None:
+    """Otherwise the features could be erased there."""
+    source = Writer(root.reference)
+    held = (Hold(Tagger(source.head.secret).tag("eve"), "case 7", 0.0),)
+    source.transact(lambda attempt: Next(None, {"holds": held}))
+    kept(root, to)
+    head = Writer(resolve(to)).head
+    assert [(one.tag, one.case) for one in head.holds] == [(Tagger(head.secret).tag("eve"), "case 7")]
+    assert Writer(resolve(to)).commit(remove=["eve/0.wav.npy"]).held == ["eve/0.wav.npy"]
+
+
+def test_all_of_a_batch_can_be_refused(root: Root, to: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    computed = storing.StoringFeatures.take
+
+    def meanwhile(self: storing.StoringFeatures, made: Any) -> None:
+        computed(self, made)
+        erase(root, "ann", "bob", "eve")
+
+    monkeypatch.setattr(storing.StoringFeatures, "take", meanwhile)
+    assert (len(kept(root, to).erased), rows_of(to)) == (5, [])
+
+
 def test_a_source_that_no_longer_names_the_corpus_stops_it(
     root: Root, to: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -107,7 +107,11 @@ def hand_on(args: Namespace) -> int:
             f"({size(report.bytes)}) in {duration(report.seconds)}; {report.compared:,} compared in both corpora"
         )
         if report.holds:
-            say(args, f"{plural(report.holds, 'hold')} carried over")
+            say(
+                args,
+                f"{plural(report.holds, 'hold')} carried over: other users of {report.root} need this securedata or a "
+                "newer one",
+            )
         if report.created is not None:
             say(args, f"made {report.root}, known as {report.name!r}, pin {report.created.pin}")
         for title, lines in (
