@@ -75,8 +75,8 @@ if TYPE_CHECKING:
     from securedata.ingest.ingest import ingest
     from securedata.ingest.preview import IngestPreview
     from securedata.ingest.report import IngestReport
+    from securedata.lifecycle.copying.export_to_corpus import export_to_corpus
     from securedata.lifecycle.copying.report import CorpusExportReport
-    from securedata.lifecycle.export_to_corpus import export_to_corpus
     from securedata.lifecycle.features.report import RetainReport
     from securedata.lifecycle.people.listing import PeopleReport, people
     from securedata.lifecycle.people.person import PersonReport, person
@@ -118,7 +118,7 @@ _HOME = {
     "concat": "securedata.torch.combine",
     "create_corpus": "securedata.corpus.create",
     "export": "securedata.corpus.export.export",
-    "export_to_corpus": "securedata.lifecycle.export_to_corpus",
+    "export_to_corpus": "securedata.lifecycle.copying.export_to_corpus",
     "ingest": "securedata.ingest.ingest",
     "load": "securedata.torch.load",
     "open_corpus": "securedata.corpus.opening",

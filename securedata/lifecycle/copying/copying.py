@@ -58,7 +58,7 @@ class Options:
 
 
 def run(reference: Reference, target: Reference, is_there: bool, options: Options) -> CorpusExportReport:
-    """As `securedata.lifecycle.export_to_corpus.export_to_corpus`, with both corpora found.
+    """As `securedata.lifecycle.copying.export_to_corpus.export_to_corpus`, with both corpora found.
 
     Args:
         is_there: whether the other corpus exists; otherwise it is made.

@@ -74,7 +74,7 @@ def hand_on(args: Namespace) -> int:
     if args.destination is not None:
         raise InvalidArgument("DEST is for plaintext, and --to-corpus for a sealed corpus: leave one of them out")
     _refuse(args, _ONLY_THERE, "--to-corpus writes no plaintext, and has no")
-    from securedata.lifecycle.export_to_corpus import export_to_corpus
+    from securedata.lifecycle.copying.export_to_corpus import export_to_corpus
 
     report = export_to_corpus(
         args.target,
