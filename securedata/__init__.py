@@ -49,8 +49,8 @@ by SECUREDATA_KMS and SECUREDATA_PIN. Storage never chooses either.
 Errors: all are below `sd.errors.SecuredataError`, one class for each cause. Their texts say what happened, where, and
 what to do next; they never hold a key, nor a recording's path, which is often a name: that is in `error.path`.
 
-`ingest`, `verify`, `export`, `export_to_corpus`, `retain` and `split` print nothing. They return a report, log what must
-not be missed to the logger `securedata`, and show a bar with `progress=True`.
+`ingest`, `verify`, `export`, `export_to_corpus`, `retain` and `split` print nothing. They return a report, log what
+must not be missed to the logger `securedata`, and show a bar with `progress=True`.
 
 The command `securedata` does the same; `securedata COMMAND --help` explains it. To read on, in the repository's docs:
 api.md for every name here, training.md, fsspec.md, cloud.md for S3 and cloud KMS, security.md for who is kept out.

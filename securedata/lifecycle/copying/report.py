@@ -25,7 +25,7 @@ class CorpusExportReport:
         left_out: logical paths of recordings that were chosen and left out, because of consent or a restriction.
         others: logical paths of recordings that name a person of `subjects`, and other people, too; left out.
         shared: logical paths of segments whose recording was not handed on, because it is one object with segments that
-            were not chosen or may not be read; `securedata split` gives each an object of its own.
+            were not chosen or may not be read; `securedata split` cuts recordings of several people.
         conflicts: logical paths at which the other corpus has a recording that did not come from this one.
         failed: logical path and error of each recording that cannot be read.
         erased: logical paths that were not committed, because their people, consent or recording were erased from one

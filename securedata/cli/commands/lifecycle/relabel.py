@@ -102,7 +102,8 @@ def relabel(args: Namespace) -> int:
     if report.derived:
         warn(
             "corpora made from this one keep what these recordings said before, people included, and an erasure finds "
-            f"only names that are there: {', '.join(report.derived)}; run 'securedata retain' or 'export --to-corpus' again"
+            f"only names that are there: {', '.join(report.derived)}; run 'securedata retain' or 'export "
+            "--to-corpus' again"
         )
     if report.lacking:
         return fail(

@@ -121,8 +121,8 @@ def hand_on(args: Namespace) -> int:
             ("left out: people, consents or recordings that were erased", report.erased),
             (f"no longer in {report.source}, and left in {report.root}: remove them there", report.kept),
             (
-                "not handed on: their recording has other segments that were not chosen or may not be read; "
-                "'securedata split' gives each an object of its own",
+                "not handed on: their recording has other segments that were not chosen or may not be read; choose "
+                "all of them, or cut a recording of several people with 'securedata split'",
                 report.shared,
             ),
             (f"not handed on: {report.root} has another recording of this path", report.conflicts),
