@@ -20,7 +20,7 @@ from securedata.lifecycle.features.computing import Computed, Source
 from securedata.lifecycle.features.recipe import Recipe
 from securedata.lifecycle.features.report import RetainReport
 from securedata.lifecycle.features.rows import SUFFIX
-from securedata.lifecycle.features.storing import Storing
+from securedata.lifecycle.features.storing import StoringFeatures
 from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import look, open_quietly, rows_of
@@ -94,7 +94,7 @@ def retain(name: str, made: Made, *people: str) -> Role:
         report = RetainReport("", "", None, 0)
         with open_quietly(world.reference, storage, columns=Source._columns) as corpus:
             register_derived(source, target.head)  # after the rows were read: some can be erased by now
-            storing = Storing(source, corpus, target, _RECIPE, 1, _there(target), report)
+            storing = StoringFeatures(source, corpus, target, _RECIPE, 1, _there(target), report)
             todo = list(range(len(corpus)))
             while todo:
                 storing.take([Computed(row, content(corpus.index.path(row)), (1, 1, 1), (1, 1)) for row in todo])
