@@ -59,6 +59,7 @@ SecuredataError
 │   ├── NotAFile                a link, FIFO, device or folder where a file should be
 │   ├── AccessDenied            refused, or missing where a session may not list
 │   ├── DeleteRefused           versions cannot be listed or deleted, so what is deleted might be restored
+│   ├── NoObjectLock            storage has no legal holds that stop a deletion
 │   ├── SessionExpired          the storage session expired or was revoked, and could not be renewed
 │   ├── StorageUnreachable      did not answer, or failed underneath
 │   └── UnsafeStorage           conditional puts are not honoured: not safe for writers
@@ -341,6 +342,10 @@ class AccessDenied(StorageError):
 class DeleteRefused(StorageError):
     """Storage does not let us list or delete versions, so what is deleted here might be restored; the text says which
     call was refused, and why if storage says it."""
+
+
+class NoObjectLock(StorageError):
+    """Storage has no legal holds that keep a version from being deleted."""
 
 
 class SessionExpired(StorageError):

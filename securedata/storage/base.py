@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from securedata.errors import DeleteRefused, NotFound, SecuredataError
+from securedata.errors import DeleteRefused, NoObjectLock, NotFound, SecuredataError
+
+if TYPE_CHECKING:
+    from securedata.storage.legal_holds import LegalHolds
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -271,6 +274,18 @@ class Storage(ABC):
             CorpusBusy: another process held the lock for too long.
         """
         raise DeleteRefused(f"{self.url}: {NO_VERSIONS}", root=self.url)
+
+    def legal_holds(self) -> LegalHolds:
+        """Legal holds, which keep versions from being deleted. No request is made.
+
+        Raises:
+            NoObjectLock: this kind of storage has none.
+        """
+        raise NoObjectLock(
+            f"{self.url}: only S3 with Object Lock can keep versions from being deleted, and this is no S3: hold "
+            "without --object-lock, and see to it by other means that nobody deletes there",
+            root=self.url,
+        )
 
     @abstractmethod
     def now(self) -> float:

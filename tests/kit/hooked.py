@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from securedata.errors import AccessDenied, NotFound, SecuredataError, StorageUnreachable
 from securedata.storage.base import Buffer, Entry, Purged, Storage
+from securedata.storage.legal_holds import LegalHolds
 
 Hook = Callable[[str, str], None]
 """Takes the name of the method and its key; may raise, wait, or act as another process would."""
@@ -98,6 +99,9 @@ class Hooked(Storage):
         self.after("purge_older", key)
         return count
 
+    def legal_holds(self) -> LegalHolds:
+        return HookedHolds(self.inner.legal_holds(), self._before, lambda call, key: self.after(call, key))
+
     def now(self) -> float:
         self._before("now", "")
         result = self.inner.now()
@@ -110,6 +114,48 @@ class Hooked(Storage):
     def _before(self, call: str, key: str) -> None:
         self.calls.append((call, key))
         self.before(call, key)
+
+
+class HookedHolds(LegalHolds):
+    """Legal holds behind the hooks of their storage, key by key: a process may be killed between any two."""
+
+    def __init__(self, inner: LegalHolds, before: Hook, after: Hook) -> None:
+        self._inner, self._before, self._after = inner, before, after
+
+    def enabled(self) -> bool:
+        return self._inner.enabled()
+
+    def check(self) -> None:
+        self._before("check", "")
+        self._inner.check()
+
+    def current(self, key: str, limit: int) -> tuple[str, Buffer]:
+        self._before("current", key)
+        return self._inner.current(key, limit)
+
+    def held(self, key: str, limit: int) -> Iterator[tuple[str, Buffer]]:
+        self._before("held", key)
+        yield from self._inner.held(key, limit)
+
+    def turn(self, key: str, version: str, on: bool) -> None:
+        self._before("turn", key)
+        self._inner.turn(key, version, on)
+        self._after("turn", key)
+
+    def turn_on(self, keys: Iterable[str]) -> Iterator[tuple[str, int | SecuredataError]]:
+        return self._each("turn_on", keys, self._inner.turn_on)
+
+    def turn_off(self, keys: Iterable[str]) -> Iterator[tuple[str, int | SecuredataError]]:
+        return self._each("turn_off", keys, self._inner.turn_off)
+
+    def _each(
+        self, call: str, keys: Iterable[str], act: Callable[[list[str]], Iterator[tuple[str, int | SecuredataError]]]
+    ) -> Iterator[tuple[str, int | SecuredataError]]:
+        for key in keys:
+            self._before(call, key)
+            found = [*act([key])]
+            self._after(call, key)
+            yield from found
 
 
 class Unlisted(Hooked):

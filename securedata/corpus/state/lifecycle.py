@@ -29,11 +29,14 @@ class Hold:
         tag: the person's subject tag.
         case: the reference of the case; the reason itself is in the operator's file.
         time: storage's time of the hold, in seconds since the epoch.
+        object_lock: may versions on storage have a legal hold of Object Lock because of it? Set before the first is
+            turned on, and until the last is turned off.
     """
 
     tag: bytes
     case: str
     time: float
+    object_lock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def members_json(head: Head) -> dict[str, Any]:
     """The members of a head's JSON; none for what holds nothing."""
     members: dict[str, Any] = {
         "barred": [tag.hex() for tag in head.barred],
-        "holds": [{"tag": one.tag.hex(), "case": one.case, "time": one.time} for one in head.holds],
+        "holds": [_hold_json(one) for one in head.holds],
         "restricted": [
             {"tag": one.tag.hex(), "request": one.request, "received": one.received, "time": one.time}
             for one in head.restricted
@@ -113,7 +116,15 @@ def parse_members(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hold(one: Mapping[str, Any]) -> Hold:
-    return Hold(hex_bytes(one["tag"], 32), text(one["case"]), seconds(one["time"]))
+    object_lock = one.get("object_lock", False)
+    if not isinstance(object_lock, bool):
+        raise TypeError("a boolean was expected")
+    return Hold(hex_bytes(one["tag"], 32), text(one["case"]), seconds(one["time"]), object_lock)
+
+
+def _hold_json(one: Hold) -> dict[str, Any]:
+    entry: dict[str, Any] = {"tag": one.tag.hex(), "case": one.case, "time": one.time}
+    return {**entry, "object_lock": True} if one.object_lock else entry
 
 
 def _restriction(one: Mapping[str, Any]) -> Restriction:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from securedata.corpus.state.head import Head, Retired
 from securedata.corpus.state.layout import object_key, pack_key, table_key
 from securedata.corpus.state.tables import RETIRED_SCHEMA, read_table
-from securedata.errors import FormatError, MalformedManifest, NotFound
+from securedata.errors import AccessDenied, FormatError, MalformedManifest, NotFound
 from securedata.storage.base import Storage
 
 _log = logging.getLogger("securedata")
@@ -108,7 +108,8 @@ def delete_due(
     """Delete what due lists name; returns those lists, which the next head can drop.
 
     A missing list was cleared by another commit, or is lost; one that cannot be opened is as good as lost. Once such a
-    list is dropped, whatever it names is an orphan, which prune deletes.
+    list is dropped, whatever it names is an orphan, which prune deletes. A refused deletion ends its list, which stays;
+    the others are still worked off.
 
     Args:
         named: returns those of some ids that a head names again; they are kept.
@@ -126,10 +127,14 @@ def delete_due(
             _log.warning("dropped a leaving list from the head: %s", error)
             found = []
         again = named([id for id, _ in found])
-        for id, what in found:
-            if id in again:
-                _log.warning("%s of %s is on a leaving list, but the head names it: kept", id.hex(), storage.url)
-            else:
-                storage.delete(storage_key(what, id))
-        done.append(one)
+        for id in again.intersection(id for id, _ in found):
+            _log.warning("%s of %s is on a leaving list, but the head names it: kept", id.hex(), storage.url)
+        try:
+            for id, what in found:
+                if id not in again:
+                    storage.delete(storage_key(what, id))
+        except AccessDenied as error:  # such as by a legal hold, which can last for years: other lists are still due
+            _log.warning("what a leaving list names is left to a later commit: %s", error)
+        else:
+            done.append(one)
     return tuple(done)

@@ -23,6 +23,7 @@ from securedata.keys.wraps import named
 from securedata.lifecycle.erasure.journal import Open
 from securedata.lifecycle.erasure.kept import kept_people, select_without
 from securedata.lifecycle.erasure.request import Facts, Request, barred_by
+from securedata.lifecycle.holds.locked import refuse_locked
 from securedata.lifecycle.receipt import members
 from securedata.lifecycle.receipt.members import Derived, Scope
 from securedata.lifecycle.receipt.opening import Opening
@@ -113,6 +114,7 @@ class Deed:
         always: bool = False,
         all_rows: int | None = None,
         all_meant: bool = False,
+        partial: bool = False,
     ) -> None:
         """Begin a deed; nothing is read or written yet.
 
@@ -123,6 +125,7 @@ class Deed:
             always: commit even if there is nothing to erase, so that there is a receipt.
             all_rows: how many rows the corpus has, if the caller knows that the request takes out all of them.
             all_meant: all rows may go, however many there are.
+            partial: go on although legal holds keep older versions.
         """
         self._tagger = Tagger(writer.head.secret)
         self._root, self._storage = writer.root, writer.storage
@@ -130,7 +133,7 @@ class Deed:
         self._changes: dict[frozenset[bytes], Changes] = {}
         self._reached = {one.corpus: one for one in reached}
         self._asked, self._always = asked, always
-        self._all_rows, self._all_meant = all_rows, all_meant
+        self._all_rows, self._all_meant, self._partial = all_rows, all_meant, partial
         self._written: tuple[Opening, ...] = ()
 
     def __call__(self, attempt: Try) -> Next[Committed]:
@@ -158,6 +161,7 @@ class Deed:
             if not restricted:
                 return Next(outcome, None)
             return Next(outcome, {"restricted": (*head.restricted, *restricted)})
+        refuse_locked(head, self._root, self._partial)
         openings = tuple(one for one in self._openings if self._tagger.tag(one.name) in barred.people)
         if openings != self._written:
             write_openings(head.corpus_id.hex(), attempt.write_id.hex(), openings)

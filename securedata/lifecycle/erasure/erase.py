@@ -17,6 +17,7 @@ from securedata.lifecycle.erasure.finish import Receipt, finish
 from securedata.lifecycle.erasure.journal import Open, asked_before, unfinished
 from securedata.lifecycle.erasure.preview import Preview, preview
 from securedata.lifecycle.erasure.request import Facts, Request
+from securedata.lifecycle.holds.locked import refuse_locked
 from securedata.lifecycle.receipt.members import Derived, utc
 from securedata.lifecycle.receipt.opening import Opening
 from securedata.lifecycle.receipt.operator import Operator, load_operator
@@ -138,6 +139,8 @@ def _erase(
             check_present(writer, request, found, options)
             if not options.all_meant:
                 check_all(writer.head, found.rows, options.all_rows, writer.root)
+        if found.rows:
+            refuse_locked(writer.head, writer.root, options.partial)
         if writer.head.derived:  # they change first, so what could stop the commit here must be known before
             writer.transact(lambda attempt: Next(fresh.members(attempt.opened), None))
         reached, passed = _ask_derived(writer, request, found, options, operator)
@@ -151,6 +154,7 @@ def _erase(
             always=always,
             all_rows=options.all_rows,
             all_meant=options.all_meant,
+            partial=options.partial,
         )
         done = writer.transact(deed)
         if not done.again:

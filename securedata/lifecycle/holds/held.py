@@ -22,11 +22,13 @@ class HeldFor:
         case: the reference of the case.
         time: storage's time of the hold, in seconds since the epoch.
         reason: as the operator's note on this machine has it; None without a note.
+        object_lock: versions on storage may have legal holds of Object Lock because of it.
     """
 
     case: str
     time: float
     reason: str | None = field(default=None, repr=False)
+    object_lock: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def list_holds(reference: Reference, *, accept_generation: int | None = None, st
 def _person(head: Head, tag: bytes, amount: Amount, notes: dict[tuple[bytes, str], Note]) -> HeldPerson:
     mine = {case: note for (other, case), note in notes.items() if other == tag}
     holds = [
-        HeldFor(one.case, one.time, mine[one.case].reason if one.case in mine else None)
+        HeldFor(one.case, one.time, mine[one.case].reason if one.case in mine else None, one.object_lock)
         for one in head.holds
         if one.tag == tag
     ]

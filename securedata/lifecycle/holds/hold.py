@@ -7,7 +7,7 @@ The corpus holds the person's tag and the reference of the case; the name and th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from securedata.corpus.option_values import as_text
 from securedata.corpus.state.commit import Next, Try
@@ -16,6 +16,7 @@ from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NoSuchHold, NoSuchSubject
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.holds.count import COLUMNS, Amount, count
+from securedata.lifecycle.holds.locked import Locked
 from securedata.lifecycle.holds.notes import Note, drop_note, keep_note, read_notes
 from securedata.lifecycle.holds.restriction import kept_by_holds, without_restrictions
 
@@ -33,6 +34,10 @@ class HoldAdded:
         first: is it the first hold in the corpus? Then older software refuses the corpus from now on.
         rows, seconds: of the person, in the corpus.
         generation: of the corpus, afterwards.
+        object_lock: does the corpus say that this hold has legal holds of Object Lock?
+        locked: what this call turned them on for.
+        unlocked: pins of corpora made from this one, where storage has no Object Lock, so that only securedata is
+            bound there.
     """
 
     tag: bytes
@@ -42,6 +47,9 @@ class HoldAdded:
     rows: int
     seconds: float
     generation: int
+    object_lock: bool = False
+    locked: Locked | None = None
+    unlocked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,7 @@ class HoldReleased:
             erased, or until the restriction is lifted.
         last: did this end the last hold and restriction, so that older software opens the corpus again?
         generation: of the corpus, afterwards.
+        unlocked: legal holds of Object Lock that were turned off.
     """
 
     tag: bytes
@@ -81,10 +90,17 @@ class HoldReleased:
     waiting: tuple[Waiting, ...]
     last: bool
     generation: int
+    unlocked: int = 0
 
 
 def add_hold(
-    writer: Writer, subject: str, case: str, *, reason: str | None = None, absent_ok: bool = False
+    writer: Writer,
+    subject: str,
+    case: str,
+    *,
+    reason: str | None = None,
+    absent_ok: bool = False,
+    object_lock: bool = False,
 ) -> HoldAdded:
     """Hold the rows of a person for a case. Run again, it finishes what was killed, or finds it done.
 
@@ -93,6 +109,7 @@ def add_hold(
         case: the reference of the case; everyone who can read the corpus can read it.
         reason: goes into the operator's note with the name; None keeps that of an earlier note.
         absent_ok: hold a person of whom the corpus has no rows, for rows that may come.
+        object_lock: record that the hold has legal holds; `object_lock.turn_on` turns them on.
 
     Raises:
         InvalidArgument: a name or a reference that cannot be one.
@@ -110,7 +127,8 @@ def add_hold(
         nonlocal noted
         head = attempt.head
         found = _amount(attempt, tag)
-        there = any((one.tag, one.case) == (tag, case) for one in head.holds)
+        mine = next((one for one in head.holds if (one.tag, one.case) == (tag, case)), None)
+        there = mine is not None
         if not (found.rows or there or absent_ok):
             so = "there is nothing to hold; to hold recordings that may come, pass --absent-ok (absent_ok=True)"
             check_there(attempt, tag, writer.root, so)
@@ -118,9 +136,12 @@ def add_hold(
             keep_note(writer.corpus_id, note)
             noted = True
         first = not (there or head.holds)
-        outcome = HoldAdded(tag, case, not there, first, found.rows, found.seconds, head.generation + (not there))
-        hold = Hold(tag, case, attempt.now())
-        return Next(outcome, None if there else {"holds": (*head.holds, hold)})
+        hold = mine or Hold(tag, case, attempt.now())
+        hold = replace(hold, object_lock=hold.object_lock or object_lock)
+        after = head.generation + (hold != mine)
+        outcome = HoldAdded(tag, case, not there, first, found.rows, found.seconds, after, hold.object_lock)
+        others = (one for one in head.holds if one != mine)
+        return Next(outcome, None if hold == mine else {"holds": (*others, hold)})
 
     return writer.transact(change)
 

@@ -55,9 +55,14 @@ class Calls:
 
     def read(self, key: str, limit: int, **arguments: Any) -> bytes:
         """A whole object through boto3, for versions, which libcurl does not fetch here: up to `limit` + 1 bytes."""
+        return self.read_version(key, limit, **arguments)[0]
+
+    def read_version(self, key: str, limit: int, **arguments: Any) -> tuple[bytes, str]:
+        """The same, with the version's id; '' without versions."""
         got = self.call("get_object", key, **arguments)
         try:
-            return ask(lambda: within(_SECONDS + limit / SLOWEST, partial(_body, got["Body"], limit)))
+            body = ask(lambda: within(_SECONDS + limit / SLOWEST, partial(_body, got["Body"], limit)))
+            return body, str(got.get("VersionId") or "")
         except Failed as error:
             raise from_botocore(error, f"{key} of {self.url}", self.url) from error
 

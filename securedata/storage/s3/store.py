@@ -28,6 +28,7 @@ from securedata.storage.part_stream import cut
 from securedata.storage.s3.calls import Calls
 from securedata.storage.s3.clients import Clients
 from securedata.storage.s3.errors import Refusal, parse_error
+from securedata.storage.s3.legal_holds import S3LegalHolds
 from securedata.storage.s3.listing import bare, delete, deleted_keys, entries, older
 from securedata.storage.s3.multipart import put_parts
 from securedata.storage.s3.probe import probe
@@ -296,6 +297,9 @@ class S3Storage(Storage):
 
     def purge_older(self, key: str, is_older: Callable[[Buffer], bool], limit: int) -> int:
         return purge_older(self._calls, key, is_older, limit)
+
+    def legal_holds(self) -> S3LegalHolds:
+        return S3LegalHolds(self._calls)
 
     def now(self) -> float:
         [[(_, outcome)]] = self._run([_Asked("head", 0, 1)], [0], 1, renew=False)

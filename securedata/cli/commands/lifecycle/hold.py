@@ -21,6 +21,7 @@ from securedata.cli.common import (
     reference,
     say,
     show,
+    wants_progress,
     warn,
 )
 from securedata.cli.tables import table
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from securedata.lifecycle.derived import Reached
     from securedata.lifecycle.holds.held import Held, HeldPerson
     from securedata.lifecycle.holds.hold import HoldReleased, Waiting
+    from securedata.lifecycle.holds.locked import Locked
 
 _OLDER = "other users need this securedata or a newer one: an older one refuses the corpus, since it would ignore this"
 
@@ -50,11 +52,15 @@ def add_parser(subparsers: Any) -> None:
             "on this machine, in ~/.local/state/securedata/holds. Several cases can hold one person.\n\n"
             "release ends the hold of one case. An erasure request that met the hold stays recorded: the person's\n"
             "recordings open for nobody until 'securedata erase' has run, or until --keep decides that they stay.\n\n"
-            "A hold binds securedata. Whoever can delete in the bucket can still do so."
+            "A hold binds securedata. Whoever can delete in the bucket can still do so, except what add --object-lock\n"
+            "has put under legal holds of S3 Object Lock: the person's objects, and the manifest parts and the head\n"
+            "with their keys. These hold the keys of others, too, so until release has turned them off no erasure\n"
+            "from the corpus is complete: it is refused, or goes on with --partial, and its receipt says so."
         ),
         example=(
             "  securedata hold add voice-a --subject ann --case 2026-17 --reason 'a letter'\n"
             "  securedata hold list voice-a\n"
+            "  securedata hold add voice-a --subject ann --case 2026-17 --object-lock --yes\n"
             "  securedata hold release voice-a --subject ann --case 2026-17"
         ),
     )
@@ -66,6 +72,12 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--absent-ok", action="store_true", help="of add: hold a person of whom no recordings are there yet"
     )
+    parser.add_argument(
+        "--object-lock",
+        action="store_true",
+        help="of add: also turn on legal holds in a bucket with Object Lock; again for recordings that came later",
+    )
+    parser.add_argument("--yes", action="store_true", help="of add: confirm --object-lock, after it said what it does")
     parser.add_argument(
         "--tag", metavar="HEX", type=_hex, help="of release: the person by tag, as list shows it, if the name is lost"
     )
@@ -83,17 +95,19 @@ def _hex(text: str) -> str:
     return text
 
 
-_OPTIONS = {"add": {"reason", "absent_ok"}, "list": set(), "release": {"tag", "keep"}}
+_OPTIONS = {"add": {"reason", "absent_ok", "object_lock", "yes"}, "list": set(), "release": {"tag", "keep"}}
 
 
 def hold(args: Namespace) -> int:
     """Run the command."""
     takes = _OPTIONS[args.action] | (set() if args.action == "list" else {"subject", "case"})
-    for name in ("subject", "case", "reason", "absent_ok", "tag", "keep"):
+    for name in ("subject", "case", "reason", "absent_ok", "object_lock", "yes", "tag", "keep"):
         if getattr(args, name) and name not in takes:
             raise InvalidArgument(f"{args.action} takes no --{name.replace('_', '-')}")
     if args.action == "list":
         return _list(args)
+    if args.yes and not args.object_lock:
+        raise InvalidArgument("--yes confirms --object-lock, which is not given")
     if not args.case:
         raise InvalidArgument(f"{args.action} needs the reference of the case: pass --case REF")
     if not args.subject and not args.tag:
@@ -113,7 +127,16 @@ def _add(args: Namespace) -> int:
 
     writer = _writer(args)
     try:
-        done, derived = add_everywhere(writer, args.subject, args.case, reason=args.reason, absent_ok=args.absent_ok)
+        done, derived = add_everywhere(
+            writer,
+            args.subject,
+            args.case,
+            reason=args.reason,
+            absent_ok=args.absent_ok,
+            object_lock=args.object_lock,
+            yes=args.yes,
+            progress=wants_progress(args),
+        )
     except NoSuchSubject:
         _show_near(args, writer)
         raise
@@ -127,6 +150,9 @@ def _add(args: Namespace) -> int:
                 "rows": done.rows,
                 "seconds": done.seconds,
                 "generation": done.generation,
+                "object_lock": done.object_lock,
+                "locked": asdict(done.locked) if done.locked else None,
+                "unlocked": list(done.unlocked),
                 "derived": asdict(derived),
             }
         )
@@ -134,10 +160,23 @@ def _add(args: Namespace) -> int:
         amount = f"{plural(done.rows, 'row')}, {duration(done.seconds)}"
         how = f"held from generation {done.generation}" if done.changed else "held already"
         out(f"{how} for case {done.case}: {amount}")
+        if done.locked:
+            _tell_locked(args, done.locked)
         _tell_derived(args, derived, "held")
     if done.first:
         warn(_OLDER)
+    for pin in done.unlocked:
+        warn(f"a corpus made from this one is in storage without Object Lock, so only securedata is bound there: {pin}")
+    if done.locked and done.locked.missing:
+        warn(f"storage does not have {plural(done.locked.missing, 'object')} of theirs: run 'securedata verify'")
+        return 1
     return 0
+
+
+def _tell_locked(args: Namespace, locked: Locked) -> None:
+    amount = f"{plural(locked.objects, 'object')}, {plural(locked.parts, 'manifest part')} and a version of the head"
+    out(f"legal holds are on for {amount}")
+    say(args, "until 'hold release', no erasure from this corpus is complete; recordings that come later: run it again")
 
 
 def _tell_derived(args: Namespace, derived: Reached, what: str) -> None:
@@ -159,7 +198,9 @@ def _release(args: Namespace) -> int:
     writer = _writer(args)
     tag = _whole_tag(writer, args.tag) if args.tag else None
     try:
-        done, derived = release_everywhere(writer, args.case, subject=args.subject, tag=tag, keep=args.keep)
+        done, derived = release_everywhere(
+            writer, args.case, subject=args.subject, tag=tag, keep=args.keep, progress=wants_progress(args)
+        )
     except NoSuchSubject:
         if args.subject:
             _show_near(args, writer)
@@ -178,6 +219,7 @@ def _release(args: Namespace) -> int:
                 ],
                 "last": done.last,
                 "generation": done.generation,
+                "unlocked": done.unlocked,
                 "derived": asdict(derived),
             }
         )
@@ -200,6 +242,8 @@ def _whole_tag(writer: Writer, begin: str) -> bytes:
 def _tell_released(args: Namespace, done: HoldReleased) -> None:
     how = f"released in generation {done.generation}"
     out(how if done.changed else "nothing to release: this case does not hold them any more")
+    if done.unlocked:
+        say(args, f"{plural(done.unlocked, 'legal hold')} turned off in the bucket")
     if done.cases:
         say(args, f"still held for {plural(len(done.cases), 'case')}: {', '.join(done.cases)}")
     if done.lifted:
@@ -248,7 +292,8 @@ def _show_held(args: Namespace, found: Held) -> None:
         say(args, f"nobody is held in {found.root}")
     rows = [line for one in found.people for line in _lines(one)]
     if rows:
-        out(table([("case", "since", "rows", "audio", "person", "note"), *rows], right=frozenset({2, 3})))
+        columns = ("case", "since", "rows", "audio", "person", "bucket", "note")
+        out(table([columns, *rows], right=frozenset({2, 3})))
     if found.left:
         lines = [f"{one.subject}, case {one.case}" for one in found.left]
         show(args, "notes on this machine of holds that are not in the corpus ('hold release' deletes them)", lines)
@@ -257,10 +302,13 @@ def _show_held(args: Namespace, found: Held) -> None:
 def _lines(one: HeldPerson) -> list[tuple[str, ...]]:
     who = one.subject or f"tag {one.tag.hex()[:16]}"
     amount = (f"{one.rows:,}", duration(one.seconds), who)
-    lines: list[tuple[str, ...]] = [(each.case, _time(each.time), *amount, each.reason or "") for each in one.holds]
+    lines: list[tuple[str, ...]] = [
+        (each.case, _time(each.time), *amount, "legal hold" if each.object_lock else "", each.reason or "")
+        for each in one.holds
+    ]
     for asked in one.restrictions:
         request = f"erasure {asked.request or '(no reference)'} waits"
-        lines.append(("", _time(asked.time), *amount, f"{request}: opens for nobody"))
+        lines.append(("", _time(asked.time), *amount, "", f"{request}: opens for nobody"))
     return lines
 
 
@@ -270,7 +318,15 @@ def _described(one: HeldPerson) -> dict[str, Any]:
         "subject": one.subject,
         "rows": one.rows,
         "seconds": one.seconds,
-        "holds": [{"case": each.case, "since": _time(each.time), "reason": each.reason} for each in one.holds],
+        "holds": [
+            {
+                "case": each.case,
+                "since": _time(each.time),
+                "reason": each.reason,
+                "object_lock": each.object_lock,
+            }
+            for each in one.holds
+        ],
         "restrictions": [{**_request(each), "since": _time(each.time)} for each in one.restrictions],
     }
 
