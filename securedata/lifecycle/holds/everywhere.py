@@ -89,9 +89,10 @@ def add_everywhere(
 def _check(writer: Writer, tag: bytes, yes: bool) -> None:
     """Check that legal holds can be turned on, and that the caller knows what it costs."""
     holds = writer.storage.legal_holds()
+    if yes or not holds.enabled():
+        holds.check()
     if not yes:
         raise _unconfirmed(needed_now(writer, {tag})[1], writer.root)
-    holds.check()
 
 
 def _unconfirmed(needed: Needed, root: str) -> InvalidArgument:
@@ -150,10 +151,12 @@ def _release(
 
 
 def _may_have_locks(writer: Writer, case: str, tag: bytes) -> bool:
-    """Might versions have legal holds for this hold? If it is gone, a run that turned them on may have lost a race."""
-    found = [one for one in writer.refresh().holds if (one.tag, one.case) == (tag, case)]
-    if found:
-        return found[0].object_lock
+    """Might versions have legal holds for this hold?
+
+    The head may not say it: a run that turned them on may have lost a race with an earlier release.
+    """
+    if (tag, case) in flagged(writer.refresh()):
+        return True
     try:
         return own(writer).storage.legal_holds().enabled()
     except NoObjectLock:

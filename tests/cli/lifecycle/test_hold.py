@@ -85,6 +85,10 @@ def test_a_name_with_a_slip_of_the_pen(run: Run, root: Root) -> None:
         ["release", "{}", "--subject", "ann", "--tag", "00112233", "--case", "7"],
         ["release", "{}", "--tag", "00112233", "--case", "7"],
         ["release", "{}", "--tag", "xx", "--case", "7"],
+        ["add", "{}", "--subject", "ann", "--case", "7", "--yes"],
+        ["release", "{}", "--subject", "ann", "--case", "7", "--object-lock"],
+        ["release", "{}", "--subject", "ann", "--case", "7", "--yes"],
+        ["list", "{}", "--object-lock"],
         ["list", "{}", "--case", "7"],
         ["keep", "{}"],
     ],
@@ -92,6 +96,14 @@ def test_a_name_with_a_slip_of_the_pen(run: Run, root: Root) -> None:
 def test_usage(run: Run, root: Root, arguments: list[str]) -> None:
     done = run("hold", *(one.format(root.name) for one in arguments))
     assert (done.code, done.out) == (2, "")
+    assert Writer(root.reference).head.holds == ()
+
+
+def test_a_disk_has_no_object_lock(run: Run, root: Root) -> None:
+    for more in ((), ("--yes",)):
+        done = hold(run, root, "add", "--subject", "ann", "--case", "7", "--object-lock", *more)
+        assert (done.code, done.out) == (1, "")
+        assert "only S3 with Object Lock can keep versions from being deleted" in done.error
     assert Writer(root.reference).head.holds == ()
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -46,8 +50,10 @@ from securedata.lifecycle.rotate import rotate_head
 from securedata.storage.registry import open_storage
 from securedata.storage.s3.store import S3Storage
 from tests.cloud.conftest import VERSIONED
+from tests.conftest import FULL, Note
 from tests.kit.corpora.contents import current, look, rows_of
 from tests.kit.corpora.rows import add, content, fill, make, writer_of
+from tests.kit.docs.tree import ROOT
 from tests.kit.hooked import Hooked
 from tests.kit.schedules.interleave import Crash
 from tests.kit.servers import Seaweed
@@ -56,6 +62,7 @@ pytestmark = pytest.mark.xdist_group("servers")
 
 BUCKET = "held"
 YES = {"object_lock": True, "yes": True}
+KILLS = 10 if FULL else 2  # of each act
 
 
 @pytest.fixture(scope="module")
@@ -298,6 +305,42 @@ def test_a_run_that_is_killed_anywhere_is_completed_by_the_next(corpus: Referenc
         assert not bucket.locked() or [one.object_lock for one in look(corpus).head.holds] == [True]
     assert count >= 5
     assert (bucket.locked(), look(corpus).head.holds) == ([], ())
+
+
+def test_killed_with_9_at_random_moments(corpus: Reference, bucket: Bucket, note: Note) -> None:
+    """In a process of its own: what threads have under way ends with it, at whatever call that is."""
+    drawn, kills = random.Random(9), 0
+    for act in ("add", "release"):
+        for _ in range(KILLS):
+            kills += killed(act, corpus, drawn.uniform(0.5, 2.5))
+            flags = [one.object_lock for one in look(corpus).head.holds]
+            assert not bucket.locked() or flags == [True]
+        acts[act](writer_of(corpus))
+        assert bucket.locked_keys() == (needed(corpus, "ann") if act == "add" else set())
+    assert look(corpus).head.holds == ()
+    note(f"{kills} kills")
+
+
+def killed(act: str, corpus: Reference, seconds: float) -> bool:
+    """Run it in a process that is killed after so many seconds; False: it had ended before."""
+    code = (
+        "import sys; from securedata.corpus.config import resolve\n"
+        "from tests.cloud.corpus.test_object_lock import acts; from tests.kit.corpora.rows import writer_of\n"
+        "acts[sys.argv[1]](writer_of(resolve(sys.argv[2], None, None)))"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, act, str(corpus.name)], cwd=ROOT)
+    try:
+        assert child.wait(seconds) == 0
+        return False
+    except subprocess.TimeoutExpired:
+        child.kill()
+        return child.wait() == -signal.SIGKILL
+
+
+acts: dict[str, Callable[[Writer], object]] = {
+    "add": lambda writer: add_everywhere(writer, "ann", "7", **YES),
+    "release": lambda writer: release_everywhere(writer, "7", subject="ann"),
+}
 
 
 # -------------------------------------------------------------------------------------------------------------- release

@@ -30,6 +30,7 @@ from tests.kit.corpora.rows import DAY, content, fill, make, row, table, writer_
 USES: dict[str, tuple[str, dict[str, Any]]] = {
     "a bar": ("bars", {"barred": (b"b" * 32,)}),
     "a hold": ("holds", {"holds": (Hold(b"t" * 32, "case 7", 12.5),)}),
+    "a hold with legal holds": ("holds", {"holds": (Hold(b"t" * 32, "case 7", 12.5, object_lock=True),)}),
     "a restriction": ("restrictions", {"restricted": (Restriction(b"t" * 32, "REQ-1", "2026-11-30", 3.0),)}),
     "an unfinished erasure": ("erasures", {"erasures": ({"id": "ab" * 16, "counts": {"rows": 1}},)}),
     "a required purpose": ("purpose", {"purpose_required": True}),
@@ -115,6 +116,7 @@ def test_a_feature_of_a_newer_version_is_refused(writer: Writer, monkeypatch: py
 BROKEN: dict[str, dict[str, Any]] = {
     "a bar of another length": {"barred": (b"b" * 31,)},
     "a hold without a case": {"holds": (Hold(b"t" * 32, None, 1.0),)},  # type: ignore[arg-type]  # a broken writer
+    "a hold with a lock that is a word": {"holds": (Hold(b"t" * 32, "7", 1.0, "yes"),)},  # type: ignore[arg-type]  # a broken writer
     "a hold before time": {"holds": (Hold(b"t" * 32, "", -1.0),)},
     "a restriction without a request": {"restricted": (Restriction(b"t" * 32, 7, "", 1.0),)},  # type: ignore[arg-type]  # a broken writer
     "a draft without an id": {"erasures": ({"counts": {}},)},
