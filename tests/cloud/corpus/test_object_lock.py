@@ -364,6 +364,16 @@ def test_release_from_another_machine_turns_them_off(
     assert bucket.delete_all() == set()
 
 
+def test_a_release_begins_with_what_is_found_from_the_rest(corpus: Reference) -> None:
+    """Once a part has no legal hold, it may be deleted, and then shows nobody which objects are locked."""
+    add_everywhere(writer_of(corpus), "ann", "7", **YES)
+    storage = Hooked(open_storage(corpus.root))
+    release_everywhere(writer_of(corpus, storage), "7", subject="ann")
+    turned = [key.partition("/")[0] for call, key in storage.calls if call in ("turn_off", "turn")]
+    assert list(dict.fromkeys(turned)) == ["objects", "manifest", "head"]
+    assert turned == sorted(turned, key=["objects", "manifest", "head"].index)
+
+
 def test_what_another_hold_needs_stays_locked(corpus: Reference, bucket: Bucket) -> None:
     writer = writer_of(corpus)
     add_everywhere(writer, "ann", "7", **YES)
@@ -480,6 +490,40 @@ def test_an_erasure_of_another_person_says_what_remains(corpus: Reference, bucke
     assert erased.receipt is not None
     assert erased.receipt.levels == ("deleted where visible",)
     assert [one for one in bucket.versions() if one in locked] == [], "also what the erasure before had to leave"
+
+
+def test_it_is_refused_before_derived_corpora_are_erased(corpus: Reference, prefix: str) -> None:
+    make_operator("example.com/erasure")
+    derived = make(root=f"s3://voice/{prefix}-derived", name=f"{prefix}-derived")
+    write_entry(str(derived.name), derived)
+    fill(writer_of(derived), "cid/1.npy", subjects=["cid"])
+    writer = writer_of(corpus)
+    fill(writer, "cid/1", subjects=["cid"])
+    register_derived(writer, look(derived).head)
+    add_everywhere(writer, "ann", "7", **YES)
+    before = look(derived).head
+    with pytest.raises(DeleteRefused, match="for case 7, legal holds"):
+        erase(writer, Request("subject", names=("cid",)))
+    assert look(derived).head == before
+
+
+def test_legal_holds_that_come_meanwhile_stop_an_erasure_too(corpus: Reference) -> None:
+    make_operator("example.com/erasure")
+    fill(writer_of(corpus), "cid/1", subjects=["cid"])
+    came = False
+
+    def come(call: str, key: str) -> None:
+        nonlocal came
+        if call == "replace" and not came:  # the erasing commit was planned under a head without the hold
+            came = True
+            add_everywhere(writer_of(corpus), "ann", "7", **YES)
+
+    writer = writer_of(corpus, Hooked(open_storage(corpus.root), come))
+    with pytest.raises(DeleteRefused, match="for case 7, legal holds"):
+        erase(writer, Request("subject", names=("cid",)))
+    assert came
+    assert "cid/1" in current(corpus)
+    assert look(corpus).head.erasures == ()
 
 
 def test_a_locked_part_stops_no_other_deletion_that_is_due(
