@@ -124,7 +124,7 @@ def _hold(one: Mapping[str, Any]) -> Hold:
 
 def _hold_json(one: Hold) -> dict[str, Any]:
     entry: dict[str, Any] = {"tag": one.tag.hex(), "case": one.case, "time": one.time}
-    return {**entry, "object_lock": True} if one.object_lock else entry
+    return {**entry, "object_lock": one.object_lock} if one.object_lock else entry
 
 
 def _restriction(one: Mapping[str, Any]) -> Restriction:

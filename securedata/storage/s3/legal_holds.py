@@ -37,9 +37,6 @@ class S3LegalHolds(LegalHolds):
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    def __repr__(self) -> str:
-        return f"<S3LegalHolds of {self._calls.url}>"
-
     # ------------------------------------------------------------ the probe
 
     def enabled(self) -> bool:

@@ -10,7 +10,6 @@ from botocore.exceptions import ClientError
 
 from securedata.errors import AccessDenied, LimitExceeded, NoObjectLock, NotFound, StorageUnreachable
 from securedata.storage.local import LocalStorage
-from securedata.storage.s3 import legal_holds
 from securedata.storage.s3.calls import Calls
 from securedata.storage.s3.legal_holds import S3LegalHolds
 from securedata.storage.s3.store import S3Storage
@@ -151,4 +150,3 @@ def test_an_error_of_one_key_is_of_that_key(
 def test_other_storage_has_none(tmp_path: Any) -> None:
     text = str(raised(NoObjectLock, LocalStorage(str(tmp_path)).legal_holds))
     assert "only S3 with Object Lock" in text
-    assert repr(legal_holds.S3LegalHolds(Calls("s3://b/p", "b", "p/", None)))  # type: ignore[arg-type]
