@@ -134,8 +134,24 @@ class Cutting:
             if room < 0:
                 self._add(done, batch[0], self._writer.put_object(self._bytes(cutter, batch[0])), cutter)
             else:
-                for at, put in self._writer.put_objects(b"".join(self._bytes(cutter, each)) for each in batch):
-                    self._add(done, batch[at], put, cutter)
+                self._put_small(batch, cutter, done)
+
+    def _put_small(self, batch: list[Segment], cutter: Cutter, done: Done) -> None:
+        failure: list[_Failed | Undecodable] = []
+
+        def files() -> Iterator[bytes]:
+            for segment in batch:
+                try:
+                    file = b"".join(self._bytes(cutter, segment))
+                except (_Failed, Undecodable) as error:  # raised once those before it are put, and known
+                    failure.append(error)
+                    return
+                yield file
+
+        for at, put in self._writer.put_objects(files()):
+            self._add(done, batch[at], put, cutter)
+        if failure:
+            raise failure[0]
 
     def _bytes(self, cutter: Cutter, segment: Segment) -> Iterator[bytes]:
         for piece in cutter.pieces(segment.start or 0, segment.frames):

@@ -174,6 +174,7 @@ def test_a_hold_stops_a_recording(corpus: Reference, place: MemoryStorage, write
     before = current(corpus, place)
     if not late:
         hold(writer, "ben")
+        assert split(corpus, place, dry_run=True).held == PATHS
     report = split(corpus, Meddled(place, lambda: hold(writer_of(corpus, place), "ben") if late else None))
     assert (sorted(report.held), report.objects, report.rows, report.complete) == (PATHS, 1, 2, True)
     after = current(corpus, place)
@@ -263,7 +264,8 @@ def test_what_cannot_be_cut_is_listed_and_the_others_go_on(
     gone = share(writer, talk(), path="gone.wav")
     flipped = share(writer, talk(), path="flipped.wav")
     share(writer, b"no audio at all" * 9000, path="noise.flac", info=info_of("FLAC"))
-    share(writer, talk(0.5), path="short.wav", info=info_of("WAV"))
+    share(writer, talk(), [(0, 8000, "ann"), (47_000, 2000, "ben")], path="outside.wav")
+    share(writer, talk(0.5), [(0, 4000, "ann"), (16000, 8000, "ben")], path="short.wav", info=info_of("WAV"))
     share(writer, talk(), path="other.wav", source_sha256=b"x" * 32)
     good = share(writer, talk(), path="good.wav")
     place.objects.pop(object_key(gone[0]["object_id"]))
@@ -276,6 +278,7 @@ def test_what_cannot_be_cut_is_listed_and_the_others_go_on(
         "gone": "NotFound",
         "flipped": "AuthenticationFailed",
         "noise": "UndecodableMedia",
+        "outside": "UndecodableMedia",
         "short": "UndecodableMedia",
         "other": "MalformedManifest",
     }
