@@ -92,7 +92,7 @@ def tell_apart(args: Namespace, apart: Apart, shared: list[str]) -> None:
     if apart.recordings:
         say(
             args,
-            f"{plural(apart.recordings, 'recording')} whose segments name different people: "
+            f"{plural(apart.recordings, 'recording')} whose segments name different people, or are in shards: "
             f"{plural(apart.segments, 'segment')}, each an object of its own; "
             f"{duration(apart.seconds_left_out)} outside all segments are left out",
         )
@@ -100,8 +100,8 @@ def tell_apart(args: Namespace, apart: Apart, shared: list[str]) -> None:
         title = "segments that overlap those of other people: erasing any of these people erases them"
         show(args, title, apart.overlapping)
     title = (
-        "segments that share one object with everyone in the recording, left as they are ('securedata split' splits "
-        "them)"
+        "segments that share one object with everyone in the recording, left as they are ('securedata split' "
+        "or --replace splits them)"
     )
     show(args, title, shared)
 

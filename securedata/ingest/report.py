@@ -89,7 +89,7 @@ class IngestReport:
         erased: paths of people who were erased from the corpus; they are not taken.
         held: paths of people under a hold, whose rows stay as they are: neither replaced nor described differently.
         duplicates: recordings that were added or skipped, each with another path of the same content.
-        apart: segments that were cut from recordings whose segments name different people.
+        apart: segments that were cut from recordings whose segments name different people, or from ones in shards.
         shared: paths of such segments that share one object with everyone in the recording. They are left as they
             are, among the unchanged; `split` makes each an object of its own.
         root, name: of the corpus; None if there was nothing to take, so that none was made.

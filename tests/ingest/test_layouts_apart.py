@@ -17,6 +17,7 @@ from tests.kit.cli.commandline import Run
 from tests.kit.sources.folders import jsonl, text
 from tests.kit.sources.layouts import lhotse_recording, supervision
 from tests.kit.sources.recordings import encode, noise, read
+from tests.kit.sources.shards import as_json, table_of, write_arrow, write_parquet, write_tar
 
 RATE = 8000
 SECONDS = 3.0
@@ -153,6 +154,48 @@ def test_segments_of_different_people(run: Run, tmp_path: Path, layout: str, sai
     people = [{"ann", "ben"} if overlaps and at < 2 else {who} for at, (_, _, who) in enumerate(said)]
     assert [row["speaker"] for row in found] == [who for _, _, who in said]
     assert [set(row["subjects"]) for row in found] == people
+
+
+def hub(src: Path, data: bytes, said: Sequence[Said], write: Callable[..., object] = write_parquet) -> None:
+    suffix = "arrow" if write is write_arrow else "parquet"
+    columns = {"speaker": [who for *_, who in said], "start": [one[0] for one in said], "end": [one[1] for one in said]}
+    write(src / f"train.{suffix}", table_of([(data, "talk.wav")] * len(said), **columns))
+
+
+def tar(src: Path, data: bytes, said: Sequence[Said]) -> None:
+    members = []
+    for number, (begin, end, who) in enumerate(said):
+        members += [(f"{number}.wav", data), (f"{number}.json", as_json(speaker=who, start=begin, end=end))]
+    write_tar(src / "x-000.tar", members)
+
+
+SHARDS: dict[str, Callable[[Path, bytes, Sequence[Said]], None]] = {
+    "parquet": hub,
+    "arrow": lambda src, data, said: hub(src, data, said, write_arrow),
+    "webdataset": tar,
+}
+
+
+@pytest.mark.parametrize("kind", SHARDS)
+def test_rows_of_a_shard_with_a_copy_each(run: Run, tmp_path: Path, kind: str) -> None:
+    """Nothing but its bytes tells that a row's recording is that of another row, so each is cut to its segment."""
+    src, root = tmp_path / "src", tmp_path / "sealed"
+    recording = encode(noise(SECONDS, RATE), RATE)
+    SHARDS[kind](src, recording, APART)
+    options = ("--columns", "offset=start", "--columns", "end=end", "--json")
+    done = run("encrypt", src, root, *options)
+    assert done.code == 0, done.err
+    assert (done.json["added"], done.json["apart"]["segments"]) == (3, 3)
+    assert done.json["apart"]["seconds_left_out"] == pytest.approx(9 - 2)
+    with open_corpus(str(root), columns=ALL) as corpus:
+        found = sorted(corpus.table.to_pylist(), key=lambda row: span_of(row["path"]))
+        assert [row["subjects"] for row in found] == [[who] for *_, who in APART]
+        for row in found:
+            begin, end = span_of(row["path"])
+            audio = read(bytes(corpus.read(row["path"])))
+            assert audio.tobytes() == read(recording, begin, end - begin).tobytes(), "its segment, and nothing else"
+    again = run("encrypt", src, root, *options)
+    assert (again.code, again.json["unchanged"], again.json["bytes"]) == (0, 3, 0)
 
 
 def span_of(path: str) -> tuple[int, int]:

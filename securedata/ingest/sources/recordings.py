@@ -158,7 +158,7 @@ def list_sources(
     )
     table = SourceTable(tree, described)
     if listed is not None:
-        table.add_rows(listed.rows, listed.locate(table.problems), only_listed)
+        table.add_rows(listed.rows, listed.locate(table.problems), only_listed, isinstance(listed, Members))
     elif described.rows is not None:
         table.add_rows(described.rows.rows, described.rows.located)
     else:

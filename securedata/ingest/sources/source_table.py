@@ -74,6 +74,7 @@ class SourceTable:
         self.utterance_given: list[bool] = []
         self.apart_rows: set[int] = set()  # indexes into the lists above; few are cut out
         self.memory: dict[int, int] = {}
+        self.copies = False
         self.apart = Apart()
 
     def add_files(self) -> None:
@@ -82,14 +83,17 @@ class SourceTable:
             self._add_file(i, described=True)
         self.problems += self.described.problems
 
-    def add_rows(self, rows: Rows, located: list[int], only_listed: bool = False) -> None:
+    def add_rows(self, rows: Rows, located: list[int], only_listed: bool = False, copies: bool = False) -> None:
         """Add the recordings that rows describe, and, unless `only_listed`, those that no row names.
 
         Args:
             rows: from a manifest, or from the tables of a layout.
             located: for each row the index of its file, or -1.
+            copies: each row has a copy of its recording, of which others may have other segments, with other people: a
+                segment becomes an object of its own, whomever it names.
         """
         listed = (k for k in range(len(rows)) if located[k] >= 0)
+        self.copies = copies
         order = sorted(listed, key=lambda k: (located[k], rows.offset[k] or 0.0))
         groups = {i: list(group) for i, group in groupby(order, located.__getitem__)}
         for i in range(len(self.tree)):
@@ -149,7 +153,7 @@ class SourceTable:
             if first.setdefault(segment, k) != k:
                 self.problems.append(self._twice(i, rows, first[segment], k, segment is None))
         people = own = [rows.subjects[k] if rows.names_people else (self.described.subject[i],) for k, _ in found]
-        apart = info is not None and any(set(names) != set(own[0]) for names in own)
+        apart = info is not None and (self.copies or any(set(names) != set(own[0]) for names in own))
         if apart and info is not None:
             spans = [(0, info.frames) if segment is None else (segment[0], sum(segment)) for _, segment in found]
             people = heard(spans, own)  # including rows that are left out
