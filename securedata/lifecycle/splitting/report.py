@@ -29,6 +29,8 @@ class SplitReport:
         failed: objects that are missing, damaged or cannot be decoded, each with the logical paths of its rows. They
             stay as they are.
         changed: objects that were cut in vain, because their rows were removed or replaced meanwhile.
+        derived: pins of corpora that were made from this one. Their rows name everyone still, and go with any of them,
+            until they are made again.
         deleted: what was deleted at once, parts of the manifest included; None: deleted after 24 hours.
         seconds: duration of the run.
     """
@@ -48,6 +50,7 @@ class SplitReport:
     erased: list[str] = field(default_factory=list, repr=False)
     failed: list[tuple[tuple[str, ...], SecuredataError]] = field(default_factory=list, repr=False)
     changed: int = 0
+    derived: list[str] = field(default_factory=list)
     deleted: int | None = None
     seconds: float = 0.0
 

@@ -73,7 +73,9 @@ class Split:
                 if self._ready:
                     self._commit()  # keep what is sealed and durable
                 raise
-        self.report.generation = self._writer.head.generation
+        head = self._writer.head
+        self.report.generation = head.generation
+        self.report.derived = [one["pin"] for one in head.derived] if self.report.objects else []
         self.report.seconds = time.monotonic() - started
         return self.report
 

@@ -121,6 +121,12 @@ def _tell(args: Namespace, report: SplitReport) -> None:
         say(args, f"removed, replaced or split by others meanwhile: {plural(report.changed, 'recording')}")
     if report.dry_run or not report.objects:
         return
+    if report.derived:
+        say(
+            args,
+            f"corpora made from this one name everyone still: {', '.join(report.derived)}; run 'securedata retain' or "
+            "'export --to-corpus' again",
+        )
     if report.deleted is not None:
         out("deleted the old objects; readers in flight hear RowReplaced")
     else:
