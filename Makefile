@@ -12,11 +12,16 @@ PY     := $(VENV)/bin/python
 # Named after what it installed and where: a changed dependency, or a moved checkout, installs again, and nothing else does.
 STAMP  := $(VENV)/installed-$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum | cut -d ' ' -f 1)
 
+# .venv-eco has what the tests of the callbacks for other libraries need beside .venv, and sees .venv.
+ECO       := .venv-eco
+ECO_PY    := $(ECO)/bin/python
+ECO_STAMP := $(ECO)/installed-$(shell { pwd; cat pyproject.toml constraints.txt constraints-eco.txt; } | cksum | cut -d ' ' -f 1)
+
 # The scripts behind the figures of docs/figures.md; the other files there are their helpers.
 BENCHMARKS := decrypt corpus loading ingest kms lifecycle
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-cloud test test-full lint format docs-check bench build clean distclean
+.PHONY: help install demo demo-cloud test test-full eco lint format docs-check bench build clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,17 +42,29 @@ $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "securedata needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
+# No dependencies, and .venv is not seen before the end: nothing here can change it, or bring another torch.
+$(ECO_STAMP): $(STAMP)
+	@echo "Installing the packages of tests/ecosystem into $(ECO): about 50 MB of wheels, 150 MB on disk."
+	$(PY) -m venv --without-pip --clear $(ECO)
+	$(PY) -m pip --python $(ECO_PY) install --quiet --disable-pip-version-check --no-deps --no-compile -r constraints-eco.txt
+	@$(ECO_PY) -c 'import sys, sysconfig; open(sysconfig.get_path("purelib") + "/venv.pth", "w").write("import site; site.addsitedir(%r)\n" % sys.argv[1])' \
+	    "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	@touch $@
+
 demo: $(STAMP)  ## encrypt real voices, verify, train on them, and show what was measured
 	$(PY) -m demo.run $(if $(CORPUS),--corpus "$(CORPUS)")
 
 demo-cloud: $(STAMP)  ## the same on an object store (SeaweedFS) and a KMS (OpenBao), under a role's sessions
 	$(PY) -m demo.run --cloud $(if $(CORPUS),--corpus "$(CORPUS)")
 
-test: lint  ## lint, then the tests: 8 to 16 minutes on 2 cores
+test: lint eco  ## lint, then the tests: 8 to 16 minutes on 2 cores
 	$(PY) -m pytest -n $(JOBS) --dist loadgroup --durations=20
 
-test-full: lint  ## lint, then every test, the exhaustive and random-kill matrices too: two to three hours on 2 cores
+test-full: lint eco  ## lint, then every test, the exhaustive and random-kill matrices too: two to three hours on 2 cores
 	SECUREDATA_FULL=1 $(PY) -m pytest -n $(JOBS) --dist loadgroup --durations=20
+
+eco: $(ECO_STAMP)  ## the tests of the callbacks for Lightning and transformers, in an environment of their own
+	$(ECO_PY) -m pytest -W default tests/ecosystem
 
 lint: $(STAMP)  ## ruff, mypy (strict), import-linter
 	$(PY) -m ruff check .
@@ -71,7 +88,7 @@ build: $(STAMP)  ## wheel and sdist into dist/
 clean:  ## remove what was built and cached, but not .venv
 	rm -rf build dist demo/out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	rm -rf *.egg-info
-	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -path ./$(ECO) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
-distclean: clean  ## remove .venv too
-	rm -rf $(VENV) .venv-peers .venv-peers-loading
+distclean: clean  ## remove .venv and .venv-eco too
+	rm -rf $(VENV) $(ECO) .venv-peers .venv-peers-loading

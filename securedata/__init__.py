@@ -85,10 +85,12 @@ if TYPE_CHECKING:
     from securedata.lifecycle.retain import retain
     from securedata.lifecycle.splitting.report import SplitReport
     from securedata.lifecycle.splitting.split import split
+    from securedata.lineage.record import Lineage
     from securedata.torch.collate import pad_collate
     from securedata.torch.combine import concat
     from securedata.torch.dataset import EncryptedAudioDataset
     from securedata.torch.features import EncryptedFeatureDataset
+    from securedata.torch.lineage import save_lineage
     from securedata.torch.load import load
     from securedata.torch.sample import Batch, FeatureBatch, FeatureSample, Sample
 
@@ -106,6 +108,7 @@ _HOME = {
     "FeatureSample": "securedata.torch.sample",
     "IngestPreview": "securedata.ingest.preview",
     "IngestReport": "securedata.ingest.report",
+    "Lineage": "securedata.lineage.record",
     "PeopleReport": "securedata.lifecycle.people.listing",
     "PersonReport": "securedata.lifecycle.people.person",
     "PublicReport": "securedata.lifecycle.people.public",
@@ -128,6 +131,7 @@ _HOME = {
     "person": "securedata.lifecycle.people.person",
     "public_report": "securedata.lifecycle.people.public",
     "retain": "securedata.lifecycle.retain",
+    "save_lineage": "securedata.torch.lineage",
     "split": "securedata.lifecycle.splitting.split",
     "verify": "securedata.corpus.check.verify",
 }
@@ -144,6 +148,7 @@ __all__ = [
     "FeatureSample",
     "IngestPreview",
     "IngestReport",
+    "Lineage",
     "PeopleReport",
     "PersonReport",
     "PublicReport",
@@ -167,6 +172,7 @@ __all__ = [
     "person",
     "public_report",
     "retain",
+    "save_lineage",
     "split",
     "verify",
 ]

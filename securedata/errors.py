@@ -68,6 +68,7 @@ SecuredataError
 │   ├── UnknownSigner           none of the given keys signed it
 │   ├── BadSignature            changed after it was signed, or signed by another key of the same name
 │   └── WrongOpening            an opening that is of another receipt, or of a person whom it does not name
+├── MalformedLineage            the record beside a model cannot be read
 ├── PlaintextRefused            plaintext would have reached a disk
 ├── UndecodableMedia            opened and authentic, but no audio that can be decoded
 └── TooManyReplaced             more than 1 % of an epoch's samples could not be read
@@ -378,6 +379,10 @@ class BadSignature(ReceiptError):
 
 class WrongOpening(ReceiptError):
     """An opening that is of another receipt, or of a person whom the receipt does not name."""
+
+
+class MalformedLineage(SecuredataError):
+    """The lineage record of a model is not one, or was changed or cut."""
 
 
 class PlaintextRefused(SecuredataError):

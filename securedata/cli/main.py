@@ -51,6 +51,7 @@ _COMMANDS = (
     "retention",
     "consent",
     "retain",
+    "lineage",
     "wrap",
     "rotate",
     "list",
@@ -62,7 +63,7 @@ _COMMANDS = (
     "bench",
 )
 _LIFECYCLE = frozenset(
-    ("consent", "erase", "hold", "operator", "people", "receipt", "relabel", "retain", "retention", "split")
+    ("consent", "erase", "hold", "lineage", "operator", "people", "receipt", "relabel", "retain", "retention", "split")
 )
 """Those in the folder `lifecycle` below the others."""
 

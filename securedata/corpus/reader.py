@@ -20,6 +20,7 @@ from securedata.corpus.rows.checks import closed_since
 from securedata.corpus.rows.index import Index
 from securedata.corpus.rows.loading import Options, load_index
 from securedata.corpus.rows.memfd import spawning
+from securedata.corpus.schema import columns_of
 from securedata.corpus.snapshot import Snapshot
 from securedata.corpus.state.consent import LeftOut
 from securedata.corpus.state.head import Head, Seen
@@ -28,6 +29,7 @@ from securedata.errors import GenerationChanged, SecuredataError
 from securedata.forks import Instances
 from securedata.format.cobblestone import Buffer
 from securedata.keys.grant import Grant
+from securedata.keys.tags import Tagger
 
 
 class Corpus:
@@ -48,10 +50,10 @@ class Corpus:
         """Wrap a head and its index; the lease has begun with that head."""
         missing = Missing(lease.storage, lease.open)
         snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing)
-        self._begin(options, snapshot, str(head.pin))
+        self._begin(options, snapshot, str(head.pin), Tagger(head.secret))
         self.unfinished_erasures = len(head.erasures)
 
-    def _begin(self, options: Options, snapshot: Snapshot, pin: str) -> None:
+    def _begin(self, options: Options, snapshot: Snapshot, pin: str, tagger: Tagger | None = None) -> None:
         reference = snapshot.lease.reference
         self.root = reference.root
         self.name = reference.name
@@ -63,6 +65,7 @@ class Corpus:
         self._lease = snapshot.lease
         self._options = options
         self._heeded = b""
+        self._tagger = tagger
         self._lease.heed = weakref.WeakMethod(self._heed)
         _corpora.add(self)
 
@@ -104,6 +107,29 @@ class Corpus:
     def left_out(self) -> LeftOut:
         """How many rows were left out when its rows were opened, because of consent or a restriction."""
         return self.index.left_out
+
+    @property
+    def filtered_by(self) -> tuple[str, ...]:
+        """The manifest's columns that chose its rows, sorted; not what they were compared with."""
+        speaker = () if self._options.speakers is None else ("speaker",)
+        return tuple(sorted({*columns_of(self._options.filter), *speaker}))
+
+    @property
+    def purpose(self) -> str | None:
+        """What the recordings are read for; None: no purpose was named."""
+        return self._options.purpose
+
+    def tagger(self) -> Tagger:
+        """Computes the tags of people under the corpus's secret.
+
+        A process that got the corpus in memory opens the head for it, once.
+
+        Raises:
+            as `refresh`
+        """
+        if self._tagger is None:
+            self._tagger = Tagger(self._lease.open().head.secret)
+        return self._tagger
 
     @property
     def seen(self) -> dict[bytes, Seen]:

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.errors import InvalidArgument
 
@@ -284,3 +285,31 @@ def check_path(path: str) -> str:
             "a logical path must be relative, '/'-separated and NFC, without '..' or control characters", path=path
         )
     return path
+
+
+OTHER = "other columns"
+"""What a filter uses that the schema does not have."""
+
+_ALL = pa.schema([*SCHEMA, *OPTIONAL])
+
+
+def columns_of(filter: pc.Expression | None) -> tuple[str, ...]:
+    """The manifest's columns that a filter uses, sorted; `OTHER` if it uses some that are not of the schema.
+
+    What it compares them with may name people, and so may its text; so each column is left out, to see whether it is
+    missed.
+    """
+    if filter is None:
+        return ()
+    table = _ALL.empty_table()
+    if not _takes(filter, table):
+        return (OTHER,)
+    return tuple(sorted(name for name in _ALL.names if not _takes(filter, table.drop_columns(name))))
+
+
+def _takes(filter: pc.Expression, table: pa.Table) -> bool:
+    try:
+        table.filter(filter)
+    except (pa.ArrowException, KeyError, TypeError, ValueError):
+        return False
+    return True

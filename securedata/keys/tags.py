@@ -1,7 +1,7 @@
 """Tags: a person's name, consent, recording or request under a key that only readers of the corpus have.
 
 Tombstones and bars hold tags, so that after an erasure the name remains only as a tag, on which a reader of the corpus
-can test a guess.
+can test a guess. So do the lineage records of models, under a key that is another one in each record.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ _SUBJECT = b"securedata/v1 subject tag"
 _CONSENT = b"securedata/v1 consent tag"
 _RECORDING = b"securedata/v1 recording tag"
 _REQUEST = b"securedata/v1 request tag"
+_LINEAGE = b"securedata/v1 lineage"
+_IN_LINEAGE = 8
 
 
 class Tagger:
@@ -61,6 +63,15 @@ class Tagger:
         """
         given = sorted({unicodedata.normalize("NFC", name) for name in names})
         return hmac.digest(_key(self._secret, _REQUEST), "\0".join((kind, *given)).encode(), "sha256")
+
+    def in_lineage(self, record: bytes, subjects: Iterable[str]) -> list[str]:
+        """People as a lineage record names them: 16 hex digits for each, in the order given.
+
+        The key is expanded from the corpus secret and the record's random id (16 bytes). So nobody can tell from two
+        records whether they name the same people, except who could read the corpus.
+        """
+        key = _key(self._secret, _LINEAGE + record)
+        return [hmac.digest(key, _text(one), "sha256")[:_IN_LINEAGE].hex() for one in subjects]
 
 
 def tag_under(subject_key: bytes, subject: str) -> bytes:

@@ -17,13 +17,15 @@ from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
 from securedata.corpus.state.consent import LeftOut
 from securedata.errors import InvalidArgument, SecuredataError
+from securedata.lineage.record import Entry
 from securedata.torch.combine import Recordings, call, row_of, without_skipped
+from securedata.torch.opened import OpenedRows
 from securedata.torch.replace import SKIPPED, Replacing, Skipped, Source
 from securedata.torch.rows import Rows, refuse_mixed
 from securedata.torch.sample import Metadata
 from securedata.torch.select import Check, Duration, for_each, rows_where, several
 from securedata.torch.stats import Stats, Tally
-from securedata.torch.workers import refuse_later_epochs, refuse_refresh, workers
+from securedata.torch.workers import refuse_later_epochs, refuse_lineage, refuse_refresh, workers
 
 Target = str | os.PathLike[str] | Reference
 
@@ -105,6 +107,7 @@ class EncryptedDataset(Recordings[SampleT]):
             self.corpora = tuple(opened)
             self._tally = Tally()
             self._rows = Rows()
+            self._opened = OpenedRows()
             self._count()
             check.judge(opened)
             self._publish()
@@ -117,6 +120,7 @@ class EncryptedDataset(Recordings[SampleT]):
         """Count the rows that are open now, and check that this dataset can read them."""
         self._tally.open_rows(corpus.generation for corpus in self.corpora)
         self._rows.open(self.corpora)
+        self._opened.note(self.corpora)
         for corpus in self.corpora:
             self._check_corpus(corpus)
 
@@ -331,6 +335,11 @@ class EncryptedDataset(Recordings[SampleT]):
         """The manifest's columns, row i for `ds[i]`; without keys and object ids. No copy."""
         self.check_rows()
         return pa.concat_tables([corpus.table.select(_SHOWN) for corpus in self.corpora])
+
+    def lineage_entries(self, record: str) -> list[Entry]:
+        """What a lineage record with this id says of this dataset. Raises InvalidArgument in a worker of a loader."""
+        refuse_lineage()
+        return self._opened.entries(self.corpora, record)
 
     # ------------------------------------------------------------ keep
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, IterableDataset
 
 from securedata.errors import InvalidArgument
+from securedata.lineage.record import Lineage
+from securedata.torch.lineage import Base, lineage_of
 from securedata.torch.replace import SKIPPED
 from securedata.torch.sample import Metadata
 from securedata.torch.stats import Stats
@@ -76,6 +78,21 @@ class Recordings(Dataset[_T]):
     def _batch(self, indices: Sequence[SupportsIndex], keep: bool = True) -> list[Any]:
         """As `__getitems__`, with `SKIPPED` in place of samples that are skipped; all may be, unless `keep`."""
         return list(self.__getitems__(indices))
+
+    def lineage(self, base: Base | Sequence[Base] | None = None) -> Lineage:
+        """What a model that is trained with this dataset was trained with: `save_lineage` writes it beside the model.
+
+        It covers every row that was open since the dataset was made, also those that a `refresh` took away, and what
+        the records of the models say that the training begins with.
+
+        Args:
+            base: those models, each by path or URL or as a record; None: it begins with none.
+
+        Raises:
+            InvalidArgument: a base without a record; in a worker of a DataLoader.
+            MalformedLineage, StorageError: the record of a base cannot be read.
+        """
+        return lineage_of([self], base)
 
     def map(self, function: Callable[[Any], Any]) -> Mapped:
         """The same recordings with `function` applied to each sample, in the process that reads it.

@@ -54,6 +54,16 @@ def refuse_refresh() -> None:
         )
 
 
+def refuse_lineage() -> None:
+    """Raise in a worker of a DataLoader: its rows are those that it was started with, not all that were open.
+
+    Raises:
+        InvalidArgument
+    """
+    if get_worker_info() is not None:
+        raise InvalidArgument("lineage() is asked for in the process of the loader, which knows of every refresh()")
+
+
 @cache  # per worker; other processes never ask
 def _persists() -> bool:
     process = current_process()

@@ -279,10 +279,14 @@ def test_keys_lose_what_a_file_leaves_around_them_and_nothing_else() -> None:
 # ------------------------------------------------------------------------------------------- repr
 
 
+LEFT = ("securedata.testing", "securedata.__main__", "securedata.integrations.")
+"""Modules that are not looked at; the last ones import what is in .venv-eco only, and have neither data nor a repr."""
+
+
 def package_classes() -> list[type]:
     found = {}
     for module in pkgutil.walk_packages(securedata.__path__, "securedata."):
-        if module.name.startswith(("securedata.testing", "securedata.__main__")):
+        if module.name.startswith(LEFT):
             continue
         for _, one in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             named = issubclass(one, tuple) and hasattr(one, "_fields")
@@ -322,7 +326,7 @@ def test_no_repr_shows_keys_words_or_people(kind: Any) -> None:
 def classes_with_a_repr() -> list[type]:
     found = {}
     for module in pkgutil.walk_packages(securedata.__path__, "securedata."):
-        if module.name.startswith(("securedata.testing", "securedata.__main__")):
+        if module.name.startswith(LEFT):
             continue
         for _, one in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             ours = one.__module__.startswith("securedata") and not dataclasses.is_dataclass(one)

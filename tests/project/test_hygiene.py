@@ -41,6 +41,7 @@ PUBLIC = [
     "FeatureSample",
     "IngestPreview",
     "IngestReport",
+    "Lineage",
     "PeopleReport",
     "PersonReport",
     "PublicReport",
@@ -64,6 +65,7 @@ PUBLIC = [
     "person",
     "public_report",
     "retain",
+    "save_lineage",
     "split",
     "verify",
 ]

@@ -20,6 +20,7 @@ from securedata.lifecycle.people.groups import Group
 from securedata.lifecycle.people.listing import PersonCount
 from securedata.lifecycle.people.reach import DerivedCorpus, KMSKey
 from securedata.lifecycle.people.requests import OpenRequest
+from securedata.lineage.record import Entry
 from tests.kit.docs.tree import ROOT
 
 PAGE = ROOT / "docs" / "api.md"
@@ -51,7 +52,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "Train": (
         "EncryptedAudioDataset", "Sample", "Batch", "pad_collate", "concat",
-        "EncryptedFeatureDataset", "FeatureSample", "FeatureBatch",
+        "EncryptedFeatureDataset", "FeatureSample", "FeatureBatch", "save_lineage", "Lineage",
     ),
     "Read": ("load", "open_corpus", "Corpus", "UnpinnedWarning"),
     "Errors": ("errors",),
@@ -77,6 +78,7 @@ PARTS: dict[str, dict[type[Any], str]] = {
         OpenRequest: "RequestsReport.requests",
         Group: "PublicReport.languages",
     },
+    "Train": {Entry: "Lineage.entries"},
 }
 """What reports hold, and where: they are read and never made by a caller."""
 

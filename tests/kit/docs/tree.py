@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 
-NOT_OURS = {".venv", ".venv-peers", "build", "dist", "__pycache__", "results", ".hypothesis"}
+NOT_OURS = {".venv", ".venv-eco", ".venv-peers", "build", "dist", "__pycache__", "results", ".hypothesis"}
 
 
 def _walk() -> Iterator[Path]:
