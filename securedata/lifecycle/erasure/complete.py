@@ -22,7 +22,7 @@ from securedata.keys.local import LocalKMS
 from securedata.keys.wraps import parse_named, version_of
 from securedata.lifecycle.erasure.finish import Receipt
 from securedata.lifecycle.erasure.journal import final_digest
-from securedata.lifecycle.receipt.members import DELETED, DESTROYED, REMAIN, SCHEDULED, Level, Stated, utc
+from securedata.lifecycle.receipt.members import DELETED, DESTROYED, REMAIN, SCHEDULED, Level, Stated, Validation, utc
 from securedata.lifecycle.receipt.operator import Operator
 from securedata.lifecycle.receipt.statement import Draft, Statement
 from securedata.lifecycle.receipt.store import find_receipt, keep_final, write_receipt
@@ -54,14 +54,24 @@ class Completed:
 
 
 def complete(
-    writer: Writer, data: bytes, operator: Operator, asked: Sequence[KMS], stated: Sequence[Stated] = ()
+    writer: Writer,
+    data: bytes,
+    operator: Operator,
+    asked: Sequence[KMS],
+    stated: Sequence[Stated] = (),
+    *,
+    validation: Validation | None = None,
+    responsible: str | None = None,
 ) -> Completed:
-    """Ask what has become of each KMS key of a receipt; if that or `stated` is new, sign and record a new receipt.
+    """Ask what has become of each KMS key of a receipt; if anything is new, sign and record a new receipt.
 
     Args:
         data: the file of the final receipt.
         asked: KMS keys that the caller names; only these are asked.
         stated: what the operator adds, unchecked.
+        validation: who has judged that the result is enough, in place of an earlier one. The same words again, on
+            another day, are nothing new.
+        responsible: a person or office, in place of an earlier one.
 
     Raises:
         MalformedReceipt, UnknownSigner, BadSignature: the file is not a receipt of this operator.
@@ -87,7 +97,8 @@ def complete(
     earlier = tuple(one for one in statement.levels if one.level == DESTROYED and one.kms not in found)
     levels = (*kept, *earlier, *reached)
     more = tuple(one for one in stated if one not in statement.stated)
-    if levels == statement.levels and not more:
+    judged, who = _judged(statement.validation, validation), responsible or statement.who.responsible
+    if (levels, judged, who) == (statement.levels, statement.validation, statement.who.responsible) and not more:
         path = find_receipt(statement.corpus.id, statement.id, final)
         return Completed(Receipt(statement.id, final, path, tuple(one.words for one in levels)), keys, False)
     after = Statement.build(
@@ -102,8 +113,8 @@ def complete(
         derived=statement.derived,
         models=statement.models,
         stated=(*statement.stated, *more),
-        validation=statement.validation,
-        responsible=statement.who.responsible,
+        validation=judged,
+        responsible=who,
     )
     written = write_receipt(after, operator)
     digest = _record(writer, statement.id, verified.digest, written.digest)
@@ -117,6 +128,12 @@ def complete(
         )
     path = find_receipt(statement.corpus.id, statement.id, digest)
     return Completed(Receipt(statement.id, digest, path, tuple(one.words for one in levels)), keys, True)
+
+
+def _judged(before: Validation | None, now: Validation | None) -> Validation | None:
+    if now is None or (before is not None and replace(before, day=now.day) == now):
+        return before
+    return now
 
 
 def _record(writer: Writer, id: str, old: str, new: str) -> str:

@@ -15,11 +15,12 @@ from securedata.errors import InvalidArgument
 from securedata.keys.kms import open_all, open_kms
 from securedata.keys.local import create_key_file
 from securedata.keys.wraps import Wrap, named, parse_named
-from securedata.lifecycle.erasure.complete import complete, how_to_destroy
+from securedata.lifecycle.erasure.complete import Completed, complete, how_to_destroy
 from securedata.lifecycle.erasure.erase import erase
 from securedata.lifecycle.erasure.request import Request
-from securedata.lifecycle.receipt.members import Stated
+from securedata.lifecycle.receipt.members import Stated, Validation
 from securedata.lifecycle.receipt.operator import Operator
+from securedata.lifecycle.receipt.verify import unverified_statement
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.rows import make, writer_of
 
@@ -84,6 +85,25 @@ def test_what_the_operator_states_is_kept_apart(corpus: Reference, people: Write
     assert done.receipt.levels == ("deleted where visible",)
     assert done.receipt.path is not None
     assert complete(people, done.receipt.path.read_bytes(), operator, open_all(corpus.kms), stated).changed is False
+
+
+def test_who_has_judged_and_who_is_responsible(people: Writer, operator: Operator) -> None:
+    first, again = (Validation("the officer", "enough", day) for day in ("2026-11-30", "2026-12-01"))
+    done = complete(people, receipt(people), operator, (), validation=first, responsible="the office")
+    assert done.changed
+    data = receipt_of(done)
+    assert complete(people, data, operator, (), validation=again, responsible="the office").changed is False
+    stated = receipt_of(complete(people, data, operator, (), [Stated("backups", "there are none")]))
+    statement = unverified_statement(stated)
+    assert (statement.validation, statement.who.responsible) == (first, "the office"), "kept by later ones"
+    other = Validation("the officer", "not enough", "2026-12-01")
+    after = unverified_statement(receipt_of(complete(people, stated, operator, (), validation=other)))
+    assert (after.validation, after.who.responsible) == (other, "the office")
+
+
+def receipt_of(done: Completed) -> bytes:
+    assert done.receipt.path is not None
+    return done.receipt.path.read_bytes()
 
 
 def test_a_receipt_of_another_corpus(people: Writer, operator: Operator) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from argparse import Namespace
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -43,7 +44,8 @@ def add_parser(subparsers: Any) -> None:
             "complete asks the KMS keys that wrapped the old corpus key whether they live: a head that was saved\n"
             "before the erasure opens as long as one does. It says which corpora of your config still need a key\n"
             "(others may exist), and by which commands it is destroyed; it never destroys one. What has become of\n"
-            "them goes into a new receipt, which is then the final one. --stated adds what only you can say."
+            "them goes into a new receipt, which is then the final one. --stated, --validated and --responsible add\n"
+            "what only you can say."
         ),
         example=(
             "  securedata receipt verify erasure.receipt --key operator.pub\n"
@@ -78,6 +80,12 @@ def add_parser(subparsers: Any) -> None:
         metavar="ABOUT=TEXT",
         help="what you state and securedata cannot check, such as of backups or KMS snapshots; repeatable",
     )
+    more.add_argument(
+        "--validated",
+        metavar="BY=TEXT",
+        help="who has judged today, apart from the checks, that the result is enough, and in which words",
+    )
+    more.add_argument("--responsible", metavar="WHO", help="the person or office responsible, and how to reach them")
     add_corpus_options(parser)
     add_writer_options(parser)
     add_output_options(parser)
@@ -87,8 +95,10 @@ def receipt(args: Namespace) -> int:
     """Run the command."""
     if args.action == "complete":
         return _complete(args)
-    if args.target or args.stated:
-        raise InvalidArgument(f"{args.action} takes the receipt alone: leave out CORPUS and --stated")
+    if args.target or args.stated or args.validated or args.responsible:
+        raise InvalidArgument(
+            f"{args.action} takes the receipt alone: leave out CORPUS, --stated, --validated and --responsible"
+        )
     if args.action == "verify":
         return _verify(args)
     if args.key or args.opening:
@@ -142,7 +152,7 @@ def _complete(args: Namespace) -> int:
     from securedata.keys.kms import open_all
     from securedata.lifecycle.erasure.complete import complete, how_to_destroy
     from securedata.lifecycle.erasure.erase import open_to_erase
-    from securedata.lifecycle.receipt.members import Stated
+    from securedata.lifecycle.receipt.members import Stated, Validation, utc
     from securedata.lifecycle.receipt.operator import load_operator
     from securedata.lifecycle.receipt.verify import read_receipt
 
@@ -150,16 +160,23 @@ def _complete(args: Namespace) -> int:
         raise InvalidArgument("complete needs the corpus: give CORPUS after the receipt")
     if args.key or args.opening:
         raise InvalidArgument("complete takes no --key and no --opening: it is signed by your own key")
-    stated = []
-    for words in args.stated:
-        about, mark, says = words.partition("=")
-        if not (mark and about.strip() and says.strip()):
-            raise InvalidArgument("--stated is ABOUT=TEXT, such as --stated 'backups=there are none'")
-        stated.append(Stated(about.strip(), says.strip()))
+    stated = [Stated(*_two(words, "--stated is ABOUT=TEXT", "backups=there are none")) for words in args.stated]
+    validation = None
+    if args.validated:
+        by, says = _two(args.validated, "--validated is BY=TEXT", "the data protection officer=enough for REQ-7")
+        validation = Validation(by, says, utc(time.time())[:10])
     operator, found = load_operator(), resolve_own(args)
     writer = open_to_erase(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
     asked = open_all((*found.kms, *(uri for uri in args.kms or () if uri not in found.kms)))
-    done = complete(writer, read_receipt(args.file), operator, asked, stated)
+    done = complete(
+        writer,
+        read_receipt(args.file),
+        operator,
+        asked,
+        stated,
+        validation=validation,
+        responsible=(args.responsible or "").strip() or None,
+    )
     if args.json:
         print_json(
             {
@@ -185,6 +202,14 @@ def _complete(args: Namespace) -> int:
     out(f"levels: {'; '.join(done.receipt.levels)}")
     out(f"receipt: {done.receipt.path or 'on another machine'}{'' if done.changed else ', as it was'}")
     return 0
+
+
+def _two(words: str, form: str, example: str) -> tuple[str, str]:
+    """The two sides of a word with '='."""
+    one, mark, other = words.partition("=")
+    if not (mark and one.strip() and other.strip()):
+        raise InvalidArgument(f"{form}, such as '{example}'")
+    return one.strip(), other.strip()
 
 
 def resolve_own(args: Namespace) -> Reference:
