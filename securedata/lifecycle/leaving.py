@@ -20,7 +20,7 @@ from securedata.corpus.state.layout import classify
 from securedata.corpus.state.retired import listed
 from securedata.corpus.writer import Writer
 from securedata.errors import ConfigError, NotFound, SecuredataError
-from securedata.files import make_folders, read_small, replace_file
+from securedata.files import drop_left_over, make_folders, read_small, replace_file
 from securedata.foreign.describe import describe
 
 _LARGEST = 1024 * 1024
@@ -60,6 +60,7 @@ class Notes:
         try:
             make_folders(self._path.parent, 0o700)
             with file_lock("leaving.lock"):
+                drop_left_over(self._path.parent, self._path.name)
                 after = (self.read() | frozenset(more)) - frozenset(less)
                 if after:
                     replace_file(self._path, b"".join(sorted(after)))

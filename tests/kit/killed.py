@@ -10,6 +10,7 @@ import io
 import os
 import resource
 import signal
+import stat
 import sys
 import threading
 import time
@@ -124,14 +125,15 @@ class _Count:
             path, _, flags = arguments
             if not (isinstance(flags, int) and flags & _NEW) or str(path).endswith(_OTHERS):
                 return
-        elif event not in _CHANGES:
+        elif event not in _CHANGES or (event == "os.mkdir" and os.path.isdir(arguments[0])):
             return
         if self._now():
             os.kill(os.getpid(), signal.SIGKILL)
 
     def cut(self, write: Callable[[int, Any], int]) -> Callable[[int, Any], int]:
         def one(fd: int, data: Any) -> int:
-            if self._now():
+            status = os.fstat(fd)
+            if stat.S_ISREG(status.st_mode) and status.st_nlink and self._now():  # no pipe, and nothing in memory only
                 write(fd, memoryview(data)[: len(data) // 2])
                 os.kill(os.getpid(), signal.SIGKILL)
             return write(fd, data)

@@ -253,11 +253,13 @@ def _ask_derived(
     names = tuple(name for name in request.names if name not in found.kept)
     # with nothing to commit here there is no receipt that needs theirs; they are visited all the same
     always = bool(found.rows) or len(found.erased_before) < len(request.names)
+    # a hold keeps all of it, or an earlier run took it out, from there first: then nothing is asked for
+    any_named = {"subject": bool(names), "path": bool(found.facts.digests)}.get(request.kind, True)
     reached = []
     for one in entries:
         state = Derived(one["corpus"], one["pin"], "not reached")
         reference = reference_of(one)
-        if reference is not None and (names or request.kind != "subject"):
+        if reference is not None and any_named:
             passed = replace(request, names=names, paths=(), digests=found.facts.digests, more=found.facts)
             inner = open_to_erase(reference)
             drop = tuple(uri for uri in options.drop_wraps if any(names_key(uri, one) for one in inner.head.wraps))

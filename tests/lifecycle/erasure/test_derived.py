@@ -16,6 +16,7 @@ from securedata.keys.tags import Tagger
 from securedata.lifecycle.derived import register_derived
 from securedata.lifecycle.erasure.erase import Options, erase
 from securedata.lifecycle.erasure.request import Request
+from securedata.lifecycle.holds.hold import add_hold
 from tests.kit.corpora.contents import current, look
 from tests.kit.corpora.rows import add, content, make, writer_of
 
@@ -55,6 +56,14 @@ def test_what_came_into_it_later_goes_although_the_source_has_nothing(people: Wr
     write_entry("derived", derived)
     erase(people, ANN)
     assert sorted(current(derived)) == ["bob/1"]
+
+
+def test_a_recording_that_a_hold_keeps_is_asked_for_nowhere(people: Writer, derived: Reference) -> None:
+    add_hold(people, "ann", "7")
+    before = look(derived).head
+    done = erase(people, Request("path", paths=("ann/1",)))
+    assert (done.receipt, done.commit.held) == (None, ("ann/1",))
+    assert look(derived).head == before
 
 
 def test_nothing_goes_there_if_all_of_the_source_was_not_meant(people: Writer, derived: Reference) -> None:

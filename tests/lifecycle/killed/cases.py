@@ -15,6 +15,7 @@ from securedata.lifecycle.derived import register_derived
 from tests.kit.corpora.contents import look
 from tests.kit.corpora.recorded import filled
 from tests.kit.corpora.rows import add, content, writer_of
+from tests.kit.corpora.shared import share, talk
 from tests.kit.killed import ran
 from tests.kit.sources.recordings import Clip, clip
 
@@ -113,6 +114,12 @@ def _derived(folder: Path) -> None:
     add(writer_of(made), {f"{name}/0": content(name) for name in ("ann", "bob", "cid")})
 
 
+def _shared(folder: Path) -> None:
+    """Two people share a recording."""
+    _operator(folder)
+    share(writer_of(resolve(NAME)), talk(0.5), [(0, 4000, "ann"), (4000, 4000, "ben")], "talk.wav")
+
+
 def _retain(folder: Path) -> Words:
     return ("retain", NAME, "--to", str(folder / FEATURES), "--features", "log-mel", "--workers", "0")
 
@@ -151,6 +158,9 @@ CASES: dict[str, Case] = {
     "remove": Case(("remove", NAME, "ann/0.wav", "cid"), gone="2 paths match nothing"),
     "remove now": Case(("remove", NAME, "ann/0.wav", "--now"), gone="one path matches nothing"),
     "relabel": Case(lambda folder: ("relabel", NAME, str(folder / "labels.csv"))),
+    "split": Case(("split", NAME, "--threads", "1"), _shared),
+    "split now": Case(("split", NAME, "--threads", "1", "--now"), _shared),
+    "hand on": Case(lambda folder: ("export", NAME, "--to-corpus", str(folder / MADE), "--threads", "1")),
     "hold add": Case(("hold", "add", NAME, "--subject", "ann", "--case", "7", "--reason", "a letter")),
     "hold add with derived": Case(("hold", "add", NAME, "--subject", "ann", "--case", "7"), _derived),
     "hold release": Case(("hold", "release", NAME, "--subject", "ann", "--case", "7"), _held),
@@ -159,6 +169,7 @@ CASES: dict[str, Case] = {
     ),
     "consent withdraw": Case(("consent", "withdraw", NAME, "--consent", "C1")),
     "consent withdraw erase": Case(("consent", "withdraw", NAME, "--consent", "C1", "--erase")),
+    "consent withdraw erase with derived": Case(("consent", "withdraw", NAME, "--consent", "C1", "--erase"), _derived),
     "consent require": Case(("consent", "require", NAME)),
     "retention": Case(("retention", NAME, "--raw", "30d", "--inactive", "3y")),
     "retention apply": Case(("retention", NAME, "--apply"), _ruled),
@@ -166,6 +177,7 @@ CASES: dict[str, Case] = {
     "retain erase raw": Case(lambda folder: (*_retain(folder), "--erase-raw"), _without_ended, imports=_TORCH),
     "erase subject": Case(("erase", NAME, "--subject", "ann", "--request", "REQ-1")),
     "erase with derived": Case(("erase", NAME, "--subject", "ann"), _derived),
+    "erase path with derived": Case(("erase", NAME, "--path", "ann/0.wav"), _derived),
     "erase held": Case(("erase", NAME, "--subject", "ann", "--request", "REQ-1"), _held),
     "erase list": Case(lambda folder: ("erase", NAME, "--list", str(folder / "people.txt"))),
     "erase path": Case(("erase", NAME, "--path", "ann/0.wav")),

@@ -89,7 +89,8 @@ def _files(head: Head, name: str | None) -> Facts:
     assert finals == set(folder.glob("*.receipt")), "the final receipts, whole, and no others"
     openings = [path for path in folder.glob("*.openings/*") if ".tmp-" not in path.name]
     assert {path.parent.stem for path in openings} <= {one["id"] for one in head.receipts}
-    notes = read_notes(head.corpus_id).values()
+    notes, leaving = read_notes(head.corpus_id).values(), Notes(head.corpus_id)
+    leaving.drop(())  # as a later removal would
     names = sorted(json.loads(path.read_text())["name"] for path in openings)
     # a corpus made from another is asked again by each run, and then also says that there was nothing to erase
     derived = name == MADE
@@ -97,10 +98,18 @@ def _files(head: Head, name: str | None) -> Facts:
         "receipts": bool(finals) if derived else len(finals),
         "openings": sorted(set(names)) if derived else names,
         "notes": sorted((note.tag, note.case, note.subject, note.reason) for note in notes),
-        "leaving": Notes(head.corpus_id).read() & {one.table.id for one in head.retired},
+        "leaving": leaving.read() & {one.table.id for one in head.retired},
     }
 
 
 def _operator() -> Facts:
     key = data_dir() / "operator.key"
     return {"key": key.exists() and oct(key.stat().st_mode & 0o777)}
+
+
+def differences(found: Any, expected: Any, where: str = "") -> list[str]:
+    """What differs, one line each."""
+    if not (isinstance(found, dict) and isinstance(expected, dict)):
+        return [] if found == expected else [f"{where}: {found!r}, not {expected!r}"]
+    keys = sorted(found.keys() | expected.keys())
+    return [line for key in keys for line in differences(found.get(key), expected.get(key), f"{where}/{key}")]

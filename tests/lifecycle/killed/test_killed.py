@@ -21,7 +21,7 @@ from securedata.errors import SecuredataError
 from tests.conftest import FULL, Note
 from tests.kit.killed import Ended, ran
 from tests.lifecycle.killed.cases import CASES, Case, begin
-from tests.lifecycle.killed.outcome import Facts, outcome
+from tests.lifecycle.killed.outcome import Facts, differences, outcome
 
 POINTS = 3
 """Of each command's changes to files at which it is killed by default; `make test-full` takes all."""
@@ -78,7 +78,7 @@ class Bench:
             found = self.facts()
         except (AssertionError, SecuredataError) as error:
             return repr(error)
-        return "" if found == self.expected else f"{found}\n  is not\n{self.expected}"
+        return "; ".join(differences(found, self.expected))
 
 
 @pytest.fixture
