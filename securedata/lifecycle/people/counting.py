@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -10,10 +11,10 @@ from securedata.corpus.rows.durations import seconds_of
 COLUMNS = ("subjects", "consent_id", "purposes", "expires", "frames", "frames_in_segment", "sample_rate")
 """Columns of the manifest that `Counts.add` looks at."""
 
-_PURPOSE = pa.schema([("name", pa.large_string()), ("purpose", pa.large_string())])
+_PAIRS = pa.schema([("name", pa.large_string()), ("value", pa.large_string())])
 _COUNT = pa.schema(
     [
-        *(("name", pa.large_string()), ("consent", pa.large_string()), ("rows", pa.int64()), ("seconds", pa.float64())),
+        *(("name", pa.large_string()), ("rows", pa.int64()), ("seconds", pa.float64())),
         *(("first_end", pa.int64()), ("expired", pa.int64())),
     ]
 )
@@ -30,8 +31,8 @@ class Counts:
         """`now`: seconds since the epoch, by which consents have ended."""
         self.rows, self.seconds = 0, 0.0
         self._now = pa.scalar(int(now * 1e6), pa.int64())
-        self._counted: list[pa.Table] = []
-        self._purposes: list[pa.Table] = []
+        self._counted = [_COUNT.empty_table()]
+        self._consents, self._purposes = [_PAIRS.empty_table()], [_PAIRS.empty_table()]
 
     def add(self, rows: pa.Table) -> None:
         """Add the rows of a part, with COLUMNS."""
@@ -41,31 +42,34 @@ class Counts:
         names, parents = each_person(rows)
         ends = rows.column("expires").combine_chunks().cast(pa.int64())
         expired = pc.fill_null(pc.less_equal(ends, self._now), False).cast(pa.int64())
-        values = {"consent": rows.column("consent_id").combine_chunks(), "seconds": seconds, "end": ends}
-        taken = {name: column.take(parents) for name, column in {**values, "expired": expired}.items()}
-        grouped = pa.table({"name": names, **taken}).group_by(["name", "consent"], use_threads=False)
+        values = {"seconds": seconds, "end": ends, "expired": expired}
+        taken = {name: column.take(parents) for name, column in values.items()}
+        grouped = pa.table({"name": names, **taken}).group_by("name", use_threads=False)
         sums = [("seconds", "count"), ("seconds", "sum"), ("end", "min"), ("expired", "sum")]
         self._counted.append(pa.table(grouped.aggregate(sums).columns, schema=_COUNT))
-        lists = rows.column("purposes").combine_chunks()
-        if lists.null_count < len(lists):
-            mine = lists.take(parents)
-            pairs = pa.table([names.take(pc.list_parent_indices(mine)), mine.flatten()], schema=_PURPOSE)
-            self._purposes.append(distinct(pairs))
+        consents = pa.table([names, rows.column("consent_id").combine_chunks().take(parents)], schema=_PAIRS)
+        self._consents.append(distinct(consents.drop_null()))
+        lists = rows.column("purposes").combine_chunks().take(parents)
+        several = pa.table([names.take(pc.list_parent_indices(lists)), lists.flatten()], schema=_PAIRS)
+        self._purposes.append(distinct(several))
 
     def people(self) -> pa.Table:
-        """By name: rows, seconds, consents (how many), first_end (microseconds since the epoch; null: none), expired
-        (rows whose consent has ended)."""
-        grouped = pa.concat_tables([_COUNT.empty_table(), *self._counted]).group_by("name", use_threads=False)
-        only = pc.CountOptions(mode="only_valid")
-        wanted = [("rows", "sum"), ("seconds", "sum"), ("consent", "count_distinct", only)]
-        found = grouped.aggregate([*wanted, ("first_end", "min"), ("expired", "sum")])
-        return found.rename_columns(["name", "rows", "seconds", "consents", "first_end", "expired"]).sort_by("name")
+        """By name: rows, seconds, first_end (microseconds since the epoch; null: none), expired (rows whose consent has
+        ended)."""
+        sums = [("rows", "sum"), ("seconds", "sum"), ("first_end", "min"), ("expired", "sum")]
+        found = pa.concat_tables(self._counted).group_by("name", use_threads=False).aggregate(sums)
+        return found.rename_columns(_COUNT.names).sort_by("name")
+
+    def consents(self) -> dict[str, int]:
+        """By name, how many consents the rows record; only of people with one."""
+        counted = pc.value_counts(distinct(pa.concat_tables(self._consents)).column("name"))
+        return {one["values"]: one["counts"] for one in counted.to_pylist()}
 
     def purposes(self) -> dict[str, tuple[str, ...]]:
         """By name, the purposes that at least one of the rows may be used for, sorted."""
-        pairs = distinct(pa.concat_tables([_PURPOSE.empty_table(), *self._purposes])).sort_by("purpose")
-        lists = pairs.group_by("name", use_threads=False).aggregate([("purpose", "list")]).to_pylist()
-        return {one["name"]: tuple(one["purpose_list"]) for one in lists}
+        pairs = distinct(pa.concat_tables(self._purposes)).sort_by("value")
+        lists = pairs.group_by("name", use_threads=False).aggregate([("value", "list")]).to_pylist()
+        return {one["name"]: tuple(one["value_list"]) for one in lists}
 
 
 def each_person(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
@@ -79,5 +83,9 @@ def each_person(rows: pa.Table) -> tuple[pa.Array, pa.Array]:
 
 
 def distinct(pairs: pa.Table) -> pa.Table:
-    """Each row of a table once."""
-    return pairs.group_by(pairs.column_names, use_threads=False).aggregate([])
+    """Each pair of values once. Sorting numbers is several times as fast as grouping by two columns of text."""
+    code = np.zeros(pairs.num_rows, dtype=np.int64)
+    for column in pairs.columns:
+        encoded = column.combine_chunks().dictionary_encode("encode")
+        code = code * len(encoded.dictionary) + encoded.indices.to_numpy()
+    return pairs.take(pa.array(np.unique(code, return_index=True)[1]))

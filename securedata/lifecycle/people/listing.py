@@ -119,7 +119,7 @@ def _listed(current: Current) -> PeopleReport:
         counts.add(table)
     tagger = Tagger(head.secret)
     held, restricted = {one.tag for one in head.holds}, {one.tag for one in head.restricted}
-    listed, purposes = [], counts.purposes()
+    listed, consents, purposes = [], counts.consents(), counts.purposes()
     for one in counts.people().to_pylist():
         tag = tagger.tag(one["name"]) if held or restricted else b""
         listed.append(
@@ -127,7 +127,7 @@ def _listed(current: Current) -> PeopleReport:
                 one["name"],
                 one["rows"],
                 one["seconds"],
-                one["consents"],
+                consents.get(one["name"], 0),
                 None if one["first_end"] is None else one["first_end"] / 1e6,
                 one["expired"],
                 purposes.get(one["name"], ()),
