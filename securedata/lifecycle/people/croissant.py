@@ -186,12 +186,11 @@ def document(report: PublicReport, words: Description) -> dict[str, Any]:
 
 
 def write_document(path: Path, content: dict[str, Any]) -> None:
-    """Write the file whole, or not at all.
+    """Write the file whole, or not at all. `Description.check_file` has looked at what is there.
 
     Raises:
         OSError
     """
-    Description.check_file(path)
     replace_file(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
