@@ -24,6 +24,8 @@ from securedata.lifecycle.people.reach import DerivedCorpus, KMSKey, derived_fro
 from securedata.lifecycle.people.reading import Current, read_current
 from securedata.lifecycle.retention import Rule, span_text
 from securedata.lifecycle.spellings import near_spellings
+from securedata.lineage.files import model_of
+from securedata.lineage.search import Model, Records, Unread, read_records
 from securedata.printable import duration, plural
 from securedata.storage.base import Storage
 
@@ -53,6 +55,10 @@ class PersonReport:
         roles: that the caller's config has for this corpus.
         retention: how long it keeps recordings, such as {"raw": "30d"}.
         near: other spellings in the corpus that might be the same person.
+        models: that were trained with this corpus and whose records name the person; None: not looked for.
+        records: how many records of models were read.
+        unread: records, and folders, that could not be read: nobody can tell whom they name.
+        unsure: paths of models that were trained from one that has no record, so that anybody may be in them.
     """
 
     root: str
@@ -78,6 +84,10 @@ class PersonReport:
     roles: tuple[str, ...] = ()
     retention: dict[str, str] = field(default_factory=dict)
     near: tuple[str, ...] = field(default=(), repr=False)
+    models: tuple[Model, ...] | None = None
+    records: int = 0
+    unread: tuple[Unread, ...] = ()
+    unsure: tuple[str, ...] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         return f"{plural(self.rows, 'row')}, {plural(self.objects, 'object')}, {duration(self.seconds)} of audio"
@@ -85,8 +95,9 @@ class PersonReport:
     @property
     def known(self) -> bool:
         """Does this corpus, or one that was made from it, have or record anything of the person?"""
-        recorded = self.holds or self.restrictions or self.erased is not None or self.unfinished
-        return bool(self.rows or recorded or any(one.rows or one.erased for one in self.derived))
+        recorded = self.holds or self.restrictions or self.erased is not None or self.unfinished or self.models
+        elsewhere = any(one.rows or one.erased or one.models for one in self.derived)
+        return bool(self.rows or recorded or elsewhere)
 
 
 def person(
@@ -94,6 +105,7 @@ def person(
     subject: str,
     *,
     also: str | Sequence[str] = (),
+    models: str | Sequence[str] = (),
     kms: str | Sequence[str] | None = None,
     pin: str | Sequence[str] | None = None,
     accept_generation: int | None = None,
@@ -108,6 +120,8 @@ def person(
         target: a name from the config, `securedata://NAME`, a path or a URL.
         subject: the person, as the recordings name them.
         also: other spellings of the same person.
+        models: folders or URLs where models are, with all folders below: those that were trained with recordings of the
+            person are found by the records beside them.
         kms: KMS URIs that are trusted to unwrap the corpus key. None: from the config.
         pin: identifies the corpus. None: from the config.
         accept_generation: accept this generation although this machine has seen a newer one.
@@ -118,6 +132,7 @@ def person(
 
     Raises:
         NoSuchSubject: neither this corpus nor one made from it has or records anything of the person.
+        InvalidArgument: nobody can have such a name; a place of `models` is not there.
         as `open_corpus`, but never PurposeRequired
 
     Example:
@@ -125,7 +140,12 @@ def person(
         print(found, [one.consent_id for one in found.consents], found.erased)
     """
     found = look_up(
-        resolve(target, kms, pin), subject, also, accept_generation=checked(accept_generation), storage=storage
+        resolve(target, kms, pin),
+        subject,
+        also,
+        models,
+        accept_generation=checked(accept_generation),
+        storage=storage,
     )
     if not found.known:
         raise not_there(found)
@@ -136,6 +156,7 @@ def look_up(
     reference: Reference,
     subject: str,
     also: str | Sequence[str] = (),
+    models: str | Sequence[str] = (),
     *,
     accept_generation: int | None = None,
     storage: Storage | None = None,
@@ -143,7 +164,7 @@ def look_up(
     """As `person`, also if there is nothing.
 
     Raises:
-        InvalidArgument: nobody can have such a name.
+        InvalidArgument: nobody can have such a name; a place of models is not there.
         as `open_corpus`
     """
     names = tuple(dict.fromkeys((as_text("subject", subject), *as_texts("also", also))))
@@ -153,8 +174,10 @@ def look_up(
         "".join(names).encode()
     except UnicodeEncodeError:  # not chained, since it contains the name
         raise InvalidArgument("the name of a person contains a lone surrogate, which is not a character") from None
+    places = as_texts("models", models)
+    records = read_records(places) if places else None
     return read_current(
-        reference, lambda current: _found(current, names), accept_generation=accept_generation, storage=storage
+        reference, lambda current: _found(current, names, records), accept_generation=accept_generation, storage=storage
     )
 
 
@@ -170,7 +193,7 @@ def not_there(found: PersonReport) -> NoSuchSubject:
     )
 
 
-def _found(current: Current, names: tuple[str, ...]) -> PersonReport:
+def _found(current: Current, names: tuple[str, ...], records: Records | None) -> PersonReport:
     head, reference = current.head, current.reference
     tagger = Tagger(head.secret)
     tags = frozenset(map(tagger.tag, names))
@@ -192,12 +215,22 @@ def _found(current: Current, names: tuple[str, ...]) -> PersonReport:
         restrictions=tuple(one for one in head.restricted if one.tag in tags),
         erased=max((one.generation for one in head.tombstones if one.tag in tags), default=None),
         unfinished=sum(not tags.isdisjoint(one.people) for one in unfinished(head, reference.root)),
-        derived=derived_from(head, names),
+        derived=derived_from(head, names, records),
         kms=kms_of(head, reference),
         roles=roles_of(str(head.pin), reference),
         retention=limits_of(head, reference.root),
         near=tuple(dict.fromkeys(near)),
+        **({} if records is None else _models(records, head, names)),
     )
+
+
+def _models(records: Records, head: Head, names: Sequence[str]) -> dict[str, Any]:
+    return {
+        "models": records.naming(head.corpus_id, Tagger(head.secret), names),
+        "records": len(records.found),
+        "unread": records.unread,
+        "unsure": tuple(model_of(where) for where, one in records.found if not one.complete),
+    }
 
 
 def limits_of(head: Head, root: str) -> dict[str, str]:

@@ -16,6 +16,7 @@ from securedata.keys.kms import trusts
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.derived import reference_of
 from securedata.lifecycle.people.reading import Current, read_current
+from securedata.lineage.search import Model, Records
 
 _COLUMNS = ("subjects", "frames", "frames_in_segment", "sample_rate")
 
@@ -46,6 +47,7 @@ class DerivedCorpus:
         erased: was the person erased from it?
         kms: KMS keys that open it.
         roles: that the caller's config has for it.
+        models: that were trained with it and whose records name the person, of those that were looked through.
     """
 
     pin: str
@@ -58,6 +60,7 @@ class DerivedCorpus:
     erased: bool = False
     kms: tuple[KMSKey, ...] = ()
     roles: tuple[str, ...] = ()
+    models: tuple[Model, ...] = ()
 
 
 def kms_of(head: Head, reference: Reference) -> tuple[KMSKey, ...]:
@@ -71,19 +74,21 @@ def roles_of(pin: str, reference: Reference) -> tuple[str, ...]:
     return tuple(dict.fromkeys(one.options["role"] for one in (reference, *entries) if one.options.get("role")))
 
 
-def derived_from(head: Head, names: Sequence[str]) -> tuple[DerivedCorpus, ...]:
+def derived_from(head: Head, names: Sequence[str], records: Records | None = None) -> tuple[DerivedCorpus, ...]:
     """The corpora that were made from this one, and from those in turn, each once."""
     found: dict[str, DerivedCorpus] = {}
     left = list(head.derived)
     while left:
         entry = left.pop(0)
         if entry["pin"] not in found and entry["pin"] != str(head.pin):
-            found[entry["pin"]], more = _look(entry, names)
+            found[entry["pin"]], more = _look(entry, names, records)
             left += more
     return tuple(found.values())
 
 
-def _look(entry: Mapping[str, Any], names: Sequence[str]) -> tuple[DerivedCorpus, tuple[dict[str, Any], ...]]:
+def _look(
+    entry: Mapping[str, Any], names: Sequence[str], records: Records | None
+) -> tuple[DerivedCorpus, tuple[dict[str, Any], ...]]:
     pin, reference = entry["pin"], reference_of(entry)
     if reference is None:
         return DerivedCorpus(pin, why="it is not in your config"), ()
@@ -105,6 +110,7 @@ def _look(entry: Mapping[str, Any], names: Sequence[str]) -> tuple[DerivedCorpus
             any(stone.tag in tags for stone in head.tombstones),
             kms_of(head, reference),
             roles,
+            () if records is None else records.naming(head.corpus_id, tagger, names),
         )
         return one, head.derived
 

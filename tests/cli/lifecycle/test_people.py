@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import securedata as sd
 from securedata.corpus.writer import Writer
 from securedata.lifecycle.derived import register_derived
 from tests.kit.cli.commandline import Run
@@ -82,6 +83,7 @@ def test_one_person(run: Run, root: Root, tmp_path: Path) -> None:
         "(no id): 1 row; no purpose recorded; no end",
         f"made from it features: 1 row, 0.25 s; opened by {key}",
         f"opened by {Writer(root.reference).head.wraps[0].uri} (yours)",
+        "models not looked for: give --models DIR|URL",
     ]
     assert "other spellings that are like it: bob; add those" in done.err
     document = run("people", root, "--subject", "ann", "--json").json
@@ -132,6 +134,7 @@ WORDS = ("--license", "https://example.com/l", "--url", "https://example.com/v",
         ("--requests", "--report"),
         ("--requests", "--croissant", "c.json", *WORDS),
         ("--title", "voices"),
+        ("--models", "."),
         ("--report", "--url", "https://example.com"),
         ("--croissant", "c.json"),
         ("--croissant", "c.json", *WORDS, "--title", "bob"),
@@ -215,3 +218,30 @@ def test_errors_name_nobody(run: Run, root: Root) -> None:
     done = run("people", root, "--subject", "ann")
     assert done.code == 1
     assert (done.out, " ann" in done.error, "ann/" in done.error) == ("", False, False)
+
+
+def test_models_that_were_trained_with_a_person(run: Run, root: Root, tmp_path: Path) -> None:
+    other = make_corpus(tmp_path, [clip("ann/0.wav", 0.25)], "features")
+    register_derived(Writer(root.reference), Writer(other.reference).head)
+    models = tmp_path / "models"
+    (models / "x").mkdir(parents=True)
+    for name, reference in (("raw.pt", root.reference), ("x/made.pt", other.reference)):
+        with sd.EncryptedAudioDataset(reference) as ds:
+            sd.save_lineage(ds, str(models / name))
+    assert "not looked for: give --models" in run("people", root, "--subject", "ann").out
+    done = run("people", root, "--subject", "ann", "--models", models)
+    assert done.code == 0
+    found = [" ".join(line.split()) for line in done.out.splitlines()[-2:]]
+    assert found[0].startswith(f"models {models}/raw.pt: record of 20")
+    assert found[1].startswith(f"{models}/x/made.pt: record of 20")
+    assert found[1].endswith(", with features")
+    document = run("people", root, "--subject", "ann", "--models", models, "--json").json
+    assert [one["path"] for one in document["models"]] == [f"{models}/raw.pt"]
+    assert [one["path"] for one in document["derived"][0]["models"]] == [f"{models}/x/made.pt"]
+    assert "entries" not in document["models"][0]
+    (models / "raw.pt.lineage.json").unlink()
+    (models / "x" / "made.pt.lineage.json").write_text("{")
+    done = run("people", root, "--subject", "ann", "--models", models)
+    assert (done.code, "none of 0 records names this person" in done.out) == (1, True)
+    assert "1 record or folder could not be read" in done.error
+    assert run("people", root, "--subject", "ann", "--models", tmp_path / "nowhere").code == 2

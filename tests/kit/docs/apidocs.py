@@ -21,6 +21,7 @@ from securedata.lifecycle.people.listing import PersonCount
 from securedata.lifecycle.people.reach import DerivedCorpus, KMSKey
 from securedata.lifecycle.people.requests import OpenRequest
 from securedata.lineage.record import Entry
+from securedata.lineage.search import Model, Unread
 from tests.kit.docs.tree import ROOT
 
 PAGE = ROOT / "docs" / "api.md"
@@ -75,6 +76,8 @@ PARTS: dict[str, dict[type[Any], str]] = {
         Restriction: "PersonReport.restrictions",
         DerivedCorpus: "PersonReport.derived",
         KMSKey: "PersonReport.kms",
+        Model: "PersonReport.models",
+        Unread: "PersonReport.unread",
         OpenRequest: "RequestsReport.requests",
         Group: "PublicReport.languages",
     },

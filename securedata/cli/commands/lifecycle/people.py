@@ -50,14 +50,15 @@ def add_parser(subparsers: Any) -> None:
             "whether a hold keeps the recordings or a request for erasure closes them. Nothing is left out because of\n"
             "consent, and no recording is opened.\n\n"
             "--subject answers a request for access (GDPR articles 15 and 19): what there is of one person, on what\n"
-            "consent, which corpora were made from it and what they have, and which KMS keys and roles can read it.\n\n"
+            "consent, which corpora were made from it and what they have, and which KMS keys and roles can read it.\n"
+            "With --models it also looks for models, by the records beside them, as 'securedata lineage' does.\n\n"
             "--requests lists the requests for erasure that are not done: those that met a hold, and interrupted\n"
             "erasures. A request is due one month after the day it was received (GDPR article 12(3)).\n\n"
             "--report counts what can be published, and names nobody: how long recordings are kept, people, rows and\n"
             "audio by language, split, format, consent and purpose, holds, erasures. --croissant also writes it as a\n"
             "Croissant 1.1 file.\n\n"
-            "Exit codes: 0: done; also if the person was erased before. 2: there is nothing of the person. Of\n"
-            "--requests: 0: no request is overdue. 1: one is."
+            "Exit codes: 0: done; also if the person was erased before. 2: there is nothing of the person. 1: not\n"
+            "done, or the record of a model could not be read. Of --requests: 0: no request is overdue. 1: one is."
         ),
         example=(
             "  securedata people voice-a\n"
@@ -71,6 +72,9 @@ def add_parser(subparsers: Any) -> None:
     add_target(parser)
     parser.add_argument("--subject", metavar="ID", help="what there is of this person, as the recordings name them")
     parser.add_argument("--also", metavar="ID", action="append", default=[], help="another spelling of the same person")
+    parser.add_argument(
+        "--models", metavar="DIR|URL", action="append", default=[], help="where models are, for --subject; repeatable"
+    )
     parser.add_argument("--requests", action="store_true", help="requests for erasure that are not done; 1: overdue")
     parser.add_argument("--report", action="store_true", help="counts that can be published; names nobody")
     file = parser.add_argument_group("Croissant file")
@@ -90,6 +94,8 @@ def people(args: Namespace) -> int:
         raise InvalidArgument("--subject, --requests or --report: one at a time")
     if args.also and args.subject is None:
         raise InvalidArgument("--also is another spelling of the person whom --subject names")
+    if args.models and args.subject is None:
+        raise InvalidArgument("--models goes with --subject")
     if not report and any(getattr(args, name) is not None for name in _WORDS):
         raise InvalidArgument(f"{', '.join(f'--{name}' for name in _WORDS)}: only with --croissant FILE")
     if args.subject is not None:
@@ -136,19 +142,24 @@ def _line(one: PersonCount) -> tuple[str, ...]:
 def _person(args: Namespace) -> int:
     from securedata.lifecycle.people.person import look_up, not_there
 
-    found = look_up(reference(args, args.target), args.subject, args.also, accept_generation=args.accept_generation)
+    found = look_up(
+        reference(args, args.target), args.subject, args.also, args.models, accept_generation=args.accept_generation
+    )
     if not found.known:
         show(args, "names that are like it", found.near)
         return _absent(not_there(found))
     if args.json:
         print_json(_document(found))
+    else:
+        out(table(list(_facts(found)), whole=frozenset({1})))
+        show(args, "trained from a model that has no record, so anybody may be in it, too", found.unsure)
+        show(args, "could not be read", [f"{one.path}: {one.reason}" for one in found.unread])
+        if found.near:
+            near = ", ".join(found.near)
+            say(args, f"other spellings that are like it: {near}; add those of the same person with --also")
+    if not found.unread:
         return 0
-    out(table(list(_facts(found)), whole=frozenset({1})))
-    if found.near:
-        say(
-            args, f"other spellings that are like it: {', '.join(found.near)}; add those of the same person with --also"
-        )
-    return 0
+    return fail(f"{plural(len(found.unread), 'record or folder')} could not be read; nobody can tell whom they name")
 
 
 def _absent(error: NoSuchSubject) -> int:
@@ -178,6 +189,19 @@ def _facts(found: PersonReport) -> Iterator[tuple[str, str]]:
     yield from _titled("made from it", map(_derived, found.derived))
     yield from _titled("opened by", (one.uri + (" (yours)" if one.trusted else "") for one in found.kms))
     yield from _titled("roles", found.roles)
+    yield from _titled("models", _models(found))
+
+
+def _models(found: PersonReport) -> Iterator[str]:
+    if found.models is None:
+        yield "not looked for: give --models DIR|URL"
+        return
+    mine = [(one, "") for one in found.models]
+    mine += [(one, f", with {made.name}") for made in found.derived for one in made.models]
+    for one, where in mine:
+        yield f"{one.path}: record of {one.made}{where}"
+    if not mine:
+        yield f"none of {plural(found.records, 'record')} names this person"
 
 
 def _titled(title: str, lines: Any) -> Iterator[tuple[str, str]]:
@@ -211,6 +235,9 @@ def _derived(one: DerivedCorpus) -> str:
 
 def _document(found: PersonReport) -> dict[str, Any]:
     document = asdict(found)
+    for listed in (document["models"] or (), *(one["models"] for one in document["derived"])):
+        for model in listed:
+            del model["entries"]  # tags of everybody: 'securedata lineage' describes them
     for one in (*document["holds"], *document["restrictions"]):
         one["tag"] = one["tag"].hex()
     return document
