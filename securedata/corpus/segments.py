@@ -7,6 +7,7 @@ frames that it covers: `talk.wav` from frame 16000 up to 48000 is `talk@16000-48
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from securedata.media.audio.probe import AudioInfo
@@ -16,6 +17,10 @@ TOLERANCE = 0.5
 """Seconds by which a source may be wrong about the end of a recording, whether it gives segments or durations."""
 ROUNDING = 0.01
 """Seconds to which sources round; a smaller difference is not reported."""
+
+Span = tuple[int, int]
+"""The first frame, and the one after the last."""
+_MARK = re.compile(r"@([0-9]{1,19})-([0-9]{1,19})")
 
 
 def segment_path(path: str, start: int, frames: int) -> str:
@@ -30,6 +35,16 @@ def recording_path(path: str, start: int | None, frames: int | None) -> str:
         return path
     base = without_suffix(path)
     return base.removesuffix(_mark(start, frames)) + path[len(base) :]
+
+
+def span_of_piece(path: str, recording: str) -> Span | None:
+    """What the path of a segment says of its place in a recording; None: it is no segment of that recording."""
+    base = without_suffix(recording)
+    found = _MARK.match(path, len(base)) if path.startswith(base) else None
+    if found is None:
+        return None
+    start, stop = int(found[1]), int(found[2])
+    return (start, stop) if start < stop and path == segment_path(recording, start, stop - start) else None
 
 
 def _mark(start: int, frames: int) -> str:
@@ -68,9 +83,6 @@ def seconds_past(offset: float, duration: float | None, info: AudioInfo) -> floa
 
 SEGMENT_SUFFIX = r"@\d+-\d+(\.[^./]+)?$"
 """In a segment's path: what is not in its recording's, except the suffix, which is the group."""
-
-Span = tuple[int, int]
-"""The first frame, and the one after the last."""
 
 
 def overlapping(spans: Sequence[Span]) -> list[list[int]]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.rows.changes import Changes, Plan
-from securedata.corpus.rows.checks import refused
+from securedata.corpus.rows.checks import CHECKED, refused
 from securedata.corpus.rows.inherit import stem, without_consent
 from securedata.corpus.schema import CUT, OPTIONAL, SCHEMA, optional
 from securedata.corpus.state.commit import Next, Try
@@ -26,7 +26,7 @@ from securedata.lifecycle.labels import CLEARABLE, COLUMNS, CONSENT, Labels, che
 from securedata.storage.base import Storage
 
 _CHANGED = (*COLUMNS, "extra")
-_READ = ("path", "object_id", "source_sha256", *CUT.names, *_CHANGED)
+_READ = ("path", "object_id", "start", "source_sha256", *CUT.names, *_CHANGED)
 _EXAMPLES = 20
 
 ReadTable = Callable[[TableRef, Sequence[str] | None], pa.Table]
@@ -290,9 +290,7 @@ class _Relabel:
         ]
         if not moved:
             return
-        gone = {
-            moved[i]["object_id"] for i in refused(head, _table_of([after[row["path"]] for row in moved], _CHECKED))
-        }
+        gone = {moved[i]["object_id"] for i in refused(head, _table_of([after[row["path"]] for row in moved], CHECKED))}
         for row in rows:
             if row["object_id"] in gone and row["path"] in after:
                 self._erased.append(row["path"])
@@ -308,7 +306,6 @@ class _Relabel:
 
 
 _EMPTY: Row = {name: "" for name in CLEARABLE if name in SCHEMA.names and not SCHEMA.field(name).nullable}
-_CHECKED = ("subjects", "consent_id", "source_sha256", "recording_sha256")
 
 
 def _rows(view: pa.Table) -> list[Row]:

@@ -1,7 +1,8 @@
 """Checks of people's rights, by a head: those that every try of every commit makes, against the head that it is about
 to replace, and those of readers.
 
-    rows to add                         of an erased person, a barred consent or a barred recording: left out (`erased`)
+    rows to add                         of an erased person, a barred consent or a barred recording, or with a frame of
+                                        a barred piece in their object: left out (`erased`)
     rows to take out, replace, change   of a held person: left as they are (`held`), unless only their place changes
 
 A reader opens no row of a person whose erasure waits for the end of a hold, except for those who work on the case.
@@ -18,37 +19,72 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.rows.changes import Mask
+from securedata.corpus.segments import Span, span_of_piece
 from securedata.corpus.state.head import Head
 from securedata.errors import NoSuchHold
 from securedata.keys.tags import Tagger
 
 RECORDINGS = ("source_sha256", "recording_sha256")
+_PLACE = ("path", "recording", "start")
+CHECKED = ("subjects", "consent_id", *RECORDINGS, *_PLACE)
+"""Columns that decide whether a row may enter."""
 
 
 def refused(head: Head, rows: pa.Table) -> list[int]:
     """Rows that must not enter: their person was erased, or their consent or recording is barred.
 
-    `rows` has the column `subjects`, and where it has them `consent_id` and the digests of recordings.
+    `rows` has the column `subjects`, and those of CHECKED that the rows have.
     """
-    if not (head.tombstones or head.barred) or not rows.num_rows:
+    if not (head.tombstones or head.barred or head.barred_pieces) or not rows.num_rows:
         return []
     tagger = Tagger(head.secret)
     dead = {one.tag for one in head.tombstones}
     barred = frozenset(head.barred)
     people = _column(rows, "subjects")
     consents = _column(rows, "consent_id")
-    digests = list(zip(*(_column(rows, name) for name in RECORDINGS), strict=True))
+    recordings = _Recordings(head, tagger, rows)
 
     def enters(i: int) -> bool:
-        if any(tagger.tag(name) in dead for name in people[i]):
+        if any(tagger.tag(name) in dead for name in people[i]) or recordings.barred(i):
             return False
-        if not barred:
-            return True
-        if any(digest is not None and tagger.recording(digest) in barred for digest in digests[i]):
-            return False
-        return not any(tagger.consent(name, consents[i]) in barred for name in people[i])
+        return not (barred and any(tagger.consent(name, consents[i]) in barred for name in people[i]))
 
     return [i for i in range(rows.num_rows) if not enters(i)]
+
+
+def piece_of(path: str, recording: str | None, start: int | None) -> Span | None:
+    """What an object holds of the recording that it was cut from; None: all of it, for all that the row says."""
+    return None if start is not None or recording is None else span_of_piece(path, recording)
+
+
+class _Recordings:
+    """Which rows hold a barred recording, or a frame of a barred piece."""
+
+    def __init__(self, head: Head, tagger: Tagger, rows: pa.Table) -> None:
+        self._tagger, self._whole = tagger, frozenset(head.barred)
+        self._pieces: dict[bytes, list[Span]] = {}
+        for one in head.barred_pieces:
+            self._pieces.setdefault(one.tag, []).append((one.start, one.start + one.frames))
+        self._digests = [_column(rows, name) for name in RECORDINGS]
+        self._places = [_column(rows, name) for name in _PLACE]
+
+    def barred(self, i: int) -> bool:
+        if not (self._whole or self._pieces):
+            return False
+        source, recording = (column[i] for column in self._digests)
+        if source is not None and self._has(source, None):
+            return True
+        if recording is None:
+            return False
+        path, name, start = (column[i] for column in self._places)
+        return self._has(recording, None if path is None else piece_of(path, name, start))
+
+    def _has(self, sha256: bytes, span: Span | None) -> bool:
+        tag = self._tagger.recording(sha256)
+        if tag in self._whole:
+            return True
+        pieces = self._pieces.get(tag, ())
+        return bool(pieces) if span is None else any(span[0] < stop and start < span[1] for start, stop in pieces)
 
 
 def held(head: Head, rows: pa.Table) -> frozenset[int]:

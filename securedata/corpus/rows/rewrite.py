@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.rows.changes import PLACES, Changes
-from securedata.corpus.rows.checks import RECORDINGS, refused
+from securedata.corpus.rows.checks import CHECKED, refused
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.state.head import Head
 from securedata.errors import InvalidArgument
@@ -113,7 +113,7 @@ def _people_after(view: pa.Table, new: pa.Table, pairs: list[tuple[int, int]]) -
     old = view.take(pa.array([row for row, _ in pairs], pa.int64()))
     cells = new.take(pa.array([j for _, j in pairs], pa.int64()))
     there = {*old.schema.names, *cells.schema.names}
-    names = [name for name in (*_PEOPLE, *RECORDINGS) if name in there]
+    names = [name for name in CHECKED if name in there]
     columns = [(cells if name in cells.schema.names else old).column(name) for name in names]
     return pa.table(columns, names=names)
 

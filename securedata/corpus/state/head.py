@@ -12,7 +12,15 @@ from typing import Any
 
 from securedata.corpus.state.json_values import hex_bytes, json_object, members_once, natural, no_constant, seconds
 from securedata.corpus.state.layout import table_key
-from securedata.corpus.state.lifecycle import FEATURES, Hold, Restriction, features, members_json, parse_members
+from securedata.corpus.state.lifecycle import (
+    FEATURES,
+    BarredPiece,
+    Hold,
+    Restriction,
+    features,
+    members_json,
+    parse_members,
+)
 from securedata.errors import (
     InvalidArgument,
     LimitExceeded,
@@ -72,6 +80,7 @@ class Head:
 
     Attributes:
         barred: tags of consents and recordings that no commit adds rows of; see `keys.tags`.
+        barred_pieces: pieces of recordings of which no commit adds a frame.
         holds, restricted, purpose_required, retention: see `state.lifecycle`.
         erasures: drafts of receipts, of erasures that are not finished.
         receipts: the digests of final receipts.
@@ -96,6 +105,7 @@ class Head:
     superseded: tuple[bytes, ...] = ()
     writes: tuple[bytes, ...] = ()
     barred: tuple[bytes, ...] = ()
+    barred_pieces: tuple[BarredPiece, ...] = ()
     holds: tuple[Hold, ...] = ()
     restricted: tuple[Restriction, ...] = ()
     purpose_required: bool = False

@@ -20,6 +20,23 @@ BARS, ERASURES, HOLDS, PURPOSE, RESTRICTIONS = "bars", "erasures", "holds", "pur
 FEATURES = frozenset((BARS, ERASURES, HOLDS, PURPOSE, RESTRICTIONS))
 """Features that no reader or writer may ignore. A head that uses one names it in a critical TLV of its header."""
 
+BY_NAME = "by_name"
+"""Member of an entry of `receipts`: every row that the erasure took out names a person who is tombstoned."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BarredPiece:
+    """A piece of a recording that was erased: no row enters whose object holds a frame of it.
+
+    Attributes:
+        tag: of the recording.
+        start, frames: the piece, in frames of the recording.
+    """
+
+    tag: bytes
+    start: int
+    frames: int
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
@@ -63,7 +80,7 @@ def features(head: Head) -> tuple[str, ...]:
     deleted would then not be known any more.
     """
     used = {
-        BARS: head.barred,
+        BARS: head.barred or head.barred_pieces,
         ERASURES: head.erasures,
         HOLDS: head.holds,
         PURPOSE: head.purpose_required,
@@ -72,10 +89,29 @@ def features(head: Head) -> tuple[str, ...]:
     return tuple(sorted(name for name, content in used.items() if content))
 
 
+def erasures_of(head: Head) -> frozenset[str]:
+    """The ids of all erasures that a head shows, finished or not."""
+    return frozenset(one["id"] for one in (*head.erasures, *head.receipts))
+
+
+def without_tombstones(head: Head) -> frozenset[str]:
+    """The ids of those whose rows are not all shown by tombstones, as those of an erasure by name are."""
+    drafts = (one["id"] for one in head.erasures if not _is_by_name(one))
+    return frozenset((*drafts, *(one["id"] for one in head.receipts if not one.get(BY_NAME))))
+
+
+def _is_by_name(draft: Mapping[str, Any]) -> bool:
+    scope = draft.get("scope")
+    return isinstance(scope, dict) and (scope.get("kind") == "subject" or scope.get("rows") == 0)
+
+
 def members_json(head: Head) -> dict[str, Any]:
     """The members of a head's JSON; none for what holds nothing."""
     members: dict[str, Any] = {
         "barred": [tag.hex() for tag in head.barred],
+        "barred_pieces": [
+            {"tag": one.tag.hex(), "start": one.start, "frames": one.frames} for one in head.barred_pieces
+        ],
         "holds": [_hold_json(one) for one in head.holds],
         "restricted": [
             {"tag": one.tag.hex(), "request": one.request, "received": one.received, "time": one.time}
@@ -103,6 +139,7 @@ def parse_members(body: dict[str, Any]) -> dict[str, Any]:
         raise TypeError("a boolean was expected")
     return {
         "barred": tuple(hex_bytes(one, 32) for one in json_list(body.pop("barred", []))),
+        "barred_pieces": tuple(_piece(one) for one in json_list(body.pop("barred_pieces", []))),
         "holds": tuple(_hold(one) for one in json_list(body.pop("holds", []))),
         "restricted": tuple(_restriction(one) for one in json_list(body.pop("restricted", []))),
         "purpose_required": required,
@@ -113,6 +150,13 @@ def parse_members(body: dict[str, Any]) -> dict[str, Any]:
         "data_keys_since": natural(body.pop("data_keys_since", 0)),
         "grace": {hex_bytes(id, 16).hex(): seconds(time) for id, time in json_object(body.pop("grace", {})).items()},
     }
+
+
+def _piece(one: Mapping[str, Any]) -> BarredPiece:
+    frames = natural(one["frames"])
+    if not frames:
+        raise ValueError("a piece has no frame")
+    return BarredPiece(hex_bytes(one["tag"], 32), natural(one["start"]), frames)
 
 
 def _hold(one: Mapping[str, Any]) -> Hold:

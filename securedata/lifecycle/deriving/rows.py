@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from securedata.corpus.reader import Corpus
+from securedata.corpus.rows.checks import CHECKED
 from securedata.corpus.rows.inherit import CLEARABLE
 from securedata.corpus.schema import OPTIONAL, optional
 from securedata.corpus.writer import Writer
@@ -30,9 +31,8 @@ def first_object(corpus: Corpus, row: int) -> bytes:
 
 
 def of_source(corpus: Corpus, rows: Iterable[int]) -> pa.Table:
-    """What decides whether something made from these rows can be committed: people, consent, digests."""
-    names = ("subjects", "consent_id", "source_sha256", "recording_sha256")
-    return corpus.table.select(names).take(pa.array(list(rows), pa.int64()))
+    """What decides whether something made from these rows can be committed: people, consent, digests, places."""
+    return corpus.table.select(CHECKED).take(pa.array(list(rows), pa.int64()))
 
 
 def rows_there(writer: Writer, columns: tuple[str, ...]) -> Iterator[Row]:

@@ -173,6 +173,7 @@ class Deed:
             **self._fresh.members(attempt.opened),
             "tombstones": (*head.tombstones, *stones),
             "barred": (*head.barred, *sorted(barred.bars - set(head.barred))),
+            "barred_pieces": (*head.barred_pieces, *sorted(barred.pieces - set(head.barred_pieces))),
             "restricted": (*(one for one in head.restricted if one.tag not in barred.people), *restricted),
             "erasures": (*head.erasures, entry.to_json()),
         }

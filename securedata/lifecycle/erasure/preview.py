@@ -8,15 +8,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.rows.changes import Mask
+from securedata.corpus.rows.checks import CHECKED
 from securedata.corpus.rows.durations import seconds_of
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.erasure.kept import held_rows, kept_people, select_without
-from securedata.lifecycle.erasure.request import DIGESTS, Facts, Request
+from securedata.lifecycle.erasure.request import Facts, Request
 from securedata.lifecycle.holds.restriction import Manifest
 from securedata.lifecycle.select import ByPath
 from securedata.lifecycle.spellings import near_spellings
 
-_SHOWN = ("path", "object_id", "pack", "subjects", "consent_id", "frames", "frames_in_segment", "sample_rate", *DIGESTS)
+_SHOWN = ("object_id", "pack", "frames", "frames_in_segment", "sample_rate", *CHECKED)
 
 
 @dataclass(frozen=True, slots=True)

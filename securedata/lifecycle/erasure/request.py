@@ -3,7 +3,8 @@
 subject   rows that name a person        the person is tombstoned, and their consents are barred
 consent   rows under a consent           that consent of each person in them is barred
 expired   rows whose consent has ended   likewise
-path      rows of recordings             those recordings are barred, by their digest
+path      rows of recordings             those recordings are barred, by their digest, and pieces that were cut out of
+                                         longer ones by the recording's digest and their place in it
 retention rows kept longer than allowed  nothing
 all       every row                      every person is tombstoned
 """
@@ -15,40 +16,59 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.corpus.rows.changes import Select
+from securedata.corpus.rows.checks import piece_of
+from securedata.corpus.state.lifecycle import BarredPiece
 from securedata.errors import InvalidArgument
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.retention import Overdue, Rule
 from securedata.lifecycle.select import All, ByConsent, ByDigest, ByPath, ByPerson, Expired
 
 Kind = Literal["subject", "path", "consent", "expired", "retention", "all"]
-DIGESTS = ("source_sha256", "recording_sha256")
+Piece = tuple[bytes, int, int]
+"""The digest of a recording's file, and the first frame and the one after the last of a piece of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Whose rows an erasure takes out: each person with each of their consents, and the digests of the recordings."""
+    """Whose rows an erasure takes out, and what was recorded in them.
+
+    Attributes:
+        consents: each person with each of their consents.
+        digests: of files, also of such as were cut out of a longer one, or computed from one.
+        pieces: of longer recordings, from which rows were cut.
+    """
 
     consents: frozenset[tuple[str, str | None]] = field(default=frozenset(), repr=False)
     digests: frozenset[bytes] = frozenset()
+    pieces: frozenset[Piece] = frozenset()
 
     @classmethod
     def of(cls, rows: Iterable[pa.Table]) -> Facts:
-        """Those of some rows, with the columns `subjects`, `consent_id` and the digests of recordings."""
+        """Those of some rows, with the columns CHECKED as far as they have them."""
         consents: set[tuple[str, str | None]] = set()
         digests: set[bytes] = set()
+        pieces: set[Piece] = set()
         for table in rows:
             columns = (table.column(name).to_pylist() for name in ("subjects", "consent_id"))
             consents.update((name, consent or None) for names, consent in zip(*columns, strict=True) for name in names)
-            for name in DIGESTS:
-                if name in table.schema.names:
-                    digests.update(one for one in table.column(name).to_pylist() if one is not None)
-        return cls(frozenset(consents), frozenset(digests))
+            digests.update(table.column("source_sha256").to_pylist())
+            if "recording_sha256" in table.schema.names:
+                cut = table.filter(pc.is_valid(table.column("recording_sha256")))
+                columns = (cut.column(name).to_pylist() for name in ("recording_sha256", "path", "recording", "start"))
+                for sha256, *place in zip(*columns, strict=True):
+                    span = piece_of(*place)
+                    if span is None:
+                        digests.add(sha256)
+                    else:
+                        pieces.add((sha256, *span))
+        return cls(frozenset(consents), frozenset(digests), frozenset(pieces))
 
     def within(self, other: Facts) -> bool:
         """Are all of these among the others?"""
-        return self.consents <= other.consents and self.digests <= other.digests
+        return self.consents <= other.consents and self.digests <= other.digests and self.pieces <= other.pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +139,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Barred:
-    """What may not enter any more: tags of people, and of consents and recordings."""
+    """What may not enter any more: tags of people, tags of consents and recordings, and pieces of recordings."""
 
     people: frozenset[bytes]
     bars: frozenset[bytes]
+    pieces: frozenset[BarredPiece] = frozenset()
 
 
 def barred_by(request: Request, tagger: Tagger, facts: Facts, free: frozenset[bytes]) -> Barred:
@@ -136,7 +157,11 @@ def barred_by(request: Request, tagger: Tagger, facts: Facts, free: frozenset[by
         return Barred(frozenset(), frozenset())
     if request.kind == "path":
         digests = facts.digests | request.more.digests | request.digests
-        return Barred(frozenset(), frozenset(map(tagger.recording, digests)))
+        pieces = (
+            BarredPiece(tagger.recording(sha256), start, stop - start)
+            for sha256, start, stop in facts.pieces | request.more.pieces
+        )
+        return Barred(frozenset(), frozenset(map(tagger.recording, digests)), frozenset(pieces))
     asked = request.people(tagger) - free
     named = {name: tagger.tag(name) for name, _ in facts.consents | request.more.consents}
     pairs = {(named[name], consent) for name, consent in facts.consents | request.more.consents}

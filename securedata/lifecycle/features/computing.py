@@ -48,6 +48,7 @@ class Source(EncryptedAudioDataset):
     _columns = (
         *TRAINING,
         "source_sha256",
+        "recording",
         "recording_sha256",
         "source_mtime_ns",
         "consent_id",

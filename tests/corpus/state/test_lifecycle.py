@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from securedata.corpus.rows.changes import Changes
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Head, open_with, seal_head
-from securedata.corpus.state.lifecycle import Hold, Restriction
+from securedata.corpus.state.lifecycle import BarredPiece, Hold, Restriction
 from securedata.corpus.state.retired import listed
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, MalformedManifest, NoTrustedKey, UnknownVersion
@@ -29,6 +30,7 @@ from tests.kit.corpora.rows import DAY, content, fill, make, row, table, writer_
 
 USES: dict[str, tuple[str, dict[str, Any]]] = {
     "a bar": ("bars", {"barred": (b"b" * 32,)}),
+    "a barred piece": ("bars", {"barred_pieces": (BarredPiece(b"b" * 32, 0, 7),)}),
     "a hold": ("holds", {"holds": (Hold(b"t" * 32, "case 7", 12.5),)}),
     "a hold with legal holds": ("holds", {"holds": (Hold(b"t" * 32, "case 7", 12.5, object_lock=True),)}),
     "a restriction": ("restrictions", {"restricted": (Restriction(b"t" * 32, "REQ-1", "2026-11-30", 3.0),)}),
@@ -115,6 +117,9 @@ def test_a_feature_of_a_newer_version_is_refused(writer: Writer, monkeypatch: py
 
 BROKEN: dict[str, dict[str, Any]] = {
     "a bar of another length": {"barred": (b"b" * 31,)},
+    "a barred piece of another length": {"barred_pieces": (BarredPiece(b"b" * 31, 0, 7),)},
+    "a barred piece without a frame": {"barred_pieces": (BarredPiece(b"b" * 32, 5, 0),)},
+    "a barred piece before the recording": {"barred_pieces": (BarredPiece(b"b" * 32, -5, 7),)},
     "a hold without a case": {"holds": (Hold(b"t" * 32, None, 1.0),)},  # type: ignore[arg-type]  # a broken writer
     "a hold with a lock that is a word": {"holds": (Hold(b"t" * 32, "7", 1.0, "yes"),)},  # type: ignore[arg-type]  # a broken writer
     "a hold before time": {"holds": (Hold(b"t" * 32, "", -1.0),)},
@@ -189,6 +194,40 @@ def test_a_barred_consent_lets_no_row_in(corpus: Reference, place: MemoryStorage
     )
     assert (sorted(outcome.erased), outcome.added) == (["ann/1", "bob/1"], 2)
     assert sorted(current(corpus, place)) == ["ann/2", "cid/1"]
+
+
+def test_a_barred_piece_does_not_come_back_in_any_object(
+    corpus: Reference, place: MemoryStorage, writer: Writer
+) -> None:
+    """Frames 100 to 200 of a recording, as long as a row says what its object holds of it."""
+    long = {"recording": "a/long.wav", "recording_size": 9, "recording_sha256": b"r" * 32, "frames": 300}
+    other = {**long, "recording_sha256": b"o" * 32}
+    whole = b"all of it"
+    digest = hashlib.sha256(whole).digest()
+    tagger = Tagger(writer.head.secret)
+    pieces = (BarredPiece(tagger.recording(b"r" * 32), 100, 100), BarredPiece(tagger.recording(digest), 0, 1))
+    set_members(writer, barred_pieces=pieces)
+    enter = [
+        row(writer, "a/long@0-100.wav", b"1", **long),
+        row(writer, "a/long@200-300.wav", b"2", **long),
+        row(writer, "a/long@120-150.wav", b"3", **other),
+        row(writer, "b/1", b"another"),
+    ]
+    stay_out = [
+        row(writer, "a/long@0-101.wav", b"4", **long),
+        row(writer, "a/long@199-300.wav", b"5", **long),
+        row(writer, "a/long@120-150.wav.npy", b"6", **long),  # of a place that nobody can tell
+        row(writer, "a/long@0-0100.wav", b"7", **long),
+        row(writer, "b/long@0-100.wav", b"8", **long),
+        row(writer, "b/2", whole),
+        row(writer, "b/3@10-20", whole, frames=300, start=10, frames_in_segment=10),
+    ]
+    for rows in ([*enter, *stay_out[:3]], stay_out[3:]):
+        writer.commit(table(*rows))
+    assert sorted(current(corpus, place)) == sorted({one["path"] for one in enter})
+    # of segments that share an object, what they are cut from does not count
+    shared = row(writer, "a/long@250-260.wav", b"9", **{**long, "start": 250, "frames_in_segment": 10})
+    assert writer.commit(table(shared)).erased == ["a/long@250-260.wav"]
 
 
 def test_a_barred_recording_does_not_come_back(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:

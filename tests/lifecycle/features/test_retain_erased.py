@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 import securedata as sd
+from securedata.corpus.config import resolve
+from securedata.corpus.schema import rows_table
 from securedata.corpus.state.commit import Next
 from securedata.corpus.state.lifecycle import Hold
 from securedata.corpus.writer import Writer
@@ -17,6 +19,8 @@ from securedata.lifecycle.erasure.erase import erase, open_to_erase
 from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.features import raw, retaining
 from securedata.lifecycle.receipt.operator import make_operator
+from tests.ingest.test_apart import SAID, table, talk
+from tests.kit.cli.commandline import Run
 from tests.kit.corpora.recorded import Root, add_clips, flip_object
 from tests.kit.sources.recordings import clip
 from tests.lifecycle.features.runs import kept, rows_of
@@ -49,6 +53,27 @@ def test_an_erasure_in_the_source_reaches_the_features(
     assert sorted(row["path"] for row in rows_of(to)) == [f"{path}.npy" for path in left]
     report = kept(root, to)
     assert (report.added, report.unchanged, report.complete) == (0, len(left), True)
+
+
+def test_a_piece_goes_from_the_features_and_others_of_its_recording_stay(
+    run: Run, tmp_path: Path, to: Path, operator: None
+) -> None:
+    src, root = talk(tmp_path / "src"), tmp_path / "sealed"
+    assert run("encrypt", src, root, "--manifest", table(tmp_path, *SAID[:2])).code == 0
+    kept(root, to)
+    ben = "talk@16000-40000.wav"
+    erased = erase(open_to_erase(resolve(root)), Request("path", paths=("talk@1600-12800.wav",)))
+    assert [one.state for one in erased.derived] == ["erased"]
+    assert [row["path"] for row in rows_of(to)] == [f"{ben}.npy"]
+    # and features of what nobody erased are computed again, but none of all of the recording
+    Writer(resolve(to)).commit(remove=[f"{ben}.npy"])
+    report = kept(root, to)
+    assert (report.added, report.erased, report.complete) == (1, [], True)
+    target = Writer(resolve(to))
+    [there] = rows_of(to)
+    [piece] = rows_of(root)
+    whole = {**there, "path": "talk.wav.npy", "recording": "talk.wav", "recording_sha256": piece["recording_sha256"]}
+    assert target.commit(rows_table([{**whole, "object_id": b"n" * 16}])).erased == ["talk.wav.npy"]
 
 
 def test_the_recordings_go_once_their_features_are_verified(root: Root, to: Path, operator: None) -> None:
