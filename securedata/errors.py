@@ -36,7 +36,7 @@ SecuredataError
 │   ├── OlderGeneration         the head is older than one already seen
 │   ├── SupersededKey           a head under a corpus key that a rotation replaced
 │   ├── UnconfirmedGeneration   the head might not be the newest, and prune would delete what it does not name
-│   ├── SubjectErased           the person was erased
+│   ├── SubjectErased           the person or the recording was erased
 │   ├── SubjectRestricted       a request to erase the person met a hold: the rows open for nobody until it is decided
 │   ├── ConsentExpired          the consent to a recording ended after the corpus was opened
 │   ├── PurposeRequired         the corpus opens only with a purpose named
@@ -252,7 +252,7 @@ class SupersededKey(CorpusError):
 
 
 class SubjectErased(CorpusError):
-    """The person recorded in this object was erased from the corpus."""
+    """The person recorded in this object, the recording or its consent was erased from the corpus."""
 
 
 class ConsentExpired(CorpusError):

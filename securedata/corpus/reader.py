@@ -25,6 +25,7 @@ from securedata.corpus.snapshot import Snapshot
 from securedata.corpus.state.consent import LeftOut
 from securedata.corpus.state.head import Head, Seen
 from securedata.corpus.state.lease import HeadLease
+from securedata.corpus.state.lifecycle import erasures_of
 from securedata.errors import GenerationChanged, SecuredataError
 from securedata.forks import Instances
 from securedata.format.cobblestone import Buffer
@@ -49,7 +50,8 @@ class Corpus:
     def __init__(self, lease: HeadLease, options: Options, head: Head, index: Index) -> None:
         """Wrap a head and its index; the lease has begun with that head."""
         missing = Missing(lease.storage, lease.open)
-        snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing)
+        erasures = erasures_of(head)
+        snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing, erasures)
         self._begin(options, snapshot, str(head.pin), Tagger(head.secret))
         self.unfinished_erasures = len(head.erasures)
 
@@ -66,6 +68,7 @@ class Corpus:
         self._options = options
         self._heeded = b""
         self._tagger = tagger
+        self._erasures = snapshot.erasures
         self._lease.heed = weakref.WeakMethod(self._heed)
         _corpora.add(self)
 
@@ -223,17 +226,25 @@ class Corpus:
         before = self.snapshot
         opened, index = load_index(self._lease, self._options)
         self._heed(opened.head)  # for files that stay open
-        self.snapshot = replace(before, generation=opened.head.generation, index=index)
+        erasures = erasures_of(opened.head)
+        self.snapshot = replace(before, generation=opened.head.generation, index=index, erasures=erasures)
         self._lease.begin(opened)
         return self.generation != before.generation
 
     def _heed(self, head: Head) -> None:
-        """Close the rows of people who were erased or restricted since, by the head of a renewal."""
+        """Close the rows that were erased since, or whose people were restricted, by the head of a renewal.
+
+        Raises:
+            PartMissing: storage does not have a part; the head may have been replaced meanwhile.
+        """
         if head.write_id == self._heeded or self._options.listed:
             return
-        index = self.snapshot.index
-        index.close_rows(*closed_since(head, index.table, self._options.held is not None))
-        self._heeded = head.write_id
+        snapshot = self.snapshot
+        index = snapshot.index
+        erased, restricted = closed_since(head, index.table, self._options.held is not None)
+        erased |= snapshot.missing.erased_since(head, index, self._erasures) | index.erased
+        index.close_rows(erased, restricted)
+        self._heeded, self._erasures = head.write_id, erasures_of(head)
 
     def close(self) -> None:
         """Release the shared memory once nothing uses it. Tables taken from it stay readable."""
@@ -259,6 +270,7 @@ class Corpus:
                 self.corpus_id,
                 self.pin,
                 snapshot.generation,
+                snapshot.erasures,
                 snapshot.index,
                 self._lease.grant,
                 self._lease.connection.session,
@@ -273,6 +285,7 @@ def _attach(
     corpus_id: bytes,
     pin: str,
     generation: int,
+    erasures: frozenset[str],
     index: Index,
     grant: Grant,
     session: Session | None,
@@ -282,7 +295,7 @@ def _attach(
     lease.take(grant)
     corpus = Corpus.__new__(Corpus)
     missing = Missing(lease.storage, lease.open)
-    corpus._begin(options, Snapshot(corpus_id, generation, index, lease, lease.storage, missing), pin)
+    corpus._begin(options, Snapshot(corpus_id, generation, index, lease, lease.storage, missing, erasures), pin)
     return corpus
 
 

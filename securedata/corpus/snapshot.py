@@ -31,6 +31,7 @@ class Snapshot:
         index: its rows.
         lease: the right to keep reading, shared by the snapshots of one opened corpus.
         missing: explains missing objects; shared likewise.
+        erasures: ids of the erasures that the head showed.
     """
 
     corpus_id: bytes
@@ -39,6 +40,7 @@ class Snapshot:
     lease: HeadLease
     storage: Storage
     missing: Missing
+    erasures: frozenset[str] = frozenset()
 
     def find(self, path: str) -> int:
         """The row of a logical path.
@@ -176,7 +178,7 @@ class Snapshot:
     def _closed(self, i: int, now: float) -> SecuredataError | None:
         index = self.index
         if i in index.erased:
-            return self._refusal(SubjectErased, i, "the person recorded in it was erased")
+            return self._refusal(SubjectErased, i, "the person recorded in it, or the recording, was erased")
         if i in index.restricted:
             return self._refusal(SubjectRestricted, i, "a request to erase the person recorded in it met a hold")
         if index.end(i) <= now:
@@ -208,6 +210,6 @@ class Snapshot:
 
     def _explained(self, i: int, error: NotFound | AccessDenied) -> SecuredataError:
         begun = time.perf_counter()
-        better = self.missing.explain(self.index, i, self.generation, error)
+        better = self.missing.explain(self.index, i, self.generation, self.erasures, error)
         self.lease.counters.seconds_wait += time.perf_counter() - begun
         return better

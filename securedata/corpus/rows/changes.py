@@ -134,6 +134,7 @@ class Plan:
         dropped: for each part that loses rows to `Changes.select`, those rows: the columns of the selection, and those
             that every commit checks.
         held: likewise the rows that it chose and a hold keeps.
+        firsts: for each object whose recording added rows have under another one, the id of the recording's first.
     """
 
     slots: tuple[Slot, ...]
@@ -142,6 +143,7 @@ class Plan:
     outcome: Outcome
     dropped: tuple[pa.Table, ...] = field(default=(), repr=False)
     held: tuple[pa.Table, ...] = field(default=(), repr=False)
+    firsts: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 def check_objects(add: pa.Table) -> None:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from securedata.corpus.rows.changes import Changes, Fresh
 from securedata.corpus.rows.inherit import changed_columns, inherit
+from securedata.corpus.rows.origin import first_objects
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.state.head import TableRef
 
@@ -26,6 +27,7 @@ def match(
     kept: frozenset[int],
     outcome: Outcome,
     describe: Callable[[], pa.Table],
+    firsts: dict[bytes, bytes],
 ) -> list[tuple[int, int]]:
     """Match rows of a part with rows to add.
 
@@ -33,7 +35,8 @@ def match(
         fresh: the rows to add; only those that are added or replace a row stay in it.
         drop: rows of the part that are taken out; those that are replaced are added to it.
         kept: rows that must stay as they are.
-        describe: reads the descriptive columns of the part.
+        describe: reads the descriptive columns of the part, and `origin`.
+        firsts: for each object of a row that is replaced by the same recording, the recording's first is added.
 
     Returns:
         The pairs of rows to update.
@@ -70,6 +73,8 @@ def match(
     new = add.take(pa.array([i for _, i in both], pa.int64()))
     differs, counts = changed_columns(old, inherit(old, new, changes.clear))
     outcome.columns += counts
+    at = pa.array([row for row, _ in replaced], pa.int64())
+    firsts.update(first_objects(view.take(at), old.slice(len(same)), new.slice(len(same))))
     update = [pair for pair, differs_here in zip(same, differs, strict=False) if differs_here]  # the first are `same`
     left = set(same).difference(update)
     outcome.held += [_cell(add, "path", i) for row, i in update if row in kept]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,6 +29,22 @@ def stamped(new: pa.Table, put_times: Mapping[bytes, float]) -> pa.Table:
     field = OPTIONAL.field("ingested")
     column = pc.coalesce(optional(new, "ingested"), pa.chunked_array([pa.array(times, pa.int64()).cast(field.type)]))
     return set_optional(new, "ingested", column)
+
+
+def first_objects(view: pa.Table, old: pa.Table, new: pa.Table) -> dict[bytes, bytes]:
+    """By object id, the first object of each recording that replaced rows and the rows in their place both hold.
+
+    Args:
+        view: the replaced rows: `object_id` and what tells recordings apart.
+        old: the same rows: `origin`.
+    """
+    ids = view.column("object_id")
+    firsts = pc.coalesce(optional(old, "origin"), ids)
+    other = np.zeros(len(ids), dtype=bool)
+    for name in _RECORDING:
+        other |= unequal(view.column(name), new.column(name))
+    same = pa.array(~other)
+    return dict(zip(ids.filter(same).to_pylist(), firsts.filter(same).to_pylist(), strict=True))
 
 
 def carried(old: pa.Table, new: pa.Table) -> pa.Table:

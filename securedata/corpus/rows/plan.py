@@ -23,7 +23,7 @@ from securedata.corpus.state.head import Head
 from securedata.errors import InvalidArgument
 
 CHECK = ("path", "object_id", "pack", "source_sha256", "start", "frames_in_segment", "subjects", *CUT.names)
-DESCRIBED = ("path", "subjects", *DESCRIPTIVE)
+DESCRIBED = ("path", "subjects", *DESCRIPTIVE, "origin")
 SMALL = MAX_ROWS // 2
 MERGED_BYTES = 64 * 1024 * 1024  # of joined parts, sealed: far below the limit of a part in memory
 MERGE_AT = 8
@@ -53,6 +53,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
     views: list[tuple[pa.Table, frozenset[int]]] = []
     dropped: list[pa.Table] = []
     stay: list[pa.Table] = []
+    firsts: dict[bytes, bytes] = {}
     for part in head.parts:
         edit = Edit(part)
         if fresh or len(removed) or select or changes.rewrite is not None:
@@ -69,7 +70,8 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
             for rows, found in ((drop & chosen, dropped), (kept & chosen, stay)):
                 if rows:
                     found.append(view.take(pa.array(sorted(rows), pa.int64())))
-            update = match(part, view, changes, fresh, drop, kept, outcome, partial(read_table, part, DESCRIBED))
+            describe = partial(read_table, part, DESCRIBED)
+            update = match(part, view, changes, fresh, drop, kept, outcome, describe, firsts)
             rewrite, moved = match_rewrite(head, view, changes, drop, kept, outcome)
             edit = Edit(part, frozenset(drop), tuple(update), rewrite)
             views.append((view, edit.drop | moved))
@@ -87,7 +89,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
         slots = _merged(slots)
     live = {slot.kept.id for slot in slots if slot.kept}
     retired_parts = tuple(part.id for part in head.parts if part.id not in live)
-    return Plan(tuple(slots), retired_parts, tuple(retired), outcome, tuple(dropped), tuple(stay))
+    return Plan(tuple(slots), retired_parts, tuple(retired), outcome, tuple(dropped), tuple(stay), firsts)
 
 
 def _hits(view: pa.Table, paths: pa.Array) -> list[int]:

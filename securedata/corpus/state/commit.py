@@ -312,7 +312,8 @@ class Transaction(Generic[T]):
                     self._made[slot] = ref
             parts.append(ref)
         members: dict[str, Any] = {"parts": tuple(parts)}
-        for table, later in retired_tables(plan.retired_parts, plan.retired_objects, grace, changes.firsts):
+        firsts = {**plan.firsts, **changes.firsts}
+        for table, later in retired_tables(plan.retired_parts, plan.retired_objects, grace, firsts):
             ref, when = self._put_table(table, RETIRED_SCHEMA, head)
             members["retired"] = (*members.get("retired", head.retired), Retired(ref, when + later))
             if later:

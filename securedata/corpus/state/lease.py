@@ -21,6 +21,7 @@ from securedata.errors import (
     NotACorpus,
     NotFound,
     OlderGeneration,
+    PartMissing,
     SupersededKey,
 )
 from securedata.keys.grant import Grant, Lease
@@ -39,7 +40,10 @@ class HeadLease:
     holds: Callable[[], bool]
     """Is no renewal due? Set once the lease has begun."""
     heed: Callable[[], Callable[[Head], None] | None]
-    """Returns what is to be called with the head of every renewal: a weak reference, which may lead to nothing."""
+    """Returns what is to be called with the head of every renewal: a weak reference, which may lead to nothing.
+
+    It raises PartMissing if it needs a part that storage does not have.
+    """
 
     def __init__(
         self,
@@ -199,9 +203,15 @@ class HeadLease:
 
     def _renew(self, _: Grant) -> Grant:
         self.connection.renew()
-        head = self._reopen().head
-        if heed := self.heed():
-            heed(head)
+        for last in (False, False, True):
+            head = self._reopen().head
+            try:
+                if heed := self.heed():
+                    heed(head)
+                break
+            except PartMissing:  # the head was replaced while its parts were read, or one is lost
+                if last:
+                    raise
         return self._grant(head)
 
     def _reopen(self) -> OpenedHead:

@@ -69,6 +69,29 @@ def former(storage: Storage, head: Head, firsts: Collection[bytes]) -> list[byte
     return found
 
 
+def removed(storage: Storage, head: Head) -> list[bytes]:
+    """Objects that wait to be deleted because their rows were removed or replaced by another recording.
+
+    Not those that an erasure deletes, and not those of recordings that were sealed again.
+
+    Raises:
+        FormatError, MalformedManifest, StorageError
+    """
+    found: list[bytes] = []
+    erased = {one["list"] for one in head.erasures if "list" in one}
+    for one in head.retired:
+        if one.table.id.hex() in erased:
+            continue
+        try:
+            table = read_table(storage, head.corpus_id, one.table, None, RETIRED_SCHEMA)
+        except NotFound:  # cleared by another commit: what it listed is deleted
+            continue
+        if "origin" in table.schema.names:
+            table = table.filter(pc.is_null(table.column("origin")))
+        found += table.column("id").to_pylist()
+    return found
+
+
 def retired_table(parts: Iterable[bytes], objects: Iterable[bytes]) -> pa.Table:
     """A leaving list."""
     rows = [(id, "part") for id in parts] + [(id, "object") for id in objects]

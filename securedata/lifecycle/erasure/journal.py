@@ -13,6 +13,7 @@ from typing import Any
 
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.json_values import hex_bytes, json_list, json_object, seconds, text
+from securedata.corpus.state.lifecycle import BY_NAME
 from securedata.errors import MalformedManifest, MalformedReceipt
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.erasure.request import Request
@@ -74,10 +75,15 @@ def erased_before(head: Head, consent_id: str) -> bool:
 
 def ended(head: Head, one: Open, digest: str, now: float) -> dict[str, Any]:
     """The members of the next head: the draft and its list are cleared, and the receipt's digest is recorded."""
-    asked = {} if one.asked is None else {"asked": one.asked.hex()}
+    scope = one.draft.scope
+    final: dict[str, Any] = {"id": one.draft.id, "digest": digest, "time": now}
+    if scope.kind == "subject" or not scope.rows:
+        final[BY_NAME] = True
+    if one.asked is not None:
+        final["asked"] = one.asked.hex()
     return {
         "erasures": tuple(entry for entry in head.erasures if entry["id"] != one.draft.id),
-        "receipts": (*head.receipts, {"id": one.draft.id, "digest": digest, "time": now, **asked}),
+        "receipts": (*head.receipts, final),
         "retired": tuple(entry for entry in head.retired if entry.table.id != one.leaving),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from securedata.corpus.state.commit import Next, Try
+from securedata.corpus.state.lifecycle import BY_NAME
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NoSuchSubject
 from securedata.keys.tags import Tagger
@@ -42,6 +43,8 @@ def readmit(writer: Writer, name: str, consent_id: str) -> None:
                 return Next(None, None)
             raise NoSuchSubject(f"nobody of that name was erased from {writer.root}", root=writer.root)
         barred = head.barred if nothing in head.barred else (*head.barred, nothing)
-        return Next(None, {"tombstones": stones, "barred": barred})
+        # readers that opened the corpus before the erasure find their rows gone, which the tombstone would have shown
+        receipts = tuple({name: cell for name, cell in one.items() if name != BY_NAME} for one in head.receipts)
+        return Next(None, {"tombstones": stones, "barred": barred, "receipts": receipts})
 
     writer.transact(change)

@@ -8,7 +8,7 @@ from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.writer import Writer
-from securedata.errors import SubjectErased
+from securedata.errors import RowReplaced, SubjectErased
 from securedata.lifecycle.erasure.erase import erase
 from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.receipt.operator import Operator, make_operator
@@ -16,7 +16,7 @@ from securedata.lifecycle.rotate import rotate
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, keys_of, look, named_keys, open_quietly
 from tests.kit.corpora.rows import DAY, writer_of
-from tests.kit.corpora.shared import share, talk
+from tests.kit.corpora.shared import TALK, share, talk
 from tests.lifecycle.erasure.test_erase import statement_of
 from tests.lifecycle.splitting.test_split import PATHS, contents, split
 
@@ -62,3 +62,25 @@ def test_the_others_stay(
     if not resealed:
         assert reader.read(bens) == pieces[bens]
     assert verify(corpus, storage=place).ok
+
+
+def test_by_path_only_that_segment_is_closed_in_readers_from_before_the_split(
+    corpus: Reference, place: MemoryStorage, writer: Writer, operator: Operator
+) -> None:
+    [old, *_] = share(writer, talk())
+    flight = open_quietly(corpus, place)
+    split(corpus, place)
+    key = object_key(old["object_id"])
+    kept = place.objects[key]
+    erase(writer_of(corpus, place), Request("path", paths=(PATHS[0],)))
+    assert [(one.start, one.frames) for one in look(corpus, place).head.barred_pieces] == [TALK[0][:2]]
+    with pytest.raises(RowReplaced):
+        flight.read(PATHS[1])
+    with pytest.raises(SubjectErased):
+        flight.read(PATHS[0])
+    place.objects[key] = kept  # as under Object Lock
+    lease = flight.snapshot.lease
+    lease.take(lease._renew(lease.grant))
+    with pytest.raises(SubjectErased):
+        flight.read(PATHS[0])
+    assert flight.read(PATHS[1]) == talk()
