@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from securedata.corpus.objects.fetch import PIECE
 from securedata.corpus.opening import open_corpus
@@ -24,6 +25,7 @@ from securedata.errors import (
     SubjectErased,
     SubjectRestricted,
 )
+from securedata.lifecycle.copying.objects import Rows
 from securedata.lifecycle.copying.report import CorpusExportReport
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ _STOP = (KeysError, AccessDenied, SessionExpired, StorageUnreachable)
 
 def compare(
     corpus: Corpus,
-    rows: Sequence[int],
+    rows: Rows,
     target: Writer,
     options: Options,
     report: CorpusExportReport,
@@ -45,7 +47,8 @@ def compare(
 
     Each object was already checked when it was put: this is a second look, from the other corpus's head and keys.
     """
-    chosen = sorted(random.Random(options.seed).sample(rows, min(options.verify_sample, len(rows))))  # noqa: S311 - no secret
+    drawn = random.Random(options.seed).sample(range(len(rows)), min(options.verify_sample, len(rows)))  # noqa: S311 - no secret
+    chosen = np.sort(rows[drawn]).tolist()
     total = sum(corpus.index.value("size", row) for row in chosen)
     size = 0
     if not chosen:

@@ -90,7 +90,7 @@ def run(reference: Reference, target: Reference, is_there: bool, options: Option
                     break
             report.generation = existing.head.generation
         with naming_new(created), reporting(options.progress, "comparing") as told:
-            compare(opened.corpus, opened.rows, existing, options, report, told)
+            compare(opened.corpus, opened.objects.rows, existing, options, report, told)
     report.erased = list(dict.fromkeys(report.erased))
     report.seconds = time.monotonic() - begun
     return report
@@ -114,11 +114,6 @@ class Opened:
         )
         chosen, _ = self._options.selection.mask(self.corpus.table)
         self.objects, self.shared = whole_objects(self.corpus, chosen, self.seen.shared)
-
-    @property
-    def rows(self) -> list[int]:
-        """The rows of the objects to hand on."""
-        return [row for one in self.objects for row in one.rows]
 
     def again(self) -> None:
         """Open the current head."""
@@ -164,7 +159,7 @@ class _Pass:
         target.refresh()
         known = there(target)
         todo = to_copy(self._corpus, opened.objects, known)
-        report.rows = len(opened.rows) + len(opened.shared)
+        report.rows = len(opened.objects.rows) + len(opened.shared)
         report.left_out = opened.seen.left_out(self._corpus.table.column("path"))
         report.others = list(opened.seen.others)
         report.shared = [self._paths(row) for row in opened.shared]

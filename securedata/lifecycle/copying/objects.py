@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.corpus.objects.fetch import PIECE, Piece
 from securedata.corpus.reader import Corpus
@@ -24,6 +27,9 @@ from securedata.errors import (
 from securedata.format.cobblestone import Buffer
 from securedata.ingest.byte_budget import TOTAL
 
+Rows = np.ndarray[Any, np.dtype[np.int64]]
+"""Numbers of rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Original:
@@ -32,6 +38,10 @@ class Original:
     location: Location
     sha256: bytes = field(repr=False)
     rows: tuple[int, ...]
+
+    @classmethod
+    def of(cls, corpus: Corpus, rows: tuple[int, ...]) -> Original:
+        return cls(corpus.index.location(rows[0]), corpus.index.value("source_sha256", rows[0]), rows)
 
 
 class ObjectsOfCorpus:
@@ -61,25 +71,51 @@ class ObjectsOfCorpus:
             yield self._corpus.read_range(one.rows[0], at, PIECE)
 
 
-def whole_objects(corpus: Corpus, chosen: Mask, shared: dict[bytes, int]) -> tuple[list[Original], list[int]]:
-    """The objects all of whose rows are chosen and opened, in the order of their first rows.
+class Groups:
+    """Rows of a corpus by object, in the order of the objects' first rows. No Python object per row.
+
+    Attributes:
+        rows: the numbers of all these rows, those of an object together.
+    """
+
+    def __init__(self, corpus: Corpus, rows: Rows) -> None:
+        ids = corpus.table.column("object_id").combine_chunks().dictionary_encode().indices.to_numpy()[rows]
+        order = np.argsort(ids, kind="stable")
+        starts = np.flatnonzero(np.diff(ids[order], prepend=-1))
+        by_first = np.argsort(order[starts], kind="stable")
+        lengths = np.diff(starts, append=len(order))[by_first]
+        self._ends = np.cumsum(lengths)
+        self._begins = self._ends - lengths
+        at = np.repeat(starts[by_first] - self._begins, lengths) + np.arange(len(order))
+        self.rows: Rows = rows[order[at]]
+
+    def __len__(self) -> int:
+        return len(self._begins)
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        for begin, end in zip(self._begins.tolist(), self._ends.tolist(), strict=True):
+            yield tuple(self.rows[begin:end].tolist())
+
+
+def whole_objects(corpus: Corpus, chosen: Mask, shared: dict[bytes, int]) -> tuple[Groups, list[int]]:
+    """The objects all of whose rows are chosen and opened.
 
     Args:
         chosen: which rows of the corpus.
         shared: by id, the number of rows of each object that several rows name, opened or not.
 
     Returns:
-        The objects, and the rows of those that would hand on other segments, too.
+        Their rows, and the rows of objects that would hand on other segments, too.
     """
-    rows: dict[bytes, list[int]] = {}
-    ids = corpus.table.column("object_id").to_pylist()
-    for row in np.flatnonzero(chosen).tolist():
-        rows.setdefault(ids[row], []).append(row)
-    objects, left = [], []
-    for id, mine in rows.items():
-        if len(mine) < shared.get(id, 1):
-            left += mine
-        else:
-            location = corpus.index.location(mine[0])
-            objects.append(Original(location, corpus.index.value("source_sha256", mine[0]), tuple(mine)))
-    return objects, left
+    rows = np.flatnonzero(chosen)
+    if not shared:
+        return Groups(corpus, rows), []
+    ids = corpus.table.column("object_id").take(pa.array(rows))
+    several = rows[pc.is_in(ids, value_set=pa.array(list(shared), ids.type)).to_numpy(zero_copy_only=False)]
+    left = [
+        row
+        for mine in Groups(corpus, several)
+        if len(mine) < shared[corpus.index.location(mine[0]).object_id]
+        for row in mine
+    ]
+    return Groups(corpus, np.setdiff1d(rows, left)), left

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
 
 from securedata.corpus.objects.put import Put
 from securedata.corpus.reader import Corpus
 from securedata.corpus.schema import CUT, FEATURES, SCHEMA, STORAGE_COLUMNS
 from securedata.corpus.writer import Writer
-from securedata.lifecycle.copying.objects import Original
-from securedata.lifecycle.deriving.rows import WORDS, Row, fingerprint, first_object, rows_there
+from securedata.lifecycle.copying.objects import Groups, Original, Rows
+from securedata.lifecycle.deriving.rows import WORDS, Row, columns_of, fingerprint, first_object
 
 _TAKEN = tuple(
     dict.fromkeys(
@@ -28,7 +31,10 @@ COLUMNS = (*_TAKEN, "origin", "object_id")
 """The columns that the source is opened with."""
 
 _RECORDING = ("source_sha256", "start", "frames_in_segment", "subjects")
-_MANIFEST = ("path", *_RECORDING, *WORDS)
+_DIGESTED = ("path", *_RECORDING, *WORDS)
+_WORDS_AT = 16
+"""Where the digest of the words begins."""
+_AT_ONCE = 50_000
 
 
 def row_of_copy(corpus: Corpus, row: int, put: Put) -> Row:
@@ -54,23 +60,26 @@ class There:
     """The rows of the other corpus, by path.
 
     Attributes:
-        copied: of each row that was handed on: its source's first object id, and digests of recording and words.
+        copied: digests of the rows that were handed on: see `_digests`.
         own: paths of its other rows.
     """
 
-    copied: dict[str, tuple[bytes, bytes, bytes]] = field(default_factory=dict, repr=False)
+    copied: dict[str, bytes] = field(default_factory=dict, repr=False)
     own: set[str] = field(default_factory=set, repr=False)
 
 
 def there(writer: Writer) -> There:
     """What the other corpus has. Raises as `Writer.read_table`."""
     found = There()
-    for row in rows_there(writer, (*_MANIFEST, "derived_from")):
-        if row["derived_from"] is None:
-            found.own.add(row["path"])
-        else:
-            recording, words = (fingerprint(row[name] for name in names) for names in (_RECORDING, WORDS))
-            found.copied[row["path"]] = row["derived_from"], recording, words
+    for part in writer.head.parts:
+        table = columns_of(writer.read_table(part, None), (*_DIGESTED, "derived_from"))
+        firsts = table.column("derived_from").to_pylist()
+        paths = table.column("path").to_pylist()
+        for path, first, digest in zip(paths, firsts, _digests(table), strict=True):
+            if first is None:
+                found.own.add(path)
+            else:
+                found.copied[path] = digest
     return found
 
 
@@ -93,38 +102,51 @@ class Todo:
     unchanged: int = 0
 
 
-def to_copy(corpus: Corpus, objects: Iterable[Original], there: There) -> Todo:
+def to_copy(corpus: Corpus, objects: Groups, there: There) -> Todo:
     """Compare the rows of objects with those that the other corpus has. All rows of an object are done alike."""
     todo = Todo()
-    for one in objects:
-        paths = [corpus.index.path(row) for row in one.rows]
-        if not there.own.isdisjoint(paths):
-            todo.conflicts += one.rows
-            continue
-        known = [there.copied.get(path) for path in paths]
-        now = [_digests(corpus, row) for row in one.rows]
-        if any(old is None or old[:2] != new[:2] for old, new in zip(known, now, strict=True)):
-            todo.objects.append(one)
-            todo.replaced.update(path for path, old in zip(paths, known, strict=True) if old is not None)
-            continue
-        for row, old, new in zip(one.rows, known, now, strict=True):
-            if old == new:
-                todo.unchanged += 1
-            else:
-                todo.words.append(row)
+    paths, now = _by_row(corpus, objects.rows)
+    for rows in objects:
+        known = [there.copied.get(paths[row]) for row in rows]
+        if not there.own.isdisjoint(paths[row] for row in rows):
+            todo.conflicts += rows
+        elif any(old is None or old[:_WORDS_AT] != now[row][:_WORDS_AT] for old, row in zip(known, rows, strict=True)):
+            todo.objects.append(Original.of(corpus, rows))
+            todo.replaced.update(paths[row] for old, row in zip(known, rows, strict=True) if old is not None)
+        else:
+            other = [row for old, row in zip(known, rows, strict=True) if old != now[row]]
+            todo.words += other
+            todo.unchanged += len(rows) - len(other)
     return todo
 
 
-def other_words(corpus: Corpus, there: There, rows: Iterable[int]) -> list[int]:
+def other_words(corpus: Corpus, there: There, rows: Sequence[int]) -> list[int]:
     """Those rows whose recording the other corpus has, with other words or consent."""
-    found = []
-    for row in rows:
-        known = there.copied.get(corpus.index.path(row))
-        if known is not None and known != (now := _digests(corpus, row)) and known[:2] == now[:2]:
-            found.append(row)
-    return found
+    paths, now = _by_row(corpus, np.array(rows, np.int64))
+    known = {row: there.copied.get(paths[row]) for row in rows}
+    return [row for row, old in known.items() if old and old != now[row] and old[:_WORDS_AT] == now[row][:_WORDS_AT]]
 
 
-def _digests(corpus: Corpus, row: int) -> tuple[bytes, bytes, bytes]:
-    recording, words = (fingerprint(corpus.index.values(names, row)) for names in (_RECORDING, WORDS))
-    return first_object(corpus, row), recording, words
+def _by_row(corpus: Corpus, rows: Rows) -> tuple[dict[int, str], dict[int, bytes]]:
+    """By row, its path and its digests."""
+    paths: dict[int, str] = {}
+    digests: dict[int, bytes] = {}
+    for begin in range(0, len(rows), _AT_ONCE):
+        some = rows[begin : begin + _AT_ONCE]
+        table = columns_of(corpus.table.take(pa.array(some)), _DIGESTED)
+        numbers = some.tolist()
+        paths.update(zip(numbers, table.column("path").to_pylist(), strict=True))
+        digests.update(zip(numbers, _digests(table), strict=True))
+    return paths, digests
+
+
+def _digests(table: pa.Table) -> Iterator[bytes]:
+    """For each row a digest of the recording and its people, and one of words and consent.
+
+    The source's object is not among them: sealed again or ingested again, a recording is the same.
+    """
+    recordings, words = (
+        zip(*(table.column(name).to_pylist() for name in names), strict=True) for names in (_RECORDING, WORDS)
+    )
+    for recording, said in zip(recordings, words, strict=True):
+        yield fingerprint(recording) + fingerprint(said)

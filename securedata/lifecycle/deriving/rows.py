@@ -38,8 +38,12 @@ def of_source(corpus: Corpus, rows: Iterable[int]) -> pa.Table:
 def rows_there(writer: Writer, columns: tuple[str, ...]) -> Iterator[Row]:
     """These columns of the rows of a derived corpus, part by part; null where parts lack them."""
     for part in writer.head.parts:
-        table = writer.read_table(part, None)
-        yield from pa.table({name: _column(table, name) for name in columns}).to_pylist()
+        yield from columns_of(writer.read_table(part, None), columns).to_pylist()
+
+
+def columns_of(table: pa.Table, columns: tuple[str, ...]) -> pa.Table:
+    """These columns of some rows; null where they lack one that parts may lack."""
+    return pa.table({name: _column(table, name) for name in columns})
 
 
 def fingerprint(values: Iterable[Any]) -> bytes:

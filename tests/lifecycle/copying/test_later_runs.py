@@ -113,6 +113,33 @@ def test_what_the_other_corpus_added_itself_stays(root: Root, to: Path) -> None:
         assert corpus.read("eve/0.wav") == own.data
 
 
+def test_it_stays_where_other_rows_are_replaced_too(root: Root, to: Path) -> None:
+    sd.export_to_corpus(root, to)
+    own = clip("zoe/0.wav", 0.2, seed=20, speaker="zo")
+    add_clips(str(to), [own])
+    add_clips(root, [clip("zoe/0.wav", 0.3, seed=9, speaker="zoe")])
+    add_clips(root, [clip("eve/0.wav", 0.6, seed=10, speaker="eve")], replace=True)
+    report = sd.export_to_corpus(root, to)
+    assert (report.conflicts, report.replaced) == (["zoe/0.wav"], 1)
+    with sd.open_corpus(to) as corpus:
+        assert corpus.read("zoe/0.wav") == own.data
+
+
+def test_what_was_removed_there_comes_back_with_all_of_its_object(root: Root, to: Path) -> None:
+    sd.export_to_corpus(root, to)
+    Writer(resolve(to)).commit(remove=BOB[1:])
+    report = sd.export_to_corpus(root, to)
+    assert (report.added, report.replaced, report.objects) == (1, 1, 1)
+    assert len({rows_of(to)[path]["object_id"] for path in BOB}) == 1
+
+
+def test_the_same_recording_ingested_again_is_not_sealed_again(root: Root, to: Path) -> None:
+    sd.export_to_corpus(root, to)
+    remove_paths(root, ["eve/0.wav"])
+    add_clips(root, [one for one in root.clips if one.path == "eve/0.wav"])
+    assert sd.export_to_corpus(root, to).commits == 0
+
+
 def test_what_is_no_longer_in_the_source_is_listed_and_stays(root: Root, to: Path) -> None:
     sd.export_to_corpus(root, to)
     remove_paths(root, ["eve/0.wav"])
@@ -162,6 +189,21 @@ def test_a_hold_comes_along_with_its_note(root: Root, to: Path) -> None:
     assert (person.subject, person.holds[0].case, person.holds[0].reason) == ("eve", "2026-17", "a letter")
     assert Writer(resolve(to)).commit(remove=["eve/0.wav"]).held == ["eve/0.wav"]
     assert sd.export_to_corpus(root, to).holds == 0
+
+
+def test_a_hold_is_there_before_the_rows_are(root: Root, to: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that is killed leaves no row that could be erased there although it is held here."""
+    add_everywhere(Writer(root.reference), "eve", "2026-17")
+    heads = []
+    commit = Writer.commit
+
+    def looking(self: Writer, *arguments: Any, **options: Any) -> Any:
+        heads.append(self.refresh())
+        return commit(self, *arguments, **options)
+
+    monkeypatch.setattr(Writer, "commit", looking)
+    sd.export_to_corpus(root, to)
+    assert [(head.rows, len(head.holds)) for head in heads] == [(0, 1)]
 
 
 def test_a_hold_that_came_meanwhile_comes_along_in_the_end(
