@@ -26,8 +26,8 @@ class PersonCount:
         first_end: the earliest end of a consent, in seconds since the epoch, past or not; None: no row has an end.
         expired: rows whose consent has ended.
         purposes: that at least one row may be used for.
-        held: does a hold keep the person's rows?
-        restricted: do they open for nobody, because a request for erasure waits for a hold?
+        held: is the person under a hold?
+        restricted: does a request for erasure that waits for a hold close the person's rows?
     """
 
     name: str = field(repr=False)

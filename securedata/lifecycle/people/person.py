@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from unicodedata import normalize
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -171,7 +172,7 @@ def look_up(
     if not all(names):
         raise InvalidArgument("the name of a person is empty")
     try:
-        "".join(names).encode()
+        names = tuple(dict.fromkeys(normalize("NFC", name.encode().decode()) for name in names))  # as rows have them
     except UnicodeEncodeError:  # not chained, since it contains the name
         raise InvalidArgument("the name of a person contains a lone surrogate, which is not a character") from None
     places = as_texts("models", models)

@@ -60,6 +60,12 @@ def test_other_spellings_are_counted_with_it(corpus: Reference, place: MemorySto
     assert found.last_contact == day(-3).timestamp()
 
 
+def test_a_name_is_the_same_in_every_form_of_unicode(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:
+    add(writer, "e", ["Zo\u00eb"])
+    found = sd.person(corpus, "Zoe\u0308", storage=place)
+    assert (found.rows, found.subject, found.near) == (1, "Zo\u00eb", ())
+
+
 def test_nobody_of_that_name(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:
     fill(writer)
     for name, text in (("anne", "names that are like it are there"), ("zoe", "no name is like it")):
