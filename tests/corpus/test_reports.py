@@ -15,6 +15,7 @@ from securedata.errors import NotFound
 from securedata.ingest.preview import IngestPreview
 from securedata.ingest.report import IngestReport
 from securedata.ingest.sources.walk.tree import Problem
+from securedata.lifecycle.splitting.report import SplitReport
 
 ORPHAN = Finding("Orphan", "one", key="objects/aa")
 LOST = Finding("ObjectMissing", "other", paths=("ann/a.wav",))
@@ -75,6 +76,16 @@ PRUNED = PruneReport("/c", 3, 0.0, {"objects/aa", "objects/bb"}, 1, ["manifest/c
             IngestPreview(added=1, updated=2),
             "a new corpus, nothing written: 1 row to add, 0 to replace, 2 to update, 0 unchanged; "
             "0 recordings not taken",
+        ),
+        (
+            SplitReport(
+                "/c", generation=7, objects=1, rows=3, unclear=["talk@0-9.wav"], held=["a@0-9.wav", "a@9-18.wav"]
+            ),
+            "/c, generation 7: 1 recording split into 3 segments; 1 segment not split, 2 under a hold",
+        ),
+        (
+            SplitReport("/c", dry_run=True, objects=2, rows=1),
+            "/c, generation 0: 2 recordings would be split into 1 segment; 0 segments not split, 0 under a hold",
         ),
     ],
 )

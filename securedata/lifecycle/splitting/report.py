@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from securedata.errors import SecuredataError
+from securedata.printable import plural
 
 
 @dataclass(slots=True)
@@ -53,6 +54,14 @@ class SplitReport:
     derived: list[str] = field(default_factory=list)
     deleted: int | None = None
     seconds: float = 0.0
+
+    def __str__(self) -> str:
+        verb = "would be split" if self.dry_run else "split"
+        left = len(self.unclear) + len(self.unnamed) + len(self.erased) + sum(len(paths) for paths, _ in self.failed)
+        return (
+            f"{self.root}, generation {self.generation}: {plural(self.objects, 'recording')} {verb} into "
+            f"{plural(self.rows, 'segment')}; {plural(left, 'segment')} not split, {len(self.held):,} under a hold"
+        )
 
     @property
     def complete(self) -> bool:
