@@ -44,6 +44,7 @@ class Corpus:
         root, name: its path or URL, and its name in the config (None without an entry).
         corpus_id, pin: identify the corpus.
         unfinished_erasures: how many erasures the head shows whose receipts are not final; 0 in workers.
+        unreached_corpora: how many corpora that were made from this one an erasure has still to reach; 0 in workers.
         snapshot: the rows of the opened head, and the reading of their objects.
     """
 
@@ -54,6 +55,7 @@ class Corpus:
         snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing, erasures)
         self._begin(options, snapshot, str(head.pin), Tagger(head.secret))
         self.unfinished_erasures = len(head.erasures)
+        self.unreached_corpora = head.unreached
 
     def _begin(self, options: Options, snapshot: Snapshot, pin: str, tagger: Tagger | None = None) -> None:
         reference = snapshot.lease.reference
@@ -63,7 +65,7 @@ class Corpus:
         self.pin = pin
         self.reference = reference
         self.snapshot = snapshot
-        self.unfinished_erasures = 0
+        self.unfinished_erasures = self.unreached_corpora = 0
         self._lease = snapshot.lease
         self._options = options
         self._heeded = b""

@@ -79,6 +79,16 @@ def tag_under(subject_key: bytes, subject: str) -> bytes:
     return hmac.digest(subject_key, _text(subject), "sha256")
 
 
+def consent_under(subject_key: bytes, consent_id: str) -> bytes:
+    """The 32-byte tag by which an erasure names a consent to a corpus that it cannot reach yet."""
+    return hmac.digest(subject_key, b"consent\0" + _text(consent_id), "sha256")
+
+
+def recording_under(subject_key: bytes, sha256: bytes) -> bytes:
+    """Likewise of a recording, by the SHA-256 digest of its file."""
+    return hmac.digest(subject_key, b"recording\0" + sha256, "sha256")
+
+
 def _text(value: str) -> bytes:
     return unicodedata.normalize("NFC", value).encode()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -111,6 +111,29 @@ class ByConsent:
         """As `Select.hits`."""
         column = view.column("consent_id")
         return mask_of(pc.is_in(column, value_set=pa.array(self.consents, column.type)))
+
+
+class ByTag:
+    """Rows with one of some consents or recordings, given by their tags under the corpus's key of subject tags."""
+
+    def __init__(self, tags: Iterable[bytes], columns: tuple[str, ...], under: Callable[[bytes, Any], bytes]) -> None:
+        """`under` makes the tag of a value in one of the columns."""
+        self.tags = frozenset(tags)
+        self.columns = (*columns, "subjects")
+        self._tagged, self._under = columns, under
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        """As `Select.hits`."""
+        key = Tagger(head.secret).subject_key
+        found = np.zeros(view.num_rows, dtype=bool)
+        for name in self._tagged:
+            if name in view.schema.names:
+                column = view.column(name)
+                values = [
+                    one for one in pc.unique(column.drop_null()).to_pylist() if self._under(key, one) in self.tags
+                ]
+                found |= mask_of(pc.is_in(column, value_set=pa.array(values, column.type)))
+        return found
 
 
 class Expired:

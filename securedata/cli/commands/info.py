@@ -150,6 +150,7 @@ def _contents(corpus: Corpus) -> dict[str, Any]:
         "recordings": len(corpus),
         "left_out": corpus.left_out._asdict(),
         "unfinished_erasures": corpus.unfinished_erasures,
+        "unreached_corpora": corpus.unreached_corpora,
         "transcripts": pc.sum(pc.not_equal(rows.column("transcript"), "")).as_py() or 0,
         "objects": objects.num_rows,
         "seconds": pc.sum(seconds).as_py() or 0.0,

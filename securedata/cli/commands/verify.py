@@ -203,6 +203,11 @@ def _tell(args: Namespace, report: VerifyReport) -> None:
             f"{plural(report.unfinished_erasures, 'erasure')} not finished, so their receipts are not final: "
             f"'securedata erase {args.target} --finish'"
         )
+    if report.unreached_corpora:
+        out(
+            f"corpora made from this one that erasures have still to reach: {report.unreached_corpora:,}; "
+            f"'securedata erase {args.target} --finish' where your config has them"
+        )
     if report.changed_to is not None:
         out(f"the corpus has generation {report.changed_to} by now: what was added since was not verified")
     out("all is well" if not left else f"{plural(len(left), 'finding')}: {_counted(left)}")

@@ -51,6 +51,7 @@ class VerifyReport:
         in_flight, in_flight_bytes: objects younger than a day that no commit names yet.
         stored, stored_bytes: everything under the root.
         unfinished_erasures: erasures whose receipt is not final yet; the next erasure finishes them.
+        unreached_corpora: made from this one; an erasure has still to reach them.
         changed_to: the generation that the corpus has now, if another writer committed meanwhile.
         seconds: duration of the verification.
         findings: what is wrong, without what a prune has settled.
@@ -73,6 +74,7 @@ class VerifyReport:
     stored: int = 0
     stored_bytes: int = 0
     unfinished_erasures: int = 0
+    unreached_corpora: int = 0
     changed_to: int | None = None
     seconds: float = 0.0
     findings: list[Finding] = field(default_factory=list)

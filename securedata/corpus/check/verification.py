@@ -57,6 +57,7 @@ class Verification:
         self.head = self.opened.head
         self.report = VerifyReport(self.root, self.head.corpus_id, str(self.head.pin), self.head.generation)
         self.report.unfinished_erasures = len(self.head.erasures)
+        self.report.unreached_corpora = self.head.unreached
         if old is not None:
             self._find(type(old).__name__, str(old), key=HEAD)
         self.named = Named()

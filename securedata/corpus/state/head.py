@@ -85,6 +85,7 @@ class Head:
         erasures: drafts of receipts, of erasures that are not finished.
         receipts: the digests of final receipts.
         derived: corpora that were made from this one.
+        pending: erasures that have not reached one of them yet, or whose receipts do not say yet that they have.
         data_keys_since: the generation of a rotation whose re-encryption of objects is not finished: rows whose
             `keyed_since` is lower, or null, still have earlier data keys. 0: none.
         grace: by the id of a leaving list in hex, storage's time of its commit, if what it lists is kept for longer
@@ -112,6 +113,7 @@ class Head:
     erasures: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     receipts: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     derived: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    pending: tuple[dict[str, Any], ...] = field(default=(), repr=False)
     retention: dict[str, Any] = field(default_factory=dict)
     data_keys_since: int = 0
     grace: dict[str, float] = field(default_factory=dict)
@@ -124,6 +126,11 @@ class Head:
     @property
     def rows(self) -> int:
         return sum(part.rows for part in self.parts)
+
+    @property
+    def unreached(self) -> int:
+        """How many corpora that were made from this one an erasure has still to reach."""
+        return len({one["corpus"] for one in self.pending if "outcome" not in one})
 
     def next(self, write_id: bytes, **changes: Any) -> Head:
         """The head of the next generation."""

@@ -121,6 +121,7 @@ def members_json(head: Head) -> dict[str, Any]:
         "erasures": list(head.erasures),
         "receipts": list(head.receipts),
         "derived": list(head.derived),
+        "pending": list(head.pending),
         "retention": head.retention,
         "data_keys_since": head.data_keys_since,
         "grace": head.grace,
@@ -146,6 +147,7 @@ def parse_members(body: dict[str, Any]) -> dict[str, Any]:
         "erasures": _with_ids(body.pop("erasures", [])),
         "receipts": _with_ids(body.pop("receipts", [])),
         "derived": tuple(json_object(one) for one in json_list(body.pop("derived", []))),
+        "pending": _pending(body.pop("pending", [])),
         "retention": json_object(body.pop("retention", {})),
         "data_keys_since": natural(body.pop("data_keys_since", 0)),
         "grace": {hex_bytes(id, 16).hex(): seconds(time) for id, time in json_object(body.pop("grace", {})).items()},
@@ -181,4 +183,12 @@ def _with_ids(entries: Any) -> tuple[dict[str, Any], ...]:
     ids = {hex_bytes(one["id"], 16) for one in found}
     if len(ids) != len(found):
         raise ValueError("an id is given twice")
+    return found
+
+
+def _pending(entries: Any) -> tuple[dict[str, Any], ...]:
+    """Entries that are told apart by the erasure and the derived corpus."""
+    found = tuple(json_object(one) for one in json_list(entries))
+    if len({(hex_bytes(one["id"], 16), hex_bytes(one["corpus"], 16)) for one in found}) != len(found):
+        raise ValueError("a corpus is given twice for an erasure")
     return found

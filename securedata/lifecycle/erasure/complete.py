@@ -6,13 +6,11 @@ it says what is needed, and checks afterwards.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from securedata.corpus.config import load
 from securedata.corpus.connection import connect
-from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import MAX_SEALED, peek
 from securedata.corpus.state.layout import HEAD
 from securedata.corpus.writer import Writer
@@ -21,10 +19,10 @@ from securedata.keys.kms import KMS, Fate
 from securedata.keys.local import LocalKMS
 from securedata.keys.wraps import parse_named, version_of
 from securedata.lifecycle.erasure.finish import Receipt
+from securedata.lifecycle.erasure.follow_up import later, outcomes_of, record
 from securedata.lifecycle.erasure.journal import final_digest
-from securedata.lifecycle.receipt.members import DELETED, DESTROYED, REMAIN, SCHEDULED, Level, Stated, Validation, utc
+from securedata.lifecycle.receipt.members import DELETED, DESTROYED, REMAIN, SCHEDULED, Level, Stated, Validation
 from securedata.lifecycle.receipt.operator import Operator
-from securedata.lifecycle.receipt.statement import Draft, Statement
 from securedata.lifecycle.receipt.store import find_receipt, keep_final, write_receipt
 from securedata.lifecycle.receipt.verify import verify_receipt
 
@@ -65,6 +63,8 @@ def complete(
 ) -> Completed:
     """Ask what has become of each KMS key of a receipt; if anything is new, sign and record a new receipt.
 
+    It also says which derived corpora were reached since.
+
     Args:
         data: the file of the final receipt.
         asked: KMS keys that the caller names; only these are asked.
@@ -97,27 +97,15 @@ def complete(
     earlier = tuple(one for one in statement.levels if one.level == DESTROYED and one.kms not in found)
     levels = (*kept, *earlier, *reached)
     more = tuple(one for one in stated if one not in statement.stated)
+    outcomes = outcomes_of(writer.head, statement.id, writer.root)
     judged, who = _judged(statement.validation, validation), responsible or statement.who.responsible
-    if (levels, judged, who) == (statement.levels, statement.validation, statement.who.responsible) and not more:
+    same = (levels, judged, who) == (statement.levels, statement.validation, statement.who.responsible)
+    if same and not more and not outcomes:
         path = find_receipt(statement.corpus.id, statement.id, final)
         return Completed(Receipt(statement.id, final, path, tuple(one.words for one in levels)), keys, False)
-    after = Statement.build(
-        Draft(statement.id, statement.request, statement.scope, statement.sanitization.wraps),
-        pin=writer.head.pin,
-        operator=operator.name,
-        media=statement.sanitization.media,
-        times=replace(statement.times, signed=utc(time.time())),
-        deleted=statement.deleted,
-        checked=statement.checked,
-        levels=levels,
-        derived=statement.derived,
-        models=statement.models,
-        stated=(*statement.stated, *more),
-        validation=judged,
-        responsible=who,
-    )
+    after = later(statement, outcomes, writer, operator, levels=levels, stated=more, validation=judged, responsible=who)
     written = write_receipt(after, operator)
-    digest = _record(writer, statement.id, verified.digest, written.digest)
+    digest = record(writer, statement.id, verified.digest, written.digest, outcomes)
     keep_final(statement.corpus.id, statement.id, digest)
     if digest != written.digest:
         where = find_receipt(statement.corpus.id, statement.id, digest)
@@ -134,22 +122,6 @@ def _judged(before: Validation | None, now: Validation | None) -> Validation | N
     if now is None or (before is not None and replace(before, day=now.day) == now):
         return before
     return now
-
-
-def _record(writer: Writer, id: str, old: str, new: str) -> str:
-    """Record the digest of the completed receipt in place of the old one; returns that of the final one."""
-
-    def change(attempt: Try) -> Next[str]:
-        head = attempt.head
-        known = final_digest(head, id)
-        if known is None:
-            raise InvalidArgument(f"{writer.root} records no receipt with the id {id} any more", root=writer.root)
-        if known != old:  # another run has completed it meanwhile
-            return Next(known, None)
-        entry = {"digest": new, "time": attempt.now()}
-        return Next(new, {"receipts": tuple({**one, **entry} if one["id"] == id else one for one in head.receipts)})
-
-    return writer.transact(change)
 
 
 def _state(wrap: str, asked: Sequence[KMS]) -> KeyState:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
@@ -22,6 +22,7 @@ from securedata.keys.tags import Tagger
 from securedata.keys.wraps import named
 from securedata.lifecycle.erasure.journal import Open
 from securedata.lifecycle.erasure.kept import kept_people, select_without
+from securedata.lifecycle.erasure.pending import Asked, Pending
 from securedata.lifecycle.erasure.request import Facts, Request, barred_by
 from securedata.lifecycle.holds.locked import refuse_locked
 from securedata.lifecycle.receipt import members
@@ -110,7 +111,7 @@ class Deed:
         openings: Sequence[Opening],
         *,
         reached: Collection[Derived] = (),
-        asked: Facts | None = None,
+        asked: Asked | None = None,
         always: bool = False,
         all_rows: int | None = None,
         all_meant: bool = False,
@@ -144,7 +145,7 @@ class Deed:
         rows, facts = plan.outcome.removed, Facts.of(plan.dropped)
         if any(one["corpus"] not in self._reached for one in head.derived):
             return Next(Committed(again=True), None)
-        if head.derived and self._asked is not None and not facts.within(self._asked):
+        if head.derived and self._asked is not None and not facts.within(self._asked.facts):
             return Next(Committed(again=True), None)
         if not self._all_meant:
             check_all(head, rows, self._all_rows, self._root)
@@ -157,7 +158,8 @@ class Deed:
         stones = tuple(Tombstone(tag, head.generation + 1) for tag in sorted(barred.people - dead))
         length = float(sum(pc.sum(seconds_of(one)).as_py() for one in plan.dropped))
         outcome = Committed(None, rows, length, tuple(plan.outcome.held), len(restricted))
-        if not rows and not stones and not self._always:
+        nobody = self._request.kind == "subject" and not barred.people  # a hold keeps all whom it names
+        if not rows and not stones and (nobody or not self._always):
             if not restricted:
                 return Next(outcome, None)
             return Next(outcome, {"restricted": (*head.restricted, *restricted)})
@@ -168,7 +170,9 @@ class Deed:
             self._written = openings
         members = attempt.write(plan, changes) if rows else {}
         leaving = members["retired"][-1].table.id if "retired" in members else None
-        entry = self._open(attempt, plan, leaving, barred.people, length, openings)
+        people = {tag: one for tag, one in self._request.commitments.items() if tag in barred.people}
+        people |= {self._tagger.tag(one.name): one.commitment for one in openings}
+        entry = self._open(attempt, plan, leaving, barred.people, length, people)
         members |= {
             **self._fresh.members(attempt.opened),
             "tombstones": (*head.tombstones, *stones),
@@ -176,6 +180,7 @@ class Deed:
             "barred_pieces": (*head.barred_pieces, *sorted(barred.pieces - set(head.barred_pieces))),
             "restricted": (*(one for one in head.restricted if one.tag not in barred.people), *restricted),
             "erasures": (*head.erasures, entry.to_json()),
+            "pending": (*head.pending, *(one.to_json() for one in self._missed(attempt, people))),
         }
         done = Committed(entry, rows, length, outcome.held, len(restricted))
         return Next(done, members, self._fresh.key)
@@ -219,6 +224,15 @@ class Deed:
         now = attempt.now()
         return tuple(Restriction(tag, request.reference, request.received, now) for tag in sorted(kept - known))
 
+    def _missed(self, attempt: Try, people: Mapping[bytes, str]) -> list[Pending]:
+        """What is to be erased later in derived corpora that were not reached, or not for all of it."""
+        if self._asked is None:
+            return []
+        id, far = attempt.write_id.hex(), {one.corpus for one in self._reached.values() if one.state == "not reached"}
+        entries = [one for one in attempt.head.derived if one["corpus"] in far]
+        found = [self._asked.missed(id, one, people, self._tagger) for one in entries]
+        return [one for one in found if one is not None]
+
     def _open(
         self,
         attempt: Try,
@@ -226,13 +240,12 @@ class Deed:
         leaving: bytes | None,
         people: frozenset[bytes],
         seconds: float,
-        openings: Sequence[Opening],
+        commitments: Mapping[bytes, str],
     ) -> Open:
         request = self._request
         objects, parts = len(plan.retired_objects), len(plan.retired_parts)
         check_count(objects + parts)
-        commitments = tuple(sorted(one.commitment for one in openings))
-        scope = Scope(request.kind, commitments, plan.outcome.removed, seconds, objects, parts)
+        scope = Scope(request.kind, tuple(sorted(commitments.values())), plan.outcome.removed, seconds, objects, parts)
         asked = members.Request(request.reference, request.received or None) if request.reference else None
         wraps = tuple(named(wrap) for wrap in attempt.head.wraps)
         draft = Draft(attempt.write_id.hex(), asked, scope, wraps, derived=tuple(self._reached.values()))

@@ -9,14 +9,25 @@ from securedata.corpus.config import Reference
 from securedata.corpus.fresh_key import FreshKey, names_key
 from securedata.corpus.state.commit import Next
 from securedata.corpus.writer import Writer
-from securedata.errors import CommitRace, ConfigError, DeleteRefused, InvalidArgument, NoSuchPath, NoSuchSubject
+from securedata.errors import (
+    CommitRace,
+    ConfigError,
+    DeleteRefused,
+    InvalidArgument,
+    NoSuchPath,
+    NoSuchSubject,
+    SecuredataError,
+)
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.derived import reference_of
 from securedata.lifecycle.erasure.deed import Committed, Deed, check_all, shared_refused
 from securedata.lifecycle.erasure.finish import Receipt, finish
+from securedata.lifecycle.erasure.follow_up import follow_up
 from securedata.lifecycle.erasure.journal import Open, asked_before, unfinished
+from securedata.lifecycle.erasure.pending import PASSED_ON, Asked
 from securedata.lifecycle.erasure.preview import Preview, preview
-from securedata.lifecycle.erasure.request import Facts, Request
+from securedata.lifecycle.erasure.reach import ELSEWHERE, HELD, Reach, give_up, reach_pending, whole
+from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.holds.locked import refuse_locked
 from securedata.lifecycle.receipt.members import Derived, utc
 from securedata.lifecycle.receipt.opening import Opening
@@ -40,6 +51,7 @@ class Options:
         all_rows: the number of rows of the corpus, to confirm that all of them are meant.
         all_meant: all of them may go, however many there are then: a rule has decided, or another erasure.
         absent_ok: bar people of whom there is no row, too.
+        derived_later: go on if a corpus that was made from this one fails; a later run erases there.
         progress: show a bar for long work.
     """
 
@@ -48,6 +60,7 @@ class Options:
     all_rows: int | None = None
     all_meant: bool = False
     absent_ok: bool = False
+    derived_later: bool = False
     progress: bool = False
 
 
@@ -62,6 +75,9 @@ class Erased:
         left: how many unfinished erasures of others were left to them.
         derived: corpora made from this one, and their state.
         erased_before: how many of the people, paths or consents of the request were erased before.
+        missed: those of the derived corpora in which not all of it was erased, and why.
+        reached: what became of derived corpora that earlier erasures had not reached.
+        completed: the receipts of these, which say so now.
     """
 
     commit: Committed
@@ -70,6 +86,9 @@ class Erased:
     left: int = 0
     derived: tuple[Derived, ...] = field(default=())
     erased_before: int = 0
+    missed: tuple[Reach, ...] = ()
+    reached: tuple[Reach, ...] = ()
+    completed: tuple[Receipt, ...] = ()
 
 
 def open_to_erase(reference: Reference, **options: object) -> Writer:
@@ -95,7 +114,10 @@ def erase(writer: Writer, request: Request, options: Options | None = None) -> E
         KMSDenied, KMSUnreachable, NoTrustedKey: a wrap of the fresh key cannot be made.
         StorageError, CorpusError: run it again.
     """
-    return _erase(writer, request, options or Options(), load_operator())
+    options, operator = options or Options(), load_operator()
+    reached = _reach(writer, options, operator) if writer.head.pending else ()
+    done = _erase(writer, request, options, operator)
+    return replace(done, reached=reached, completed=follow_up(writer, operator))
 
 
 def finish_open(writer: Writer, options: Options | None = None) -> tuple[Receipt, ...]:
@@ -113,6 +135,52 @@ def finish_open(writer: Writer, options: Options | None = None) -> tuple[Receipt
     )
     _tidy(writer)
     return done
+
+
+def reach_derived(writer: Writer, options: Options | None = None) -> tuple[tuple[Reach, ...], tuple[Receipt, ...]]:
+    """Erase in derived corpora what earlier erasures did not reach there; no name is needed.
+
+    Returns:
+        What became of each of them, and the receipts of those erasures, which say so now.
+
+    Raises:
+        as `erase`, of the corpus itself: a derived corpus that fails is one of the results.
+    """
+    operator = load_operator()
+    reached = _reach(writer, options or Options(), operator)
+    return reached, follow_up(writer, operator)
+
+
+def forget_derived(writer: Writer, pin: str) -> tuple[int, tuple[Receipt, ...]]:
+    """Note that a corpus that was made from this one is gone for good: no erasure looks for it any more.
+
+    The receipts of erasures that had not reached it say that the operator stated this; nothing is checked.
+
+    Returns:
+        How many erasures these are, and the receipts that say so now.
+
+    Raises:
+        InvalidArgument: no such corpus was made from this one, or the caller's config has it.
+        as `erase`
+    """
+    operator = load_operator()
+    writer.require_newest()
+    return give_up(writer, pin), follow_up(writer, operator)
+
+
+def _reach(writer: Writer, options: Options, operator: Operator) -> tuple[Reach, ...]:
+    writer.require_newest()
+    return reach_pending(
+        writer, lambda reference, request: _erase_in(reference, request, options, operator, always=True)
+    )
+
+
+def _erase_in(reference: Reference, request: Request, options: Options, operator: Operator, *, always: bool) -> Erased:
+    """Erase in a corpus that was made from another one."""
+    inner = open_to_erase(reference)
+    drop = tuple(uri for uri in options.drop_wraps if any(names_key(uri, one) for one in inner.head.wraps))
+    options = replace(options, drop_wraps=drop, all_meant=True)
+    return _erase(inner, request, options, operator, asked=True, always=always)
 
 
 def _erase(
@@ -143,7 +211,7 @@ def _erase(
             refuse_locked(writer.head, writer.root, options.partial)
         if writer.head.derived:  # they change first, so what could stop the commit here must be known before
             writer.transact(lambda attempt: Next(fresh.members(attempt.opened), None))
-        reached, passed = _ask_derived(writer, request, found, options, operator)
+        reached, missed, passed = _ask_derived(writer, request, found, options, operator)
         deed = Deed(
             writer,
             request,
@@ -171,7 +239,7 @@ def _erase(
     _tidy(writer)
     left = len(unfinished(writer.head, writer.root))
     before = len(found.erased_before) or (len(found.absent) if _done_before(writer, request) else 0)
-    return Erased(done, receipt, finished, left, tuple(reached), before)
+    return Erased(done, receipt, finished, left, tuple(reached), before, tuple(missed))
 
 
 def agreed_time(storage: Storage) -> float:
@@ -242,34 +310,44 @@ def _mine(writer: Writer, request: Request) -> list[Open]:
 
 def _ask_derived(
     writer: Writer, request: Request, found: Preview, options: Options, operator: Operator
-) -> tuple[list[Derived], Facts | None]:
+) -> tuple[list[Derived], list[Reach], Asked | None]:
     """Erase the same in the corpora that were made from this one: the leaves first, this corpus last.
 
     What a hold keeps here is not erased there either.
     """
     entries = writer.head.derived
-    if request.kind in ("all", "retention"):  # of this corpus only: what was made from it has a life of its own
-        return [Derived(one["corpus"], one["pin"], "not reached") for one in entries], None
-    names = tuple(name for name in request.names if name not in found.kept)
+    states = {one["corpus"]: Derived(one["corpus"], one["pin"], "not reached") for one in entries}
+    if request.kind not in PASSED_ON:  # of this corpus only: what was made from it has a life of its own
+        return list(states.values()), [], None
+    tagger = Tagger(writer.head.secret)
+    by_tag = {tagger.tag(name): name for name, _ in found.facts.consents}
+    asked = Asked(request, found.facts, {tag: by_tag[tag] for tag in request.tags if tag in by_tag})
+    # None: a hold keeps all of it, or an earlier run took it out, from there first
+    passed = asked.passed_on(found.kept, tagger)
     # with nothing to commit here there is no receipt that needs theirs; they are visited all the same
-    always = bool(found.rows) or len(found.erased_before) < len(request.names)
-    # a hold keeps all of it, or an earlier run took it out, from there first: then nothing is asked for
-    any_named = {"subject": bool(names), "path": bool(found.facts.digests)}.get(request.kind, True)
-    reached = []
+    always = bool(found.rows or request.tags) or len(found.erased_before) < len(request.names)
+    missed = []
     for one in entries:
-        state = Derived(one["corpus"], one["pin"], "not reached")
+        if passed is None:
+            break
         reference = reference_of(one)
-        if reference is not None and any_named:
-            passed = replace(request, names=names, paths=(), digests=found.facts.digests, more=found.facts)
-            inner = open_to_erase(reference)
-            drop = tuple(uri for uri in options.drop_wraps if any(names_key(uri, one) for one in inner.head.wraps))
-            result = _erase(
-                inner, passed, replace(options, drop_wraps=drop, all_meant=True), operator, asked=True, always=always
-            )
-            if result.receipt is not None:
-                state = replace(state, state="erased", receipt=result.receipt.digest)
-        reached.append(state)
-    return reached, found.facts
+        if reference is None:
+            missed.append(Reach(one["pin"], "elsewhere", ELSEWHERE))
+            continue
+        try:
+            result = _erase_in(reference, passed, options, operator, always=always)
+        except SecuredataError as error:
+            if not options.derived_later:
+                raise
+            missed.append(Reach(one["pin"], "failed", str(error)))
+            continue
+        missed += result.missed
+        digest = whole(result)
+        if digest is not None and asked.is_whole(tagger):
+            states[one["corpus"]] = Derived(one["corpus"], one["pin"], "erased", digest)
+        elif result.commit.held or result.commit.restricted:
+            missed.append(Reach(one["pin"], "held", HELD))
+    return list(states.values()), missed, asked
 
 
 def _tidy(writer: Writer) -> None:

@@ -8,6 +8,7 @@ from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NoSuchSubject
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.erasure.journal import unfinished
+from securedata.lifecycle.erasure.pending import Pending, pending
 
 
 def readmit(writer: Writer, name: str, consent_id: str) -> None:
@@ -19,7 +20,8 @@ def readmit(writer: Writer, name: str, consent_id: str) -> None:
         consent_id: the new consent, under which recordings enter from now on.
 
     Raises:
-        InvalidArgument: no consent is given, it is one of the old ones, or the erasure is not finished.
+        InvalidArgument: no consent is given, it is one of the old ones, or the erasure is not finished or has not
+            reached a corpus that was made from this one.
         NoSuchSubject: nobody of that name was erased.
         as `Writer.transact`
     """
@@ -32,6 +34,13 @@ def readmit(writer: Writer, name: str, consent_id: str) -> None:
         if any(tag in one.people for one in unfinished(head, writer.root)):
             raise InvalidArgument(
                 f"the erasure of this person from {writer.root} is not finished: run 'securedata erase --finish' first",
+                root=writer.root,
+            )
+        waiting = {one.pin for one in pending(head, writer.root) if one.outcome is None and _names(one, tag)}
+        if waiting:  # it would take out there what is recorded under the new consent
+            raise InvalidArgument(
+                f"the erasure of this person has not reached corpora made from {writer.root} ({', '.join(waiting)}): "
+                "run 'securedata erase --finish' where your config has them, or --derived-gone if they are gone",
                 root=writer.root,
             )
         if tagger.consent_of(tag, consent_id) in head.barred:
@@ -48,3 +57,7 @@ def readmit(writer: Writer, name: str, consent_id: str) -> None:
         return Next(None, {"tombstones": stones, "barred": barred, "receipts": receipts})
 
     writer.transact(change)
+
+
+def _names(one: Pending, tag: bytes) -> bool:
+    return any(person.tag == tag for person in one.people)

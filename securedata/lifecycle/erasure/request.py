@@ -11,7 +11,7 @@ all       every row                      every person is tombstoned
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -22,9 +22,9 @@ from securedata.corpus.rows.changes import Select
 from securedata.corpus.rows.checks import piece_of
 from securedata.corpus.state.lifecycle import BarredPiece
 from securedata.errors import InvalidArgument
-from securedata.keys.tags import Tagger
+from securedata.keys.tags import Tagger, consent_under, recording_under
 from securedata.lifecycle.retention import Overdue, Rule
-from securedata.lifecycle.select import All, ByConsent, ByDigest, ByPath, ByPerson, Expired
+from securedata.lifecycle.select import All, ByConsent, ByDigest, ByPath, ByPerson, ByTag, Expired
 
 Kind = Literal["subject", "path", "consent", "expired", "retention", "all"]
 Piece = tuple[bytes, int, int]
@@ -85,6 +85,9 @@ class Request:
         rule: of kind retention.
         reference, received: the request's reference, and the day it was received (YYYY-MM-DD); '' if there is none.
         more: what to bar besides what the rows show: that of the corpus from which this one was made.
+        tags: in place of names, consents or digests: subject tags, or tags of consents or recordings under the key of
+            subject tags. So the erasure of another corpus passes on what it could not erase here.
+        commitments: by such a subject tag, the commitment to the person in that erasure's receipt.
     """
 
     kind: Kind
@@ -97,26 +100,29 @@ class Request:
     reference: str = ""
     received: str = ""
     more: Facts = field(default_factory=Facts)
+    tags: frozenset[bytes] = frozenset()
+    commitments: Mapping[bytes, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         given = {
-            "subject": self.names,
-            "path": self.paths or self.digests,
-            "consent": self.consents,
+            "subject": self.names or self.tags,
+            "path": self.paths or self.digests or self.tags,
+            "consent": self.consents or self.tags,
         }
         if not given.get(self.kind, True):
             raise InvalidArgument(f"an erasure by {self.kind} needs at least one: the list is empty")
 
     def people(self, tagger: Tagger) -> frozenset[bytes]:
         """The subject tags of the people whom the request names; none of other kinds."""
-        return frozenset(map(tagger.tag, self.names))
+        return frozenset(map(tagger.tag, self.names)) | (self.tags if self.kind == "subject" else frozenset())
 
     def asked(self, tagger: Tagger) -> bytes | None:
-        """The tag by which a later run knows that it was asked for the same; None of people, who have tags.
+        """The tag by which a later run knows that it was asked for the same; None of people, who have tags,
+        and of what another corpus passed on by tags.
 
         An end of consent and a rule are the same request on every day.
         """
-        if self.kind == "subject":
+        if self.kind == "subject" or self.tags:
             return None
         return tagger.request(self.kind, (*self.paths, *self.consents, *(one.hex() for one in self.digests)))
 
@@ -124,6 +130,10 @@ class Request:
         """The rows to take out."""
         if self.kind == "subject":
             return ByPerson(self.people(tagger))
+        if self.tags and self.kind == "path":
+            return ByTag(self.tags, ByDigest.columns, recording_under)
+        if self.tags and self.kind == "consent":
+            return ByTag(self.tags, ("consent_id",), consent_under)
         if self.kind == "path":
             return ByPath(self.paths) if self.paths else ByDigest(self.digests)
         if self.kind == "consent":

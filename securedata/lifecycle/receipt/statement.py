@@ -245,7 +245,7 @@ def what_remains(
         )
     found += [f"Old versions remain on storage, as such copies: {one.why}." for one in levels if one.level == REMAIN]
     if missed := sum(one.state == "not reached" for one in derived):
-        found.append(f"Corpora made from this one that were not reached, and keep what they hold: {missed}.")
+        found.append(f"Corpora made from this one that were not reached, and might keep what they hold: {missed}.")
     if models.state == "not looked for":
         found.append("Models trained on these recordings were not looked for.")
     elif models.found:

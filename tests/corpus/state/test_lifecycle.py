@@ -40,6 +40,7 @@ USES: dict[str, tuple[str, dict[str, Any]]] = {
 OPEN: dict[str, Any] = {
     "receipts": ({"id": "ab" * 16, "digest": "cd" * 32},),
     "derived": ({"corpus": "ef" * 16},),
+    "pending": ({"id": "ab" * 16, "corpus": "ef" * 16},),
     "retention": {"raw": 30},
     "data_keys_since": 7,
 }
@@ -129,6 +130,8 @@ BROKEN: dict[str, dict[str, Any]] = {
     "a receipt that is a number": {"receipts": (7,)},
     "a retention that is a list": {"retention": [1]},
     "derived corpora that are one": {"derived": ("x",)},
+    "a pending erasure of no corpus": {"pending": ({"id": "ab" * 16},)},
+    "a corpus pending twice": {"pending": ({"id": "ab" * 16, "corpus": "ef" * 16},) * 2},
     "a generation that is none": {"data_keys_since": -1},
     "a grace of no list": {"grace": {"ab": 1.0}},
     "a grace without a time": {"grace": {"ab" * 16: None}},

@@ -28,13 +28,15 @@ from securedata.cli.common import (
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from securedata.lifecycle.erasure.erase import Erased
+    from securedata.corpus.writer import Writer
+    from securedata.lifecycle.erasure.erase import Erased, Options
     from securedata.lifecycle.erasure.finish import Receipt
     from securedata.lifecycle.erasure.preview import Preview
+    from securedata.lifecycle.erasure.reach import Reach
     from securedata.lifecycle.erasure.request import Request
     from securedata.storage.base import Storage
 
-_CHOICES = ("subject", "list", "path", "consent", "expired", "all", "finish")
+_CHOICES = ("subject", "list", "path", "consent", "expired", "all", "finish", "derived_gone")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -52,9 +54,13 @@ def add_parser(subparsers: Any) -> None:
             "new consent enter. --path bars the recordings by their content; of a segment that was cut out of a\n"
             "recording it bars these frames, in any cut of it and in all of it. A conversation is erased with any of\n"
             "its speakers. The text of other rows is not searched for the name.\n\n"
+            "Corpora made from this one, such as features, come first, as far as your config has them. What is not\n"
+            "reached is noted in the corpus by tags: --finish, or the next erasure, on a machine that has them in its\n"
+            "config erases there without a name, and completes the receipt.\n\n"
             "Run it again after any interruption: it finishes what it began. Recordings of a person under a hold\n"
             "stay, and open for nobody until the hold ends.\n\n"
-            "Exit codes: 0: done, or erased before. 3: done, except for recordings under a hold. 1: not done."
+            "Exit codes: 0: done, or erased before. 3: done, except for recordings under a hold. 1: not done, or\n"
+            "--finish failed in a corpus made from this one."
         ),
         example=(
             "  securedata erase voice-a --subject ann --dry-run\n"
@@ -73,7 +79,16 @@ def add_parser(subparsers: Any) -> None:
     what.add_argument("--consent", metavar="ID", action="append", help="what was recorded under a consent; repeatable")
     what.add_argument("--expired", action="store_true", help="what was recorded under a consent that has ended")
     what.add_argument("--all", action="store_true", help="everything: the end of this corpus")
-    what.add_argument("--finish", action="store_true", help="nothing new: finish erasures that were interrupted")
+    what.add_argument(
+        "--finish",
+        action="store_true",
+        help="nothing new: finish erasures that were interrupted, or missed corpora made from this one",
+    )
+    what.add_argument(
+        "--derived-gone",
+        metavar="PIN",
+        help="nothing: a corpus made from this one is gone for good; receipts then say that you state this",
+    )
     what.add_argument(
         "--readmit",
         metavar="ID",
@@ -91,6 +106,11 @@ def add_parser(subparsers: Any) -> None:
         help="go on where storage refuses to delete or list older versions; the receipt then says that they remain",
     )
     how.add_argument(
+        "--derived-later",
+        action="store_true",
+        help="go on if a corpus made from this one fails, such as without its KMS; a later run erases there",
+    )
+    how.add_argument(
         "--drop-wrap",
         metavar="URI",
         action="append",
@@ -105,7 +125,7 @@ def add_parser(subparsers: Any) -> None:
 def erase(args: Namespace) -> int:
     """Run the command."""
     from securedata.lifecycle.dry_run import DryRun
-    from securedata.lifecycle.erasure.erase import Options, finish_open, open_to_erase
+    from securedata.lifecycle.erasure.erase import Options, open_to_erase
     from securedata.lifecycle.erasure.erase import erase as run
     from securedata.lifecycle.erasure.preview import preview
 
@@ -113,25 +133,34 @@ def erase(args: Namespace) -> int:
         return _readmit(args)
     chosen = [one for one in _CHOICES if getattr(args, one)]
     if len(chosen) != 1:
-        raise InvalidArgument(f"say what to erase, with one of {', '.join(f'--{one}' for one in _CHOICES)}")
+        raise InvalidArgument(f"say what to erase, with one of {', '.join(map(_option, _CHOICES))}")
     if args.also and chosen != ["subject"]:
         raise InvalidArgument("--also is another spelling of the person whom --subject names")
+    if args.dry_run and (args.finish or args.derived_gone):
+        raise InvalidArgument(f"--dry-run shows what would be erased: leave it out with {_option(chosen[0])}")
     options = Options(
         partial=args.partial,
         drop_wraps=tuple(args.drop_wrap),
         all_rows=args.yes,
         absent_ok=args.absent_ok,
+        derived_later=args.derived_later,
         progress=wants_progress(args),
     )
     found = reference(args, args.target)
-    if args.dry_run and not args.finish:
+    if args.dry_run:
         look = DryRun(found.without_role(), accept_generation=args.accept_generation)
         _preview(args, preview(look, _request(args, look.storage)))
         return 0
     writer = open_to_erase(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
     if args.finish:
-        return _finished(args, finish_open(writer, options))
+        return _finish(args, writer, options)
+    if args.derived_gone:
+        return _forget_derived(args, writer)
     return _tell(args, run(writer, _request(args, writer.storage), options))
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _readmit(args: Namespace) -> int:
@@ -223,14 +252,49 @@ def _preview(args: Namespace, found: Preview) -> None:
         say(args, f"other spellings like {name}: {', '.join(others)}; add those of the same person with --also")
 
 
-def _finished(args: Namespace, receipts: tuple[Receipt, ...]) -> int:
+def _finish(args: Namespace, writer: Writer, options: Options) -> int:
+    from securedata.lifecycle.erasure.erase import finish_open, reach_derived
+
+    receipts = finish_open(writer, options)
+    reached, completed = reach_derived(writer, options)
     if args.json:
-        print_json({"finished": [_receipt(one) for one in receipts]})
-    elif not receipts:
+        print_json(
+            {
+                "finished": [_receipt(one) for one in receipts],
+                "reached": [asdict(one) for one in reached],
+                "completed": [_receipt(one) for one in completed],
+            }
+        )
+    elif not (receipts or reached or completed):
         out("no erasure is unfinished")
     for one in () if args.json else receipts:
         out(f"finished the erasure {one.id}: {'; '.join(one.levels)}")
         out(f"receipt: {one.path or 'on the machine that finished it'}")
+    _tell_reached(args, reached, completed)
+    states = {one.state for one in reached}
+    return 1 if "failed" in states else HELD if "held" in states else 0
+
+
+def _tell_reached(args: Namespace, reached: tuple[Reach, ...], completed: tuple[Receipt, ...]) -> None:
+    for one in reached:
+        if one.state != "erased":
+            warn(f"corpus {one.pin}, made from this one, has still to be reached: {one.why}")
+        elif not args.json:
+            out(f"corpus {one.pin}, made from this one: erased what earlier erasures had not reached there")
+    for each in () if args.json else completed:
+        out(f"the receipt {each.id} says so now: {each.path or 'on another machine'}")
+
+
+def _forget_derived(args: Namespace, writer: Writer) -> int:
+    from securedata.lifecycle.erasure.erase import forget_derived
+
+    count, completed = forget_derived(writer, args.derived_gone)
+    if args.json:
+        print_json({"erasures": count, "completed": [_receipt(one) for one in completed]})
+        return 0
+    out(f"no erasure looks for this corpus any more; erasures that had not reached it: {count:,}")
+    _tell_reached(args, (), completed)
+    say(args, "the receipts say that you stated this, and that nobody checked it")
     return 0
 
 
@@ -252,10 +316,16 @@ def _tell(args: Namespace, erased: Erased) -> int:
                 "finished": [_receipt(one) for one in erased.finished],
                 "unfinished": erased.left,
                 "derived": [asdict(one) for one in erased.derived],
+                "missed": [asdict(one) for one in erased.missed],
+                "reached": [asdict(one) for one in erased.reached],
+                "completed": [_receipt(one) for one in erased.completed],
             }
         )
     else:
         _say(args, erased)
+    for one in erased.missed:
+        warn(f"corpus {one.pin}, made from this one, was not reached: {one.why}")
+    _tell_reached(args, erased.reached, erased.completed)
     show_held(args, done.held)
     if done.restricted:
         warn(
@@ -264,7 +334,8 @@ def _tell(args: Namespace, erased: Erased) -> int:
         )
     if erased.left:
         warn(f"{plural(erased.left, 'erasure')} of this corpus not finished: 'securedata erase {args.target} --finish'")
-    return HELD if done.held or done.restricted else 0
+    held = done.held or done.restricted or any(one.state == "held" for one in erased.missed)
+    return HELD if held else 0
 
 
 def _say(args: Namespace, erased: Erased) -> None:
