@@ -229,6 +229,15 @@ class Storage(ABC):
         where versions are not listed to us it only hides the key under a delete marker. `purge` checks both.
         """
 
+    def hide(self, key: str) -> None:  # noqa: B027 - where there are no versions
+        """Put a delete marker over versions that may not be deleted, so that a plain GET finds nothing.
+
+        Nothing happens where there are no versions, or if the key is hidden already.
+
+        Raises:
+            AccessDenied, StorageUnreachable
+        """
+
     def check_deletable(self) -> None:
         """Check, before an erasure commits, that `purge` can delete: it deletes a probe with its versions.
 

@@ -49,15 +49,16 @@ def search(storage: Storage, head: Head, index: Index, erasures: bool) -> Search
         PartMissing: storage does not have a part; the head may have been replaced meanwhile.
         FormatError, MalformedManifest, StorageError
     """
-    left = pa.table([index.table.column("object_id"), pa.array(np.arange(len(index)), pa.int64())], ["id", "row"])
-    again = []
+    there, again = [], []
     for part in head.parts:
         try:
             named = read_table(storage, head.corpus_id, part, ["path", "object_id", "origin"])
         except NotFound as error:
             raise part_missing(storage.url, part) from error
-        left = left.filter(pc.invert(among(left.column("id"), named.column("object_id"))))
+        there += named.column("object_id").chunks
         again.append(named.filter(pc.is_valid(optional(named, "origin"))))
+    left = pa.table([index.table.column("object_id"), pa.array(np.arange(len(index)), pa.int64())], ["id", "row"])
+    left = left.filter(pc.invert(among(left.column("id"), pa.chunked_array(there, pa.binary(16)))))
     names = [name for name in ("object_id", "path", "origin") if name in index.table.schema.names]
     found, might = _sealed_again(index.table.select(names).take(left.column("row")), again)
     erased = left.filter(pc.invert(might)) if erasures else left.slice(0, 0)

@@ -10,14 +10,14 @@ from securedata.corpus.state.head import MAX_SEALED, Head, peek
 from securedata.corpus.state.layout import HEAD, TABLES
 from securedata.corpus.state.retired import entries, storage_key
 from securedata.corpus.writer import Writer
-from securedata.errors import CorpusError, DeleteRefused, FormatError, NotFound, SecuredataError
+from securedata.errors import AccessDenied, CorpusError, DeleteRefused, FormatError, NotFound, SecuredataError
 from securedata.format.cobblestone import Buffer
 from securedata.lifecycle.erasure.journal import Open
 from securedata.lifecycle.receipt.members import Check, Deleted
 from securedata.lifecycle.select import ByPerson
 from securedata.storage.base import Purged
 
-_Outcome = Purged | SecuredataError
+_Outcome = tuple[str, Purged | SecuredataError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,12 @@ class Deletion:
     def _purge(self, keys: list[str]) -> int:
         """Delete the keys, and the parts that somebody without the right to delete versions has only hidden."""
         versions = 0
-        for outcome in self._shown(self._outcomes(keys), len(keys)):
+        for key, outcome in self._shown(self._outcomes(keys), len(keys)):
             if isinstance(outcome, Purged):
                 versions += outcome.versions
             elif isinstance(outcome, DeleteRefused) and self._partial:
                 self._note(outcome)
+                self._hide(key)
             else:
                 raise outcome
         return versions
@@ -115,15 +116,28 @@ class Deletion:
         try:
             for key, outcome in self._storage.purge(keys):
                 left.pop(key, None)
-                yield outcome
-            hidden = self._storage.deleted_keys(TABLES, strict=True)
-            yield from (outcome for _, outcome in self._storage.purge(hidden))
+                yield key, outcome
+            yield from self._storage.purge(self._storage.deleted_keys(TABLES, strict=True))
         except DeleteRefused as error:
             if not self._partial:
                 raise
             self._note(error)
             for key in left:
-                self._storage.delete(key)
+                self._delete_or_hide(key)
+
+    def _delete_or_hide(self, key: str) -> None:
+        try:
+            self._storage.delete(key)
+        except AccessDenied:  # of one version, after versions could be listed again
+            self._hide(key)
+
+    def _hide(self, key: str) -> None:
+        """Hide what may not be deleted from plain GETs: readers that still have its key then get nothing."""
+        try:
+            self._storage.hide(key)
+        except AccessDenied:
+            text = "what may not be deleted still answers plain reads, since hiding it was refused, too"
+            self._note(DeleteRefused(f"{self._storage.url}: {text}"))
 
     def _purge_heads(self) -> int:
         try:

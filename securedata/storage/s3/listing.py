@@ -44,6 +44,13 @@ def delete(calls: Calls, key: str) -> None:
         _delete(calls, key)
 
 
+def hide(calls: Calls, key: str) -> None:
+    """As `Storage.hide`."""
+    newest = next((one for one in _versions(calls, key) if one["Key"] == calls.prefix + key and one["IsLatest"]), None)
+    if newest is not None and "Size" in newest:
+        _delete(calls, key)
+
+
 def _delete(calls: Calls, key: str, **version: Any) -> None:
     with contextlib.suppress(NotFound):  # from some servers, and from any if an intermediary sent it twice
         calls.call("delete_object", key, **version)

@@ -29,7 +29,7 @@ from securedata.storage.s3.calls import Calls
 from securedata.storage.s3.clients import Clients
 from securedata.storage.s3.errors import Refusal, parse_error
 from securedata.storage.s3.legal_holds import S3LegalHolds
-from securedata.storage.s3.listing import bare, delete, deleted_keys, entries, older
+from securedata.storage.s3.listing import bare, delete, deleted_keys, entries, hide, older
 from securedata.storage.s3.multipart import put_parts
 from securedata.storage.s3.probe import probe
 from securedata.storage.s3.purge import check_deletable, purge, purge_older
@@ -288,6 +288,9 @@ class S3Storage(Storage):
 
     def delete(self, key: str) -> None:
         delete(self._calls, key)
+
+    def hide(self, key: str) -> None:
+        hide(self._calls, key)
 
     def check_deletable(self) -> None:
         check_deletable(self._calls)

@@ -11,7 +11,7 @@ from securedata.corpus.config import Reference
 from securedata.corpus.state.head import open_head, open_with, peek
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.retired import entries
-from securedata.errors import AuthenticationFailed, DeleteRefused
+from securedata.errors import AuthenticationFailed, DeleteRefused, NotFound, SubjectErased
 from securedata.keys.kms import open_all
 from securedata.lifecycle.erasure.erase import Options, erase
 from securedata.lifecycle.erasure.request import Request
@@ -43,23 +43,29 @@ def filled(bucket: str, prefix: str, kms: str | None = None) -> Reference:
     make_operator("example.com/erasure")
     reference = make(root=f"s3://{bucket}/{prefix}", name=prefix, **({} if kms is None else {"kms": [kms]}))
     writer = writer_of(reference)
-    add(writer, {"ann/1": content("ann/1"), "bob/1": content("bob/1")})
+    add(writer, {"ann/1": content("ann/1"), "bob/1": content("bob/1")}, consent_id="C1")
     add(writer, {"ann/2": content("ann/2")})
     writer.commit(remove=["ann/2"])
     return reference
 
 
+@pytest.fixture(scope="module")
+def lockable(weed: Seaweed) -> str:
+    name = "locked-for-a-day"
+    weed.client().create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    return name
+
+
 @pytest.fixture
-def locked(weed: Seaweed) -> Iterator[str]:
+def locked(weed: Seaweed, lockable: str) -> Iterator[str]:
     """A bucket in which nothing can be deleted for a day."""
-    client, name = weed.client(), "locked-for-a-day"
-    client.create_bucket(Bucket=name, ObjectLockEnabledForBucket=True)
+    client = weed.client()
     rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
     client.put_object_lock_configuration(
-        Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
+        Bucket=lockable, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
     )
-    yield name
-    client.put_object_lock_configuration(Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
+    yield lockable
+    client.put_object_lock_configuration(Bucket=lockable, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled"})
 
 
 def test_no_version_of_an_erased_person_is_left(
@@ -100,7 +106,8 @@ def test_no_version_of_an_erased_person_is_left(
 
 def test_object_lock_stops_it_or_is_in_the_receipt(admin: Seaweed, locked: str, prefix: str) -> None:
     reference = filled(locked, prefix)
-    before = stored(admin, locked, prefix)
+    before, rows = stored(admin, locked, prefix), current(reference)
+    reader = open_quietly(reference)
     with pytest.raises(DeleteRefused, match=r"Object Lock \(GOVERNANCE\)"):
         erase(writer_of(reference), ANN)
     assert stored(admin, locked, prefix) == before
@@ -111,6 +118,43 @@ def test_object_lock_stops_it_or_is_in_the_receipt(admin: Seaweed, locked: str, 
     assert 1 <= len(erased.receipt.levels) <= 2, "a reason is given once, not for each key"
     assert all(one.startswith("old versions remain: ") for one in erased.receipt.levels)
     assert set(before) <= set(stored(admin, locked, prefix))
+    # a plain GET finds nothing, so a reader that still has the key gets nothing, without a renewal
+    gone = object_key(rows["ann/1"]["object_id"])
+    with pytest.raises(NotFound):
+        writer_of(reference).storage.get(gone)
+    with pytest.raises(SubjectErased):
+        reader.read("ann/1")
+    assert reader.read("bob/1") == content("bob/1")
+
+
+def test_what_was_hidden_stays_hidden_by_later_erasures(admin: Seaweed, locked: str, prefix: str) -> None:
+    """A marker can be deleted, so an erasure that tries to delete what is hidden hides it again."""
+    reference = filled(locked, prefix)
+    rows = current(reference)
+    parts = {part.storage_key for part in look(reference).head.parts}
+    erase(writer_of(reference), Request("path", paths=("ann/1",)), Options(partial=True))
+    erase(writer_of(reference), Request("consent", consents=("C1",)), Options(partial=True, all_meant=True))
+    storage = writer_of(reference).storage
+    for key in (*parts, *(object_key(rows[path]["object_id"]) for path in ("ann/1", "bob/1"))):
+        with pytest.raises(NotFound):
+            storage.get(key)
+        versions = [id for name, id in stored(admin, locked, prefix) if name == key]
+        assert len(versions) == 2, "the version that is locked, and one marker"
+
+
+def test_a_refusal_to_hide_is_in_the_receipt_too(admin: Seaweed, locked: str, prefix: str) -> None:
+    reference = filled(locked, prefix)
+    gone = object_key(current(reference)["ann/1"]["object_id"])
+    statement = {"Effect": "Deny", "Principal": "*", "Action": ["s3:DeleteObject"]}
+    policy = {"Version": "2012-10-17", "Statement": [{**statement, "Resource": [f"arn:aws:s3:::{locked}/*"]}]}
+    admin.client().put_bucket_policy(Bucket=locked, Policy=json.dumps(policy))
+    try:
+        erased = erase(writer_of(reference), ANN, Options(partial=True))
+    finally:
+        admin.client().delete_bucket_policy(Bucket=locked)
+    assert erased.receipt is not None
+    assert any("still answers plain reads, since hiding it was refused" in one for one in erased.receipt.levels)
+    assert writer_of(reference).storage.get(gone)
 
 
 def test_versions_that_cannot_be_listed_stop_it(admin: Seaweed, prefix: str) -> None:

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from securedata.errors import DeleteRefused, LimitExceeded, PreconditionFailed, SecuredataError, StorageUnreachable
+from securedata.errors import (
+    DeleteRefused,
+    LimitExceeded,
+    NotFound,
+    PreconditionFailed,
+    SecuredataError,
+    StorageUnreachable,
+)
 from securedata.storage.base import Purged
 from securedata.storage.s3 import purge, versions
 from securedata.storage.s3.calls import Calls
@@ -194,6 +201,18 @@ def test_object_lock_is_found_before_anything_is_put(admin: Seaweed, lockable: s
     assert len(kept(admin, storage)) == 3
     client.put_object_lock_configuration(Bucket=lockable, ObjectLockConfiguration=settings)
     storage.check_deletable()
+
+
+def test_a_key_is_hidden_once_and_its_versions_stay(admin: Seaweed, storage: S3Storage) -> None:
+    storage.put_new(OBJECT, [b"x"])
+    before = kept(admin, storage)
+    for _ in range(2):
+        storage.hide(OBJECT)
+        storage.hide(OTHER)
+        raised(NotFound, lambda: storage.get(OBJECT))
+        after = kept(admin, storage)
+        assert [one for one in after if one[2]] == before
+        assert len(after) == 2, "one marker, and none over nothing"
 
 
 def test_a_refused_listing_is_an_error_and_no_marker(admin: Seaweed, lockable: str, prefix: str) -> None:
