@@ -82,6 +82,8 @@ def add_everywhere(
 
     reached = in_each_derived(writer, add)
     done = add_hold(mine, subject, case, reason=reason, absent_ok=absent_ok, object_lock=lock)
+    if {one["pin"] for one in writer.refresh().derived} - {*reached.reached, *reached.missed}:
+        reached = in_each_derived(writer, add)  # one came meanwhile, and may have looked for holds before this one
     locked = turn_on(mine, tag, case, progress=progress) if lock else None
     return replace(done, locked=locked, unlocked=tuple(unlocked)), reached
 

@@ -21,6 +21,7 @@ from securedata.lifecycle.consent import withdraw
 from securedata.lifecycle.copying import copying
 from securedata.lifecycle.erasure.erase import Options, erase, open_to_erase
 from securedata.lifecycle.erasure.request import Request
+from securedata.lifecycle.holds import everywhere
 from securedata.lifecycle.holds.everywhere import add_everywhere
 from securedata.lifecycle.holds.held import list_holds
 from securedata.lifecycle.reencrypt import reencrypt
@@ -220,6 +221,23 @@ def test_a_hold_that_came_meanwhile_comes_along_in_the_end(
     monkeypatch.setattr(copying._Storing, "commit", meanwhile)
     sd.export_to_corpus(root, to)
     assert [one.case for one in Writer(resolve(to)).head.holds] == ["2026-17"]
+
+
+def test_a_whole_run_between_a_look_at_the_registry_and_the_hold(
+    root: Root, to: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = everywhere.add_hold
+
+    def later(writer: Writer, *arguments: Any, **options: Any) -> Any:
+        if str(writer.root) == root and not to.exists():
+            sd.export_to_corpus(root, to)
+        return add(writer, *arguments, **options)
+
+    monkeypatch.setattr(everywhere, "add_hold", later)
+    _, reached = add_everywhere(Writer(root.reference), "eve", "2026-17")
+    target = Writer(resolve(to))
+    assert reached.reached == (str(target.head.pin),)
+    assert [one.case for one in target.head.holds] == ["2026-17"]
 
 
 # ----------------------------------------------------------------------------------------------------------- erasures

@@ -1,4 +1,4 @@
-"""An erasure beside another, beside an ingest and beside `retain`: real processes on one folder, with real locks."""
+"""An erasure beside another, an ingest, `retain` and a handing on: real processes on one folder, with real locks."""
 
 from __future__ import annotations
 
@@ -118,3 +118,19 @@ def test_beside_retain(corpus: Root, round_: int, tmp_path: Path) -> None:
     features = load()["features-a"]
     assert sorted(current(features)) == [f"{path}.npy" for path in paths("bob", "cid", "dan")]
     assert verify(features).ok
+
+
+def test_beside_handing_on(corpus: Root, round_: int, tmp_path: Path) -> None:
+    """The other corpus is asked, or takes over nothing of the person."""
+    importlib.import_module("securedata.lifecycle.copying.export_to_corpus")  # here, and not in each child
+    to = tmp_path / "vendor-b"
+    export = ["export", corpus.name, "--to-corpus", str(to), "--threads", "2"]
+    erased, exported = ran_together(erasure(corpus, "ann"), export)
+    assert erased.code == 0, erased.said
+    assert exported.code == 0, exported.said
+    check_erased(corpus.reference, "ann")
+    again = ran(export)
+    assert again.code == 0, again.said
+    vendor = load()["vendor-b"]
+    assert sorted(current(vendor)) == sorted(paths("bob", "cid", "dan"))
+    assert verify(vendor).ok

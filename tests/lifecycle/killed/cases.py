@@ -19,7 +19,7 @@ from tests.kit.corpora.shared import share, talk
 from tests.kit.killed import ran
 from tests.kit.sources.recordings import Clip, clip
 
-NAME, MADE, FEATURES, VENDOR = "voice-a", "made", "features-a", "vendor-b"
+NAME, MADE, FEATURES = "voice-a", "made", "features-a"
 _ENDED = datetime(2020, 5, 1, tzinfo=UTC)
 _LONG_AGO = datetime(2019, 5, 1, tzinfo=UTC)
 _BOTH = ["asr", "tts"]
@@ -175,9 +175,6 @@ CASES: dict[str, Case] = {
     "retention apply": Case(("retention", NAME, "--apply"), _ruled),
     "retain": Case(_retain, imports=_TORCH),
     "retain erase raw": Case(lambda folder: (*_retain(folder), "--erase-raw"), _without_ended, imports=_TORCH),
-    "export to a corpus": Case(
-        lambda folder: ("export", NAME, "--to-corpus", str(folder / VENDOR), "--threads", "1", "--path", "ann")
-    ),
     "erase subject": Case(("erase", NAME, "--subject", "ann", "--request", "REQ-1")),
     "erase with derived": Case(("erase", NAME, "--subject", "ann"), _derived),
     "erase path with derived": Case(("erase", NAME, "--path", "ann/0.wav"), _derived),
