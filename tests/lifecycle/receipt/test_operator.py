@@ -32,7 +32,7 @@ def test_it_is_made_and_loaded_and_signs() -> None:
     assert loaded == made
     assert loaded.name == NAME
     assert verify(loaded.sign("text\n"), [public_key() or pytest.fail("no public half")]).signers == (made.public,)
-    secret = made.path.read_text().rpartition("+")[2].strip()
+    secret = made.path.read_text().split("+", 4)[4].strip()  # base64 can have a plus, too
     assert secret not in repr(made)
     assert secret not in config_path().read_text()
     assert tomllib.loads(config_path().read_text())["operator"] == {
