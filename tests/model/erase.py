@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 
 from tests.model.people import Hold
 from tests.model.program import Program, Turn, leave, rewritten
-from tests.model.state import Corpus, Draft, Final, Head, Receipt, Row, Took, World
+from tests.model.state import Corpus, Draft, Final, Head, Pending, Receipt, Row, Took, World
 
 SOURCE = 0
 
@@ -109,6 +109,7 @@ class Erase(Program):
             key=generation + 1 if turn.keeps("fresh key") else head.key,
             leaving=lists,
             drafts=head.drafts | {draft} if turn.keeps("draft") else head.drafts,
+            pending=head.pending | self._notes(turn, draft, errand),
         )
         yield turn.go(
             "delete",
@@ -190,6 +191,10 @@ class Erase(Program):
             return frozenset()
         return head.derived - errand.handled - errand.missed
 
+    def _notes(self, turn: Turn, draft: Draft, errand: Errand) -> frozenset[Pending]:
+        missed = errand.missed if turn.keeps("unreached is noted") and errand.at == SOURCE else frozenset[int]()
+        return frozenset(Pending(draft.id, at, self.person, self.consent) for at in missed)
+
     def _marked(self, turn: Turn, head: Head) -> Head:
         if self.consent is None:
             return head._replace(tombstones=head.tombstones | {self.person}, restricted=head.restricted - {self.person})
@@ -216,6 +221,40 @@ def _older(turn: Turn, corpus: Corpus, errand: Errand) -> frozenset:
 def _old_parts(turn: Turn, corpus: Corpus) -> frozenset[str]:
     """What is left of deleted parts, behind delete markers."""
     return frozenset(id for id in corpus.hidden if id.startswith("part")) if turn.keeps("old parts") else frozenset()
+
+
+@dataclass(frozen=True)
+class Reach(Erase):
+    """Erases in derived corpora what notes in the source's head say, without being asked for anybody."""
+
+    def look(self, turn: Turn, errand: Errand | None = None) -> Iterator[World]:
+        """Read the source's head: a hold on the person first, then a note, whose corpus is erased, or was just now."""
+        errand = errand or Errand()
+        notes = turn.head().pending
+        if errand.at != SOURCE:
+            yield from super().look(turn, errand)
+        elif not notes:
+            yield turn.done("nothing noted")
+        elif self.person in turn.head().holds:
+            yield turn.done("held")
+        elif min(notes).corpus in errand.handled or not turn.keeps("noted until erased"):
+            yield turn.go("clear", errand, min(notes))
+        else:
+            yield turn.go("look", errand._replace(at=min(notes).corpus))
+
+    def clear(self, turn: Turn, errand: Errand, note: Pending) -> Iterator[World]:
+        """Take the note out."""
+        after = turn.head()._replace(pending=turn.head().pending - {note})
+        corpora = {SOURCE: turn.corpus().committed(after, turn.time)}
+        if note.corpus in errand.handled:
+            yield turn.go("look", errand, corpora=corpora)
+        else:
+            yield turn.go("look", errand._replace(at=note.corpus), corpora=corpora)
+
+    def _is_done(self, turn: Turn, head: Head, at: int) -> bool:
+        if not turn.keeps("tombstone by tag") and not any(map(self.takes, head.rows())):
+            return True
+        return super()._is_done(turn, head, at)
 
 
 @dataclass(frozen=True)

@@ -114,9 +114,14 @@ def _names(parts: Iterable[Part], people: set[tuple[str, ...]]) -> bool:
 
 
 def _derived(world: World, took: Took, unreached: frozenset[int]) -> str | None:
-    """No registered derived corpus holds rows of the erased, unless the receipt says that it was not reached."""
+    """No registered derived corpus holds rows of the erased, unless the receipt says that it was not reached; then the
+    head notes that."""
     people = {(row.person, row.consent) for row in took.rows}
     for number in world.corpora[took.corpus].head.derived - unreached:
         if rows := sorted(row.origin for row in world.corpora[number].head.rows() if row[:2] in people):
             return f"a final receipt does not mention derived corpus {number}, which holds {rows}"
+    noted = {one.corpus for one in world.corpora[took.corpus].head.pending if one.draft == took.draft}
+    for number in unreached - noted:
+        if rows := sorted(row.origin for row in world.corpora[number].head.rows() if row[:2] in people):
+            return f"no note says that derived corpus {number}, which holds {rows}, has still to be reached"
     return None

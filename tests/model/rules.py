@@ -34,6 +34,9 @@ RULES = {
     "leaves of the erased": "an erasure visits each registered corpus, also where the source has the tombstone",
     "tombstone in leaves": "an erasure puts the tombstone into each derived corpus, also where no row of the person is",
     "unreached in the draft": "the draft names the derived corpora that were not reached, for whoever finishes it",
+    "unreached is noted": "the erasing commit notes what is to be erased in the derived corpora that were not reached",
+    "noted until erased": "a note is cleared after the derived corpus was erased, never before",
+    "tombstone by tag": "whoever finds a note puts the tombstone into the derived corpus, also where no row is",
     "read after registering": "retain takes rows only from a head of the source that was read after the registration",
 }
 """What the sentence says is what the model does; `explore(..., without={name})` leaves it out."""

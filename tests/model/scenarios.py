@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model.erase import Erase, HoldThenErase
+from tests.model.erase import Erase, HoldThenErase, Reach
 from tests.model.explore import Explored, explore
 from tests.model.people import Hold, Reader, Retain
 from tests.model.program import Program
@@ -30,6 +30,7 @@ ACTORS: dict[str, Program] = {
     "hold, then erase ann": HoldThenErase("ann"),
     "erase ann on deaf storage": Erase("ann", deaf=True),
     "erase the source only": Erase("ann", reaches=False),
+    "reach ann": Reach("ann"),
     "retain ann, asking": Retain("ann", asks_source=True),
     "ingest ann under a new consent": Ingest("ann", consent="new", origin="renewed"),
     "clock": Clock(),

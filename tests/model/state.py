@@ -54,6 +54,15 @@ class Final(NamedTuple):
     digest: str
 
 
+class Pending(NamedTuple):
+    """In the head: a derived corpus that an erasure has still to reach, and what is to be erased there, by tags."""
+
+    draft: str
+    corpus: int
+    person: str
+    consent: str | None = None
+
+
 class Head(NamedTuple):
     """The only object that is replaced. `derived` are the registered derived corpora, by their index in the world."""
 
@@ -69,6 +78,7 @@ class Head(NamedTuple):
     drafts: frozenset[Draft] = frozenset()
     finals: frozenset[Final] = frozenset()
     derived: frozenset[int] = frozenset()
+    pending: frozenset[Pending] = frozenset()
 
     def rows(self) -> set[Row]:
         return {row for part in self.parts for row in part.rows}

@@ -34,6 +34,7 @@ THREE = (
     "re-encrypt ann + remove ann + prune + a day",
     "erase ann + retain ann + ingest ann",
     "erase the source only + retain ann + ingest ann",
+    "erase the source only + retain ann + reach ann",
     "erase ann + erase bob + prune",
     "erase ann + prune + a day",
     "ingest bob + prune + days",

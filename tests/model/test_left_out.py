@@ -42,6 +42,18 @@ NEEDED = {
     ),
     "tombstone in leaves": ("retain ann + erase ann", "does not mention derived corpus 1"),
     "unreached in the draft": ("retain ann + erase the source only", "does not mention derived corpus 1"),
+    "unreached is noted": (
+        "retain ann + erase the source only",
+        "no note says that derived corpus 1",
+    ),
+    "noted until erased": (
+        "retain ann + erase the source only + reach ann",
+        "no note says that derived corpus 1",
+    ),
+    "tombstone by tag": (
+        "retain ann + erase the source only + reach ann",
+        "no note says that derived corpus 1",
+    ),
     "read after registering": ("retain ann + erase ann", "does not mention derived corpus 1"),
 }
 """Of each rule the actors that need it, and the fault."""

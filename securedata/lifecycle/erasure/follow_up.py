@@ -33,7 +33,7 @@ def follow_up(writer: Writer, operator: Operator) -> tuple[Receipt, ...]:
         MalformedReceipt, BadSignature: a receipt on this machine was changed.
         ConfigError, StorageError, CorpusError, KeysError: run it again.
     """
-    head = writer.refresh()
+    head = writer.head
     done = []
     for id in dict.fromkeys(one["id"] for one in head.pending if "outcome" in one):
         final = final_digest(head, id)
