@@ -25,11 +25,13 @@ from securedata.lifecycle.erasure.kept import kept_people, select_without
 from securedata.lifecycle.erasure.pending import Asked, Pending
 from securedata.lifecycle.erasure.request import Facts, Request, barred_by
 from securedata.lifecycle.holds.locked import refuse_locked
+from securedata.lifecycle.models.erased import models_member
 from securedata.lifecycle.receipt import members
 from securedata.lifecycle.receipt.members import Derived, Scope
 from securedata.lifecycle.receipt.opening import Opening
 from securedata.lifecycle.receipt.statement import Draft, check_count
 from securedata.lifecycle.receipt.store import write_openings
+from securedata.lineage.search import Records
 
 _COUNTED = (
     "object_id",
@@ -116,6 +118,7 @@ class Deed:
         all_rows: int | None = None,
         all_meant: bool = False,
         partial: bool = False,
+        models: Records | None = None,
     ) -> None:
         """Begin a deed; nothing is read or written yet.
 
@@ -127,6 +130,7 @@ class Deed:
             all_rows: how many rows the corpus has, if the caller knows that the request takes out all of them.
             all_meant: all rows may go, however many there are.
             partial: go on although legal holds keep older versions.
+            models: records of models, among which the people are looked for; None: none.
         """
         self._tagger = Tagger(writer.head.secret)
         self._root, self._storage = writer.root, writer.storage
@@ -136,6 +140,7 @@ class Deed:
         self._asked, self._always = asked, always
         self._all_rows, self._all_meant, self._partial = all_rows, all_meant, partial
         self._written: tuple[Opening, ...] = ()
+        self._models = models
 
     def __call__(self, attempt: Try) -> Next[Committed]:
         head = attempt.head
@@ -248,6 +253,21 @@ class Deed:
         scope = Scope(request.kind, tuple(sorted(commitments.values())), plan.outcome.removed, seconds, objects, parts)
         asked = members.Request(request.reference, request.received or None) if request.reference else None
         wraps = tuple(named(wrap) for wrap in attempt.head.wraps)
-        draft = Draft(attempt.write_id.hex(), asked, scope, wraps, derived=tuple(self._reached.values()))
+        draft = Draft(
+            attempt.write_id.hex(),
+            asked,
+            scope,
+            wraps,
+            derived=tuple(self._reached.values()),
+            models=self._look_for_models(attempt.head, plan, people),
+        )
         by_name = tuple(sorted(people)) if request.kind == "subject" else ()
         return Open(draft, leaving, by_name, attempt.now(), request.asked(self._tagger))
+
+    def _look_for_models(self, head: Head, plan: Plan, people: frozenset[bytes]) -> members.Models | None:
+        if self._models is None:
+            return None
+        names = {name for name, _ in Facts.of(plan.dropped).consents}
+        if self._request.kind == "subject":
+            names = {name for name in names.union(self._request.names) if self._tagger.tag(name) in people}
+        return models_member(self._models, head.corpus_id, self._tagger, names)

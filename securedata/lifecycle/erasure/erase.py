@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from securedata.corpus.config import Reference
 from securedata.corpus.fresh_key import FreshKey, names_key
 from securedata.corpus.state.commit import Next
+from securedata.corpus.state.head import Head
 from securedata.corpus.writer import Writer
 from securedata.errors import (
     CommitRace,
@@ -33,6 +35,7 @@ from securedata.lifecycle.receipt.members import Derived, utc
 from securedata.lifecycle.receipt.opening import Opening
 from securedata.lifecycle.receipt.operator import Operator, load_operator
 from securedata.lifecycle.receipt.store import drop_openings, keep_finals, stray_openings
+from securedata.lineage.search import Model, Records
 from securedata.storage.base import Storage
 
 _ROUNDS = 20
@@ -53,6 +56,7 @@ class Options:
         absent_ok: bar people of whom there is no row, too.
         derived_later: go on if a corpus that was made from this one fails; a later run erases there.
         progress: show a bar for long work.
+        models: records of models, among which the people are looked for; None: the receipt says that none were.
     """
 
     partial: bool = False
@@ -62,6 +66,7 @@ class Options:
     absent_ok: bool = False
     derived_later: bool = False
     progress: bool = False
+    models: Records | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class Erased:
         missed: those of the derived corpora in which not all of it was erased, and why.
         reached: what became of derived corpora that earlier erasures had not reached.
         completed: the receipts of these, which say so now.
+        models: those whose records name the people, here and in the corpora made from this one.
     """
 
     commit: Committed
@@ -89,6 +95,7 @@ class Erased:
     missed: tuple[Reach, ...] = ()
     reached: tuple[Reach, ...] = ()
     completed: tuple[Receipt, ...] = ()
+    models: tuple[Model, ...] = ()
 
 
 def open_to_erase(reference: Reference, **options: object) -> Writer:
@@ -111,10 +118,13 @@ def erase(writer: Writer, request: Request, options: Options | None = None) -> E
         UnconfirmedGeneration, OlderGeneration: the head might not be the newest.
         NoSuchSubject, NoSuchPath, InvalidArgument: the corpus does not have what is to be erased.
         DeleteRefused: storage refuses to delete or list versions.
+        MalformedLineage: a record of a model could not be read; nothing was written.
         KMSDenied, KMSUnreachable, NoTrustedKey: a wrap of the fresh key cannot be made.
         StorageError, CorpusError: run it again.
     """
     options, operator = options or Options(), load_operator()
+    if options.models is not None:
+        options.models.require_read()
     reached = _reach(writer, options, operator) if writer.head.pending else ()
     done = _erase(writer, request, options, operator)
     return replace(done, reached=reached, completed=follow_up(writer, operator))
@@ -211,7 +221,8 @@ def _erase(
             refuse_locked(writer.head, writer.root, options.partial)
         if writer.head.derived:  # they change first, so what could stop the commit here must be known before
             writer.transact(lambda attempt: Next(fresh.members(attempt.opened), None))
-        reached, missed, passed = _ask_derived(writer, request, found, options, operator)
+        models: list[Model] = []
+        reached, missed, passed = _ask_derived(writer, request, found, options, operator, models)
         deed = Deed(
             writer,
             request,
@@ -223,6 +234,7 @@ def _erase(
             all_rows=options.all_rows,
             all_meant=options.all_meant,
             partial=options.partial,
+            models=options.models,
         )
         done = writer.transact(deed)
         if not done.again:
@@ -239,7 +251,19 @@ def _erase(
     _tidy(writer)
     left = len(unfinished(writer.head, writer.root))
     before = len(found.erased_before) or (len(found.absent) if _done_before(writer, request) else 0)
-    return Erased(done, receipt, finished, left, tuple(reached), before, tuple(missed))
+    models[:0] = find_models(writer.head, request, found, options.models)
+    return Erased(done, receipt, finished, left, tuple(reached), before, tuple(missed), models=tuple(models))
+
+
+def find_models(head: Head, request: Request, found: Preview, records: Records | None) -> Sequence[Model]:
+    """The models whose records name those whom an erasure of this corpus takes out."""
+    if records is None:
+        return ()
+    names = {name for name, _ in found.facts.consents}
+    if request.kind == "subject":
+        tagger = Tagger(head.secret)
+        names = {*request.names, *(name for name in names if tagger.tag(name) in request.tags)}
+    return records.naming(head.corpus_id, Tagger(head.secret), names - set(found.kept))
 
 
 def agreed_time(storage: Storage) -> float:
@@ -309,11 +333,11 @@ def _mine(writer: Writer, request: Request) -> list[Open]:
 
 
 def _ask_derived(
-    writer: Writer, request: Request, found: Preview, options: Options, operator: Operator
+    writer: Writer, request: Request, found: Preview, options: Options, operator: Operator, models: list[Model]
 ) -> tuple[list[Derived], list[Reach], Asked | None]:
     """Erase the same in the corpora that were made from this one: the leaves first, this corpus last.
 
-    What a hold keeps here is not erased there either.
+    What a hold keeps here is not erased there either. Models of theirs are added to `models`.
     """
     entries = writer.head.derived
     states = {one["corpus"]: Derived(one["corpus"], one["pin"], "not reached") for one in entries}
@@ -342,6 +366,7 @@ def _ask_derived(
             missed.append(Reach(one["pin"], "failed", str(error)))
             continue
         missed += result.missed
+        models += result.models
         digest = whole(result)
         if digest is not None and asked.is_whole(tagger):
             states[one["corpus"]] = Derived(one["corpus"], one["pin"], "erased", digest)

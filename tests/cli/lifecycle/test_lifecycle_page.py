@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import securedata as sd
 from securedata.corpus.config import resolve
 from securedata.corpus.writer import Writer
 from tests.kit.cli.commandline import PATTERN, Run
@@ -29,6 +30,9 @@ def sealed(run: Run, here: Path, tmp_path: Path) -> None:
             (tmp_path / "wavs" / one.path).write_bytes(one.data)
     consent = ("--consent", "C-17", "--purpose", "asr", "--purpose", "tts")
     assert run("encrypt", tmp_path / "wavs", "./voice-a", *PATTERN, *consent).code == 0
+    Path("models").mkdir()
+    with sd.EncryptedAudioDataset("voice-a") as ds:
+        sd.save_lineage(ds, "models/asr.pt")
     share(Writer(resolve("voice-a")), talk(), [(0, 8000, "dan"), (8000, 8000, "eve")])
 
 
@@ -37,6 +41,7 @@ def test_the_commands_of_the_page(run: Run, sealed: None) -> None:
     lines = [line for block in all_blocks(text) if block.language == "bash" for line in block.text.splitlines()]
     assert {line.split()[1] for line in lines} == {
         "rotate", "people", "hold", "export", "split", "operator", "erase", "consent", "retention", "forget",
+        "lineage",
     }  # fmt: skip
     for line in lines:
         words = shlex.split(line)
@@ -47,3 +52,5 @@ def test_the_commands_of_the_page(run: Run, sealed: None) -> None:
         assert done.code == 0, f"{line}: {done.err}"
         if words[1] == "split":
             assert "split 1 recording into 2 segments" in done.out
+        if words[1] == "lineage":
+            assert "models trained with this person's recordings: 1 of 1 record" in done.out

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from securedata.cli.commands.lifecycle.lineage import described
 from securedata.cli.common import (
     HELD,
     add_command,
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from securedata.lifecycle.erasure.preview import Preview
     from securedata.lifecycle.erasure.reach import Reach
     from securedata.lifecycle.erasure.request import Request
+    from securedata.lineage.search import Model
     from securedata.storage.base import Storage
 
 _CHOICES = ("subject", "list", "path", "consent", "expired", "all", "finish", "derived_gone")
@@ -98,6 +101,13 @@ def add_parser(subparsers: Any) -> None:
     how.add_argument("--request", metavar="REF", default="", help="the request's reference, for the receipt")
     how.add_argument("--received", metavar="DATE", default="", help="the day it was received: YYYY-MM-DD")
     how.add_argument("--dry-run", action="store_true", help="show what would be erased; write nothing")
+    how.add_argument(
+        "--models",
+        metavar="DIR|URL",
+        action="append",
+        default=[],
+        help="look for models trained with these recordings, by the records beside them; repeatable",
+    )
     how.add_argument("--yes", type=positive, metavar="N", help="the number of rows; needed if these are all")
     how.add_argument("--absent-ok", action="store_true", help="bar people of whom there is no row, too")
     how.add_argument(
@@ -125,10 +135,13 @@ def add_parser(subparsers: Any) -> None:
 def erase(args: Namespace) -> int:
     """Run the command."""
     from securedata.lifecycle.dry_run import DryRun
-    from securedata.lifecycle.erasure.erase import Options, open_to_erase
+    from securedata.lifecycle.erasure.erase import Options, find_models, open_to_erase
     from securedata.lifecycle.erasure.erase import erase as run
     from securedata.lifecycle.erasure.preview import preview
+    from securedata.lineage.search import read_records
 
+    if args.models and (args.readmit or args.finish or args.derived_gone):
+        raise InvalidArgument("--models belongs to an erasure that begins: one that was begun has looked, or has not")
     if args.readmit:
         return _readmit(args)
     chosen = [one for one in _CHOICES if getattr(args, one)]
@@ -145,11 +158,16 @@ def erase(args: Namespace) -> int:
         absent_ok=args.absent_ok,
         derived_later=args.derived_later,
         progress=wants_progress(args),
+        models=read_records(args.models) if args.models else None,
     )
     found = reference(args, args.target)
     if args.dry_run:
         look = DryRun(found.without_role(), accept_generation=args.accept_generation)
-        _preview(args, preview(look, _request(args, look.storage)))
+        request = _request(args, look.storage)
+        would = preview(look, request)
+        _preview(args, would, find_models(look.head, request, would, options.models))
+        if options.models is not None:
+            options.models.require_read()
         return 0
     writer = open_to_erase(found, single_writer=args.single_writer, accept_generation=args.accept_generation)
     if args.finish:
@@ -213,7 +231,7 @@ def _day(text: str) -> str:
         raise InvalidArgument(f"--received {text!r} is not a day such as 2026-11-30") from None
 
 
-def _preview(args: Namespace, found: Preview) -> None:
+def _preview(args: Namespace, found: Preview, models: Sequence[Model]) -> None:
     if args.json:
         near = {name: list(others) for name, others in found.near.items()}
         print_json(
@@ -230,6 +248,7 @@ def _preview(args: Namespace, found: Preview) -> None:
                 "shared": found.shared,
                 "held": found.held,
                 "kept": found.kept,
+                "models": [described(one) for one in models] if args.models else None,
             }
         )
         return
@@ -248,8 +267,15 @@ def _preview(args: Namespace, found: Preview) -> None:
     show(args, "other people in these recordings, who lose them too", found.others)
     show(args, "erased before", found.erased_before)
     show(args, "not in the corpus", found.absent)
+    _show_models(args, models)
     for name, others in found.near.items():
         say(args, f"other spellings like {name}: {', '.join(others)}; add those of the same person with --also")
+
+
+def _show_models(args: Namespace, models: Sequence[Model]) -> None:
+    show(args, "models trained with recordings of these people, which stay as they are", [one.path for one in models])
+    if args.models and not models:
+        say(args, "no record of a model that was found names these people")
 
 
 def _finish(args: Namespace, writer: Writer, options: Options) -> int:
@@ -319,6 +345,7 @@ def _tell(args: Namespace, erased: Erased) -> int:
                 "missed": [asdict(one) for one in erased.missed],
                 "reached": [asdict(one) for one in erased.reached],
                 "completed": [_receipt(one) for one in erased.completed],
+                "models": [described(one) for one in erased.models] if args.models else None,
             }
         )
     else:
@@ -326,6 +353,7 @@ def _tell(args: Namespace, erased: Erased) -> int:
     for one in erased.missed:
         warn(f"corpus {one.pin}, made from this one, was not reached: {one.why}")
     _tell_reached(args, erased.reached, erased.completed)
+    _show_models(args, erased.models)
     show_held(args, done.held)
     if done.restricted:
         warn(

@@ -82,7 +82,7 @@ def lineage(args: Namespace) -> int:
         print_json(
             {
                 "records": found.records,
-                "models": [_described(one) for one in found.models],
+                "models": [described(one) for one in found.models],
                 "others": found.others,
                 "unsure": found.unsure,
                 "unread": [{"path": one.path, "reason": one.reason} for one in found.unread],
@@ -121,7 +121,8 @@ def _line(model: Model, entry: Entry) -> tuple[str, ...]:
     return model.path, model.made, f"{entry.rows:,}", duration(entry.seconds), generations, people
 
 
-def _described(model: Model) -> dict[str, Any]:
+def described(model: Model) -> dict[str, Any]:
+    """A model, as `--json` shows it."""
     return {
         "model": model.path,
         "record": model.record,
