@@ -16,7 +16,10 @@ from securedata.keys.kms import open_all
 from securedata.lifecycle.erasure.erase import Options, erase
 from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.receipt.operator import make_operator
+from securedata.storage.s3.store import S3Storage
+from securedata.testing import faults
 from tests.cloud.conftest import VERSIONED
+from tests.kit.cloud.fault_plans import Between
 from tests.kit.corpora.contents import current, look, named_keys, open_quietly
 from tests.kit.corpora.rows import add, content, make, writer_of
 from tests.kit.servers import Bao, Seaweed
@@ -155,6 +158,22 @@ def test_a_refusal_to_hide_is_in_the_receipt_too(admin: Seaweed, locked: str, pr
     assert erased.receipt is not None
     assert any("still answers plain reads, since hiding it was refused" in one for one in erased.receipt.levels)
     assert writer_of(reference).storage.get(gone)
+
+
+@pytest.mark.usefixtures("admin")
+def test_a_deletion_that_is_refused_as_a_whole_is_in_the_receipt(between: Between, prefix: str) -> None:
+    reference = filled(VERSIONED, prefix)
+    gone = object_key(current(reference)["ann/1"]["object_id"])
+    storage = S3Storage(reference.root, {"endpoint_url": between.s3.endpoint})
+    rule = between.s3.plan(faults.status(403, "AccessDenied"), method="POST", path=f"/{VERSIONED}", times=None)
+    erased = erase(writer_of(reference, storage), ANN, Options(partial=True))
+    assert rule.hits, "DeleteObjects was tried"
+    assert erased.receipt is not None
+    assert erased.receipt.levels
+    assert all(one.startswith("old versions remain: ") for one in erased.receipt.levels)
+    with pytest.raises(NotFound):
+        storage.get(gone)
+    assert open_quietly(reference).read("bob/1") == content("bob/1")
 
 
 def test_versions_that_cannot_be_listed_stop_it(admin: Seaweed, prefix: str) -> None:
