@@ -12,12 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from fsspec.utils import glob_translate
 
-from securedata.corpus.rows.changes import Mask
-from securedata.corpus.rows.checks import rows_of
+from securedata.corpus.rows.changes import Mask, Select
+from securedata.corpus.rows.checks import RECORDINGS, piece_of, rows_of
+from securedata.corpus.segments import Span
 from securedata.corpus.state.head import Head
-from securedata.keys.tags import Tagger
+from securedata.keys.tags import Tagger, recording_under
 
 _GLOB = re.compile(r"[*?]")
+Piece = tuple[bytes, int, int]
+"""The digest of a recording's file, and the first frame and the one after the last of a piece of it."""
 
 
 class ByPerson:
@@ -133,6 +136,70 @@ class ByTag:
                     one for one in pc.unique(column.drop_null()).to_pylist() if self._under(key, one) in self.tags
                 ]
                 found |= mask_of(pc.is_in(column, value_set=pa.array(values, column.type)))
+        return found
+
+
+class ByPiece:
+    """Rows whose object holds a frame of one of some pieces of recordings.
+
+    Which frames an object of a whole recording, or of something computed from one, does not hold, no row says.
+    """
+
+    columns = (*RECORDINGS, "path", "recording", "start", "subjects")
+
+    def __init__(self, pieces: Iterable[Piece], tagged: bool) -> None:
+        """`tagged`: in place of digests they have tags of recordings under the corpus's key of subject tags."""
+        self._spans: dict[bytes, list[Span]] = {}
+        for one, start, stop in pieces:
+            self._spans.setdefault(one, []).append((start, stop))
+        self._tagged = tagged
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        """As `Select.hits`."""
+        known = self._known(head, view)
+        found = np.zeros(view.num_rows, dtype=bool)
+        for name in RECORDINGS if known else ():
+            if name in view.schema.names:
+                column = view.column(name)
+                found |= mask_of(pc.is_in(column, value_set=pa.array(list(known), column.type)))
+                if name == "recording_sha256":
+                    rows = np.flatnonzero(found)
+                    cells = view.select([*RECORDINGS, "path", "recording", "start"]).take(pa.array(rows)).to_pylist()
+                    found[rows] = [_holds(known, cell) for cell in cells]
+        return found
+
+    def pieces(self, head: Head, view: pa.Table) -> frozenset[Piece]:
+        """The pieces of recordings that rows name, by digest."""
+        known = self._known(head, view)
+        return frozenset((sha256, *span) for sha256, spans in known.items() for span in spans)
+
+    def _known(self, head: Head, view: pa.Table) -> dict[bytes, list[Span]]:
+        """By the digest of a recording that rows name, the pieces of it."""
+        columns = [view.column(name) for name in RECORDINGS if name in view.schema.names]
+        named = {one for column in columns for one in pc.unique(column.drop_null()).to_pylist()}
+        key = Tagger(head.secret).subject_key
+        ids = {one: recording_under(key, one) if self._tagged else one for one in named}
+        return {one: self._spans[id] for one, id in ids.items() if id in self._spans}
+
+
+def _holds(known: dict[bytes, list[Span]], row: dict[str, Any]) -> bool:
+    if row["source_sha256"] in known:  # all of the recording
+        return True
+    span = piece_of(row["path"], row["recording"], row["start"])
+    spans = known[row["recording_sha256"]]
+    return span is None or any(span[0] < stop and start < span[1] for start, stop in spans)
+
+
+class Either:
+    """Rows that one of some selections chooses."""
+
+    def __init__(self, *selects: Select) -> None:
+        self._selects = selects
+        self.columns = tuple(dict.fromkeys(name for one in selects for name in one.columns))
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        """As `Select.hits`."""
+        found: Mask = np.logical_or.reduce([one.hits(head, view) for one in self._selects])
         return found
 
 

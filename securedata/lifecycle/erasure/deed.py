@@ -148,6 +148,7 @@ class Deed:
         changes = self._changes_without(kept)
         plan = self._with_former(attempt, attempt.plan(changes))
         rows, facts = plan.outcome.removed, Facts.of(plan.dropped)
+        own = self._request.facts(head, plan.dropped)
         if any(one["corpus"] not in self._reached for one in head.derived):
             return Next(Committed(again=True), None)
         if head.derived and self._asked is not None and not facts.within(self._asked.facts):
@@ -158,7 +159,7 @@ class Deed:
         held_people = frozenset(self._tagger.tag(name) for name, _ in Facts.of(plan.held).consents)
         holds = frozenset(one.tag for one in head.holds)
         restricted = self._restricted(attempt, kept or held_people & holds)
-        barred = barred_by(self._request, self._tagger, facts, holds | held_people | kept)
+        barred = barred_by(self._request, self._tagger, own, holds | held_people | kept)
         dead = {one.tag for one in head.tombstones}
         stones = tuple(Tombstone(tag, head.generation + 1) for tag in sorted(barred.people - dead))
         length = float(sum(pc.sum(seconds_of(one)).as_py() for one in plan.dropped))

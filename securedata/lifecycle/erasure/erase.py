@@ -345,7 +345,7 @@ def _ask_derived(
         return list(states.values()), [], None
     tagger = Tagger(writer.head.secret)
     by_tag = {tagger.tag(name): name for name, _ in found.facts.consents}
-    asked = Asked(request, found.facts, {tag: by_tag[tag] for tag in request.tags if tag in by_tag})
+    asked = Asked(request, found.facts, found.own, {tag: by_tag[tag] for tag in request.tags if tag in by_tag})
     # None: a hold keeps all of it, or an earlier run took it out, from there first
     passed = asked.passed_on(found.kept, tagger)
     # with nothing to commit here there is no receipt that needs theirs; they are visited all the same

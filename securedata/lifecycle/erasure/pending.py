@@ -12,10 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from securedata.corpus.state.head import Head
-from securedata.corpus.state.json_values import hex_bytes, json_list, json_object, seconds, text
+from securedata.corpus.state.json_values import hex_bytes, json_list, json_object, natural, seconds, text
 from securedata.errors import MalformedManifest
 from securedata.keys.tags import Tagger, consent_under, recording_under, tag_under
 from securedata.lifecycle.erasure.request import Facts, Kind, Request
+from securedata.lifecycle.select import Piece
 
 PASSED_ON: tuple[Kind, ...] = ("subject", "path", "consent", "expired")
 """The kinds of erasure that go to derived corpora too."""
@@ -46,6 +47,7 @@ class Pending:
         corpus, pin: of the derived corpus.
         people: of kind subject.
         tags: of kind consent or path: tags of these under the derived corpus's key.
+        pieces: of kind path: pieces of recordings, each by such a tag.
         now: of kind expired: the moment by which a consent had ended, in seconds since the epoch.
         reference, received: of the request.
         outcome: the digest of the derived corpus's receipt, or `GONE`; None: still to be reached.
@@ -57,6 +59,7 @@ class Pending:
     kind: Kind
     people: tuple[Person, ...] = ()
     tags: tuple[bytes, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     now: float = 0.0
     reference: str = ""
     received: str = ""
@@ -69,6 +72,7 @@ class Pending:
             now=self.now,
             reference=self.reference,
             received=self.received,
+            pieces=frozenset(self.pieces),
             tags=frozenset(self.tags) | {one.there for one in self.people},
             commitments={one.there: one.commitment for one in self.people},
         )
@@ -83,6 +87,7 @@ class Pending:
             "kind": self.kind,
             "people": people,
             "tags": [tag.hex() for tag in self.tags],
+            "pieces": [{"tag": tag.hex(), "start": start, "frames": stop - start} for tag, start, stop in self.pieces],
             "now": self.now,
             "request": self.reference,
             "received": self.received,
@@ -106,11 +111,13 @@ class Asked:
     Attributes:
         request: it.
         facts: whose rows it takes out here.
+        own: what it bars here: see `Request.facts`.
         names: by subject tag, people whom the request gives only by tags, as rows name them.
     """
 
     request: Request
     facts: Facts
+    own: Facts
     names: Mapping[bytes, str] = field(default_factory=dict, repr=False)
 
     def passed_on(self, kept: Collection[str], tagger: Tagger) -> Request | None:
@@ -121,17 +128,19 @@ class Asked:
         """
         request = self.request
         names = tuple(name for name in dict.fromkeys((*request.names, *self.names.values())) if name not in kept)
-        digests = self.facts.digests | request.digests
+        digests = self.own.digests | request.digests
+        pieces = self.own.pieces if request.tags else self.own.pieces | request.pieces
         consents = tuple(sorted(consents_of(request, self.facts, tagger)))
-        if not {"subject": names, "path": digests, "consent": consents}.get(request.kind, True):
+        if not {"subject": names, "path": digests or pieces, "consent": consents}.get(request.kind, True):
             return None
         return replace(
             request,
             names=names,
             paths=(),
             digests=digests,
+            pieces=pieces if request.kind == "path" else frozenset(),
             consents=consents,
-            more=self.facts,
+            more=self.own | request.more,
             tags=frozenset(),
             commitments={},
         )
@@ -140,8 +149,11 @@ class Asked:
         """Are all people, consents and recordings known by more than a tag? Only these can be passed on."""
         key = tagger.subject_key
         known = {consent_under(key, one) for one in consents_of(self.request, self.facts, tagger)}
-        known |= {recording_under(key, one) for one in self.facts.digests}
-        return self.request.tags <= known | self.names.keys()
+        known |= {recording_under(key, one) for one in self.own.digests}
+        pieces = {(recording_under(key, one), *span) for one, *span in self.own.pieces}
+        if not self.request.tags:
+            return True
+        return self.request.tags <= known | self.names.keys() and self.request.pieces <= pieces
 
     def missed(self, id: str, entry: Mapping[str, Any], people: Mapping[bytes, str], tagger: Tagger) -> Pending | None:
         """The entry for a derived corpus that was not reached; None if nothing can be asked of it.
@@ -155,12 +167,16 @@ class Asked:
         named = {tagger.tag(name): name for name in request.names} | dict(self.names)
         persons = [Person(tag, tag_under(key, named[tag]), one) for tag, one in people.items() if tag in named]
         tags: set[bytes] = set()
+        pieces: set[Piece] = set()
         if request.kind == "consent":
             tags = {consent_under(key, one) for one in consents_of(request, self.facts, tagger)}
         if request.kind == "path":
-            digests = self.facts.digests | request.digests | request.more.digests
-            tags = {recording_under(key, one) for one in digests}
-        if not (persons or tags or request.kind == "expired"):
+            facts = self.own | request.more
+            tags = {recording_under(key, one) for one in facts.digests | request.digests}
+            pieces = {(recording_under(key, one), start, stop) for one, start, stop in facts.pieces}
+            if not request.tags:
+                pieces |= {(recording_under(key, one), start, stop) for one, start, stop in request.pieces}
+        if not (persons or tags or pieces or request.kind == "expired"):
             return None
         return Pending(
             id,
@@ -169,6 +185,7 @@ class Asked:
             request.kind,
             tuple(sorted(persons, key=lambda one: one.there)),
             tuple(sorted(tags)),
+            tuple(sorted(pieces)),
             request.now,
             request.reference,
             request.received,
@@ -179,6 +196,11 @@ def consents_of(request: Request, facts: Facts, tagger: Tagger) -> set[str]:
     """The consents that a request names; of one that gives tags alone, those that rows have."""
     own = {one for _, one in facts.consents if one and consent_under(tagger.subject_key, one) in request.tags}
     return own | set(request.consents)
+
+
+def _piece(one: Mapping[str, Any]) -> Piece:
+    start = natural(one["start"])
+    return hex_bytes(one["tag"], 32), start, start + natural(one["frames"])
 
 
 def _parse(entry: Mapping[str, Any], root: str) -> Pending:
@@ -195,6 +217,7 @@ def _parse(entry: Mapping[str, Any], root: str) -> Pending:
                 for one in people
             ),
             tuple(hex_bytes(one, 32) for one in json_list(entry["tags"])),
+            tuple(_piece(json_object(one)) for one in json_list(entry.get("pieces", []))),
             seconds(entry["now"]),
             text(entry["request"]),
             text(entry["received"]),

@@ -28,6 +28,7 @@ class Preview:
         rows, objects, seconds: how many, and how much audio.
         paths: logical paths of the rows.
         facts: whose rows they are.
+        own: what is barred because of them: see `Request.facts`.
         others: people in these recordings whom the request does not name: their rows go too.
         erased_before: names that were erased before.
         absent: names, paths and consents of the request that the corpus does not have.
@@ -43,6 +44,7 @@ class Preview:
     seconds: float = 0.0
     paths: tuple[str, ...] = field(default=(), repr=False)
     facts: Facts = field(default_factory=Facts)
+    own: Facts = field(default_factory=Facts)
     others: tuple[str, ...] = field(default=(), repr=False)
     erased_before: tuple[str, ...] = field(default=(), repr=False)
     absent: tuple[str, ...] = field(default=(), repr=False)
@@ -95,6 +97,7 @@ def preview(manifest: Manifest, request: Request, spellings: bool = True) -> Pre
         seconds=float(sum(pc.sum(seconds_of(table)).as_py() for table in chosen)),
         paths=paths,
         facts=facts,
+        own=request.facts(head, chosen),
         others=_others(request, facts),
         erased_before=before,
         absent=tuple(absent),

@@ -11,8 +11,8 @@ all       every row                      every person is tombstoned
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pyarrow as pa
@@ -20,15 +20,25 @@ import pyarrow.compute as pc
 
 from securedata.corpus.rows.changes import Select
 from securedata.corpus.rows.checks import piece_of
+from securedata.corpus.state.head import Head
 from securedata.corpus.state.lifecycle import BarredPiece
 from securedata.errors import InvalidArgument
 from securedata.keys.tags import Tagger, consent_under, recording_under
 from securedata.lifecycle.retention import Overdue, Rule
-from securedata.lifecycle.select import All, ByConsent, ByDigest, ByPath, ByPerson, ByTag, Expired
+from securedata.lifecycle.select import (
+    All,
+    ByConsent,
+    ByDigest,
+    ByPath,
+    ByPerson,
+    ByPiece,
+    ByTag,
+    Either,
+    Expired,
+    Piece,
+)
 
 Kind = Literal["subject", "path", "consent", "expired", "retention", "all"]
-Piece = tuple[bytes, int, int]
-"""The digest of a recording's file, and the first frame and the one after the last of a piece of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,9 @@ class Facts:
         """Are all of these among the others?"""
         return self.consents <= other.consents and self.digests <= other.digests and self.pieces <= other.pieces
 
+    def __or__(self, other: Facts) -> Facts:
+        return Facts(self.consents | other.consents, self.digests | other.digests, self.pieces | other.pieces)
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -85,6 +98,8 @@ class Request:
         rule: of kind retention.
         reference, received: the request's reference, and the day it was received (YYYY-MM-DD); '' if there is none.
         more: what to bar besides what the rows show: that of the corpus from which this one was made.
+        pieces: of kind path, beside digests or tags: pieces of recordings, from which the corpus may have other rows
+            than the corpus that asks; by tag if there are tags.
         tags: in place of names, consents or digests: subject tags, or tags of consents or recordings under the key of
             subject tags. So the erasure of another corpus passes on what it could not erase here.
         commitments: by such a subject tag, the commitment to the person in that erasure's receipt.
@@ -100,13 +115,14 @@ class Request:
     reference: str = ""
     received: str = ""
     more: Facts = field(default_factory=Facts)
+    pieces: frozenset[Piece] = frozenset()
     tags: frozenset[bytes] = frozenset()
     commitments: Mapping[bytes, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         given = {
             "subject": self.names or self.tags,
-            "path": self.paths or self.digests or self.tags,
+            "path": self.paths or self.digests or self.pieces or self.tags,
             "consent": self.consents or self.tags,
         }
         if not given.get(self.kind, True):
@@ -124,18 +140,19 @@ class Request:
         """
         if self.kind == "subject" or self.tags:
             return None
-        return tagger.request(self.kind, (*self.paths, *self.consents, *(one.hex() for one in self.digests)))
+        pieces = (f"{one.hex()}@{start}-{stop}" for one, start, stop in self.pieces)
+        return tagger.request(self.kind, (*self.paths, *self.consents, *(one.hex() for one in self.digests), *pieces))
 
     def select(self, tagger: Tagger) -> Select:
         """The rows to take out."""
         if self.kind == "subject":
             return ByPerson(self.people(tagger))
-        if self.tags and self.kind == "path":
-            return ByTag(self.tags, ByDigest.columns, recording_under)
+        if self.kind == "path" and self.pieces:
+            return Either(self._of_recordings(), self._of_pieces())
         if self.tags and self.kind == "consent":
             return ByTag(self.tags, ("consent_id",), consent_under)
         if self.kind == "path":
-            return ByPath(self.paths) if self.paths else ByDigest(self.digests)
+            return self._of_recordings()
         if self.kind == "consent":
             return ByConsent(self.consents)
         if self.kind == "retention":
@@ -145,6 +162,24 @@ class Request:
         if self.kind == "all":
             return All()
         raise InvalidArgument(f"there is no erasure by {self.kind}")
+
+    def facts(self, head: Head, rows: Sequence[pa.Table]) -> Facts:
+        """What to bar because of these rows, and to ask of other corpora: not what goes only because its object holds a
+        piece that was asked for, but such pieces."""
+        if not self.pieces:
+            return Facts.of(rows)
+        recordings, pieces = self._of_recordings(), self._of_pieces()
+        known = (pieces.pieces(head, one) for one in rows) if self.tags else (self.pieces,)
+        facts = Facts.of(one.filter(pa.array(recordings.hits(head, one))) for one in rows)
+        return replace(facts, pieces=facts.pieces.union(*known))
+
+    def _of_recordings(self) -> Select:
+        if self.tags:
+            return ByTag(self.tags, ByDigest.columns, recording_under)
+        return ByPath(self.paths) if self.paths else ByDigest(self.digests)
+
+    def _of_pieces(self) -> ByPiece:
+        return ByPiece(self.pieces, bool(self.tags))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +195,7 @@ def barred_by(request: Request, tagger: Tagger, facts: Facts, free: frozenset[by
     """What an erasure bars.
 
     Args:
-        facts: of the rows that it takes out.
+        facts: of the rows that it takes out: see `Request.facts`.
         free: tags of people whom a hold keeps, so that they are not tombstoned.
     """
     if request.kind == "retention":

@@ -80,7 +80,7 @@ def files_of(root: str | Path) -> list[Path]:
     return sorted(path for path in Path(root).rglob("*") if path.is_file() and path.name != ".lock")
 
 
-def manifest_of(root: str | Path, *columns: str) -> list[dict[str, Any]]:
+def manifest_of(root: str | Path | Reference, *columns: str) -> list[dict[str, Any]]:
     """Columns of all rows, by path."""
     with open_corpus(root) as corpus:
         return sorted(corpus.table.select(columns).to_pylist(), key=lambda row: str(row["path"]))
