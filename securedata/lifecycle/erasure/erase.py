@@ -31,6 +31,7 @@ from securedata.lifecycle.erasure.preview import Preview, preview
 from securedata.lifecycle.erasure.reach import ELSEWHERE, HELD, Reach, give_up, reach_pending, whole
 from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.holds.locked import refuse_locked
+from securedata.lifecycle.holds.restriction import restrict_with_derived
 from securedata.lifecycle.receipt.members import Derived, utc
 from securedata.lifecycle.receipt.opening import Opening
 from securedata.lifecycle.receipt.operator import Operator, load_operator
@@ -337,7 +338,8 @@ def _ask_derived(
 ) -> tuple[list[Derived], list[Reach], Asked | None]:
     """Erase the same in the corpora that were made from this one: the leaves first, this corpus last.
 
-    What a hold keeps here is not erased there either. Models of theirs are added to `models`.
+    What a hold keeps here is not erased there either: where a hold keeps it too, it opens for nobody from now on.
+    Models of theirs are added to `models`.
     """
     entries = writer.head.derived
     states = {one["corpus"]: Derived(one["corpus"], one["pin"], "not reached") for one in entries}
@@ -352,13 +354,15 @@ def _ask_derived(
     always = bool(found.rows or request.tags) or len(found.erased_before) < len(request.names)
     missed = []
     for one in entries:
-        if passed is None:
-            break
         reference = reference_of(one)
         if reference is None:
-            missed.append(Reach(one["pin"], "elsewhere", ELSEWHERE))
+            missed += [Reach(one["pin"], "elsewhere", ELSEWHERE)] if passed is not None else []
             continue
         try:
+            if found.waiting:
+                restrict_with_derived(open_to_erase(reference), found.waiting, request.reference, request.received)
+            if passed is None:
+                continue
             result = _erase_in(reference, passed, options, operator, always=always)
         except SecuredataError as error:
             if not options.derived_later:

@@ -36,6 +36,8 @@ class Preview:
         all: would it take out every row?
         held: logical paths of rows that a hold keeps.
         kept: names of the request whose whole erasure waits for the end of a hold.
+        waiting: names of the people whose rows the request restricts because of a hold; an end of consent asks for
+            nobody.
         shared: how many of the rows are segments of an object that other rows keep.
     """
 
@@ -52,6 +54,7 @@ class Preview:
     all: bool = False
     held: tuple[str, ...] = field(default=(), repr=False)
     kept: tuple[str, ...] = field(default=(), repr=False)
+    waiting: tuple[str, ...] = field(default=(), repr=False)
     shared: int = 0
 
 
@@ -105,8 +108,19 @@ def preview(manifest: Manifest, request: Request, spellings: bool = True) -> Pre
         all=bool(paths) and len(paths) == head.rows,
         held=held_paths,
         kept=tuple(name for name in request.names if tagger.tag(name) in kept),
+        waiting=_waiting(manifest, request, tagger, kept, held),
         shared=shared,
     )
+
+
+def _waiting(
+    manifest: Manifest, request: Request, tagger: Tagger, kept: frozenset[bytes], held: list[pa.Table]
+) -> tuple[str, ...]:
+    if request.kind in ("expired", "retention"):
+        return ()
+    tags = kept or {one.tag for one in manifest.head.holds}
+    names = {name for name, _ in Facts.of(held).consents} | set(request.names if kept else ())
+    return tuple(sorted(name for name in names if tagger.tag(name) in tags))
 
 
 def _shared(view: pa.Table, taken: Mask) -> int:

@@ -22,6 +22,7 @@ from securedata.corpus.state.lifecycle import Hold, Restriction
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
 from securedata.keys.tags import Tagger
+from securedata.lifecycle.derived import Reached, in_each_derived
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,23 @@ def restrict(writer: Writer, tags: Collection[bytes], request: str = "", receive
         return Next(outcome, {"restricted": members} if new else None)
 
     return writer.transact(change)
+
+
+def restrict_with_derived(writer: Writer, names: Sequence[str], request: str, received: str) -> None:
+    """As `restrict`, by name; first in the corpora that were made from this one, as far as the caller's config has
+    them. Where no hold keeps a person's rows they stay open.
+
+    Raises:
+        as `restrict`
+    """
+
+    def act(one: Writer) -> Reached:
+        restrict_with_derived(one, names, request, received)
+        return Reached()
+
+    in_each_derived(writer, act)
+    tagger = Tagger(writer.head.secret)
+    restrict(writer, [tagger.tag(name) for name in names], request, received)
 
 
 class Manifest(Protocol):

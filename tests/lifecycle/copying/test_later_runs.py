@@ -22,7 +22,7 @@ from securedata.lifecycle.copying import copying
 from securedata.lifecycle.erasure.erase import Options, erase, open_to_erase
 from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.holds import everywhere
-from securedata.lifecycle.holds.everywhere import add_everywhere
+from securedata.lifecycle.holds.everywhere import add_everywhere, release_everywhere
 from securedata.lifecycle.holds.held import list_holds
 from securedata.lifecycle.reencrypt import reencrypt
 from securedata.lifecycle.rotate import rotate
@@ -369,3 +369,25 @@ def test_what_a_prune_took_before_the_commit_is_sealed_again(
     assert (report.added, report.complete) == (5, True)
     assert same_samples_by_path(root, to) == 5
     assert same_samples(root, root) == 5
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [Request("subject", names=("ann",), reference="R-1"), Request("consent", consents=("C7",), reference="R-1")],
+    ids=lambda value: value.kind,
+)
+def test_a_request_that_meets_a_hold_closes_the_rows_there_too(
+    root: Root, to: Path, tmp_path: Path, operator: None, request_: Request
+) -> None:
+    sd.export_to_corpus(root, to)
+    sd.retain("vendor-b", str(tmp_path / "features"), features="fbank", workers=0)
+    add_everywhere(Writer(root.reference), "ann", "K-1")
+    erase(open_to_erase(root.reference), request_)
+    for one in (root.reference, resolve(to), resolve(tmp_path / "features")):
+        with sd.open_corpus(one) as corpus:
+            assert (len(corpus), corpus.left_out.restricted) == (3, 2), one
+        assert [each.request for each in Writer(one).head.restricted] == ["R-1"]
+    release_everywhere(Writer(root.reference), "K-1", subject="ann", keep=True)
+    for one in (resolve(to), resolve(tmp_path / "features")):
+        with sd.open_corpus(one) as corpus:
+            assert len(corpus) == 5
