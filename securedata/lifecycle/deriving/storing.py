@@ -88,6 +88,16 @@ class Storing:
             return
         rows, sources, updates = self._rows, self._sources, self._updates
         self._rows, self._sources, self._updates, self._bytes = [], [], [], 0
+        # apart: what is new must not replace what somebody else put there meanwhile
+        again = set() if self.replaces_all else {row["object_id"] for row in rows if row["path"] in self._replaced}
+        pairs = list(zip(rows, sources, strict=True))
+        if old := [pair for pair in pairs if pair[0]["object_id"] in again]:
+            self._commit(old, [])
+        if (new := [pair for pair in pairs if pair[0]["object_id"] not in again]) or updates:
+            self._commit(new, updates)
+
+    def _commit(self, pairs: Sequence[tuple[Row, int]], updates: Sequence[Row]) -> None:
+        rows, sources = [row for row, _ in pairs], [source for _, source in pairs]
         paths = [row["path"] for row in rows]
         objects = np.unique([row["object_id"] for row in rows], return_inverse=True)[1]
         people = of_source(self._corpus, sources)

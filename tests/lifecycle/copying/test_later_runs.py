@@ -126,6 +126,20 @@ def test_it_stays_where_other_rows_are_replaced_too(root: Root, to: Path) -> Non
         assert corpus.read("zoe/0.wav") == own.data
 
 
+def test_what_the_other_corpus_adds_meanwhile_stays_where_other_rows_are_replaced(
+    root: Root, to: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sd.export_to_corpus(root, to)
+    own = clip("zoe/0.wav", 0.2, seed=20, speaker="zo")
+    add_clips(root, [clip("zoe/0.wav", 0.3, seed=9, speaker="zoe")])
+    add_clips(root, [clip("eve/0.wav", 0.6, seed=10, speaker="eve")], replace=True)
+    each(monkeypatch, lambda: add_clips(str(to), [own]), once=True)
+    report = sd.export_to_corpus(root, to)
+    assert (report.conflicts, report.replaced, report.complete) == (["zoe/0.wav"], 1, False)
+    with sd.open_corpus(to) as corpus:
+        assert corpus.read("zoe/0.wav") == own.data
+
+
 def test_what_was_removed_there_comes_back_with_all_of_its_object(root: Root, to: Path) -> None:
     sd.export_to_corpus(root, to)
     Writer(resolve(to)).commit(remove=BOB[1:])
