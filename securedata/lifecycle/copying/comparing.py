@@ -43,10 +43,11 @@ def compare(
     report: CorpusExportReport,
     progress: Progress | None,
 ) -> None:
-    """Read a sample of rows from both corpora; results go into the report.
+    """Read a sample of rows from both corpora; results go into the report. What it lists already is not compared.
 
     Each object was already checked when it was put: this is a second look, from the other corpus's head and keys.
     """
+    listed = {*report.conflicts, *report.held, *(path for path, _ in report.failed)}
     drawn = random.Random(options.seed).sample(range(len(rows)), min(options.verify_sample, len(rows)))  # noqa: S311 - no secret
     chosen = np.sort(rows[drawn]).tolist()
     total = sum(corpus.index.value("size", row) for row in chosen)
@@ -56,6 +57,8 @@ def compare(
     with open_corpus(target.reference, purpose=options.purpose) as copy:
         for done, row in enumerate(chosen, 1):
             path = corpus.index.path(row)
+            if path in listed:
+                continue
             try:
                 other = copy.find(path)
             except NoSuchPath:  # left out, erased or refused: listed elsewhere

@@ -91,7 +91,7 @@ def run(reference: Reference, target: Reference, is_there: bool, options: Option
             report.generation = existing.head.generation
         with naming_new(created), reporting(options.progress, "comparing") as told:
             compare(opened.corpus, opened.objects.rows, existing, options, report, told)
-    report.erased = list(dict.fromkeys(report.erased))
+    report.erased, report.held = (list(dict.fromkeys(paths)) for paths in (report.erased, report.held))
     report.seconds = time.monotonic() - begun
     return report
 

@@ -109,7 +109,7 @@ def test_what_the_other_corpus_added_itself_stays(root: Root, to: Path) -> None:
     own = clip("eve/0.wav", 0.2, seed=20, speaker="eva")
     add_clips(str(to), [own])
     report = sd.export_to_corpus(root, to)
-    assert (report.conflicts, report.complete, report.added) == (["eve/0.wav"], False, 2)
+    assert (report.conflicts, report.findings, report.added) == (["eve/0.wav"], 1, 2)
     with sd.open_corpus(to) as corpus:
         assert corpus.read("eve/0.wav") == own.data
 
@@ -204,6 +204,14 @@ def test_a_hold_comes_along_with_its_note(root: Root, to: Path) -> None:
     assert (person.subject, person.holds[0].case, person.holds[0].reason) == ("eve", "2026-17", "a letter")
     assert Writer(resolve(to)).commit(remove=["eve/0.wav"]).held == ["eve/0.wav"]
     assert sd.export_to_corpus(root, to).holds == 0
+
+
+def test_what_a_hold_keeps_there_is_listed_once(root: Root, to: Path) -> None:
+    sd.export_to_corpus(root, to)
+    add_everywhere(Writer(resolve(to)), "eve", "K-2")
+    add_clips(root, [clip("eve/0.wav", 0.6, seed=10, speaker="eve")], replace=True)
+    report = sd.export_to_corpus(root, to)
+    assert (report.held, report.findings, report.replaced) == (["eve/0.wav"], 1, 0)
 
 
 def test_a_hold_is_there_before_the_rows_are(root: Root, to: Path, monkeypatch: pytest.MonkeyPatch) -> None:
