@@ -12,7 +12,7 @@ from pathlib import Path
 from securedata.corpus.home import file_lock, state_dir
 from securedata.corpus.state.head import Head, Seen
 from securedata.errors import ConfigError, CorpusBusy
-from securedata.files import make_folders, read_small, replace_file
+from securedata.files import drop_left_over, make_folders, read_small, replace_file
 from securedata.foreign.describe import describe
 
 _log = logging.getLogger("securedata")
@@ -90,5 +90,6 @@ def remember(head: Head, reset: bool = False) -> None:
             if before and (before.generation > seen.generation or before == seen):
                 return
             replace_file(path, seen.json())
+            drop_left_over(path.parent)  # also of corpora that a killed run did not come to make
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {describe(error)}; {_ADVICE}") from None

@@ -14,6 +14,7 @@ from securedata.corpus.config import Reference, edit, load
 from securedata.corpus.home import data_dir, state_dir
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.retired import listed
+from securedata.keys.local import create_key_file
 from securedata.lifecycle.erasure.erase import finish_open
 from securedata.lifecycle.holds.notes import read_notes
 from securedata.lifecycle.leaving import Notes
@@ -37,6 +38,8 @@ def outcome(home: Path, folder: Path) -> Facts:
     corpora = {name: _corpus(reference) for name, reference in sorted(load().items())}
     edit(lambda document: None)
     make_operator()
+    for key in (data_dir() / "keys").glob("*.kek"):
+        create_key_file(key)  # as a new corpus of this name would, and takes the key that is there
     kept = {file.relative_to(home).as_posix() for file in files_of(home)}
     return {"corpora": corpora, "operator": _operator(), "strays": sorted(one for one in kept if ".tmp-" in one)}
 
