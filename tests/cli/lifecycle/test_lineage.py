@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import securedata as sd
+from securedata.corpus.config import drop_entry
 from tests.kit.cli.commandline import Run
 from tests.kit.corpora.erasing import erase
 from tests.kit.corpora.recorded import Root, make_corpus
@@ -47,6 +48,26 @@ def test_a_person_who_was_erased_is_found(run: Run, root: Root, models: Path) ->
     erase(root, "bob")
     said = run("lineage", root.name, "--subject", "bob", "--in", models, "--json")
     assert (len(said.json["models"]), said.json["absent"]) == (1, [])
+
+
+def test_a_model_of_what_was_made_from_the_recordings_is_found(run: Run, root: Root, tmp_path: Path) -> None:
+    features, folder = tmp_path / "features", tmp_path / "models"
+    folder.mkdir()
+    sd.retain(root.name, str(features), features="fbank", workers=0, sample_rate=16_000)
+    with sd.EncryptedFeatureDataset("features") as ds:
+        sd.save_lineage(ds, folder / "model.pt")
+    with sd.EncryptedAudioDataset(root) as audio, sd.EncryptedFeatureDataset("features") as ds:
+        sd.save_lineage([audio, ds], folder / "both.pt")
+    said = run("lineage", root.name, "--subject", "bob", "--in", folder, "--json").json
+    assert [(Path(one["model"]).name, len(one["entries"])) for one in said["models"]] == [
+        ("both.pt", 2),
+        ("model.pt", 1),
+    ]
+    assert (said["others"], said["unreached"]) == ([], [])
+    drop_entry("features")
+    told = run("lineage", root.name, "--subject", "bob", "--in", folder)
+    assert "corpora made from this one that were not read" in told.err
+    assert told.out.splitlines()[-1] == "models trained with this person's recordings: 1 of 2 records"
 
 
 def test_a_name_that_nobody_has(run: Run, root: Root, models: Path) -> None:

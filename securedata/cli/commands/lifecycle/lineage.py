@@ -38,8 +38,9 @@ def add_parser(subparsers: Any) -> None:
         about=(
             "Find the models that were trained with recordings of a person, by the records beside them\n"
             "(MODEL.lineage.json), which sd.save_lineage and the callbacks for Lightning and transformers write.\n\n"
-            "It opens the corpus, since only its secret can test a name. A person who was erased is found, too. A\n"
-            "model without a record is not found, nor one whose record is elsewhere.\n\n"
+            "It opens the corpus, since only its secret can test a name, and those that were made from it, as far as your\n"
+            "config has them. A person who was erased is found, too. A model without a record is not found, nor one whose\n"
+            "record is elsewhere.\n\n"
             "Exit codes: 0: every record was read, whatever it says. 1: some could not be read; they are listed."
         ),
         example=(
@@ -85,6 +86,7 @@ def lineage(args: Namespace) -> int:
                 "models": [described(one) for one in found.models],
                 "others": found.others,
                 "unsure": found.unsure,
+                "unreached": found.unreached,
                 "unread": [{"path": one.path, "reason": one.reason} for one in found.unread],
                 "absent": found.absent,
                 "near": {name: list(others) for name, others in found.near.items()},
@@ -107,6 +109,7 @@ def _show(args: Namespace, found: ModelsOfPerson) -> None:
     out(f"models trained with this person's recordings: {len(found.models):,} of {plural(found.records, 'record')}")
     show(args, "trained from a model that has no record, so anybody may be in it, too", found.unsure)
     show(args, "records that do not know this corpus", found.others)
+    show(args, "corpora made from this one that were not read: whom records name there, nobody looked", found.unreached)
     show(args, "could not be read", [f"{one.path}: {one.reason}" for one in found.unread])
     if found.absent:
         warn(f"no row names this person, and nobody of that name was erased: {', '.join(found.absent)}")
