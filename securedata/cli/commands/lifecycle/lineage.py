@@ -38,9 +38,9 @@ def add_parser(subparsers: Any) -> None:
         about=(
             "Find the models that were trained with recordings of a person, by the records beside them\n"
             "(MODEL.lineage.json), which sd.save_lineage and the callbacks for Lightning and transformers write.\n\n"
-            "It opens the corpus, since only its secret can test a name, and those that were made from it, as far as your\n"
-            "config has them. A person who was erased is found, too. A model without a record is not found, nor one whose\n"
-            "record is elsewhere.\n\n"
+            "It opens the corpus, since only its secret can test a name, and those that were made from it, as far as\n"
+            "your config has them. A person who was erased is found, too. A model without a record is not found, nor\n"
+            "one whose record is elsewhere.\n\n"
             "Exit codes: 0: every record was read, whatever it says. 1: some could not be read; they are listed."
         ),
         example=(
