@@ -50,7 +50,7 @@ class RelabelReport:
         lacking: paths of rows that the table must name as well, since they share their object with rows whose people
             it changes. If there are any, nothing was written: add them, or split the objects first.
         derived: pins of corpora that were made from this one. Their rows keep what these said before, people included,
-            until `retain` is run again; an erasure does not find a new name there before.
+            until they are made again; an erasure that cannot reach them at once does not find a new name there before.
     """
 
     root: str

@@ -22,6 +22,11 @@ _GLOB = re.compile(r"[*?]")
 Piece = tuple[bytes, int, int]
 """The digest of a recording's file, and the first frame and the one after the last of a piece of it."""
 
+Origin = tuple[bytes, str]
+"""The id of a recording's first object, and its logical path."""
+FEATURES_SUFFIX = ".npy"
+"""What the path of a row of features adds to that of its recording, so that an export has files of their kind."""
+
 
 class ByPerson:
     """Rows that name one of some people, who are given by their subject tags."""
@@ -188,6 +193,34 @@ def _holds(known: dict[bytes, list[Span]], row: dict[str, Any]) -> bool:
     span = piece_of(row["path"], row["recording"], row["start"])
     spans = known[row["recording_sha256"]]
     return span is None or any(span[0] < stop and start < span[1] for start, stop in spans)
+
+
+class MadeFrom:
+    """Rows that were made from some rows of the corpus that this one was made from, whatever they say by now; and the
+    other rows of their objects, which hold the same sound.
+    """
+
+    columns = ("derived_from", "path", "object_id", "subjects")
+
+    def __init__(self, rows: Iterable[Origin]) -> None:
+        self._rows = frozenset(rows)
+
+    def hits(self, head: Head, view: pa.Table) -> Mask:
+        """As `Select.hits`."""
+        found = np.zeros(view.num_rows, dtype=bool)
+        if "derived_from" not in view.schema.names:
+            return found
+        firsts = pa.array(sorted({first for first, _ in self._rows}), pa.binary(16))
+        maybe = np.flatnonzero(mask_of(pc.is_in(view.column("derived_from"), value_set=firsts)))
+        cells = view.select(["derived_from", "path"]).take(pa.array(maybe)).to_pylist()
+        mine = [
+            (row["derived_from"], row["path"]) in self._rows
+            or (row["derived_from"], row["path"].removesuffix(FEATURES_SUFFIX)) in self._rows
+            for row in cells
+        ]
+        found[maybe[np.array(mine, dtype=bool)]] = True
+        ids = view.column("object_id")
+        return found | mask_of(pc.is_in(ids, value_set=pc.unique(ids.filter(pa.array(found)))))
 
 
 class Either:

@@ -147,7 +147,7 @@ class Deed:
         kept = kept_people(attempt, self._request, self._tagger)
         changes = self._changes_without(kept)
         plan = self._with_former(attempt, attempt.plan(changes))
-        rows, facts = plan.outcome.removed, Facts.of(plan.dropped)
+        rows, facts = plan.outcome.removed, Facts.of(plan.dropped, self._request.asks_derived(head))
         own = self._request.facts(head, plan.dropped)
         if any(one["corpus"] not in self._reached for one in head.derived):
             return Next(Committed(again=True), None)

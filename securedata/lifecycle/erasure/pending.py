@@ -141,6 +141,7 @@ class Asked:
             pieces=pieces if request.kind == "path" else frozenset(),
             consents=consents,
             more=self.own | request.more,
+            rows=self.facts.rows,
             tags=frozenset(),
             commitments={},
         )

@@ -17,7 +17,7 @@ from securedata.lifecycle.holds.restriction import Manifest
 from securedata.lifecycle.select import ByPath
 from securedata.lifecycle.spellings import near_spellings
 
-_SHOWN = ("object_id", "pack", "frames", "frames_in_segment", "sample_rate", *CHECKED)
+_SHOWN = ("object_id", "origin", "pack", "frames", "frames_in_segment", "sample_rate", *CHECKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def preview(manifest: Manifest, request: Request, spellings: bool = True) -> Pre
     absent += [one for one in request.consents if one not in consents]
     if request.paths:
         absent += ByPath(request.paths).unmatched((*paths, *held_paths))
-    facts = Facts.of(chosen)
+    facts = Facts.of(chosen, request.asks_derived(head))
     asked = request.names if spellings else [name for name in request.names if name in absent]
     return Preview(
         rows=len(paths),

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.rows.changes import Select
 from securedata.corpus.rows.checks import piece_of
+from securedata.corpus.schema import optional
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.lifecycle import BarredPiece
 from securedata.errors import InvalidArgument
@@ -35,6 +36,8 @@ from securedata.lifecycle.select import (
     ByTag,
     Either,
     Expired,
+    MadeFrom,
+    Origin,
     Piece,
 )
 
@@ -49,22 +52,33 @@ class Facts:
         consents: each person with each of their consents.
         digests: of files, also of such as were cut out of a longer one, or computed from one.
         pieces: of longer recordings, from which rows were cut.
+        rows: the rows themselves, by which a derived corpus knows what was made from them; none if there is no such
+            corpus.
     """
 
     consents: frozenset[tuple[str, str | None]] = field(default=frozenset(), repr=False)
     digests: frozenset[bytes] = frozenset()
     pieces: frozenset[Piece] = frozenset()
+    rows: frozenset[Origin] = field(default=frozenset(), repr=False)
 
     @classmethod
-    def of(cls, rows: Iterable[pa.Table]) -> Facts:
-        """Those of some rows, with the columns CHECKED as far as they have them."""
+    def of(cls, rows: Iterable[pa.Table], derived: bool = False) -> Facts:
+        """Those of some rows, with `object_id`, `origin` and the columns CHECKED as far as they have them.
+
+        Args:
+            derived: note the rows themselves, too, since corpora were made from theirs.
+        """
         consents: set[tuple[str, str | None]] = set()
         digests: set[bytes] = set()
         pieces: set[Piece] = set()
+        origins: set[Origin] = set()
         for table in rows:
             columns = (table.column(name).to_pylist() for name in ("subjects", "consent_id"))
             consents.update((name, consent or None) for names, consent in zip(*columns, strict=True) for name in names)
             digests.update(table.column("source_sha256").to_pylist())
+            if derived:
+                firsts = pc.coalesce(optional(table, "origin"), table.column("object_id"))
+                origins.update(zip(firsts.to_pylist(), table.column("path").to_pylist(), strict=True))
             if "recording_sha256" in table.schema.names:
                 cut = table.filter(pc.is_valid(table.column("recording_sha256")))
                 columns = (cut.column(name).to_pylist() for name in ("recording_sha256", "path", "recording", "start"))
@@ -74,14 +88,17 @@ class Facts:
                         digests.add(sha256)
                     else:
                         pieces.add((sha256, *span))
-        return cls(frozenset(consents), frozenset(digests), frozenset(pieces))
+        return cls(frozenset(consents), frozenset(digests), frozenset(pieces), frozenset(origins))
 
     def within(self, other: Facts) -> bool:
         """Are all of these among the others?"""
-        return self.consents <= other.consents and self.digests <= other.digests and self.pieces <= other.pieces
+        return all(mine <= others for mine, others in zip(self._all(), other._all(), strict=True))
 
     def __or__(self, other: Facts) -> Facts:
-        return Facts(self.consents | other.consents, self.digests | other.digests, self.pieces | other.pieces)
+        return Facts(*(mine | others for mine, others in zip(self._all(), other._all(), strict=True)))
+
+    def _all(self) -> tuple[frozenset[Any], ...]:
+        return self.consents, self.digests, self.pieces, self.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +115,8 @@ class Request:
         rule: of kind retention.
         reference, received: the request's reference, and the day it was received (YYYY-MM-DD); '' if there is none.
         more: what to bar besides what the rows show: that of the corpus from which this one was made.
+        rows: rows of the corpus that asks: what was made from them goes, too, even if it has another name or consent by
+            now, because one of the two was relabelled. Of kind path, digests name it.
         pieces: of kind path, beside digests or tags: pieces of recordings, from which the corpus may have other rows
             than the corpus that asks; by tag if there are tags.
         tags: in place of names, consents or digests: subject tags, or tags of consents or recordings under the key of
@@ -115,6 +134,7 @@ class Request:
     reference: str = ""
     received: str = ""
     more: Facts = field(default_factory=Facts)
+    rows: frozenset[Origin] = field(default=frozenset(), repr=False)
     pieces: frozenset[Piece] = frozenset()
     tags: frozenset[bytes] = frozenset()
     commitments: Mapping[bytes, str] = field(default_factory=dict, repr=False)
@@ -143,8 +163,16 @@ class Request:
         pieces = (f"{one.hex()}@{start}-{stop}" for one, start, stop in self.pieces)
         return tagger.request(self.kind, (*self.paths, *self.consents, *(one.hex() for one in self.digests), *pieces))
 
+    def asks_derived(self, head: Head) -> bool:
+        """Are there corpora that must also take out what was made from its rows? Of kind path, digests name those."""
+        return bool(head.derived) and self.kind in ("subject", "consent", "expired")
+
     def select(self, tagger: Tagger) -> Select:
         """The rows to take out."""
+        named = self._named(tagger)
+        return Either(named, MadeFrom(self.rows)) if self.rows else named
+
+    def _named(self, tagger: Tagger) -> Select:
         if self.kind == "subject":
             return ByPerson(self.people(tagger))
         if self.kind == "path" and self.pieces:
@@ -165,7 +193,10 @@ class Request:
 
     def facts(self, head: Head, rows: Sequence[pa.Table]) -> Facts:
         """What to bar because of these rows, and to ask of other corpora: not what goes only because its object holds a
-        piece that was asked for, but such pieces."""
+        piece that was asked for, but such pieces; and not what goes only because of what it was made from."""
+        if self.rows:
+            named = self._named(Tagger(head.secret))
+            return Facts.of(one.filter(pa.array(named.hits(head, one))) for one in rows)
         if not self.pieces:
             return Facts.of(rows)
         recordings, pieces = self._of_recordings(), self._of_pieces()

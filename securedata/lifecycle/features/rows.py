@@ -8,10 +8,8 @@ from securedata.corpus.writer import Writer
 from securedata.lifecycle.deriving.rows import Row, fingerprint, first_object, rows_there
 from securedata.lifecycle.features.computing import Computed
 from securedata.lifecycle.features.recipe import Recipe
+from securedata.lifecycle.select import FEATURES_SUFFIX
 from securedata.media.npy import DTYPES, FORMAT
-
-SUFFIX = ".npy"
-"""Appended to the recording's logical path, so that an export has files of their kind."""
 
 _TAKEN = (
     "subjects",
@@ -37,7 +35,7 @@ def row_of_features(corpus: Corpus, made: Computed, put: Put, recipe: Recipe, co
     channels, bins, frames = made.shape
     return {
         **taken,
-        "path": path + SUFFIX,
+        "path": path + FEATURES_SUFFIX,
         **put.columns(),
         "format": FORMAT,
         "subtype": _SUBTYPES[recipe.dtype],
@@ -68,7 +66,7 @@ def to_compute(corpus: Corpus, writer: Writer) -> tuple[list[int], set[str]]:
     }
     todo, replaced = [], set()
     for row in range(len(corpus)):
-        path = corpus.index.value("path", row) + SUFFIX
+        path = corpus.index.value("path", row) + FEATURES_SUFFIX
         known = there.get(path)
         if known is not None:
             if known == fingerprint([first_object(corpus, row), *corpus.index.values(_TAKEN, row)]):

@@ -15,7 +15,7 @@ from securedata.lifecycle.deriving.rows import first_object
 from securedata.lifecycle.features.computing import Source, computed
 from securedata.lifecycle.features.recipe import Recipe, environment
 from securedata.lifecycle.features.report import RetainReport
-from securedata.lifecycle.features.rows import SUFFIX
+from securedata.lifecycle.select import FEATURES_SUFFIX
 from securedata.media.npy import Features, from_npy
 from securedata.torch.features import EncryptedFeatureDataset
 from securedata.torch.sample import FeatureSample
@@ -83,7 +83,7 @@ def _compare(
     recordings, made = source.corpora[0], features.corpora[0]
     pairs = {}
     for row in range(len(features)):
-        path = made.index.path(row).removesuffix(SUFFIX)
+        path = made.index.path(row).removesuffix(FEATURES_SUFFIX)
         try:
             at = recordings.find(path)
         except FileNotFoundError:  # the recording was removed since: there is nothing to compare with

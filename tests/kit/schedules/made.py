@@ -19,8 +19,8 @@ from securedata.lifecycle.erasure import erase as erasing
 from securedata.lifecycle.features.computing import Computed, Source
 from securedata.lifecycle.features.recipe import Recipe
 from securedata.lifecycle.features.report import RetainReport
-from securedata.lifecycle.features.rows import SUFFIX
 from securedata.lifecycle.features.storing import StoringFeatures
+from securedata.lifecycle.select import FEATURES_SUFFIX
 from securedata.storage.base import Storage
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import look, open_quietly, rows_of
@@ -108,7 +108,7 @@ def retain(name: str, made: Made, *people: str) -> Role:
         assert [one["corpus"] for one in world.now_named.head.derived] == [head.corpus_id.hex()]
         found = rows_of(head, made.place)
         for path, row in world.rows.items():
-            assert not row.subjects & set(people) or path + SUFFIX in found, f"LOST: the features of {path}"
+            assert not row.subjects & set(people) or path + FEATURES_SUFFIX in found, f"LOST: the features of {path}"
 
     return Role(name, act, nothing, after)
 

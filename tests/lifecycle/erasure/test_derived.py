@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from securedata.corpus.config import Reference, drop_entry, write_entry
+import securedata as sd
+from securedata.corpus.config import Reference, drop_entry, resolve, write_entry
 from securedata.corpus.wrapping import add_wrap
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NoTrustedKey
@@ -17,7 +18,10 @@ from securedata.lifecycle.derived import register_derived
 from securedata.lifecycle.erasure.erase import Options, erase
 from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.holds.hold import add_hold
+from securedata.lifecycle.receipt.operator import Operator
+from securedata.lifecycle.relabel import relabel
 from tests.kit.corpora.contents import current, look
+from tests.kit.corpora.recorded import Root
 from tests.kit.corpora.rows import add, content, make, writer_of
 
 ANN = Request("subject", names=("ann",))
@@ -84,3 +88,24 @@ def test_nothing_goes_there_if_the_fresh_key_cannot_be_wrapped(
     [wrap] = [one.uri for one in people.head.wraps if not own.matches(one.uri)]
     erase(people, ANN, Options(drop_wraps=(wrap,)))
     assert sorted(current(derived)) == ["bob/1"]
+
+
+@pytest.mark.parametrize("made", ["copy", "features"])
+def test_who_was_named_here_later_is_found_by_what_was_made_of_it(
+    made: str, root: Root, tmp_path: Path, operator: Operator
+) -> None:
+    """A recording had a wrong name when it was handed on; the source was corrected, and the other corpus was not."""
+    if made == "copy":
+        sd.export_to_corpus(root, tmp_path / made)
+    else:
+        sd.retain(root, tmp_path / made, features="log-mel", sample_rate=16_000, workers=0)
+    reference = resolve(str(tmp_path / made))
+    before, [path, *_] = current(reference), sorted(path for path in current(root.reference) if path.startswith("ann"))
+    relabel(root.reference, {path: {"speaker": "zoe", "subjects": ["zoe"]}})
+    erased = erase(Writer(root.reference), Request("subject", names=("zoe",)))
+    assert [one.state for one in erased.derived] == ["erased"]
+    after = current(reference)
+    assert {one.removesuffix(".npy") for one in before.keys() - after.keys()} == {path}
+    head = look(reference).head
+    assert [one.tag for one in head.tombstones] == [Tagger(head.secret).tag("zoe")], "ann is not barred"
+    assert head.barred == (Tagger(head.secret).consent("zoe", None),), "nor is a consent of hers"

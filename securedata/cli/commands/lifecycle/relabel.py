@@ -101,9 +101,9 @@ def relabel(args: Namespace) -> int:
     show_held(args, report.held)
     if report.derived:
         warn(
-            "corpora made from this one keep what these recordings said before, people included, and an erasure finds "
-            f"only names that are there: {', '.join(report.derived)}; run 'securedata retain' or 'export "
-            "--to-corpus' again"
+            "corpora made from this one keep what these recordings said before, people included, and an erasure that "
+            f"reaches them later finds only names that are there: {', '.join(report.derived)}; run 'securedata retain' "
+            "or 'export --to-corpus' again"
         )
     if report.lacking:
         return fail(
