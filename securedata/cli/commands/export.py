@@ -41,7 +41,8 @@ def add_parser(subparsers: Any) -> None:
             "a file each.\n\n"
             f"{to_corpus.ABOUT}\n\n"
             "If a run is killed, run it again: what is right already is left as it is.\n\n"
-            "Exit codes: 0: done. 1: a recording that was chosen was not exported; it is listed."
+            "Exit codes: 0: done. 1: a recording that was chosen was not exported; it is listed. 3, with\n"
+            "--to-corpus: done, except for recordings under a hold there, which are left as they were."
         ),
         example=(
             "  securedata export voice-a ./restored --allow-plaintext-export\n"

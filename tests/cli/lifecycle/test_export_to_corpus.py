@@ -9,7 +9,7 @@ import pytest
 import securedata as sd
 from securedata.lifecycle.receipt.operator import make_operator
 from tests.kit.cli.commandline import Run
-from tests.kit.corpora.recorded import Root, flip_object, make_corpus
+from tests.kit.corpora.recorded import Root, add_clips, flip_object, make_corpus
 from tests.kit.sources.recordings import clip
 
 
@@ -45,6 +45,20 @@ def test_an_erasure_and_its_receipt_reach_it(run: Run, root: Root, tmp_path: Pat
     assert [one["state"] for one in done.json["derived"]] == ["erased"]
     for corpus in (root, tmp_path / "vendor-b"):
         assert "ann" not in run("ls", corpus, "-R").out
+
+
+@pytest.mark.parametrize("made", ["export", "retain"])
+def test_what_only_a_hold_there_keeps_has_exit_code_3(made: str, run: Run, root: Root, tmp_path: Path) -> None:
+    to = tmp_path / "other"
+    features = ("retain", root, "--to", to, "--features", "log-mel", "--set", "n_fft=400", "--workers", "0", "-q")
+    again = {"export": ("export", root, "--to-corpus", to, "-q"), "retain": features}[made]
+    assert run(*again).code == 0
+    assert run("hold", "add", to, "--subject", "ann", "--case", "K-2").code == 0
+    clips = [clip(f"ann/{n}.wav", 0.6, seed=20 + n) for n in range(3)]
+    add_clips(root, clips, replace=True)
+    done = run(*again)
+    assert done.code == 3, done.err
+    assert "under a hold, left as they were (3):" in done.err
 
 
 def test_what_was_not_handed_on_is_listed_with_exit_code_1(run: Run, root: Root, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def add_parser(subparsers: Any) -> None:
             "where it stopped. A later run adds what is new in CORPUS, and computes anew what has changed.\n\n"
             "Features still give away who speaks, and remain personal data.\n\n"
             "Exit codes: 0: done. 1: a recording has no features, or verification found something; both are listed.\n"
-            "3: done, except that recordings under a hold were not erased."
+            "3: done, except that recordings under a hold were not erased, or their features not replaced."
         ),
         example=(
             "  securedata retain voice-a --to ./features-a --features log-mel\n"
@@ -168,10 +168,10 @@ def retain(args: Namespace) -> int:
             ("recordings under a hold, not erased", report.raw_held),
         ):
             show(args, title, lines)
-    found = len(failed) + len(unreadable) + len(report.different) + len(report.held)
-    if found:
-        return fail(f"{plural(found, 'finding')} in the features of {report.source}")
-    return HELD if report.raw_held else 0
+    found = len(failed) + len(unreadable) + len(report.different)
+    if found or (report.held and args.erase_raw):
+        return fail(f"{plural(found + len(report.held), 'finding')} in the features of {report.source}")
+    return HELD if report.held or report.raw_held else 0
 
 
 def _arguments(given: Any) -> dict[str, str]:

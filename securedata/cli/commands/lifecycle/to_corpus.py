@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import asdict, replace
 
 from securedata.cli.common import (
+    HELD,
     count,
     duration,
     fail,
@@ -131,8 +132,9 @@ def hand_on(args: Namespace) -> int:
             ("not the same in both corpora", [f"{one['path']}: {one['text']}" for one in different]),
         ):
             show(args, title, lines)
-    found = report.findings
-    return fail(f"{plural(found, 'recording')} of {report.source} not handed on as chosen") if found else 0
+    if report.findings > len(report.held):
+        return fail(f"{plural(report.findings, 'recording')} of {report.source} not handed on as chosen")
+    return HELD if report.held else 0
 
 
 def _refuse(args: Namespace, names: tuple[str, ...], text: str) -> None:
