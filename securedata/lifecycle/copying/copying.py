@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +16,7 @@ from securedata.corpus.progress import Progress, reporting
 from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.writer import Writer
-from securedata.errors import SecuredataError
+from securedata.errors import RowReplaced, SecuredataError
 from securedata.lifecycle.copying.comparing import compare
 from securedata.lifecycle.copying.objects import ObjectsOfCorpus, Original, whole_objects
 from securedata.lifecycle.copying.report import CorpusExportReport
@@ -84,16 +85,31 @@ def run(reference: Reference, target: Reference, is_there: bool, options: Option
             for number in range(PASSES):
                 if source.refresh().generation != opened.corpus.generation:
                     opened.again()
-                _Pass(source, opened, existing, report, told).run(options.threads, first=not number)
+                one = _Pass(source, opened, existing, report, told)
+                one.run(options.threads, first=not number)
                 report.holds += carry_holds_of_all(source, existing)
                 if source.head.generation == opened.corpus.generation:
                     break
+            else:
+                _note_moved(reference, one.moved, report)
             report.generation = existing.head.generation
         with naming_new(created), reporting(options.progress, "comparing") as told:
             compare(opened.corpus, opened.objects.rows, existing, options, report, told)
     report.erased, report.held = (list(dict.fromkeys(paths)) for paths in (report.erased, report.held))
     report.seconds = time.monotonic() - begun
     return report
+
+
+def _note_moved(reference: Reference, moved: Mapping[str, SecuredataError], report: CorpusExportReport) -> None:
+    """Rows that were replaced, in each look at the source, before they were read are not gone, but not handed on."""
+    if not moved:
+        return
+    with closing(open_manifest(reference, columns=COLUMNS)) as manifest:
+        for path, error in moved.items():
+            with contextlib.suppress(FileNotFoundError):
+                manifest.find(path)
+                report.gone.remove(path)
+                report.failed.append((path, error))
 
 
 class Opened:
@@ -140,7 +156,11 @@ class _Storing(Storing):
 
 
 class _Pass:
-    """One look at the source, and what follows from it."""
+    """One look at the source, and what follows from it.
+
+    Attributes:
+        moved: by path, rows that were replaced before they were read.
+    """
 
     def __init__(
         self, source: Writer, opened: Opened, target: Writer, report: CorpusExportReport, progress: Progress | None
@@ -148,6 +168,7 @@ class _Pass:
         self._source, self._opened, self._target = source, opened, target
         self._corpus, self._report, self._progress = opened.corpus, report, progress
         self._paths = self._corpus.index.path
+        self.moved: dict[str, SecuredataError] = {}
 
     def run(self, threads: int, first: bool) -> None:
         """Do it.
@@ -223,6 +244,8 @@ class _Pass:
                         else:
                             for row in one.rows:
                                 note_error(report, self._paths(row), result)
+                                if isinstance(result, RowReplaced):
+                                    self.moved[self._paths(row)] = result
                         done += 1
                         size += one.location.size
                     storing.commit_if_due()

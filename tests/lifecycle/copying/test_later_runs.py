@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from securedata.corpus.schema import rows_table
 from securedata.corpus.state.commit import Next
 from securedata.corpus.state.lifecycle import Hold, Restriction
 from securedata.corpus.writer import Writer
-from securedata.errors import CorpusError
+from securedata.errors import CorpusError, RowReplaced
 from securedata.keys.tags import Tagger
 from securedata.lifecycle.consent import withdraw
 from securedata.lifecycle.copying import copying
@@ -166,6 +167,24 @@ def test_what_came_meanwhile_is_taken_in_the_same_run(root: Root, to: Path, monk
     each(monkeypatch, lambda: add_clips(root, [clip("zoe/0.wav", 0.3, seed=9, speaker="zoe")]), once=True)
     report = sd.export_to_corpus(root, to)
     assert (report.added, report.unchanged, sorted(rows_of(to))[-1]) == (6, 0, "zoe/0.wav")
+
+
+def test_what_is_replaced_in_every_pass_is_not_handed_on_and_not_called_gone(
+    root: Root, to: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, seeds = copying._Pass._copy, count(30)
+
+    def replaced_before(self: Any, *arguments: Any) -> None:
+        old = rows_of(root.reference)["eve/0.wav"]["object_id"].hex()
+        add_clips(root, [clip("eve/0.wav", 0.6, seed=next(seeds), speaker="eve")], replace=True)
+        (Path(root) / "objects" / old[:2] / old).unlink()
+        copy(self, *arguments)
+
+    monkeypatch.setattr(copying._Pass, "_copy", replaced_before)
+    report = sd.export_to_corpus(root, to)
+    assert next(seeds) == 30 + copying.PASSES
+    assert (report.gone, report.complete) == ([], False)
+    assert [(path, type(error)) for path, error in report.failed] == [("eve/0.wav", RowReplaced)]
 
 
 def each(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], once: bool = False) -> None:
