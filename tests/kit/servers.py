@@ -141,7 +141,8 @@ def seaweed(folder: Path, session_seconds: int = 25, bucket: str = "voice") -> I
     # each of weed's services has a gRPC port 10000 above its own
     ports = {name: free_port(10_000) for name in ("master", "volume", "filer", "s3")}
     endpoint = f"http://127.0.0.1:{ports['s3']}"
-    command = [str(BIN / "weed"), "server", f"-dir={folder}", "-ip=127.0.0.1", "-filer", "-s3", "-volume.max=60"]
+    # a bucket begins with seven volumes; without a free one a new bucket takes no object
+    command = [str(BIN / "weed"), "server", f"-dir={folder}", "-ip=127.0.0.1", "-filer", "-s3", "-volume.max=400"]
     command += [f"-{'s3.port' if name == 's3' else name + '.port'}={port}" for name, port in ports.items()]
     command += ["-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={folder}/s3.json"]
     command += [f"-s3.iam.config={folder}/iam.json"]
