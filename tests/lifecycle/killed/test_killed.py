@@ -99,7 +99,9 @@ def test_at_its_changes(bench: Bench, note: Note) -> None:
     problems = []
     for at in points(bench.changes):
         bench.again()
-        assert bench.run(at).code is None
+        done = bench.run(at)
+        # a run has fewer changes if objects, whose ids are random, share folders: then it may end before this one
+        assert done.code is None or (done.code in ENDED and done.changes < at)
         if wrong := bench.wrong():
             problems.append(f"killed at {at} of {bench.changes}: {wrong}")
     assert not problems, "\n".join(problems)
