@@ -21,7 +21,7 @@ from securedata.corpus.rows.index import Index
 from securedata.corpus.rows.loading import Options, load_index
 from securedata.corpus.rows.memfd import spawning
 from securedata.corpus.schema import columns_of
-from securedata.corpus.snapshot import Snapshot
+from securedata.corpus.snapshot import Fetch, Snapshot
 from securedata.corpus.state.consent import LeftOut
 from securedata.corpus.state.head import Head, Seen
 from securedata.corpus.state.lease import HeadLease
@@ -198,6 +198,17 @@ class Corpus:
             KeysExpired, KMSDenied, ...: nothing more can be read.
         """
         return self.snapshot.fetch(pieces, in_flight)
+
+    def start(self, pieces: Sequence[Piece], in_flight: int = 256 * 1024 * 1024) -> Fetch:
+        """Begin what `read_many` does, and return at once, so that other work can be done while bytes arrive.
+
+        `poll` the result now and then, take its `outcomes` as those of `read_many`, or `cancel` it; all in this thread.
+        Whatever a thread starts shares connections and `in_flight`. Keys are needed only for the outcomes.
+
+        Raises:
+            AccessDenied, StorageUnreachable, ...: nothing can be fetched.
+        """
+        return self.snapshot.start(pieces, in_flight)
 
     def open(self, where: str | int) -> ObjectFile:
         """A row's object as a seekable binary file with a read-ahead of 256 kB; it stays that object after `refresh`.

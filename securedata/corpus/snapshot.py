@@ -65,29 +65,11 @@ class Snapshot:
     def fetch(self, pieces: Sequence[Piece], in_flight: int) -> Iterator[tuple[int, bytearray | SecuredataError]]:
         """As `Corpus.read_many`."""
         self.check_access()
-        late = self._late([piece.i for piece in pieces]) if self.index.first_end < math.inf else {}
-        if late:
-            yield from late.items()
-            places = [at for at in range(len(pieces)) if at not in late]
-            for at, outcome in self.fetch([pieces[at] for at in places], in_flight):
-                yield places[at], outcome
-            return
-        storage = self.storage
-        batch = ObjectBatch(pieces, self.index, self.corpus_id, self.lease.root)
-        begun = time.perf_counter(), storage.seconds_backing_off()
-        for group in storage.get_batches(batch.wanted, in_flight):
-            self._count_fetch(*begun)
-            self.check_access()  # the grant may have expired under a slow consumer or storage
-            opening = time.perf_counter()
-            opened = batch.open(group)
-            self.lease.counters.seconds_decrypt += time.perf_counter() - opening
-            for at, outcome in opened:
-                if isinstance(outcome, (NotFound, AccessDenied)):
-                    outcome = self._explained(pieces[at].i, outcome)
-                elif not isinstance(outcome, SecuredataError):
-                    self._count(len(outcome), 0.0)
-                yield at, outcome
-            begun = time.perf_counter(), storage.seconds_backing_off()
+        yield from self.start(pieces, in_flight).outcomes()
+
+    def start(self, pieces: Sequence[Piece], in_flight: int) -> Fetch:
+        """As `Corpus.start`."""
+        return Fetch(self, pieces, in_flight)
 
     def read(self, i: int) -> bytearray:
         """The whole object of a row: a `fetch` of one piece, without the machinery for many."""
@@ -213,3 +195,71 @@ class Snapshot:
         better = self.missing.explain(self.index, i, self.generation, self.erasures, error)
         self.lease.counters.seconds_wait += time.perf_counter() - begun
         return better
+
+
+class Fetch:
+    """Pieces of many rows on their way, for the thread and the process that started it.
+
+    All `outcomes` must be taken, or it must be cancelled. Sealed bytes arrive meanwhile; nothing is opened, and no key
+    is needed, before the outcomes are taken.
+    """
+
+    __slots__ = ("_batch", "_download", "_late", "_pieces", "_places", "_snapshot")
+
+    def __init__(self, snapshot: Snapshot, pieces: Sequence[Piece], in_flight: int) -> None:
+        self._snapshot, self._pieces = snapshot, pieces
+        self._late = snapshot._late([piece.i for piece in pieces]) if snapshot.index.first_end < math.inf else {}
+        # nothing is asked of storage for rows that may no longer be read
+        self._places = [at for at in range(len(pieces)) if at not in self._late]
+        fetched = [pieces[at] for at in self._places] if self._late else pieces
+        self._batch = ObjectBatch(fetched, snapshot.index, snapshot.corpus_id, snapshot.lease.root)
+        storage = snapshot.storage
+        begun = time.perf_counter(), storage.seconds_backing_off()
+        self._download = storage.start(self._batch.wanted, in_flight)
+        snapshot._count_fetch(*begun)
+
+    def __repr__(self) -> str:
+        return f"<Fetch of {len(self._pieces)} pieces>"
+
+    def poll(self) -> None:
+        """Receive what has arrived, without waiting; counted as seconds of fetching."""
+        storage = self._snapshot.storage
+        begun = time.perf_counter(), storage.seconds_backing_off()
+        self._download.poll()
+        self._snapshot._count_fetch(*begun)
+
+    def cancel(self) -> None:
+        """Abandon what has not been taken; nothing happens if there is nothing left."""
+        self._download.cancel()
+
+    def outcomes(self) -> Iterator[tuple[int, bytearray | SecuredataError]]:
+        """Wait for the pieces and open them, as `Corpus.read_many` does. To be called once.
+
+        Raises:
+            as `Corpus.read_many`
+        """
+        snapshot, storage, places = self._snapshot, self._snapshot.storage, self._places
+        try:
+            snapshot.check_access()
+            if snapshot.index.first_end < math.inf:  # since the start, the consent to more of them may have ended
+                for number, error in snapshot._late([self._pieces[at].i for at in places]).items():
+                    self._late[places[number]] = error
+                    self._batch.drop(number)
+            yield from self._late.items()
+            begun = time.perf_counter(), storage.seconds_backing_off()
+            for group in self._download.groups:
+                snapshot._count_fetch(*begun)
+                snapshot.check_access()  # the grant may have expired under a slow consumer or storage
+                opening = time.perf_counter()
+                opened = self._batch.open(group)
+                snapshot.lease.counters.seconds_decrypt += time.perf_counter() - opening
+                for number, outcome in opened:
+                    at = places[number]
+                    if isinstance(outcome, (NotFound, AccessDenied)):
+                        outcome = snapshot._explained(self._pieces[at].i, outcome)
+                    elif not isinstance(outcome, SecuredataError):
+                        snapshot._count(len(outcome), 0.0)
+                    yield at, outcome
+                begun = time.perf_counter(), storage.seconds_backing_off()
+        finally:
+            self._download.cancel()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -64,6 +64,39 @@ class Wanted(NamedTuple):
     least: int = 0
 
 
+Group: TypeAlias = "list[tuple[int, Buffer | SecuredataError]]"
+"""Ranges that arrived together, each with its position among those that were wanted."""
+
+
+class Download:
+    """Ranges on their way, for the thread and the process that started it.
+
+    All `groups` must be taken, or the download cancelled.
+    """
+
+    def __init__(
+        self,
+        groups: Iterator[Group],
+        poll: Callable[[], object] | None = None,
+        cancel: Callable[[], object] | None = None,
+    ) -> None:
+        """`groups`: waits for them; the others do nothing where nothing is on its way until then."""
+        self.groups = groups
+        self._poll, self._cancel = poll, cancel
+
+    def poll(self) -> None:
+        """Receive what has arrived, without waiting."""
+        if self._poll is not None:
+            self._poll()
+
+    def cancel(self) -> None:
+        """Abandon what has not been taken; nothing happens if there is nothing left."""
+        if isinstance(self.groups, Generator):
+            self.groups.close()
+        if self._cancel is not None:
+            self._cancel()
+
+
 def previous_key(key: str) -> str:
     """Where `replace` keeps a key's previous content, on storage without versions."""
     return f"{key}.prev"
@@ -121,14 +154,12 @@ class Storage(ABC):
             except SecuredataError as error:
                 yield at, error
 
-    def get_batches(
-        self, wanted: Sequence[Wanted], in_flight: int
-    ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
+    def get_batches(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[Group]:
         """Like `get_many`, in lists: a list ends once it holds `BATCH_BYTES` bytes, or with what has arrived so far.
 
         Opening a whole list before decoding any of it takes a quarter less time: a decoder empties the CPU caches.
         """
-        group: list[tuple[int, Buffer | SecuredataError]] = []
+        group: Group = []
         size = 0
         for at, got in self.get_many(wanted, in_flight):
             group.append((at, got))
@@ -138,6 +169,17 @@ class Storage(ABC):
                 group, size = [], 0
         if group:
             yield group
+
+    def start(self, wanted: Sequence[Wanted], in_flight: int) -> Download:
+        """Begin what `get_batches` does, and return at once. Storage over a network then makes progress at each `poll`;
+        other storage reads when the groups are taken.
+
+        Downloads of one thread share its connections and `in_flight`, counting what has arrived and was not taken.
+
+        Raises:
+            as `get_ranges`: nothing can be fetched.
+        """
+        return Download(self.get_batches(wanted, in_flight))
 
     def seconds_backing_off(self) -> float:
         """Seconds that this thread has waited to retry fetches, with none under way."""

@@ -18,9 +18,9 @@ from securedata.errors import (
 )
 from securedata.foreign.aws import Failed
 from securedata.roots import check_segments
-from securedata.storage.base import Buffer, Entry, Storage, Wanted
+from securedata.storage.base import Buffer, Download, Entry, Group, Storage, Wanted
 from securedata.storage.http.date import hear_date
-from securedata.storage.http.engine import engine, seconds_backing_off
+from securedata.storage.http.engine import Flight, engine, seconds_backing_off
 from securedata.storage.http.get import Answer, Get
 from securedata.storage.http.settings import route_to
 
@@ -59,7 +59,8 @@ class WebStorage(Storage):
 
     def get_versioned(self, key: str, limit: int | None = None) -> tuple[Buffer, str]:
         most = limit if limit is not None else 2**40
-        [[(_, got)]] = self._fetch([Get(self._place(key), limit=most)], [key], _IN_FLIGHT)
+        flight = self._start([Get(self._place(key), limit=most)], _IN_FLIGHT)
+        [[(_, got)]] = self._answers(flight, [key])
         if isinstance(got, SecuredataError):
             raise got
         if got.status == 413:
@@ -81,16 +82,24 @@ class WebStorage(Storage):
         for group in self.get_batches(wanted, in_flight):
             yield from group
 
-    def get_batches(
-        self, wanted: Sequence[Wanted], in_flight: int
-    ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
+    def get_batches(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[Group]:
         """In lists of what arrived together; see `Storage.get_batches`."""
+        yield from self.start(wanted, in_flight).groups
+
+    def start(self, wanted: Sequence[Wanted], in_flight: int) -> Download:
+        """See `Storage.start`."""
         places = [at for at, one in enumerate(wanted) if one.length > 0]
-        yield [(at, b"") for at, one in enumerate(wanted) if one.length <= 0]
         asked = [wanted[at] for at in places]
         gets = [Get(self._place(one.key), one.offset, one.length, least=one.least) for one in asked]
-        for group in self._fetch(gets, [one.key for one in asked], in_flight):
-            yield [(places[number], self._body(asked[number], got)) for number, got in group]
+        flight = self._start(gets, in_flight)
+
+        def groups() -> Iterator[Group]:
+            if len(asked) < len(wanted):
+                yield [(at, b"") for at, one in enumerate(wanted) if one.length <= 0]
+            for group in self._answers(flight, [one.key for one in asked]):
+                yield [(places[number], self._body(asked[number], got)) for number, got in group]
+
+        return Download(groups(), flight.poll, flight.cancel)
 
     def _body(self, one: Wanted, got: Answer | SecuredataError) -> Buffer | SecuredataError:
         if isinstance(got, SecuredataError):
@@ -106,15 +115,18 @@ class WebStorage(Storage):
     def seconds_backing_off(self) -> float:
         return seconds_backing_off()
 
-    def _fetch(
-        self, gets: Sequence[Get], keys: Sequence[str], in_flight: int
-    ) -> Iterator[list[tuple[int, Answer | SecuredataError]]]:
+    def _start(self, gets: Sequence[Get], in_flight: int) -> Flight[Answer]:
         if self._route is None:
             try:
                 self._route = route_to(self.url)
             except Failed as error:
                 raise ConfigError(f"{self.url}: {error}", root=self.url) from error
-        for group in engine(*self._route).run(gets, None, in_flight=in_flight):
+        return engine(*self._route).start(gets, None, in_flight=in_flight)
+
+    def _answers(
+        self, flight: Flight[Answer], keys: Sequence[str]
+    ) -> Iterator[list[tuple[int, Answer | SecuredataError]]]:
+        for group in flight.answers():
             yield [(at, self._outcome(f"{keys[at]} of {self.url}", outcome)) for at, outcome in group]
 
     def _outcome(self, where: str, outcome: Answer | StorageUnreachable) -> Answer | SecuredataError:

@@ -182,6 +182,24 @@ def test_in_a_batch_the_others_are_read(corpus: Reference, place: MemoryStorage,
     assert [found[at] for at in (0, 2, 4)] == [content(names[at]) for at in (0, 2, 4)]
 
 
+def test_a_batch_that_was_started_leaves_out_what_is_over_when_it_is_taken(
+    corpus: Reference, place: MemoryStorage, writer: Writer
+) -> None:
+    fill(writer)
+    opened = open_quietly(corpus, place)
+    names = ["both", "tts", "asr", "tts", "nothing"]
+    batch = opened.start([Piece(opened.find(path)) for path in names])
+    with later(2 * DAY):
+        before = opened.counters.bytes
+        found = dict(batch.outcomes())
+    assert [type(found[at]) for at in range(5)] == [bytearray, ConsentExpired, bytearray, ConsentExpired, bytearray]
+    assert [found[at] for at in (0, 2, 4)] == [content(names[at]) for at in (0, 2, 4)]
+    assert opened.counters.bytes - before == sum(len(content(names[at])) for at in (0, 2, 4))
+    given_up = opened.start([Piece(opened.find("both"))])
+    given_up.cancel()
+    assert list(given_up.outcomes()) == []
+
+
 def test_an_open_file_is_refused_at_its_next_fetch(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:
     end = datetime.datetime.fromtimestamp(time.time() + DAY, datetime.UTC)
     writer.commit(table(row(writer, "long", content("long", size=2_000_000), expires=end)))

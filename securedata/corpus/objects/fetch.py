@@ -145,6 +145,10 @@ class ObjectBatch:
             self._extents.append(ranges)
             self._landed.append({})
 
+    def drop(self, at: int) -> None:
+        """Never open a piece, though its ranges arrive."""
+        self._landed[at] = None
+
     def open(
         self, group: Sequence[tuple[int, Buffer | SecuredataError]]
     ) -> list[tuple[int, bytearray | SecuredataError]]:
@@ -154,7 +158,7 @@ class ObjectBatch:
     def _land(self, position: int, got: Buffer | SecuredataError) -> Iterator[tuple[int, bytearray | SecuredataError]]:
         at, number = self._owners[position]
         landed = self._landed[at]
-        if landed is None:  # another range of this piece failed
+        if landed is None:  # another range of this piece failed, or it was dropped
             return
         if isinstance(got, SecuredataError):
             self._landed[at] = None

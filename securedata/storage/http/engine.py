@@ -12,8 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Generic
+from typing import Any, Generic
 
 import pycurl
 
@@ -28,51 +27,95 @@ CONNECTIONS = 32
 _CONNECT_SECONDS = 10
 _NAP, _TRICKLE = 0.0005, 64 * 1024
 """Seconds to let answers gather if fewer bytes arrived at once: one packet at a time takes up to twice the CPU."""
+_AWAY = 1.0
+"""Seconds without a turn after which the clocks of the requests under way are set right."""
 
 
 _Idle = collections.defaultdict[type, list[tuple[pycurl.Curl, Signer | None]]]
 """Idle handles, each with its signer, by the kind of request that they are configured for."""
 
 
-@dataclass(slots=True, eq=False)
-class _Flight(Generic[A]):
-    """One `run` under way."""
+class Flight(Generic[A]):
+    """Requests that were started together. It belongs to the thread and the process of its engine.
 
-    waiting: collections.deque[tuple[int, Request[A]]]
-    lazy: Iterator[tuple[int, Request[A]]] | None
-    signer: Signer | None = field(repr=False)
-    at_most: int
-    in_flight: int
-    idle: _Idle
-    running: dict[pycurl.Curl, tuple[int, Request[A]]] = field(default_factory=dict)
-    flying: int = 0
+    Driving one flight of an engine drives all. All `answers` of a flight must be taken, or the flight cancelled.
+    """
+
+    __slots__ = ("_engine", "_pid", "at_most", "in_flight", "landed", "lazy", "running", "signer", "waiting")
+
+    def __init__(
+        self,
+        engine: Engine,
+        requests: Iterable[Request[A]],
+        signer: Signer | None,
+        at_most: int,
+        in_flight: int,
+        lazily: bool,
+    ) -> None:
+        numbered = enumerate(requests)
+        self._engine, self._pid = engine, os.getpid()
+        self.signer, self.at_most, self.in_flight = signer, at_most, in_flight
+        self.waiting: collections.deque[tuple[int, Request[A]]] = collections.deque(() if lazily else numbered)
+        self.lazy: Iterator[tuple[int, Request[A]]] | None = numbered if lazily else None
+        self.running = 0
+        self.landed: collections.deque[tuple[int, A | StorageUnreachable, int]] = collections.deque()
+        """Position, answer, and how many bytes of a body it holds."""
+
+    def __repr__(self) -> str:
+        return f"<Flight: {len(self.waiting)} waiting, {self.running} under way, {len(self.landed)} landed>"
 
     def has_room(self) -> bool:
         """Whether another request can be taken, beside those under way or waiting to be retried."""
-        return self.lazy is not None and len(self.running) + len(self.waiting) < self.at_most
+        return self.lazy is not None and self.running + len(self.waiting) < self.at_most
+
+    def poll(self) -> None:
+        """Send and receive what can be without waiting."""
+        if self._pid == os.getpid():  # a forked child must not use the connections of its parent
+            self._engine.turn()
+
+    def answers(self) -> Iterator[list[tuple[int, A | StorageUnreachable]]]:
+        """Wait for the answers; see `Engine.run`. To be called once."""
+        if self._pid != os.getpid():
+            raise RuntimeError("these requests were started by the process that forked this one")
+        try:
+            while self.landed or self.waiting or self.running or self.lazy is not None:
+                if self.landed:
+                    yield self._engine.collect(self)
+                else:
+                    self._engine.turn(self)
+        finally:
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Abandon what has not been taken; nothing happens if there is nothing left."""
+        if self._pid == os.getpid():
+            self._engine.drop(self)
 
 
 class Engine:
-    """A curl multi handle and its easy handles."""
+    """A curl multi handle and its easy handles, for several flights at once.
+
+    They share the connections, and the bytes that may be under way or wait to be taken. What waits for one of them
+    goes first, and always has one request under way; then the one that was started first.
+    """
 
     def __init__(self, ca_bundle: str | None = None, proxy: str = "") -> None:
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, CONNECTIONS)
+        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, 2 * CONNECTIONS)
         self._multi.setopt(pycurl.M_MAXCONNECTS, 2 * CONNECTIONS)
         # Keyed by whether they sign, which a handle cannot undo. The multi handle keeps the connections, for all.
         self._idle: dict[bool, _Idle] = {signs: collections.defaultdict(list) for signs in (False, True)}
         self._ca_bundle = ca_bundle
         self._proxy = proxy
-        self._waited = 0.0
-        self._busy = False
+        self._flights: list[Flight[Any]] = []
+        self._running: dict[pycurl.Curl, tuple[Flight[Any], int, Request[Any]]] = {}
+        self._flying = 0
+        """Bytes that may arrive, and those that wait to be taken."""
+        self._turned = 0.0
         self._arrivals = Arrivals()
         self._trickles = False
-        self._spare: Engine | None = None
-
-    @property
-    def seconds_backing_off(self) -> float:
+        self.seconds_backing_off = 0.0
         """Seconds spent waiting to retry requests, while none was under way."""
-        return self._waited + (self._spare.seconds_backing_off if self._spare is not None else 0.0)
 
     def run(
         self,
@@ -94,102 +137,152 @@ class Engine:
             lazily: for requests that take long to make or much memory: take the next only when fewer than `at_most`
                 are under way or waiting to be retried.
         """
-        if self._busy:  # a caller may start another run between two answers of this one
-            if self._spare is None:
-                self._spare = Engine(self._ca_bundle, self._proxy)
-            yield from self._spare.run(requests, signer, at_most=at_most, in_flight=in_flight, lazily=lazily)
-            return
-        numbered = enumerate(requests)
-        flight = _Flight(
-            collections.deque(() if lazily else numbered),
-            numbered if lazily else None,
-            signer,
-            at_most,
-            in_flight,
-            self._idle[signer is not None],
-        )
-        self._busy = True
-        try:
-            while flight.waiting or flight.running or flight.lazy is not None:
-                self._start(flight)
-                self._drive(flight)
-                yield from self._landed(flight)
-        finally:
-            self._busy = False
-            for curl in flight.running:
-                self._multi.remove_handle(curl)
-                curl.close()
+        yield from self.start(requests, signer, at_most=at_most, in_flight=in_flight, lazily=lazily).answers()
 
-    def _start(self, flight: _Flight[A]) -> None:
-        if flight.lazy is not None and flight.has_room():
-            taken = next(flight.lazy, None)
+    def start(
+        self,
+        requests: Iterable[Request[A]],
+        signer: Signer | None,
+        *,
+        at_most: int = CONNECTIONS,
+        in_flight: int = sys.maxsize,
+        lazily: bool = False,
+    ) -> Flight[A]:
+        """Like `run`, without waiting: nothing is sent before the flight is driven."""
+        flight = Flight(self, requests, signer, at_most, in_flight, lazily)
+        self._flights.append(flight)
+        return flight
+
+    def turn(self, awaited: Flight[A] | None = None) -> None:
+        """Send and receive what can be without waiting; then, for `awaited`, wait a moment if none of it has landed."""
+        if awaited is not None and awaited.lazy is not None and awaited.has_room():
+            # it may itself run requests here
+            taken = next(awaited.lazy, None)
             if taken is None:
-                flight.lazy = None
+                awaited.lazy = None
             else:
-                flight.waiting.append(taken)
+                awaited.waiting.append(taken)
         now = time.monotonic()
+        away, before = now - self._turned, self._arrivals.count
+        if away > _AWAY:
+            self._excuse(away)
+        self._begin(awaited, now)
+        self._multi.perform()
+        self._land()
+        if awaited is not None and not awaited.has_room():  # else take the next one first
+            if not awaited.landed:
+                self._wait(awaited)
+                before = self._arrivals.count
+                self._multi.perform()
+                self._land()
+            elif self._trickles and awaited.running and away < _NAP:
+                time.sleep(_NAP)
+                self._multi.perform()
+                self._land()
+            self._trickles = 0 < self._arrivals.count - before < _TRICKLE
+        self._turned = time.monotonic()
+
+    def _excuse(self, away: float) -> None:
+        """Do not count the seconds for which nobody drove the engine, such as those of a decoder, against a server."""
+        for _, _, request in self._running.values():
+            request.excuse(away)
+        for flight in self._flights:
+            for _, request in flight.waiting:
+                if request.tries:
+                    request.excuse(away)
+
+    def _begin(self, awaited: Flight[Any] | None, now: float) -> None:
+        if awaited is not None and awaited.waiting and not self._begin_of(awaited, now, True):
+            return
+        for flight in self._flights:
+            if flight.waiting and flight is not awaited and not self._begin_of(flight, now, False):
+                return
+
+    def _begin_of(self, flight: Flight[Any], now: float, awaited: bool) -> bool:
+        """Send what a flight may have under way; returns whether there is room for others."""
         for _ in range(len(flight.waiting)):
-            if len(flight.running) >= flight.at_most:
-                return
+            if flight.running >= flight.at_most:
+                return True
             at, request = flight.waiting[0]
-            if flight.running and flight.flying + request.most > flight.in_flight:
-                return
+            alone = not flight.running if awaited else not self._flying
+            full = len(self._running) >= CONNECTIONS or self._flying + request.most > flight.in_flight
+            if full and not alone:
+                return False
             flight.waiting.popleft()
             if request.not_before > now:
                 flight.waiting.append((at, request))
                 continue
-            idle = flight.idle[type(request)]
-            curl, signer = idle.pop() if idle else (self._new(request), None)
-            if flight.signer is not None and signer != flight.signer:
-                sign(curl, flight.signer)
-            request.begin(now)
-            headers = request.prepare(curl, self._arrivals)
-            curl.setopt(pycurl.URL, request.url)
-            curl.setopt(pycurl.HTTPHEADER, headers + signed_headers(flight.signer, request.body))
-            curl.setopt(pycurl.HEADERFUNCTION, request.header_reader())
-            flight.running[curl] = (at, request)
-            self._multi.add_handle(curl)
-            flight.flying += request.most
+            self._send(flight, at, request, now)
+        return True
 
-    def _drive(self, flight: _Flight[A]) -> None:
-        self._multi.perform()
-        if flight.has_room():
-            return  # take the next one first
-        if flight.running:
+    def _send(self, flight: Flight[Any], at: int, request: Request[Any], now: float) -> None:
+        idle = self._idle[flight.signer is not None][type(request)]
+        curl, signer = idle.pop() if idle else (self._new(request), None)
+        if flight.signer is not None and signer != flight.signer:
+            sign(curl, flight.signer)
+        request.begin(now)
+        headers = request.prepare(curl, self._arrivals)
+        curl.setopt(pycurl.URL, request.url)
+        curl.setopt(pycurl.HTTPHEADER, headers + signed_headers(flight.signer, request.body))
+        curl.setopt(pycurl.HEADERFUNCTION, request.header_reader())
+        self._running[curl] = (flight, at, request)
+        self._multi.add_handle(curl)
+        flight.running += 1
+        self._flying += request.most
+
+    def _wait(self, awaited: Flight[Any]) -> None:
+        """Wait until something arrives, or a request can be retried."""
+        if self._running:
             self._multi.select(0.1)
-            if self._trickles and len(flight.running) > 1:
+            if self._trickles and len(self._running) > 1:
                 time.sleep(_NAP)
-            before = self._arrivals.count
-            self._multi.perform()
-            self._trickles = 0 < self._arrivals.count - before < _TRICKLE
-        elif flight.waiting:
-            pause = max(0.0, min(request.not_before for _, request in flight.waiting) - time.monotonic())
+        elif awaited.waiting:
+            pause = max(0.0, min(request.not_before for _, request in awaited.waiting) - time.monotonic())
             time.sleep(pause)
-            self._waited += pause
+            self.seconds_backing_off += pause
 
-    def _landed(self, flight: _Flight[A]) -> Iterator[list[tuple[int, A | StorageUnreachable]]]:
-        """Yield complete answers, in lists of about `BATCH_BYTES` bytes; queue requests that are to be retried."""
-        landed: list[tuple[int, A | StorageUnreachable]] = []
-        size = 0
+    def _land(self) -> None:
+        """Hand complete answers to their flights, and queue requests that are to be retried."""
         for curl, code, failed in self._finished():
-            at, request = flight.running.pop(curl)
-            flight.flying -= request.most
+            flight, at, request = self._running.pop(curl)
+            flight.running -= 1
+            self._flying -= request.most
             self._multi.remove_handle(curl)
-            if len(idle := flight.idle[type(request)]) < CONNECTIONS:
+            if len(idle := self._idle[flight.signer is not None][type(request)]) < CONNECTIONS:
                 idle.append((curl, flight.signer))
             else:
                 curl.close()
             outcome = request.outcome(code, failed)
             if outcome is None:
                 flight.waiting.append((at, request))
-                continue
-            landed.append((at, outcome))
-            size += request.got
-            if size >= BATCH_BYTES:
-                yield landed
-                landed, size = [], 0
-        if landed:
-            yield landed
+            else:
+                flight.landed.append((at, outcome, request.got))
+                self._flying += request.got
+
+    def collect(self, flight: Flight[A]) -> list[tuple[int, A | StorageUnreachable]]:
+        """Take answers that have landed, about `BATCH_BYTES` bytes of them."""
+        group: list[tuple[int, A | StorageUnreachable]] = []
+        size = 0
+        while flight.landed and size < BATCH_BYTES:
+            at, outcome, got = flight.landed.popleft()
+            group.append((at, outcome))
+            size += got
+        self._flying -= size
+        return group
+
+    def drop(self, flight: Flight[Any]) -> None:
+        """Forget a flight: close what it has under way."""
+        if flight not in self._flights:
+            return
+        self._flights.remove(flight)
+        for curl in [curl for curl, (its, _, _) in self._running.items() if its is flight]:
+            self._flying -= self._running.pop(curl)[2].most
+            self._multi.remove_handle(curl)
+            curl.close()
+        self._flying -= sum(got for _, _, got in flight.landed)
+        flight.running, flight.lazy = 0, None
+        flight.waiting.clear()
+        flight.landed.clear()
 
     def _finished(self) -> Iterator[tuple[pycurl.Curl, int, str]]:
         while True:

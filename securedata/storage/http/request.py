@@ -54,7 +54,8 @@ class Request(ABC, Generic[A]):
         status, size, etag, date, region, first: from the answer's headers. `size` is the body's length, 0 if they give
             none; `first` is where the range begins, None if they give none; `region` is the bucket's.
         got: how many bytes of the body were kept.
-        begun: when the current try began.
+        begun: when the current try began, later by the seconds for which it was not driven.
+        excused: whether there were such seconds: libcurl's clocks ran on meanwhile.
         tries: how often it was sent, including the current try.
     """
 
@@ -68,6 +69,7 @@ class Request(ABC, Generic[A]):
     first: int | None = field(default=None, init=False)
     got: int = field(default=0, init=False)
     begun: float = field(default=0.0, init=False)
+    excused: bool = field(default=False, init=False)
     # of all tries
     tries: int = field(default=0, init=False)
     failed_at: float = field(default=0.0, init=False)
@@ -107,12 +109,23 @@ class Request(ABC, Generic[A]):
         self.etag = self.date = self.region = ""
         self.first = None
         self.begun = now
+        self.excused = False
         self.tries += 1
+
+    def excuse(self, away: float) -> None:
+        """Set the clocks right after seconds for which nobody sent or received anything for this request."""
+        self.begun += away
+        self.excused = True
+        if self.failed_at:
+            self.failed_at += away
 
     def again(self, code: int, failure: str) -> StorageUnreachable | None:
         """Schedule a retry and return None; or return the error, if it is permanent or `PATIENCE` is over."""
         if code in _FINAL:
             return StorageUnreachable(failure)
+        if code == pycurl.E_OPERATION_TIMEDOUT and self.excused:
+            self.tries -= 1  # it was not the server that took this long
+            return None
         now = time.monotonic()
         self.failed_at = self.failed_at or now
         if now - self.failed_at >= PATIENCE:

@@ -19,9 +19,9 @@ from securedata.errors import (
 )
 from securedata.foreign.aws import Credentials
 from securedata.roots import split_s3
-from securedata.storage.base import CLOCK_SLACK, Buffer, Entry, Purged, Storage, Wanted
+from securedata.storage.base import CLOCK_SLACK, Buffer, Download, Entry, Group, Purged, Storage, Wanted
 from securedata.storage.http.date import hear_date, time_of
-from securedata.storage.http.engine import seconds_backing_off
+from securedata.storage.http.engine import Flight, seconds_backing_off
 from securedata.storage.http.get import Answer, Get
 from securedata.storage.http.put import Put, Sent
 from securedata.storage.part_stream import cut
@@ -113,33 +113,52 @@ class S3Storage(Storage):
         for group in self.get_batches(wanted, in_flight):
             yield from group
 
-    def get_batches(
-        self, wanted: Sequence[Wanted], in_flight: int
-    ) -> Iterator[list[tuple[int, Buffer | SecuredataError]]]:
+    def get_batches(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[Group]:
         """In lists of what arrived together; see `Storage.get_batches`."""
+        yield from self.start(wanted, in_flight).groups
+
+    def start(self, wanted: Sequence[Wanted], in_flight: int) -> Download:
+        """See `Storage.start`."""
+        if not wanted:
+            return Download(iter(()))
         asked = [_Asked(one.key, one.offset, one.length, least=one.least) for one in wanted]
-        for group in self._answers(asked, in_flight):
-            yield [(at, outcome.body if isinstance(outcome, Answer) else outcome) for at, outcome in group]
+        began, flight = time.monotonic(), self._start(asked, in_flight, renew=False)
+
+        def groups() -> Iterator[Group]:
+            for group in self._answers(asked, flight, in_flight, began):
+                yield [(at, outcome.body if isinstance(outcome, Answer) else outcome) for at, outcome in group]
+
+        return Download(groups(), flight.poll, flight.cancel)
 
     def seconds_backing_off(self) -> float:
         return seconds_backing_off()
 
     def _fetch(self, asked: Sequence[_Asked]) -> list[Answer]:
         found: dict[int, Answer] = {}
-        for group in self._answers(asked, _IN_FLIGHT):
+        if not asked:
+            return []
+        began, flight = time.monotonic(), self._start(asked, _IN_FLIGHT, renew=False)
+        for group in self._answers(asked, flight, _IN_FLIGHT, began):
             for at, outcome in group:
                 if not isinstance(outcome, Answer):
                     raise outcome
                 found[at] = outcome
         return [found[at] for at in range(len(asked))]
 
-    def _answers(self, asked: Sequence[_Asked], in_flight: int) -> Iterator[list[tuple[int, Answer | SecuredataError]]]:
-        """Usable answers, or errors. If new credentials or another region might help, a request is made once more."""
+    def _answers(
+        self, asked: Sequence[_Asked], flight: Flight[Answer], in_flight: int, began: float
+    ) -> Iterator[list[tuple[int, Answer | SecuredataError]]]:
+        """Usable answers, or errors. If new credentials or another region might help, a request is made once more.
+
+        Args:
+            began: when `flight` was started with what is `asked`.
+        """
         again: list[int] = []
-        renew, began = False, time.monotonic()
-        for group in self._run(asked, range(len(asked)), in_flight, renew=False):
+        renew = False
+        for group in flight.answers():
             kept = []
-            for at, outcome in group:
+            for at, answer in group:
+                outcome = self._usable(asked[at], answer)
                 if isinstance(outcome, Refusal):
                     stale = self._calls.may_renew(outcome, began)
                     if stale or (outcome.elsewhere and self._clients.move(outcome.region, began)):
@@ -148,18 +167,15 @@ class S3Storage(Storage):
                         continue
                 kept.append((at, self._outcome(asked[at].key, outcome)))
             yield kept
-        for group in self._run(asked, again, in_flight, renew):
-            yield [(at, self._outcome(asked[at].key, outcome)) for at, outcome in group]
-
-    def _run(
-        self, asked: Sequence[_Asked], places: Sequence[int], in_flight: int, renew: bool
-    ) -> Iterator[list[tuple[int, Answer | Refusal | SecuredataError]]]:
-        if not places:
+        if not again:
             return
+        asked = [asked[at] for at in again]
+        for group in self._start(asked, in_flight, renew).answers():
+            yield [(again[at], self._outcome(asked[at].key, self._usable(asked[at], one))) for at, one in group]
+
+    def _start(self, asked: Sequence[_Asked], in_flight: int, renew: bool) -> Flight[Answer]:
         url, signer, engine = self._calls.ready(renew)
-        gets = [self._get(url, asked[at]) for at in places]
-        for group in engine.run(gets, signer, in_flight=in_flight):
-            yield [(places[number], self._usable(asked[places[number]], outcome)) for number, outcome in group]
+        return engine.start([self._get(url, one) for one in asked], signer, in_flight=in_flight)
 
     def _get(self, url: str, asked: _Asked) -> Get:
         path = quote(self.prefix + asked.key, safe="/~")
@@ -305,7 +321,9 @@ class S3Storage(Storage):
         return S3LegalHolds(self._calls)
 
     def now(self) -> float:
-        [[(_, outcome)]] = self._run([_Asked("head", 0, 1)], [0], 1, renew=False)
+        asked = _Asked("head", 0, 1)
+        [[(_, answer)]] = self._start([asked], 1, renew=False).answers()
+        outcome = self._usable(asked, answer)
         if isinstance(outcome, SecuredataError):
             raise outcome
         return time_of(outcome.date, self.url, self.url)  # a refusal has a date too

@@ -91,6 +91,23 @@ def test_a_batch_goes_on_where_the_keys_can_be_renewed(root: Root) -> None:
         assert corpus.counters.unwraps >= 4
 
 
+def test_a_batch_that_was_started_is_opened_by_the_keys_of_when_it_is_taken(root: Root, opened: list[float]) -> None:
+    with open_quietly(root.reference, ttl=TTL, kms_wait=0.0) as corpus:
+        renewed = corpus.start([Piece(i) for i in range(4)])
+        time.sleep(TTL)
+        before = corpus.counters.unwraps
+        renewed.poll()
+        assert corpus.counters.unwraps == before, "no key is needed until then"
+        assert sorted(at for at, _ in renewed.outcomes()) == [0, 1, 2, 3]
+        assert corpus.counters.unwraps > before
+        refused = corpus.start([Piece(i) for i in range(4)])
+        count = len(opened)
+        end_keys(root)
+        with pytest.raises(KeysExpired):
+            list(refused.outcomes())
+        assert len(opened) == count == 4
+
+
 READS: dict[str, Callable[[Corpus], object]] = {
     "read": lambda corpus: corpus.read(0),
     "read_into": lambda corpus: corpus.read_into(0, bytearray(BIG)),
