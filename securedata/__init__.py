@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from securedata.corpus.export.export import ExportReport, export
     from securedata.corpus.opening import UnpinnedWarning, open_corpus
     from securedata.corpus.reader import Corpus
+    from securedata.corpus.recordings.info import AudioMetadata, info
     from securedata.ingest.ingest import ingest
     from securedata.ingest.preview import IngestPreview
     from securedata.ingest.report import IngestReport
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AudioMetadata": "securedata.corpus.recordings.info",
     "Batch": "securedata.torch.sample",
     "Corpus": "securedata.corpus.reader",
     "CorpusExportReport": "securedata.lifecycle.copying.report",
@@ -122,6 +124,7 @@ _HOME = {
     "create_corpus": "securedata.corpus.create",
     "export": "securedata.corpus.export.export",
     "export_to_corpus": "securedata.lifecycle.copying.export_to_corpus",
+    "info": "securedata.corpus.recordings.info",
     "ingest": "securedata.ingest.ingest",
     "load": "securedata.torch.load",
     "open_corpus": "securedata.corpus.opening",
@@ -137,6 +140,7 @@ _HOME = {
 }
 
 __all__ = [
+    "AudioMetadata",
     "Batch",
     "Corpus",
     "CorpusExportReport",
@@ -163,6 +167,7 @@ __all__ = [
     "errors",
     "export",
     "export_to_corpus",
+    "info",
     "ingest",
     "load",
     "open_corpus",

@@ -14,16 +14,16 @@ import torch
 import torchaudio
 
 import securedata as sd
+from securedata.corpus.recordings import opened
 from securedata.errors import AuthenticationFailed, ConfigError, InvalidArgument, NoSuchPath
 from securedata.media.audio import plan
-from securedata.torch import load
 from tests.kit.corpora.recorded import Root, add_clips, flip_object, make_corpus
 from tests.kit.sources.recordings import Clip, clip, read
 
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
-    monkeypatch.setattr(load, "_corpora", {})
+    monkeypatch.setattr(opened, "_corpora", {})
     return make_corpus(
         tmp_path,
         [
@@ -71,6 +71,44 @@ def test_other_names_are_refused(root: Root, uri: str) -> None:
         sd.load(uri)
 
 
+@pytest.mark.parametrize(
+    "where", ["{root}/", "file://{root}/", "securedata://{{}}::{root}", "securedata://{{}}::voice-a"]
+)
+def test_every_spelling_of_a_corpus(root: Root, where: str) -> None:
+    where = where.format(root=root)
+    uri = where.format("ann/zoë.ogg") if "{}" in where else f"{where}ann/zoë.ogg"
+    assert np.array_equal(sd.load(uri)[0].numpy(), read(root.clips[2].data))
+    with pytest.raises(NoSuchPath):
+        sd.load(uri.replace("ann", "bob"))
+
+
+def test_a_relative_path_and_one_without_a_config(root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SECUREDATA_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("SECUREDATA_KMS", root.kms)
+    monkeypatch.setenv("SECUREDATA_PIN", root.pin)
+    assert sd.load("voice-a/ann/a.wav")[0].shape == (2, 8_000)
+
+
+@pytest.mark.parametrize("uri", ["securedata://a::simplecache::{root}", "securedata://::{root}", "{root}", "{root}/"])
+def test_what_names_no_recording(root: Root, uri: str) -> None:
+    with pytest.raises(InvalidArgument, match="securedata://NAME/PATH"):
+        sd.load(uri.format(root=root))
+
+
+def test_info_is_what_torchaudio_said_and_fetches_nothing(root: Root) -> None:
+    for path in Path(root).glob("objects/*/*"):
+        path.unlink()
+    about = {name: sd.info(f"securedata://voice-a/ann/{name}") for name in ("a.wav", "b.flac", "zoë.ogg")}
+    assert about == {
+        "a.wav": (16_000, 8_000, 2, 16, "PCM_S"),
+        "b.flac": (16_000, 8_000, 1, 16, "FLAC"),
+        "zoë.ogg": (16_000, 8_000, 1, 0, "VORBIS"),
+    }
+    assert sd.info("securedata://voice-a/ann/talk@4000-12000.wav").num_frames == 8_000
+    assert about["a.wav"]._fields == ("sample_rate", "num_frames", "num_channels", "bits_per_sample", "encoding")
+
+
 def test_what_makes_no_sense(root: Root) -> None:
     for values in ((-1, -1), (0, -2)):
         with pytest.raises(InvalidArgument, match="frame_offset"):
@@ -95,7 +133,7 @@ def test_a_newer_head_is_looked_for_where_a_path_is_missing(root: Root, monkeypa
 def test_a_flipped_byte_is_an_error_in_files_of_every_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
-    monkeypatch.setattr(load, "_corpora", {})
+    monkeypatch.setattr(opened, "_corpora", {})
     audio = np.random.default_rng(0).uniform(-1, 1, 16_000 * 30)
     file = io.BytesIO()
     soundfile.write(file, audio, 16_000, format=format)

@@ -30,3 +30,33 @@ def hides_errors(format: str, subtype: str) -> bool:
     tests/corpus/objects/test_file_faults.py).
     """
     return format not in _TELLS or subtype not in _SAMPLE_BY_SAMPLE
+
+
+_ENCODINGS = {
+    "PCM_U8": "PCM_U",
+    "FLOAT": "PCM_F",
+    "DOUBLE": "PCM_F",
+    "MPEG_LAYER_III": "MP3",
+    "GSM610": "GSM",
+}
+_BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32, "FLOAT": 32, "DOUBLE": 64} | {
+    "ULAW": 8,
+    "ALAW": 8,
+    "DPCM_8": 8,
+    "DPCM_16": 16,
+    "DWVW_12": 12,
+    "DWVW_16": 16,
+    "DWVW_24": 24,
+}
+
+
+def encoding_of(format: str, subtype: str) -> str:
+    """torchaudio's name of an encoding; libsndfile's or FFmpeg's if torchaudio had none for it."""
+    if format == "FLAC":
+        return "FLAC"
+    return _ENCODINGS.get(subtype, "PCM_S" if subtype.startswith("PCM_") else subtype)
+
+
+def bits_of(subtype: str) -> int:
+    """Bits per sample; 0 if their number is not fixed."""
+    return _BITS.get(subtype, 0)
