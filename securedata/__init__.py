@@ -65,7 +65,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from securedata import errors
+    from securedata import datasets, errors
     from securedata.corpus.check.report import VerifyReport
     from securedata.corpus.check.verify import verify
     from securedata.corpus.create import CreateReport, create_corpus
@@ -164,6 +164,7 @@ __all__ = [
     "VerifyReport",
     "concat",
     "create_corpus",
+    "datasets",
     "errors",
     "export",
     "export_to_corpus",
@@ -195,8 +196,8 @@ sys.modules[__name__].__class__ = _Face
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module("securedata.errors")  # which sets the attribute, too
+    if name in ("datasets", "errors"):
+        return import_module(f"securedata.{name}")  # which sets the attribute, too
     if name not in _HOME:
         raise AttributeError(f"module 'securedata' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

@@ -22,14 +22,12 @@ from securedata.torch.combine import Recordings, call, row_of, without_skipped
 from securedata.torch.opened import OpenedRows
 from securedata.torch.replace import SKIPPED, Replacing, Skipped, Source
 from securedata.torch.rows import Rows, refuse_mixed
-from securedata.torch.sample import Metadata
 from securedata.torch.select import Check, Duration, for_each, rows_where, several
 from securedata.torch.stats import Stats, Tally
 from securedata.torch.workers import refuse_later_epochs, refuse_lineage, refuse_refresh, workers
 
 Target = str | os.PathLike[str] | Reference
 
-_METADATA = ("path", "sample_rate", "transcript", "speaker", "utterance", "extra")
 _SHOWN = tuple(name for name in TRAINING if name not in STORAGE_COLUMNS or name == "size")
 _IN_FLIGHT = 256 * 1024 * 1024  # bytes under way in all workers of a job
 
@@ -45,6 +43,8 @@ class EncryptedDataset(Recordings[SampleT]):
 
     _content: ClassVar[str]
     """The field of a sample that `transform` is applied to."""
+    _metadata: ClassVar[Any]
+    """The named tuple that `get_metadata` returns; its fields are columns of the manifest, the path first."""
     _columns: ClassVar[tuple[str, ...] | None] = None
     """The manifest's columns that rows need; None: those of training."""
 
@@ -275,14 +275,14 @@ class EncryptedDataset(Recordings[SampleT]):
             made = made._replace(**{self._content: call("transform", self.transform, getattr(made, self._content))})
         return cast(SampleT, made if self._map is None else call("map", self._map, made))
 
-    def get_metadata(self, index: SupportsIndex) -> Metadata:
+    def get_metadata(self, index: SupportsIndex) -> Any:
         """What `ds[i]` holds besides its array, the logical path first; nothing is fetched or decrypted.
 
         Raises:
             IndexError
         """
         corpus, i = self._locate(index)
-        return Metadata._make(corpus.index.values(_METADATA, i))
+        return self._metadata._make(corpus.index.values(self._metadata._fields, i))
 
     def _row(self, index: SupportsIndex) -> int:
         return row_of(index, len(self))

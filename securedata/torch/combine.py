@@ -18,7 +18,6 @@ from securedata.errors import InvalidArgument
 from securedata.lineage.record import Lineage
 from securedata.torch.lineage import Base, lineage_of
 from securedata.torch.replace import SKIPPED
-from securedata.torch.sample import Metadata
 from securedata.torch.stats import Stats
 
 _T = TypeVar("_T", covariant=True)
@@ -41,8 +40,8 @@ class Recordings(Dataset[_T]):
         """A batch, in order. A DataLoader calls this by itself."""
 
     @abstractmethod
-    def get_metadata(self, index: SupportsIndex) -> Metadata:
-        """What is known of a recording, the logical path first; nothing is fetched or decrypted."""
+    def get_metadata(self, index: SupportsIndex) -> Any:
+        """What is known of a recording, the path first, as a named tuple; nothing is fetched or decrypted."""
 
     @property
     @abstractmethod
@@ -152,7 +151,7 @@ def call(name: str, function: Callable[[Any], Any], value: Any) -> Any:
         raise RuntimeError(f"the function of {name} raised {type(error).__name__}") from error
 
 
-class _Made(Recordings[Any]):
+class Made(Recordings[_T]):
     """What follows from the datasets of this package that a dataset is made of."""
 
     @abstractmethod
@@ -179,7 +178,7 @@ class _Made(Recordings[Any]):
             source.check_rows()
 
 
-class Mapped(_Made):
+class Mapped(Made[Any]):
     """A dataset with a function applied to each sample. Made by `ds.map(function)`."""
 
     def __init__(self, dataset: Recordings[Any], function: Callable[[Any], Any]) -> None:
@@ -211,7 +210,7 @@ class Mapped(_Made):
         found = self.dataset._batch(indices, keep)
         return [one if one is SKIPPED else call("map", self.function, one) for one in found]
 
-    def get_metadata(self, index: SupportsIndex) -> Metadata:
+    def get_metadata(self, index: SupportsIndex) -> Any:
         """As the dataset's. Raises IndexError."""
         return self.dataset.get_metadata(index)
 
@@ -231,7 +230,7 @@ class Mapped(_Made):
         return self.dataset.metadata
 
 
-class Joined(_Made, ConcatDataset[Any]):
+class Joined(Made[Any], ConcatDataset[Any]):
     """Datasets end to end: a torch `ConcatDataset` that keeps batches. Made by `a + b` and `concat`."""
 
     def __init__(self, datasets: Any) -> None:
@@ -296,12 +295,11 @@ class Joined(_Made, ConcatDataset[Any]):
             places.append((self.datasets[which], i - (ends[which - 1] if which else 0)))
         return places
 
-    def get_metadata(self, index: SupportsIndex) -> Metadata:
+    def get_metadata(self, index: SupportsIndex) -> Any:
         """What is known of a recording. Raises IndexError, and InvalidArgument if its dataset does not know."""
         self.check_rows()
         [(dataset, i)] = self._places([index])
-        found: Metadata = _known(dataset, "get_metadata")(i)
-        return found
+        return _known(dataset, "get_metadata")(i)
 
     @property
     def lengths(self) -> Tensor:
@@ -341,7 +339,7 @@ def _known(dataset: Dataset[Any], name: str) -> Any:
 def _sources_of(datasets: Iterable[Dataset[Any]]) -> list[Recordings[Any]]:
     found: dict[int, Recordings[Any]] = {}
     for one in datasets:
-        for source in one._sources() if isinstance(one, _Made) else [one]:
+        for source in one._sources() if isinstance(one, Made) else [one]:
             if isinstance(source, Recordings):
                 found[id(source)] = source
     return list(found.values())

@@ -6,13 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, SupportsIndex
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 from torch import Tensor
 
 from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.option_values import as_whole
 from securedata.corpus.reader import Corpus
+from securedata.corpus.rows.durations import frames_of
 from securedata.errors import InvalidArgument
+from securedata.media.audio.resample import Integers, resampled_lengths
 from securedata.media.npy import FORMAT
 from securedata.torch.base import EncryptedDataset, Target
 from securedata.torch.crop import Cut, cut_of, sample_of
@@ -33,6 +38,7 @@ class EncryptedAudioDataset(EncryptedDataset[Sample]):
     """
 
     _content = "waveform"
+    _metadata = Metadata
 
     def __init__(
         self,
@@ -177,14 +183,26 @@ class EncryptedAudioDataset(EncryptedDataset[Sample]):
         Raises:
             IndexError
         """
-        found = super().get_metadata(index)
+        found: Metadata = super().get_metadata(index)
         return found if self.sample_rate is None else found._replace(sample_rate=self.sample_rate)
 
     @property
     def lengths(self) -> Tensor:
         """int64 [N]: the frames of each waveform, after resampling and cropping, before `transform`."""
         self.check_rows()
-        return self._rows.lengths(self.corpora, self.sample_rate, self.num_frames)
+        return self._rows.once((self.sample_rate, self.num_frames), self._compute_lengths)
+
+    def _compute_lengths(self) -> Tensor:
+        frames = np.concatenate([_frames(corpus.table, self.sample_rate) for corpus in self.corpora])
+        return torch.from_numpy(frames if self.num_frames is None else np.minimum(frames, self.num_frames))
+
+
+def _frames(table: pa.Table, sample_rate: int | None) -> Integers:
+    """The frames of each row at a rate in Hz; None: at its own."""
+    frames: Integers = frames_of(table.column).to_numpy().astype(np.int64)
+    if sample_rate is None:
+        return frames
+    return resampled_lengths(frames, table.column("sample_rate").to_numpy().astype(np.int64), sample_rate)
 
 
 def _natural(name: str, value: int | None, most: int) -> int | None:

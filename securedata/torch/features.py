@@ -19,7 +19,7 @@ from securedata.media.npy import FORMAT, Features, from_npy, subtype_of
 from securedata.media.reason import Undecodable
 from securedata.torch.base import EncryptedDataset, Target
 from securedata.torch.decode import undecodable
-from securedata.torch.sample import FeatureSample
+from securedata.torch.sample import FeatureSample, Metadata
 from securedata.torch.select import Duration
 
 
@@ -48,6 +48,7 @@ class EncryptedFeatureDataset(EncryptedDataset[FeatureSample]):
     """
 
     _content = "features"
+    _metadata = Metadata
     _columns = (*TRAINING, "feature_bins", "feature_frames")
 
     def __init__(

@@ -1,22 +1,17 @@
-"""How a dataset numbers its rows, and how long they are."""
+"""How a dataset numbers its rows, and what it keeps about them."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import torch
 from torch import Tensor
 
 from securedata.corpus.reader import Corpus
-from securedata.corpus.rows.durations import frames_of
 from securedata.corpus.snapshot import Snapshot
 from securedata.errors import GenerationChanged
-from securedata.media.audio.resample import Integers, resampled_lengths
 
 
 class Rows:
@@ -28,29 +23,27 @@ class Rows:
 
     def __init__(self) -> None:
         self.starts: Sequence[int] = (0,)
-        self._lengths: dict[tuple[int | None, int | None], Tensor] = {}
+        self._kept: dict[object, Tensor] = {}
 
     def open(self, corpora: Sequence[Corpus]) -> None:
         """Count the rows that the corpora have now."""
         self.starts = list(accumulate((len(corpus) for corpus in corpora), initial=0))
-        self._lengths = {}
+        self._kept = {}
 
     def place(self, row: int) -> tuple[int, int]:
         """Which corpus a row belongs to, and its number there."""
         which = bisect_right(self.starts, row) - 1
         return which, row - self.starts[which]
 
-    def lengths(self, corpora: Sequence[Corpus], sample_rate: int | None, num_frames: int | None) -> Tensor:
-        """int64 [N]: the frames of each row at a rate in Hz (None: its own), at most `num_frames`."""
-        found = self._lengths.get((sample_rate, num_frames))
+    def once(self, what: object, compute: Callable[[], Tensor]) -> Tensor:
+        """What `compute` returns about the open rows, called once for each `what` until others are open."""
+        found = self._kept.get(what)
         if found is None:
-            frames = np.concatenate([_frames(corpus.table, sample_rate) for corpus in corpora])
-            found = torch.from_numpy(frames if num_frames is None else np.minimum(frames, num_frames))
-            self._lengths[sample_rate, num_frames] = found
+            found = self._kept[what] = compute()
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Rows, ()  # lengths are megabytes for a million rows and, like all else here, follow from the index
+        return Rows, ()  # lengths, say, are megabytes for a million rows and, like all else here, follow from the index
 
 
 def refuse_mixed(corpora: Sequence[Corpus], held: Sequence[Snapshot]) -> None:
@@ -69,10 +62,3 @@ def refuse_mixed(corpora: Sequence[Corpus], held: Sequence[Snapshot]) -> None:
                 f"refresh() opened newer rows of {corpus.root} during another thread's read: call it between batches",
                 root=corpus.root,
             )
-
-
-def _frames(table: pa.Table, sample_rate: int | None) -> Integers:
-    frames: Integers = frames_of(table.column).to_numpy().astype(np.int64)
-    if sample_rate is None:
-        return frames
-    return resampled_lengths(frames, table.column("sample_rate").to_numpy().astype(np.int64), sample_rate)

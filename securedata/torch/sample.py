@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from torch import Tensor
+
+Waveform: TypeAlias = Tensor
+"""float32 [channels, frames] in [-1, 1]."""
 
 
 class Sample(NamedTuple):

@@ -30,6 +30,7 @@ from tests.kit.docs.tree import ROOT, project_files, python_files
 # ------------------------------------------------------------------------------------------------- the public surface
 
 PUBLIC = [
+    "AudioMetadata",
     "Batch",
     "Corpus",
     "CorpusExportReport",
@@ -53,9 +54,11 @@ PUBLIC = [
     "VerifyReport",
     "concat",
     "create_corpus",
+    "datasets",
     "errors",
     "export",
     "export_to_corpus",
+    "info",
     "ingest",
     "load",
     "open_corpus",

@@ -10,6 +10,7 @@ from typing import Any
 import securedata
 from securedata.corpus.check.report import Finding, PruneReport
 from securedata.corpus.state.lifecycle import Hold, Restriction
+from securedata.datasets.base import DropIn
 from securedata.filesystem import SecuredataFileSystem
 from securedata.ingest.known_bad import NotTaken
 from securedata.ingest.preview import Person
@@ -55,7 +56,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "EncryptedAudioDataset", "Sample", "Batch", "pad_collate", "concat",
         "EncryptedFeatureDataset", "FeatureSample", "FeatureBatch", "save_lineage", "Lineage",
     ),
-    "Read": ("load", "open_corpus", "Corpus", "UnpinnedWarning"),
+    "Known corpora": ("datasets",),
+    "Read": ("load", "info", "AudioMetadata", "open_corpus", "Corpus", "UnpinnedWarning"),
     "Errors": ("errors",),
 }  # fmt: skip
 """Every name of `__all__`, in the order of the page."""
@@ -99,6 +101,11 @@ def page() -> str:
             thing = getattr(securedata, name)
             if name == "errors":
                 parts.append(_tree(thing.__doc__))
+            elif name == "datasets":
+                parts.append(prose(thing.__doc__))
+                for known in thing.__all__:
+                    parts += _constructor(f"sd.datasets.{known}", getattr(thing, known))
+                parts += _class("DropIn", DropIn, where="What all of them have. ")
             elif inspect.isclass(thing):
                 parts += _class(f"sd.{name}", thing, made_by_callers=name == "EncryptedAudioDataset")
             else:
@@ -116,15 +123,21 @@ def _tree(text: str) -> str:
 
 
 def _class(name: str, kind: type[Any], *, made_by_callers: bool = False, where: str = "") -> Iterator[str]:
-    yield f"### `{name}`\n\n{where}{prose(kind.__doc__)}"
     if made_by_callers:
-        yield _signature(name, kind.__init__)
-        yield prose(kind.__init__.__doc__)
+        yield from _constructor(name, kind)
+    else:
+        yield f"### `{name}`\n\n{where}{prose(kind.__doc__)}"
     for method, member in _members(kind):
         if isinstance(member, property):
             yield f"#### `.{method}`\n\n{prose(member.__doc__)}"
         else:
             yield from _function(f".{method}", member, "####")
+
+
+def _constructor(name: str, kind: type[Any]) -> Iterator[str]:
+    yield f"### `{name}`\n\n{prose(kind.__doc__)}"
+    yield _signature(name, kind.__init__)
+    yield prose(kind.__init__.__doc__)
 
 
 def _members(kind: type[Any]) -> Iterator[tuple[str, Any]]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.kit.cli.process import output_of
+from tests.kit.sources import drop_ins
 from tests.kit.sources.recordings import clip, write_clips
 
 FENCE = re.compile(r"^\s*(?P<fence>`{3,}|~{3,})\s*(?P<info>[^`]*)$")
@@ -70,11 +71,13 @@ def run_python(path: Path, directory: Path, python: str = sys.executable) -> str
 
 
 def prepare(directory: Path, python: str = sys.executable) -> None:
-    """Makes in ``directory`` what the examples of README and docs assume: ./wavs and the corpus `voice-a` in ./sealed.
+    """Makes in ``directory`` what the examples of README and docs assume: ./wavs, the corpus `voice-a` in ./sealed, and
+    a small LibriSpeech, not sealed.
 
     The corpus is made by the `securedata` command beside ``python``, under the test's own home, as the README says it.
     """
     make_wavs(directory)
+    drop_ins.librispeech(directory / "LibriSpeech-download")
     securedata = str(Path(python).parent / "securedata")
     output_of([securedata, "init", "./sealed", "--name", "voice-a"], directory)
     output_of([securedata, "encrypt", "./wavs", "voice-a", "--speaker-pattern", "{speaker}/{utterance}"], directory)

@@ -27,10 +27,13 @@ def _count(tree: Tree) -> int:
 def _describe(tree: Tree, described: Described) -> None:
     """Files on neither list have the split 'training', as in torchaudio, if there are lists and all can be read.
 
+    Those on a list keep the number of their line, as `line` in extra: torchaudio reads them in this order.
+
     The long recordings in _background_noise_ have no speaker. The folder's name is used as their subject, so that they
     can be left out or erased by it.
     """
     splits: dict[str, str] = {}
+    lines: dict[str, int] = {}
     listed = set[str]()  # folders that have a list
     unread = set[str]()  # folders with an unreadable list, which may name any of their files
     recordings = set(tree.paths)
@@ -48,6 +51,8 @@ def _describe(tree: Tree, described: Described) -> None:
                     text.note(LOST, number, line)
             elif splits.setdefault(path, split) != split:
                 text.note(_OTHER_LIST, number, line)
+            else:
+                lines.setdefault(path, number)
         text.report()
         if text.unread:
             unread.add(folder_of(sidecar))
@@ -62,6 +67,7 @@ def _describe(tree: Tree, described: Described) -> None:
             described.transcript[i] = found["label"]
             described.language[i] = "en"
             described.split[i] = splits.get(path, "training" if corpus in listed else "")
+            described.extra[i] = {"line": str(lines[path])} if path in lines else None
         elif full.split("/")[-2] == _BACKGROUND_NOISE:
             described.subject[i] = _BACKGROUND_NOISE
             described.split[i] = splits.get(path, "")
