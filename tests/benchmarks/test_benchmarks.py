@@ -105,14 +105,19 @@ def test_worker_that_dies_is_an_error(capfd: pytest.CaptureFixture[str]) -> None
     assert "unknown request" in capfd.readouterr().err
 
 
-def test_pins_name_every_peer() -> None:
-    pins = [
-        line
-        for line in (ROOT / "benchmarks" / "peers" / "decrypt-requirements.txt").read_text().splitlines()
-        if line[0] != "#"
-    ]
+@pytest.mark.parametrize(
+    ("file", "peers"),
+    [
+        ("decrypt", {"tink", "aws-encryption-sdk", "cryptography"}),
+        ("loading", {"s3fs", "s3torchconnector", "litdata"}),
+        ("s3ec", {"amazon-s3-encryption-client-python", "cryptography"}),
+    ],
+)
+def test_pins_name_every_peer(file: str, peers: set[str]) -> None:
+    text = (ROOT / "benchmarks" / "peers" / f"{file}-requirements.txt").read_text()
+    pins = [line for line in text.splitlines() if line[0] != "#"]
     assert all("==" in line for line in pins)
-    assert {"tink", "aws-encryption-sdk", "cryptography"} <= {line.partition("==")[0] for line in pins}
+    assert peers <= {line.partition("==")[0] for line in pins}
 
 
 def test_interval_is_the_order_statistic_one() -> None:

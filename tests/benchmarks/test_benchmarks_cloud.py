@@ -76,6 +76,12 @@ def test_kms(tmp_path: Path, speech: Path) -> None:
     assert 0 < one["first"] < one["wall"]
 
 
+def test_s3ec(tmp_path: Path, speech: Path) -> None:
+    found = run("s3ec", "--clips", 6, "--rounds", 2, "--no-peers", "--speech", speech, out=tmp_path)
+    assert [(one["objects"], one["calls"]) for one in found["results"]] == [(6, 1), (6, 1)]
+    assert all(one["rate"] > 0 for one in found["results"])
+
+
 def test_demo_cloud(tmp_path: Path, speech: Path) -> None:
     environment = {**os.environ, "SPEAKERS": "{speaker}/*"}
     command = [sys.executable, "-m", "demo.run", "--cloud", "--corpus", str(speech), "--workdir", str(tmp_path / "out")]
