@@ -49,8 +49,8 @@ by SECUREDATA_KMS and SECUREDATA_PIN. Storage never chooses either.
 Errors: all are below `sd.errors.SecuredataError`, one class for each cause. Their texts say what happened, where, and
 what to do next; they never hold a key, nor a recording's path, which is often a name: that is in `error.path`.
 
-`ingest`, `verify`, `export`, `export_to_corpus`, `retain` and `split` print nothing. They return a report, log what
-must not be missed to the logger `securedata`, and show a bar with `progress=True`.
+`ingest`, `verify`, `export`, `export_to_corpus`, `retain`, `split` and `pack` print nothing. They return a report, log
+what must not be missed to the logger `securedata`, and show a bar with `progress=True`.
 
 The command `securedata` does the same; `securedata COMMAND --help` explains it. To read on, in the repository's docs:
 api.md for every name here, training.md, fsspec.md, cloud.md for S3 and cloud KMS, security.md for who is kept out.
@@ -79,6 +79,8 @@ if TYPE_CHECKING:
     from securedata.lifecycle.copying.export_to_corpus import export_to_corpus
     from securedata.lifecycle.copying.report import CorpusExportReport
     from securedata.lifecycle.features.report import RetainReport
+    from securedata.lifecycle.packing.pack import pack
+    from securedata.lifecycle.packing.report import PackReport
     from securedata.lifecycle.people.listing import PeopleReport, people
     from securedata.lifecycle.people.person import PersonReport, person
     from securedata.lifecycle.people.public import PublicReport, public_report
@@ -111,6 +113,7 @@ _HOME = {
     "IngestPreview": "securedata.ingest.preview",
     "IngestReport": "securedata.ingest.report",
     "Lineage": "securedata.lineage.record",
+    "PackReport": "securedata.lifecycle.packing.report",
     "PeopleReport": "securedata.lifecycle.people.listing",
     "PersonReport": "securedata.lifecycle.people.person",
     "PublicReport": "securedata.lifecycle.people.public",
@@ -129,6 +132,7 @@ _HOME = {
     "load": "securedata.torch.load",
     "open_corpus": "securedata.corpus.opening",
     "open_requests": "securedata.lifecycle.people.requests",
+    "pack": "securedata.lifecycle.packing.pack",
     "pad_collate": "securedata.torch.collate",
     "people": "securedata.lifecycle.people.listing",
     "person": "securedata.lifecycle.people.person",
@@ -153,6 +157,7 @@ __all__ = [
     "IngestPreview",
     "IngestReport",
     "Lineage",
+    "PackReport",
     "PeopleReport",
     "PersonReport",
     "PublicReport",
@@ -173,6 +178,7 @@ __all__ = [
     "load",
     "open_corpus",
     "open_requests",
+    "pack",
     "pad_collate",
     "people",
     "person",

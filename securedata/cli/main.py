@@ -45,6 +45,7 @@ _COMMANDS = (
     "remove",
     "relabel",
     "split",
+    "pack",
     "people",
     "erase",
     "hold",
@@ -63,7 +64,20 @@ _COMMANDS = (
     "bench",
 )
 _LIFECYCLE = frozenset(
-    ("consent", "erase", "hold", "lineage", "operator", "people", "receipt", "relabel", "retain", "retention", "split")
+    (
+        "consent",
+        "erase",
+        "hold",
+        "lineage",
+        "operator",
+        "pack",
+        "people",
+        "receipt",
+        "relabel",
+        "retain",
+        "retention",
+        "split",
+    )
 )
 """Those in the folder `lifecycle` below the others."""
 

@@ -12,19 +12,20 @@ from dataclasses import replace as replaced
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import connect
 from securedata.corpus.objects.put import Put, Uncommitted, put_object, put_objects
+from securedata.corpus.packs.put import PackPut, put_pack
 from securedata.corpus.rows.build import join
 from securedata.corpus.rows.changes import Changes, check_objects
 from securedata.corpus.rows.origin import keyed
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.schema import SCHEMA, check_types, fit
-from securedata.corpus.state.commit import Next, T, Transaction, Try, orphans
+from securedata.corpus.state.commit import Next, T, Transaction, Try, added_lists, orphans
 from securedata.corpus.state.head import Head, OpenedHead, TableRef
 from securedata.corpus.state.horizon import check_horizon, times_reset
-from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.live import LiveParts
 from securedata.corpus.state.retired import DELAY
 from securedata.corpus.state.writer_lease import WriterLease
@@ -113,7 +114,7 @@ class Writer:
         """
         looked, horizon = self._uncommitted.look(), self.head.horizon
         put = put_object(self.storage, self.corpus_id, self._lease.guard(pieces), self._pruned_since(horizon))
-        self._uncommitted.add(put, looked, horizon)
+        self._uncommitted.add(put.object_id, put.time, looked, horizon)
         return put
 
     def put_objects(self, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
@@ -121,8 +122,15 @@ class Writer:
         looked, horizon = self._uncommitted.look(), self.head.horizon
         sources = self._lease.guard(plains)
         for at, put in put_objects(self.storage, self.corpus_id, sources, self._pruned_since(horizon)):
-            self._uncommitted.add(put, looked, horizon)
+            self._uncommitted.add(put.object_id, put.time, looked, horizon)
             yield at, put
+
+    def put_pack(self, members: Iterable[Buffer]) -> PackPut:
+        """As `packs.put.put_pack`: store sealed objects, each opened by the caller. Also raises KeysExpired."""
+        looked, horizon = self._uncommitted.look(), self.head.horizon
+        put = put_pack(self.storage, self._lease.guard(members), self._pruned_since(horizon))
+        self._uncommitted.add(put.pack_id, put.time, looked, horizon, pack=True)
+        return put
 
     def _pruned_since(self, horizon: float) -> Callable[[], bool]:
         """A check for whether the head now has another horizon: every prune commits one before it deletes."""
@@ -140,7 +148,7 @@ class Writer:
         if not mine:
             return
         for object_id in sorted(set(mine) - self._live.named(self.refresh(), mine)):
-            self.storage.delete(object_key(object_id))
+            self.storage.delete(self._uncommitted.key(object_id))
             self._uncommitted.doubt([object_id])  # not forgotten: no later commit may name it
 
     # ------------------------------------------------------------ commits
@@ -255,9 +263,38 @@ class Writer:
                 return Next(plan.outcome, None)
             members = attempt.write(plan, versions[out], grace)
             if leaving is not None:
-                before = {one.table.id for one in attempt.head.retired}
-                leaving({one.table.id for one in members.get("retired", ())} - before)
+                leaving(added_lists(attempt, members))
             return Next(plan.outcome, members)
+
+        outcome = self.transact(change)
+        with orphans():
+            self.discard(set(ids) - outcome.committed)
+        return outcome
+
+    def move(self, moves: pa.Table, leaving: Callable[[Collection[bytes]], object] | None = None) -> Outcome:
+        """Give objects another place, in packs that this writer put, in one commit; the rows stand in that order.
+
+        Args:
+            moves: of the schema `packs.moves.MOVES`. A pack is named only if all its members still are where they were;
+                others are deleted. `committed` of the outcome has those that are named.
+            leaving: as `rewrite` takes it.
+
+        Raises:
+            as `commit`
+        """
+        ids = pc.unique(moves.column("pack")).to_pylist()
+        changes = Changes(moves=moves, put_times=self._uncommitted.times)
+
+        def change(attempt: Try) -> Next[Outcome]:
+            self._uncommitted.look()
+            self._uncommitted.look_for(ids, attempt.head.horizon)
+            outcome = (plan := attempt.plan(changes)).outcome
+            if any(self._uncommitted.times.get(id, 0.0) < attempt.head.horizon for id in ids):
+                check_horizon(attempt.head, attempt.now(), self.root)
+            members = attempt.write(plan, changes) if outcome.changes else None
+            if members is not None and leaving is not None:
+                leaving(added_lists(attempt, members))
+            return Next(outcome, members)
 
         outcome = self.transact(change)
         with orphans():

@@ -11,12 +11,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from securedata.corpus.home import file_lock, state_dir
 from securedata.corpus.state.commit import Next, Try, orphans
 from securedata.corpus.state.head import Retired
 from securedata.corpus.state.layout import classify
+from securedata.corpus.state.live import named_keys
 from securedata.corpus.state.retired import listed
 from securedata.corpus.writer import Writer
 from securedata.errors import ConfigError, NotFound, SecuredataError
@@ -128,6 +128,5 @@ def _named_again(attempt: Try, keys: Collection[str]) -> set[str]:
     found = {part.id for part in attempt.head.parts} & ids.keys()
     for part in attempt.head.parts:
         view = attempt.read_table(part, ("object_id", "pack"))
-        for column in view.columns:
-            found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())
+        found |= named_keys(view, wanted)
     return {ids[id] for id in found}

@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,15 +24,14 @@ import pyarrow.compute as pc
 
 from securedata.corpus.objects.put import Put
 from securedata.corpus.progress import Progress
-from securedata.corpus.rows.index import Location
-from securedata.corpus.schema import ADDED, SCHEMA, optional
+from securedata.corpus.schema import SCHEMA, optional
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import TableRef
 from securedata.corpus.state.retired import DELAY
 from securedata.corpus.state.tables import part_missing, read_table
 from securedata.corpus.writer import Writer
 from securedata.errors import NotFound, SecuredataError
-from securedata.lifecycle.sealing import ObjectsOfHead, OldObject, Sealing, batches
+from securedata.lifecycle.sealing import CELLS, ObjectsOfHead, OldObject, Sealing, batches, new_cells, old_objects
 from securedata.threads import BoundedPool
 
 COMMIT_SECONDS = 30.0
@@ -44,8 +42,7 @@ Done = tuple[OldObject, Put | SecuredataError]
 """An object, and the one that it was sealed into, or why it could not be read."""
 
 _TICK = 0.2
-_CELLS = ("object_id", "pack", "offset", "sealed_size", "size", "data_key", "source_sha256")
-_COLUMNS = (*_CELLS, "path", "origin", "keyed_since")
+_COLUMNS = (*CELLS, "keyed_since")
 
 
 @dataclass(slots=True)
@@ -167,24 +164,10 @@ class _Reencryption:
         rows = np.flatnonzero(old.to_numpy())
         if not len(rows):
             return
-        table = table.take(pa.array(rows))
-        ids = table.column("object_id").combine_chunks()
-        origins = pc.coalesce(optional(table, "origin"), table.column("object_id")).combine_chunks()
-        codes = ids.dictionary_encode().indices.to_numpy()
-        order = np.argsort(codes, kind="stable")
-        for group in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
-            at = int(group[0])
-            if ids[at].as_py() in self.begun or ids[at].as_py() in self.failed:
-                continue
-            cells = {name: table.column(name)[at].as_py() for name in _CELLS}
-            self.begun.add(cells["object_id"])
-            yield OldObject(
-                Location(*(cells[name] for name in Location._fields)),
-                cells["data_key"],
-                cells["source_sha256"],
-                tuple(table.column("path")[int(row)].as_py() for row in group),
-                tuple(origins[int(row)].as_py() for row in group),
-            )
+        for one in old_objects(table.take(pa.array(rows))):
+            if one.id not in self.begun and one.id not in self.failed:
+                self.begun.add(one.id)
+                yield one
 
     def _total(self) -> tuple[int, int]:
         """The objects to seal again, and their size."""
@@ -227,7 +210,7 @@ class _Reencryption:
         if not self.ready:
             return
         ready, self.ready, self.ready_bytes, self.ready_rows = self.ready, [], 0, 0
-        outcome = self.writer.rewrite(_moved(ready, self.writer.head.generation), self.grace)
+        outcome = self.writer.rewrite(new_cells(ready, self.writer.head.generation), self.grace)
         self.committed = time.monotonic()
         for one, put in ready:
             self.begun.discard(one.id)
@@ -275,14 +258,3 @@ class _Reencryption:
             named.update(pc.unique(ids.filter(pc.is_in(ids, wanted))).to_pylist())
         for object_id in set(self.failed) - named:
             del self.failed[object_id]
-
-
-def _moved(ready: list[tuple[OldObject, Put]], generation: int) -> pa.Table:
-    """The new cells of the rows of these objects."""
-    rows: list[dict[str, Any]] = []
-    for one, put in ready:
-        new = {**put.columns(), "old_id": one.id, "pack": None, "offset": None, "keyed_since": generation}
-        rows += [{**new, "path": path, "origin": origin} for path, origin in zip(one.paths, one.origins, strict=True)]
-    kinds = {**{one.name: one.type for one in (*SCHEMA, *ADDED)}, "old_id": pa.binary(16)}
-    names = ("path", "old_id", "object_id", "data_key", "pack", "offset", "sealed_size", "origin", "keyed_since")
-    return pa.table({name: pa.array([row[name] for row in rows], kinds[name]) for name in names})

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.rows.changes import Changes, Mask, Plan
 from securedata.corpus.rows.durations import seconds_of
-from securedata.corpus.state.commit import Next, Try
+from securedata.corpus.state.commit import Next, Try, added_lists
 from securedata.corpus.state.head import Head
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NoSuchPath, SecuredataError
@@ -112,8 +112,7 @@ def remove(
             return Next(plan, None)
         members = attempt.write(plan, changes)
         if now:
-            before = {one.table.id for one in attempt.head.retired}
-            notes.add({one.table.id for one in members["retired"]} - before)
+            notes.add(added_lists(attempt, members))
         return Next(plan, members)
 
     done = writer.transact(change)

@@ -9,11 +9,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.corpus.objects.fetch import PIECE, expect_of, extent_of, open_in_pieces, open_piece
 from securedata.corpus.objects.put import GONE, Put
 from securedata.corpus.rows.index import Location
+from securedata.corpus.schema import ADDED, SCHEMA, optional
 from securedata.corpus.writer import Writer
 from securedata.errors import FormatError, MalformedManifest, SecuredataError
 from securedata.format.cobblestone import Buffer
@@ -22,6 +27,9 @@ from securedata.storage.base import Storage, Wanted
 
 TOGETHER = 32
 """Small objects of one task at most: they are fetched at once, and put at once."""
+
+CELLS = ("path", "object_id", "pack", "offset", "sealed_size", "size", "data_key", "source_sha256", "origin")
+"""Columns of the rows whose objects are sealed again in their corpus."""
 
 FAILURES = (FormatError, MalformedManifest, *GONE)
 """What a missing or damaged object raises; anything else stops the run."""
@@ -109,6 +117,34 @@ class ObjectsOfHead:
         """As `Objects.pieces`."""
         expect = expect_of(one.location, self._corpus_id, self.root)
         return open_in_pieces(self._storage, one.location, one.data_key, expect, check)
+
+
+def old_objects(table: pa.Table) -> Iterator[OldObject]:
+    """The objects of these rows of a part, which have the columns CELLS."""
+    ids = table.column("object_id").combine_chunks()
+    origins = pc.coalesce(optional(table, "origin"), table.column("object_id")).combine_chunks()
+    codes = ids.dictionary_encode().indices.to_numpy()
+    order = np.argsort(codes, kind="stable")
+    for group in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1):
+        at = int(group[0])
+        yield OldObject(
+            Location(*(table.column(name)[at].as_py() for name in Location._fields)),
+            table.column("data_key")[at].as_py(),
+            table.column("source_sha256")[at].as_py(),
+            tuple(table.column("path")[int(row)].as_py() for row in group),
+            tuple(origins[int(row)].as_py() for row in group),
+        )
+
+
+def new_cells(ready: list[tuple[OldObject, Put]], generation: int) -> pa.Table:
+    """The new cells of the rows of these objects."""
+    rows: list[dict[str, Any]] = []
+    for one, put in ready:
+        new = {**put.columns(), "old_id": one.id, "pack": None, "offset": None, "keyed_since": generation}
+        rows += [{**new, "path": path, "origin": origin} for path, origin in zip(one.paths, one.origins, strict=True)]
+    kinds = {**{one.name: one.type for one in (*SCHEMA, *ADDED)}, "old_id": pa.binary(16)}
+    names = ("path", "old_id", "object_id", "data_key", "pack", "offset", "sealed_size", "origin", "keyed_since")
+    return pa.table({name: pa.array([row[name] for row in rows], kinds[name]) for name in names})
 
 
 class Stopped(Exception):

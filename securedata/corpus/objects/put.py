@@ -23,7 +23,7 @@ from typing import Any
 from securedata.clocks import Moment
 from securedata.corpus.objects.fetch import PIECE, expect_of, open_in_pieces
 from securedata.corpus.rows.index import Location
-from securedata.corpus.state.layout import object_key
+from securedata.corpus.state.layout import object_key, pack_key
 from securedata.errors import (
     AccessDenied,
     AlreadyExists,
@@ -72,7 +72,7 @@ class Put:
 
 
 class Uncommitted:
-    """The objects that a writer has put and no commit is known to name, with storage's time of each.
+    """The objects and packs that a writer has put and no commit is known to name, with storage's time of each.
 
     The time is -inf for an object whose commit is in doubt, which storage lost, or which its writer discarded: it is
     stale for every later commit, and only a prune deletes it.
@@ -81,6 +81,7 @@ class Uncommitted:
     def __init__(self, storage: Storage) -> None:
         self.times: dict[bytes, float] = {}
         self._horizons: dict[bytes, float] = {}
+        self._packs: set[bytes] = set()
         self._storage = storage
         self._lost = storage.lost
 
@@ -91,20 +92,27 @@ class Uncommitted:
             self.times.update(dict.fromkeys(self.times, -math.inf))
         return self._lost
 
-    def add(self, put: Put, looked: int, horizon: float) -> None:
-        """Record an object.
+    def add(self, id: bytes, time: float, looked: int, horizon: float, pack: bool = False) -> None:
+        """Record an object, or a pack.
 
         Args:
             looked: what `look` returned before it was put; storage may have lost it since then.
             horizon: of the newest head before it was put.
         """
-        self._horizons[put.object_id] = horizon
-        self.times[put.object_id] = put.time if self._storage.lost == looked else -math.inf
+        self._horizons[id] = horizon
+        self.times[id] = time if self._storage.lost == looked else -math.inf
+        if pack:
+            self._packs.add(id)
+
+    def key(self, id: bytes) -> str:
+        """The storage key of one of them."""
+        return pack_key(id) if id in self._packs else object_key(id)
 
     def forget(self, object_ids: Iterable[bytes]) -> None:
         for object_id in object_ids:
             self.times.pop(object_id, None)
             self._horizons.pop(object_id, None)
+            self._packs.discard(object_id)
 
     def look_for(self, object_ids: Iterable[bytes], horizon: float) -> None:
         """Give up those of `object_ids` that were put under a horizon other than this one, and are gone.
@@ -115,7 +123,7 @@ class Uncommitted:
             StorageError
         """
         ids = [id for id in self.among(object_ids) if self._horizons.get(id, horizon) != horizon]
-        wanted = [Wanted(object_key(id), 0, 1) for id in ids]
+        wanted = [Wanted(self.key(id), 0, 1) for id in ids]
         for at, got in self._storage.get_many(wanted, PIECE) if ids else ():
             if isinstance(got, GONE):
                 self.times[ids[at]] = -math.inf

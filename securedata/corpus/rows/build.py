@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from securedata.corpus.packs.moves import moved_rows, order_of
 from securedata.corpus.rows.changes import Changes, Edit, Fresh, ReadTable, Slot
 from securedata.corpus.rows.inherit import inherit, with_defaults
 from securedata.corpus.rows.origin import carried, stamped
@@ -38,19 +39,26 @@ def build(slot: Slot, changes: Changes, read_table: ReadTable) -> pa.Table:
         MalformedManifest: it would lose rows of the parts that it replaces.
     """
     pieces = [_edited(edit, changes, read_table) for edit in slot.edits]
+    if slot.moved and changes.moves is not None:
+        pieces.append(join(moved_rows(slot, changes.moves, read_table)).take(order_of(slot)))
     if slot.fresh:
         pieces += _fresh_rows(slot, changes, read_table)
     table = without_empty(join(pieces))
     have = set(table.column("path").to_pylist())
     for edit in slot.edits:
         before = read_table(edit.part, ("path",)).column("path").to_pylist()
-        lost = [path for i, path in enumerate(before) if i not in edit.drop and path not in have]
+        leave = edit.drop | edit.moved
+        lost = [path for i, path in enumerate(before) if i not in leave and path not in have]
         if lost or table.num_rows != slot.rows:
             raise MalformedManifest(
                 f"a new part would lose {max(len(lost), slot.rows - table.num_rows)} rows of part "
                 f"{edit.part.id.hex()}; nothing was committed, please report this",
                 object_id=edit.part.id,
             )
+    if table.num_rows != slot.rows:
+        raise MalformedManifest(
+            f"a new part would have {table.num_rows} rows, not {slot.rows}; nothing was committed, please report this"
+        )
     return table
 
 
@@ -88,8 +96,8 @@ def _edited(edit: Edit, changes: Changes, read_table: ReadTable) -> pa.Table:
                 table = table.set_column(at, table.schema.field(at), both.take(pa.array(take)))
     if edit.rewrite and changes.rewrite is not None:
         table = rewritten(table, changes.rewrite, edit.rewrite)
-    if edit.drop:
+    if edit.drop or edit.moved:
         keep = np.ones(table.num_rows, dtype=bool)
-        keep[sorted(edit.drop)] = False
+        keep[sorted(edit.drop | edit.moved)] = False
         table = table.filter(pa.array(keep))
     return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -50,6 +50,7 @@ class Changes:
         select: chooses rows to take out.
         rewrite: new cells of existing rows: columns `path` and `old_id`, and those to change. A row is changed only if
             it still names the object `old_id` (compare and swap).
+        moves: objects that get another place, in packs: see `corpus.packs.moves`.
     """
 
     add: pa.Table = field(default_factory=SCHEMA.empty_table, repr=False)
@@ -61,6 +62,7 @@ class Changes:
     clear: Clear = field(default_factory=dict, repr=False)
     select: Select | None = None
     rewrite: pa.Table | None = field(default=None, repr=False)
+    moves: pa.Table | None = field(default=None, repr=False)
 
     @property
     def firsts(self) -> dict[bytes, bytes]:
@@ -77,20 +79,24 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A live part as a new part takes it over: rows to drop, and rows to update from rows of `add` or `rewrite`."""
+    """A live part as a new part takes it over: rows to drop, and rows to update from rows of `add` or `rewrite`.
+
+    Rows of `moved` go to another new part.
+    """
 
     part: TableRef
     drop: frozenset[int] = frozenset()
     update: tuple[tuple[int, int], ...] = ()
     rewrite: tuple[tuple[int, int], ...] = ()
+    moved: frozenset[int] = frozenset()
 
     @property
     def rows(self) -> int:
-        return self.part.rows - len(self.drop)
+        return self.part.rows - len(self.drop) - len(self.moved)
 
     @property
     def changed(self) -> bool:
-        return bool(self.drop or self.update or self.rewrite)
+        return bool(self.drop or self.update or self.rewrite or self.moved)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,23 +108,34 @@ class Fresh:
     row: int = 0
 
 
+class Moved(NamedTuple):
+    """Row `row` of the live part `part`, which goes to the place that row `j` of `Changes.moves` says."""
+
+    part: TableRef
+    row: int
+    j: int
+
+
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One part of the next head: a live part kept as it is, or a new one made of edits and added rows.
+    """One part of the next head: a live part kept as it is, or a new one made of edits, or moved rows, and added rows.
 
     Within one logical commit, equal slots hold equal rows, so a part made for one try can be used by the next.
     """
 
     edits: tuple[Edit, ...]
     fresh: tuple[Fresh, ...] = ()
+    moved: tuple[Moved, ...] = ()
 
     @property
     def kept(self) -> TableRef | None:
-        return self.edits[0].part if len(self.edits) == 1 and not self.fresh and not self.edits[0].changed else None
+        if len(self.edits) != 1 or self.fresh or self.moved or self.edits[0].changed:
+            return None
+        return self.edits[0].part
 
     @property
     def rows(self) -> int:
-        return sum(edit.rows for edit in self.edits) + len(self.fresh)
+        return sum(edit.rows for edit in self.edits) + len(self.moved) + len(self.fresh)
 
     @property
     def size(self) -> int:
@@ -144,6 +161,7 @@ class Plan:
     dropped: tuple[pa.Table, ...] = field(default=(), repr=False)
     held: tuple[pa.Table, ...] = field(default=(), repr=False)
     firsts: Mapping[bytes, bytes] = field(default_factory=dict)
+    retired_packs: tuple[bytes, ...] = ()
 
 
 def check_objects(add: pa.Table) -> None:

@@ -12,7 +12,7 @@ class Outcome:
 
     `added` includes the replaced rows. `columns` counts, for each column, the updated or replaced rows in which it
     changed. `same` lists the unchanged paths, and `held` those that a hold keeps as they are. `rewritten` counts the
-    rows whose cells were changed by compare and swap.
+    rows whose cells were changed by compare and swap, and those that moved into a pack.
     """
 
     added: int = 0

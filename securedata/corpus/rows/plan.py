@@ -7,12 +7,14 @@ checked against the current ones.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from securedata.corpus.packs import moves as packing
 from securedata.corpus.rows.changes import Changes, Edit, Fresh, Plan, ReadTable, Slot
 from securedata.corpus.rows.checks import held, refused
 from securedata.corpus.rows.match import match
@@ -45,7 +47,8 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
         outcome.stale.append(paths[i])
         del fresh[i]
     others = (*(select.columns if select else ()), *needed(changes), *(one.name for one in unknown(add.schema)))
-    wanted = tuple(dict.fromkeys((*CHECK, *others)))
+    moves = changes.moves
+    wanted = tuple(dict.fromkeys((*CHECK, *others, *(packing.LOOKED_AT if moves is not None else ()))))
     removed = pa.array(changes.remove, pa.large_string())
     gone: set[str] = set()
     edits: list[Edit] = []
@@ -54,9 +57,10 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
     dropped: list[pa.Table] = []
     stay: list[pa.Table] = []
     firsts: dict[bytes, bytes] = {}
+    found: list[packing.Matched] = []
     for part in head.parts:
         edit = Edit(part)
-        if fresh or len(removed) or select or changes.rewrite is not None:
+        if fresh or len(removed) or select or changes.rewrite is not None or moves is not None:
             view = read_table(part, wanted)
             check_types(add.schema, view.schema)
             kept = held(head, view)
@@ -67,15 +71,17 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
             outcome.held += [view.column("path")[i].as_py() for i in sorted(drop & kept)]
             drop -= kept
             outcome.removed += len(drop)
-            for rows, found in ((drop & chosen, dropped), (kept & chosen, stay)):
+            for rows, tables in ((drop & chosen, dropped), (kept & chosen, stay)):
                 if rows:
-                    found.append(view.take(pa.array(sorted(rows), pa.int64())))
+                    tables.append(view.take(pa.array(sorted(rows), pa.int64())))
             describe = partial(read_table, part, DESCRIBED)
             update = match(part, view, changes, fresh, drop, kept, outcome, describe, firsts)
             rewrite, moved = match_rewrite(head, view, changes, drop, kept, outcome)
             edit = Edit(part, frozenset(drop), tuple(update), rewrite)
             views.append((view, edit.drop | moved))
             retired += _retired_objects(view, edit.drop | moved)
+            if moves is not None:
+                found.append(packing.match_moves(part, view, moves, edit.drop | moved))
         edits.append(edit)
     outcome.missing = [path for path in changes.remove if path not in gone]
     for i in [i for i in fresh if changes.only_updates(i)]:  # the row to update is gone
@@ -84,12 +90,32 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
     outcome.committed |= {ids[i] for i in fresh}
     outcome.added = len(fresh)
     retired = _unneeded(retired, views, outcome.committed)
-    slots = [Slot((edit,)) for edit in edits if edit.rows] + _fresh_slots(fresh, ids)
+    moved_slots: list[Slot] = []
+    if moves is not None:
+        packs = packing.whole_packs(moves, found, changes.put_times, head.horizon)
+        found = [packing.only(one, moves, packs) for one in found]
+        edits = [replace(edit, moved=frozenset(one.rows)) for edit, one in zip(edits, found, strict=True)]
+        moved_slots = packing.moved_slots(edits, found, moves)
+        alone = {
+            id: first
+            for one, (view, _) in zip(found, views, strict=True)
+            for id, first in packing.left_alone(view, one.rows).items()
+        }
+        views = [(view, gone | edit.moved) for edit, (view, gone) in zip(edits, views, strict=True)]
+        retired += alone
+        firsts |= alone
+        outcome.committed |= packs
+        outcome.rewritten += sum(len(one.rows) for one in found)
+    again = add.column("pack").take(pa.array(sorted(fresh), pa.int64())).to_pylist()
+    retired_packs = packing.retired_packs(views, again)
+    slots = [Slot((edit,)) for edit in edits if edit.rows] + moved_slots + _fresh_slots(fresh, ids)
     if outcome.changes:
         slots = _merged(slots)
     live = {slot.kept.id for slot in slots if slot.kept}
     retired_parts = tuple(part.id for part in head.parts if part.id not in live)
-    return Plan(tuple(slots), retired_parts, tuple(retired), outcome, tuple(dropped), tuple(stay), firsts)
+    return Plan(
+        tuple(slots), retired_parts, tuple(retired), outcome, tuple(dropped), tuple(stay), firsts, retired_packs
+    )
 
 
 def _hits(view: pa.Table, paths: pa.Array) -> list[int]:
@@ -150,8 +176,9 @@ def _merged(slots: list[Slot]) -> list[Slot]:
     for slot in slots:
         last = joined[-1] if joined else None
         fits = last and last.rows + slot.rows <= MAX_ROWS and last.size + slot.size <= MERGED_BYTES
-        if last and fits and min(last.rows, slot.rows) < SMALL and not last.fresh:
-            joined[-1] = Slot(last.edits + slot.edits, last.fresh + slot.fresh)
+        ends = last and (last.fresh or (last.moved and (slot.edits or slot.moved)))  # what a part is made of, in order
+        if last and fits and min(last.rows, slot.rows) < SMALL and not ends:
+            joined[-1] = Slot(last.edits + slot.edits, last.fresh + slot.fresh, last.moved + slot.moved)
         else:
             joined.append(slot)
     return joined

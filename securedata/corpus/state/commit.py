@@ -313,7 +313,8 @@ class Transaction(Generic[T]):
             parts.append(ref)
         members: dict[str, Any] = {"parts": tuple(parts)}
         firsts = {**plan.firsts, **changes.firsts}
-        for table, later in retired_tables(plan.retired_parts, plan.retired_objects, grace, firsts):
+        leaving = retired_tables(plan.retired_parts, plan.retired_objects, grace, firsts, plan.retired_packs)
+        for table, later in leaving:
             ref, when = self._put_table(table, RETIRED_SCHEMA, head)
             members["retired"] = (*members.get("retired", head.retired), Retired(ref, when + later))
             if later:
@@ -369,6 +370,11 @@ class Transaction(Generic[T]):
             return members, ()
         retired = members.get("retired", head.retired)
         return {**members, "retired": tuple(one for one in retired if one not in cleared)}, cleared
+
+
+def added_lists(attempt: Try, members: Mapping[str, Any]) -> set[bytes]:
+    """The ids of the leaving lists that a try adds, of what `Try.write` returned."""
+    return {one.table.id for one in members.get("retired", ())} - {one.table.id for one in attempt.head.retired}
 
 
 def _may_pass(error: SecuredataError) -> bool:

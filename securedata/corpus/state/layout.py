@@ -12,7 +12,7 @@ from securedata.storage.file_lock import LOCK
 HEAD = "head"
 OBJECTS = "objects/"
 TABLES = "manifest/"
-_PACKS = "packs/"
+PACKS = "packs/"
 _AUDIT = "audit/"
 
 
@@ -33,7 +33,7 @@ _TEMPORARIES = re.compile(rf"{HEAD}\.tmp|\.tmp-probe-[0-9a-f]{{16}}")  # of a fi
 _PATTERNS = {
     What.OBJECT: re.compile(rf"{OBJECTS}([0-9a-f]{{2}})/(?P<id>\1[0-9a-f]{{30}})"),
     What.TABLE: re.compile(rf"{TABLES}(?P<id>[0-9a-f]{{32}})"),
-    What.PACK: re.compile(rf"{_PACKS}(?P<id>[0-9a-f]{{32}})"),
+    What.PACK: re.compile(rf"{PACKS}(?P<id>[0-9a-f]{{32}})"),
 }
 
 
@@ -50,7 +50,7 @@ def table_key(table_id: bytes) -> str:
 
 def pack_key(pack_id: bytes) -> str:
     """The storage key of a pack."""
-    return f"{_PACKS}{pack_id.hex()}"
+    return f"{PACKS}{pack_id.hex()}"
 
 
 def classify(key: str) -> tuple[What, bytes]:

@@ -16,6 +16,13 @@ _FEW = 10
 _IDS = ("object_id", "pack")
 
 
+def named_keys(view: pa.Table, wanted: pa.Array) -> set[bytes]:
+    """Those of `wanted` that rows need: objects that no pack holds, and packs; `view` has `object_id` and `pack`."""
+    ids, packs = view.column("object_id"), view.column("pack")
+    alone = pc.and_(pc.is_null(packs), pc.is_in(ids, value_set=wanted))
+    return {*ids.filter(alone).to_pylist(), *packs.filter(pc.is_in(packs, value_set=wanted)).drop_null().to_pylist()}
+
+
 class LiveParts:
     """Reads live parts, and caches small sets of columns, since every try of a commit reads them again."""
 
@@ -42,15 +49,19 @@ class LiveParts:
         self._kept.setdefault(part.id, {})[_IDS] = table.select(_IDS)
 
     def named(self, head: Head, ids: Iterable[bytes]) -> set[bytes]:
-        """Those of `ids`, of objects, packs and parts, that this head names. Raises as `read_table`."""
+        """Those of `ids`, of objects, packs and parts, that this head names.
+
+        An object counts by its own storage key: one that lies in a pack does not, for nothing reads that key any more.
+
+        Raises:
+            as `read_table`
+        """
         wanted = pa.array(ids, pa.binary(16))
         found = {part.id for part in head.parts} & set(wanted.to_pylist())
         for part in head.parts if len(wanted) else ():
             known = (one for one in self._kept.get(part.id, {}).values() if set(_IDS) <= set(one.schema.names))
             view = next(known, None) or self.read_table(part, _IDS)
-            for name in _IDS:
-                column = view.column(name)
-                found.update(column.filter(pc.is_in(column, value_set=wanted)).to_pylist())
+            found.update(named_keys(view, wanted))
         return found
 
     def forget_all_but(self, head: Head) -> None:

@@ -30,18 +30,23 @@ def storage_key(what: str, id: bytes) -> str:
 
 
 def retired_tables(
-    parts: Sequence[bytes], objects: Sequence[bytes], grace: float = DELAY, firsts: Mapping[bytes, bytes] | None = None
+    parts: Sequence[bytes],
+    objects: Sequence[bytes],
+    grace: float = DELAY,
+    firsts: Mapping[bytes, bytes] | None = None,
+    packs: Sequence[bytes] = (),
 ) -> list[tuple[pa.Table, float]]:
     """The leaving lists of a commit, each with how much later than after a day what it lists is deleted, in seconds.
 
     Args:
-        grace: seconds after which objects are deleted, at least a day. Parts are deleted after a day: running readers
-            have read theirs.
-        firsts: for objects whose recordings were sealed again, the id of the recording's first object: see `former`.
+        grace: seconds after which objects and packs are deleted, at least a day. Parts are deleted after a day: running
+            readers have read theirs.
+        firsts: for objects whose recordings were sealed again or packed, the id of the recording's first object: see
+            `former`.
     """
     later = max(0.0, grace - DELAY)
-    lists = [(parts, objects, 0.0)] if not later else [(parts, (), 0.0), ((), objects, later)]
-    tables = [(retired_table(parts, objects), more) for parts, objects, more in lists if parts or objects]
+    lists = [(parts, objects, packs, 0.0)] if not later else [(parts, (), (), 0.0), ((), objects, packs, later)]
+    tables = [(retired_table(*ids), more) for *ids, more in lists if any(ids)]
     return [(_with_origin(table, firsts), more) for table, more in tables] if firsts else tables
 
 
@@ -92,9 +97,9 @@ def removed(storage: Storage, head: Head) -> list[bytes]:
     return found
 
 
-def retired_table(parts: Iterable[bytes], objects: Iterable[bytes]) -> pa.Table:
+def retired_table(parts: Iterable[bytes], objects: Iterable[bytes], packs: Iterable[bytes] = ()) -> pa.Table:
     """A leaving list."""
-    rows = [(id, "part") for id in parts] + [(id, "object") for id in objects]
+    rows = [(id, "part") for id in parts] + [(id, "object") for id in objects] + [(id, "pack") for id in packs]
     return pa.table(
         [pa.array([id for id, _ in rows], pa.binary(16)), pa.array([what for _, what in rows], pa.large_string())],
         schema=RETIRED_SCHEMA,
