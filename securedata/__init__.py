@@ -96,6 +96,8 @@ if TYPE_CHECKING:
     from securedata.torch.lineage import save_lineage
     from securedata.torch.load import load
     from securedata.torch.sample import Batch, FeatureBatch, FeatureSample, Sample
+    from securedata.torch.stream.audio import EncryptedAudioStream
+    from securedata.torch.stream.state import merge_state
 
 __version__ = "0.1.0"
 
@@ -106,6 +108,7 @@ _HOME = {
     "CorpusExportReport": "securedata.lifecycle.copying.report",
     "CreateReport": "securedata.corpus.create",
     "EncryptedAudioDataset": "securedata.torch.dataset",
+    "EncryptedAudioStream": "securedata.torch.stream.audio",
     "EncryptedFeatureDataset": "securedata.torch.features",
     "ExportReport": "securedata.corpus.export.export",
     "FeatureBatch": "securedata.torch.sample",
@@ -130,6 +133,7 @@ _HOME = {
     "info": "securedata.corpus.recordings.info",
     "ingest": "securedata.ingest.ingest",
     "load": "securedata.torch.load",
+    "merge_state": "securedata.torch.stream.state",
     "open_corpus": "securedata.corpus.opening",
     "open_requests": "securedata.lifecycle.people.requests",
     "pack": "securedata.lifecycle.packing.pack",
@@ -150,6 +154,7 @@ __all__ = [
     "CorpusExportReport",
     "CreateReport",
     "EncryptedAudioDataset",
+    "EncryptedAudioStream",
     "EncryptedFeatureDataset",
     "ExportReport",
     "FeatureBatch",
@@ -176,6 +181,7 @@ __all__ = [
     "info",
     "ingest",
     "load",
+    "merge_state",
     "open_corpus",
     "open_requests",
     "pack",

@@ -16,7 +16,7 @@ from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.loading import Look, Options, load_index, speaker_tags
 from securedata.corpus.schema import TRAINING
 from securedata.corpus.state.consent import as_purpose
-from securedata.corpus.state.head import Seen
+from securedata.corpus.state.head import Head, Seen
 from securedata.corpus.state.lease import HeadLease
 from securedata.storage.base import Storage
 
@@ -77,11 +77,31 @@ def open_corpus(
             print(corpus.table.select(["path", "speaker"]).slice(0, 2))
             data = corpus.read("ann/utt0.wav")  # a bytearray, never a file
     """
+    speakers = None if speakers is None else as_texts("speakers", speakers)
+    reference, options = prepare(
+        target, kms, pin, columns, filter, role, purpose, ttl, kms_wait, refresh, accept_generation
+    )
+    return _open(reference, options, storage, look, speakers, seen)
+
+
+def prepare(
+    target: str | os.PathLike[str] | Reference,
+    kms: str | Sequence[str] | None,
+    pin: str | Sequence[str] | None,
+    columns: str | Sequence[str] | None,
+    filter: pc.Expression | None,
+    role: str | None,
+    purpose: str | None,
+    ttl: float,
+    kms_wait: float,
+    refresh: bool,
+    accept_generation: int | None,
+) -> tuple[Reference, Options]:
+    """What the arguments of `open_corpus` mean. Raises InvalidArgument, ConfigError"""
     ttl, kms_wait = as_seconds("ttl", ttl), as_seconds("kms_wait", kms_wait)
     refresh = as_flag("refresh", refresh)
     # a string is one name, not a list of letters
     columns = None if columns is None else as_texts("columns", columns)
-    speakers = None if speakers is None else as_texts("speakers", speakers)
     if accept_generation is not None:
         accept_generation = as_whole("accept_generation", accept_generation, 0, 2**63 - 1)
     reference = resolve(target, kms, pin)
@@ -92,7 +112,7 @@ def open_corpus(
     options = Options(kept, filter, ttl, kms_wait, refresh, accept_generation, purpose=purpose)
     if role is not None:
         reference = replace(reference, options={**reference.options, "role": as_text("role", role)})
-    return _open(reference, options, storage, look, speakers, seen)
+    return reference, options
 
 
 def open_manifest(
@@ -149,11 +169,16 @@ def _open(
     opened, index = load_index(lease, options, look, speakers)
     if speakers is not None:
         options = replace(options, speakers=speaker_tags(opened.head, speakers))
-    if not reference.pins:
-        warnings.warn(
-            f"{reference.root} was opened without a pin; if it is the corpus you mean, pin it: {opened.head.pin}",
-            UnpinnedWarning,
-            stacklevel=3,
-        )
+    warn_unpinned(reference, opened.head)
     lease.begin(opened)
     return Corpus(lease, options, opened.head, index)
+
+
+def warn_unpinned(reference: Reference, head: Head) -> None:
+    """Warn the caller of the function that opens, if no pin was given."""
+    if not reference.pins:
+        warnings.warn(
+            f"{reference.root} was opened without a pin; if it is the corpus you mean, pin it: {head.pin}",
+            UnpinnedWarning,
+            stacklevel=4,
+        )

@@ -75,8 +75,8 @@ class EncryptedDataset(Recordings[SampleT]):
         accept_generation: int | Sequence[int | None] | None,
     ) -> None:
         """Open the corpora. The options are those of the subclasses, which describe them."""
-        self.transform = _function("transform", transform)
-        self._map = _function("map", map)
+        self.transform = function_or_none("transform", transform)
+        self._map = function_or_none("map", map)
         self._replacing = Replacing(on_error, on_erased, on_gone)
         targets = several(target)
         if not targets:
@@ -373,7 +373,8 @@ class EncryptedDataset(Recordings[SampleT]):
         self._count()  # with refresh=True the rows might differ from those at pickling
 
 
-def _function(name: str, value: Any) -> Any:
+def function_or_none(name: str, value: Any) -> Any:
+    """An option that is a function. Raises InvalidArgument"""
     if value is not None and not callable(value):
         raise InvalidArgument(f"{name}= must be a function, not {type(value).__name__}")
     return value

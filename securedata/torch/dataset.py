@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -24,12 +24,76 @@ from securedata.torch.crop import Cut, cut_of, sample_of
 from securedata.torch.decode import decode_object, decode_piece, fetch_piece, open_object, piece_of, read_row
 from securedata.torch.sample import Metadata, Sample
 from securedata.torch.select import Duration
+from securedata.torch.stats import Tally
 
 _MAX_RATE = 768_000
 _MAX_RATIO = 1_000  # beyond it soxr takes minutes, or forever, to make filters
 
 
-class EncryptedAudioDataset(EncryptedDataset[Sample]):
+class AudioRows:
+    """What a row becomes in datasets and streams of recordings: a `Sample`."""
+
+    sample_rate: int | None
+    num_frames: int | None
+    crop: str
+    _tally: Tally
+
+    def _choose(self, sample_rate: int | None, num_frames: int | None, crop: str) -> None:
+        """Keep the options. Raises InvalidArgument"""
+        if crop not in ("random", "start"):
+            raise InvalidArgument(f"crop= must be 'random' or 'start', not {crop!r}")
+        self.sample_rate = _natural("sample_rate", sample_rate, _MAX_RATE)
+        self.num_frames = _natural("num_frames", num_frames, 2**62)
+        self.crop = crop
+
+    def _check_formats(self, formats: Collection[str], root: str) -> None:
+        if FORMAT in formats:
+            raise InvalidArgument(
+                f"{root} has features, not recordings: read them with EncryptedFeatureDataset, or leave them "
+                "out with filter=pyarrow.compute.field('format') != 'NPY'",
+                root=root,
+            )
+
+    def _check_corpus(self, corpus: Corpus) -> None:
+        """Check the formats and rates of the rows. Raises InvalidArgument"""
+        self._check_formats(pc.unique(corpus.table.column("format")).to_pylist(), corpus.root)
+        if self.sample_rate is not None:
+            for rate in pc.unique(corpus.table.column("sample_rate")).to_pylist():
+                if rate * _MAX_RATIO < self.sample_rate or self.sample_rate * _MAX_RATIO < rate:
+                    raise InvalidArgument(
+                        f"{corpus.root} has recordings at {rate} Hz, which cannot become {self.sample_rate} Hz: "
+                        "pass another sample_rate=, or leave them out with filter="
+                    )
+
+    def _plan(self, corpus: Corpus, i: int) -> Cut:
+        """The frames to read; draws the crop. Raises MalformedManifest"""
+        return cut_of(read_row(corpus, i), self.sample_rate, self.num_frames, self.crop)
+
+    def _piece(self, corpus: Corpus, i: int, plan: Cut) -> Piece | None:
+        """Their bytes; None in a large compressed file. Raises MalformedManifest"""
+        return piece_of(corpus, i, plan.row, plan.start, plan.frames)
+
+    def _fetch(self, corpus: Corpus, plan: Cut, piece: Piece) -> memoryview:
+        """Those bytes, by themselves. Raises as `Corpus.read`."""
+        return fetch_piece(corpus, plan.row, piece)
+
+    def _decode(self, corpus: Corpus, piece: Piece, data: memoryview, plan: Cut) -> Sample:
+        """The sample from them. Raises UndecodableMedia"""
+        begun = time.perf_counter()
+        sample = sample_of(plan, decode_piece(corpus, plan.row, piece, data, plan.start, plan.frames))
+        self._tally.seconds_decode += time.perf_counter() - begun
+        return sample
+
+    def _read_large(self, corpus: Corpus, i: int, plan: Cut) -> Sample:
+        """The sample from a large compressed file. Raises UndecodableMedia, and as `Corpus.read`."""
+        with open_object(corpus, i, plan.row) as file:
+            begun = time.perf_counter()
+            sample = sample_of(plan, decode_object(corpus, i, plan.row, file, plan.start, plan.frames))
+            self._tally.seconds_decode += time.perf_counter() - begun - file.seconds
+        return sample
+
+
+class EncryptedAudioDataset(AudioRows, EncryptedDataset[Sample]):
     """Recordings of one sealed corpus or several, decrypted in memory as they are asked for.
 
     `ds[i]` is a `Sample`, or what `map` makes of it. A dataset never changes under its reader; `refresh` opens the
@@ -108,11 +172,7 @@ class EncryptedAudioDataset(EncryptedDataset[Sample]):
             ds = sd.EncryptedAudioDataset("voice-a", speaker="ann", sample_rate=8_000, num_frames=4_000)
             print(len(ds), ds[0].waveform.shape)  # float32 [channels, frames]
         """
-        if crop not in ("random", "start"):
-            raise InvalidArgument(f"crop= must be 'random' or 'start', not {crop!r}")
-        self.sample_rate = _natural("sample_rate", sample_rate, _MAX_RATE)
-        self.num_frames = _natural("num_frames", num_frames, 2**62)
-        self.crop = crop
+        self._choose(sample_rate, num_frames, crop)
         super().__init__(
             target,
             kms=kms,
@@ -133,49 +193,6 @@ class EncryptedAudioDataset(EncryptedDataset[Sample]):
             refresh=refresh,
             accept_generation=accept_generation,
         )
-
-    def _check_corpus(self, corpus: Corpus) -> None:
-        """Check the formats and rates of the rows. Raises InvalidArgument"""
-        if FORMAT in pc.unique(corpus.table.column("format")).to_pylist():
-            raise InvalidArgument(
-                f"{corpus.root} has features, not recordings: read them with EncryptedFeatureDataset, or leave them "
-                "out with filter=pyarrow.compute.field('format') != 'NPY'",
-                root=corpus.root,
-            )
-        if self.sample_rate is not None:
-            for rate in pc.unique(corpus.table.column("sample_rate")).to_pylist():
-                if rate * _MAX_RATIO < self.sample_rate or self.sample_rate * _MAX_RATIO < rate:
-                    raise InvalidArgument(
-                        f"{corpus.root} has recordings at {rate} Hz, which cannot become {self.sample_rate} Hz: "
-                        "pass another sample_rate=, or leave them out with filter="
-                    )
-
-    def _plan(self, corpus: Corpus, i: int) -> Cut:
-        """The frames to read; draws the crop. Raises MalformedManifest"""
-        return cut_of(read_row(corpus, i), self.sample_rate, self.num_frames, self.crop)
-
-    def _piece(self, corpus: Corpus, i: int, plan: Cut) -> Piece | None:
-        """Their bytes; None in a large compressed file. Raises MalformedManifest"""
-        return piece_of(corpus, i, plan.row, plan.start, plan.frames)
-
-    def _fetch(self, corpus: Corpus, plan: Cut, piece: Piece) -> memoryview:
-        """Those bytes, by themselves. Raises as `Corpus.read`."""
-        return fetch_piece(corpus, plan.row, piece)
-
-    def _decode(self, corpus: Corpus, piece: Piece, data: memoryview, plan: Cut) -> Sample:
-        """The sample from them. Raises UndecodableMedia"""
-        begun = time.perf_counter()
-        sample = sample_of(plan, decode_piece(corpus, plan.row, piece, data, plan.start, plan.frames))
-        self._tally.seconds_decode += time.perf_counter() - begun
-        return sample
-
-    def _read_large(self, corpus: Corpus, i: int, plan: Cut) -> Sample:
-        """The sample from a large compressed file. Raises UndecodableMedia, and as `Corpus.read`."""
-        with open_object(corpus, i, plan.row) as file:
-            begun = time.perf_counter()
-            sample = sample_of(plan, decode_object(corpus, i, plan.row, file, plan.start, plan.frames))
-            self._tally.seconds_decode += time.perf_counter() - begun - file.seconds
-        return sample
 
     def get_metadata(self, index: SupportsIndex) -> Metadata:
         """What `ds[i]` holds besides the audio, the logical path first; nothing is fetched or decrypted.

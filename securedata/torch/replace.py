@@ -129,7 +129,7 @@ class Replacing:
                 error = failed.pop(at)
                 self._take(rows[at], error, source)
             source.skip(len(skipped))
-            self._tell("a sample was skipped: its row is gone", error)
+            self.warn_once("a sample was skipped: its row is gone", error)
         reached = {at: rows[at] for at in failed}
         for at, error in failed.items():
             self._take(reached[at], error, source)
@@ -140,10 +140,10 @@ class Replacing:
         ):
             raise error  # a whole batch failed: the cause is storage, not some objects
         if failed:
-            self._tell("a sample was replaced by the next readable row", error)
+            self.warn_once("a sample was replaced by the next readable row", error)
             replaced = source.count(len(failed))
             if not all(map(self.skips, failed.values())):
-                _limit(replaced, source.rows, error)
+                limit(replaced, source.rows, error)
         while failed:
             for at, error in failed.items():
                 reached[at] = self._next(reached[at], rows[at], source, error)
@@ -174,13 +174,15 @@ class Replacing:
                 return row
         raise error
 
-    def _tell(self, what: str, error: SecuredataError) -> None:
+    def warn_once(self, what: str, error: SecuredataError) -> None:
+        """Log the first error of this process that did not end it."""
         if self._warned_in != os.getpid():
             self._warned_in = os.getpid()
             _log.warning("%s; this process counts further ones in stats() only: %s", what, error)
 
 
-def _limit(replaced: int, rows: int, error: SecuredataError) -> None:
+def limit(replaced: int, rows: int, error: SecuredataError) -> None:
+    """Raise TooManyReplaced if more than 1 % of an epoch was replaced."""
     if replaced > max(1, rows // SHARE):
         raise TooManyReplaced(
             f"{replaced} samples of an epoch of {rows} could not be read and were replaced, more than 1 %: refresh() "

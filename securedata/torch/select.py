@@ -99,8 +99,11 @@ class Check:
         for column, known in self._known.items():
             known.update(pc.unique(rows.column(column)).to_pylist())
 
-    def judge(self, corpora: Sequence[Corpus]) -> None:
+    def judge(self, corpora: Sequence[Corpus], rows: Sequence[int] | None = None) -> None:
         """Called when all corpora are open; warns if no row is left.
+
+        Args:
+            rows: how many the filters leave of each; None: those that are open.
 
         Raises:
             InvalidArgument: a speaker or a split that no row of any corpus has.
@@ -113,7 +116,7 @@ class Check:
                     which = "" if len(asked) == 1 else f", number {number + 1} of {len(asked)},"
                     hint = _splits(value, known) if column == "split" else _speakers(value, known)
                     raise InvalidArgument(f"{column}={which} is not in {where}: {hint}", root=corpora[0].root)
-        if self._rows and not any(map(len, corpora)):
+        if self._rows and not any(map(len, corpora) if rows is None else rows):
             warnings.warn(
                 f"none of the {self._rows} recordings of {where} matches all filters", UserWarning, stacklevel=4
             )

@@ -327,24 +327,32 @@ class _Sorted(Sequence[bytes]):
         return self._index.path(int(self._order[at])).encode()
 
 
+def matching(table: pa.Table, filter: pc.Expression) -> pa.ChunkedArray:
+    """The numbers of the rows that a filter keeps; `table` has no keys.
+
+    Raises:
+        InvalidArgument: the filter does not fit the columns.
+    """
+    for name in OPTIONAL.names:
+        table = with_optional(table, name)
+    # the filter does not see the keys; they are selected by row number
+    numbered = table.append_column("\0row", pa.array(np.arange(table.num_rows)))
+    try:
+        return numbered.filter(filter).column("\0row")
+    except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        names = ", ".join(table.schema.names)
+        raise InvalidArgument(
+            f"filter= does not fit the manifest: {describe(error)}; its columns are: {names}"
+        ) from None
+
+
 def _filtered(table: pa.Table, filter: pc.Expression | None, admission: Admission | None) -> tuple[pa.Table, bytes]:
     """The rows that match the filter and may be read, without their keys, and the keys."""
     keys = table.column("data_key")
     table = table.drop_columns("data_key")
     if filter is not None:
-        for name in OPTIONAL.names:
-            table = with_optional(table, name)
-        # the filter does not see the keys; they are selected by row number
-        numbered = table.append_column("\0row", pa.array(np.arange(table.num_rows)))
-        try:
-            numbered = numbered.filter(filter)
-        except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-            names = ", ".join(table.schema.names)
-            raise InvalidArgument(
-                f"filter= does not fit the manifest: {describe(error)}; its columns are: {names}"
-            ) from None
-        keys = keys.take(numbered.column("\0row"))
-        table = numbered.drop_columns("\0row")
+        rows = matching(table, filter)
+        table, keys = table.take(rows), keys.take(rows)
     admitted = None if admission is None else admission.admit(table)
     if admitted is not None:
         table, keys = table.filter(admitted), keys.filter(admitted)

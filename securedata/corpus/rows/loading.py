@@ -103,7 +103,8 @@ def speaker_tags(head: Head, speakers: Iterable[str]) -> frozenset[bytes]:
         raise InvalidArgument("a speaker's name contains a lone surrogate, which is not a character") from None
 
 
-def _spoken_by(table: pa.Table, wanted: frozenset[bytes], tagger: Tagger) -> pa.Table:
+def spoken_by(table: pa.Table, wanted: frozenset[bytes], tagger: Tagger) -> pa.Table:
+    """The rows of speakers with these tags."""
     column = table.column("speaker")
     names = [name for name in pc.unique(column).to_pylist() if name is not None and tagger.tag(name) in wanted]
     return table.filter(pc.is_in(column, pa.array(names, column.type)))
@@ -127,7 +128,7 @@ def _index(lease: HeadLease, head: Head, options: Options, look: Look | None, sp
                 look(table.drop_columns("data_key"))
             if of_case is not None:
                 table = table.filter(pa.array(of_case(table)))
-            return table if tags is None else _spoken_by(table, tags, Tagger(head.secret))
+            return table if tags is None else spoken_by(table, tags, Tagger(head.secret))
 
         return read_part
 

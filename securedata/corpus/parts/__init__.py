@@ -1,0 +1,1 @@
+"""A corpus whose manifest parts are opened one by one."""

@@ -1,0 +1,138 @@
+"""How many rows of each manifest part a reader gets: from the head, or by reading the columns that decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.corpus.rows.checks import restricted_rows
+from securedata.corpus.rows.index import matching
+from securedata.corpus.rows.loading import Look, Options, spoken_by
+from securedata.corpus.schema import OTHER, SCHEMA, columns_of
+from securedata.corpus.state.consent import COLUMNS as CONSENT
+from securedata.corpus.state.consent import Admission, LeftOut
+from securedata.corpus.state.head import Head
+from securedata.keys.tags import Tagger
+
+_SIZES = ("sealed_size", "pack")
+
+Read = Callable[[int, Sequence[str] | None], pa.Table]
+"""Reads a part by its number and the columns to decode; None: all."""
+
+ALWAYS = 0.0
+"""A time at which no consent has ended: which rows a reader numbers must not depend on when it asks."""
+
+
+class Counts(NamedTuple):
+    """What a plan needs to know of a corpus.
+
+    Attributes:
+        rows: int64 [P], the rows of each part that the filters and the recorded purposes leave.
+        exact: whether parts were read for it; if not, these are all rows, some of which might turn out to be closed.
+        mean: bytes on storage of an object, about.
+        packed: whether objects lie in packs, as far as one part shows.
+        left_out: rows that were left out because of consent or a restriction; those whose consent has ended are
+            numbered, and found later.
+        formats: of the rows that were read, each once.
+    """
+
+    rows: np.ndarray[Any, np.dtype[np.int64]]
+    exact: bool
+    mean: float
+    packed: bool
+    left_out: LeftOut
+    formats: frozenset[str]
+
+
+def admission_of(head: Head, options: Options) -> Admission:
+    """Which rows are numbered, whatever the time."""
+    return Admission(options.purpose, ALWAYS, restricted_rows(head))
+
+
+def columns_to_count(options: Options) -> tuple[str, ...] | None:
+    """The columns that decide which rows there are; None: all, since the filter uses unknown ones."""
+    used = columns_of(options.filter)
+    if OTHER in used or any(name not in SCHEMA.names for name in used):
+        return None
+    more = ("speaker",) if options.speakers is not None else ()
+    return tuple(dict.fromkeys((*used, *more, *CONSENT, *_SIZES, "subjects", "format", "split", "speaker")))
+
+
+def counted(head: Head, options: Options, read: Read, look: Look | None) -> Counts:
+    """Count by the head alone, if all rows count, else part by part.
+
+    Args:
+        read: reads a part by its number and the columns to decode.
+        look: called with the rows of each part that is read, before the filter.
+    """
+    rows = np.array([part.rows for part in head.parts], np.int64)
+    chosen = options.filter is not None or options.speakers is not None
+    if not len(rows) or not rows.sum():
+        return Counts(rows, True, 1.0, False, LeftOut(), frozenset())
+    if not chosen and options.purpose is None and not head.restricted:
+        one = int(rows.argmax())
+        sample = read(one, ("format", *_SIZES, *CONSENT, "subjects"))
+        if admission_of(head, options).admit(sample) is None:
+            return Counts(rows, False, _mean(sample), _packed(sample), LeftOut(), _formats(sample))
+    return _by_part(head, options, read, look)
+
+
+def kept_tables(
+    head: Head,
+    options: Options,
+    read: Read,
+    columns: Sequence[str],
+    admission: Admission | None = None,
+    look: Look | None = None,
+) -> Iterator[pa.Table]:
+    """The rows of each part that are numbered, with these columns and those that decide.
+
+    Args:
+        look: called with the rows of each part before the filter.
+    """
+    deciding, tagger = columns_to_count(options), Tagger(head.secret)
+    wanted = None if deciding is None else tuple(dict.fromkeys((*deciding, *columns)))
+    admission = admission or admission_of(head, options)
+    for number in range(len(head.parts)):
+        table = read(number, wanted)
+        if "data_key" in table.schema.names:
+            table = table.drop_columns("data_key")
+        if look is not None:
+            look(table)
+        if options.speakers is not None:
+            table = spoken_by(table, options.speakers, tagger)
+        if options.filter is not None:
+            table = table.take(matching(table, options.filter))
+        kept = admission.admit(table)
+        yield table if kept is None else table.filter(kept)
+
+
+def _by_part(head: Head, options: Options, read: Read, look: Look | None) -> Counts:
+    admission = admission_of(head, options)
+    rows, means, packed = [], [], False
+    formats: frozenset[str] = frozenset()
+    for table in kept_tables(head, options, read, (), admission, look):
+        rows.append(table.num_rows)
+        if table.num_rows:
+            means.append(table.num_rows * _mean(table))
+            packed = packed or _packed(table)
+            formats |= _formats(table)
+    mean = max(1.0, sum(means) / max(1, sum(rows)))
+    return Counts(np.array(rows, np.int64), True, mean, packed, admission.left_out, formats)
+
+
+def _mean(table: pa.Table) -> float:
+    return max(1.0, float(pc.mean(table.column("sealed_size")).as_py() or 1.0))
+
+
+def _packed(table: pa.Table) -> bool:
+    column = table.column("pack")
+    return bool(2 * column.null_count < len(column))
+
+
+def _formats(table: pa.Table) -> frozenset[str]:
+    return frozenset(pc.unique(table.column("format")).to_pylist())

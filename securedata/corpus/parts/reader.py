@@ -1,0 +1,292 @@
+"""An opened head whose manifest parts are opened one by one, each as a corpus of its rows."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from securedata.access.session import Session
+from securedata.corpus.config import Reference
+from securedata.corpus.connection import connect
+from securedata.corpus.objects.missing import Missing
+from securedata.corpus.opening import prepare, warn_unpinned
+from securedata.corpus.option_values import as_texts
+from securedata.corpus.parts.counting import ALWAYS, Counts, admission_of, counted, kept_tables
+from securedata.corpus.reader import Corpus
+from securedata.corpus.rows.checks import closed_since
+from securedata.corpus.rows.index import Index, matching
+from securedata.corpus.rows.loading import Look, Options, speaker_tags, spoken_by
+from securedata.corpus.rows.memfd import SharedBytes, spawning
+from securedata.corpus.schema import SCHEMA, TRAINING
+from securedata.corpus.snapshot import Snapshot
+from securedata.corpus.state.consent import COLUMNS as CONSENT
+from securedata.corpus.state.consent import Admission, check_purpose
+from securedata.corpus.state.head import Head, Seen
+from securedata.corpus.state.lease import HeadLease
+from securedata.corpus.state.tables import part_missing, read_table
+from securedata.errors import GenerationChanged, InvalidArgument, NotFound
+from securedata.keys.grant import Grant
+from securedata.keys.kms import retry_throttled
+from securedata.keys.tags import Tagger
+from securedata.storage.base import Storage
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class PartRows(NamedTuple):
+    """The rows of one part.
+
+    Attributes:
+        corpus: reads them; a row has the number that it has there.
+        kept: int64, ascending, the rows of the plan that are kept in memory; None: all.
+        numbers: int64, by the place in `kept`, the number there, or -1 if the row is closed; None: they are equal.
+    """
+
+    corpus: RowsOfPart
+    kept: Ints | None
+    numbers: Ints | None
+
+    def find(self, rows: Ints) -> Ints:
+        """int64: the numbers of rows of the plan, -1 for those that are closed."""
+        places = rows if self.kept is None else np.searchsorted(self.kept, rows)
+        return places if self.numbers is None else self.numbers[places]
+
+
+class PartwiseCorpus(Corpus):
+    """A corpus of which only the head is open. It has no rows itself: `open_part` opens those of one part.
+
+    The lease, the counters and the storage are shared by all parts. Unlike a corpus, it holds the keys of all parts, so
+    it could open rows that its filters leave out.
+    """
+
+    def __init__(self, lease: HeadLease, options: Options, head: Head) -> None:
+        """The lease has begun with the head."""
+        super().__init__(lease, options, head, _no_rows(options))
+        self._hold(head)
+
+    def _hold(self, head: Head) -> None:
+        # only what opening parts needs; a pickle for a worker carries it in shared memory
+        self._head = replace(head, retired=(), writes=(), erasures=(), receipts=(), derived=(), pending=(), unknown={})
+        self._held: SharedBytes | None = None
+        self._since: Head | None = None
+        self._views: weakref.WeakSet[RowsOfPart] = weakref.WeakSet()
+
+    @property
+    def parts(self) -> int:
+        """How many manifest parts the head names."""
+        return len(self._head.parts)
+
+    def count(self, look: Look | None = None) -> Counts:
+        """How many rows each part has for this reader; see `Counts`.
+
+        Args:
+            look: called with the rows of each part that has to be read, before the filter.
+
+        Raises:
+            as `open_part`
+        """
+        return counted(self._head, self._options, self._read, look)
+
+    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """The rows of each part that `count` counts, with these columns and others, and without keys.
+
+        Raises:
+            as `open_part`
+        """
+        return kept_tables(self._head, self._options, self._read, columns)
+
+    def open_part(self, number: int, exact: bool, keep: Ints | None = None) -> PartRows:
+        """Fetch and open a part.
+
+        Args:
+            exact: `Counts.exact`, of the counts that number the rows.
+            keep: the rows to keep in memory, ascending; None: all.
+
+        Raises:
+            GenerationChanged: the part is gone, since the corpus has changed.
+            PartMissing, KeysExpired, KMSDenied, FormatError, MalformedManifest, StorageError
+        """
+        options = self._options
+        wanted = (*options.columns, "data_key", *TRAINING, *CONSENT)
+        plain = options.filter is None and all(name in SCHEMA.names for name in wanted)
+        table = self._read(number, wanted if plain else None)
+        if options.speakers is not None:
+            table = spoken_by(table, options.speakers, Tagger(self._head.secret))
+        if options.filter is not None:
+            table = table.take(matching(table.drop_columns("data_key"), options.filter))
+        admitted = admission_of(self._head, options).admit(table)
+        numbers: Ints | None = None
+        if admitted is not None and exact:
+            table = table.filter(admitted)
+        if keep is not None:
+            table = table.take(pa.array(keep))
+        if admitted is not None and not exact:
+            mask = admitted.to_numpy(zero_copy_only=False)
+            mask = mask if keep is None else mask[keep]
+            table, numbers = table.filter(pa.array(mask)), np.where(mask, np.cumsum(mask) - 1, -1)
+        view = RowsOfPart(self, Index.build([lambda: table], options.columns, None, Admission(None, ALWAYS)))
+        self._views.add(view)
+        if self._since is not None:
+            self._close_rows(view, self._since)
+        return PartRows(view, keep, numbers)
+
+    def _read(self, number: int, columns: Sequence[str] | None) -> pa.Table:
+        part = self._head.parts[number]
+        self._lease.check()
+        try:
+            return read_table(self._lease.storage, self.corpus_id, part, columns)
+        except NotFound as error:
+            head = self._lease.open().head
+            if head.generation == self.generation:
+                raise part_missing(self.root, part) from error
+            raise changed(self.root, self.generation, head.generation) from error
+
+    def _heed(self, head: Head) -> None:
+        if head.write_id == self._heeded:
+            return
+        self._since = head
+        for view in list(self._views):
+            self._close_rows(view, head)
+        self._heeded = head.write_id
+        self._since = replace(head, parts=(), retired=())
+
+    def _close_rows(self, view: RowsOfPart, head: Head) -> None:
+        index = view.index
+        erased, restricted = closed_since(head, index.table, False)
+        if head.parts:
+            erased |= self.snapshot.missing.erased_since(head, index, self._erasures)
+        index.close_rows(erased | index.erased, restricted)
+
+    def refresh(self) -> bool:
+        """Not offered: the parts that are open, and whoever counted their rows, would be of different heads."""
+        raise InvalidArgument(f"{self.root} was opened part by part: open it again instead of refresh()")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        snapshot = self.snapshot
+        if spawning() and snapshot.index.shareable:
+            self._lease.hand_over()
+            if self._held is None:  # kept until multiprocessing has passed the descriptor on
+                self._held = SharedBytes.build("securedata-parts", lambda file: _write(file, self._head))
+            return _attach, (
+                self.reference,
+                self._options,
+                self.pin,
+                snapshot.erasures,
+                self._held,
+                self._lease.grant,
+                self._lease.connection.session,
+                self._lease.seen,
+            )
+        return _reopen, (self.reference, self._options, self.generation, self._lease.seen)
+
+
+class RowsOfPart(Corpus):
+    """The rows of one part: the corpus of the whole, with another index."""
+
+    def __init__(self, whole: PartwiseCorpus, index: Index) -> None:
+        self.__dict__.update(whole.__dict__)
+        self.snapshot = replace(whole.snapshot, index=index)
+        self._opened = self._lease.now()
+
+    def ended_before(self, i: int) -> bool:
+        """Whether the consent to a row had ended when the part was opened."""
+        return self.index.end(i) <= self._opened
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("the rows of one part are opened again from the corpus, never pickled")
+
+
+def open_parts(
+    target: str | os.PathLike[str] | Reference,
+    *,
+    kms: str | Sequence[str] | None = None,
+    pin: str | Sequence[str] | None = None,
+    columns: str | Sequence[str] | None = None,
+    filter: pc.Expression | None = None,
+    speakers: str | Sequence[str] | None = None,
+    role: str | None = None,
+    purpose: str | None = None,
+    ttl: float = 3600.0,
+    kms_wait: float = 600.0,
+    refresh: bool = False,
+    accept_generation: int | None = None,
+    storage: Storage | None = None,
+) -> PartwiseCorpus:
+    """Open the head of a corpus, and none of its parts. Arguments and errors are those of `open_corpus`."""
+    speakers = None if speakers is None else as_texts("speakers", speakers)
+    reference, options = prepare(
+        target, kms, pin, columns, filter, role, purpose, ttl, kms_wait, refresh, accept_generation
+    )
+    connection = connect(reference, storage=storage)
+    lease = HeadLease(reference, connection, ttl, kms_wait, accept_generation=options.accept_generation)
+    corpus = _open(lease, options, speakers)
+    warn_unpinned(reference, corpus._head)
+    return corpus
+
+
+def changed(root: str, before: int, now: int) -> GenerationChanged:
+    """The error of a reader whose rows are of an earlier head."""
+    return GenerationChanged(
+        f"{root} has generation {now}, but this stream was planned for {before}, and rows have moved since: "
+        "open a new stream; with refresh=True it takes the state of this one",
+        root=root,
+    )
+
+
+def _open(lease: HeadLease, options: Options, speakers: Sequence[str] | None = None) -> PartwiseCorpus:
+    opened = retry_throttled(lease.open)
+    head = opened.head
+    check_purpose(head.purpose_required, options.purpose, lease.root)
+    if speakers is not None:
+        options = replace(options, speakers=speaker_tags(head, speakers))
+    lease.begin(opened)
+    return PartwiseCorpus(lease, options, head)
+
+
+def _no_rows(options: Options) -> Index:
+    return Index.build([SCHEMA.empty_table], options.columns, None)
+
+
+def _write(file: Any, head: Head) -> None:
+    file.write(pickle.dumps(head))
+
+
+def _attach(
+    reference: Reference,
+    options: Options,
+    pin: str,
+    erasures: frozenset[str],
+    held: SharedBytes,
+    grant: Grant,
+    session: Session | None,
+    seen: Mapping[bytes, Seen],
+) -> PartwiseCorpus:
+    lease = HeadLease(reference, connect(reference, session=session), options.ttl, options.kms_wait, seen=seen)
+    lease.by_hand = options.accept_generation is not None
+    lease.take(grant)
+    head: Head = pickle.loads(held.view)  # noqa: S301 - the parent's own memory, which it sealed
+    held.close()
+    corpus = PartwiseCorpus.__new__(PartwiseCorpus)
+    missing = Missing(lease.storage, lease.open)
+    index = _no_rows(options)
+    snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing, erasures)
+    corpus._begin(options, snapshot, pin, Tagger(head.secret))
+    corpus._hold(head)
+    return corpus
+
+
+def _reopen(reference: Reference, options: Options, generation: int, seen: Mapping[bytes, Seen]) -> PartwiseCorpus:
+    lease = HeadLease(reference, connect(reference), options.ttl, options.kms_wait, seen=seen)
+    lease.by_hand = options.accept_generation is not None
+    corpus = _open(lease, options)
+    if corpus.generation != generation and not options.refresh:
+        raise changed(corpus.root, generation, corpus.generation)
+    return corpus

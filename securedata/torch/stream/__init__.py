@@ -1,0 +1,1 @@
+"""Streams of sealed rows: planned by arithmetic, read ahead, resumed exactly."""
