@@ -60,21 +60,14 @@ class _Landing:
 
     def __init__(self, corpus: Corpus, keys: Sequence[_Key], pieces: Sequence[Piece], in_flight: int) -> None:
         self._keys = keys
-        self._outcomes: Iterator[tuple[int, bytearray | SecuredataError]] | None = None
-        self._corpus, self._pieces, self._in_flight = corpus, pieces, in_flight
+        self._fetch = corpus.start(pieces, in_flight)
+        self._outcomes = self._fetch.outcomes()
+        self.poll, self.cancel = self._fetch.poll, self._fetch.cancel
 
     def next(self) -> tuple[_Key, bytearray | SecuredataError]:
         """The next piece that has landed; waits for it."""
-        if self._outcomes is None:
-            self._outcomes = iter(list(self._corpus.read_many(self._pieces, self._in_flight)))
         at, got = next(self._outcomes)
         return self._keys[at], got
-
-    def poll(self) -> None:
-        """Let bytes arrive."""
-
-    def cancel(self) -> None:
-        """Fetch no more."""
 
 
 class _Asked:
@@ -112,6 +105,7 @@ class LaneReader:
         self._out: deque[_Key] = deque()
         self._parts: OrderedDict[tuple[int, int], PartRows] = OrderedDict()
         self._asked: dict[int, _Asked] = {}  # by unit
+        self._newest: dict[int, _Landing] = {}  # of each corpus; polling it receives for all that this thread started
         self._asks = 0
         self._reached = -1
 
@@ -130,11 +124,9 @@ class LaneReader:
 
     def close(self) -> None:
         """Fetch no more."""
-        for landing in self._landings():
-            landing.cancel()
-
-    def _landings(self) -> list[_Landing]:
-        return [one for asked in dict.fromkeys(self._asked.values()) for one in asked.landings]
+        for asked in dict.fromkeys(self._asked.values()):
+            for landing in asked.landings:
+                landing.cancel()
 
     def _more(self) -> bool:
         """Whether there are units that were not asked for yet."""
@@ -158,7 +150,7 @@ class LaneReader:
     def _ask(self) -> None:
         """Ask for the next units, until they have about `BLOCK_BYTES`."""
         asked, size = _Asked(self._asks), 0
-        pieces: dict[Corpus, list[tuple[_Key, Piece]]] = {}
+        pieces: dict[tuple[int, Corpus], list[tuple[_Key, Piece]]] = {}
         while size < BLOCK_BYTES and self._more():
             unit, which, part, rows = self._units.popleft()
             self._asked[unit] = asked
@@ -170,10 +162,11 @@ class LaneReader:
                 if i >= 0:
                     size += opened.corpus.index.location(i).sealed_size
                 if item.piece is not None:
-                    pieces.setdefault(opened.corpus, []).append(((unit, row), item.piece))
-        for corpus, listed in pieces.items():
+                    pieces.setdefault((which, opened.corpus), []).append(((unit, row), item.piece))
+        for (which, corpus), listed in pieces.items():
             keys = [key for key, _ in listed]
             landing = _Landing(corpus, keys, [piece for _, piece in listed], self._in_flight)
+            self._newest[which] = landing
             asked.landings.append(landing)
             asked.owners |= dict.fromkeys(keys, landing)
         self._asks += 1
@@ -202,7 +195,7 @@ class LaneReader:
         return found
 
     def _take(self, asked: _Asked, key: _Key) -> Item:
-        for landing in self._landings():
+        for landing in self._newest.values():
             landing.poll()
         while (item := asked.items[key]).piece is not None and item.data is None and item.error is None:
             there, got = asked.owners[key].next()
