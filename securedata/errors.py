@@ -38,6 +38,7 @@ SecuredataError
 │   ├── UnconfirmedGeneration   the head might not be the newest, and prune would delete what it does not name
 │   ├── SubjectErased           the person or the recording was erased
 │   ├── SubjectRestricted       a request to erase the person met a hold: the rows open for nobody until it is decided
+│   ├── SubjectHeld             the person is under a hold, so the row stays as it is (also a PermissionError)
 │   ├── ConsentExpired          the consent to a recording ended after the corpus was opened
 │   ├── PurposeRequired         the corpus opens only with a purpose named
 │   ├── RowReplaced             the row was replaced or removed after the corpus was opened
@@ -267,6 +268,10 @@ class SubjectRestricted(CorpusError):
     """A request to erase the person met a hold, after the corpus was opened: the rows open for nobody."""
 
 
+class SubjectHeld(CorpusError, PermissionError):
+    """The person recorded in a row is under a hold, so the row is neither removed, replaced nor renamed."""
+
+
 class RowReplaced(CorpusError):
     """The row was replaced or removed after the corpus was opened."""
 
@@ -276,8 +281,7 @@ class ObjectMissing(CorpusError):
 
 
 class GenerationChanged(CorpusError):
-    """A pickle was made from a generation of the corpus other than the current one, or a persistent worker of a
-    DataLoader has the rows of a generation that `refresh` left."""
+    """A pickle, or a persistent worker of a DataLoader, has another generation of the corpus than the current one."""
 
 
 class CommitRace(CorpusError):
@@ -341,8 +345,7 @@ class AccessDenied(StorageError):
 
 
 class DeleteRefused(StorageError):
-    """Storage does not let us list or delete versions, so what is deleted here might be restored; the text says which
-    call was refused, and why if storage says it."""
+    """Storage does not let us list or delete versions, so what is deleted might be restored; the text says why."""
 
 
 class NoObjectLock(StorageError):

@@ -136,6 +136,15 @@ class Writer:
         """A check for whether the head now has another horizon: every prune commits one before it deletes."""
         return lambda: self._lease.read().head.horizon != horizon
 
+    def put_times(self, object_ids: Iterable[bytes], head: Head) -> Mapping[bytes, float]:
+        """Storage's time of every object that was put and not yet committed, for `Changes.put_times`.
+
+        Called in every try of a commit, with its new objects and the head that it replaces. Raises StorageError
+        """
+        self._uncommitted.look()
+        self._uncommitted.look_for(object_ids, head.horizon)
+        return self._uncommitted.times
+
     def discard(self, object_ids: Iterable[bytes]) -> None:
         """Delete objects that this writer put and that no commit has or may have named; others are left alone.
 
@@ -204,8 +213,7 @@ class Writer:
         versions = {frozenset[int](): changes}  # equal ones are the same object, so that parts made for a try are used
 
         def change(attempt: Try) -> Next[Outcome]:
-            self._uncommitted.look()
-            self._uncommitted.look_for(ids, attempt.head.horizon)
+            self.put_times(ids, attempt.head)
             out = frozenset(refuse()) if refuse is not None else frozenset()
             if out not in versions:
                 kept = table.take(pa.array([i for i in range(table.num_rows) if i not in out], pa.int64()))
@@ -252,8 +260,7 @@ class Writer:
         versions: dict[frozenset[int], Changes] = {}  # equal ones are the same object, as in `commit`
 
         def change(attempt: Try) -> Next[Outcome]:
-            self._uncommitted.look()
-            self._uncommitted.look_for(ids, attempt.head.horizon)
+            self.put_times(ids, attempt.head)
             out = frozenset(refuse(attempt)) if refuse is not None else frozenset()
             if out not in versions:
                 kept = table.take(pa.array([i for i in range(table.num_rows) if i not in out], pa.int64()))

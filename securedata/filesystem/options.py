@@ -21,7 +21,10 @@ REFERENCES = ("role", "profile", "region", "endpoint_url", "purpose")
 """Options of a root that name where credentials come from, which server to ask, or what is read for. They reach its
 `Reference`."""
 
-KNOWN = ("root", "kms", "pin", "allow_plaintext_export", "accept_generation", *REFERENCES)
+KNOWN = (
+    *("root", "kms", "pin", "allow_plaintext_export", "accept_generation", "writable", "subject", "single_writer"),
+    *REFERENCES,
+)
 """All options that have a meaning here."""
 
 _CREDENTIALS = (

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TypeVar
 
-from securedata.errors import SecuredataError
-
 _log = logging.getLogger("securedata")
-_Error = TypeVar("_Error", bound=SecuredataError)
+_Error = TypeVar("_Error", bound=Exception)
 
 
 def refused(error: _Error) -> _Error:

@@ -1,4 +1,4 @@
-"""`securedata://`: a corpus as an fsspec filesystem, read-only.
+"""`securedata://`: a corpus as an fsspec filesystem, read-only unless it is opened with `writable=True`.
 
 With a name from the config, `securedata://voice-a/spk/utt.flac`: names are the folders at the top, as
 buckets are in S3, and a URL means the same to every instance. With `root=`, a filesystem is one
@@ -13,13 +13,13 @@ import io
 import os
 import stat
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.config import apply_config
 from fsspec.utils import read_block
 
-from securedata.corpus.option_values import as_flag
+from securedata.corpus.option_values import as_flag, as_texts
 from securedata.errors import InvalidArgument, PlaintextRefused
 from securedata.files import NEW, make_folders, put_in_place, temporary_name
 from securedata.filesystem.file import SecuredataFile
@@ -27,6 +27,9 @@ from securedata.filesystem.listing import Listing
 from securedata.filesystem.opened import forget_corpora
 from securedata.filesystem.options import absolute, check_options, check_urls
 from securedata.filesystem.refused import refused
+from securedata.filesystem.writing.file import WrittenFile
+from securedata.filesystem.writing.operations import Writing
+from securedata.ingest.sources.path_rule import checked_subjects
 
 
 def _own_target(path: str | os.PathLike[str], is_folder: bool = False) -> str:
@@ -70,8 +73,11 @@ class _Absolute(type(Listing)):  # type: ignore[misc]  # fsspec's metaclass, whi
         return super().__call__(**options)
 
 
-class SecuredataFileSystem(Listing, metaclass=_Absolute):
-    """A corpus, or all corpora that the config names, for tools that read through fsspec.
+_WRITTEN = ("subject", "batches", "mtime_ns")  # options of a file that is written
+
+
+class SecuredataFileSystem(Writing, metaclass=_Absolute):
+    """A corpus, or all corpora that the config names, for tools that read and write through fsspec.
 
     What is read is decrypted in memory and stays there: a call that would write it to a local disk is refused.
     fsspec keeps instances and their arguments for the life of the process, so arguments are references, and a
@@ -86,6 +92,9 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         pin: str | Sequence[str] | None = None,
         allow_plaintext_export: bool = False,
         accept_generation: int | None = None,
+        writable: bool = False,
+        subject: str | Sequence[str] | None = None,
+        single_writer: bool = False,
         **options: Any,
     ) -> None:
         """
@@ -96,12 +105,18 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
             pin: which corpus is meant; by default the pin from the config or SECUREDATA_PIN.
             allow_plaintext_export: let `get`, `cache_type="mmap"` and the caching filesystems write plaintext to disk.
                 As text, from a URL or the environment: true, false, yes, no, on, off, 1, 0.
-            accept_generation: for the corpus at `root`, as `open_corpus` takes it.
+            accept_generation: for the corpus at `root`, as `open_corpus` takes it. Nothing is written to such a one.
+            writable: let files be written, moved and removed; it needs the pin.
+            subject: whose files are written: a name, or a list of names of the people recorded together. By default
+                the rule over paths that the corpus records. fsspec keeps it with the other options, and prints it.
+            single_writer: allow writing to storage where concurrent writers could lose rows; use it only if nobody else
+                writes there.
             options: role, profile, region and endpoint_url of the root. Others are ignored, as tools pass some to any
                 filesystem, but one that looks like a credential or like a misspelling of these is refused.
 
         Raises:
             InvalidArgument, ConfigError
+            PinRequired: writing to `root` needs its pin.
         """
         references = check_options(options)
         check_urls([root or "", *((kms.split() if isinstance(kms, str) else kms) or ())])
@@ -109,6 +124,13 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
             raise InvalidArgument("accept_generation= applies to one corpus: name it, such as root='voice-a'")
         super().__init__(root, kms, pin, references, accept_generation)
         self.allow_plaintext_export = as_flag("allow_plaintext_export", allow_plaintext_export)
+        self.writable = as_flag("writable", writable)
+        self.single_writer = as_flag("single_writer", single_writer)
+        self.subject = None if subject is None else checked_subjects(as_texts("subject", subject))
+        if self.writable and accept_generation is not None:
+            raise InvalidArgument("accept_generation= reads a copy or a backup: nothing is written to it")
+        if self.writable and root is not None:
+            self._reference(root).require_pin()
 
     @classmethod
     def clear_instance_cache(cls) -> None:
@@ -117,23 +139,6 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         forget_corpora()
 
     # ------------------------------------------------------------ read
-
-    def open(
-        self,
-        path: Any,
-        mode: str = "rb",
-        block_size: int | None = None,
-        cache_options: dict[str, Any] | None = None,
-        compression: str | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """A file to read: binary, or text if `mode` has no "b". Unknown options are ignored, as is usual in fsspec.
-
-        Raises:
-            NoSuchPath, IsAFolder, PlaintextRefused, InvalidArgument, and what reading an object raises
-        """
-        kwargs["asked_by_open"] = True
-        return super().open(path, mode, block_size, cache_options, compression, **kwargs)
 
     def _open(
         self,
@@ -145,10 +150,10 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         cache_type: str | None = "readahead",
         asked_by_open: bool = False,
         in_ranges: bool = False,
-        **_: Any,
-    ) -> SecuredataFile:
+        **more: Any,
+    ) -> SecuredataFile | WrittenFile:
         if set(mode) - set("rbt"):
-            self._read_only()
+            return self._open_written(path, mode, autocommit, **{name: more[name] for name in _WRITTEN if name in more})
         if not asked_by_open:
             # readers call `open`; only the caching filesystems bypass it
             self._check_export("a caching filesystem (blockcache::, filecache::, simplecache::)")
@@ -273,18 +278,3 @@ class SecuredataFileSystem(Listing, metaclass=_Absolute):
         """
         self._check_export("get()", allow_plaintext_export)
         super().get(rpath, lpath, recursive, callback, maxdepth, allow_plaintext_export=True, **kwargs)
-
-    def _read_only(self, *_: Any, **__: Any) -> NoReturn:
-        """Nothing is written through fsspec.
-
-        Raises:
-            InvalidArgument
-        """
-        raise refused(
-            InvalidArgument(
-                "securedata:// is read-only, and nothing was changed: add recordings with 'securedata encrypt SRC NAME'"
-            )
-        )
-
-    mkdir = makedirs = rmdir = touch = pipe = pipe_file = put = put_file = _read_only
-    copy = cp_file = mv = rm = rm_file = _rm = _read_only

@@ -15,7 +15,6 @@ from fsspec.implementations.dirfs import DirFileSystem
 
 from securedata.errors import (
     AuthenticationFailed,
-    InvalidArgument,
     NoSuchPath,
     PlaintextRefused,
 )
@@ -116,7 +115,7 @@ def test_mapper(fs: SecuredataFileSystem) -> None:
     with pytest.raises(KeyError):
         mapper["c.wav"]
     assert mapper.getitems(["a.wav", "none"], on_error="omit") == {"a.wav": FILES["ann/a.wav"]}
-    with pytest.raises(InvalidArgument, match="securedata encrypt"):
+    with pytest.raises(OSError, match="securedata encrypt"):
         mapper["d.wav"] = b"x"
 
 

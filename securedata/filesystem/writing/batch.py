@@ -1,0 +1,353 @@
+"""Changes of paths in one corpus that are committed together: files written, copied, moved and removed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from securedata.corpus.objects.put import Put
+from securedata.corpus.rows.build import join
+from securedata.corpus.rows.changes import Changes, check_objects
+from securedata.corpus.rows.checks import held, refused
+from securedata.corpus.rows.origin import keyed
+from securedata.corpus.rows.plan import CHECK
+from securedata.corpus.schema import fit, rows_table
+from securedata.corpus.state.commit import Next, Try, orphans
+from securedata.corpus.writer import Writer
+from securedata.errors import (
+    InvalidArgument,
+    NoSuchPath,
+    RowReplaced,
+    StorageUnreachable,
+    SubjectErased,
+    SubjectHeld,
+)
+from securedata.filesystem.writing.content import NO_AUDIO, columns_of_bytes
+from securedata.filesystem.writing.rows import Found, copied, find_rows, moved, rows_at, siblings
+from securedata.format.cobblestone import Buffer
+from securedata.printable import plural
+
+SMALL = 4 * 1024 * 1024
+"""Bytes of a file up to which it is sealed in one piece, several of them in parallel."""
+
+_WAITING_BYTES = 16 * 1024 * 1024
+_WAITING = 64
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """What will be under a path.
+
+    Attributes:
+        columns: of a written file, besides those of its object.
+        put: its object, once it is sealed; None for a row that is moved, which keeps its object.
+        source: the path of the row that is copied or moved; None: the file was written.
+    """
+
+    columns: dict[str, Any] = field(default_factory=dict, repr=False)
+    put: Put | None = None
+    source: str | None = field(default=None, repr=False)
+    is_move: bool = False
+
+
+class Batch:
+    """Nothing of it is in the corpus before `commit`, and all of it afterwards. Safe to fill from several threads.
+
+    It compares and swaps: a path that another writer changed, after it was first named here, is an error.
+    """
+
+    def __init__(self, writer: Writer, lock: threading.RLock, committed: Callable[[], object]) -> None:
+        """`lock` is held to commit through `writer`; `committed` is called after each commit."""
+        self._writer, self._lock, self._committed = writer, lock, committed
+        self._own = threading.RLock()
+        self._expected: dict[str, bytes | None] = {}  # by path, the object that it named when it was first named here
+        self._pending: dict[str, Pending] = {}
+        self._removed: set[str] = set()
+        self._waiting: list[tuple[Pending, bytes]] = []
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._pending) + len(self._removed)
+
+    @property
+    def size(self) -> int:
+        """Bytes of plaintext that were written or copied."""
+        return self._bytes
+
+    # ------------------------------------------------------------ what is to change
+
+    def name(self, path: str, subjects: Iterable[str] | None, exclusive: bool = False, fresh: bool = True) -> None:
+        """Name a path that will be written. What would refuse its commit refuses it here already, before any upload.
+
+        Args:
+            fresh: look at the current head, rather than the newest that this process has seen.
+
+        Raises:
+            FileExistsError: with `exclusive`, it exists already.
+            SubjectErased, SubjectHeld, StorageError, ...
+        """
+        with self._own:
+            found = self._look([path], fresh).get(path)
+            if exclusive and (path in self._pending or (found is not None and path not in self._removed)):
+                raise exists()
+            head = self._writer.head
+            if subjects is not None and refused(head, pa.table({"subjects": [list(subjects)]})):
+                raise self._erased([path])
+            if found is not None and found.row in held(head, self._writer.read_table(found.part, CHECK)):
+                raise self._held([path])
+
+    def write(self, path: str, columns: dict[str, Any], data: bytes) -> None:
+        """Put a small file under a path. Raises StorageError"""
+        with self._own:
+            one = Pending({**NO_AUDIO, **columns_of_bytes(path, data), **columns})
+            self._place(path, one)
+            self._waiting.append((one, data))
+            self._bytes += len(data)
+            if len(self._waiting) >= _WAITING or sum(len(data) for _, data in self._waiting) >= _WAITING_BYTES:
+                self._seal()
+
+    def place(self, path: str, columns: dict[str, Any], put: Put) -> None:
+        """Put a sealed object under a path."""
+        with self._own:
+            self._place(path, Pending({**NO_AUDIO, **columns}, put))
+            self._bytes += put.size
+
+    def copy(self, source: str, object_id: bytes, path: str, data: bytes | Iterable[Buffer]) -> None:
+        """Put a copy of a row under a path, with its content, sealed again.
+
+        Raises:
+            NoSuchPath, RowReplaced: the row is not there any more, or names another object than `object_id`.
+        """
+        with self._own:
+            self._source(source, object_id)
+            one = Pending(source=source)
+            self._look([path], fresh=False)
+            if isinstance(data, bytes):
+                self._waiting.append((one, data))
+                self._bytes += len(data)
+            else:
+                one.put = self._writer.put_object(data)
+                self._bytes += one.put.size
+            self._place(path, one)
+            if len(self._waiting) >= _WAITING or sum(len(data) for _, data in self._waiting) >= _WAITING_BYTES:
+                self._seal()
+
+    def move(self, source: str, path: str) -> None:
+        """Put a row under another path. Raises NoSuchPath"""
+        with self._own:
+            pending = self._pending.pop(source, None)
+            self._look([source, path], fresh=False)
+            there = self._expected[source] is not None and source not in self._removed
+            if pending is None and not there:
+                raise self._missing(source)
+            self._place(path, pending or Pending(source=source, is_move=True))
+            if self._expected[source] is not None:
+                self._removed.add(source)
+
+    def remove(self, path: str) -> None:
+        """Take a path out. Raises NoSuchPath"""
+        with self._own:
+            pending = self._pending.pop(path, None)
+            self._look([path], fresh=False)
+            if self._expected[path] is not None and path not in self._removed:
+                self._removed.add(path)
+            elif pending is None:
+                raise self._missing(path)
+            self._drop(pending)
+
+    def _source(self, path: str, object_id: bytes) -> None:
+        self._look([path], fresh=False)
+        if self._expected[path] is None:
+            raise self._missing(path)
+        if self._expected[path] != object_id:
+            raise self._replaced(path)
+
+    def _place(self, path: str, one: Pending) -> None:
+        self._drop(self._pending.pop(path, None))
+        self._pending[path] = one
+
+    def _drop(self, one: Pending | None) -> None:
+        if one is None:
+            return
+        self._waiting = [(other, data) for other, data in self._waiting if other is not one]
+        if one.put is not None:
+            self._discard([one.put.object_id])
+
+    def _discard(self, object_ids: list[bytes]) -> None:
+        with self._lock, orphans():
+            self._writer.discard(object_ids)
+
+    def refresh(self) -> None:
+        """Look at the current head, once for what is named next with `fresh` False. Raises as `Writer.refresh`."""
+        with self._lock:
+            self._writer.refresh()
+
+    def _look(self, paths: list[str], fresh: bool) -> dict[str, Found]:
+        with self._lock:
+            head = self._writer.refresh() if fresh else self._writer.head
+            found = find_rows(head, self._writer.read_table, paths)
+        for path in paths:
+            self._expected.setdefault(path, found[path].object_id if path in found else None)
+        return found
+
+    # ------------------------------------------------------------ the commit
+
+    def seal(self) -> None:
+        """Put what still waits to be sealed together with others. Raises StorageError"""
+        with self._own:
+            self._seal()
+
+    def _seal(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        try:
+            for at, put in self._writer.put_objects(data for _, data in waiting):
+                waiting[at][0].put = put
+        finally:  # what could not be put is not committed with the rest
+            lost = {id(one) for one, _ in waiting if one.put is None}
+            self._pending = {path: one for path, one in self._pending.items() if id(one) not in lost}
+
+    def commit(self) -> None:
+        """Commit everything in one step, or nothing of it; then the batch is empty.
+
+        Raises:
+            RowReplaced: another writer changed one of the paths meanwhile. Nothing was committed.
+            SubjectErased, SubjectHeld: the same, and nothing was committed.
+            as `Writer.transact`
+        """
+        with self._own:
+            if not self:
+                return
+            try:
+                self._seal()
+                with self._lock:
+                    self._writer.transact(self._change)
+            except BaseException:  # raised again: what no head names is deleted at once, rather than by a prune
+                self.discard()
+                raise
+            self._committed()
+            self._clear()
+
+    def discard(self) -> None:
+        """Drop everything; objects that were sealed for it are deleted."""
+        with self._own:
+            ids = [one.put.object_id for one in self._pending.values() if one.put is not None]
+            self._clear()
+            self._discard(ids)
+
+    def _clear(self) -> None:
+        self._expected, self._pending, self._removed, self._waiting, self._bytes = {}, {}, set(), [], 0
+
+    def _change(self, attempt: Try) -> Next[None]:
+        sources = {one.source for one in self._pending.values() if one.source is not None}
+        touched = {*self._pending, *sources}
+        found = find_rows(attempt.head, attempt.read_table, touched | self._removed)
+        for path in touched | self._removed:
+            now = found[path].object_id if path in found else None
+            if now != self._expected[path] and (now is not None or path in touched):  # else it is gone, as it should be
+                raise self._replaced(path)
+        puts = [one.put.object_id for one in self._pending.values() if one.put is not None]
+        times = self._writer.put_times(puts, attempt.head)
+        add, remove = self._rows(attempt, found)
+        if attempt.head.data_keys_since:
+            add = keyed(add, times, attempt.head.generation)
+        changes = Changes(add, remove=tuple(sorted(remove)), replace=True, put_times=times)
+        plan = attempt.plan(changes)
+        outcome = plan.outcome
+        if outcome.erased:
+            raise self._erased(outcome.erased)
+        if outcome.held:
+            raise self._held(outcome.held)
+        if outcome.stale:
+            raise StorageUnreachable(
+                f"{plural(len(outcome.stale), 'object')} that waited for this commit to {self._writer.root} were "
+                "deleted or lost meanwhile; nothing was committed: write the files again",
+                root=self._writer.root,
+            )
+        return Next(None, attempt.write(plan, changes) if outcome.changes else None)
+
+    def _rows(self, attempt: Try, found: dict[str, Found]) -> tuple[pa.Table, set[str]]:
+        """The rows to add, and the paths to take out first: a row that is added does not inherit from those."""
+        remove = {path for path in self._removed if path in found}
+        written, copies, moves = [], list[tuple[str, str, Put]](), dict[str, str]()
+        for path, one in self._pending.items():
+            if one.source is None:
+                assert one.put is not None
+                written.append({"path": path, **one.put.columns(), **one.columns})
+                continue
+            if path in found:  # what is copied or moved there brings its own words
+                remove.add(path)
+            if one.is_move:
+                moves[one.source] = path
+            elif one.put is not None:
+                copies.append((one.source, path, one.put))
+        tables = [fit(rows_table(written))]
+        if copies:
+            rows = rows_at({found[source] for source, _, _ in copies}, attempt.read_table)
+            tables.append(fit(copied(rows, copies)))
+        if moves:
+            places = [found[source] for source in moves]
+            others = siblings(places, attempt.read_table, {*moves, *remove})
+            tables.append(fit(moved(rows_at(places, attempt.read_table), moves)))
+            tables.append(rows_at(others.values(), attempt.read_table))
+            remove |= set(others)
+        add = join(tables)
+        check_objects(add)
+        return add, remove
+
+    # ------------------------------------------------------------ refusals
+
+    def _missing(self, path: str) -> NoSuchPath:
+        root = self._writer.root
+        return NoSuchPath(f"no such file in {root}; nothing was changed", root=root, path=path)
+
+    def _replaced(self, path: str) -> RowReplaced:
+        root = self._writer.root
+        return RowReplaced(
+            f"another writer changed a path in {root} after this began to change it; nothing was committed: look at "
+            "it, and write it again",
+            root=root,
+            path=path,
+        )
+
+    def _erased(self, paths: list[str]) -> SubjectErased:
+        root = self._writer.root
+        return SubjectErased(
+            f"the person, or the recording, was erased from {root} and is not taken in again; nothing was committed. "
+            "'securedata erase --readmit' admits a person who consents anew",
+            root=root,
+            path=paths[0],
+        )
+
+    def _held(self, paths: list[str]) -> SubjectHeld:
+        root = self._writer.root
+        return SubjectHeld(
+            f"{plural(len(paths), 'row')} of {root} must stay as they are: a person in them is under a hold; nothing "
+            "was committed. 'securedata hold list' shows the cases",
+            root=root,
+            path=paths[0],
+        )
+
+
+def exists() -> FileExistsError:
+    """The error of a path that must be new. Without the path, which is often a person's name."""
+    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+def check_writable_mode(mode: str) -> bool:
+    """Whether a mode means to create a new file only.
+
+    Raises:
+        InvalidArgument: it appends to a file or changes it in place, which no sealed object allows.
+    """
+    if "a" in mode or "+" in mode or not set(mode) & set("wx"):
+        raise InvalidArgument(
+            "a sealed file is written once, from its beginning to its end, so it cannot be appended to or changed in "
+            'place: read it, and write all of it again with mode "wb"'
+        )
+    return "x" in mode

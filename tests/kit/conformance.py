@@ -1,0 +1,70 @@
+"""fsspec's own suite for filesystems, which runs over a corpus; a class for each part of it is in the tests."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fsspec.tests.abstract import (
+    AbstractCopyTests,
+    AbstractFixtures,
+    AbstractGetTests,
+    AbstractOpenTests,
+    AbstractPipeTests,
+    AbstractPutTests,
+)
+
+from securedata.errors import PlaintextRefused
+
+WRITING = (AbstractCopyTests, AbstractPutTests, AbstractPipeTests, AbstractOpenTests)
+READING = AbstractGetTests
+
+
+class Fixtures(AbstractFixtures):
+    """What the suite asks for, over the fixture `fs` of the test."""
+
+    @pytest.fixture
+    def fs_join(self) -> Callable[..., str]:
+        return lambda *parts: "/".join(parts)
+
+    @pytest.fixture
+    def fs_path(self, request: pytest.FixtureRequest) -> str:
+        """A folder of its own for each test."""
+        return f"t{abs(hash(request.node.nodeid)):x}"
+
+    @pytest.fixture
+    def supports_empty_directories(self) -> bool:
+        return False
+
+
+def tests_of(*suites: type) -> dict[str, Any]:
+    """The tests of suites, by name."""
+    return {name: test for suite in suites for name, test in vars(suite).items() if name.startswith("test_")}
+
+
+def refused(suite: type) -> type:
+    """The same tests, each of which must raise PlaintextRefused."""
+
+    def wrapped(test: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def raises(*arguments: Any, **fixtures: Any) -> None:
+            with pytest.raises(PlaintextRefused):
+                test(*arguments, **fixtures)
+
+        return raises
+
+    return type(f"Refused{suite.__name__}", (), {name: wrapped(test) for name, test in tests_of(suite).items()})
+
+
+def cases(*suites: type) -> int:
+    """How many cases the tests of suites have."""
+    total = 0
+    for test in tests_of(*suites).values():
+        number = 1
+        for mark in getattr(test, "pytestmark", ()):
+            if mark.name == "parametrize":
+                number *= len(mark.args[1])
+        total += number
+    return total
