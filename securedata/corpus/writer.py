@@ -137,10 +137,7 @@ class Writer:
         return lambda: self._lease.read().head.horizon != horizon
 
     def put_times(self, object_ids: Iterable[bytes], head: Head) -> Mapping[bytes, float]:
-        """Storage's time of every object that was put and not yet committed, for `Changes.put_times`.
-
-        Called in every try of a commit, with its new objects and the head that it replaces. Raises StorageError
-        """
+        """For `Changes.put_times`; called in every try, with its new objects and its head. Raises StorageError"""
         self._uncommitted.look()
         self._uncommitted.look_for(object_ids, head.horizon)
         return self._uncommitted.times
@@ -293,8 +290,7 @@ class Writer:
         changes = Changes(moves=moves, put_times=self._uncommitted.times)
 
         def change(attempt: Try) -> Next[Outcome]:
-            self._uncommitted.look()
-            self._uncommitted.look_for(ids, attempt.head.horizon)
+            self.put_times(ids, attempt.head)
             outcome = (plan := attempt.plan(changes)).outcome
             if any(self._uncommitted.times.get(id, 0.0) < attempt.head.horizon for id in ids):
                 check_horizon(attempt.head, attempt.now(), self.root)
