@@ -12,7 +12,20 @@ seal the whole extracted tree, because its texts and lists are where words and s
 
 from __future__ import annotations
 
+from securedata.datasets.commonvoice import COMMONVOICE
 from securedata.datasets.librispeech import LIBRISPEECH
+from securedata.datasets.libritts import LIBRITTS
+from securedata.datasets.ljspeech import LJSPEECH
 from securedata.datasets.speechcommands import SPEECHCOMMANDS
+from securedata.datasets.vctk import VCTK_092
+from securedata.datasets.voxceleb import VoxCeleb1Identification
 
-__all__ = ["LIBRISPEECH", "SPEECHCOMMANDS"]
+__all__ = [
+    "COMMONVOICE",
+    "LIBRISPEECH",
+    "LIBRITTS",
+    "LJSPEECH",
+    "SPEECHCOMMANDS",
+    "VCTK_092",
+    "VoxCeleb1Identification",
+]

@@ -138,7 +138,7 @@ class DropIn(Made[ItemT]):
             IndexError
         """
         about = self._audio.get_metadata(self._row(n))
-        return self._item(self._place(about.path), about, _extra(about.extra))
+        return self._item(self._place(about.path), about, extra_of(about))
 
     @property
     def lengths(self) -> Any:
@@ -163,7 +163,7 @@ class DropIn(Made[ItemT]):
         return [one if one is SKIPPED else self._made(one) for one in found]
 
     def _made(self, sample: Sample) -> ItemT:
-        return self._item(sample.waveform, sample, _extra(sample.extra))
+        return self._item(sample.waveform, sample, extra_of(sample))
 
     # ------------------------------------------------------------ order
 
@@ -223,8 +223,9 @@ def _key(walk: Any) -> Any:
     return tuple(walk) if isinstance(walk, list) else walk
 
 
-def _extra(text: str) -> dict[str, Any]:
-    return json.loads(text) if text else {}
+def extra_of(about: Sample | Metadata) -> dict[str, Any]:
+    """What the source said of a recording besides the columns of the manifest."""
+    return json.loads(about.extra) if about.extra else {}
 
 
 def matches(pattern: str, column: str = "path") -> pc.Expression:
@@ -232,16 +233,27 @@ def matches(pattern: str, column: str = "path") -> pc.Expression:
     return pc.match_substring_regex(pc.field(column), pattern)
 
 
-def by_path(rows: pa.Table) -> Order:
-    """The rows in the order of their paths."""
-    order: Order = pc.sort_indices(rows.column("path")).to_numpy().astype(np.int64)
+def by_path(rows: pa.Table, column: str = "path") -> Order:
+    """The rows in the order of their paths, or of another text."""
+    order: Order = pc.sort_indices(rows.column(column)).to_numpy().astype(np.int64)
     return order
 
 
-def number_of(rows: pa.Table, column: str, pattern: str) -> pa.ChunkedArray:
-    """The number in the group `n` of an RE2 expression in each row's text, as int64; null where it does not match."""
-    found = pc.extract_regex(rows.column(column), pattern)
-    return pc.struct_field(found, "n").cast(pa.int64())
+def by_line(rows: pa.Table, pattern: str) -> Order:
+    """The rows in the order of the list that they came from, and those that it does not number first, by path.
+
+    Args:
+        pattern: RE2 expression for `extra`, with the number of the line in its group `n`.
+    """
+    order = by_path(rows)
+    lines = pc.struct_field(pc.extract_regex(rows.column("extra"), pattern), "n").cast(pa.int64())
+    return order[np.argsort(pc.fill_null(lines, 0).to_numpy()[order], kind="stable")]
+
+
+def written(words: str, extra: dict[str, Any], what: str = "") -> str:
+    """The first line of a text as it was written, which `layouts.base.as_written` described in extra."""
+    line: str = extra.get(f"{what}line", words + extra.get(f"{what}newline", ""))
+    return line
 
 
 def within(rows: pa.Table, folder: str) -> pa.Array:

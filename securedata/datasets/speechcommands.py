@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.datasets.base import DropIn, Options, Order, Root, by_path, matches, number_of, re_escape, within
+from securedata.datasets.base import DropIn, Options, Order, Root, by_line, by_path, matches, re_escape, within
 from securedata.errors import InvalidArgument
 from securedata.torch.sample import Metadata, Sample, Waveform
 
@@ -64,10 +64,9 @@ class SPEECHCOMMANDS(DropIn[Item]):
     def _order(self, rows: pa.Table) -> Order:
         taken = within(rows, self._folder)
         rows = rows.take(taken)
-        order = by_path(rows)
-        if self._subset in ("validation", "testing"):  # torchaudio reads these in the order of their lists
-            lines = number_of(rows, "extra", r'"line":"?(?P<n>\d+)').take(pa.array(order))
-            order = order[np.argsort(pc.fill_null(lines, 0).to_numpy(), kind="stable")]
+        # torchaudio reads validation and testing in the order of their lists
+        listed = self._subset in ("validation", "testing")
+        order = by_line(rows, r'"line":"?(?P<n>\d+)') if listed else by_path(rows)
         found: Order = taken.to_numpy().astype(np.int64)[order]
         return found
 

@@ -18,7 +18,12 @@ from tests.kit.sources import drop_ins
 
 TREES: dict[str, Callable[[Path], None]] = {
     "LIBRISPEECH": drop_ins.librispeech,
+    "LIBRITTS": drop_ins.libritts,
     "SPEECHCOMMANDS": drop_ins.speech_commands,
+    "VCTK_092": drop_ins.vctk,
+    "COMMONVOICE": drop_ins.common_voice,
+    "LJSPEECH": drop_ins.speech_of_one,
+    "VoxCeleb1Identification": drop_ins.voxceleb,
 }
 
 CASES = [
@@ -28,6 +33,15 @@ CASES = [
     ("SPEECHCOMMANDS", {"subset": "training"}),
     ("SPEECHCOMMANDS", {"subset": "validation"}),
     ("SPEECHCOMMANDS", {"subset": "testing"}),
+    ("LIBRITTS", {"url": "dev-clean"}),
+    ("VCTK_092", {}),
+    ("VCTK_092", {"mic_id": "mic1"}),
+    ("COMMONVOICE", {}),
+    ("COMMONVOICE", {"tsv": "dev.tsv"}),
+    ("COMMONVOICE", {"tsv": "validated.tsv"}),
+    ("LJSPEECH", {}),
+    ("VoxCeleb1Identification", {}),
+    ("VoxCeleb1Identification", {"subset": "test"}),
 ]
 
 

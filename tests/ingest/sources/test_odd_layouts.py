@@ -180,7 +180,7 @@ def test_the_form_of_ljspeech_with_names_of_ones_own(tmp_path: Path) -> None:
     sources = list_sources(tmp_path, layout="ljspeech", one_subject="Ann")
     assert column(sources, "subjects") == [["Ann"]] * 2
     assert column(sources, "transcript") == ["One", "Two"]
-    assert column(sources, "extra") == ["", '{"original":"2"}']
+    assert column(sources, "extra") == ['{"line":"1"}', '{"original":"2","line":"2"}']
     assert (sources.settings, sources.problems) == ({"subject": {"one": True}}, [])
 
 

@@ -47,3 +47,77 @@ def speech_commands(root: Path) -> None:
     _record(folder / "_background_noise_/white_noise.wav", 99)
     text(folder / "validation_list.txt", f"{names[5]}\n{names[0]}\n")
     text(folder / "testing_list.txt", f"{names[8]}\n{names[1]}\n{names[6]}\n")
+
+
+def libritts(root: Path) -> None:
+    """Texts with and without a line end, and with blanks at an end."""
+    seed = 20
+    for speaker, chapter, names in (
+        ("84", "121123", ("000008_000000", "000008_000001")),
+        ("9", "1", ("000001_000000",)),
+    ):
+        folder = root / f"LibriTTS/dev-clean/{speaker}/{chapter}"
+        for number, name in enumerate(names):
+            stem = f"{speaker}_{chapter}_{name}"
+            _record(folder / f"{stem}.wav", seed := seed + 1)
+            text(folder / f"{stem}.original.txt", ("Dr. who?", "Nobody.\n", " Mr. X. ")[number])
+            text(folder / f"{stem}.normalized.txt", ("Doctor who?", "Nobody.", "Mister X.")[number])
+
+
+def speech_of_one(root: Path) -> None:
+    """LJ Speech whose table is not sorted by name; one text is the same twice."""
+    lines = ("LJ002-0001|Printing, in 1456|Printing, in fourteen fifty-six", 'LJ001-0002|"a" word|"a" word')
+    for seed, line in enumerate((*lines, "LJ001-0001|no|no")):
+        _record(root / f"LJSpeech-1.1/wavs/{line[:10]}.wav", seed + 30)
+    text(root / "LJSpeech-1.1/metadata.csv", "\n".join((*lines, "LJ001-0001|no|no")) + "\n")
+
+
+def vctk(root: Path) -> None:
+    """Both microphones; p280 has one, p315 has no words; a text of two lines, and one without a line end."""
+    folder = root / "VCTK-Corpus-0.92"
+    seed = 40
+    for speaker, texts in {
+        "p225": ("Please call Stella.\n", "Ask her.\nNow.\n"),
+        "p226": ("Six spoons.",),
+        "p280": ("Fresh snow.\n",),
+        "p315": ("",),
+        "s5": ("Bob.\n",),
+    }.items():
+        for number, words in enumerate(texts, 1):
+            name = f"{speaker}/{speaker}_{number:03d}"
+            if words:
+                text(folder / f"txt/{name}.txt", words)
+            for mic in ("mic1", "mic2") if speaker != "p280" else ("mic1",):
+                _record(folder / f"wav48_silence_trimmed/{name}_{mic}.flac", seed := seed + 1)
+    text(
+        folder / "speaker-info.txt",
+        "ID  AGE  GENDER  ACCENTS  REGION COMMENTS\np225  23  F    English    Southern  England\n",
+    )
+
+
+def common_voice(root: Path) -> None:
+    """Clips in one table and in two, in another order in each, with empty columns."""
+    head = "client_id\tpath\tsentence_id\tsentence\tup_votes\tdown_votes\tage\tgender\taccents\tlocale\tsegment\n"
+
+    def line(who: str, number: int, age: str = "") -> str:
+        return f"{who}\tcommon_voice_br_{number}.mp3\ts{number}\tDemat {number}\t2\t0\t{age}\t\t\tbr\t\n"
+
+    for number in range(1, 6):
+        _record(root / f"clips/common_voice_br_{number}.mp3", number + 50)
+    text(root / "train.tsv", head + line("aa", 3, "twenties") + line("aa", 1))
+    text(root / "dev.tsv", head + line("bb", 2) + line("cc", 4))
+    text(
+        root / "validated.tsv", head + "".join(line(who, n) for who, n in (("cc", 4), ("aa", 1), ("bb", 2), ("dd", 5)))
+    )
+
+
+def voxceleb(root: Path) -> None:
+    """Three subsets, by a list that is not sorted."""
+    names = [
+        f"id{speaker}/{video}/{number:05d}.wav"
+        for speaker, video in ((10270, "5r0dWxy17C8"), (10001, "1zcIwhmdeo4"), (10003, "na8-QEFmj44"))
+        for number in range(1, 4)
+    ]
+    for seed, name in enumerate(names):
+        _record(root / "wav" / name, seed + 60)
+    text(root / "iden_split.txt", "".join(f"{1 + n % 3} {name}\n" for n, name in enumerate(names)))

@@ -47,7 +47,7 @@ def vctk_092(root: Path) -> Made:
         words = "" if speaker == "p315" else f"Please call {speaker}."
         if words:
             text(root / f"txt/{speaker}/{speaker}_001.txt", words + "\n")
-        extra = {"mic": f"mic{mic}", **more.get(speaker, {})}
+        extra = {"mic": f"mic{mic}", **({"newline": "\n"} if words else {}), **more.get(speaker, {})}
         rows[path] = Row(speaker, f"{speaker}_001", words, "", "en", extra)
     text(root / "wav48_silence_trimmed/log.txt", "p225_001_mic1 0.1 2.0\n")
     return rows
@@ -56,7 +56,11 @@ def vctk_092(root: Path) -> Made:
 def vctk_080(root: Path) -> Made:
     record(root / "wav48/p226/p226_003.wav", seed=1)
     text(root / "txt/p226/p226_003.txt", "Six spoons of fresh snow peas.\n")
-    return {"wav48/p226/p226_003.wav": Row("p226", "p226_003", "Six spoons of fresh snow peas.", "", "en")}
+    return {
+        "wav48/p226/p226_003.wav": Row(
+            "p226", "p226_003", "Six spoons of fresh snow peas.", "", "en", {"newline": "\n"}
+        )
+    }
 
 
 def voxceleb1(root: Path) -> Made:
@@ -105,7 +109,10 @@ def common_voice(root: Path) -> Made:
     for number, (who, split) in {**people, 6: ("dd", "other")}.items():
         path = f"clips/common_voice_br_{number}.mp3"
         record(root / path, seed=number)
-        extra = {"sentence_id": f"s{number}", "up_votes": "2"}
+        tables = {split: 2} if split != "validated" else {}
+        if number <= 4:
+            tables["validated"] = number + 1
+        extra = {"tables": tables, "locale": "br", "sentence_id": f"s{number}", "up_votes": "2"}
         made[path] = Row(who, f"common_voice_br_{number}", f"Demat {number}", split, "br", extra)
     return made
 
@@ -142,9 +149,14 @@ def ljspeech(root: Path) -> Made:
     )
     return {
         "wavs/LJ001-0001.wav": Row(
-            "LJSpeech", "LJ001-0001", "Printing, in fourteen fifty-six", "", "en", {"original": "Printing, in 1456"}
+            "LJSpeech",
+            "LJ001-0001",
+            "Printing, in fourteen fifty-six",
+            "",
+            "en",
+            {"original": "Printing, in 1456", "line": "1"},
         ),
-        "wavs/LJ001-0002.wav": Row("LJSpeech", "LJ001-0002", '"a" word', "", "en"),
+        "wavs/LJ001-0002.wav": Row("LJSpeech", "LJ001-0002", '"a" word', "", "en", {"line": "2"}),
     }
 
 

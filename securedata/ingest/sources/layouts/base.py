@@ -11,11 +11,12 @@ import unicodedata
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from securedata.foreign.describe import describe
 from securedata.ingest.sources.manifest_reader import Rows
 from securedata.ingest.sources.origin import MAX_CONTENT, PIECE, LocalOrigin, SourceProblem, Stamp
-from securedata.ingest.sources.texts import NoText, lines_of, spellings
+from securedata.ingest.sources.texts import NoText, lines_of, spellings, text_of
 from securedata.ingest.sources.walk.names import printable
 from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.threads import BoundedPool
@@ -43,7 +44,7 @@ class Described:
     transcript: list[str]
     split: list[str]
     language: list[str]
-    extra: list[dict[str, str] | None]
+    extra: list[dict[str, Any] | None]
     problems: list[Problem] = field(default_factory=list)
     rows: LayoutRows | None = None
     names_people: bool = True
@@ -206,11 +207,18 @@ def words_of(tree: Tree, sidecars: Iterable[str], described: Described) -> Itera
 
     A text that cannot be read is a problem, and is skipped. Texts at a URL are fetched in parallel.
     """
+    for sidecar, words, _ in written_words_of(tree, sidecars, described):
+        yield sidecar, words
+
+
+def written_words_of(tree: Tree, sidecars: Iterable[str], described: Described) -> Iterator[tuple[str, str, str]]:
+    """As `words_of`, with the first line of the text as it is written, its line end included."""
     with BoundedPool[str, bytes]("texts", _READERS, 4 * _READERS) as pool:
         for sidecar, data in _contents(tree, sidecars, pool):
             try:
                 content = data()
-                yield sidecar, " ".join(line for _, line in lines_of(content))
+                words = " ".join(line for _, line in lines_of(content))
+                yield sidecar, words, io.StringIO(text_of(content), newline=None).readline()
             except (SourceProblem, NoText) as problem:
                 described.problems.append(Problem(printable(sidecar), str(problem)))
                 tree.refused[sidecar] = Stamp(0, 0)
@@ -225,6 +233,17 @@ def _contents(
     else:
         for name, future in pool.results(calls):
             yield name, future.result
+
+
+def as_written(words: str, line: str, what: str = "") -> dict[str, str]:
+    """What extra must hold so that the first line of a text can be given as it was written; nothing if it is the words.
+
+    torchaudio's datasets return that line, and most texts end in a line end: then `WHATnewline` has it, so that words
+    that are corrected later are right in both. Otherwise `WHATline` has the line.
+    """
+    if line == words:
+        return {}
+    return {f"{what}newline": "\n"} if line == f"{words}\n" else {f"{what}line": line}
 
 
 def note_lost(tree: Tree, described: Described, lost: Iterable[str], *, certain: bool = True) -> None:

@@ -1,6 +1,8 @@
 """Common Voice: clips/common_voice_LOCALE_N.mp3, described by train.tsv, dev.tsv, test.tsv and others beside clips/.
 
-A clip in several tables gets the split of the first one in `_TABLES`: train, dev and test are parts of validated.
+A clip in several tables gets the split of the first one in `_TABLES`: train, dev and test are parts of validated. So
+that every row can be given as it was, extra has the line of each table that names the clip, its locale, and the columns
+that are empty.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from securedata.ingest.sources.walk.tree import Tree
 from securedata.media.audio.suffixes import without_suffix
 
 _TABLES = ("train.tsv", "dev.tsv", "test.tsv", "validated.tsv", "invalidated.tsv", "other.tsv")
+_OURS = ("client_id", "path", "sentence")
 _CLIP = re.compile(r"(?P<folder>(?:.*/)?)clips/common_voice_(?P<locale>[A-Za-z-]+)_\d+")
 
 
@@ -62,6 +65,7 @@ def _rows(
         other: filled with the recordings for which a later row names another person, and the place of that row.
     """
     people: dict[int, tuple[str, str]] = {}  # table and client_id of the first row
+    tables: dict[int, dict[str, int]] = {}
     left_out = {without_suffix(name) for name in tree.exclusions.names}
     for name in _tables(tree):
         folder = folder_of(name)
@@ -79,14 +83,24 @@ def _rows(
                 continue
             for i in clips[stem]:
                 who = str(values.get("client_id") or "")
+                tables.setdefault(i, {})[split] = line
                 table, first = people.setdefault(i, (name, who))
                 if first != who:
                     other[i] = f"line {line} of {name}"
                 elif table == name:
+                    described.extra[i] = {"tables": tables[i], **_unchanged(values, clip, tree.paths[i])}
                     located.append(i)
                     files.append(name)
                     yield line, {**values, "path": tree.paths[i], "split": split}
         text.report()
+
+
+def _unchanged(values: dict[str, Any], clip: str, path: str) -> dict[str, Any]:
+    """What the columns of a corpus would not tell of a row of a table."""
+    kept: dict[str, Any] = {name: "" for name in values if not values[name] and name not in _OURS}
+    if clip != posixpath.basename(path):
+        kept["clip"] = clip
+    return kept | ({"locale": values["locale"]} if values.get("locale") else {})
 
 
 def _tables(tree: Tree) -> list[str]:

@@ -14,12 +14,13 @@ from securedata.ingest.sources.layouts.base import (
     Described,
     Layout,
     Text,
+    as_written,
     context_of,
     meant,
     nfc,
     note_lost,
     note_wordless,
-    words_of,
+    written_words_of,
 )
 from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
@@ -42,12 +43,14 @@ def _describe(tree: Tree, described: Described) -> None:
     recordings = {without_suffix(path) for path in tree.paths}
     known = recordings | {without_suffix(path) for path in tree.exclusions.names}
     words = _tables(tree, described, recordings, known)
+    written: dict[str, dict[str, str]] = {}
     for suffix in (_NORMALIZED, _ORIGINAL):
         texts = [name for name in tree.companion_names if name.endswith(suffix)]
         note_lost(tree, described, (name for name in texts if nfc(name[: -len(suffix)]) not in known))
         wanted = [name for name in texts if nfc(name[: -len(suffix)]) in recordings - words.keys()]
-        for name, text in words_of(tree, wanted, described):
+        for name, text, line in written_words_of(tree, wanted, described):
             words.setdefault(nfc(name), ("", text))
+            written.setdefault(nfc(name[: -len(suffix)]), {}).update(as_written(text, line, f"{suffix[1:-4]}_"))
     context = context_of(tree)
     wordless = []
     for i, path in enumerate(tree.paths):
@@ -65,9 +68,8 @@ def _describe(tree: Tree, described: Described) -> None:
         if _SPLIT.fullmatch(found["above"] or ""):
             described.split[i] = found["above"]
         described.language[i] = "en"
-        described.extra[i] = {"chapter": found["chapter"]}
-        if original and original != described.transcript[i]:
-            described.extra[i] = {"chapter": found["chapter"], "original": original}
+        differs = {"original": original} if original and original != described.transcript[i] else {}
+        described.extra[i] = {"chapter": found["chapter"], **differs, **written.get(stem, {})}
         if not described.transcript[i]:
             wordless.append(i)
     note_wordless(tree, described, wordless, f"neither a {_TABLE} nor a {_NORMALIZED} beside it has its words")

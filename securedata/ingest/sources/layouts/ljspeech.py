@@ -2,6 +2,8 @@
 
 The corpus has a single speaker, whom its page does not name, so the subject is 'LJSpeech'. For another corpus in this
 form, with other names in wavs/, `--layout ljspeech` reads the words, and a rule must name the speakers.
+
+The number of the line is `line` in extra: torchaudio reads the recordings in this order.
 """
 
 from __future__ import annotations
@@ -49,10 +51,11 @@ def _describe(tree: Tree, described: Described) -> None:
         if described.names_people and not named[i]:
             described.problems.append(Problem(path, "not named as in LJ Speech, wavs/LJNNN-NNNN"))
             continue
-        original, normalized = words.get(without_suffix(path), ("", ""))
+        original, normalized, line = words.get(without_suffix(path), ("", "", 0))
         described.transcript[i] = normalized or original
-        if original and original != described.transcript[i]:
-            described.extra[i] = {"original": original}
+        if line:
+            differs = {"original": original} if original and original != described.transcript[i] else {}
+            described.extra[i] = differs | ({} if normalized else {"normalized": ""}) | {"line": str(line)}
         if described.names_people:
             described.subject[i] = SPEAKER
             described.language[i] = "en"
@@ -61,11 +64,11 @@ def _describe(tree: Tree, described: Described) -> None:
     note_wordless(tree, described, wordless, f"no line of a {_TABLE} has its words")
 
 
-def _words(tree: Tree, described: Described) -> dict[str, tuple[str, str]]:
-    """Original and normalized words of each recording that a metadata.csv names."""
+def _words(tree: Tree, described: Described) -> dict[str, tuple[str, str, int]]:
+    """Original and normalized words of each recording that a metadata.csv names, and the number of its line."""
     recordings = {without_suffix(path) for path in tree.paths}
     left_out = {without_suffix(path) for path in tree.exclusions.names}
-    words: dict[str, tuple[str, str]] = {}
+    words: dict[str, tuple[str, str, int]] = {}
     for name in tree.companion_names:
         if posixpath.basename(name).lower() != _TABLE:
             continue
@@ -84,7 +87,7 @@ def _words(tree: Tree, described: Described) -> dict[str, tuple[str, str]]:
             if path is None:
                 if not meant(tree, beside, who, left_out) and not meant(tree, name, who, left_out):
                     text.note(LOST, number, who)
-            elif words.setdefault(path, both) != both:
+            elif words.setdefault(path, (*both, number))[:2] != both:
                 text.note(OTHER_WORDS, number, who, line)
         text.report()
     return words

@@ -12,11 +12,12 @@ from securedata.ingest.sources.layouts.base import (
     Described,
     Layout,
     Text,
+    as_written,
     context_of,
     nfc,
     note_lost,
     note_wordless,
-    words_of,
+    written_words_of,
 )
 from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
@@ -43,7 +44,10 @@ def _count(tree: Tree) -> int:
 def _describe(tree: Tree, described: Described) -> None:
     context = context_of(tree)
     texts = [name for name in tree.companion_names if _WORDS.fullmatch(context + name)]
-    words = {nfc(context + name)[: -len(".txt")]: text for name, text in words_of(tree, texts, described)}
+    words = {
+        nfc(context + name)[: -len(".txt")]: (said, as_written(said, line))
+        for name, said, line in written_words_of(tree, texts, described)
+    }
     info = _speakers(tree, described)
     used, wordless = set[str](), list[int]()
     for i, found in enumerate(_found(tree)):
@@ -56,9 +60,9 @@ def _describe(tree: Tree, described: Described) -> None:
         used.add(text)
         described.subject[i] = speaker
         described.utterance[i] = utterance
-        described.transcript[i] = words.get(text, "")
+        described.transcript[i], written = words.get(text, ("", {}))
         described.language[i] = "en"
-        extra = {"mic": found["mic"]} if found["mic"] else {}
+        extra = ({"mic": found["mic"]} if found["mic"] else {}) | written
         extra.update(info.get(speaker, {}))
         described.extra[i] = extra or None
         if not described.transcript[i]:

@@ -1,5 +1,6 @@
 """VoxCeleb 1 and 2: idNNNNN/VIDEO/NNNNN.wav or .m4a under dev and test; vox1_meta.csv and vox2_meta.csv add details.
 
+iden_split.txt, which is published beside them, gives `identification` in extra: train, dev or test.
 There are no transcripts. Utterances are named as in the corpus's trial lists: idNNNNN/VIDEO/NNNNN.
 """
 
@@ -18,6 +19,8 @@ _SPLIT = re.compile(r"(?:vox[12]_)?(dev|test)(?:_(?:wav|aac|mp4|txt))?")  # vox1
 # a lower-case letter, and a capital after the first character: 199 of 200 video IDs have both
 _RANDOM = re.compile(r"(?=.*[a-z]).+[A-Z]")
 _META = ("vox1_meta.csv", "vox2_meta.csv")
+_IDENTIFICATION = "iden_split.txt"
+_SUBSETS = {"1": "train", "2": "dev", "3": "test"}
 _COLUMNS = {"gender": "gender", "nationality": "nationality", "vggface1 id": "name", "vggface2 id": "vggface2_id"}
 
 
@@ -32,6 +35,7 @@ def _count(tree: Tree) -> int:
 
 def _describe(tree: Tree, described: Described) -> None:
     meta, sets = _people(tree, described)
+    identification = _identification(tree, described)
     context = context_of(tree)
     for i, path in enumerate(tree.paths):
         found = _NAMED.fullmatch(context + without_suffix(path))
@@ -42,7 +46,9 @@ def _describe(tree: Tree, described: Described) -> None:
         described.subject[i] = speaker
         described.utterance[i] = f"{speaker}/{found['video']}/{found['n']}"
         described.split[i] = _split(found["above"]) or sets.get(speaker, "")
-        described.extra[i] = {"video": found["video"], **meta.get(speaker, {})}
+        subset = identification.get(described.utterance[i])
+        named = {"identification": subset} if subset else {}
+        described.extra[i] = {"video": found["video"], **meta.get(speaker, {}), **named}
 
 
 def _split(above: str) -> str:
@@ -70,6 +76,17 @@ def _people(tree: Tree, described: Described) -> tuple[dict[str, dict[str, str]]
             people[fields[0]] = {ours: row[theirs] for theirs, ours in _COLUMNS.items() if row.get(theirs)}
             sets[fields[0]] = row.get("set", "")
     return people, sets
+
+
+def _identification(tree: Tree, described: Described) -> dict[str, str]:
+    """The subset of each utterance for telling who speaks, by iden_split.txt: lines such as '1 id10001/VIDEO/N.wav'."""
+    subsets: dict[str, str] = {}
+    for name in tree.companion_names:
+        if posixpath.basename(name) == _IDENTIFICATION:
+            for _, line in Text(tree, name, described).lines():
+                number, _, path = line.partition(" ")
+                subsets[without_suffix(path.strip())] = _SUBSETS.get(number, "")
+    return subsets
 
 
 VOXCELEB = Layout("voxceleb", _count, _describe)
