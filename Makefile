@@ -12,7 +12,7 @@ PY     := $(VENV)/bin/python
 # Named after what it installed and where: a changed dependency, or a moved checkout, installs again, and nothing else does.
 STAMP  := $(VENV)/installed-$(shell { pwd; cat pyproject.toml constraints.txt; } | cksum | cut -d ' ' -f 1)
 
-# .venv-eco has what the tests of the callbacks for other libraries need beside .venv, and sees .venv.
+# .venv-eco has the libraries that tests/ecosystem runs us in, and sees .venv.
 ECO       := .venv-eco
 ECO_PY    := $(ECO)/bin/python
 ECO_STAMP := $(ECO)/installed-$(shell { pwd; cat pyproject.toml constraints.txt constraints-eco.txt; } | cksum | cut -d ' ' -f 1)
@@ -44,11 +44,12 @@ $(PY):
 
 # No dependencies, and .venv is not seen before the end: nothing here can change it, or bring another torch.
 $(ECO_STAMP): $(STAMP)
-	@echo "Installing the packages of tests/ecosystem into $(ECO): about 50 MB of wheels, 150 MB on disk."
+	@echo "Installing the packages of tests/ecosystem into $(ECO): about 300 MB of wheels, 1.1 GB on disk."
 	$(PY) -m venv --without-pip --clear $(ECO)
 	$(PY) -m pip --python $(ECO_PY) install --quiet --disable-pip-version-check --no-deps --no-compile -r constraints-eco.txt
 	@$(ECO_PY) -c 'import sys, sysconfig; open(sysconfig.get_path("purelib") + "/venv.pth", "w").write("import site; site.addsitedir(%r)\n" % sys.argv[1])' \
 	    "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+	$(ECO_PY) -m tests.kit.ffmpeg $(ECO)/ffmpeg
 	@touch $@
 
 demo: $(STAMP)  ## encrypt real voices, verify, train on them, and show what was measured
@@ -57,14 +58,15 @@ demo: $(STAMP)  ## encrypt real voices, verify, train on them, and show what was
 demo-cloud: $(STAMP)  ## the same on an object store (SeaweedFS) and a KMS (OpenBao), under a role's sessions
 	$(PY) -m demo.run --cloud $(if $(CORPUS),--corpus "$(CORPUS)")
 
-test: lint eco  ## lint, then the tests: 8 to 16 minutes on 2 cores
-	$(PY) -m pytest -n $(JOBS) --dist loadgroup --durations=20
+# With tests.kit.beside, tests/ecosystem runs beside the others, in one more process; its results are in the same summary.
+test: lint $(ECO_STAMP)  ## lint, then the tests: 8 to 16 minutes on 2 cores
+	$(PY) -m pytest -p tests.kit.beside -n $(JOBS) --dist loadgroup --durations=20
 
-test-full: lint eco  ## lint, then every test, the exhaustive and random-kill matrices too: two to three hours on 2 cores
-	SECUREDATA_FULL=1 $(PY) -m pytest -n $(JOBS) --dist loadgroup --durations=20
+test-full: lint $(ECO_STAMP)  ## lint, then every test, the exhaustive and random-kill matrices too: two to three hours on 2 cores
+	SECUREDATA_FULL=1 $(PY) -m pytest -p tests.kit.beside -n $(JOBS) --dist loadgroup --durations=20
 
-eco: $(ECO_STAMP)  ## the tests of the callbacks for Lightning and transformers, in an environment of their own
-	$(ECO_PY) -m pytest -W default tests/ecosystem
+eco: $(ECO_STAMP)  ## the tests in which other libraries use us, in an environment of their own
+	$(PY) -m tests.kit.beside
 
 lint: $(STAMP)  ## ruff, mypy (strict), import-linter
 	$(PY) -m ruff check .

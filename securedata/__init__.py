@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from securedata.ingest.ingest import ingest
     from securedata.ingest.preview import IngestPreview
     from securedata.ingest.report import IngestReport
+    from securedata.integrations.huggingface import to_hf
     from securedata.lifecycle.copying.export_to_corpus import export_to_corpus
     from securedata.lifecycle.copying.report import CorpusExportReport
     from securedata.lifecycle.features.report import RetainReport
@@ -144,6 +145,7 @@ _HOME = {
     "retain": "securedata.lifecycle.retain",
     "save_lineage": "securedata.torch.lineage",
     "split": "securedata.lifecycle.splitting.split",
+    "to_hf": "securedata.integrations.huggingface",
     "verify": "securedata.corpus.check.verify",
 }
 
@@ -192,6 +194,7 @@ __all__ = [
     "retain",
     "save_lineage",
     "split",
+    "to_hf",
     "verify",
 ]
 

@@ -194,7 +194,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 class Room:
-    """Lets many ordinary tests in, or one `quiet` test alone, over all processes of pytest-xdist.
+    """Lets many ordinary tests in, or one `quiet` test alone, over all processes of pytest-xdist and tests.kit.beside.
 
     Whoever wants in waits at the door first, holding it: otherwise ordinary tests, which follow each other without a
     pause, would keep a quiet one out until the end.
@@ -235,6 +235,8 @@ def pytest_configure_node(node: object) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         config.stash[ROOM] = Room(Path(config.workerinput["room"]))
+    elif folder := os.environ.get("SECUREDATA_TESTS_ROOM"):  # of tests.kit.beside: one process more
+        config.stash[ROOM] = Room(Path(folder))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -74,6 +74,7 @@ PUBLIC = [
     "retain",
     "save_lineage",
     "split",
+    "to_hf",
     "verify",
 ]
 

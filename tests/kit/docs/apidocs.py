@@ -58,6 +58,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "Known corpora": ("datasets",),
     "Read": ("load", "info", "AudioMetadata", "open_corpus", "Corpus", "UnpinnedWarning"),
+    "In other libraries": ("to_hf",),
     "Errors": ("errors",),
 }  # fmt: skip
 """Every name of `__all__`, in the order of the page."""
