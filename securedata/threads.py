@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -29,7 +29,7 @@ class BoundedPool(Generic[T, R]):
         self._size = size
         self._calls: deque[tuple[T, Future[R]]] = deque()
 
-    def __enter__(self) -> BoundedPool[T, R]:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -195,6 +195,17 @@ def add_threads(parser: Any, default: str) -> None:
     parser.add_argument("--threads", type=positive, metavar="N", help=text)
 
 
+def add_engine(parser: Any, what: str) -> None:
+    """`--engine`."""
+    from securedata.corpus.tasks.engine import ENGINES, LOCAL
+
+    text = (
+        f"where {what}: {LOCAL}, in this process, or ray, as tasks of the Ray cluster that RAY_ADDRESS or this machine "
+        f"names; see docs/scale.md (default: {LOCAL})"
+    )
+    parser.add_argument("--engine", choices=ENGINES, default=LOCAL, help=text)
+
+
 def add_target(parser: ArgumentParser) -> None:
     """The positional argument CORPUS."""
     parser.add_argument("target", metavar="CORPUS", help="NAME, securedata://NAME, a path or a URL")

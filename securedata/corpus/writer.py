@@ -61,15 +61,15 @@ class Writer:
             UnsafeStorage, CorpusGone, PinMismatch, NoTrustedKey, KMSDenied, OlderGeneration, ...
         """
         reference.require_pin()
-        self.reference = reference
+        self.reference, self.single_writer = reference, single_writer
         self.root = reference.root
         connection = connect(reference, write=True, storage=storage)
         self.storage = connection.storage
         self.storage.check_writable(single_writer)
-        self._lease = WriterLease(reference, connection, accept_generation, ttl, kms_wait)
+        self._lease = self.lease = WriterLease(reference, connection, accept_generation, ttl, kms_wait)
         self.corpus_id = self.head.corpus_id
         self._live = LiveParts(self.storage, self.corpus_id, self.root)
-        self._uncommitted = Uncommitted(self.storage)
+        self._uncommitted = self.uncommitted = Uncommitted(self.storage)
 
     def __repr__(self) -> str:
         # a traceback with local variables may show a writer that could not open

@@ -6,6 +6,7 @@ import datetime
 import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import ExitStack
 from dataclasses import replace as replaced
 from typing import Literal, TypedDict, Unpack, overload
@@ -21,6 +22,7 @@ from securedata.corpus.option_values import MAX_THREADS, as_choice, as_flag, as_
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.rows.inherit import check_clearable
 from securedata.corpus.state.consent import Consent, consent_of
+from securedata.corpus.tasks.engine import Engine, check_engine, executor_of
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
 from securedata.ingest.duplicates import POLICIES
@@ -99,6 +101,7 @@ def ingest(
     known_bad: str | os.PathLike[str] | None = None,
     write_bad: str | os.PathLike[str] | None = None,
     threads: int | None = None,
+    engine: Engine = "local",
     name: str | None = None,
     kms: str | Sequence[str] | None = None,
     pin: str | Sequence[str] | None = None,
@@ -145,7 +148,10 @@ def ingest(
         checksum: compare digests rather than sizes and times.
         known_bad: a file that `write_bad` wrote; what it lists with the same reason is not in the report's `new`.
         write_bad: write what was not taken, and why, to this file, for the next call.
-        threads: files processed at once; None: two per core, 16 at least over a network.
+        threads: files processed at once; None: two per core, 16 at least over a network. With an engine: by each task;
+            None: 4 over a network, otherwise 1.
+        engine: 'local': threads of this process; 'ray': tasks of a Ray cluster, whose nodes must reach the source, the
+            corpus and its KMS; or an executor of processes. See docs/scale.md.
         name: name of a new corpus; None: that of its folder.
         kms: KMS URIs trusted to unwrap the corpus key, or to wrap it if the corpus is created. None: from the config,
             else SECUREDATA_KMS, else a key file.
@@ -197,7 +203,7 @@ def ingest(
         raise InvalidArgument(f'columns= is a mapping, as {{"speaker": "client_id"}}, not {type(columns).__name__}')
     if threads is not None:
         threads = as_whole("threads", threads, 1, MAX_THREADS)
-    dry_run = as_flag("dry_run", dry_run)
+    engine, dry_run = check_engine(engine), as_flag("dry_run", dry_run)
     if dry_run and write_bad is not None:
         raise InvalidArgument("--dry-run writes nothing: leave out --write-bad")
     said = _consent(consent, purpose, expires)
@@ -243,7 +249,10 @@ def ingest(
         }
         if dry_run:
             return _rehearse(sources, existing, known, how, progress)
-    report, bad = _seal(sources, found, existing, name, how, single_writer, start_over, accept_generation, progress)
+    with executor_of(engine) as executor:
+        report, bad = _seal(
+            sources, found, existing, name, how, single_writer, start_over, accept_generation, progress, executor
+        )
     report.hidden_names, report.near_duplicates = sources.hidden_names, sources.near_duplicates
     report.new = news(bad, known)
     if write_bad is not None:
@@ -305,6 +314,7 @@ def _seal(
     start_over: bool,
     accept_generation: int | None,
     progress: bool | Progress | None,
+    executor: Executor | None,
 ) -> tuple[IngestReport, list[NotTaken]]:
     """Seal; returns the report, and everything that was not taken."""
     created: CreateReport | None = None
@@ -327,7 +337,7 @@ def _seal(
             else Writer(found, single_writer=single_writer, accept_generation=accept_generation)
         )
         with reporting(progress, "sealing") as told:
-            report = seal_sources(sources, writer, progress=_summed(told, sources), **how)
+            report = seal_sources(sources, writer, progress=_summed(told, sources), executor=executor, **how)
     except BaseException:  # re-raised, Ctrl-C too: name the corpus that was created for this run
         if created is not None:
             log_notice(

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TypedDict
 
 from securedata.corpus.progress import Progress
+from securedata.corpus.tasks.engine import Engine
 from securedata.errors import InvalidArgument
 
 
@@ -41,6 +42,7 @@ class IngestOptions(TypedDict, total=False):
     known_bad: str | os.PathLike[str] | None
     write_bad: str | os.PathLike[str] | None
     threads: int | None
+    engine: Engine
     name: str | None
     kms: str | Sequence[str] | None
     pin: str | Sequence[str] | None

@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from functools import partial
+from concurrent.futures import Executor
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.rows.plan import CHECK
 from securedata.corpus.schema import rows_table
 from securedata.corpus.segments import recording_path
+from securedata.corpus.tasks.pool import TaskPool
 from securedata.corpus.writer import Writer
 from securedata.ingest.classify import FROM_SOURCE, Known, Todo, classify
 from securedata.ingest.corrections import corrected
@@ -34,14 +35,15 @@ from securedata.ingest.sealing import Done, Sealing
 from securedata.ingest.sources.origin import LocalOrigin
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk.tree import Problem
+from securedata.ingest.tasks.work import IngestWork
 from securedata.storage.local import LocalStorage
-from securedata.threads import BoundedPool
 
 COMMIT_SECONDS = 30.0
 COMMIT_ROWS = 10_000
 COMMIT_BYTES = 4_000_000_000
 
 NETWORK_THREADS = 16
+TASK_THREADS = 4
 
 _TICK = 0.2
 
@@ -60,6 +62,7 @@ def seal_sources(
     clear: Sequence[str] = (),
     if_duplicate: str = "take",
     progress: Progress | None = None,
+    executor: Executor | None = None,
 ) -> IngestReport:
     """Seal what the corpus does not hold yet.
 
@@ -74,6 +77,7 @@ def seal_sources(
             manifest, by the run. Anything else that a run does not mention stays: see `inherit`.
         if_duplicate: 'take', 'skip' or 'fail' new recordings whose content has another path in the corpus or the run.
         progress: called with files and bytes as they are done, including those that need no work.
+        executor: does the tasks, and each processes `threads` files at once; None: threads of this process.
 
     Raises:
         InvalidArgument: a column that cannot be cleared.
@@ -82,8 +86,11 @@ def seal_sources(
     check_clearable(clear)
     if threads is None:
         here = isinstance(sources.origin, LocalOrigin) and isinstance(writer.storage, LocalStorage)
-        threads = max(2 * (os.cpu_count() or 1), 1 if here else NETWORK_THREADS)
-    return _Ingest(sources, writer, threads, replace, checksum, reseal, clear, if_duplicate, progress).run()
+        if executor is None:
+            threads = max(2 * (os.cpu_count() or 1), 1 if here else NETWORK_THREADS)
+        else:  # there is a task for each core
+            threads = 1 if here else TASK_THREADS
+    return _Ingest(sources, writer, threads, replace, checksum, reseal, clear, if_duplicate, progress, executor).run()
 
 
 class _Ingest:
@@ -98,6 +105,7 @@ class _Ingest:
         clear: Sequence[str],
         if_duplicate: str,
         progress: Progress | None,
+        executor: Executor | None,
     ) -> None:
         self.sources, self.table, self.writer = sources, sources.table, writer
         self.replace, self.checksum, self.reseal = replace or reseal, checksum, reseal
@@ -113,6 +121,9 @@ class _Ingest:
         # one chunk: a list of sources is made in one piece
         self.cells = {name: cells(one_chunk(self.table.column(name))) for name in self.table.schema.names}
         self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace)
+        self.work = IngestWork(sources, writer, self.sealing, self.replace, threads)
+        self.executor = executor
+        self.next = self.sealing.next if executor is None else self.work.next
         # what the next commit takes
         self.rows: list[dict[str, Any]] = []
         self.indices: list[int] = []  # of those rows in the table
@@ -136,7 +147,7 @@ class _Ingest:
         if todo or self.updates:
             self.writer.check_horizon()
         tasks = self.sealing.tasks
-        with BoundedPool[list[Item], list[Done]]("securedata-ingest", tasks, 4 * tasks) as pool:
+        with TaskPool("securedata-ingest", self.work, self.executor, tasks, 4 * tasks) as pool:
             try:
                 self._work(pool, todo)
             except BaseException:  # re-raised, Ctrl-C too: the threads stop first
@@ -148,12 +159,11 @@ class _Ingest:
         self.report.generation = self.writer.head.generation
         return self.report
 
-    def _work(self, pool: BoundedPool[list[Item], list[Done]], todo: deque[Item]) -> None:
+    def _work(self, pool: TaskPool[list[Item], list[Done]], todo: deque[Item]) -> None:
         try:
             while todo or pool or self.rows or self.updates:
                 while todo and pool.room:
-                    items = self.sealing.next(todo)
-                    pool.begin(items, partial(self.sealing.seal, items))
+                    pool.take(self.next(todo))
                 for _, done in pool.finished(_TICK):
                     self._take_all(done)
                 self._tell()

@@ -22,7 +22,7 @@ LEFT_TO_TORCH = re.compile(r"nvidia-.*|cuda-toolkit|triton")
 
 
 # In .venv-eco only, where tests/ecosystem runs; what they ask for is in constraints-eco.txt, too.
-ECOSYSTEM = {"accelerate", "datasets", "lightning", "transformers"}
+ECOSYSTEM = {"accelerate", "datasets", "lightning", "ray", "transformers"}
 
 
 def pins(file: Path = ROOT / "constraints.txt") -> dict[str, Version]:

@@ -12,6 +12,7 @@ from securedata.cli.common import (
     HELD,
     add_command,
     add_corpus_options,
+    add_engine,
     add_output_options,
     add_threads,
     add_writer_options,
@@ -163,7 +164,8 @@ def add_parser(subparsers: Any) -> None:
         help="exit with 0 if all that was not taken is in this file, with the same reasons: for cron",
     )
     work.add_argument("--write-bad", metavar="FILE", help="write what was not taken, and why, to this file")
-    add_threads(work, "two per core, 16 at least over a network")
+    add_threads(work, "two per core, 16 at least over a network; with --engine ray, by each task: 1, 4 over a network")
+    add_engine(work, "files are read and sealed")
     work.add_argument("--name", help="name of a new corpus (default: that of its folder)")
     add_start_over(work)
     add_corpus_options(parser)
@@ -233,6 +235,7 @@ def encrypt(args: Namespace) -> int:
         known_bad=args.known_bad,
         write_bad=args.write_bad,
         threads=args.threads,
+        engine=args.engine,
         name=args.name,
         kms=args.kms,
         pin=pins(args),

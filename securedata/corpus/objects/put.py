@@ -108,6 +108,10 @@ class Uncommitted:
         """The storage key of one of them."""
         return pack_key(id) if id in self._packs else object_key(id)
 
+    def take_over(self, object_id: bytes, time: float, horizon: float) -> None:
+        """Record an object that another process put and made durable; `time` as in `Put`, `horizon` as for `add`."""
+        self._horizons[object_id], self.times[object_id] = horizon, time
+
     def forget(self, object_ids: Iterable[bytes]) -> None:
         for object_id in object_ids:
             self.times.pop(object_id, None)

@@ -9,7 +9,7 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from securedata.files import read_small
 from securedata.format.cobblestone import Buffer
@@ -89,6 +89,10 @@ class Origin(ABC):
         return None
 
     @abstractmethod
+    def elsewhere(self) -> tuple[Any, ...]:
+        """How another process finds this origin, for `from_elsewhere`; no credentials."""
+
+    @abstractmethod
     def content(self, name: str) -> bytes:
         """All of a text file under the root, such as a list of transcripts. Raises like `whole`."""
 
@@ -140,6 +144,9 @@ class LocalOrigin(Origin):
         except OSError:  # a link that leads nowhere
             return None
         return Stamp(status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else None
+
+    def elsewhere(self) -> tuple[Any, ...]:
+        return (self.root,)
 
     def content(self, name: str) -> bytes:
         try:

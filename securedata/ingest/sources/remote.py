@@ -95,7 +95,10 @@ class S3Origin(RemoteOrigin):
 
     def __init__(self, url: str, options: Mapping[str, str]) -> None:
         super().__init__(url)
-        self._storage = S3Storage(url, options)
+        self._storage, self._options = S3Storage(url, options), dict(options)
+
+    def elsewhere(self) -> tuple[Any, ...]:
+        return self.root, self._options
 
     def listing(self) -> Iterator[_Found]:
         try:
@@ -146,6 +149,9 @@ class FsspecOrigin(RemoteOrigin):
         except Exception as error:  # noqa: BLE001 - every file system has errors of its own
             text = f"{self._shown} cannot be opened: {describe(error)}"
             raise StorageUnreachable(text, root=self._shown) from None
+
+    def elsewhere(self) -> tuple[Any, ...]:
+        return self.root, {}, self._spelled
 
     def listing(self) -> Iterator[_Found]:
         self._fs.invalidate_cache()
@@ -203,6 +209,10 @@ class FsspecOrigin(RemoteOrigin):
         if now != stamp:
             raise SourceProblem(CHANGED)
 
+    def respell(self, spelled: Mapping[str, str]) -> None:
+        """Take over how another process found names to be spelled."""
+        self._spelled = dict(spelled)
+
     def _named(self, path: str) -> str:
         spelled = path[len(self._base) :].lstrip("/")
         name = "/".join(part for part in spelled.split("/") if part != ".")
@@ -255,6 +265,17 @@ def origin_of(src: str | os.PathLike[str], options: Mapping[str, str]) -> LocalO
     if options:
         given = ", ".join(f"--source-{name.replace('_', '-')}" for name in options)
         raise InvalidArgument(f"{given}: only for a source on S3 (s3://...), and {found.root} is not one")
+    return found
+
+
+def from_elsewhere(described: tuple[Any, ...]) -> LocalOrigin | RemoteOrigin:
+    """The origin that another process described by `Origin.elsewhere`. Raises like `tree_of`."""
+    root, *more = described
+    if not more:
+        return LocalOrigin(root)
+    found = origin_of(root, more[0])
+    if isinstance(found, FsspecOrigin) and len(more) > 1:
+        found.respell(more[1])
     return found
 
 

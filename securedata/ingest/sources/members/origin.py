@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 from securedata.format.cobblestone import Buffer
 from securedata.ingest.sources.members.shard import Shard
@@ -83,6 +83,13 @@ class MemberOrigin(Origin):
     def check(self, file: str, stamp: Stamp) -> None:
         place = self._place(file)
         (place.table.shard if isinstance(place, InTable) else place.shard).check()
+
+    def places_of(self, files: Iterable[str]) -> dict[str, InTar | InTable]:
+        """Where these recordings are. Raises SourceProblem"""
+        return {file[self._begin :]: self._place(file) for file in files}
+
+    def elsewhere(self) -> tuple[Any, ...]:
+        return self._base.elsewhere()
 
     def content(self, name: str) -> bytes:
         return self._base.content(name)

@@ -1,0 +1,1 @@
+"""The work of an ingest, in threads or in other processes."""
