@@ -123,14 +123,14 @@ def test_a_killed_driver_is_run_again(cluster: dict[str, Any], recordings: Path,
     small = "import runpy; from securedata.ingest.tasks import work; work.TASK_FILES = 4; "
     small += "runpy.run_module('tests.kit.cli.impatient', run_name='__main__', alter_sys=True)"
     driver = subprocess.Popen(
-        [sys.executable, "-c", small, "8", "24", *command],
+        [sys.executable, "-c", small, "8", "44", *command],
         cwd=ROOT,
         env={**os.environ, "RAY_ADDRESS": cluster["address"]},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        assert os.WIFSTOPPED(os.waitpid(driver.pid, os.WUNTRACED)[1])  # before its third commit
+        assert os.WIFSTOPPED(os.waitpid(driver.pid, os.WUNTRACED)[1])  # before it commits the last
     finally:
         driver.kill()
         driver.wait()
