@@ -149,7 +149,7 @@ def test_shared_memory_and_logs_hold_no_key_and_no_name(
     known = ray.put(b"this is looked for in the right place" * 10)
     sd.ingest(recordings, tmp_path / "sealed", speaker_pattern=PATTERN, engine="ray")
     writer = Writer(resolve(tmp_path / "sealed"))
-    secrets = [writer.opened().key, writer.head.secret, *(part.key for part in writer.head.parts)]
+    secrets = [writer.lease.opened.key, writer.head.secret, *(part.key for part in writer.head.parts)]
     for part in writer.head.parts:
         table = writer.read_table(part, None)
         secrets += table.column("data_key").to_pylist()

@@ -129,7 +129,7 @@ def test_nothing_that_an_engine_sees_is_a_name_or_a_key(source: Path, tmp_path: 
     heard = b"".join(listening.heard)
     reference = resolve(tmp_path / "there")
     writer = Writer(reference)
-    secrets = [writer.opened().key, writer.head.secret, *(part.key for part in writer.head.parts)]
+    secrets = [writer.lease.opened.key, writer.head.secret, *(part.key for part in writer.head.parts)]
     tables = [writer.read_table(part, None) for part in writer.head.parts]
     for name in ("data_key", "path", "transcript", "speaker"):
         secrets += [value for table in tables for value in as_bytes(table, name) if len(value) > 3]

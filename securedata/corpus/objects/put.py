@@ -108,9 +108,30 @@ class Uncommitted:
         """The storage key of one of them."""
         return pack_key(id) if id in self._packs else object_key(id)
 
-    def take_over(self, object_id: bytes, time: float, horizon: float) -> None:
-        """Record an object that another process put and made durable; `time` as in `Put`, `horizon` as for `add`."""
-        self._horizons[object_id], self.times[object_id] = horizon, time
+    def hand_over(self, object_ids: Iterable[bytes]) -> list[tuple[bytes, float]]:
+        """Make objects durable and leave them to the writer of another process, which commits.
+
+        Returns:
+            Their ids, with storage's time of each, or -inf if it did not last. Nothing is known of them here then.
+
+        Raises:
+            StorageUnreachable: they were lost on the way to the disk.
+        """
+        ids = list(object_ids)
+        self._storage.make_durable()
+        self.look()
+        found = [(id, self.times.get(id, -math.inf)) for id in ids]
+        self.forget(ids)
+        return found
+
+    def take_over(self, objects: Iterable[tuple[bytes, float]], horizon: float) -> None:
+        """Take over what another process handed over, as if it had been put here: a commit may name it.
+
+        Args:
+            horizon: of the head that the other process had before it put them.
+        """
+        for object_id, time in objects:
+            self._horizons[object_id], self.times[object_id] = horizon, time
 
     def forget(self, object_ids: Iterable[bytes]) -> None:
         for object_id in object_ids:

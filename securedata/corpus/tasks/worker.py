@@ -14,6 +14,7 @@ from typing import Any
 
 from securedata.corpus.config import Reference
 from securedata.corpus.state.head import OpenedHead
+from securedata.corpus.state.writer_lease import WriterLease
 from securedata.corpus.tasks.messages import (
     PROTOCOL,
     Envelope,
@@ -102,6 +103,14 @@ def _worker_of(envelope: Envelope) -> tuple[Worker, bytes] | bytes:
         while len(_runs) > _KEPT:
             _runs.popitem(last=False)
         return worker, key
+
+
+def newest(lease: WriterLease, again: bool) -> OpenedHead:
+    """The newest head that a writer has seen, with the corpus key that opened it; `again`: read it first."""
+    if not again:
+        return lease.opened
+    lease.check()
+    return lease.read()
 
 
 def this_version() -> str:

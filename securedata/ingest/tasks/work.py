@@ -16,6 +16,7 @@ from pyarrow import ipc
 from securedata.corpus.config import Reference
 from securedata.corpus.state.head import OpenedHead
 from securedata.corpus.tasks.pool import Work
+from securedata.corpus.tasks.worker import newest
 from securedata.corpus.writer import Writer
 from securedata.ingest.items import Item
 from securedata.ingest.sealing import Done, Sealing
@@ -74,7 +75,7 @@ class IngestWork(Work[list[Item], list[Done]]):
         return self._writer.reference
 
     def opened(self, again: bool) -> OpenedHead:
-        return self._writer.opened(again)
+        return newest(self._writer.lease, again)
 
     def settings(self) -> Any:
         return self._sources.origin.elsewhere(), self._replace, self._threads
@@ -91,7 +92,7 @@ class IngestWork(Work[list[Item], list[Done]]):
     def unpack(self, task: list[Item], answer: Any) -> list[Done]:
         found = Answered(*answer)
         rows = rows_of(task)
-        self._writer.take_over(found.put, found.horizon)
+        self._writer.uncommitted.take_over(found.put, found.horizon)
         self._sealing.read_bytes += found.read_bytes
         return [
             replace(one, item=replace(one.item, rows=tuple(rows[at] for at in one.item.rows))) for one in found.done

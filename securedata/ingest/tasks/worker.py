@@ -10,7 +10,7 @@ from typing import Any
 from securedata.corpus.config import Reference
 from securedata.corpus.rows.arrow_cells import cells, one_chunk
 from securedata.corpus.state.head import OpenedHead
-from securedata.corpus.tasks.worker import Worker
+from securedata.corpus.tasks.worker import Worker, newest
 from securedata.corpus.writer import Writer
 from securedata.errors import ConfigError
 from securedata.ingest.items import Item
@@ -33,7 +33,7 @@ class IngestWorker(Worker):
         self._replace, self._threads = False, 1
 
     def opened(self, again: bool) -> OpenedHead:
-        return self._writer.opened(again)
+        return newest(self._writer.lease, again)
 
     def begin(self, settings: Any) -> None:
         described, self._replace, self._threads = settings
@@ -69,4 +69,4 @@ class IngestWorker(Worker):
                 sealing.stopping = True
                 raise
         ids = [one.put.object_id for one in done if one.put] + [id for one in done for id in one.unused]
-        return tuple(Answered(done, self._writer.hand_over(ids), horizon, sealing.read_bytes))
+        return tuple(Answered(done, self._writer.uncommitted.hand_over(ids), horizon, sealing.read_bytes))
