@@ -130,8 +130,8 @@ class Uncommitted:
         Args:
             horizon: of the head that the other process had before it put them.
         """
-        for object_id, time in objects:
-            self._horizons[object_id], self.times[object_id] = horizon, time
+        for object_id, stored in objects:
+            self._horizons[object_id], self.times[object_id] = horizon, stored
 
     def forget(self, object_ids: Iterable[bytes]) -> None:
         for object_id in object_ids:
