@@ -245,6 +245,7 @@ OPENERS = {
     "corpus/objects/fetch.py",  # what rows name
     "corpus/state/head.py",  # heads
     "corpus/state/tables.py",  # parts and lists
+    "corpus/tasks/messages.py",  # what goes between the processes of a run
     "bench/work.py",  # measures the format, without a corpus
 }
 
