@@ -190,7 +190,7 @@ def test_a_source_that_only_this_machine_sees(source: Path, tmp_path: Path, proc
 def test_an_engine_is_a_name_or_an_executor(source: Path, tmp_path: Path) -> None:
     for engine in ("spark", 3):
         with pytest.raises(InvalidArgument, match="engine= is one of local, ray, or a concurrent"):
-            sd.ingest(source, tmp_path / "there", one_subject="ann", engine=engine)  # type: ignore[arg-type]
+            sd.ingest(source, tmp_path / "there", one_subject="ann", engine=engine)  # type: ignore[arg-type]  # on purpose
     assert not (tmp_path / "there").exists()
 
 
