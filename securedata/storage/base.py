@@ -56,12 +56,14 @@ class Wanted(NamedTuple):
     """A range of one object to fetch: `length` bytes from `offset`, or fewer where the object ends.
 
     `least`: the fewest bytes that an intact object yields; a network storage retries if it gets fewer.
+    `within`: offset and length, under the key, of the object that it is a range of, for a cache; None: not known.
     """
 
     key: str
     offset: int
     length: int
     least: int = 0
+    within: tuple[int, int] | None = None
 
 
 Group: TypeAlias = "list[tuple[int, Buffer | SecuredataError]]"

@@ -36,14 +36,11 @@ from securedata.forks import Instances
 from securedata.storage.base import MAX_REPLACED, Buffer, Entry, Purged, Storage, Wanted, previous_key
 from securedata.storage.beneath import NotRegular, Root
 from securedata.storage.file_lock import LOCK, clock, locked
-from securedata.storage.mounts import file_system
+from securedata.storage.mounts import REMOTE, file_system
 from securedata.storage.purging import check_by_probe, chunks, purge_files, purge_older_files, refused
 from securedata.storage.unflushed import Unflushed
 
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
-
-# File systems on which flock, rename or link do not work as on a local disk, or not between clients.
-_REMOTE = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse", "virtiofs")
 
 
 class LocalStorage(Storage):
@@ -95,7 +92,7 @@ class LocalStorage(Storage):
 
     def get_many(self, wanted: Sequence[Wanted], in_flight: int) -> Iterator[tuple[int, Buffer | SecuredataError]]:
         """As `Storage.get_many`."""
-        for at, (key, offset, length, _) in enumerate(wanted):
+        for at, (key, offset, length, *_) in enumerate(wanted):
             try:
                 fd, size = self._open(key)
                 try:
@@ -318,7 +315,7 @@ class LocalStorage(Storage):
 
     def check_writable(self, single_writer: bool = False) -> None:
         kind = file_system(self.path)
-        if single_writer or not kind.startswith(_REMOTE):
+        if single_writer or not kind.startswith(REMOTE):
             self._settle()
             return
         raise UnsafeStorage(

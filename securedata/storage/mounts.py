@@ -6,6 +6,9 @@ import os
 import re
 from pathlib import Path
 
+REMOTE = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gluster", "beegfs", "gpfs", "fuse", "virtiofs")
+"""File systems on which flock, rename or link do not work as on a local disk, or not between clients."""
+
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
