@@ -36,7 +36,7 @@ _log = logging.getLogger("securedata")
 
 SCHEME = "securedata://"
 _LARGEST = 16 * 1024 * 1024
-_OPTIONS = ("role", "profile", "region", "endpoint_url", "sts_endpoint_url", "purpose")
+_OPTIONS = ("role", "profile", "region", "endpoint_url", "sts_endpoint_url", "purpose", "cache", "cache_size")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _TWO_WAYS = "for a folder here, write ./{0}; for a new corpus of this name, first run 'securedata init ROOT --name {0}'"
 _FORBIDDEN = ("key", "secret", "token", "password")

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.connection import connect
+from securedata.corpus.objects.cache import try_evict_unnamed, with_cache
 from securedata.corpus.option_values import as_flag, as_seconds, as_text, as_texts, as_whole
 from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.loading import Look, Options, load_index, speaker_tags
@@ -39,6 +40,8 @@ def open_corpus(
     kms_wait: float = 600.0,
     refresh: bool = False,
     accept_generation: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    cache_size: int | str | None = None,
     storage: Storage | None = None,
     look: Look | None = None,
     seen: Mapping[bytes, Seen] | None = None,
@@ -62,6 +65,10 @@ def open_corpus(
         refresh: a pickle of this corpus may be opened at a newer generation than the one it was made from.
         accept_generation: read a head of this generation, and no other, although this machine has seen a newer one:
             the corpus is a copy or a backup. It applies to this opening, its workers and its pickles.
+        cache: a folder on a local disk in which sealed objects are kept, for all processes of this host; 'off': none.
+            None: from the config or SECUREDATA_CACHE. See docs/cache.md.
+        cache_size: bytes that it takes at most, such as '200GB'. None: from the config or SECUREDATA_CACHE_SIZE, else
+            10 GB.
         storage: used instead of the one that the root names, for tests and benchmarks.
         look: called with the rows of every manifest part before the filter, without keys, while the corpus is opened.
         seen: `Corpus.seen` of an earlier opening that this one continues; an older head is refused.
@@ -79,7 +86,7 @@ def open_corpus(
     """
     speakers = None if speakers is None else as_texts("speakers", speakers)
     reference, options = prepare(
-        target, kms, pin, columns, filter, role, purpose, ttl, kms_wait, refresh, accept_generation
+        target, kms, pin, columns, filter, role, purpose, ttl, kms_wait, refresh, accept_generation, cache, cache_size
     )
     return _open(reference, options, storage, look, speakers, seen)
 
@@ -96,6 +103,8 @@ def prepare(
     kms_wait: float,
     refresh: bool,
     accept_generation: int | None,
+    cache: str | os.PathLike[str] | None,
+    cache_size: int | str | None,
 ) -> tuple[Reference, Options]:
     """What the arguments of `open_corpus` mean. Raises InvalidArgument, ConfigError"""
     ttl, kms_wait = as_seconds("ttl", ttl), as_seconds("kms_wait", kms_wait)
@@ -112,7 +121,7 @@ def prepare(
     options = Options(kept, filter, ttl, kms_wait, refresh, accept_generation, purpose=purpose)
     if role is not None:
         reference = replace(reference, options={**reference.options, "role": as_text("role", role)})
-    return reference, options
+    return with_cache(reference, cache, cache_size), options
 
 
 def open_manifest(
@@ -171,7 +180,10 @@ def _open(
         options = replace(options, speakers=speaker_tags(opened.head, speakers))
     warn_unpinned(reference, opened.head)
     lease.begin(opened)
-    return Corpus(lease, options, opened.head, index)
+    corpus = Corpus(lease, options, opened.head, index)
+    if corpus.snapshot.cache is not None and not options.listed:
+        try_evict_unnamed(corpus.snapshot.cache, opened.head)
+    return corpus
 
 
 def warn_unpinned(reference: Reference, head: Head) -> None:

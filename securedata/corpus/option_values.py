@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from securedata.errors import InvalidArgument
 
 MAX_THREADS = 10_000
 """Threads that a caller can ask for at once."""
+
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?(?:([kmgt]?)(i?)b)?")
+_UNITS = ["", "k", "m", "g", "t"]
 
 _FLAGS = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -68,6 +72,20 @@ def as_seconds(name: str, value: Any) -> float:
     if isinstance(value, (bool, np.bool_)) or math.isnan(number) or number < 0:
         raise InvalidArgument(f"{name}= must be a number of seconds, zero or more, not {_shown(value)}")
     return number
+
+
+def as_bytes(name: str, value: Any) -> int:
+    """A number of bytes, also as text with a unit: '200GB' (10^9 bytes each), '64 GiB' (2^30).
+
+    Raises:
+        InvalidArgument
+    """
+    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip().lower())):
+        number, unit, binary = found.groups()
+        return int(float(number) * (1024 if binary else 1000) ** _UNITS.index(unit or ""))
+    if isinstance(value, (int, np.integer)) and not isinstance(value, (bool, np.bool_)) and value >= 0:
+        return int(value)
+    raise InvalidArgument(f"{name}= must be a number of bytes, such as '200GB' or '64GiB', not {_shown(value)}")
 
 
 def as_texts(name: str, value: Any) -> list[str]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from securedata.access.session import Session
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import Connection, connect
+from securedata.corpus.objects.cache import cached_reads, evict_rows, try_evict_unnamed
 from securedata.corpus.objects.counters import Counters
 from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.objects.file import ObjectFile
@@ -52,7 +53,8 @@ class Corpus:
         """Wrap a head and its index; the lease has begun with that head."""
         missing = Missing(lease.storage, lease.open)
         erasures = erasures_of(head)
-        snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing, erasures)
+        cache = cached_reads(lease.reference, lease.storage, head.corpus_id, lambda: lease.counters)
+        snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing, erasures, cache)
         self._begin(options, snapshot, str(head.pin), Tagger(head.secret))
         self.unfinished_erasures = len(head.erasures)
         self.unreached_corpora = head.unreached
@@ -256,6 +258,10 @@ class Corpus:
         index = snapshot.index
         erased, restricted = closed_since(head, index.table, self._options.held is not None)
         erased |= snapshot.missing.erased_since(head, index, self._erasures) | index.erased
+        if snapshot.cache is not None:
+            evict_rows(snapshot.cache, index, erased - index.erased)
+            if erasures_of(head) != self._erasures:
+                try_evict_unnamed(snapshot.cache, head)
         index.close_rows(erased, restricted)
         self._heeded, self._erasures = head.write_id, erasures_of(head)
 
@@ -263,6 +269,8 @@ class Corpus:
         """Release the shared memory once nothing uses it. Tables taken from it stay readable."""
         self.index.close()
         self._lease.retire()
+        if self.snapshot.cache is not None:
+            self.snapshot.cache.flush()
 
     def check_access(self) -> None:
         """Renew the keys if they are due, as every read does.
@@ -308,7 +316,9 @@ def _attach(
     lease.take(grant)
     corpus = Corpus.__new__(Corpus)
     missing = Missing(lease.storage, lease.open)
-    corpus._begin(options, Snapshot(corpus_id, generation, index, lease, lease.storage, missing, erasures), pin)
+    cache = cached_reads(reference, lease.storage, corpus_id, lambda: lease.counters)
+    snapshot = Snapshot(corpus_id, generation, index, lease, lease.storage, missing, erasures, cache)
+    corpus._begin(options, snapshot, pin)
     return corpus
 
 

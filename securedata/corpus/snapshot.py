@@ -14,10 +14,19 @@ from securedata.corpus.objects.missing import Missing
 from securedata.corpus.rows.index import Index
 from securedata.corpus.state.consent import end_text, refuse_listed
 from securedata.corpus.state.lease import HeadLease
-from securedata.errors import AccessDenied, ConsentExpired, NotFound, SecuredataError, SubjectErased, SubjectRestricted
+from securedata.errors import (
+    AccessDenied,
+    ConsentExpired,
+    FormatError,
+    NotFound,
+    SecuredataError,
+    SubjectErased,
+    SubjectRestricted,
+)
 from securedata.format.cobblestone import Buffer
 from securedata.format.sealed import Expect
 from securedata.storage.base import Storage
+from securedata.storage.cache.reads import CachedReads
 
 _SOON = 0.01  # seconds of a fetch after which the grant is checked again
 
@@ -30,8 +39,10 @@ class Snapshot:
         corpus_id, generation: of the head.
         index: its rows.
         lease: the right to keep reading, shared by the snapshots of one opened corpus.
+        storage: what the corpus is on.
         missing: explains missing objects; shared likewise.
         erasures: ids of the erasures that the head showed.
+        cache: objects are read through it; None: straight from storage.
     """
 
     corpus_id: bytes
@@ -41,6 +52,7 @@ class Snapshot:
     storage: Storage
     missing: Missing
     erasures: frozenset[str] = frozenset()
+    cache: CachedReads | None = None
 
     def find(self, path: str) -> int:
         """The row of a logical path.
@@ -73,25 +85,35 @@ class Snapshot:
 
     def read(self, i: int) -> bytearray:
         """The whole object of a row: a `fetch` of one piece, without the machinery for many."""
-        expect, ranges, landed = self._fetch_one(i, 0, None)
-        begun = time.perf_counter()
-        out = open_piece(self.index.key(i), landed, ranges, 0, None, expect)
-        self._count(len(out), time.perf_counter() - begun)
-        return out
+        return self._read(i, 0, None)
 
     def read_into(self, i: int, out: Buffer) -> int:
         """As `Corpus.read_into`."""
         expect, _, landed = self._fetch_one(i, 0, None)
         begun = time.perf_counter()
-        size = open_object_into(self.index.key(i), landed, out, expect)
+        try:
+            size = open_object_into(self.index.key(i), landed, out, expect)
+        except FormatError:
+            if self.cache is None:
+                raise
+            size = open_object_into(self.index.key(i), self._fetch_again(i, 0, None), out, expect)
         self._count(size, time.perf_counter() - begun)
         return size
 
     def read_range(self, i: int, offset: int, length: int) -> bytearray:
         """As `Corpus.read_range`."""
+        return self._read(i, offset, length)
+
+    def _read(self, i: int, offset: int, length: int | None) -> bytearray:
         expect, ranges, landed = self._fetch_one(i, offset, length)
         begun = time.perf_counter()
-        out = open_piece(self.index.key(i), landed, ranges, offset, length, expect)
+        try:
+            out = open_piece(self.index.key(i), landed, ranges, offset, length, expect)
+        except FormatError:
+            if self.cache is None:
+                raise
+            landed = self._fetch_again(i, offset, length)
+            out = open_piece(self.index.key(i), landed, ranges, offset, length, expect)
         self._count(len(out), time.perf_counter() - begun)
         return out
 
@@ -129,8 +151,12 @@ class Snapshot:
         expect = expect_of(location, self.corpus_id, self.lease.root)
         key, base, ranges = extent_of(location, expect, offset, length)
         begun, waited = time.perf_counter(), storage.seconds_backing_off()
+        wanted = [(base + at, size) for at, size in ranges] if base else ranges
         try:
-            landed = storage.get_ranges(key, [(base + at, size) for at, size in ranges] if base else ranges)
+            if self.cache is None:
+                landed = storage.get_ranges(key, wanted)
+            else:
+                landed = self.cache.get_ranges(key, wanted, (base, location.sealed_size))
         except (NotFound, AccessDenied) as error:
             better = self._explained(i, error)
             if better is error:
@@ -141,6 +167,34 @@ class Snapshot:
         if ended - begun > _SOON:  # the grant may have expired meanwhile, and nothing is opened after that
             self.check_access()
         return expect, ranges, landed
+
+    def _fetch_again(self, i: int, offset: int, length: int | None) -> Sequence[Buffer]:
+        """The sealed bytes of a piece from storage, since those that the cache may have given did not open."""
+        assert self.cache is not None
+        self.check_access()
+        wanted = ObjectBatch([Piece(i, offset, length)], self.index, self.corpus_id, self.lease.root).wanted
+        begun = time.perf_counter(), self.storage.seconds_backing_off()
+        try:
+            landed = self.cache.again(wanted)
+        except (NotFound, AccessDenied) as error:
+            better = self._explained(i, error)
+            if better is error:
+                raise
+            raise better from error
+        finally:
+            self._count_fetch(*begun)
+        self.check_access()  # the grant may have expired meanwhile
+        return landed
+
+    def _open_again(self, piece: Piece) -> bytearray | SecuredataError:
+        i, offset, length = piece
+        location = self.index.location(i)
+        expect = expect_of(location, self.corpus_id, self.lease.root)
+        try:
+            ranges = extent_of(location, expect, offset, length)[2]
+            return open_piece(self.index.key(i), self._fetch_again(*piece), ranges, offset, length, expect)
+        except SecuredataError as error:
+            return error
 
     def _late(self, rows: Sequence[int]) -> dict[int, SecuredataError]:
         """Errors, by position, of the rows whose consent has ended by now, or that were closed.
@@ -215,7 +269,7 @@ class Fetch:
         self._batch = ObjectBatch(fetched, snapshot.index, snapshot.corpus_id, snapshot.lease.root)
         storage = snapshot.storage
         begun = time.perf_counter(), storage.seconds_backing_off()
-        self._download = storage.start(self._batch.wanted, in_flight)
+        self._download = (snapshot.cache or storage).start(self._batch.wanted, in_flight)
         snapshot._count_fetch(*begun)
 
     def __repr__(self) -> str:
@@ -255,6 +309,8 @@ class Fetch:
                 snapshot.lease.counters.seconds_decrypt += time.perf_counter() - opening
                 for number, outcome in opened:
                     at = places[number]
+                    if isinstance(outcome, FormatError) and snapshot.cache is not None:
+                        outcome = snapshot._open_again(self._pieces[at])
                     if isinstance(outcome, (NotFound, AccessDenied)):
                         outcome = snapshot._explained(self._pieces[at].i, outcome)
                     elif not isinstance(outcome, SecuredataError):

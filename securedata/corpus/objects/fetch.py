@@ -139,7 +139,7 @@ class ObjectBatch:
             key, base, ranges = extent_of(location, expect, offset, length)
             most = location.sealed_size
             for number, (start, size) in enumerate(ranges):
-                self.wanted.append(Wanted(key, base + start, size, min(size, most)))
+                self.wanted.append(Wanted(key, base + start, size, min(size, most), (base, most)))
                 self._owners.append((at, number))
             self._expects.append(expect)
             self._extents.append(ranges)

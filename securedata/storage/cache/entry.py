@@ -11,6 +11,8 @@ SHARDS = 256
 
 _NAME = re.compile(r"([0-9a-f]{32})-([0-9a-f]{32})-([0-9a-f]{1,16})-([0-9a-f]{1,16})")
 _BLOCK = 4096
+_SPAN = 20
+"""Entries of one object or pack that begin in the same MiB share a folder, so a small object's are in one."""
 
 
 class Entry(NamedTuple):
@@ -34,7 +36,7 @@ class Entry(NamedTuple):
     @property
     def shard(self) -> int:
         """The number of its folder."""
-        return zlib.crc32(f"{self.stored}{self.offset:x}".encode()) % SHARDS
+        return shard_of(self.stored, self.offset)
 
     @property
     def key(self) -> str:
@@ -44,6 +46,18 @@ class Entry(NamedTuple):
     def overlaps(self, offset: int, length: int) -> bool:
         """Does it hold any of these bytes?"""
         return self.offset < offset + length and offset < self.offset + self.length
+
+
+def shard_of(stored: str, offset: int) -> int:
+    """The folder of entries that begin at an offset."""
+    return zlib.crc32(f"{stored}{offset >> _SPAN:x}".encode()) % SHARDS
+
+
+def shards_of(stored: str, length: int) -> set[int]:
+    """The folders of all entries of an object that has a file of its own."""
+    return (
+        {shard_of(stored, at) for at in range(0, length, 1 << _SPAN)} if length >> _SPAN < SHARDS else {*range(SHARDS)}
+    )
 
 
 def parse(name: str) -> Entry | None:

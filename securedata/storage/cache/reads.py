@@ -11,17 +11,21 @@ whose bytes do not open calls `again`.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from securedata.errors import SecuredataError
+from securedata.foreign.describe import describe
 from securedata.forks import Instances
 from securedata.storage.base import BATCH_BYTES, Buffer, Download, Group, Storage, Wanted
-from securedata.storage.cache.counts import Counts, add_counts
-from securedata.storage.cache.entry import Entry
+from securedata.storage.cache.counts import Counts, add_counts, read_counts, sweeping
+from securedata.storage.cache.entry import SHARDS, Entry, shards_of
 from securedata.storage.cache.folder import CacheFolder
 from securedata.storage.cache.ledger import Busy
+from securedata.storage.cache.shards import names, unlink
 
 WHOLE = 1024 * 1024
 """The largest object that is fetched whole although a range of it was asked for."""
@@ -29,6 +33,10 @@ _NOTE = 1.0
 """Seconds between two notes of what was counted."""
 
 Within = tuple[int, int]
+Extent = tuple[bytes, int, int, bool]
+"""The id of an object, or of its pack; its offset there and its length; is it in a pack?"""
+
+_log = logging.getLogger("securedata")
 
 
 class Counters(Protocol):
@@ -184,7 +192,12 @@ class CachedReads:
         self._note_after = time.monotonic() + _NOTE
         total = Counts(counters.cache_hits, counters.cache_misses, counters.cache_bytes, self.folder.failed)
         before = self._noted
-        more = Counts(*(max(0, one - other) for one, other in zip(total[:4], before[:4], strict=True)))
+        more = Counts(
+            total.hits - before.hits,
+            total.misses - before.misses,
+            total.size - before.size,
+            total.errors - before.errors,
+        )
         root = self.folder.root()
         if root is not None and any(more[:4]):
             try:
@@ -196,6 +209,71 @@ class CachedReads:
     def flush(self) -> None:
         """Note what was counted now."""
         self._note(self._counters(), now=True)
+
+    # ------------------------------------------------------------ evict
+
+    def evict(self, extents: Iterable[Extent]) -> int:
+        """Delete the entries that hold bytes of these objects; returns how many. A failure is logged."""
+        spans: dict[str, list[Within]] = {}
+        shards: set[int] = set()
+        for stored, offset, length, packed in extents:
+            spans.setdefault(stored.hex(), []).append((offset, length))
+            # a block of a pack may begin anywhere before the member
+            shards |= set(range(SHARDS)) if packed else shards_of(stored.hex(), length)
+        return self._unlink(
+            shards,
+            lambda one: one.corpus == self._corpus and any(one.overlaps(*span) for span in spans.get(one.stored, ())),
+        )
+
+    def drop(self, entries: Iterable[Entry]) -> int:
+        """Delete these entries; returns how many. A failure is logged."""
+        going = frozenset(entries)
+        return self._unlink({one.shard for one in going}, going.__contains__)
+
+    def _unlink(self, shards: set[int], goes: Callable[[Entry], bool]) -> int:
+        root = self.folder.root()
+        if root is None:
+            return 0
+        try:
+            return unlink(root, sorted(shards), goes)
+        except OSError as error:
+            _log.warning("entries of the cache in %s cannot be deleted: %s", self.folder.place, describe(error))
+            return 0
+
+    def entries(self) -> list[Entry]:
+        """What the cache has of this corpus; nothing if it cannot be looked at."""
+        root = self.folder.root()
+        try:
+            return [] if root is None else [one for one in names(root) if one.corpus == self._corpus]
+        except OSError:
+            return []
+
+    def swept(self) -> bytes:
+        """Identifies the erasures whose entries were deleted on this host: see `note_swept`."""
+        root = self.folder.root()
+        try:
+            return Counts().swept if root is None else read_counts(root, self._corpus).swept
+        except OSError:
+            return Counts().swept
+
+    def note_swept(self, mark: bytes) -> None:
+        """Note, for all processes of this host, of which erasures the entries were deleted."""
+        root = self.folder.root()
+        if root is not None:
+            with contextlib.suppress(Busy, OSError):  # then they are searched for again
+                add_counts(root, self._corpus, Counts(swept=mark))
+
+    @contextlib.contextmanager
+    def sweeping(self) -> Iterator[bool]:
+        """Let one process of this host at a time search for such entries; false: another one does, or none can."""
+        root = self.folder.root()
+        with contextlib.ExitStack() as stack:
+            try:
+                if root is not None:
+                    stack.enter_context(sweeping(root, self._corpus))
+            except (Busy, OSError):
+                root = None
+            yield root is not None
 
 
 class _Mixed:

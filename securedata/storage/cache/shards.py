@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from typing import NamedTuple
 
 from securedata.files import TEMPORARY
@@ -140,7 +140,7 @@ def count(root: Root) -> None:
                 return
             size = 0
             with contextlib.suppress(*_NO_FOLDER), held(root, shard, alone=True) as folder:
-                size = _delete(folder, files(folder), lambda _: False).left
+                size = _delete(folder, files(folder), ()).left
             with locked(root) as ledger:
                 ledger.count(shard, size)
             if time.monotonic() > until:
@@ -163,7 +163,8 @@ def delete(root: Root, shard: int, wanted: Callable[[Entry], bool]) -> Deleted:
     """
     try:
         with held(root, shard, alone=True) as folder:
-            done = _delete(folder, files(folder), lambda file: file.entry is not None and wanted(file.entry))
+            found = files(folder)
+            done = _delete(folder, found, {file.name for file in found if file.entry and wanted(file.entry)})
             with locked(root) as ledger:
                 ledger.set(shard, done.left)
             return done
@@ -189,9 +190,9 @@ def evict(root: Root, limit: int, need: int) -> bool:
                 lacking = sum(used) + wanted - limit
             if lacking <= 0:
                 return True
-            for shard, names in _oldest(root, used, lacking).items():
+            for shard, going in _oldest(root, used, lacking).items():
                 with contextlib.suppress(Busy), held(root, shard, alone=True) as folder:  # if writers are in it, later
-                    left = _delete(folder, files(folder), lambda file, names=names: file.name in names).left
+                    left = _delete(folder, files(folder), going).left
                     with locked(root) as ledger:
                         ledger.set(shard, left)
         with locked(root) as ledger:
@@ -229,13 +230,13 @@ def _oldest(root: Root, used: tuple[int, ...], lacking: int) -> dict[int, set[st
     return going
 
 
-def _delete(folder: int, found: list[File], goes: Callable[[File], bool]) -> Deleted:
+def _delete(folder: int, found: list[File], going: Container[str]) -> Deleted:
     many = size = left = 0
     for file in found:
         # under the exclusive lock nobody is writing a temporary file
         if TEMPORARY in file.name and parse(file.name.partition(TEMPORARY)[0]):
             gone = True
-        elif gone := goes(file):
+        elif gone := file.name in going:
             many += 1
             size += file.size
         if gone:
@@ -244,6 +245,43 @@ def _delete(folder: int, found: list[File], goes: Callable[[File], bool]) -> Del
         else:
             left += file.size
     return Deleted(many, size, left)
+
+
+def unlink(root: Root, shards: Iterable[int], goes: Callable[[Entry], bool]) -> int:
+    """Delete entries at once, without a lock, whoever uses them; returns how many.
+
+    The ledger counts them until their shard is counted again, when it is evicted from.
+
+    Raises:
+        OSError
+    """
+    many = 0
+    for shard in shards:
+        try:
+            with root.folder(folder_name(shard)) as folder:
+                for name in os.listdir(folder):
+                    if (entry := parse(name)) is not None and goes(entry):
+                        with contextlib.suppress(FileNotFoundError):
+                            os.unlink(name, dir_fd=folder)
+                            many += 1
+        except _NO_FOLDER:
+            continue
+    return many
+
+
+def names(root: Root) -> Iterator[Entry]:
+    """The entries of all shards, by their names alone.
+
+    Raises:
+        OSError
+    """
+    for shard in range(SHARDS):
+        try:
+            with root.folder(folder_name(shard)) as folder:
+                found = os.listdir(folder)
+        except _NO_FOLDER:
+            continue
+        yield from (entry for name in found if (entry := parse(name)) is not None)
 
 
 class Census(NamedTuple):
