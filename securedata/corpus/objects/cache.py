@@ -27,7 +27,6 @@ from securedata.corpus.config import Reference
 from securedata.corpus.objects.counters import Counters
 from securedata.corpus.option_values import as_bytes, as_text
 from securedata.corpus.rows.index import Index
-from securedata.corpus.schema import optional
 from securedata.corpus.state.head import Head
 from securedata.corpus.state.layout import OBJECTS, PACKS
 from securedata.corpus.state.lifecycle import erasures_of
@@ -149,7 +148,7 @@ def _named(storage: Storage, head: Head, entries: list[Entry]) -> NDArray[np.boo
     packed: dict[bytes, list[tuple[int, int]]] = {}
     for part in head.parts:
         table = read_table(storage, head.corpus_id, part, ["object_id", "pack", "offset", "sealed_size"])
-        packs = optional(table, "pack")
+        packs = table.column("pack")
         alone = table.filter(pc.is_null(packs)).column("object_id").combine_chunks()
         named |= np.asarray(pc.is_in(ids, value_set=alone))
         members = table.filter(pc.is_in(packs, value_set=ids)).select(["pack", "offset", "sealed_size"])
