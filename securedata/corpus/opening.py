@@ -65,8 +65,8 @@ def open_corpus(
         refresh: a pickle of this corpus may be opened at a newer generation than the one it was made from.
         accept_generation: read a head of this generation, and no other, although this machine has seen a newer one:
             the corpus is a copy or a backup. It applies to this opening, its workers and its pickles.
-        cache: a folder on a local disk in which sealed objects are kept, for all processes of this host; 'off': none.
-            None: from the config or SECUREDATA_CACHE. See docs/cache.md.
+        cache: a folder on a local disk in which sealed objects are kept, for all processes of this host; 'off' for
+            none. None: from the config or SECUREDATA_CACHE. See docs/cache.md.
         cache_size: bytes that it takes at most, such as '200GB'. None: from the config or SECUREDATA_CACHE_SIZE, else
             10 GB.
         storage: used instead of the one that the root names, for tests and benchmarks.

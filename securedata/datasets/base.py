@@ -50,6 +50,8 @@ class Options(TypedDict, total=False):
     kms_wait: float
     refresh: bool
     accept_generation: int | None
+    cache: str | os.PathLike[str] | None
+    cache_size: int | str | None
 
 
 class DropIn(Made[ItemT]):

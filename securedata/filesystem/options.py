@@ -17,9 +17,9 @@ from securedata.filesystem.refused import refused
 
 _log = logging.getLogger("securedata")
 
-REFERENCES = ("role", "profile", "region", "endpoint_url", "purpose")
-"""Options of a root that name where credentials come from, which server to ask, or what is read for. They reach its
-`Reference`."""
+REFERENCES = ("role", "profile", "region", "endpoint_url", "purpose", "cache", "cache_size")
+"""Options of a root that name where credentials come from, which server to ask, or what is read for, and
+the folder and size of a cache. They reach its `Reference`."""
 
 KNOWN = (
     *("root", "kms", "pin", "allow_plaintext_export", "accept_generation", "writable", "subject", "single_writer"),

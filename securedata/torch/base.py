@@ -73,6 +73,8 @@ class EncryptedDataset(Recordings[SampleT]):
         kms_wait: float,
         refresh: bool,
         accept_generation: int | Sequence[int | None] | None,
+        cache: str | os.PathLike[str] | None,
+        cache_size: int | str | None,
     ) -> None:
         """Open the corpora. The options are those of the subclasses, which describe them."""
         self.transform = function_or_none("transform", transform)
@@ -101,6 +103,8 @@ class EncryptedDataset(Recordings[SampleT]):
                         kms_wait=kms_wait,
                         refresh=refresh,
                         accept_generation=accept,
+                        cache=cache,
+                        cache_size=cache_size,
                         look=None if where is None and check.speakers is None else check.look,
                     )
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, SupportsIndex
@@ -128,6 +129,8 @@ class EncryptedAudioDataset(AudioRows, EncryptedDataset[Sample]):
         kms_wait: float = 600.0,
         refresh: bool = False,
         accept_generation: int | Sequence[int | None] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        cache_size: int | str | None = None,
     ) -> None:
         """Open one corpus or several, whose rows follow each other in the order given.
 
@@ -163,6 +166,10 @@ class EncryptedAudioDataset(AudioRows, EncryptedDataset[Sample]):
             accept_generation: read a head of this generation only, even if this machine has seen a newer one: the
                 corpus is a copy or a backup. It holds for this dataset, its workers and its pickles. For several
                 corpora a list, with None for those that are current.
+            cache: a folder on a local disk in which sealed objects are kept, for all processes of this host; 'off' for
+                none. None: from the config or SECUREDATA_CACHE. See docs/cache.md.
+            cache_size: bytes that it takes at most, such as '200GB'. None: from the config or SECUREDATA_CACHE_SIZE,
+                else 10 GB.
 
         Raises:
             InvalidArgument: options that make no sense; a speaker or split that none of the corpora has.
@@ -192,6 +199,8 @@ class EncryptedAudioDataset(AudioRows, EncryptedDataset[Sample]):
             kms_wait=kms_wait,
             refresh=refresh,
             accept_generation=accept_generation,
+            cache=cache,
+            cache_size=cache_size,
         )
 
     def get_metadata(self, index: SupportsIndex) -> Metadata:

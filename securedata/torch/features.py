@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -72,6 +73,8 @@ class EncryptedFeatureDataset(EncryptedDataset[FeatureSample]):
         kms_wait: float = 600.0,
         refresh: bool = False,
         accept_generation: int | Sequence[int | None] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        cache_size: int | str | None = None,
     ) -> None:
         """Open one corpus of features or several, whose rows follow each other in the order given.
 
@@ -84,7 +87,7 @@ class EncryptedFeatureDataset(EncryptedDataset[FeatureSample]):
             map: called last, with the FeatureSample; its result replaces it. As `ds.map(function)`.
             on_error, on_erased, on_gone: 'raise' or 'replace', the last also 'skip', as in `EncryptedAudioDataset`.
             purpose: what the features are read for, likewise.
-            ttl, kms_wait, refresh, accept_generation: likewise.
+            ttl, kms_wait, refresh, accept_generation, cache, cache_size: likewise.
 
         Raises:
             InvalidArgument: options that make no sense; a corpus that holds recordings rather than features.
@@ -113,6 +116,8 @@ class EncryptedFeatureDataset(EncryptedDataset[FeatureSample]):
             kms_wait=kms_wait,
             refresh=refresh,
             accept_generation=accept_generation,
+            cache=cache,
+            cache_size=cache_size,
         )
 
     def _check_corpus(self, corpus: Corpus) -> None:

@@ -26,10 +26,10 @@ from securedata.corpus.rows.memfd import HAVE_MEMFD, spawning
 from securedata.forks import Instances
 
 _LINES = 4096  # the first says how many are used; processes beyond these share the last one, and might lose counts
-_CELLS = 16
-_OWNER, _EPOCH, _IN_EPOCH = 9, 10, 11
-_ROWS = 12  # a 64-bit integer, not a double
-_COUNTS = 9
+_CELLS = 24
+_OWNER, _EPOCH, _IN_EPOCH = 20, 21, 22
+_ROWS = 23  # a 64-bit integer, not a double
+_COUNTS = 12
 _LINE = struct.Struct(f"={_COUNTS}d")
 
 
@@ -49,6 +49,8 @@ class Stats(NamedTuple):
         restricted, expired, withdrawn, other_purpose: recordings that were left out when the rows were opened: of
             people whose erasure waits for the end of a hold, whose consent had ended, that have consent to no purpose,
             or none to the purpose that was named.
+        cache_hits, cache_misses: ranges of sealed objects that the cache on local disk had, and had not; 0 without one.
+        cache_bytes: sealed bytes read from it.
 
     Seconds are summed over all processes.
     """
@@ -66,6 +68,9 @@ class Stats(NamedTuple):
     expired: int = 0
     withdrawn: int = 0
     other_purpose: int = 0
+    cache_hits: int = 0
+    cache_misses: int = 0
+    cache_bytes: int = 0
 
 
 class Tally:
@@ -116,12 +121,16 @@ class Tally:
         """Show the other processes what this one has counted so far: here, and in its corpora."""
         at = self._claim() if self._at is None else self._at
         size, fetch, decrypt, wait, calls = 0, 0.0, 0.0, 0.0, 0
+        hits = misses = cached = 0
         for one in counters:
             size += one.bytes
             fetch += one.seconds_fetch
             decrypt += one.seconds_decrypt
             wait += one.seconds_wait
             calls += one.unwraps
+            hits += one.cache_hits
+            misses += one.cache_misses
+            cached += one.cache_bytes
         before = self._before
         _LINE.pack_into(
             self._map,
@@ -135,12 +144,17 @@ class Tally:
             before[6] + calls,
             before[7] + self.replaced,
             before[8] + self.skipped,
+            before[9] + hits,
+            before[10] + misses,
+            before[11] + cached,
         )
 
     def total(self) -> Stats:
         """The sum over all processes, as they last published."""
         size, samples, fetch, decrypt, decode, wait, *counts = self._used()[:, :_COUNTS].sum(0).tolist()
-        return Stats(int(size), int(samples), fetch, decrypt, decode, wait, *map(int, counts))
+        *counts, hits, misses, cached = map(int, counts)
+        found = Stats(int(size), int(samples), fetch, decrypt, decode, wait, *counts)
+        return found._replace(cache_hits=hits, cache_misses=misses, cache_bytes=cached)
 
     def skip(self, many: int) -> None:
         """Count skipped samples."""

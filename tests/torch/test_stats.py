@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 import securedata as sd
 from securedata.corpus.objects.counters import Counters
 from securedata.errors import AuthenticationFailed
-from securedata.torch.stats import Stats, Tally
+from securedata.torch.stats import _OWNER, Stats, Tally
 from tests.kit.corpora.recorded import Root, flip, make_corpus
 from tests.kit.counting_kms import Counted
 from tests.kit.sources.recordings import Clip, clip, encode
@@ -158,7 +158,7 @@ def test_a_killed_worker_stays_counted(tmp_path: Path) -> None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         assert ds.stats().samples == 3
-        [own] = [int(line[9]) for line in ds._tally._used() if int(line[9]) != child]
+        [own] = [int(line[_OWNER]) for line in ds._tally._used() if int(line[_OWNER]) != child]
         assert own == os.getpid()
         # the next one takes over its line, and counts on from there
         if (child := os.fork()) == 0:

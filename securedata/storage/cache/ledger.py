@@ -78,7 +78,11 @@ class Ledger:
     def count(self, shard: int, size: int) -> None:
         """Enter the first count of a shard; they come in order."""
         self.set(shard, size)
-        self._write(_COUNTED, shard + 1)
+        self.skip(shard + 1)
+
+    def skip(self, first: int) -> None:
+        """The shards before this one are counted, or missing: their counts are 0 after a reset."""
+        self._write(_COUNTED, first)
 
     @property
     def turn(self) -> int:

@@ -133,9 +133,8 @@ def count(root: Root) -> None:
                     return
                 except Uncounted as found:
                     shard = found.first
-                while shard < SHARDS and folder_name(shard) not in there:
-                    ledger.count(shard, 0)
-                    shard += 1
+                shard = next((one for one in range(shard, SHARDS) if folder_name(one) in there), SHARDS)
+                ledger.skip(shard)
             if shard == SHARDS:
                 return
             size = 0

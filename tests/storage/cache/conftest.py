@@ -21,6 +21,14 @@ def cache(tmp_path: Path) -> CacheFolder:
     return CacheFolder(str(tmp_path / "cache"), LIMIT)
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a process may find a lock taken for longer than it waits, and go on without the cache."""
+    monkeypatch.setattr("securedata.storage.cache.ledger._TRIES", 50_000)
+    monkeypatch.setattr("securedata.storage.cache.shards._TRIES", 50_000)
+    monkeypatch.setattr("securedata.storage.cache.shards._SLICE", 30.0)
+
+
 def entry(size: int, corpus: str = CORPUS) -> Entry:
     """A new entry of this size."""
     return Entry(corpus, os.urandom(16).hex(), 0, size)

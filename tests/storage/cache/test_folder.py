@@ -295,11 +295,14 @@ def test_it_can_be_looked_at_without_being_made(cache: CacheFolder) -> None:
     assert not os.path.exists(cache.place)
 
 
-def test_nobody_waits_for_a_lock(cache: CacheFolder, caplog: pytest.LogCaptureFixture) -> None:
+def test_nobody_waits_for_a_lock(
+    cache: CacheFolder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(cache, 1, 100)
     root = cache.root()
     assert root is not None
     one = entry(100)
+    monkeypatch.setattr(ledger, "_TRIES", 50)
     with caplog.at_level(logging.WARNING), locked(root):
         begun = time.monotonic()
         assert not cache.put(one, content(one))
