@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from securedata.access.session import Session
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import connect
+from securedata.corpus.objects.cache import cached_reads, evict_rows, try_evict_unnamed
 from securedata.corpus.objects.missing import Missing
 from securedata.corpus.opening import prepare, warn_unpinned
 from securedata.corpus.option_values import as_texts
@@ -155,6 +156,8 @@ class PartwiseCorpus(Corpus):
         self._since = head
         for view in list(self._views):
             self._close_rows(view, head)
+        if self.snapshot.cache is not None:
+            try_evict_unnamed(self.snapshot.cache, head)
         self._heeded = head.write_id
         self._since = replace(head, parts=(), retired=())
 
@@ -163,6 +166,8 @@ class PartwiseCorpus(Corpus):
         erased, restricted = closed_since(head, index.table, False)
         if head.parts:
             erased |= self.snapshot.missing.erased_since(head, index, self._erasures)
+        if self.snapshot.cache is not None:
+            evict_rows(self.snapshot.cache, index, erased - index.erased)
         index.close_rows(erased | index.erased, restricted)
 
     def refresh(self) -> bool:
@@ -218,17 +223,21 @@ def open_parts(
     kms_wait: float = 600.0,
     refresh: bool = False,
     accept_generation: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    cache_size: int | str | None = None,
     storage: Storage | None = None,
 ) -> PartwiseCorpus:
     """Open the head of a corpus, and none of its parts. Arguments and errors are those of `open_corpus`."""
     speakers = None if speakers is None else as_texts("speakers", speakers)
     reference, options = prepare(
-        target, kms, pin, columns, filter, role, purpose, ttl, kms_wait, refresh, accept_generation
+        target, kms, pin, columns, filter, role, purpose, ttl, kms_wait, refresh, accept_generation, cache, cache_size
     )
     connection = connect(reference, storage=storage)
     lease = HeadLease(reference, connection, ttl, kms_wait, accept_generation=options.accept_generation)
     corpus = _open(lease, options, speakers)
     warn_unpinned(reference, corpus._head)
+    if corpus.snapshot.cache is not None:
+        try_evict_unnamed(corpus.snapshot.cache, corpus._head)
     return corpus
 
 
@@ -277,7 +286,8 @@ def _attach(
     corpus = PartwiseCorpus.__new__(PartwiseCorpus)
     missing = Missing(lease.storage, lease.open)
     index = _no_rows(options)
-    snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing, erasures)
+    cache = cached_reads(reference, lease.storage, head.corpus_id, lambda: lease.counters)
+    snapshot = Snapshot(head.corpus_id, head.generation, index, lease, lease.storage, missing, erasures, cache)
     corpus._begin(options, snapshot, pin, Tagger(head.secret))
     corpus._hold(head)
     return corpus

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -57,6 +58,8 @@ class EncryptedAudioStream(AudioRows, SealedStream[Sample]):
         kms_wait: float = 600.0,
         refresh: bool = False,
         accept_generation: int | Sequence[int | None] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        cache_size: int | str | None = None,
     ) -> None:
         """Open the head of one corpus or several.
 
@@ -78,7 +81,7 @@ class EncryptedAudioStream(AudioRows, SealedStream[Sample]):
             purpose: what the recordings are read for, likewise.
             ttl, kms_wait: seconds, likewise.
             refresh: a copy that is unpickled elsewhere may open newer rows.
-            accept_generation: as in `EncryptedAudioDataset`.
+            accept_generation, cache, cache_size: as in `EncryptedAudioDataset`.
 
         Raises:
             InvalidArgument: options that make no sense; a speaker or split that none of the corpora has.
@@ -115,4 +118,6 @@ class EncryptedAudioStream(AudioRows, SealedStream[Sample]):
             kms_wait=kms_wait,
             refresh=refresh,
             accept_generation=accept_generation,
+            cache=cache,
+            cache_size=cache_size,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
@@ -78,6 +79,8 @@ class SealedStream(Resumable, IterableDataset[SampleT]):
         kms_wait: float,
         refresh: bool,
         accept_generation: int | Sequence[int | None] | None,
+        cache: str | os.PathLike[str] | None,
+        cache_size: int | str | None,
     ) -> None:
         """Open the heads of the corpora, and count their rows. The options are those of the subclasses."""
         self.transform = function_or_none("transform", transform)
@@ -113,6 +116,8 @@ class SealedStream(Resumable, IterableDataset[SampleT]):
                         kms_wait=kms_wait,
                         refresh=refresh,
                         accept_generation=accept,
+                        cache=cache,
+                        cache_size=cache_size,
                     )
                 )
             self.corpora = tuple(opened)
