@@ -60,6 +60,8 @@ class CacheFolder:
         _live.add(self)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "limit"):
+            return "<CacheFolder, not made>"
         return f"CacheFolder({self.path!r}, {self.limit})"
 
     def _fresh_process(self) -> None:

@@ -80,6 +80,8 @@ class CachedReads:
         _live.add(self)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "folder"):
+            return "<CachedReads, not made>"
         return f"CachedReads({self.storage!r}, {self.folder!r})"
 
     def _fresh_process(self) -> None:
