@@ -1,4 +1,4 @@
-"""Memory of a process, from Linux; and an environment that keeps benchmarks out of the user's own folders."""
+"""Memory and CPU time of a process, from Linux; and an environment of their own for benchmarks."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ def resident(pid: int | str = "self") -> int:
 def peak_resident(pid: int | str = "self") -> int:
     """The highest resident size, shared memory included, since the process began or `forget_peak` was called."""
     return _kilobytes(Path(f"/proc/{pid}/status"), "VmHWM") * 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds that a process has computed, in user and kernel mode, without its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def unmapped_memfds() -> int:

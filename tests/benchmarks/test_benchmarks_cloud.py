@@ -82,6 +82,16 @@ def test_s3ec(tmp_path: Path, speech: Path) -> None:
     assert all(one["rate"] > 0 for one in found["results"])
 
 
+def test_streaming(tmp_path: Path, speech: Path) -> None:
+    small = ("--clips", 8, "--short", 8, "--batch", 2, "--rounds", 1, "--no-peers", "--speech", speech)
+    found = run("streaming", "flac-0ms", *small, out=tmp_path)
+    measured = found["results"]["sections"]["flac-0ms"]
+    assert set(measured) == {"securedata", "plaintext in RAM"}
+    for [one] in measured.values():
+        assert one["samples"] == 8
+        assert min(one["rate"], one["cpu"], one["children"], one["checksum"]) > 0
+
+
 def test_demo_cloud(tmp_path: Path, speech: Path) -> None:
     environment = {**os.environ, "SPEAKERS": "{speaker}/*"}
     command = [sys.executable, "-m", "demo.run", "--cloud", "--corpus", str(speech), "--workdir", str(tmp_path / "out")]
