@@ -14,6 +14,7 @@ from typing import Any
 
 from securedata.errors import InvalidArgument
 from securedata.filesystem.refused import refused
+from securedata.roots import LOCAL
 
 _log = logging.getLogger("securedata")
 
@@ -56,12 +57,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, str]:
                 )
             )
         if name in _CHAIN:
-            raise refused(
-                InvalidArgument(
-                    "securedata:// cannot start a chained URL yet: use securedata://NAME/... with a "
-                    "name from the config, or fsspec.filesystem('securedata', root=..., kms=..., pin=...)"
-                )
-            )
+            continue  # see `chained_root`
         if name in REFERENCES:
             if not isinstance(value, str):
                 raise refused(InvalidArgument(f"option {name} must be text, not {type(value).__name__}"))
@@ -73,6 +69,31 @@ def check_options(options: Mapping[str, Any]) -> dict[str, str]:
         else:
             _log.debug("option %s is unknown to securedata:// and is ignored", name)
     return found
+
+
+def chained_root(options: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+    """The root that a chained URL names behind its `::`, and its options; None if the URL is not chained.
+
+    fsspec passes the next URL without its scheme, as the scheme's own class strips it.
+
+    Raises:
+        InvalidArgument: the scheme has more to it than a path, such as a host.
+    """
+    scheme, rest = options.get("target_protocol"), options.get("fo")
+    if scheme is None and rest is None and not options.get("target_options"):
+        return None, {}
+    further = {name: value for name, value in (options.get("target_options") or {}).items() if value is not None}
+    if not isinstance(scheme, str) or not isinstance(rest, str) or {*further} - {*REFERENCES, "kms", "pin"}:
+        raise refused(
+            InvalidArgument(
+                "a chained URL that begins with securedata:// takes from the URL behind :: its path and these options: "
+                f"{', '.join((*REFERENCES, 'kms', 'pin'))}. Otherwise give the corpus a name in the config and write "
+                "securedata://NAME/..., or use fsspec.filesystem('securedata', root=...)"
+            )
+        )
+    if scheme in LOCAL:
+        return rest, further
+    return f"{scheme}://{rest.lstrip('/')}", further
 
 
 def _credential(name: str, value: Any) -> str:

@@ -25,7 +25,7 @@ from securedata.files import NEW, make_folders, put_in_place, temporary_name
 from securedata.filesystem.file import SecuredataFile
 from securedata.filesystem.listing import Listing
 from securedata.filesystem.opened import forget_corpora
-from securedata.filesystem.options import absolute, check_options, check_urls
+from securedata.filesystem.options import REFERENCES, absolute, chained_root, check_options, check_urls
 from securedata.filesystem.refused import refused
 from securedata.filesystem.writing.file import WrittenFile
 from securedata.filesystem.writing.operations import Writing
@@ -119,6 +119,12 @@ class SecuredataFileSystem(Writing, metaclass=_Absolute):
             PinRequired: writing to `root` needs its pin.
         """
         references = check_options(options)
+        chained, further = chained_root(options)
+        references |= check_options({name: value for name, value in further.items() if name in REFERENCES})
+        if chained is not None:
+            if root is not None:
+                raise InvalidArgument("a chained URL names the root already: leave root= out")
+            root, kms, pin = chained, further.get("kms", kms), further.get("pin", pin)
         check_urls([root or "", *((kms.split() if isinstance(kms, str) else kms) or ())])
         if accept_generation is not None and root is None:
             raise InvalidArgument("accept_generation= applies to one corpus: name it, such as root='voice-a'")

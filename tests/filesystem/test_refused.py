@@ -149,9 +149,16 @@ def test_options_of_a_root_reach_its_reference(voice: Voice) -> None:
     assert fs._reference(fs._split("x")[0]).options == {"profile": "trainer", "region": "eu-west-1"}
 
 
-def test_a_chained_url_says_what_to_write_instead(voice: Voice) -> None:
-    with pytest.raises(InvalidArgument, match="securedata://NAME"):
-        fsspec.open(f"securedata://ann/a.wav::file://{voice.root}")
+def test_a_chained_url_takes_a_path_and_references_only(voice: Voice) -> None:
+    url = f"securedata://ann/a.wav::file://{voice.root}"
+    for options, match in (
+        ({"file": {"host": "x"}}, "give the corpus a name in the config"),
+        ({"file": {"secret": "hunter2"}}, "option secret looks like a credential"),
+        ({"root": "voice-a"}, "names the root already"),
+    ):
+        with pytest.raises(InvalidArgument, match=match) as raised:
+            fsspec.open(url, **options)
+        assert "hunter2" not in str(raised.value)
 
 
 def test_writing_names_the_tool(voice: Voice, fs: SecuredataFileSystem, tmp_path: Path) -> None:
