@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from securedata.corpus.check.verify import verify
     from securedata.corpus.create import CreateReport, create_corpus
     from securedata.corpus.export.export import ExportReport, export
+    from securedata.corpus.manifests.manifest import Manifest, manifest
     from securedata.corpus.opening import UnpinnedWarning, open_corpus
     from securedata.corpus.reader import Corpus
     from securedata.corpus.recordings.info import AudioMetadata, info
@@ -118,6 +119,7 @@ _HOME = {
     "IngestReport": "securedata.ingest.report",
     "Lineage": "securedata.lineage.record",
     "PackReport": "securedata.lifecycle.packing.report",
+    "Manifest": "securedata.corpus.manifests.manifest",
     "PeopleReport": "securedata.lifecycle.people.listing",
     "PersonReport": "securedata.lifecycle.people.person",
     "PublicReport": "securedata.lifecycle.people.public",
@@ -135,6 +137,7 @@ _HOME = {
     "ingest": "securedata.ingest.ingest",
     "load": "securedata.torch.load",
     "merge_state": "securedata.torch.stream.state",
+    "manifest": "securedata.corpus.manifests.manifest",
     "open_corpus": "securedata.corpus.opening",
     "open_requests": "securedata.lifecycle.people.requests",
     "pack": "securedata.lifecycle.packing.pack",
@@ -164,6 +167,7 @@ __all__ = [
     "IngestPreview",
     "IngestReport",
     "Lineage",
+    "Manifest",
     "PackReport",
     "PeopleReport",
     "PersonReport",
@@ -183,6 +187,7 @@ __all__ = [
     "info",
     "ingest",
     "load",
+    "manifest",
     "merge_state",
     "open_corpus",
     "open_requests",

@@ -41,6 +41,7 @@ _COMMANDS = (
     "info",
     "cat",
     "export",
+    "manifest",
     "verify",
     "remove",
     "relabel",

@@ -10,10 +10,13 @@ import codecs
 import io
 import os
 import select
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
+
+from securedata.errors import PlaintextRefused
 
 
 class _Stream(io.RawIOBase):
@@ -60,6 +63,18 @@ def write_raw(fd: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data).cast("B")
     while len(view):
         view = view[_write_some(fd, view) :]
+
+
+def refuse_plaintext_file(allowed: bool) -> None:
+    """Refuse to write plaintext to standard output if that is a file.
+
+    Raises:
+        PlaintextRefused
+    """
+    if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode) and not allowed:
+        raise PlaintextRefused(
+            "standard output is a file, so plaintext would reach a disk: pass --allow-plaintext-export to allow that"
+        )
 
 
 class Streams:

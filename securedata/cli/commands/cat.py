@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from argparse import Namespace
 from typing import Any
@@ -15,8 +14,8 @@ from securedata.cli.common import (
     reference,
     split_target,
 )
-from securedata.cli.streams import write_raw
-from securedata.errors import InvalidArgument, PlaintextRefused
+from securedata.cli.streams import refuse_plaintext_file, write_raw
+from securedata.errors import InvalidArgument
 
 _PIECE = 8 * 1024 * 1024
 
@@ -55,10 +54,7 @@ def cat(args: Namespace) -> int:
     if not path:
         raise InvalidArgument("give the path of a recording, as 'securedata ls -R' shows it")
     output = sys.stdout.buffer
-    if stat.S_ISREG(os.fstat(output.fileno()).st_mode) and not args.allow_plaintext_export:
-        raise PlaintextRefused(
-            "standard output is a file, so plaintext would reach a disk: pass --allow-plaintext-export to allow that"
-        )
+    refuse_plaintext_file(args.allow_plaintext_export)
     if os.isatty(output.fileno()) and not args.force:
         raise InvalidArgument(
             "standard output is a terminal: pipe it into a player, such as | ffplay -, or pass --force"

@@ -24,7 +24,7 @@ MANIFEST = "manifest.jsonl"
 
 _TEXTS = {"utterance": "utterance", "split": "split", "language": "lang"}
 _CONSENT = Consent._fields
-_COLUMNS = (
+COLUMNS = (
     "path",
     "start",
     "frames_in_segment",
@@ -39,13 +39,14 @@ _COLUMNS = (
 
 
 def manifest_lines(corpus: Corpus, rows: Iterable[int]) -> Iterator[bytes]:
-    """The manifest of some rows, one line each. The corpus must be open with `_COLUMNS` and `extra`."""
+    """The manifest of some rows, one line each. The corpus must be open with `COLUMNS` and `extra`."""
     for row in rows:
-        values = dict(zip((*_COLUMNS, "extra"), corpus.index.values((*_COLUMNS, "extra"), row), strict=True))
-        yield json.dumps(_entry(values), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        values = dict(zip((*COLUMNS, "extra"), corpus.index.values((*COLUMNS, "extra"), row), strict=True))
+        yield json.dumps(entry_of(values), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
-def _entry(values: dict[str, Any]) -> dict[str, Any]:
+def entry_of(values: dict[str, Any]) -> dict[str, Any]:
+    """What a manifest says of a row, from its cells in `COLUMNS` and `extra`."""
     start, length, rate = values["start"], values["frames_in_segment"], values["sample_rate"]
     entry: dict[str, Any] = {"audio_filepath": recording_path(values["path"], start, length)}
     if start is not None and length is not None and rate:

@@ -44,9 +44,9 @@ FIRST = "Make, fill, check and leave a corpus"
 PEOPLE = "Answer for the people in it"
 ROOMS: dict[str, tuple[str, ...]] = {
     FIRST: (
-        "create_corpus", "ingest", "verify", "export", "export_to_corpus", "retain", "split", "pack",
+        "create_corpus", "ingest", "verify", "export", "export_to_corpus", "manifest", "retain", "split", "pack",
         "CreateReport", "IngestReport", "IngestPreview", "VerifyReport", "ExportReport", "CorpusExportReport",
-        "RetainReport", "SplitReport", "PackReport",
+        "Manifest", "RetainReport", "SplitReport", "PackReport",
     ),
     PEOPLE: (
         "people", "person", "open_requests", "public_report",

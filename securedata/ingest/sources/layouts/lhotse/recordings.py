@@ -65,10 +65,10 @@ def recording_of(
     found: list[tuple[int, tuple[int, ...]]] = []
     lost: list[str] = []
     for source in sources:
-        if source.get("type") != "file":
+        if source.get("type") not in ("file", "url"):  # a URL below SRC, as `securedata manifest` writes it
             raise InvalidArgument(
-                f"{where}: a source has the type {printable(str(source.get('type')))!r}, and only 'file' is supported: "
-                "save the recordings as files (CutSet.save_audios in Lhotse), or remove the line"
+                f"{where}: a source has the type {printable(str(source.get('type')))!r}, and only 'file' and 'url' are "
+                "supported: save the recordings as files (CutSet.save_audios in Lhotse), or remove the line"
             )
         name, channels = source.get("source"), source.get("channels")
         if not isinstance(name, str) or not name:
