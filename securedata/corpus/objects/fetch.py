@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from securedata.corpus.objects.neighbours import Member, joined
 from securedata.corpus.rows.index import Index, Location, place_of
 from securedata.errors import SecuredataError
 from securedata.format.cobblestone import Buffer
@@ -122,12 +123,20 @@ def open_in_pieces(
 
 
 class ObjectBatch:
-    """The ranges of several pieces as one list for storage; each piece is opened once all its ranges have arrived."""
+    """The ranges of several pieces as one list for storage; each piece is opened once all its ranges have arrived.
 
-    __slots__ = ("_expects", "_extents", "_index", "_landed", "_owners", "_pieces", "wanted")
+    Members of a pack that lie beside each other are fetched together, and opened from where they lie in the answer.
+
+    Attributes:
+        ranges: those of each piece, in order.
+        wanted: what to fetch for them.
+    """
+
+    __slots__ = ("_expects", "_extents", "_index", "_landed", "_members", "_owners", "_pieces", "ranges", "wanted")
 
     def __init__(self, pieces: Sequence[Piece], index: Index, corpus_id: bytes, root: str) -> None:
-        self.wanted: list[Wanted] = []
+        self.ranges: list[Wanted] = []
+        packed: list[bool] = []
         self._pieces, self._index = pieces, index
         self._expects: list[Expect] = []
         self._extents: list[list[tuple[int, int]]] = []
@@ -139,11 +148,24 @@ class ObjectBatch:
             key, base, ranges = extent_of(location, expect, offset, length)
             most = location.sealed_size
             for number, (start, size) in enumerate(ranges):
-                self.wanted.append(Wanted(key, base + start, size, min(size, most), (base, most)))
+                self.ranges.append(Wanted(key, base + start, size, min(size, most), (base, most)))
+                packed.append(location.pack is not None)
                 self._owners.append((at, number))
             self._expects.append(expect)
             self._extents.append(ranges)
             self._landed.append({})
+        self.wanted: list[Wanted]
+        self._members: list[list[Member]] | None
+        self.wanted, self._members = joined(self.ranges, packed) if any(packed) else (self.ranges, None)
+
+    def came_in(self, at: int) -> list[Wanted]:
+        """What was fetched for other pieces, too, in which a piece arrived."""
+        mine = [position for position, (owner, _) in enumerate(self._owners) if owner == at]
+        return [
+            one
+            for one, members in zip(self.wanted, self._members or (), strict=self._members is not None)
+            if len(members) > 1 and any(position in mine for position, _, _ in members)
+        ]
 
     def drop(self, at: int) -> None:
         """Never open a piece, though its ranges arrive."""
@@ -153,7 +175,19 @@ class ObjectBatch:
         self, group: Sequence[tuple[int, Buffer | SecuredataError]]
     ) -> list[tuple[int, bytearray | SecuredataError]]:
         """Take ranges of `wanted` that arrived; returns the pieces that are now complete or failed."""
-        return [one for position, got in group for one in self._land(position, got)]
+        if self._members is None:
+            return [one for position, got in group for one in self._land(position, got)]
+        found: list[tuple[int, bytearray | SecuredataError]] = []
+        for fetched, got in group:
+            members = self._members[fetched]
+            if isinstance(got, SecuredataError) or len(members) == 1:
+                parts: list[Buffer | SecuredataError] = [got] * len(members)
+            else:
+                view = memoryview(got)
+                parts = [view[begin : begin + length] for _, begin, length in members]
+            for (position, _, _), part in zip(members, parts, strict=True):
+                found += self._land(position, part)
+        return found
 
     def _land(self, position: int, got: Buffer | SecuredataError) -> Iterator[tuple[int, bytearray | SecuredataError]]:
         at, number = self._owners[position]
