@@ -99,6 +99,7 @@ if TYPE_CHECKING:
     from securedata.torch.load import load
     from securedata.torch.sample import Batch, FeatureBatch, FeatureSample, Sample
     from securedata.torch.stream.audio import EncryptedAudioStream
+    from securedata.torch.stream.sampler import ResumableSampler
     from securedata.torch.stream.state import merge_state
 
 __version__ = "0.1.0"
@@ -124,6 +125,7 @@ _HOME = {
     "PersonReport": "securedata.lifecycle.people.person",
     "PublicReport": "securedata.lifecycle.people.public",
     "RequestsReport": "securedata.lifecycle.people.requests",
+    "ResumableSampler": "securedata.torch.stream.sampler",
     "RetainReport": "securedata.lifecycle.features.report",
     "Sample": "securedata.torch.sample",
     "SplitReport": "securedata.lifecycle.splitting.report",
@@ -173,6 +175,7 @@ __all__ = [
     "PersonReport",
     "PublicReport",
     "RequestsReport",
+    "ResumableSampler",
     "RetainReport",
     "Sample",
     "SplitReport",

@@ -194,7 +194,7 @@ class Mapped(Made[Any]):
         return f"<{getattr(self, 'dataset', None)!r}, mapped>"
 
     def _sources(self) -> list[Recordings[Any]]:
-        return _sources_of([self.dataset])
+        return sources_of([self.dataset])
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -255,7 +255,7 @@ class Joined(Made[Any], ConcatDataset[Any]):
         return f"<{len(self.datasets)} datasets joined: {len(self)} recordings>"
 
     def _sources(self) -> list[Recordings[Any]]:
-        return _sources_of(self.datasets)
+        return sources_of(self.datasets)
 
     @property
     def cumulative_sizes(self) -> list[int]:  # type: ignore[override]  # torch's is fixed; a refresh changes ours
@@ -336,7 +336,8 @@ def _known(dataset: Dataset[Any], name: str) -> Any:
         raise InvalidArgument(f"a {type(dataset).__name__} among the joined datasets has no {name}") from None
 
 
-def _sources_of(datasets: Iterable[Dataset[Any]]) -> list[Recordings[Any]]:
+def sources_of(datasets: Iterable[Dataset[Any]]) -> list[Recordings[Any]]:
+    """The datasets of this package that some are made of, each once."""
     found: dict[int, Recordings[Any]] = {}
     for one in datasets:
         for source in one._sources() if isinstance(one, Made) else [one]:

@@ -50,6 +50,7 @@ PUBLIC = [
     "PersonReport",
     "PublicReport",
     "RequestsReport",
+    "ResumableSampler",
     "RetainReport",
     "Sample",
     "SplitReport",

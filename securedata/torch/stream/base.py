@@ -29,7 +29,7 @@ from securedata.torch.stream.epoch import Epoch
 from securedata.torch.stream.opened import entry_of
 from securedata.torch.stream.place import ranks_given, worker_and_workers
 from securedata.torch.stream.reading import BLOCK_BYTES, Item, LaneReader, Media
-from securedata.torch.stream.resuming import Resumable
+from securedata.torch.stream.resuming import Named, Resumable
 from securedata.torch.stream.shares import as_weights, shares
 from securedata.torch.stream.state import At, Origin, State, corpus_mark, digest_of
 from securedata.torch.workers import refuse_lineage, workers
@@ -98,7 +98,6 @@ class SealedStream(Resumable, IterableDataset[SampleT]):
         where = rows_where(filter, split, duration)
         check = Check(speaker, split)
         self._refresh = refresh
-        self._delivered: At | None = None
         opened: list[PartwiseCorpus] = []
         try:
             for one, accept in zip(targets, accepted, strict=True):
@@ -156,6 +155,23 @@ class SealedStream(Resumable, IterableDataset[SampleT]):
                 Origin(corpus_mark(corpus.corpus_id), corpus.generation, block, window, digest_of(counts.rows, rows))
             )
         return tuple(found)
+
+    def _named(self) -> list[Named]:
+        return [
+            Named(corpus.name or corpus.root, corpus.corpus_id, corpus.generation, counts.rows, rows)
+            for corpus, counts, rows in zip(self.corpora, self._counts, self._rows, strict=True)
+        ]
+
+    def _read_ahead(self) -> bool:
+        return self._delivered is None and self._tally.total().samples > self._tally.samples
+
+    @property
+    def _epoch_now(self) -> int:
+        return self._epoch.number
+
+    @_epoch_now.setter
+    def _epoch_now(self, epoch: int) -> None:
+        self._epoch.number = epoch
 
     # ------------------------------------------------------------ what a subclass says
 

@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch.utils.data import get_worker_info
 
 from securedata.corpus.option_values import as_whole
-from securedata.corpus.parts.counting import Counts
-from securedata.corpus.parts.reader import PartwiseCorpus, changed
+from securedata.corpus.parts.reader import changed
 from securedata.errors import InvalidArgument
-from securedata.torch.stats import Tally
-from securedata.torch.stream.epoch import Epoch
 from securedata.torch.stream.place import rank_and_world
 from securedata.torch.stream.plan import Plan, Run, Source
+from securedata.torch.stream.spans import Ints
 from securedata.torch.stream.state import At, State, corpus_mark, digest_of
 
 
-class Resumable:
-    """A stream that knows how far it is."""
+class Named(NamedTuple):
+    """A corpus whose rows are planned, and the rows of each of its parts, of which an epoch takes so many."""
 
-    corpora: tuple[PartwiseCorpus, ...]
-    _counts: list[Counts]
-    _rows: Sequence[int]
+    root: str
+    corpus_id: bytes
+    generation: int
+    parts: Ints
+    rows: int
+
+
+class Resumable:
+    """Rows in an order of their own that knows how far it is: a stream or a sampler."""
+
     _state: State
-    _epoch: Epoch
-    _tally: Tally
     _ranks: tuple[int, int] | None
-    _delivered: At | None
+    _delivered: At | None = None
     """Where this process is in the iteration that began last."""
+
+    @abstractmethod
+    def _named(self) -> list[Named]:
+        """What is planned now."""
+
+    def _read_ahead(self) -> bool:
+        """Whether workers have taken more than the loop."""
+        return False
+
+    def _workers_of(self, loader: Any) -> int:
+        """How many lanes each rank has under a loader."""
+        return max(1, int(loader.num_workers))
+
+    @property
+    def _epoch_now(self) -> int:
+        return self._state.epoch
+
+    @_epoch_now.setter
+    def _epoch_now(self, epoch: int) -> None:
+        self._state = replace(self._state, epoch=epoch, runs=(), at=None)
 
     @property
     def epoch(self) -> int:
         """The epoch that the next iteration is of."""
-        return self._epoch.number
+        return self._epoch_now
 
     def set_epoch(self, epoch: int) -> None:
         """Call it before each epoch: every epoch has an order of its own. Workers that persist begin it as well.
@@ -45,19 +69,22 @@ class Resumable:
         Raises:
             InvalidArgument
         """
-        self._epoch.number = as_whole("epoch", epoch, 0, 2**62)
+        epoch = as_whole("epoch", epoch, 0, 2**62)
+        if epoch != self._epoch_now:
+            self._epoch_now = epoch
+            self._delivered = None
 
     def _current(self) -> State:
         """The state to begin from: another epoch than the state's begins with all rows."""
-        if self._state.epoch == self.epoch:
+        if self._state.epoch == self._epoch_now:
             return self._state
-        return replace(self._state, epoch=self.epoch, runs=(), at=None)
+        return replace(self._state, epoch=self._epoch_now, runs=(), at=None)
 
     def _planned(self) -> Plan:
         state = self._current()
         sources = [
-            Source(counts.rows, origin.block, origin.window, rows)
-            for counts, origin, rows in zip(self._counts, state.origins, self._rows, strict=True)
+            Source(one.parts, origin.block, origin.window, one.rows)
+            for one, origin in zip(self._named(), state.origins, strict=True)
         ]
         plan = Plan(sources, state.seed, state.epoch, state.uneven)
         for run in state.runs:
@@ -86,7 +113,7 @@ class Resumable:
             if get_worker_info() is not None:
                 return replace(state, at=at).dump()
             if at is None:
-                if self._tally.total().samples > self._tally.samples:
+                if self._read_ahead():
                     raise InvalidArgument(
                         "the workers of a loader have read ahead of the loop: pass state_dict(loader, steps), or use "
                         "torchdata's StatefulDataLoader"
@@ -99,7 +126,7 @@ class Resumable:
         if not getattr(loader, "in_order", True):
             raise InvalidArgument("a loader with in_order=False does not say which batches it gave: use in_order=True")
         batch = as_whole("batch_size", getattr(loader, "batch_size", None) or 1, 1, 2**31)
-        return state.with_run(Run(world, max(1, int(loader.num_workers)), batch, steps)).dump()
+        return state.with_run(Run(world, self._workers_of(loader), batch, steps)).dump()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a state, with any number of ranks and workers; call it on every rank, before the loader starts.
@@ -110,26 +137,22 @@ class Resumable:
             UnknownVersion: a newer securedata wrote it.
         """
         state = State.load(state_dict)
-        if [one.corpus for one in state.origins] != [corpus_mark(one.corpus_id) for one in self.corpora]:
-            raise InvalidArgument(
-                f"the state is of other corpora, or of the same in another order, than {self._roots()}"
-            )
+        named = self._named()
+        roots = ", ".join(one.root for one in named)
+        if [one.corpus for one in state.origins] != [corpus_mark(one.corpus_id) for one in named]:
+            raise InvalidArgument(f"the state is of other corpora than {roots}, or of the same in another order")
         if state.uneven != self._state.uneven:
             raise InvalidArgument(f"the state is of a stream with uneven={state.uneven!r}: open it with the same")
-        for corpus, origin in zip(self.corpora, state.origins, strict=True):
-            if corpus.generation != origin.generation:
-                raise changed(corpus.root, origin.generation, corpus.generation)
-        for counts, rows, origin in zip(self._counts, self._rows, state.origins, strict=True):
-            if origin.digest != digest_of(counts.rows, rows):
+        for one, origin in zip(named, state.origins, strict=True):
+            if one.generation != origin.generation:
+                raise changed(one.root, origin.generation, one.generation)
+            if origin.digest != digest_of(one.parts, one.rows):
                 raise InvalidArgument(
-                    f"the state is of other rows of {self._roots()}: open the stream with the filters, purpose and "
-                    "weights that it was made with"
+                    f"the state is of other rows of {roots}: open them with the filters, purpose and weights that it "
+                    "was made with"
                 )
         if state.at is not None and get_worker_info() is None:
             raise InvalidArgument("this is the state of one worker: load securedata.merge_state(...) of all of them")
+        self._epoch_now = state.epoch
         self._state = state
-        self._epoch.number = state.epoch
         self._delivered = None
-
-    def _roots(self) -> str:
-        return ", ".join(corpus.name or corpus.root for corpus in self.corpora)

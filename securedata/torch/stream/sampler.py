@@ -1,0 +1,93 @@
+"""`ResumableSampler`: a shuffled order of rows by number that continues where it was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Sampler
+
+from securedata.corpus.option_values import as_whole
+from securedata.errors import InvalidArgument
+from securedata.torch.combine import sources_of
+from securedata.torch.stream.place import ranks_given
+from securedata.torch.stream.resuming import Named, Resumable
+from securedata.torch.stream.state import At, Origin, State, corpus_mark, digest_of
+
+
+class ResumableSampler(Resumable, Sampler[int]):
+    """Row numbers of a dataset in a random order, this rank's share of them; for the `sampler=` of a DataLoader.
+
+    Like `DistributedSampler`, with a state from which any other number of ranks continues, no row lost or twice.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        seed: int = 0,
+        rank: int | None = None,
+        world: int | None = None,
+        *,
+        uneven: str | None = "pad",
+    ) -> None:
+        """
+        Args:
+            dataset: with a length, such as an `EncryptedAudioDataset` or what is made of some.
+            seed: another seed gives other orders; it must be the same on every rank.
+            rank, world: this process's number and how many there are; None: from torch.distributed, or torchrun.
+            uneven: 'pad', 'drop' or None, as in `EncryptedAudioStream`.
+
+        Raises:
+            InvalidArgument
+
+        Example:
+            sampler = sd.ResumableSampler(ds, seed=1)
+            loader = torch.utils.data.DataLoader(ds, batch_size=4, sampler=sampler)
+        """
+        if uneven not in (None, "pad", "drop"):
+            raise InvalidArgument(f"uneven= is 'pad', 'drop' or None, not {uneven!r}")
+        if not hasattr(dataset, "__len__"):
+            raise InvalidArgument(f"a sampler needs a dataset with a length, not a {type(dataset).__name__}")
+        self._dataset = dataset
+        self._ranks = ranks_given(rank, world)
+        self._state = State(as_whole("seed", seed, 0, 2**64 - 1), 0, uneven, self._origins())
+
+    def _named(self) -> list[Named]:
+        # one list of numbers, whatever it is made of; the corpora say which rows they mean
+        corpora = [one for source in sources_of([self._dataset]) for one in getattr(source, "corpora", ())]
+        roots = ", ".join(one.name or one.root for one in corpora) or type(self._dataset).__name__
+        marks = bytes(np.bitwise_xor.reduce([np.frombuffer(one.corpus_id, np.uint8) for one in corpora] or [_NONE]))
+        rows = len(self._dataset)
+        return [Named(roots, marks, sum(one.generation for one in corpora), np.array([rows], np.int64), rows)]
+
+    def _workers_of(self, loader: Any) -> int:
+        return 1  # the loader draws for all of them
+
+    def _origins(self) -> tuple[Origin, ...]:
+        return tuple(
+            Origin(corpus_mark(one.corpus_id), one.generation, 1, 0, digest_of(one.parts, one.rows))
+            for one in self._named()
+        )
+
+    def __len__(self) -> int:
+        rank, world = self._rank_and_world()
+        return self._planned().share(world, rank)
+
+    def __iter__(self) -> Iterator[int]:
+        rank, world = self._rank_and_world()
+        if self._origins() != self._state.origins:
+            raise InvalidArgument("refresh() has changed the rows of the dataset: make a new sampler")
+        lane = self._planned().lane(world, 1, rank, 0)
+        self._delivered = At(world, 1, rank, 0, 0)
+        return self._rows(lane.arrivals())
+
+    def _rows(self, arrivals: Any) -> Iterator[int]:
+        for one in arrivals:
+            for row in one.out_row.tolist():
+                assert self._delivered is not None
+                self._delivered = self._delivered._replace(delivered=self._delivered.delivered + 1)
+                yield row
+
+
+_NONE = np.zeros(16, np.uint8)

@@ -1,0 +1,65 @@
+"""ResumableSampler: the rows of a map-style dataset in an order that goes on where it was interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from torch.utils.data import DataLoader
+
+import securedata as sd
+from securedata.errors import GenerationChanged, InvalidArgument
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus
+from tests.kit.sources.recordings import clip
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    return make_corpus(tmp_path, [clip(f"u{n}.wav", 0.02, seed=n) for n in range(20)])
+
+
+def test_epoch_goes_on_with_other_ranks(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        samplers = [sd.ResumableSampler(ds, seed=2, rank=rank, world=2) for rank in range(2)]
+        heard = []
+        for sampler in samplers:
+            loader = DataLoader(ds, batch_size=3, sampler=sampler, num_workers=2, collate_fn=list)
+            for step, batch in enumerate(loader, 1):
+                heard += [sample.utterance for sample in batch]
+                if step == 2:
+                    break
+            state = sampler.state_dict(loader, 2)
+        assert len(set(heard)) == 12
+        alone = sd.ResumableSampler(ds, seed=2)
+        alone.load_state_dict(state)
+        assert len(alone) == 8
+        heard += [ds[i].utterance for i in alone]
+    assert sorted(heard) == sorted(f"u{n}" for n in range(20))
+
+
+def test_what_was_drawn_is_the_state_without_workers(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        sampler = sd.ResumableSampler(ds + ds)
+        drawing = iter(sampler)
+        drawn = [next(drawing) for _ in range(7)]
+        again = sd.ResumableSampler(ds + ds)
+        again.load_state_dict(sampler.state_dict())
+        assert sorted([*drawn, *again]) == list(range(40))
+        again.set_epoch(1)
+        assert sorted(again) == list(range(40))
+        assert list(again) != list(sampler)
+
+
+def test_other_rows_are_refused(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        sampler = sd.ResumableSampler(ds)
+        next(iter(sampler))
+        state = sampler.state_dict()
+        with pytest.raises(InvalidArgument, match="of other rows"):
+            sd.ResumableSampler(ds + ds).load_state_dict(state)
+        add_clips(root, [clip("more.wav", 0.02)])
+        ds.refresh()
+        with pytest.raises(InvalidArgument, match="make a new sampler"):
+            iter(sampler)
+        with pytest.raises(GenerationChanged):
+            sd.ResumableSampler(ds).load_state_dict(state)
