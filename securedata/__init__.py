@@ -97,8 +97,9 @@ if TYPE_CHECKING:
     from securedata.torch.features import EncryptedFeatureDataset
     from securedata.torch.lineage import save_lineage
     from securedata.torch.load import load
-    from securedata.torch.sample import Batch, FeatureBatch, FeatureSample, Sample
+    from securedata.torch.sample import Batch, ByteSample, FeatureBatch, FeatureSample, Sample
     from securedata.torch.stream.audio import EncryptedAudioStream
+    from securedata.torch.stream.items import EncryptedStream
     from securedata.torch.stream.sampler import ResumableSampler
     from securedata.torch.stream.state import merge_state
 
@@ -107,12 +108,14 @@ __version__ = "0.1.0"
 _HOME = {
     "AudioMetadata": "securedata.corpus.recordings.info",
     "Batch": "securedata.torch.sample",
+    "ByteSample": "securedata.torch.sample",
     "Corpus": "securedata.corpus.reader",
     "CorpusExportReport": "securedata.lifecycle.copying.report",
     "CreateReport": "securedata.corpus.create",
     "EncryptedAudioDataset": "securedata.torch.dataset",
     "EncryptedAudioStream": "securedata.torch.stream.audio",
     "EncryptedFeatureDataset": "securedata.torch.features",
+    "EncryptedStream": "securedata.torch.stream.items",
     "ExportReport": "securedata.corpus.export.export",
     "FeatureBatch": "securedata.torch.sample",
     "FeatureSample": "securedata.torch.sample",
@@ -157,12 +160,14 @@ _HOME = {
 __all__ = [
     "AudioMetadata",
     "Batch",
+    "ByteSample",
     "Corpus",
     "CorpusExportReport",
     "CreateReport",
     "EncryptedAudioDataset",
     "EncryptedAudioStream",
     "EncryptedFeatureDataset",
+    "EncryptedStream",
     "ExportReport",
     "FeatureBatch",
     "FeatureSample",

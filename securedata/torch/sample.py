@@ -50,6 +50,25 @@ class FeatureSample(NamedTuple):
         return _shape_of(self)
 
 
+class ByteSample(NamedTuple):
+    """An object of any other media, as it was sealed. Missing text is '', as in Sample.
+
+    Attributes:
+        data: uint8 [bytes], or what the stream's `transform` made of it.
+        transcript, speaker, utterance: text of the manifest.
+        extra: JSON text, whatever else the source held about it.
+    """
+
+    data: Tensor
+    transcript: str
+    speaker: str
+    utterance: str
+    extra: str
+
+    def __repr__(self) -> str:
+        return _shape_of(self)
+
+
 class Metadata(NamedTuple):
     """A Sample's fields with the logical path in place of the audio.
 

@@ -13,9 +13,7 @@ from securedata.torch.base import Target
 from securedata.torch.dataset import AudioRows
 from securedata.torch.sample import Sample
 from securedata.torch.select import Duration
-from securedata.torch.stream.base import SealedStream
-
-SHUFFLE = 64 * 1024 * 1024
+from securedata.torch.stream.base import SHUFFLE, SealedStream
 
 
 class EncryptedAudioStream(AudioRows, SealedStream[Sample]):

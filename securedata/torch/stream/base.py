@@ -36,6 +36,8 @@ from securedata.torch.workers import refuse_lineage, workers
 
 _IN_FLIGHT = 256 * 1024 * 1024  # bytes under way in all workers of a job
 
+SHUFFLE = 64 * 1024 * 1024
+
 SampleT = TypeVar("SampleT")
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 import securedata as sd
 from securedata.corpus.parts.reader import PartwiseCorpus
 from securedata.errors import GenerationChanged, InvalidArgument, UndecodableMedia, UnknownVersion
+from tests.kit.corpora.featured import make_features
 from tests.kit.corpora.recorded import Root, add_clips, flip_object, make_corpus, remove_paths
 from tests.kit.sources.recordings import Clip, clip
 
@@ -332,3 +333,31 @@ def test_lineage_names_what_it_was_trained_with(root: Root) -> None:
         assert ours.rows == theirs.rows == MANY
         assert ours.seconds == theirs.seconds
         assert len(ours.people) == len(theirs.people) == 3
+
+
+# ------------------------------------------------------------------------------------------------------- other media
+
+
+def test_objects_of_any_media_are_bytes(root: Root) -> None:
+    with sd.EncryptedStream(root, transform=lambda data: bytes(data.numpy())) as stream:
+        found = {sample.utterance: sample.data for sample in stream}
+    with sd.EncryptedStream(root) as stream:
+        assert "person" not in repr(next(iter(stream)))
+    assert found == {one.path.removesuffix(".wav"): one.data for one in root.clips}
+
+
+def test_features_come_as_from_the_dataset(tmp_path: Path) -> None:
+    root = make_features(tmp_path)
+    with sd.EncryptedStream(root) as stream, sd.EncryptedFeatureDataset(root) as dataset:
+        assert len(stream) == len(dataset)
+        theirs = {(sample.speaker, sample.utterance): sample.features for sample in dataset}
+        ours = {(sample.speaker, sample.utterance): sample.features for sample in stream}
+    assert theirs.keys() == ours.keys()
+    assert all(bool((ours[name] == theirs[name]).all()) for name in ours)
+    with pytest.raises(InvalidArgument, match="has features, not recordings"):
+        sd.EncryptedAudioStream(root)
+
+
+def test_features_are_not_mixed_with_other_objects(root: Root, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="of the other kind"):
+        sd.EncryptedStream([root, make_features(tmp_path)])
