@@ -62,9 +62,7 @@ def test_other_workers_go_on_from_the_merged_state(stream: sd.EncryptedAudioStre
 
 def test_sampler_goes_on(root: Root) -> None:
     with sd.EncryptedAudioDataset(root) as ds:
-        first = StatefulDataLoader(
-            ds, batch_size=3, sampler=sd.ResumableSampler(ds, 1), num_workers=2, collate_fn=list
-        )
+        first = StatefulDataLoader(ds, batch_size=3, sampler=sd.ResumableSampler(ds, 1), num_workers=2, collate_fn=list)
         heard = taken(first, 4)
         second = StatefulDataLoader(
             ds, batch_size=3, sampler=sd.ResumableSampler(ds, 1), num_workers=2, collate_fn=list
