@@ -12,8 +12,8 @@ from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.parts.reader import PartRows, PartwiseCorpus, RowsOfPart
 from securedata.corpus.reader import Corpus
 from securedata.errors import SecuredataError
-from securedata.torch.stream.blocks import GROUP_ROWS
-from securedata.torch.stream.lane import Lane
+from securedata.torch.stream.planning.blocks import GROUP_ROWS
+from securedata.torch.stream.planning.lane import Lane
 
 BLOCK_BYTES = 8 * 1024 * 1024
 AHEAD = 2

@@ -13,8 +13,8 @@ from securedata.corpus.option_values import as_whole
 from securedata.corpus.parts.reader import changed
 from securedata.errors import InvalidArgument
 from securedata.torch.stream.place import rank_and_world
-from securedata.torch.stream.plan import Plan, Run, Source
-from securedata.torch.stream.spans import Ints
+from securedata.torch.stream.planning.plan import Plan, Run, Source
+from securedata.torch.stream.planning.spans import Ints
 from securedata.torch.stream.state import At, State, corpus_mark, digest_of
 
 

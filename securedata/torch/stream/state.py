@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from securedata.errors import InvalidArgument, UnknownVersion
-from securedata.torch.stream.dealing import delivered
-from securedata.torch.stream.plan import Run
-from securedata.torch.stream.spans import Ints
+from securedata.torch.stream.planning.dealing import delivered
+from securedata.torch.stream.planning.plan import Run
+from securedata.torch.stream.planning.spans import Ints
 
 VERSION = 1
 _UNEVEN: tuple[str | None, ...] = (None, "pad", "drop")

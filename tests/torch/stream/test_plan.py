@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from securedata.torch.stream.dealing import cut, delivered
-from securedata.torch.stream.lane import Lane
-from securedata.torch.stream.plan import Plan, Run, Source
-from securedata.torch.stream.spans import Spans
+from securedata.torch.stream.planning.dealing import cut, delivered
+from securedata.torch.stream.planning.lane import Lane
+from securedata.torch.stream.planning.plan import Plan, Run, Source
+from securedata.torch.stream.planning.spans import Spans
 from securedata.torch.stream.state import Origin, State
 
 Row = tuple[int, int, int]

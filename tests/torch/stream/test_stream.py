@@ -313,7 +313,7 @@ def test_changed_object_always_raises(root: Root) -> None:
 def test_only_parts_of_its_own_blocks_are_opened(root: Root, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(3):
         add_clips(root, clips(10, f"part{n}-"))
-    monkeypatch.setattr("securedata.torch.stream.blocks.GROUP_ROWS", 10)
+    monkeypatch.setattr("securedata.torch.stream.planning.blocks.GROUP_ROWS", 10)
     opened: list[int] = []
     real = PartwiseCorpus.open_part
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from securedata.torch.stream.blocks import BlockOrder
-from securedata.torch.stream.dealing import Share, cut, delivered, rank_share, size_of, undealt, worker_share
-from securedata.torch.stream.hashing import key_of
-from securedata.torch.stream.lane import Lane, Member
-from securedata.torch.stream.spans import Ints, Spans
+from securedata.torch.stream.planning.blocks import BlockOrder
+from securedata.torch.stream.planning.dealing import Share, cut, delivered, rank_share, size_of, undealt, worker_share
+from securedata.torch.stream.planning.hashing import key_of
+from securedata.torch.stream.planning.lane import Lane, Member
+from securedata.torch.stream.planning.spans import Ints, Spans
 
 _ORDER, _SHUFFLE = 1, 2
 

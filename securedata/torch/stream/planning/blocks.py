@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from securedata.torch.stream.hashing import hashes, key_of
-from securedata.torch.stream.spans import Ints
+from securedata.torch.stream.planning.hashing import hashes, key_of
+from securedata.torch.stream.planning.spans import Ints
 
 GROUP_ROWS = 150_000
 """Parts are taken together until they have this many rows: at most 250,000, so two or three full parts."""

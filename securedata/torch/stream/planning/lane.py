@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from securedata.torch.stream.blocks import BlockOrder, Located
-from securedata.torch.stream.hashing import Floats, fractions
-from securedata.torch.stream.spans import Ints, Spans
+from securedata.torch.stream.planning.blocks import BlockOrder, Located
+from securedata.torch.stream.planning.hashing import Floats, fractions
+from securedata.torch.stream.planning.spans import Ints, Spans
 
 _LOADED = 256  # rows whose keys are computed at once, at least
 

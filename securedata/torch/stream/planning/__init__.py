@@ -1,0 +1,1 @@
+"""The arithmetic of streams: what is dealt to whom, and in which order. No input or output."""
