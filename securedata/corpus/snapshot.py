@@ -172,7 +172,7 @@ class Snapshot:
         """The sealed bytes of a piece from storage, since those that the cache may have given did not open."""
         assert self.cache is not None
         self.check_access()
-        wanted = ObjectBatch([Piece(i, offset, length)], self.index, self.corpus_id, self.lease.root).wanted
+        wanted = ObjectBatch([Piece(i, offset, length)], self.index, self.corpus_id, self.lease.root).ranges
         begun = time.perf_counter(), self.storage.seconds_backing_off()
         try:
             landed = self.cache.again(wanted)
@@ -310,6 +310,7 @@ class Fetch:
                 for number, outcome in opened:
                     at = places[number]
                     if isinstance(outcome, FormatError) and snapshot.cache is not None:
+                        snapshot.cache.forget(self._batch.came_in(number))
                         outcome = snapshot._open_again(self._pieces[at])
                     if isinstance(outcome, (NotFound, AccessDenied)):
                         outcome = snapshot._explained(self._pieces[at].i, outcome)

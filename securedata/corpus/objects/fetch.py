@@ -159,13 +159,12 @@ class ObjectBatch:
         self.wanted, self._members = joined(self.ranges, packed) if any(packed) else (self.ranges, None)
 
     def came_in(self, at: int) -> list[Wanted]:
-        """What was fetched for other pieces, too, in which a piece arrived."""
-        mine = [position for position, (owner, _) in enumerate(self._owners) if owner == at]
-        return [
-            one
-            for one, members in zip(self.wanted, self._members or (), strict=self._members is not None)
-            if len(members) > 1 and any(position in mine for position, _, _ in members)
-        ]
+        """The requests in which a piece arrived together with others."""
+        if self._members is None:
+            return []
+        mine = {position for position, (owner, _) in enumerate(self._owners) if owner == at}
+        both = zip(self.wanted, self._members, strict=True)
+        return [one for one, members in both if len(members) > 1 and any(place[0] in mine for place in members)]
 
     def drop(self, at: int) -> None:
         """Never open a piece, though its ranges arrive."""

@@ -144,10 +144,15 @@ class CachedReads:
         """
         got: list[Buffer] = []
         for one in wanted:
-            for entry in self._entries(one):
-                self.folder.drop(entry)
+            self.forget([one])
             got += self.storage.get_ranges(one.key, [(one.offset, one.length)])
         return got
+
+    def forget(self, wanted: Iterable[Wanted]) -> None:
+        """Drop what the cache has of these ranges."""
+        for one in wanted:
+            for entry in self._entries(one):
+                self.folder.drop(entry)
 
     # ------------------------------------------------------------ inside
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
@@ -71,6 +72,8 @@ class EncryptedStream(SealedStream[Any]):
         kms_wait: float = 600.0,
         refresh: bool = False,
         accept_generation: int | Sequence[int | None] | None = None,
+        cache: str | os.PathLike[str] | None = None,
+        cache_size: int | str | None = None,
     ) -> None:
         """Open the head of one corpus or several, all with features or none.
 
@@ -81,6 +84,7 @@ class EncryptedStream(SealedStream[Any]):
             transform: called with the features or the bytes, in the process that reads them.
             map: called last, with the sample; its result replaces it.
             on_error, on_erased, on_gone, purpose, ttl, kms_wait, refresh, accept_generation: likewise.
+            cache, cache_size: likewise.
 
         Raises:
             InvalidArgument: options that make no sense; rows with features among others.
@@ -115,6 +119,8 @@ class EncryptedStream(SealedStream[Any]):
             kms_wait=kms_wait,
             refresh=refresh,
             accept_generation=accept_generation,
+            cache=cache,
+            cache_size=cache_size,
         )
 
     @property

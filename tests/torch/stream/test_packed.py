@@ -11,7 +11,7 @@ import pytest
 import securedata as sd
 from securedata.storage.base import Download, Wanted
 from securedata.storage.local import LocalStorage
-from tests.kit.corpora.recorded import Root, make_corpus, remove_paths
+from tests.kit.corpora.recorded import Root, flip, make_corpus, remove_paths
 from tests.kit.sources.recordings import clip
 
 MANY = 60
@@ -74,3 +74,15 @@ def test_cut_pack_is_an_error_that_says_so(root: Root) -> None:
         file.truncate(pack.stat().st_size - 100)
     with sd.EncryptedAudioStream(root) as stream, pytest.raises(sd.errors.Truncated, match="was cut or extended"):
         list(stream)
+
+
+def test_damaged_block_in_the_cache_is_fetched_again(root: Root, tmp_path: Path, requests: list[Wanted]) -> None:
+    with sd.EncryptedAudioStream(root, cache=tmp_path / "cache") as stream:
+        assert len(list(stream)) == MANY
+        assert len(list(stream)) == MANY
+        assert len(requests) == 1  # the block is in the cache
+        [entry] = [path for path in (tmp_path / "cache").rglob("*") if path.stat().st_size > MANY * 1_600]
+        flip(entry, 0.5)
+        samples = {sample.utterance: sample.waveform.numpy() for sample in stream}
+        assert all(np.array_equal(samples[one.path.removesuffix(".wav")], one.audio) for one in root.clips)
+        assert not entry.exists()
