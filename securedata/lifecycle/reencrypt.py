@@ -15,8 +15,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -29,17 +29,18 @@ from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import TableRef
 from securedata.corpus.state.retired import DELAY
 from securedata.corpus.state.tables import part_missing, read_table
+from securedata.corpus.tasks.pool import TaskPool
 from securedata.corpus.writer import Writer
 from securedata.errors import NotFound, SecuredataError
-from securedata.lifecycle.sealing import CELLS, ObjectsOfHead, OldObject, Sealing, batches, new_cells, old_objects
-from securedata.threads import BoundedPool
+from securedata.lifecycle.sealing import CELLS, OldObject, batches, new_cells, old_objects
+from securedata.lifecycle.tasks.reencrypt import Done, ReencryptWork
 
 COMMIT_SECONDS = 30.0
 COMMIT_ROWS = 10_000
 COMMIT_BYTES = 4_000_000_000
 
-Done = tuple[OldObject, Put | SecuredataError]
-"""An object, and the one that it was sealed into, or why it could not be read."""
+TASK_OBJECTS, TASK_BYTES = 128, 256 * 1024 * 1024
+"""The most objects and bytes of a task in another process."""
 
 _TICK = 0.2
 _COLUMNS = (*CELLS, "keyed_since")
@@ -68,26 +69,37 @@ class ReencryptReport:
 
 
 def reencrypt(
-    writer: Writer, *, threads: int | None = None, grace: float = DELAY, progress: Progress | None = None
+    writer: Writer,
+    *,
+    threads: int | None = None,
+    executor: Executor | None = None,
+    grace: float = DELAY,
+    progress: Progress | None = None,
 ) -> ReencryptReport:
     """Seal every object again whose data key is older than the rotation that `writer.head` records.
 
     Args:
         threads: objects are handled by so many threads; None: two per core, at most 8.
+        executor: its processes handle them instead; None: threads of this one.
         grace: seconds that old objects stay for readers in flight, at least a day.
         progress: called from one thread, with totals as they were at the beginning.
 
     Raises:
         StorageError, KeysError, CorpusError: what was committed stays; run it again for the rest.
     """
-    return _Reencryption(writer, threads or min(8, 2 * (os.cpu_count() or 1)), grace, progress).run()
+    at_once = threads or min(8, 2 * (os.cpu_count() or 1))
+    return _Reencryption(writer, at_once, executor, grace, progress).run()
 
 
 class _Reencryption:
-    def __init__(self, writer: Writer, threads: int, grace: float, progress: Progress | None) -> None:
+    def __init__(
+        self, writer: Writer, threads: int, executor: Executor | None, grace: float, progress: Progress | None
+    ) -> None:
         self.writer, self.grace, self.progress, self.threads = writer, grace, progress, threads
+        self.executor = executor
+        self.limits = () if executor is None else (TASK_OBJECTS, TASK_BYTES)
         self.report = ReencryptReport()
-        self.work = Sealing(ObjectsOfHead(writer), writer)
+        self.work = ReencryptWork(writer)
         self.since = writer.head.data_keys_since
         self.seen: set[bytes] = set()  # parts whose objects were begun
         self.begun: set[bytes] = set()  # objects under way, or to be committed
@@ -101,14 +113,14 @@ class _Reencryption:
         started = time.monotonic()
         if self.progress:
             self.told[1], self.told[3] = self._total()
-        with BoundedPool[list[OldObject], list[Done]]("securedata-reencrypt", self.threads, 2 * self.threads) as pool:
+        with TaskPool("securedata-reencrypt", self.work, self.executor, self.threads, 2 * self.threads) as pool:
             try:
                 while self.since:
                     self._pass(pool)
                     if self._close():
                         break
             except BaseException:  # re-raised, Ctrl-C too: the threads stop first
-                self.work.stopping = True
+                self.work.stop()
                 if self.ready:
                     self._commit()  # keep what is sealed and durable
                 raise
@@ -116,13 +128,13 @@ class _Reencryption:
         self.report.seconds = time.monotonic() - started
         return self.report
 
-    def _pass(self, pool: BoundedPool[list[OldObject], list[Done]]) -> None:
+    def _pass(self, pool: TaskPool[list[OldObject], list[Done]]) -> None:
         """Do all that is to be done in the parts of now."""
-        tasks = batches(self._objects())
+        tasks = batches(self._objects(), *self.limits)
         task = next(tasks, None)
         while task or pool or self.ready:
             while task and pool.room:
-                pool.begin(task, partial(self.work.do, task))
+                pool.take(task)
                 task = next(tasks, None)
             for _, done in pool.finished(_TICK):
                 self._take(done)

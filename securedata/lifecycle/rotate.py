@@ -15,6 +15,7 @@ from securedata.corpus.option_values import MAX_THREADS, as_flag, as_seconds, as
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.retired import DELAY
+from securedata.corpus.tasks.engine import Engine, check_engine, executor_of
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
 from securedata.lifecycle.reencrypt import ReencryptReport, reencrypt
@@ -57,6 +58,7 @@ def rotate(
     data_keys: bool = False,
     grace: float = DELAY,
     threads: int | None = None,
+    engine: Engine = "local",
     progress: bool | Progress | None = None,
     kms: str | Sequence[str] | None = None,
     pin: str | Sequence[str] | None = None,
@@ -80,6 +82,8 @@ def rotate(
         grace: with `data_keys`, seconds after which the old objects are deleted, 24 hours or more: readers in flight
             need them until they refresh.
         threads: with `data_keys`, objects are handled by so many threads. None: two per core, at most 8.
+        engine: with `data_keys`, 'local': objects are handled by threads of this process; 'ray': by tasks of a Ray
+            cluster; or an executor of processes. See docs/scale.md.
         progress: with `data_keys`, True for a bar on a terminal or in a notebook; or a callable that is called from
             one thread with (objects done, objects in total, bytes done, bytes in total).
         kms: KMS URIs that are trusted, of all wraps that stay. None: from the config.
@@ -97,6 +101,7 @@ def rotate(
     """
     check_progress(progress)
     data_keys, grace = as_flag("data_keys", data_keys), as_seconds("grace", grace)
+    engine = check_engine(engine, storage)
     at_once = None if threads is None else as_whole("threads", threads, 1, MAX_THREADS)
     if not DELAY <= grace <= LONGEST:
         raise InvalidArgument(f"the grace must be 24 hours to 10 years, not {grace / 3600:g} hours")
@@ -105,9 +110,10 @@ def rotate(
     writer = Writer(reference, single_writer=single_writer, accept_generation=accept_generation, storage=storage)
     if not data_keys:
         return rotate_head(writer, drop_wraps)
-    report = _open_again(writer, drop_wraps)
-    with reporting(progress, "re-encrypting") as notify:
-        done = reencrypt(writer, threads=at_once, grace=grace, progress=notify)
+    with executor_of(engine) as executor:  # before anything is written
+        report = _open_again(writer, drop_wraps)
+        with reporting(progress, "re-encrypting") as notify:
+            done = reencrypt(writer, threads=at_once, executor=executor, grace=grace, progress=notify)
     return replace(report, data_keys=done, unfinished=not done.finished)
 
 

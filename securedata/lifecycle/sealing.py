@@ -220,15 +220,15 @@ class Sealing(Generic[S]):
             raise Stopped
 
 
-def batches(objects: Iterator[S]) -> Iterator[list[S]]:
+def batches(objects: Iterator[S], most: int = TOGETHER, limit: int = PIECE) -> Iterator[list[S]]:
     """What `Sealing.do` takes: several small objects, or a large one."""
     batch: list[S] = []
-    room = PIECE
+    room = limit
     for one in objects:
         size = one.location.sealed_size
-        if batch and (len(batch) == TOGETHER or size > room):
+        if batch and (len(batch) == most or size > room):
             yield batch
-            batch, room = [], PIECE
+            batch, room = [], limit
         batch.append(one)
         room -= size
     if batch:

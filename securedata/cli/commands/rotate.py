@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from securedata.cli.common import (
     add_command,
     add_corpus_options,
+    add_engine,
     add_output_options,
     add_target,
     add_threads,
@@ -86,6 +87,7 @@ def add_parser(subparsers: Any) -> None:
         help="how long old objects stay for jobs in flight: 36h, 14d or 2w; 24h at least (default: 24h)",
     )
     add_threads(group, "two per core, at most 8")
+    add_engine(group, "they are sealed again")
     add_corpus_options(parser)
     add_writer_options(parser)
     add_output_options(parser)
@@ -95,13 +97,14 @@ def rotate(args: Namespace) -> int:
     """Run `securedata rotate`."""
     from securedata.lifecycle.rotate import rotate as seal_again
 
-    if not args.data_keys and (args.grace is not None or args.threads is not None):
-        raise InvalidArgument("--grace and --threads go with --data-keys")
+    if not args.data_keys and (args.grace is not None or args.threads is not None or args.engine != "local"):
+        raise InvalidArgument("--grace, --threads and --engine go with --data-keys")
     report = seal_again(
         args.target,
         drop_wraps=args.drop_wrap,
         data_keys=args.data_keys,
         threads=args.threads,
+        engine=args.engine,
         progress=wants_progress(args),
         kms=args.kms,
         pin=pins(args),

@@ -11,6 +11,7 @@ from securedata.cli.common import (
     SHOWN,
     add_command,
     add_corpus_options,
+    add_engine,
     add_output_options,
     add_threads,
     add_writer_options,
@@ -74,6 +75,7 @@ def add_parser(subparsers: Any) -> None:
         help="with --prune: set back times in the head that are ahead of storage's clock; no other prune may run",
     )
     add_threads(parser, "one per core, at most 8")
+    add_engine(parser, "objects are opened")
     add_corpus_options(parser)
     add_writer_options(parser)
     add_output_options(parser)
@@ -95,6 +97,7 @@ def verify(args: Namespace) -> int:
             reset_horizon=args.reset_horizon,
             before_prune=found.append if args.prune else None,
             threads=args.threads,
+            engine=args.engine,
             kms=args.kms,
             pin=pins(args),
             single_writer=args.single_writer,

@@ -6,19 +6,17 @@ ingest has written is not a finding until it is a day old.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from functools import partial
+from concurrent.futures import Executor
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.check.inventory import Listing, Named, named_now
 from securedata.corpus.check.report import Finding, VerifyReport, without_advice
-from securedata.corpus.objects.fetch import expect_of, open_in_pieces
+from securedata.corpus.check.tasks import Batch, VerifyWork
 from securedata.corpus.progress import Progress
-from securedata.corpus.rows.index import Location
 from securedata.corpus.rows.invariants import COLUMNS, Rules
 from securedata.corpus.state.head import MAX_SEALED, OpenedHead, TableRef
 from securedata.corpus.state.horizon import TOLERANCE, committed_at, horizon_text, shown
@@ -26,6 +24,7 @@ from securedata.corpus.state.layout import HEAD, What, object_key
 from securedata.corpus.state.lease import HeadLease, explain_missing_head
 from securedata.corpus.state.retired import DELAY, due, listed
 from securedata.corpus.state.tables import read_table
+from securedata.corpus.tasks.pool import TaskPool
 from securedata.errors import (
     AccessDenied,
     FormatError,
@@ -37,12 +36,10 @@ from securedata.errors import (
     StorageError,
     SupersededKey,
 )
-from securedata.threads import BoundedPool
 
 _BATCH_ROWS, _BATCH_BYTES = 32, 16 * 1024 * 1024
-
-_Opened = tuple[Sequence[int], SecuredataError | None, int]
-"""The rows of one object, the error if it does not open, and its size in bytes."""
+TASK_OBJECTS, TASK_BYTES = 256, 256 * 1024 * 1024
+"""The most objects and bytes of a task, in a thread and in another process."""
 
 
 class Verification:
@@ -65,11 +62,11 @@ class Verification:
         self.retired: dict[bytes, list[str]] = {}
         self.complete = True  # could everything that the head names be read?
 
-    def run(self, threads: int, progress: Progress | None) -> VerifyReport:
-        """Check everything; returns the report."""
+    def run(self, threads: int, progress: Progress | None, executor: Executor | None = None) -> VerifyReport:
+        """Check everything; returns the report. With an executor, its processes open the objects."""
         started = time.monotonic()
         objects, total = self._manifest()
-        self._objects(threads, progress or (lambda *_: None), objects, total)
+        self._objects(threads, executor, progress or (lambda *_: None), objects, total)
         self._storage()
         self.report.rows_failed = self._rows_failed()
         self.report.seconds = time.monotonic() - started
@@ -148,12 +145,13 @@ class Verification:
 
     # ------------------------------------------------------------ objects
 
-    def _objects(self, threads: int, progress: Progress, objects: int, total: int) -> None:
+    def _objects(self, threads: int, executor: Executor | None, progress: Progress, objects: int, total: int) -> None:
         done = bytes_done = 0
-        calls = ((table, partial(self._open_batch, table, batch)) for table, batch in self._batches())
-        with BoundedPool[pa.Table, list[_Opened]]("securedata-verify", threads, 2 * threads) as pool:
-            for table, opened in pool.results(calls):
-                for rows, error, size in opened.result():
+        work = VerifyWork(self.lease, self.opened)
+        limits = (_BATCH_ROWS, _BATCH_BYTES) if executor is None else (TASK_OBJECTS, TASK_BYTES)
+        with TaskPool("securedata-verify", work, executor, threads, 2 * threads) as pool:
+            for (table, batch), opened in pool.each(self._batches(*limits)):
+                for rows, (error, size) in zip(batch, opened, strict=True):
                     done += 1
                     bytes_done += int(table.column("sealed_size")[rows[0]].as_py())
                     self.report.objects += 1
@@ -164,7 +162,7 @@ class Verification:
                         self._object_failed(table, rows, error)
                 progress(done, objects, bytes_done, total)
 
-    def _batches(self) -> Iterator[tuple[pa.Table, list[list[int]]]]:
+    def _batches(self, most: int, room: int) -> Iterator[Batch]:
         """The objects of each part, each as the rows that share it, in batches limited by number and bytes."""
         for part in self.readable:
             try:
@@ -179,38 +177,11 @@ class Verification:
             for rows in _by_object(table):
                 batch.append(rows)
                 size += int(sizes[rows[0]])
-                if len(batch) == _BATCH_ROWS or size >= _BATCH_BYTES:
-                    yield table, batch
+                if len(batch) == most or size >= room:
+                    yield Batch(table, batch)
                     batch, size = [], 0
             if batch:
-                yield table, batch
-
-    def _open_batch(self, table: pa.Table, batch: list[list[int]]) -> list[_Opened]:
-        results: list[_Opened] = []
-        for rows in batch:
-            try:
-                results.append((rows, None, self._open_object(table, rows[0])))
-            except (FormatError, MalformedManifest, StorageError) as error:
-                results.append((rows, error, 0))
-        return results
-
-    def _open_object(self, table: pa.Table, row: int) -> int:
-        """Fetch and open one object in pieces, and compare it with its row; returns its size in bytes."""
-        cell = {name: table.column(name)[row].as_py() for name in COLUMNS}
-        location = Location(*(cell[name] for name in Location._fields))
-        expect = expect_of(location, self.head.corpus_id, self.root)
-        digest, size = hashlib.sha256(), 0
-        for piece in open_in_pieces(self.storage, location, cell["data_key"], expect, self.lease.check):
-            digest.update(piece)
-            size += len(piece)
-        if size != cell["size"] or digest.digest() != cell["source_sha256"]:
-            what = f"{size} bytes, not the {cell['size']} that" if size != cell["size"] else "other content than"
-            raise MalformedManifest(
-                f"{expect.name} is authentic but holds {what} its row says; ingest the file again with --replace",
-                root=self.root,
-                object_id=cell["object_id"],
-            )
-        return size
+                yield Batch(table, batch)
 
     def _object_failed(self, table: pa.Table, rows: Sequence[int], error: SecuredataError) -> None:
         object_id = table.column("object_id")[rows[0]].as_py()

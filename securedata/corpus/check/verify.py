@@ -14,6 +14,7 @@ from securedata.corpus.connection import connect
 from securedata.corpus.option_values import MAX_THREADS, as_flag, as_seconds, as_whole
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.state.lease import HeadLease
+from securedata.corpus.tasks.engine import Engine, check_engine, executor_of
 from securedata.errors import FormatError, InvalidArgument
 from securedata.storage.base import Storage
 
@@ -25,6 +26,7 @@ def verify(
     reset_horizon: bool = False,
     before_prune: Callable[[VerifyReport], object] | None = None,
     threads: int | None = None,
+    engine: Engine = "local",
     kms: str | Sequence[str] | None = None,
     pin: str | Sequence[str] | None = None,
     single_writer: bool = False,
@@ -46,6 +48,8 @@ def verify(
             be running, and storage's clock must be right.
         before_prune: called with the report before anything is deleted; an exception from it stops the prune.
         threads: objects opened in parallel; None: one per CPU, at most 8.
+        engine: 'local': objects are opened by threads of this process; 'ray': by tasks of a Ray cluster; or an executor
+            of processes. See docs/scale.md.
         kms: KMS URIs that are trusted to unwrap the corpus key. None: from the config.
         pin: identifies the corpus, as `securedata info` prints it. None: from the config.
         single_writer: prune on storage where two writers could lose rows; nobody else may ever write there.
@@ -75,6 +79,7 @@ def verify(
     reference = resolve(target, kms, pin)
     check_progress(progress)
     prune, reset_horizon = as_flag("prune", prune), as_flag("reset_horizon", reset_horizon)
+    engine = check_engine(engine, storage)
     if not prune and (reset_horizon or before_prune is not None):
         raise InvalidArgument(f"{'--reset-horizon' if reset_horizon else 'before_prune='} needs --prune")
     if accept_generation is not None:
@@ -87,8 +92,8 @@ def verify(
     connection = connect(reference, storage=storage)
     try:
         lease = HeadLease(reference, connection, ttl, kms_wait, accept_generation=accept_generation)
-        with reporting(progress, "verifying") as notify:
-            report = Verification(lease).run(at_once, notify)
+        with executor_of(engine) as executor, reporting(progress, "verifying") as notify:
+            report = Verification(lease).run(at_once, notify, executor)
     except FormatError as error:
         error.args = (without_advice(str(error), "restore it from a backup"),)
         raise

@@ -39,8 +39,10 @@ def slots_of(executor: Executor) -> int:
     return max(1, int(getattr(executor, "_max_workers", 0) or os.cpu_count() or 1))
 
 
-def check_engine(engine: object) -> Engine:
-    """Check an `engine=`. Raises InvalidArgument"""
+def check_engine(engine: object, storage: object = None) -> Engine:
+    """Check an `engine=`, which opens storage by its root, not by an object of this process. Raises InvalidArgument"""
+    if storage is not None and engine != LOCAL:
+        raise InvalidArgument("storage= is of this process only: leave it out with engine=")
     if isinstance(engine, Executor) or (isinstance(engine, str) and engine in ENGINES):
         return engine
     said = repr(engine) if isinstance(engine, str) else type(engine).__name__
