@@ -10,6 +10,7 @@ from securedata.corpus.config import Reference, resolve
 from securedata.corpus.notices import log_incomplete
 from securedata.corpus.option_values import as_flag, as_text, as_whole
 from securedata.corpus.progress import Progress, check_progress
+from securedata.corpus.tasks.engine import Engine, check_engine, executor_of
 from securedata.errors import InvalidArgument
 from securedata.ingest.target import find_target
 from securedata.lifecycle.features.report import RetainReport
@@ -26,6 +27,7 @@ def retain(
     dtype: str | None = None,
     purpose: str | None = None,
     workers: int | None = None,
+    engine: Engine = "local",
     verify_sample: int = 100,
     seed: int = 0,
     erase_raw: bool = False,
@@ -63,6 +65,8 @@ def retain(
         dtype: 'float16' or 'float32'. None: as before in `to`, or 'float16'.
         purpose: what the recordings are read for, as `open_corpus` takes it; those without consent to it are left out.
         workers: processes that read, decode and compute; 0: this one. None: one per core.
+        engine: 'local': `workers` compute; 'ray': tasks of a Ray cluster do, whose nodes must have the same torch and
+            processor; or an executor of processes. The verification is done here. See docs/scale.md.
         verify_sample: how many recordings are computed again and compared.
         seed: chooses them.
         erase_raw: if every recording has features and verification found nothing, erase all recordings of the source,
@@ -98,7 +102,7 @@ def retain(
         raise InvalidArgument(f'arguments= is a mapping, as {{"n_mels": 64}}, not {type(arguments).__name__}')
     if accept_generation is not None:
         accept_generation = as_whole("accept_generation", accept_generation, 0, 2**63 - 1)
-    erase_raw = as_flag("erase_raw", erase_raw)
+    erase_raw, engine = as_flag("erase_raw", erase_raw), check_engine(engine)
     if erase_raw and accept_generation is not None:
         raise InvalidArgument("recordings are erased from the newest generation only: leave out accept_generation")
     source = resolve(target, kms, pin)
@@ -107,24 +111,26 @@ def retain(
 
     from securedata.lifecycle.features.retaining import run  # imports torch
 
-    report = run(
-        source,
-        found,
-        there,
-        transform=features,
-        arguments=arguments or {},
-        sample_rate=sample_rate,
-        purpose=purpose,
-        dtype=None if dtype is None else as_text("dtype", dtype),
-        workers=len(os.sched_getaffinity(0)) if workers is None else as_whole("workers", workers, 0, 1_000),
-        verify_sample=as_whole("verify_sample", verify_sample, 0, 2**31),
-        seed=as_whole("seed", seed, 0, 2**63 - 1),
-        name=name,
-        single_writer=as_flag("single_writer", single_writer),
-        accept_generation=accept_generation,
-        erase_raw=erase_raw,
-        progress=progress,
-    )
+    with executor_of(engine) as executor:
+        report = run(
+            source,
+            found,
+            there,
+            transform=features,
+            arguments=arguments or {},
+            sample_rate=sample_rate,
+            purpose=purpose,
+            dtype=None if dtype is None else as_text("dtype", dtype),
+            workers=len(os.sched_getaffinity(0)) if workers is None else as_whole("workers", workers, 0, 1_000),
+            verify_sample=as_whole("verify_sample", verify_sample, 0, 2**31),
+            seed=as_whole("seed", seed, 0, 2**63 - 1),
+            name=name,
+            single_writer=as_flag("single_writer", single_writer),
+            accept_generation=accept_generation,
+            erase_raw=erase_raw,
+            progress=progress,
+            executor=executor,
+        )
     if not report.complete:
         log_incomplete(
             f"{report.root} does not hold features of all {plural(report.rows, 'recording')} of {report.source}: see "

@@ -15,8 +15,9 @@ import securedata as sd
 from securedata.corpus.check import verification
 from securedata.corpus.config import resolve
 from securedata.corpus.writer import Writer
-from securedata.errors import InvalidArgument
+from securedata.errors import ConfigError, InvalidArgument
 from securedata.lifecycle import reencrypt
+from securedata.lifecycle.features import tasks
 from securedata.lifecycle.rotate import rotate
 from securedata.testing.memory import MemoryStorage
 from tests.kit.cli.commandline import Run
@@ -88,3 +89,39 @@ def test_an_engine_needs_work_and_its_own_storage(root: str, run: Run, processes
     for call in calls:
         with pytest.raises(InvalidArgument, match="storage= is of this process only"):
             call(root, storage=MemoryStorage(), engine=processes)
+
+
+def features(root: str | Path) -> list[dict[str, Any]]:
+    """All rows but for what is random or of the moment, with their content."""
+    with sd.open_corpus(root) as corpus:
+        table = corpus.table
+        rows = table.drop([one for one in table.schema.names if one in ("object_id", "ingested", "origin")]).to_pylist()
+        return [{**row, "content": corpus.read(row["path"])} for row in sorted(rows, key=lambda row: str(row["path"]))]
+
+
+def test_features_are_those_of_one_process(root: str, tmp_path: Path, processes: Executor) -> None:
+    here = sd.retain(root, tmp_path / "here", features="log-mel", sample_rate=16_000, workers=0)
+    there = sd.retain(root, tmp_path / "there", features="log-mel", sample_rate=16_000, workers=0, engine=processes)
+    assert (there.added, there.complete, there.identical) == (here.added, True, here.identical)
+    assert here.added == 6
+    assert features(tmp_path / "here") == features(tmp_path / "there")
+    again = sd.retain(root, tmp_path / "there", features="log-mel", sample_rate=16_000, workers=0, engine=processes)
+    assert (again.added, again.unchanged) == (0, 6)
+
+
+def test_a_damaged_recording_is_told_as_in_one_process(root: str, tmp_path: Path, processes: Executor) -> None:
+    objects(root)[0].write_bytes(b"")
+    reports = [
+        sd.retain(root, tmp_path / name, features="log-mel", sample_rate=16_000, workers=0, engine=engine)
+        for name, engine in (("here", "local"), ("there", processes))
+    ]
+    assert [(one.added, len(one.unreadable) + len(one.failed)) for one in reports] == [(5, 1), (5, 1)]
+    assert sorted(map(repr, reports[0].failed)) == sorted(map(repr, reports[1].failed))
+
+
+def test_workers_with_another_torch_compute_nothing(
+    root: str, tmp_path: Path, processes: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "environment", lambda: {"torch": "9.9"})
+    with pytest.raises(ConfigError, match=r"computes with torch .*, not 9\.9: every node needs"):
+        sd.retain(root, tmp_path / "there", features="log-mel", sample_rate=16_000, workers=0, engine=processes)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch.utils.data import DataLoader, Dataset
 
+from securedata.corpus.objects.put import Put
 from securedata.corpus.schema import ADDED, TRAINING
 from securedata.errors import SecuredataError
 from securedata.lifecycle.features.recipe import Recipe
@@ -30,6 +31,7 @@ class Computed(NamedTuple):
         shape: [channels, features, frames].
         audio: channels and frames of the waveform that they were computed from.
         error: why there are none.
+        put: the object that they were put into by the process that computed them; `npy` is empty then.
     """
 
     row: int
@@ -37,6 +39,7 @@ class Computed(NamedTuple):
     shape: tuple[int, ...] = ()
     audio: tuple[int, ...] = ()
     error: SecuredataError | None = None
+    put: Put | None = None
 
     def __repr__(self) -> str:
         return f"Computed({self.row}, {self.shape}, error={type(self.error).__name__})"
@@ -65,14 +68,14 @@ class Source(EncryptedAudioDataset):
 
 def computed(dataset: Source, recipe: Recipe, rows: Sequence[int], workers: int) -> Iterator[list[Computed]]:
     """Compute the features of these rows, in batches and in order. They come from `workers` processes; 0: this one."""
-    batches = list(_batches(dataset, rows))
+    cut = list(batches(dataset, rows))
     loader: DataLoader[Computed] = DataLoader(
-        _Computing(dataset, recipe), batch_sampler=batches, num_workers=workers, collate_fn=_as_it_is
+        Computing(dataset, recipe), batch_sampler=cut, num_workers=workers, collate_fn=_as_it_is
     )
     return iter(loader)
 
 
-class _Computing(Dataset[Computed]):
+class Computing(Dataset[Computed]):
     """The features of each recording of a dataset, which resamples to the recipe's rate. It pickles."""
 
     def __init__(self, dataset: Source, recipe: Recipe) -> None:
@@ -99,7 +102,8 @@ class _Computing(Dataset[Computed]):
         return found
 
 
-def _batches(dataset: Source, rows: Sequence[int]) -> Iterator[list[int]]:
+def batches(dataset: Source, rows: Sequence[int]) -> Iterator[list[int]]:
+    """These rows in batches limited by number and length of audio."""
     lengths = dataset.lengths
     most = _SECONDS * (dataset.sample_rate or 1)
     batch: list[int] = []

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any, NamedTuple
 
 from securedata.corpus.config import Reference
 from securedata.corpus.progress import Progress, reporting
+from securedata.corpus.tasks.pool import TaskPool
 from securedata.corpus.writer import Writer
 from securedata.lifecycle.derived import register_derived
 from securedata.lifecycle.deriving.fates import note_error
 from securedata.lifecycle.deriving.holds import carry_holds_of_all
 from securedata.lifecycle.deriving.places import make_target, naming_new, open_target, refuse_inside
-from securedata.lifecycle.features.computing import Source, computed
+from securedata.lifecycle.features.computing import Computed, Source, batches, computed
 from securedata.lifecycle.features.raw import erase_recordings
 from securedata.lifecycle.features.recipe import Recipe
 from securedata.lifecycle.features.report import RetainReport
 from securedata.lifecycle.features.rows import to_compute
 from securedata.lifecycle.features.storing import StoringFeatures
 from securedata.lifecycle.features.target import SETTING, bind, recipe_for, recorded_in, refuse_other
+from securedata.lifecycle.features.tasks import RetainWork
 from securedata.lifecycle.features.transforms import check
 from securedata.lifecycle.features.verification import verify_features
 from securedata.lifecycle.receipt.operator import load_operator
@@ -43,11 +46,13 @@ def run(
     accept_generation: int | None,
     erase_raw: bool,
     progress: bool | Progress | None,
+    executor: Executor | None = None,
 ) -> RetainReport:
     """As `securedata.lifecycle.retain.retain`, with both corpora found and all options checked.
 
     Args:
         there: whether the corpus of features exists; otherwise it is made.
+        executor: its processes compute and put, in place of `workers`; None: workers of this process.
     """
     begun = time.monotonic()
     refuse_inside(source, target)
@@ -69,7 +74,8 @@ def run(
         report.left_out = sum(dataset.corpora[0].left_out)
         with naming_new(created):
             with reporting(progress, "computing") as told:
-                _retain(raw, dataset, existing, recipe, workers, report, told)
+                work = RetainWork(source, dataset, existing, recipe, purpose)
+                _retain(raw, dataset, existing, recipe, _Hands(workers, executor, work), report, told)
             report.generation = existing.head.generation
             report.seconds = time.monotonic() - begun
             with reporting(progress, "verifying") as told:
@@ -84,12 +90,28 @@ def run(
     return report
 
 
+class _Hands(NamedTuple):
+    """Who computes: workers of this process, or the processes of an executor."""
+
+    workers: int
+    executor: Executor | None
+    work: RetainWork
+
+    def computed(self, dataset: Source, recipe: Recipe, rows: Sequence[int]) -> Iterator[list[Computed]]:
+        """The features of these rows, in batches and in order."""
+        if self.executor is None:
+            yield from computed(dataset, recipe, rows, self.workers)
+            return
+        with TaskPool("securedata-retain", self.work, self.executor, 1, 1) as pool:
+            yield from (made for _, made in pool.each(batches(dataset, rows)))
+
+
 def _retain(
     raw: Writer,
     dataset: Source,
     target: Writer,
     recipe: Recipe,
-    workers: int,
+    hands: _Hands,
     report: RetainReport,
     progress: Progress | None,
 ) -> None:
@@ -107,7 +129,7 @@ def _retain(
     storing = StoringFeatures(raw, corpus, target, recipe, number, replaced, report)
     try:
         while todo:
-            for batch in computed(dataset, recipe, todo, workers):
+            for batch in hands.computed(dataset, recipe, todo):
                 for one in batch:
                     if one.error is not None:
                         note_error(report, corpus.index.path(one.row), one.error)

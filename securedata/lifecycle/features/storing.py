@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 
+from securedata.corpus.objects.put import Put
 from securedata.corpus.reader import Corpus
 from securedata.corpus.writer import Writer
 from securedata.lifecycle.deriving.storing import Storing
@@ -33,8 +34,15 @@ class StoringFeatures(Storing):
     def take(self, made: Sequence[Computed]) -> None:
         """Seal and store features; commit if it is time."""
         # in the order of the source's rows, not in that in which objects landed
-        for at, put in sorted(self._target.put_objects(one.npy for one in made), key=itemgetter(0)):
+        for at, put in sorted(self._put(made), key=itemgetter(0)):
             row = row_of_features(self._corpus, made[at], put, self._recipe, self._computed_with)
             self.add([row], [made[at].row], put.size)
             self._features.feature_bytes += put.size
         self.commit_if_due()
+
+    def _put(self, made: Sequence[Computed]) -> Iterator[tuple[int, Put]]:
+        """The object of each, by its place; those that another process has put are there."""
+        new = [at for at, one in enumerate(made) if one.put is None]
+        for number, put in self._target.put_objects(made[at].npy for at in new):
+            yield new[number], put
+        yield from ((at, one.put) for at, one in enumerate(made) if one.put is not None)

@@ -10,6 +10,7 @@ from securedata.cli.common import (
     HELD,
     add_command,
     add_corpus_options,
+    add_engine,
     add_output_options,
     add_purpose,
     add_target,
@@ -86,6 +87,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--dtype", choices=["float16", "float32"], help="of the features (default: float16)")
     parser.add_argument("--workers", type=count, metavar="N", help="processes that compute (default: one per core)")
+    add_engine(parser, "features are computed")
     parser.add_argument(
         "--verify-sample",
         type=count,
@@ -122,6 +124,7 @@ def retain(args: Namespace) -> int:
         dtype=args.dtype,
         purpose=args.purpose,
         workers=args.workers,
+        engine=args.engine,
         verify_sample=args.verify_sample,
         seed=args.seed,
         erase_raw=args.erase_raw,
