@@ -31,6 +31,9 @@ class Batch(NamedTuple):
     table: pa.Table
     objects: list[list[int]]
 
+    def __repr__(self) -> str:
+        return f"Batch({len(self.objects)} objects)"
+
 
 class Wanted(NamedTuple):
     """An object as its row names it."""
