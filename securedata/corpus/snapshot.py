@@ -275,12 +275,13 @@ class Fetch:
     def __repr__(self) -> str:
         return f"<Fetch of {len(self._pieces)} pieces>"
 
-    def poll(self) -> None:
-        """Receive what has arrived, without waiting; counted as seconds of fetching."""
+    def poll(self) -> bool:
+        """Receive what has arrived, without waiting; returns whether there is more to come. Counted as fetching."""
         storage = self._snapshot.storage
         begun = time.perf_counter(), storage.seconds_backing_off()
-        self._download.poll()
+        more = self._download.poll()
         self._snapshot._count_fetch(*begun)
+        return more
 
     def cancel(self) -> None:
         """Abandon what has not been taken; nothing happens if there is nothing left."""

@@ -79,17 +79,16 @@ class Download:
     def __init__(
         self,
         groups: Iterator[Group],
-        poll: Callable[[], object] | None = None,
+        poll: Callable[[], bool] | None = None,
         cancel: Callable[[], object] | None = None,
     ) -> None:
         """`groups`: waits for them; the others do nothing where nothing is on its way until then."""
         self.groups = groups
         self._poll, self._cancel = poll, cancel
 
-    def poll(self) -> None:
-        """Receive what has arrived, without waiting."""
-        if self._poll is not None:
-            self._poll()
+    def poll(self) -> bool:
+        """Receive what has arrived, without waiting; returns whether there is more to come by itself."""
+        return self._poll is not None and self._poll()
 
     def cancel(self) -> None:
         """Abandon what has not been taken; nothing happens if there is nothing left."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self, SupportsIndex, TypeVar, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import torch
 
 from securedata.corpus.config import Reference
 from securedata.corpus.objects.fetch import Piece
@@ -18,18 +19,18 @@ from securedata.corpus.schema import STORAGE_COLUMNS, TRAINING
 from securedata.corpus.state.consent import LeftOut
 from securedata.errors import InvalidArgument, SecuredataError
 from securedata.lineage.record import Entry
+from securedata.torch.batches.ahead import begin, meanwhile
 from securedata.torch.combine import Recordings, call, row_of, without_skipped
 from securedata.torch.opened import OpenedRows
 from securedata.torch.replace import SKIPPED, Replacing, Skipped, Source
 from securedata.torch.rows import Rows, refuse_mixed
 from securedata.torch.select import Check, Duration, for_each, rows_where, several
 from securedata.torch.stats import Stats, Tally
-from securedata.torch.workers import refuse_later_epochs, refuse_lineage, refuse_refresh, workers
+from securedata.torch.workers import refuse_later_epochs, refuse_lineage, refuse_refresh
 
 Target = str | os.PathLike[str] | Reference
 
 _SHOWN = tuple(name for name in TRAINING if name not in STORAGE_COLUMNS or name == "size")
-_IN_FLIGHT = 256 * 1024 * 1024  # bytes under way in all workers of a job
 
 SampleT = TypeVar("SampleT")
 
@@ -135,8 +136,9 @@ class EncryptedDataset(Recordings[SampleT]):
         """Raise InvalidArgument if this dataset cannot read rows of the corpus."""
 
     @abstractmethod
-    def _plan(self, corpus: Corpus, i: int) -> Any:
-        """What to read of a row; called once for each sample, in the batch's order, so it can draw.
+    def _plan(self, corpus: Corpus, i: int, draw: torch.Generator | None) -> Any:
+        """What to read of a row; called once for each sample, in the batch's order, so it can draw: from `draw`, or
+        from torch's generator if that is None.
 
         Raises:
             MalformedManifest
@@ -185,7 +187,7 @@ class EncryptedDataset(Recordings[SampleT]):
         """
         corpus, i = self._locate(index)
         opened = corpus.snapshot
-        plan = self._plan(corpus, i)
+        plan = self._plan(corpus, i, None)
         try:
             sample = self._read(corpus, i, plan)
             if corpus.snapshot is not opened:
@@ -198,8 +200,9 @@ class EncryptedDataset(Recordings[SampleT]):
     def __getitems__(self, indices: Sequence[SupportsIndex]) -> list[SampleT]:
         """A batch, in order: all objects are fetched in parallel, and decoded as they arrive.
 
-        A DataLoader calls this by itself. Crops are drawn first and transforms run last, both in the batch's order,
-        so seeds hold. With `on_gone="skip"` it is shorter if rows are gone, but has at least one sample.
+        A DataLoader calls this by itself, and its workers fetch the batches ahead that are queued for them. Crops are
+        drawn first and transforms run last, both in the batch's order, so seeds hold. With `on_gone="skip"` a batch is
+        shorter if rows are gone, but has at least one sample.
 
         Raises:
             as `ds[i]`, for the first of the batch that fails and is not replaced
@@ -210,61 +213,39 @@ class EncryptedDataset(Recordings[SampleT]):
     def _batch(self, indices: Sequence[SupportsIndex], keep: bool = True) -> list[Any]:
         self.check_rows()
         rows = [self._row(index) for index in indices]
-        source = Source(len(self), self._read_rows, self._people, self._count_replaced, self._tally.skip)
         try:
-            samples = self._replacing.fill(rows, self._read_rows(rows), source, keep)
+            batch = begin(self, rows)
+            source = Source(len(self), batch.others, self._people, self._count_replaced, self._tally.skip)
+            samples = self._replacing.fill(rows, batch.samples(), source, keep)
             self._tally.samples += sum(sample is not SKIPPED for sample in samples)
         finally:
             self._publish()
         # last and in order: a transform may draw from torch's generator, and objects arrive in any order
-        return [sample if isinstance(sample, Skipped) else self._transformed(sample) for sample in samples]
+        for at, sample in enumerate(samples):
+            if not isinstance(sample, Skipped):
+                samples[at] = self._transformed(sample)
+                meanwhile()
+        return samples
 
     def outcomes(self, indices: Sequence[SupportsIndex]) -> list[SampleT | SecuredataError]:
         """Like `__getitems__`, with the error of each row that cannot be read in its place; nothing is replaced, and
         neither `transform` nor `map` is called."""
         self.check_rows()
+        rows = [self._row(index) for index in indices]
         try:
-            found = self._read_rows([self._row(index) for index in indices])
+            found: list[SampleT | SecuredataError] = begin(self, rows).samples()
             self._tally.samples += sum(not isinstance(one, SecuredataError) for one in found)
         finally:
             self._publish()
         return found
 
-    def _read_rows(self, rows: Sequence[int]) -> list[SampleT | SecuredataError]:
-        held = [corpus.snapshot for corpus in self.corpora]
-        places = [self._place(row) for row in rows]
-        plans = [self._plan(corpus, i) for corpus, i in places]
-        found: dict[int, SampleT | SecuredataError] = {}
-        for corpus in dict.fromkeys(corpus for corpus, _ in places):
-            mine = [at for at, place in enumerate(places) if place[0] is corpus]
-            self._read_batch(corpus, [(at, places[at][1], plans[at]) for at in mine], found)
-        refuse_mixed(self.corpora, held)
-        return [found[at] for at in range(len(rows))]
-
-    def _read_batch(
-        self, corpus: Corpus, rows: list[tuple[int, int, Any]], found: dict[int, SampleT | SecuredataError]
-    ) -> None:
-        pieces: list[Piece] = []
-        owners: list[tuple[int, Any]] = []
-        for at, i, plan in rows:
-            piece = self._piece(corpus, i, plan)
-            if piece is not None:
-                pieces.append(piece)
-                owners.append((at, plan))
-                continue
-            try:
-                found[at] = self._read_large(corpus, i, plan)
-            except SecuredataError as error:
-                found[at] = error
-        for position, data in corpus.read_many(pieces, _IN_FLIGHT // workers()):
-            at, plan = owners[position]
-            if isinstance(data, SecuredataError):
-                found[at] = data
-                continue
-            try:
-                found[at] = self._decode(corpus, pieces[position], memoryview(data), plan)
-            except SecuredataError as error:
-                found[at] = error
+    def _shares(self, indices: Sequence[SupportsIndex]) -> list[tuple[EncryptedDataset[Any], list[int]]] | None:
+        """What a batch reads of which dataset, for look-ahead; None if a subclass reads it in its own way."""
+        mine, base = type(self), EncryptedDataset
+        if mine.__getitems__ is not base.__getitems__ or mine._batch is not base._batch:
+            return None
+        self.check_rows()
+        return [(self, [self._row(index) for index in indices])]
 
     def _read(self, corpus: Corpus, i: int, plan: Any) -> SampleT:
         """One row by itself."""

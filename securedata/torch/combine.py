@@ -12,7 +12,7 @@ from typing import Any, SupportsIndex, TypeVar
 import pyarrow as pa
 import torch
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset, IterableDataset
+from torch.utils.data import ConcatDataset, Dataset, IterableDataset, Subset
 
 from securedata.errors import InvalidArgument
 from securedata.lineage.record import Lineage
@@ -77,6 +77,11 @@ class Recordings(Dataset[_T]):
     def _batch(self, indices: Sequence[SupportsIndex], keep: bool = True) -> list[Any]:
         """As `__getitems__`, with `SKIPPED` in place of samples that are skipped; all may be, unless `keep`."""
         return list(self.__getitems__(indices))
+
+    def _shares(self, indices: Sequence[SupportsIndex]) -> list[tuple[Any, list[int]]] | None:
+        """The datasets of this package that a batch reads, in the order in which it does, each with its rows; None if
+        that is not known. Raises as `__getitems__`."""
+        return None
 
     def lineage(self, base: Base | Sequence[Base] | None = None) -> Lineage:
         """What a model that is trained with this dataset was trained with: `save_lineage` writes it beside the model.
@@ -210,6 +215,9 @@ class Mapped(Made[Any]):
         found = self.dataset._batch(indices, keep)
         return [one if one is SKIPPED else call("map", self.function, one) for one in found]
 
+    def _shares(self, indices: Sequence[SupportsIndex]) -> list[tuple[Any, list[int]]] | None:
+        return shares_of(self.dataset, indices) if type(self) is Mapped else None
+
     def get_metadata(self, index: SupportsIndex) -> Any:
         """As the dataset's. Raises IndexError."""
         return self.dataset.get_metadata(index)
@@ -286,6 +294,18 @@ class Joined(Made[Any], ConcatDataset[Any]):
             found[:1] = _items(places[0][0], [places[0][1]], keep)
         return found
 
+    def _shares(self, indices: Sequence[SupportsIndex]) -> list[tuple[Any, list[int]]] | None:
+        if type(self) is not Joined:
+            return None
+        places = self._places(indices)
+        found: list[tuple[Any, list[int]]] = []
+        for dataset in {id(dataset): dataset for dataset, _ in places}.values():
+            its = shares_of(dataset, [i for one, i in places if one is dataset])
+            if its is None:
+                return None
+            found += its
+        return found
+
     def _places(self, indices: Sequence[SupportsIndex]) -> list[tuple[Dataset[Any], int]]:
         ends = self.cumulative_sizes
         places = []
@@ -315,6 +335,13 @@ class Joined(Made[Any], ConcatDataset[Any]):
     def metadata(self) -> pa.Table:
         """The columns of all manifests, row i for number i. Raises InvalidArgument if a dataset has none."""
         return pa.concat_tables([_known(one, "metadata") for one in self.datasets])
+
+
+def shares_of(dataset: Any, indices: Sequence[Any]) -> list[tuple[Any, list[int]]] | None:
+    """As `Recordings._shares`, also for a `Subset` of them."""
+    if type(dataset) is Subset:
+        return shares_of(dataset.dataset, [dataset.indices[i] for i in indices])
+    return dataset._shares(indices) if isinstance(dataset, Recordings) else None
 
 
 def without_skipped(samples: Sequence[Any]) -> list[Any]:

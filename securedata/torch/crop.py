@@ -24,8 +24,10 @@ class Cut(NamedTuple):
     keep: int | None
 
 
-def cut_of(row: Row, sample_rate: int | None, num_frames: int | None, crop: str) -> Cut:
-    """What to read of a row under a dataset's options; draws from torch's generator if the crop is random."""
+def cut_of(
+    row: Row, sample_rate: int | None, num_frames: int | None, crop: str, draw: torch.Generator | None = None
+) -> Cut:
+    """What to read of a row under a dataset's options; a random crop is drawn from `draw` (None: torch's generator)."""
     start, frames = span_of(row)
     if sample_rate is None and num_frames is None:
         return Cut(row, row.sample_rate, start, frames, 0, None)
@@ -33,7 +35,7 @@ def cut_of(row: Row, sample_rate: int | None, num_frames: int | None, crop: str)
     total = resampled_length(frames, row.sample_rate, rate)
     if num_frames is None or total <= num_frames:
         return Cut(row, rate, start, frames, 0, None)
-    at = int(torch.randint(total - num_frames + 1, ())) if crop == "random" else 0
+    at = int(torch.randint(total - num_frames + 1, (), generator=draw)) if crop == "random" else 0
     part = window(frames, row.sample_rate, rate, at, num_frames)
     return Cut(row, rate, start + part.start, part.frames, part.skip, num_frames)
 

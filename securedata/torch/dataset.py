@@ -66,9 +66,9 @@ class AudioRows:
                         "pass another sample_rate=, or leave them out with filter="
                     )
 
-    def _plan(self, corpus: Corpus, i: int) -> Cut:
+    def _plan(self, corpus: Corpus, i: int, draw: torch.Generator | None = None) -> Cut:
         """The frames to read; draws the crop. Raises MalformedManifest"""
-        return cut_of(read_row(corpus, i), self.sample_rate, self.num_frames, self.crop)
+        return cut_of(read_row(corpus, i), self.sample_rate, self.num_frames, self.crop, draw)
 
     def _piece(self, corpus: Corpus, i: int, plan: Cut) -> Piece | None:
         """Their bytes; None in a large compressed file. Raises MalformedManifest"""
@@ -147,7 +147,8 @@ class EncryptedAudioDataset(AudioRows, EncryptedDataset[Sample]):
             sample_rate: resample to this rate in Hz, by soxr. None: each recording has its own.
             num_frames: cut longer recordings to this many frames, counted after resampling; shorter ones stay as
                 they are. Only what the cut needs is fetched and decrypted, where the format allows it.
-            crop: 'random', drawn from torch's generator, or 'start'.
+            crop: 'random' or 'start'. Random ones are drawn from torch's generator; in the batches of a worker, from
+                one for each batch, which follows from the worker's seed and how many batches came before.
             transform: called with the waveform, in the process that reads it.
             map: called last, with the Sample; its result replaces the Sample. As `ds.map(function)`.
             on_error: 'raise', or 'replace': in a loader's batches the next readable row replaces a sample that is not

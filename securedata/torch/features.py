@@ -129,7 +129,7 @@ class EncryptedFeatureDataset(EncryptedDataset[FeatureSample]):
                 root=corpus.root,
             )
 
-    def _plan(self, corpus: Corpus, i: int) -> FeatureRow:
+    def _plan(self, corpus: Corpus, i: int, draw: torch.Generator | None = None) -> FeatureRow:
         return FeatureRow._make(corpus.snapshot.index.values(FeatureRow._fields, i))
 
     def _piece(self, corpus: Corpus, i: int, plan: FeatureRow) -> Piece:

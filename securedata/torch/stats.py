@@ -29,7 +29,7 @@ _LINES = 4096  # the first says how many are used; processes beyond these share 
 _CELLS = 24
 _OWNER, _EPOCH, _IN_EPOCH = 20, 21, 22
 _ROWS = 23  # a 64-bit integer, not a double
-_COUNTS = 12
+_COUNTS = 13
 _LINE = struct.Struct(f"={_COUNTS}d")
 
 
@@ -46,6 +46,7 @@ class Stats(NamedTuple):
         kms_calls: unwraps of the corpus key.
         replaced: samples that could not be read and were replaced by the next readable row.
         skipped: samples whose row was gone, and that made their batch shorter (`on_gone="skip"`).
+        batches_ahead: batches that a worker had begun to fetch before it was asked for them.
         restricted, expired, withdrawn, other_purpose: recordings that were left out when the rows were opened: of
             people whose erasure waits for the end of a hold, whose consent had ended, that have consent to no purpose,
             or none to the purpose that was named.
@@ -71,6 +72,7 @@ class Stats(NamedTuple):
     cache_hits: int = 0
     cache_misses: int = 0
     cache_bytes: int = 0
+    batches_ahead: int = 0
 
 
 class Tally:
@@ -93,7 +95,7 @@ class Tally:
         _tallies.add(self)
 
     def _fresh_process(self) -> None:
-        self.samples = self.replaced = self.skipped = 0
+        self.samples = self.replaced = self.skipped = self.batches_ahead = 0
         self.seconds_decode = 0.0
         self._claiming = threading.Lock()
         # the word of the process that started this one, by which this one sees a refresh there
@@ -147,14 +149,15 @@ class Tally:
             before[9] + hits,
             before[10] + misses,
             before[11] + cached,
+            before[12] + self.batches_ahead,
         )
 
     def total(self) -> Stats:
         """The sum over all processes, as they last published."""
         size, samples, fetch, decrypt, decode, wait, *counts = self._used()[:, :_COUNTS].sum(0).tolist()
-        *counts, hits, misses, cached = map(int, counts)
+        *counts, hits, misses, cached, ahead = map(int, counts)
         found = Stats(int(size), int(samples), fetch, decrypt, decode, wait, *counts)
-        return found._replace(cache_hits=hits, cache_misses=misses, cache_bytes=cached)
+        return found._replace(cache_hits=hits, cache_misses=misses, cache_bytes=cached, batches_ahead=ahead)
 
     def skip(self, many: int) -> None:
         """Count skipped samples."""

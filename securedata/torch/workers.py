@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from multiprocessing import current_process
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -64,12 +66,22 @@ def refuse_lineage() -> None:
         raise InvalidArgument("lineage() is asked for in the process of the loader, which knows of every refresh()")
 
 
+def called_with(loop: Callable[..., object]) -> Mapping[str, Any] | None:
+    """The arguments of the loop of this worker, by name; None if it is another loop, or none."""
+    process = current_process()
+    return _arguments(process) if getattr(process, "_target", None) is loop else None
+
+
+def _arguments(process: BaseProcess) -> Mapping[str, Any] | None:
+    try:
+        # by name: torch and torchdata put them at different positions
+        called = inspect.signature(process._target).bind(*process._args, **process._kwargs)  # type: ignore[attr-defined]  # not public
+    except (AttributeError, TypeError, ValueError):
+        return None
+    return called.arguments
+
+
 @cache  # per worker; other processes never ask
 def _persists() -> bool:
-    process = current_process()
-    try:
-        # by name: torch and torchdata put it at different positions
-        called = inspect.signature(process._target).bind(*process._args, **process._kwargs)  # type: ignore[attr-defined]  # not public
-        return bool(called.arguments["persistent_workers"])
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return True  # an unknown loader: an error is better than silently reading other rows
+    # an unknown loader: an error is better than silently reading other rows
+    return bool((_arguments(current_process()) or {}).get("persistent_workers", True))

@@ -31,13 +31,13 @@ def other(tmp_path: Path) -> Root:
 def fetches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many recordings each fetch asked for."""
     counts: list[int] = []
-    read_many = Corpus.read_many
+    start = Corpus.start
 
     def counted(self: Corpus, pieces: Sequence[Any], *args: Any) -> Any:
         counts.append(len(pieces))
-        return read_many(self, pieces, *args)
+        return start(self, pieces, *args)
 
-    monkeypatch.setattr(Corpus, "read_many", counted)
+    monkeypatch.setattr(Corpus, "start", counted)
     return counts
 
 

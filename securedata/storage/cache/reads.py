@@ -303,9 +303,8 @@ class _Mixed:
     def download(self) -> Download:
         return Download(self._groups(), self._poll, self._cancel)
 
-    def _poll(self) -> None:
-        if self._inner is not None:
-            self._inner.poll()
+    def _poll(self) -> bool:
+        return self._inner is not None and self._inner.poll()
 
     def _cancel(self) -> None:
         if self._inner is not None:

@@ -68,10 +68,12 @@ class Flight(Generic[A]):
         """Whether another request can be taken, beside those under way or waiting to be retried."""
         return self.lazy is not None and self.running + len(self.waiting) < self.at_most
 
-    def poll(self) -> None:
-        """Send and receive what can be without waiting."""
-        if self._pid == os.getpid():  # a forked child must not use the connections of its parent
-            self._engine.turn()
+    def poll(self) -> bool:
+        """Send and receive what can be without waiting; returns whether there is more to come."""
+        if self._pid != os.getpid():  # a forked child must not use the connections of its parent
+            return False
+        self._engine.turn()
+        return bool(self.running or self.waiting or self.lazy is not None)
 
     def answers(self) -> Iterator[list[tuple[int, A | StorageUnreachable]]]:
         """Wait for the answers; see `Engine.run`. To be called once."""
