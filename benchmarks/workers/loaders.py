@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -119,7 +119,7 @@ def _as_it_is(_key: object, plain: Any, _expect: object) -> Any:
 
 
 class Elsewhere:
-    """A storage whose `get_batches` fetches the plaintext objects in place of the sealed ones."""
+    """A storage whose `start` fetches the plaintext objects in place of the sealed ones."""
 
     def __init__(self, storage: Any, keys: dict[str, str]) -> None:
         self._storage, self._keys = storage, keys
@@ -127,10 +127,10 @@ class Elsewhere:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._storage, name)
 
-    def get_batches(self, wanted: Sequence[Any], in_flight: int) -> Iterator[list[tuple[int, Any]]]:
+    def start(self, wanted: Sequence[Any], in_flight: int) -> Any:
         # `least` would be the sealed size, for which a plaintext object counts as cut short
         plain = [one._replace(key=self._keys[one.key], least=0) for one in wanted]
-        return self._storage.get_batches(plain, in_flight)  # type: ignore[no-any-return]  # Storage.get_batches
+        return self._storage.start(plain, in_flight)
 
 
 class Memory(Elsewhere):
@@ -140,9 +140,10 @@ class Memory(Elsewhere):
         super().__init__(storage, keys)
         self._objects = {sealed: bytes(storage.get(key)) for sealed, key in keys.items()}
 
-    def get_batches(self, wanted: Sequence[Any], in_flight: int) -> Iterator[list[tuple[int, Any]]]:
-        for at, one in enumerate(wanted):
-            yield [(at, self._objects[one.key])]
+    def start(self, wanted: Sequence[Any], in_flight: int) -> Any:
+        from securedata.storage.base import Download
+
+        return Download([(at, self._objects[one.key])] for at, one in enumerate(wanted))
 
 
 class Spent:
