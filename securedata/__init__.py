@@ -157,6 +157,9 @@ _HOME = {
     "verify": "securedata.corpus.check.verify",
 }
 
+_INTEGRATIONS = ("lhotse", "webdataset")
+"""Modules of `securedata.integrations` that are names here too, where the library of that name is installed."""
+
 __all__ = [
     "AudioMetadata",
     "Batch",
@@ -226,6 +229,8 @@ sys.modules[__name__].__class__ = _Face
 def __getattr__(name: str) -> Any:
     if name in ("datasets", "errors"):
         return import_module(f"securedata.{name}")  # which sets the attribute, too
+    if name in _INTEGRATIONS:
+        return import_module(f"securedata.integrations.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'securedata' has no attribute {name!r}")
     value = getattr(import_module(_HOME[name]), name)

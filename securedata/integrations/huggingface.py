@@ -118,7 +118,7 @@ class Recordings:
             if low < high:
                 paths = corpus.table.column("path").slice(low, high - low)
                 urls += pc.binary_join_element_wise(_text(prefix), paths, _text("")).chunks
-        audio = pa.chunked_array(urls, pa.large_string())
+        audio = pa.chunked_array(urls, pa.large_string()).cast(pa.string())  # what `datasets.Audio` can be cast from
         lengths = pa.array(self.rows.lengths[start:stop].numpy())
         return pa.table(
             [audio, lengths, *(shown.column(name) for name in self.columns)], names=[AUDIO, LENGTH, *self.columns]

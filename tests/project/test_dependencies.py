@@ -22,7 +22,10 @@ LEFT_TO_TORCH = re.compile(r"nvidia-.*|cuda-toolkit|triton")
 
 
 # In .venv-eco only, where tests/ecosystem runs; what they ask for is in constraints-eco.txt, too.
-ECOSYSTEM = {"accelerate", "datasets", "lightning", "ray", "transformers"}
+ECOSYSTEM = {
+    *("accelerate", "dask", "datasets", "duckdb", "lhotse", "librosa", "lightning", "pandas", "polars", "ray"),
+    *("spdl-core", "torchcodec", "torchdata", "transformers", "universal-pathlib", "webdataset", "zarr"),
+}
 
 
 def pins(file: Path = ROOT / "constraints.txt") -> dict[str, Version]:
