@@ -34,6 +34,7 @@ class RemoveReport:
         generation: of the head that was committed, or, if nothing was, of the one that was read.
         rows: taken out; `seconds` of audio in them.
         objects, bytes: objects that no row needs any more, and their sealed size.
+        packed: objects that no row needs any more, and whose bytes stay in packs with others.
         held: paths of rows that stay, because one of their people is under a hold.
         finished: this run only finished the deletion of what an interrupted one had removed.
         deleted: what was deleted at once, parts of the manifest included; None: deleted after 24 hours.
@@ -46,6 +47,7 @@ class RemoveReport:
     seconds: float = 0.0
     objects: int = 0
     bytes: int = 0
+    packed: int = 0
     held: list[str] = field(default_factory=list, repr=False)
     finished: bool = False
     deleted: int | None = None
@@ -146,7 +148,7 @@ def _delete(writer: Writer, notes: Notes, report: RemoveReport) -> int:
 
 def _fill(report: RemoveReport, plan: Plan) -> None:
     report.rows, report.held = plan.outcome.removed, plan.outcome.held
-    report.objects = len(plan.retired_objects)
+    report.objects, report.packed = len(plan.retired_objects), len(plan.left_in_packs)
     gone = pa.array(plan.retired_objects, pa.binary(16))
     for rows in plan.dropped:
         report.seconds += pc.sum(seconds_of(rows)).as_py() or 0.0

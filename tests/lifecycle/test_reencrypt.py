@@ -361,7 +361,9 @@ def test_a_reader_in_flight_hears_that_the_same_recording_was_sealed_again(
     place.clock += 1.1 * DAY
     prune(writer_of(corpus, place))
     for reader in (opened, second):
-        with pytest.raises(RowReplaced, match=r"the same recording, sealed again: refresh\(\) the dataset"):
+        with pytest.raises(
+            RowReplaced, match=r"the same recording is elsewhere, sealed again or in a pack: refresh\(\) the dataset"
+        ):
             reader.read("ann/1")
         for path in ("ann/2", "ann/3"):
             with pytest.raises(RowReplaced, match="its row was replaced or removed"):

@@ -139,9 +139,11 @@ def _group_text(key: str, one: dict[str, Any]) -> str:
 def _contents(corpus: Corpus) -> dict[str, Any]:
     import pyarrow.compute as pc
 
+    from securedata.corpus.packs.usage import usage_of
     from securedata.corpus.rows.durations import seconds_of
 
     rows = corpus.table
+    used = usage_of([rows])
     seconds = seconds_of(rows)
     objects = rows.select(["object_id", "size"]).group_by("object_id", use_threads=False).aggregate([("size", "max")])
     return {
@@ -153,6 +155,8 @@ def _contents(corpus: Corpus) -> dict[str, Any]:
         "unreached_corpora": corpus.unreached_corpora,
         "transcripts": pc.sum(pc.not_equal(rows.column("transcript"), "")).as_py() or 0,
         "objects": objects.num_rows,
+        "packs": len(used.live),
+        "dead_bytes": sum(used.dead().values()),
         "seconds": pc.sum(seconds).as_py() or 0.0,
         "bytes": pc.sum(objects.column("size_max")).as_py() or 0,
         "speakers": len(pc.unique(rows.column("speaker"))),

@@ -108,6 +108,8 @@ def _tell(args: Namespace, report: RemoveReport) -> None:
         out(f"deleted {objects}; readers in flight hear RowReplaced")
     else:
         say(args, f"deleted after 24 hours, by the first commit or prune: {objects}")
+    if report.packed:
+        say(args, f"{plural(report.packed, 'object')} in packs: the bytes stay there until 'securedata pack --compact'")
     say(
         args,
         "this is not an erasure: keys remain in older parts and heads until one, nobody is barred, and the next "

@@ -192,6 +192,9 @@ def _tell(args: Namespace, report: VerifyReport) -> None:
             f"in flight: {plural(report.in_flight, 'object')} younger than 24 hours ({size(report.in_flight_bytes)}); "
             f"{report.leaving:,} removed, to be deleted after 24 hours",
         )
+    if report.packs:
+        dead = f", of which {size(report.dead_bytes)} nothing names: see 'securedata pack --compact'"
+        say(args, f"{plural(report.packs, 'pack')}{dead if report.dead_bytes else ''}")
     if pruned is not None:
         out(f"pruned: {plural(len(pruned.deleted), 'key')}, {size(pruned.deleted_bytes)}")
     for one in left[:SHOWN]:

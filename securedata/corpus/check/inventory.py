@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -132,6 +133,10 @@ class Listing:
     def objects(self) -> int:
         """Number of objects with storage keys of their own."""
         return len(self._times)
+
+    def packs(self) -> dict[builtins.bytes, int]:
+        """The size of each pack, by id."""
+        return {id: entry.size for what, id, entry in self.others if what is What.PACK}
 
     @property
     def bytes(self) -> int:

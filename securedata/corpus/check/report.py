@@ -47,7 +47,8 @@ class VerifyReport:
         rows_failed: rows that have a finding.
         objects_opened: objects that open and contain what was ingested.
         bytes: plaintext bytes compared.
-        leaving: objects and parts that commits took out, to be deleted after a day.
+        packs, dead_bytes: packs that rows name, and the bytes in them that no row names.
+        leaving: objects, packs and parts that commits took out, to be deleted after a day.
         in_flight, in_flight_bytes: objects younger than a day that no commit names yet.
         stored, stored_bytes: everything under the root.
         unfinished_erasures: erasures whose receipt is not final yet; the next erasure finishes them.
@@ -68,6 +69,8 @@ class VerifyReport:
     objects: int = 0
     objects_opened: int = 0
     bytes: int = 0
+    packs: int = 0
+    dead_bytes: int = 0
     leaving: int = 0
     in_flight: int = 0
     in_flight_bytes: int = 0

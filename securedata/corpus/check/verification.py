@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 from securedata.corpus.check.inventory import Listing, Named, named_now
 from securedata.corpus.check.report import Finding, VerifyReport, without_advice
 from securedata.corpus.check.tasks import Batch, VerifyWork
+from securedata.corpus.packs.usage import Usage
 from securedata.corpus.progress import Progress
 from securedata.corpus.rows.invariants import COLUMNS, Rules
 from securedata.corpus.state.head import MAX_SEALED, OpenedHead, TableRef
 from securedata.corpus.state.horizon import TOLERANCE, committed_at, horizon_text, shown
-from securedata.corpus.state.layout import HEAD, What, object_key
+from securedata.corpus.state.layout import HEAD, What, object_key, pack_key
 from securedata.corpus.state.lease import HeadLease, explain_missing_head
 from securedata.corpus.state.retired import DELAY, due, listed
 from securedata.corpus.state.tables import read_table
@@ -60,6 +61,7 @@ class Verification:
         self.named = Named()
         self.readable: list[TableRef] = []
         self.retired: dict[bytes, list[str]] = {}
+        self.usage = Usage()
         self.complete = True  # could everything that the head names be read?
 
     def run(self, threads: int, progress: Progress | None, executor: Executor | None = None) -> VerifyReport:
@@ -107,6 +109,7 @@ class Verification:
                 continue
             self.readable.append(part)
             self.named.add_rows(table)
+            self.usage.add(table)
             sizes = pa.table([table.column("object_id"), table.column("sealed_size")], ["id", "size"])
             sizes = sizes.group_by("id", use_threads=False).aggregate([("size", "max")])
             objects += sizes.num_rows
@@ -184,20 +187,26 @@ class Verification:
                 yield Batch(table, batch)
 
     def _object_failed(self, table: pa.Table, rows: Sequence[int], error: SecuredataError) -> None:
-        object_id = table.column("object_id")[rows[0]].as_py()
+        object_id, pack = (table.column(name)[rows[0]].as_py() for name in ("object_id", "pack"))
         paths = tuple(table.column("path")[row].as_py() for row in rows)
         name = type(error).__name__
         text = without_advice(str(error), "restore it, or ingest its file again with --reseal")
         if isinstance(error, NotFound):
             name, text = "ObjectMissing", f"object {object_id.hex()} of {self.root} is not on storage; "
             text += "restore it, or ingest its file again"
-        self._find(name, text, object_id, object_key(object_id), paths)
+            if pack is not None:
+                text = f"pack {pack.hex()} of {self.root}, which has object {object_id.hex()}, is not on storage; "
+                text += "restore it, or ingest its files again with --reseal"
+        key = object_key(object_id) if pack is None else pack_key(pack)
+        self._find(name, text, object_id, key, paths)
 
     # ------------------------------------------------------------ storage
 
     def _storage(self) -> None:
         listing = Listing(self.storage)
         self.report.stored, self.report.stored_bytes = listing.objects + len(listing.others), listing.bytes
+        self.report.packs = len(self.usage.live)
+        self.report.dead_bytes = sum(self.usage.dead(listing.packs()).values())
         now = self._now()
         self._settle()
         self._times(now)

@@ -105,7 +105,10 @@ class Missing:
             what = "is named by the current head, but is not on storage"
             return because(ObjectMissing, f"{what}; restore it, or run 'securedata encrypt --reseal'")
         if has(found.moved, i):
-            return because(RowReplaced, "is gone: the same recording, sealed again: refresh() the dataset")
+            return because(
+                RowReplaced,
+                "is gone: the same recording is elsewhere, sealed again or in a pack: refresh() the dataset",
+            )
         if has(found.erased, i):
             return because(SubjectErased, "is gone: the recording was erased; refresh() the dataset")
         what = f"is gone: its row was replaced or removed since generation {generation}; refresh() the dataset"

@@ -22,8 +22,8 @@ class Searched(NamedTuple):
 
     Attributes:
         write_id: of the head.
-        lacking: rows whose object it does not name.
-        moved: those of them whose recording it has under another object id.
+        lacking: rows whose object it does not name, or names elsewhere: in a pack, or in another one.
+        moved: those of them whose recording it has, elsewhere or under another object id.
         erased: those of them that an erasure took out, as far as a head can show it.
     """
 
@@ -49,16 +49,19 @@ def search(storage: Storage, head: Head, index: Index, erasures: bool) -> Search
         PartMissing: storage does not have a part; the head may have been replaced meanwhile.
         FormatError, MalformedManifest, StorageError
     """
-    there, again = [], []
+    there, packs, again = [], [], []
     for part in head.parts:
         try:
-            named = read_table(storage, head.corpus_id, part, ["path", "object_id", "origin"])
+            named = read_table(storage, head.corpus_id, part, ["path", "object_id", "pack", "origin"])
         except NotFound as error:
             raise part_missing(storage.url, part) from error
         there += named.column("object_id").chunks
+        packs += named.column("pack").chunks
         again.append(named.filter(pc.is_valid(optional(named, "origin"))))
     left = pa.table([index.table.column("object_id"), pa.array(np.arange(len(index)), pa.int64())], ["id", "row"])
-    left = left.filter(pc.invert(among(left.column("id"), pa.chunked_array(there, pa.binary(16)))))
+    is_there = among(left.column("id"), pa.chunked_array(there, pa.binary(16)))
+    elsewhere = left.filter(_elsewhere(index.table, there, packs)).column("row")
+    left = left.filter(pc.invert(is_there))
     names = [name for name in ("object_id", "path", "origin") if name in index.table.schema.names]
     found, might = _sealed_again(index.table.select(names).take(left.column("row")), again)
     erased = left.filter(pc.invert(might)) if erasures else left.slice(0, 0)
@@ -66,7 +69,26 @@ def search(storage: Storage, head: Head, index: Index, erasures: bool) -> Search
         waiting = pa.chunked_array([pa.array(removed(storage, head), pa.binary(16))])
         erased = erased.filter(pc.invert(among(erased.column("id"), waiting)))
     rows = left.column("row")
-    return Searched(head.write_id, index, rows, rows.filter(found), erased.column("row"))
+    lacking, moved = (
+        pa.chunked_array([*one.chunks, *elsewhere.chunks], pa.int64()) for one in (rows, rows.filter(found))
+    )
+    return Searched(head.write_id, index, lacking, moved, erased.column("row"))
+
+
+def _elsewhere(rows: pa.Table, ids: list[pa.Array], packs: list[pa.Array]) -> pa.Array:
+    """Which rows of an index have an object that a manifest names in another place: since it was packed, say.
+
+    Args:
+        ids, packs: of all rows of the manifest.
+    """
+    mine = rows.column("pack")
+    if mine.null_count == len(mine) and all(one.null_count == len(one) for one in packs):
+        return pa.array(np.zeros(len(mine), dtype=bool))
+    there = pa.chunked_array(packs, pa.binary(16))
+    at = pc.index_in(rows.column("object_id"), value_set=pa.chunked_array(ids, pa.binary(16)).combine_chunks())
+    now = there.take(at)
+    same = pc.or_(pc.fill_null(pc.equal(mine, now), False), pc.and_(pc.is_null(mine), pc.is_null(now)))
+    return pc.and_not(pc.is_valid(at), same)
 
 
 def _sealed_again(rows: pa.Table, there: list[pa.Table]) -> tuple[pa.ChunkedArray, pa.ChunkedArray]:

@@ -152,6 +152,8 @@ class Plan:
             that every commit checks.
         held: likewise the rows that it chose and a hold keeps.
         firsts: for each object whose recording added rows have under another one, the id of the recording's first.
+        retired_packs: packs that no row names any more.
+        left_in_packs: objects that no row names any more, by id, and the pack that each lies in: with the pack.
     """
 
     slots: tuple[Slot, ...]
@@ -162,6 +164,7 @@ class Plan:
     held: tuple[pa.Table, ...] = field(default=(), repr=False)
     firsts: Mapping[bytes, bytes] = field(default_factory=dict)
     retired_packs: tuple[bytes, ...] = ()
+    left_in_packs: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 def check_objects(add: pa.Table) -> None:

@@ -58,6 +58,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
     stay: list[pa.Table] = []
     firsts: dict[bytes, bytes] = {}
     found: list[packing.Matched] = []
+    in_packs: dict[bytes, bytes] = {}
     for part in head.parts:
         edit = Edit(part)
         if fresh or len(removed) or select or changes.rewrite is not None or moves is not None:
@@ -80,6 +81,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
             edit = Edit(part, frozenset(drop), tuple(update), rewrite)
             views.append((view, edit.drop | moved))
             retired += _retired_objects(view, edit.drop | moved)
+            in_packs |= _left_in_packs(view, edit.drop)
             if moves is not None:
                 found.append(packing.match_moves(part, view, moves, edit.drop | moved))
         edits.append(edit)
@@ -114,7 +116,15 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
     live = {slot.kept.id for slot in slots if slot.kept}
     retired_parts = tuple(part.id for part in head.parts if part.id not in live)
     return Plan(
-        tuple(slots), retired_parts, tuple(retired), outcome, tuple(dropped), tuple(stay), firsts, retired_packs
+        tuple(slots),
+        retired_parts,
+        tuple(retired),
+        outcome,
+        tuple(dropped),
+        tuple(stay),
+        firsts,
+        retired_packs,
+        {id: pack for id, pack in in_packs.items() if id not in outcome.committed},
     )
 
 
@@ -137,6 +147,18 @@ def _retired_objects(view: pa.Table, drop: frozenset[int]) -> list[bytes]:
     packs = view.column("pack")
     needed = {id for i, id in enumerate(ids) if i not in drop}
     return list(dict.fromkeys(ids[i] for i in sorted(drop) if ids[i] not in needed and packs[i].as_py() is None))
+
+
+def _left_in_packs(view: pa.Table, drop: frozenset[int]) -> dict[bytes, bytes]:
+    """Packed objects of dropped rows that no row of the part needs any more, and their packs."""
+    some = view.take(pa.array(sorted(drop), pa.int64())) if drop else view.slice(0, 0)
+    some = some.filter(pc.is_valid(some.column("pack")))
+    if not some.num_rows:
+        return {}
+    ids = view.column("object_id")
+    others = {id for i, id in enumerate(ids.to_pylist()) if i not in drop}
+    pairs = zip(some.column("object_id").to_pylist(), some.column("pack").to_pylist(), strict=True)
+    return {id: pack for id, pack in pairs if id not in others}
 
 
 def _unneeded(

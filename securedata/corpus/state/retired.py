@@ -74,6 +74,17 @@ def former(storage: Storage, head: Head, firsts: Collection[bytes]) -> list[byte
     return found
 
 
+def listed_packs(storage: Storage, head: Head) -> list[bytes]:
+    """Packs that wait to be deleted. Raises as `former`."""
+    found: list[bytes] = []
+    for one in head.retired:
+        try:
+            found += [id for id, what in entries(storage, head, one) if what == "pack"]
+        except NotFound:  # cleared by another commit: what it listed is deleted
+            continue
+    return found
+
+
 def removed(storage: Storage, head: Head) -> list[bytes]:
     """Objects that wait to be deleted because their rows were removed or replaced by another recording.
 

@@ -8,23 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from securedata.corpus.config import load
 from securedata.corpus.connection import connect
+from securedata.corpus.packs.usage import stored_packs
 from securedata.corpus.state.head import MAX_SEALED, peek
-from securedata.corpus.state.layout import HEAD
+from securedata.corpus.state.layout import HEAD, PACKS, classify
 from securedata.corpus.writer import Writer
-from securedata.errors import InvalidArgument, KeysError, SecuredataError
+from securedata.errors import DeleteRefused, InvalidArgument, KeysError, SecuredataError
 from securedata.keys.kms import KMS, Fate
 from securedata.keys.local import LocalKMS
 from securedata.keys.wraps import parse_named, version_of
 from securedata.lifecycle.erasure.finish import Receipt
 from securedata.lifecycle.erasure.follow_up import later, outcomes_of, record
 from securedata.lifecycle.erasure.journal import final_digest
-from securedata.lifecycle.receipt.members import DELETED, DESTROYED, REMAIN, SCHEDULED, Level, Stated, Validation
+from securedata.lifecycle.receipt.members import (
+    DELETED,
+    DESTROYED,
+    REMAIN,
+    SCHEDULED,
+    Level,
+    Packed,
+    Stated,
+    Validation,
+)
 from securedata.lifecycle.receipt.operator import Operator
 from securedata.lifecycle.receipt.store import find_receipt, keep_final, write_receipt
 from securedata.lifecycle.receipt.verify import verify_receipt
+from securedata.storage.base import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +75,7 @@ def complete(
 ) -> Completed:
     """Ask what has become of each KMS key of a receipt; if anything is new, sign and record a new receipt.
 
-    It also says which derived corpora were reached since.
+    It also says which derived corpora were reached since, and which packs with bytes of what was erased are gone.
 
     Args:
         data: the file of the final receipt.
@@ -99,11 +111,14 @@ def complete(
     more = tuple(one for one in stated if one not in statement.stated)
     outcomes = outcomes_of(writer.head, statement.id, writer.root)
     judged, who = _judged(statement.validation, validation), responsible or statement.who.responsible
-    same = (levels, judged, who) == (statement.levels, statement.validation, statement.who.responsible)
+    packed = statement.packed and statement.packed.without(_gone_packs(writer.storage, statement.packed))
+    before = (statement.levels, statement.validation, statement.who.responsible, statement.packed)
+    same = (levels, judged, who, packed) == before
     if same and not more and not outcomes:
         path = find_receipt(statement.corpus.id, statement.id, final)
         return Completed(Receipt(statement.id, final, path, tuple(one.words for one in levels)), keys, False)
-    after = later(statement, outcomes, writer, operator, levels=levels, stated=more, validation=judged, responsible=who)
+    now: dict[str, Any] = {"levels": levels, "stated": more, "validation": judged, "responsible": who, "packed": packed}
+    after = later(statement, outcomes, writer, operator, **now)
     written = write_receipt(after, operator)
     digest = record(writer, statement.id, verified.digest, written.digest, outcomes)
     keep_final(statement.corpus.id, statement.id, digest)
@@ -116,6 +131,19 @@ def complete(
         )
     path = find_receipt(statement.corpus.id, statement.id, digest)
     return Completed(Receipt(statement.id, digest, path, tuple(one.words for one in levels)), keys, True)
+
+
+def _gone_packs(storage: Storage, packed: Packed) -> set[str]:
+    """Those of the packs of a receipt of which storage shows neither the pack nor an older version of it."""
+    there = {id.hex() for id in stored_packs(storage)}
+    wanted = {one for one in (*packed.packs, *packed.waiting) if one not in there}
+    if not wanted:
+        return wanted
+    try:
+        hidden = {classify(key)[1].hex() for key in storage.deleted_keys(PACKS, strict=True)}
+    except DeleteRefused:  # older versions are not shown to us
+        return set()
+    return wanted - hidden
 
 
 def _judged(before: Validation | None, now: Validation | None) -> Validation | None:

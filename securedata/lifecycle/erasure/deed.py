@@ -15,7 +15,7 @@ from securedata.corpus.schema import optional
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import Head, Tombstone
 from securedata.corpus.state.lifecycle import Restriction
-from securedata.corpus.state.retired import former
+from securedata.corpus.state.retired import former, listed_packs
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
 from securedata.keys.tags import Tagger
@@ -192,8 +192,8 @@ class Deed:
         return Next(done, members, self._fresh.key)
 
     def _with_former(self, attempt: Try, plan: Plan) -> Plan:
-        """The plan, and what the recordings were sealed in before they were sealed again, if that is still kept."""
-        columns = [optional(one, "origin").drop_null() for one in plan.dropped]
+        """The plan, and what the recordings lay in before they were sealed again or packed, if that is still kept."""
+        columns = [pc.coalesce(optional(one, "origin"), one.column("object_id")) for one in plan.dropped]
         firsts = {first for column in columns for first in column.to_pylist()}
         gone = dict.fromkeys((*plan.retired_objects, *former(self._storage, attempt.head, firsts)))
         return replace(plan, retired_objects=tuple(gone))
@@ -205,13 +205,8 @@ class Deed:
         """
         if self._request.kind in ("subject", "all"):
             return
-        gone = set(plan.retired_objects)
-        shared = sum(
-            id not in gone
-            for one in plan.dropped
-            for id, pack in zip(one.column("object_id").to_pylist(), one.column("pack").to_pylist(), strict=True)
-            if pack is None
-        )
+        gone = {*plan.retired_objects, *plan.left_in_packs}
+        shared = sum(id not in gone for one in plan.dropped for id in one.column("object_id").to_pylist())
         if shared:
             raise shared_refused(shared, self._root)
 
@@ -250,7 +245,10 @@ class Deed:
     ) -> Open:
         request = self._request
         objects, parts = len(plan.retired_objects), len(plan.retired_parts)
-        check_count(objects + parts)
+        packs = set(plan.left_in_packs.values())
+        waiting = listed_packs(self._storage, attempt.head) if plan.dropped else []
+        packed = members.Packed.of(len(plan.left_in_packs), packs.difference(plan.retired_packs), waiting)
+        check_count(objects + parts + len(packs) + len(waiting))
         scope = Scope(request.kind, tuple(sorted(commitments.values())), plan.outcome.removed, seconds, objects, parts)
         asked = members.Request(request.reference, request.received or None) if request.reference else None
         wraps = tuple(named(wrap) for wrap in attempt.head.wraps)
@@ -261,6 +259,7 @@ class Deed:
             wraps,
             derived=tuple(self._reached.values()),
             models=self._look_for_models(attempt.head, plan, people),
+            packed=packed,
         )
         by_name = tuple(sorted(people)) if request.kind == "subject" else ()
         return Open(draft, leaving, by_name, attempt.now(), request.asked(self._tagger))

@@ -25,10 +25,12 @@ class Gone:
     """What was deleted, and what was checked afterwards.
 
     Attributes:
+        packs: ids of deleted packs, of which nothing else was alive.
         remain: why old versions remain; empty if none is visible any more.
     """
 
     deleted: Deleted
+    packs: tuple[bytes, ...]
     checks: tuple[Check, ...]
     remain: tuple[str, ...]
 
@@ -50,8 +52,9 @@ class Deletion:
             StorageError, KeysError, CorpusError: run it again.
         """
         head = self._writer.refresh()
-        objects, parts = self._listed(head)
-        keys = [storage_key("object", id) for id in objects] + [storage_key("part", id) for id in parts]
+        objects, parts, packs = self._listed(head)
+        what = {"object": objects, "part": parts, "pack": packs}
+        keys = [storage_key(kind, id) for kind, ids in what.items() for id in ids]
         versions = self._purge(keys)
         heads = self._purge_heads()
         left = "; ".join(self._remain) or "none is listed any more"
@@ -68,17 +71,18 @@ class Deletion:
                 not self._remain,
                 f"{heads} versions were deleted in this run; {left}",
             ),
-            self._check_rows([*objects, *parts]),
+            self._check_rows([*objects, *parts, *packs]),
         )
-        return Gone(Deleted.of(objects, parts, heads), checks, tuple(self._remain))
+        return Gone(Deleted.of(objects, parts, heads), tuple(packs), checks, tuple(self._remain))
 
-    def _listed(self, head: Head) -> tuple[list[bytes], list[bytes]]:
-        """Ids of objects and parts to delete: those of the erasure's own list, and the parts of every other list.
+    def _listed(self, head: Head) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Ids of objects, parts and packs to delete: those of the erasure's own list, and parts of every other list.
 
         A part that left earlier has names and keys of people who are erased now.
         """
         objects: list[bytes] = []
         parts: list[bytes] = []
+        packs: list[bytes] = []
         for each in head.retired:
             try:
                 found = entries(self._storage, head, each)
@@ -86,9 +90,11 @@ class Deletion:
                 continue
             if each.table.id == self._one.leaving:
                 objects += [id for id, what in found if what == "object"]
+                packs += [id for id, what in found if what == "pack"]
             parts += [id for id, what in found if what == "part"]
-        again = self._writer.named([*objects, *parts])
-        return [id for id in objects if id not in again], [id for id in parts if id not in again]
+        again = self._writer.named([*objects, *parts, *packs])
+        kept = ([id for id in ids if id not in again] for ids in (objects, parts, packs))
+        return next(kept), next(kept), next(kept)
 
     def _purge(self, keys: list[str]) -> int:
         """Delete the keys, and the parts that somebody without the right to delete versions has only hidden."""

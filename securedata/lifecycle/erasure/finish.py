@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from securedata.corpus.state.commit import Next, Try
@@ -29,12 +29,14 @@ class Receipt:
         digest: SHA-256 of the receipt's file, 64 hex digits, as the head records it.
         path: of the file; None: another run has finished the erasure, and this machine does not have its receipt.
         levels: what was reached, in words.
+        packs: on how many packs sealed bytes of what was erased remain, without their keys.
     """
 
     id: str
     digest: str
     path: Path | None = field(repr=False)
     levels: tuple[str, ...]
+    packs: int = 0
 
 
 def finish(writer: Writer, one: Open, operator: Operator, *, partial: bool = False, progress: bool = False) -> Receipt:
@@ -53,8 +55,9 @@ def finish(writer: Writer, one: Open, operator: Operator, *, partial: bool = Fal
         return _final(writer, one, digest, _ELSEWHERE)
     moment = utc(time.time())
     levels = tuple(map(Level.remain, gone.remain)) or (Level.deleted(),)
+    packed = one.draft.packed
     statement = Statement.build(
-        one.draft,
+        one.draft if packed is None else replace(one.draft, packed=packed.and_deleted(gone.packs)),
         pin=writer.head.pin,
         operator=operator.name,
         media=_media(writer.root),
@@ -69,7 +72,8 @@ def finish(writer: Writer, one: Open, operator: Operator, *, partial: bool = Fal
         for _, outcome in writer.storage.purge([table_key(one.leaving)]):
             if isinstance(outcome, SecuredataError):
                 raise outcome
-    return _final(writer, one, digest, tuple(one.words for one in levels))
+    left = 0 if packed is None else len(packed.packs)
+    return replace(_final(writer, one, digest, tuple(one.words for one in levels)), packs=left)
 
 
 def _final(writer: Writer, one: Open, digest: str, levels: tuple[str, ...]) -> Receipt:

@@ -17,7 +17,7 @@ from securedata.errors import InvalidArgument, UnknownSigner
 from securedata.lifecycle.erasure.finish import Receipt
 from securedata.lifecycle.erasure.journal import final_digest
 from securedata.lifecycle.erasure.pending import GONE, Pending, pending
-from securedata.lifecycle.receipt.members import Derived, Level, Stated, Validation, utc
+from securedata.lifecycle.receipt.members import Derived, Level, Packed, Stated, Validation, utc
 from securedata.lifecycle.receipt.operator import Operator
 from securedata.lifecycle.receipt.statement import Draft, Statement
 from securedata.lifecycle.receipt.store import find_receipt, keep_final, write_receipt
@@ -76,12 +76,14 @@ def later(
     stated: Sequence[Stated] = (),
     validation: Validation | None,
     responsible: str | None,
+    packed: Packed | None = None,
 ) -> Statement:
     """The statement of the later receipt.
 
     Args:
         statement: of the earlier one.
         levels, validation, responsible: as they are by now.
+        packed: likewise; None: as the earlier one says.
         stated: what the operator adds.
     """
     erased = {one.corpus: one.outcome for one in outcomes if one.outcome != GONE}
@@ -89,7 +91,13 @@ def later(
         Stated(f"the corpus {one.pin}, made from this one", "it is gone") for one in outcomes if one.outcome == GONE
     ]
     return Statement.build(
-        Draft(statement.id, statement.request, statement.scope, statement.sanitization.wraps),
+        Draft(
+            statement.id,
+            statement.request,
+            statement.scope,
+            statement.sanitization.wraps,
+            packed=packed or statement.packed,
+        ),
         pin=writer.head.pin,
         operator=operator.name,
         media=statement.sanitization.media,

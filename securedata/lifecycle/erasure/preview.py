@@ -17,7 +17,7 @@ from securedata.lifecycle.holds.restriction import Manifest
 from securedata.lifecycle.select import ByPath
 from securedata.lifecycle.spellings import near_spellings
 
-_SHOWN = ("object_id", "origin", "pack", "frames", "frames_in_segment", "sample_rate", *CHECKED)
+_SHOWN = ("object_id", "origin", "frames", "frames_in_segment", "sample_rate", *CHECKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +124,10 @@ def _waiting(
 
 
 def _shared(view: pa.Table, taken: Mask) -> int:
-    """Rows to be taken out whose object, which no pack holds, others of the part keep; all of its rows are in one."""
-    alone = view.filter(pa.array(taken)).filter(pc.is_null(pc.field("pack"))).column("object_id")
+    """Rows to be taken out whose object others of the part keep; all rows of an object are in one part."""
+    mine = view.filter(pa.array(taken)).column("object_id")
     others = view.filter(pa.array(~taken)).column("object_id")
-    return int(pc.sum(pc.is_in(alone, value_set=pc.unique(others))).as_py() or 0)
+    return int(pc.sum(pc.is_in(mine, value_set=pc.unique(others))).as_py() or 0)
 
 
 def _paths(tables: list[pa.Table]) -> tuple[str, ...]:

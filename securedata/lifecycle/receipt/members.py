@@ -6,7 +6,7 @@ Ids, commitments and digests are lowercase hex. Each class checks itself and rai
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from itertools import pairwise
@@ -255,6 +255,46 @@ class Deleted:
     def of(cls, objects: Iterable[bytes], parts: Iterable[bytes], head_versions: int) -> Deleted:
         """Of ids as bytes (16 each), in any order, some perhaps twice."""
         return cls(_hex(objects), _hex(parts), head_versions)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Sealed bytes of what was erased in packs, which hold other recordings as well. Nothing has their data keys.
+
+    Attributes:
+        objects: how many objects in scope lay in packs.
+        packs: ids of packs on storage that still have their bytes, sorted.
+        waiting: ids of packs that an earlier commit had taken out, and that are deleted within a day of it or after
+            its grace: they can have bytes of what was packed or unpacked before.
+        deleted: ids of packs that had their bytes, and are deleted.
+    """
+
+    objects: int
+    packs: tuple[str, ...]
+    waiting: tuple[str, ...]
+    deleted: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("packs", "waiting", "deleted"):
+            _check_sorted(name, getattr(self, name), _ID)
+
+    @classmethod
+    def of(
+        cls, objects: int, packs: Iterable[bytes], waiting: Iterable[bytes], deleted: Iterable[bytes] = ()
+    ) -> Packed | None:
+        """Of ids as bytes (16 each), in any order; None if there is nothing to say."""
+        found = cls(objects, _hex(packs), _hex(waiting), _hex(deleted))
+        return found if objects or found.packs or found.waiting or found.deleted else None
+
+    def and_deleted(self, ids: Iterable[bytes]) -> Packed:
+        """The same, with packs of which nothing else was alive, and which the erasure has deleted."""
+        return Packed(self.objects, self.packs, self.waiting, tuple(sorted({*self.deleted, *_hex(ids)})))
+
+    def without(self, gone: Collection[str]) -> Packed:
+        """The same once these packs are gone."""
+        kept, waiting = (tuple(one for one in ids if one not in gone) for ids in (self.packs, self.waiting))
+        deleted = {one for one in (*self.packs, *self.waiting) if one in gone}.union(self.deleted)
+        return Packed(self.objects, kept, waiting, tuple(sorted(deleted)))
 
 
 def utc(seconds: float) -> str:

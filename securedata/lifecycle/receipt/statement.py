@@ -21,6 +21,7 @@ from securedata.lifecycle.receipt.members import (
     DestroyedKeys,
     Level,
     Models,
+    Packed,
     Request,
     Sanitization,
     Scope,
@@ -76,6 +77,7 @@ class Draft:
         id: the write id of the erasing commit, 32 hex digits.
         wraps: URIs of all wraps of the corpus key that the commit replaces.
         levels, derived, models: as far as they are known.
+        packed: what remains in packs; None: nothing lay in one.
     """
 
     id: str
@@ -85,6 +87,7 @@ class Draft:
     levels: tuple[Level, ...] = ()
     derived: tuple[Derived, ...] = ()
     models: Models | None = None
+    packed: Packed | None = None
 
     def __post_init__(self) -> None:
         check_id(self.id)
@@ -126,6 +129,7 @@ class Statement:
     times: Times
     sanitization: Sanitization
     deleted: Deleted
+    packed: Packed | None = None
 
     def __post_init__(self) -> None:
         check_id(self.id)
@@ -183,7 +187,7 @@ class Statement:
             validation=validation,
             derived=derived,
             models=models,
-            remains=what_remains(levels, draft.wraps, derived, models, bool(stated)),
+            remains=what_remains(levels, draft.wraps, derived, models, bool(stated), draft.packed),
             proves=PROVES,
             who=Who(operator, responsible),
             times=times,
@@ -194,11 +198,12 @@ class Statement:
                 tool="securedata",
                 version=version(_DISTRIBUTION),
                 key_hierarchy=KEY_HIERARCHY,
-                destroyed=_destroyed(draft.scope),
+                destroyed=_destroyed(draft.scope, draft.packed),
                 wraps=draft.wraps,
                 escrow=ESCROW,
             ),
             deleted=deleted,
+            packed=draft.packed,
         )
 
     def text(self) -> str:
@@ -233,7 +238,12 @@ def check_count(ids: int) -> None:
 
 
 def what_remains(
-    levels: Collection[Level], wraps: Collection[str], derived: Collection[Derived], models: Models, stated: bool
+    levels: Collection[Level],
+    wraps: Collection[str],
+    derived: Collection[Derived],
+    models: Models,
+    stated: bool,
+    packed: Packed | None = None,
 ) -> tuple[str, ...]:
     """What is still possible after an erasure, in sentences, as far as its receipt can know."""
     found = ["Anyone who could read the corpus before may have kept what they read; no erasure reaches their copies."]
@@ -244,6 +254,16 @@ def what_remains(
             f"who may use one of these KMS keys: {', '.join(left)}."
         )
     found += [f"Old versions remain on storage, as such copies: {one.why}." for one in levels if one.level == REMAIN]
+    if packed is not None and packed.packs:
+        found.append(
+            f"Crypto-erased, but not deleted: the sealed bytes of {packed.objects} objects lie in {len(packed.packs)} "
+            "packs with other recordings (`packed`). Their data keys are deleted, so they are noise; 'securedata pack "
+            "--compact' rewrites the packs without them."
+        )
+    if packed is not None and packed.waiting:
+        found.append(
+            f"Packs that were taken out before, and can have such bytes, wait to be deleted: {len(packed.waiting)}."
+        )
     if missed := sum(one.state == "not reached" for one in derived):
         found.append(f"Corpora made from this one that were not reached, and might keep what they hold: {missed}.")
     if models.state == "not looked for":
@@ -256,10 +276,11 @@ def what_remains(
     return tuple(found)
 
 
-def _destroyed(scope: Scope) -> tuple[DestroyedKeys, ...]:
+def _destroyed(scope: Scope, packed: Packed | None) -> tuple[DestroyedKeys, ...]:
     reach = "deleted with their last copies on storage, as far as `levels` say"
+    objects = scope.objects + (0 if packed is None else packed.objects)
     return (
-        DestroyedKeys("data keys of the objects in scope", scope.objects, f"left out of the new parts; {reach}"),
+        DestroyedKeys("data keys of the objects in scope", objects, f"left out of the new parts; {reach}"),
         DestroyedKeys("keys of the replaced manifest parts", scope.parts, f"left out of the new head; {reach}"),
         DestroyedKeys("corpus key", 1, f"replaced by a fresh one; its wraps, in older heads alone, were {reach}"),
     )

@@ -380,6 +380,11 @@ def _say(args: Namespace, erased: Erased) -> None:
     out(f"receipt: {receipt.path or 'another run finished it, and has the receipt'}")
     for each in erased.derived:
         out(f"corpus {each.pin}, made from this one: {each.state}")
+    if receipt.packs:
+        out(
+            f"crypto-erased in {plural(receipt.packs, 'pack')}: the sealed bytes stay there, without their keys, until "
+            f"'securedata pack {args.target} --compact 0 --now'; 'securedata receipt complete' then says so"
+        )
     say(
         args,
         "whoever saved an older head, part and object, and may still use its KMS key, can open them: see 'remains' in "
