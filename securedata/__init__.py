@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from securedata.corpus.export.export import ExportReport, export
     from securedata.corpus.manifests.manifest import Manifest, manifest
     from securedata.corpus.opening import UnpinnedWarning, open_corpus
+    from securedata.corpus.packs.report import PackReport
     from securedata.corpus.reader import Corpus
     from securedata.corpus.recordings.info import AudioMetadata, info
     from securedata.ingest.ingest import ingest
@@ -82,7 +83,6 @@ if TYPE_CHECKING:
     from securedata.lifecycle.copying.report import CorpusExportReport
     from securedata.lifecycle.features.report import RetainReport
     from securedata.lifecycle.packing.pack import pack
-    from securedata.lifecycle.packing.report import PackReport
     from securedata.lifecycle.people.listing import PeopleReport, people
     from securedata.lifecycle.people.person import PersonReport, person
     from securedata.lifecycle.people.public import PublicReport, public_report
@@ -122,8 +122,8 @@ _HOME = {
     "IngestPreview": "securedata.ingest.preview",
     "IngestReport": "securedata.ingest.report",
     "Lineage": "securedata.lineage.record",
-    "PackReport": "securedata.lifecycle.packing.report",
     "Manifest": "securedata.corpus.manifests.manifest",
+    "PackReport": "securedata.corpus.packs.report",
     "PeopleReport": "securedata.lifecycle.people.listing",
     "PersonReport": "securedata.lifecycle.people.person",
     "PublicReport": "securedata.lifecycle.people.public",

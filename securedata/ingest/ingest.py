@@ -19,6 +19,7 @@ from securedata.corpus.config import Reference, normal_root
 from securedata.corpus.create import CreateReport, create_corpus
 from securedata.corpus.notices import log_incomplete, log_notice
 from securedata.corpus.option_values import MAX_THREADS, as_choice, as_flag, as_text, as_texts, as_whole
+from securedata.corpus.packs.run import pack_alone
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.rows.inherit import check_clearable
 from securedata.corpus.state.consent import Consent, consent_of
@@ -100,6 +101,7 @@ def ingest(
     checksum: bool = False,
     known_bad: str | os.PathLike[str] | None = None,
     write_bad: str | os.PathLike[str] | None = None,
+    pack: bool = False,
     threads: int | None = None,
     engine: Engine = "local",
     name: str | None = None,
@@ -148,6 +150,7 @@ def ingest(
         checksum: compare digests rather than sizes and times.
         known_bad: a file that `write_bad` wrote; what it lists with the same reason is not in the report's `new`.
         write_bad: write what was not taken, and why, to this file, for the next call.
+        pack: then rewrite what is alone in the corpus, not only what is new, into packs, as `pack` does.
         threads: files processed at once; None: two per core, 16 at least over a network. With an engine: by each task;
             None: 4 over a network, otherwise 1.
         engine: 'local': threads of this process; 'ray': tasks of a Ray cluster, whose nodes must reach the source, the
@@ -210,7 +213,7 @@ def ingest(
     known = read_known(known_bad)
     if write_bad is not None:
         check_writable(write_bad)
-    start_over = as_flag("start_over", start_over)
+    pack, start_over = as_flag("pack", pack), as_flag("start_over", start_over)
     single_writer = as_flag("single_writer", single_writer)
     found, there = find_target(target, kms, pin, name, start_over)
     existing = Existing(found, dry_run, single_writer, accept_generation) if there else None
@@ -251,7 +254,7 @@ def ingest(
             return _rehearse(sources, existing, known, how, progress)
     with executor_of(engine) as executor:
         report, bad = _seal(
-            sources, found, existing, name, how, single_writer, start_over, accept_generation, progress, executor
+            sources, found, existing, name, how, pack, single_writer, start_over, accept_generation, progress, executor
         )
     report.hidden_names, report.near_duplicates = sources.hidden_names, sources.near_duplicates
     report.new = news(bad, known)
@@ -310,6 +313,7 @@ def _seal(
     existing: Existing | None,
     name: str | None,
     how: _How,
+    pack: bool,
     single_writer: bool,
     start_over: bool,
     accept_generation: int | None,
@@ -338,6 +342,9 @@ def _seal(
         )
         with reporting(progress, "sealing") as told:
             report = seal_sources(sources, writer, progress=_summed(told, sources), executor=executor, **how)
+        if pack:
+            report.packed = pack_alone(writer, how["threads"], progress)
+            report.generation = report.packed.generation
     except BaseException:  # re-raised, Ctrl-C too: name the corpus that was created for this run
         if created is not None:
             log_notice(

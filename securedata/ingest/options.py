@@ -41,6 +41,7 @@ class IngestOptions(TypedDict, total=False):
     checksum: bool
     known_bad: str | os.PathLike[str] | None
     write_bad: str | os.PathLike[str] | None
+    pack: bool
     threads: int | None
     engine: Engine
     name: str | None

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.create import CreateReport
+from securedata.corpus.packs.report import PackReport
 from securedata.corpus.state.consent import Consent
 from securedata.ingest.known_bad import NotTaken, amount, bad_of
 from securedata.ingest.sources.apart import Apart
@@ -97,6 +98,7 @@ class IngestReport:
         new: what is not taken and is not in `known_bad`, or is there with another reason.
         hidden_names: files and folders that are left out because their names begin with a dot.
         near_duplicates: groups of people whose names differ only in case, blanks or punctuation.
+        packed: results of the packing, with `pack`; objects that it could not read are in its `failed`.
     """
 
     added: int = 0
@@ -126,6 +128,7 @@ class IngestReport:
     new: list[NotTaken] = field(default_factory=list, repr=False)
     hidden_names: list[str] = field(default_factory=list, repr=False)
     near_duplicates: list[tuple[str, ...]] = field(default_factory=list, repr=False)
+    packed: PackReport | None = None
 
     def __str__(self) -> str:
         return (

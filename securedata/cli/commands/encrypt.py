@@ -19,6 +19,7 @@ from securedata.cli.common import (
     fail,
     out,
     pins,
+    plural,
     print_json,
     say,
     show,
@@ -164,6 +165,9 @@ def add_parser(subparsers: Any) -> None:
         help="exit with 0 if all that was not taken is in this file, with the same reasons: for cron",
     )
     work.add_argument("--write-bad", metavar="FILE", help="write what was not taken, and why, to this file")
+    work.add_argument(
+        "--pack", action="store_true", help="then rewrite small objects into packs, as 'securedata pack' does"
+    )
     add_threads(work, "two per core, 16 at least over a network; with --engine ray, by each task: 1, 4 over a network")
     add_engine(work, "files are read and sealed")
     work.add_argument("--name", help="name of a new corpus (default: that of its folder)")
@@ -231,6 +235,7 @@ def encrypt(args: Namespace) -> int:
         reseal=args.reseal,
         clear=args.clear,
         if_duplicate=args.if_duplicate,
+        pack=args.pack,
         checksum=args.checksum,
         known_bad=args.known_bad,
         write_bad=args.write_bad,
@@ -267,7 +272,10 @@ def _finish(args: Namespace, report: IngestReport) -> int:
         return fail(f"nothing to take, so no corpus was made: {what}")
     if only_held(args, report.held, report.new):
         return HELD
-    return fail(what) if report.new else 0
+    if report.new:
+        return fail(what)
+    damaged = [] if report.packed is None else report.packed.failed
+    return fail(f"{plural(len(damaged), 'object')} of {report.root} not packed") if damaged else 0
 
 
 def _described(report: IngestReport) -> dict[str, Any]:
@@ -275,7 +283,8 @@ def _described(report: IngestReport) -> dict[str, Any]:
     return {
         "root": report.root,
         "name": report.name,
-        **asdict(replace(report, created=None)),
+        **asdict(replace(report, created=None, packed=None)),
+        "packed": report.packed.described() if report.packed else None,
         "created": described(report.created) if report.created else None,
         "problems": problems,
         "duplicates": [{"path": path, "same_as": other} for path, other in report.duplicates],
@@ -303,6 +312,10 @@ def _tell(args: Namespace, report: IngestReport) -> None:
             f"{size(report.bytes)} sealed in {report.seconds:.1f} s{speed}; "
             f"{report.name or report.root} has generation {report.generation}"
         )
+    if report.packed is not None:
+        objects = f"{plural(report.packed.objects, 'object')} ({size(report.packed.bytes)})"
+        out(f"packed: {objects} into {plural(report.packed.packs, 'pack')}")
+        show(args, "damaged or missing, not packed: see 'securedata verify'", report.packed.failures)
     tell_transcripts(report)
     if report.columns:
         out(f"changed, by column: {', '.join(f'{name} {count:,}' for name, count in report.columns.items())}")

@@ -13,21 +13,19 @@ import pyarrow.compute as pc
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.notices import log_incomplete
 from securedata.corpus.option_values import MAX_THREADS, as_choice, as_flag, as_whole
+from securedata.corpus.packs.choice import GROUPS, MOST, SIZE, Choice, packs_of, window
+from securedata.corpus.packs.report import PackReport
+from securedata.corpus.packs.run import Packing
 from securedata.corpus.packs.usage import COLUMNS, stored_packs, usage_of
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, SecuredataError
 from securedata.lifecycle.dry_run import DryRun
 from securedata.lifecycle.leaving import Notes, delete_now
-from securedata.lifecycle.packing.choice import GROUPS, Choice, packs_of, window
-from securedata.lifecycle.packing.report import PackReport
-from securedata.lifecycle.packing.run import Packing
 from securedata.lifecycle.packing.unpacking import Unpacking
 from securedata.printable import plural
 from securedata.storage.base import Storage
 
-SIZE = 256_000_000
-MOST = 8_000_000
 LARGEST_MEMBER = 64_000_000
 """A member is held in memory while it is authenticated, and above this a pack saves nothing."""
 LARGEST_PACK = 100_000_000_000

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.objects.put import Put
+from securedata.corpus.packs.report import PackReport
+from securedata.corpus.packs.run import COMMIT_BYTES, COMMIT_SECONDS
 from securedata.corpus.progress import Progress
 from securedata.corpus.state.retired import DELAY
 from securedata.corpus.writer import Writer
 from securedata.errors import PartMissing, SecuredataError
-from securedata.lifecycle.packing.report import PackReport
-from securedata.lifecycle.packing.run import COMMIT_BYTES, COMMIT_SECONDS
 from securedata.lifecycle.sealing import CELLS, ObjectsOfHead, OldObject, Sealing, batches, new_cells, old_objects
 from securedata.threads import BoundedPool
 

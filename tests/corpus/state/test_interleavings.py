@@ -17,8 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from securedata.corpus.config import Reference
+from securedata.corpus.packs import making
 from securedata.corpus.rows import plan
 from securedata.lifecycle import reencrypt
+from securedata.lifecycle.packing import unpacking
 from securedata.testing.memory import MemoryStorage
 from tests.conftest import FULL, Note
 from tests.kit.schedules.at_once import AtOnce
@@ -43,7 +45,8 @@ def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def start(state: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Reference, MemoryStorage]:
     monkeypatch.setattr("securedata.corpus.state.commit._sleep", lambda seconds: None)
     monkeypatch.setattr(plan, "MERGE_AT", 3)
-    monkeypatch.setattr(reencrypt, "BoundedPool", AtOnce)
+    for module in (reencrypt, making, unpacking):
+        monkeypatch.setattr(module, "BoundedPool", AtOnce)
     reached(monkeypatch)
     return begin()
 
@@ -54,6 +57,7 @@ FEW = (
     "an erasure beside an ingest",
     "two rotations",
     "sealed again",
+    "packed beside an erasure",
     "a hold",
 )
 """Goes through them whole by default; `test_every_schedule_of_a_few_switches` does so with all."""

@@ -11,7 +11,7 @@ from securedata.corpus.config import Reference
 from securedata.corpus.opening import UnpinnedWarning, open_corpus
 from securedata.corpus.reader import Corpus
 from securedata.corpus.state.head import MAX_SEALED, Head, OpenedHead, open_head
-from securedata.corpus.state.layout import HEAD, object_key
+from securedata.corpus.state.layout import HEAD, object_key, pack_key
 from securedata.corpus.state.tables import read_table
 from securedata.keys.kms import KMS, open_all
 from securedata.keys.pin import Pin
@@ -68,8 +68,13 @@ def named_keys(head: Head, storage: Storage) -> set[str]:
         {"head"}
         | {part.storage_key for part in head.parts}
         | {one.table.storage_key for one in head.retired}
-        | {object_key(one["object_id"]) for one in rows_of(head, storage).values()}
+        | {key_of(one) for one in rows_of(head, storage).values()}
     )
+
+
+def key_of(row: dict[str, Any]) -> str:
+    """The storage key that a row's object is under: its own, or its pack's."""
+    return object_key(row["object_id"]) if row["pack"] is None else pack_key(row["pack"])
 
 
 def keys_of(storage: Storage) -> set[str]:

@@ -11,7 +11,7 @@ from securedata.corpus.check.prune import prune
 from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference
 from securedata.corpus.state.head import Head, TableRef, open_with, peek
-from securedata.corpus.state.layout import TABLES, object_key
+from securedata.corpus.state.layout import TABLES
 from securedata.corpus.state.retired import DELAY, listed
 from securedata.corpus.state.seen import remember
 from securedata.corpus.state.tables import read_table
@@ -20,7 +20,7 @@ from securedata.errors import SecuredataError
 from securedata.keys.tags import Tagger
 from securedata.storage.base import Buffer, Purged
 from securedata.testing.memory import MemoryStorage
-from tests.kit.corpora.contents import look
+from tests.kit.corpora.contents import key_of, look
 
 HOUR = 3600.0
 RESETS = "Z"
@@ -121,11 +121,13 @@ class World(MemoryStorage):
         assert not ids & self.gone, "COMES BACK: an object or part that had left"
         self.gone |= {row.object_id for row in before.rows.values()} | {part.id for part in before.head.parts}
         self.gone -= ids
+        back = (self._lasting(after) - self._lasting(before)) & set(self.left_at)
+        assert not back, f"COMES BACK: {back}, which another writer may be about to delete"
         known = {one.table.id for one in before.head.retired}
         for one in after.head.retired:
             if one.table.id not in known:
                 for name in listed(self, after.head, one):
-                    self.left_at[name] = one.time
+                    self.left_at[name] = min(self.left_at.get(name, one.time), one.time)  # an erasure lists it again
         unlisted = self._lasting(before) - self._lasting(after) - set(self.left_at)
         assert not unlisted, f"LEFT without being listed: {unlisted}"
         self.now_named = after
@@ -204,13 +206,14 @@ class World(MemoryStorage):
                 assert one["path"] not in rows, "a path stands in two rows"
                 people = frozenset(one["subjects"])
                 rows[one["path"]] = Row(one["object_id"], one["source_sha256"], people, one["transcript"])
-                named.add(object_key(one["object_id"]))
-                self.people[object_key(one["object_id"])] = people
+                key = key_of(one)
+                named.add(key)
+                self.people[key] = self.people.get(key, people) | people
         return Moment(head, rows, frozenset(named))
 
     def _part(self, head: Head, part: TableRef) -> list[dict[str, Any]]:
         if part.id not in self._tables:
-            columns = ["path", "object_id", "source_sha256", "subjects", "transcript"]
+            columns = ["path", "object_id", "pack", "source_sha256", "subjects", "transcript"]
             self._tables[part.id] = read_table(self, head.corpus_id, part, columns).to_pylist()
         return self._tables[part.id]
 

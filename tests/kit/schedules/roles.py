@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from securedata.corpus.check.prune import prune
+from securedata.corpus.packs.report import PackReport
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.state.layout import object_key
 from securedata.corpus.state.retired import DELAY
@@ -17,6 +18,7 @@ from securedata.lifecycle.erasure.erase import Erased, Options
 from securedata.lifecycle.erasure.erase import erase as run_erasure
 from securedata.lifecycle.erasure.request import Request
 from securedata.lifecycle.holds.hold import HoldAdded, HoldReleased, add_hold, release_hold
+from securedata.lifecycle.packing.pack import pack
 from securedata.lifecycle.receipt.store import find_receipt
 from securedata.lifecycle.reencrypt import ReencryptReport
 from securedata.lifecycle.rotate import RotateReport, rotate_head
@@ -178,6 +180,23 @@ def seal_again(name: str, grace: float = 48 * HOUR) -> Role:
         assert not {row.object_id for row in world.rows.values()} & {row.object_id for row in first.rows.values()}
 
     return Role(name, act, rule, after, rotates=True)
+
+
+def pack_up(name: str, **options: Any) -> Role:
+    """Packs, compacts or unpacks; no row changes but for its place, or, unpacked, its object."""
+
+    def act(world: World, storage: Storage) -> PackReport:
+        report = pack(world.reference, threads=1, storage=storage, **options)
+        assert not report.failed
+        return report
+
+    def rule(path: str, old: Row | None, new: Row | None) -> bool:
+        return bool(options.get("unpack") and old and new and new == old._replace(object_id=new.object_id))
+
+    def after(world: World, results: Sequence[Any]) -> None:
+        assert results, "it was run again until it ended"
+
+    return Role(name, act, rule, after)
 
 
 def hold(name: str, person: str, case: str, ended_by: str = "", absent_ok: bool = False) -> Role:

@@ -120,8 +120,27 @@ def _shared(folder: Path) -> None:
     share(writer_of(resolve(NAME)), talk(0.5), [(0, 4000, "ann"), (4000, 4000, "ben")], "talk.wav")
 
 
+def _packed(folder: Path) -> None:
+    _operator(folder)
+    _run("pack", NAME, "--now")
+
+
+def _holed(folder: Path) -> None:
+    _packed(folder)
+    _run("remove", NAME, "ann/0.wav")
+
+
 def _retain(folder: Path) -> Words:
     return ("retain", NAME, "--to", str(folder / FEATURES), "--features", "log-mel", "--workers", "0")
+
+
+def _wavs(folder: Path) -> str:
+    for number in range(2):
+        one = clip(f"dan/{number}.wav", 0.05, seed=10 + number)
+        path = folder / "wavs" / f"{number}.wav"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(one.data)
+    return str(folder / "wavs")
 
 
 def _receipt() -> str:
@@ -160,6 +179,14 @@ CASES: dict[str, Case] = {
     "relabel": Case(lambda folder: ("relabel", NAME, str(folder / "labels.csv"))),
     "split": Case(("split", NAME, "--threads", "1"), _shared),
     "split now": Case(("split", NAME, "--threads", "1", "--now"), _shared),
+    "pack": Case(("pack", NAME, "--size", "4k", "--threads", "1")),
+    "pack now": Case(("pack", NAME, "--now", "--threads", "1")),
+    "pack compact": Case(("pack", NAME, "--compact", "0", "--now", "--threads", "1"), _holed),
+    "pack unpack": Case(("pack", NAME, "--unpack", "--now", "--threads", "1"), _packed),
+    "encrypt pack": Case(
+        lambda folder: ("encrypt", _wavs(folder), NAME, "--one-subject", "dan", "--pack", "--threads", "1")
+    ),
+    "erase packed": Case(("erase", NAME, "--subject", "ann", "--request", "REQ-1"), _packed),
     "hand on": Case(lambda folder: ("export", NAME, "--to-corpus", str(folder / MADE), "--threads", "1")),
     "hold add": Case(("hold", "add", NAME, "--subject", "ann", "--case", "7", "--reason", "a letter")),
     "hold add with derived": Case(("hold", "add", NAME, "--subject", "ann", "--case", "7"), _derived),

@@ -12,12 +12,12 @@ import pytest
 from securedata.corpus.check.prune import prune
 from securedata.corpus.check.verify import verify
 from securedata.corpus.config import Reference
+from securedata.corpus.packs.report import PackReport
 from securedata.corpus.state.layout import object_key, pack_key
 from securedata.corpus.state.tables import read_table
 from securedata.corpus.writer import Writer
 from securedata.errors import CommitRace, InvalidArgument, StorageUnreachable
 from securedata.lifecycle.packing.pack import pack
-from securedata.lifecycle.packing.report import PackReport
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, keys_of, look, open_quietly
 from tests.kit.corpora.rows import DAY, content, fill, row, table, writer_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError, Namespace
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from securedata.cli.common import (
@@ -27,7 +26,7 @@ from securedata.cli.common import (
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
-    from securedata.lifecycle.packing.report import PackReport
+    from securedata.corpus.packs.report import PackReport
 
 _UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 _SHARE = 25
@@ -130,14 +129,12 @@ def pack(args: Namespace) -> int:
         accept_generation=args.accept_generation,
         **{name: value for name, value in made.items() if value is not None},
     )
-    failed = [(paths, type(error).__name__, str(error)) for paths, error in report.failed]
     if args.json:
-        listed = [{"paths": list(paths), "error": name, "text": text} for paths, name, text in failed]
-        print_json({**asdict(replace(report, failed=[])), "failed": listed, "complete": report.complete})
+        print_json(report.described())
     else:
         _tell(args, report)
-        show(args, "left as they are", [f"{', '.join(paths[:3])}: {text}" for paths, _, text in failed])
-    return fail(f"{plural(len(failed), 'object')} of {report.root} not moved") if failed else 0
+        show(args, "left as they are", report.failures)
+    return 0 if report.complete else fail(f"{plural(len(report.failed), 'object')} of {report.root} not moved")
 
 
 def _tell(args: Namespace, report: PackReport) -> None:

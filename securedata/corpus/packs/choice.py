@@ -19,6 +19,10 @@ import pyarrow.compute as pc
 from securedata.corpus.schema import MAX_ROWS
 from securedata.corpus.state.head import Head, TableRef
 
+SIZE = 256_000_000
+"""Bytes of a pack, unless it is given."""
+MOST = 8_000_000
+"""Sealed bytes of an object above which it stays alone, unless it is given."""
 WINDOW_ROWS = 1_000_000
 COLUMNS = ("path", "object_id", "data_key", "pack", "offset", "sealed_size", "size", "subjects")
 GROUPS = ("subject",)
@@ -39,9 +43,9 @@ class Choice:
         packs: the members of these packs are chosen; None: the objects with storage keys of their own are.
     """
 
-    size: int
+    size: int = SIZE
     least: int = 0
-    most: int = 0
+    most: int = MOST
     seed: int = 0
     group: str = ""
     packs: frozenset[bytes] | None = None

@@ -17,18 +17,18 @@ from typing import Any
 import pyarrow as pa
 
 from securedata.corpus.objects.fetch import PIECE, expect_of, extent_of, open_piece
+from securedata.corpus.objects.put import GONE
 from securedata.corpus.packs.moves import MOVES
 from securedata.corpus.packs.put import PackPut
 from securedata.corpus.rows.index import Location
 from securedata.corpus.writer import Writer
 from securedata.errors import FormatError, SecuredataError
 from securedata.format.cobblestone import Buffer
-from securedata.ingest.byte_budget import TOTAL
-from securedata.lifecycle.sealing import FAILURES
 from securedata.storage.base import Wanted
 from securedata.threads import BoundedPool
 
 _TOGETHER, _BATCH_BYTES = 64, 2 * PIECE
+_IN_FLIGHT = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,10 +134,10 @@ class Maker:
             else:
                 wanted.append(Wanted(key, base, length, one.location.sealed_size))
                 asked.append(at)
-        for number, got in writer.storage.get_many(wanted, TOTAL):
+        for number, got in writer.storage.get_many(wanted, _IN_FLIGHT):
             at = asked[number]
             if isinstance(got, SecuredataError):
-                if not isinstance(got, FAILURES):
+                if not isinstance(got, GONE):
                     raise got
                 found[at] = got
                 continue

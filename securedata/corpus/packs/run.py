@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection, Sequence
 
 import pyarrow as pa
 
-from securedata.corpus.progress import Progress
+from securedata.corpus.packs.choice import Choice, packs_of, window
+from securedata.corpus.packs.making import Made, Maker, Member, members_of, moves_table
+from securedata.corpus.packs.report import PackReport
+from securedata.corpus.progress import Progress, reporting
 from securedata.corpus.schema import SCHEMA
 from securedata.corpus.state.head import TableRef
 from securedata.corpus.state.tables import part_missing, read_table
 from securedata.corpus.writer import Writer
 from securedata.errors import CommitRace, NotFound, SecuredataError
-from securedata.lifecycle.packing.choice import Choice, packs_of, window
-from securedata.lifecycle.packing.making import Made, Maker, Member, members_of, moves_table
-from securedata.lifecycle.packing.report import PackReport
 
 COMMIT_SECONDS = 30.0
 COMMIT_BYTES = 4_000_000_000
@@ -135,3 +135,9 @@ class Packing:
             else:
                 self.report.again += len(one.members)
         self.report.rows += outcome.rewritten
+
+
+def pack_alone(writer: Writer, threads: int | None, progress: bool | Progress | None) -> PackReport:
+    """Pack what is alone, by the usual sizes and in a random order: what `encrypt --pack` does at its end."""
+    with reporting(progress, "packing") as notify:
+        return Packing(writer, Choice(), threads, notify).run()

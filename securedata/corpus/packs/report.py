@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from securedata.errors import SecuredataError
 from securedata.printable import plural
@@ -43,6 +44,18 @@ class PackReport:
     def complete(self) -> bool:
         """Was everything moved that was to be?"""
         return not self.failed
+
+    def described(self) -> dict[str, Any]:
+        """The report as JSON has it."""
+        failed = [
+            {"paths": list(paths), "error": type(error).__name__, "text": str(error)} for paths, error in self.failed
+        ]
+        return {**asdict(replace(self, failed=[])), "failed": failed, "complete": self.complete}
+
+    @property
+    def failures(self) -> list[str]:
+        """What failed, one line for each object, with logical paths."""
+        return [f"{', '.join(paths[:3])}: {error}" for paths, error in self.failed]
 
     def __str__(self) -> str:
         moved = f"{plural(self.objects, 'object')} in {plural(self.packs, 'new pack')}"
