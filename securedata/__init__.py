@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from securedata.corpus.create import CreateReport, create_corpus
     from securedata.corpus.export.export import ExportReport, export
     from securedata.corpus.manifests.manifest import Manifest, manifest
+    from securedata.corpus.objects.cache_report import CacheReport, cache
     from securedata.corpus.opening import UnpinnedWarning, open_corpus
     from securedata.corpus.packs.report import PackReport
     from securedata.corpus.reader import Corpus
@@ -109,6 +110,7 @@ _HOME = {
     "AudioMetadata": "securedata.corpus.recordings.info",
     "Batch": "securedata.torch.sample",
     "ByteSample": "securedata.torch.sample",
+    "CacheReport": "securedata.corpus.objects.cache_report",
     "Corpus": "securedata.corpus.reader",
     "CorpusExportReport": "securedata.lifecycle.copying.report",
     "CreateReport": "securedata.corpus.create",
@@ -134,6 +136,7 @@ _HOME = {
     "SplitReport": "securedata.lifecycle.splitting.report",
     "UnpinnedWarning": "securedata.corpus.opening",
     "VerifyReport": "securedata.corpus.check.report",
+    "cache": "securedata.corpus.objects.cache_report",
     "concat": "securedata.torch.combine",
     "create_corpus": "securedata.corpus.create",
     "export": "securedata.corpus.export.export",
@@ -164,6 +167,7 @@ __all__ = [
     "AudioMetadata",
     "Batch",
     "ByteSample",
+    "CacheReport",
     "Corpus",
     "CorpusExportReport",
     "CreateReport",
@@ -189,6 +193,7 @@ __all__ = [
     "SplitReport",
     "UnpinnedWarning",
     "VerifyReport",
+    "cache",
     "concat",
     "create_corpus",
     "datasets",

@@ -43,6 +43,7 @@ _COMMANDS = (
     "export",
     "manifest",
     "verify",
+    "cache",
     "remove",
     "relabel",
     "split",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
+from securedata.cli.commands.cache import hits_text
 from securedata.cli.common import (
     add_command,
     add_corpus_options,
@@ -74,6 +75,7 @@ def info(args: Namespace) -> int:
     if args.object:
         return _object(args)
     from securedata.corpus.connection import connect
+    from securedata.corpus.objects.cache_report import brief
     from securedata.corpus.state.head import MAX_SEALED, peek
     from securedata.corpus.state.layout import HEAD
     from securedata.corpus.state.lease import explain_missing_head
@@ -82,12 +84,14 @@ def info(args: Namespace) -> int:
     storage = connect(found).storage
     data = explain_missing_head(found, storage, lambda: storage.get(HEAD, MAX_SEALED))
     header, wraps = peek(data, found.root)
+    cache = brief(found, header.corpus_id)
     known: dict[str, Any] = {
         "name": found.name,
         "root": found.root,
         "corpus_id": header.corpus_id.hex(),
         "wraps": [wrap.uri for wrap in wraps],
         "opened": False,
+        **({"cache": cache} if cache else {}),
     }
     try:
         with _opened(args, found, _COLUMNS) as corpus:
@@ -120,6 +124,10 @@ def _lines(key: str, value: Any) -> list[tuple[str, str]]:
 
         reasons = [f"{count:,} {REASONS[reason]}" for reason, count in value.items() if count]
         return [("not opened", text) for text in reasons[:1]] + [("", text) for text in reasons[1:]]
+    if key == "cache":
+        used = "" if value["total_bytes"] is None else f"{size(value['total_bytes'])} of "
+        read = hits_text(value["hits"], value["misses"], value["hit_bytes"])
+        return [(title, f"{value['folder']}, {used}{size(value['limit'])}"), ("cache used", read)]
     if not isinstance(value, list):
         return [(title, f"{value:,}" if isinstance(value, int) else str(value))]
     shown = value
@@ -191,11 +199,16 @@ def _opened(args: Namespace, found: Reference, columns: list[str]) -> Corpus:
 
 
 def _config(args: Namespace) -> int:
+    from dataclasses import replace
+
     from securedata.corpus.config import entry_text
+    from securedata.corpus.objects.cache import CACHE, SIZE
     from securedata.keys.local import SCHEME
 
     with _opened(args, reference(args, args.target), ["path"]) as corpus:
         found = corpus.reference
+    # a colleague has other disks
+    found = replace(found, options={key: value for key, value in found.options.items() if key not in (CACHE, SIZE)})
     name = found.name or found.root.rstrip("/").rpartition("/")[2] or "corpus"
     if args.json:
         pin = " ".join(map(str, found.pins))

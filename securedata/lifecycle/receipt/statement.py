@@ -253,6 +253,10 @@ def what_remains(
             "Copies of a head, a manifest part and an object that were made before the erasure still open for anyone "
             f"who may use one of these KMS keys: {', '.join(left)}."
         )
+    found.append(
+        "Caches on local disks of hosts that read the corpus may hold sealed copies of these objects, until a process "
+        "there renews its keys or opens the corpus next; the keys of these copies are among those destroyed."
+    )
     found += [f"Old versions remain on storage, as such copies: {one.why}." for one in levels if one.level == REMAIN]
     if packed is not None and packed.packs:
         found.append(

@@ -67,6 +67,16 @@ def add_counts(root: Root, corpus: str, more: Counts) -> None:
         os.pwrite(fd, _CELLS.pack(_MAGIC, *(min(one, 2**63) for one in sums), swept), 0)
 
 
+def forget_counts(root: Root, corpus: str) -> None:
+    """Set the counts of a corpus to zero; of which erasures entries were deleted is forgotten as well.
+
+    Raises:
+        OSError
+    """
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(PREFIX + corpus, dir_fd=root.fd)
+
+
 @contextlib.contextmanager
 def sweeping(root: Root, corpus: str) -> Iterator[None]:
     """Let one process at a time delete the entries of erased recordings of a corpus.

@@ -105,6 +105,7 @@ def test_it_says_what_it_proves_and_what_remains() -> None:
     assert f"still open for anyone who may use one of these KMS keys: {AWS}, {LOCAL}." in words
     assert "were not looked for" in words
     assert "nothing is stated of them" in words
+    assert "Caches on local disks of hosts that read the corpus may hold sealed copies of these objects" in words
     words = " ".join(full.remains)
     assert f"one of these KMS keys: {AWS}." in words, "the destroyed key opens nothing, the scheduled one still does"
     assert "Old versions remain on storage, as such copies: Object Lock until 2027-01-01." in words
