@@ -20,7 +20,7 @@ import pytest
 
 import securedata
 from securedata import errors
-from securedata.cli.commands import encrypt, export, init, verify
+from securedata.cli.commands import cache, encrypt, export, init, verify
 from securedata.cli.commands.lifecycle import retain, split, to_corpus
 from securedata.ingest.options import IngestOptions
 from tests.kit.cli.process import output_of
@@ -33,6 +33,7 @@ PUBLIC = [
     "AudioMetadata",
     "Batch",
     "ByteSample",
+    "CacheReport",
     "Corpus",
     "CorpusExportReport",
     "CreateReport",
@@ -58,6 +59,7 @@ PUBLIC = [
     "SplitReport",
     "UnpinnedWarning",
     "VerifyReport",
+    "cache",
     "concat",
     "create_corpus",
     "datasets",
@@ -120,6 +122,7 @@ PAIRS: dict[str, tuple[Callable[..., Any], ModuleType, set[str]]] = {
     "export": (securedata.export, export, {"progress", "storage"}),
     "retain": (securedata.retain, retain, {"progress"}),
     "split": (securedata.split, split, {"progress", "storage"}),
+    "cache": (securedata.cache, cache, set()),
 }
 """Of each command its function, its module, and the parameters that a terminal has no use for or says otherwise."""
 

@@ -28,11 +28,11 @@ def add_parser(subparsers: Any) -> None:
         show_cache,
         help="show or clear what this host's cache holds of a corpus",
         about=(
-            "Show what the cache on a local disk holds of a corpus, and how often it was used. The cache keeps sealed\n"
-            "objects of corpora whose entry names a folder (cache, cache_size), or of a job with SECUREDATA_CACHE: see\n"
-            "docs/cache.md. Nothing in it is needed: what is deleted is fetched again.\n\n"
-            "Objects of people who were erased leave it when a job renews its keys or opens the corpus; --evict does so\n"
-            "now, for everything that the manifest no longer names. --clear deletes all of the corpus, without KMS."
+            "Show what the cache on a local disk holds of a corpus, and how often it was used. The cache keeps\n"
+            "sealed objects of corpora whose entry names a folder (cache, cache_size), or of a job with\n"
+            "SECUREDATA_CACHE: see docs/cache.md. Nothing in it is needed: what is deleted is fetched again.\n\n"
+            "Objects of people who were erased leave it when a job renews its keys or opens the corpus; --evict\n"
+            "does so now, for everything that the manifest no longer names. --clear deletes all of the corpus."
         ),
         example=(
             "  securedata cache voice-a\n"

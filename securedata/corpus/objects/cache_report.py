@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from securedata.corpus.config import Reference, resolve
@@ -58,6 +59,8 @@ class CacheReport:
 def cache(
     target: str | os.PathLike[str] | Reference,
     *,
+    kms: str | Sequence[str] | None = None,
+    pin: str | Sequence[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     evict: bool = False,
     clear: bool = False,
@@ -66,10 +69,11 @@ def cache(
 
     Args:
         target: a name from the config, `securedata://NAME`, a path or a URL.
+        kms, pin: as `open_corpus` takes them.
         folder: where the cache is; None: from the config or SECUREDATA_CACHE.
         evict: delete what the current manifest no longer names: what was erased, removed or sealed again.
-        clear: delete all that it has of this corpus, and set the counts to zero. Neither storage nor KMS is asked if the
-            pin is known.
+        clear: delete all that it has of this corpus, and set the counts to zero. Neither storage nor KMS is asked if
+            the pin is known.
 
     Raises:
         InvalidArgument: no cache is set for the corpus.
@@ -82,7 +86,7 @@ def cache(
         print(report.entries, report.hits, report.misses)
     """
     evict, clear = as_flag("evict", evict), as_flag("clear", clear)
-    reference = with_cache(resolve(target), folder)
+    reference = with_cache(resolve(target, kms, pin), folder)
     if CACHE not in reference.options:
         raise InvalidArgument(
             f"no cache is set for {reference.root}: set cache in its entry in the config file, or SECUREDATA_CACHE"
