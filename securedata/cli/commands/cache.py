@@ -14,7 +14,6 @@ from securedata.cli.common import (
     out,
     plural,
     print_json,
-    reference,
     size,
 )
 from securedata.cli.tables import table
@@ -36,8 +35,8 @@ def add_parser(subparsers: Any) -> None:
         ),
         example=(
             "  securedata cache voice-a\n"
-            "  securedata cache voice-a --evict     # after an erasure, on a host where no job runs\n"
-            "  securedata cache voice-a --clear     # before 'securedata forget voice-a'"
+            "  securedata cache voice-a --evict  # after an erasure, where no job runs\n"
+            "  securedata cache voice-a --clear  # before 'securedata forget voice-a'"
         ),
     )
     add_target(parser)
@@ -53,7 +52,7 @@ def show_cache(args: Namespace) -> int:
     """Run the command."""
     from securedata.corpus.objects.cache_report import cache
 
-    found = cache(reference(args, args.target), folder=args.folder, evict=args.evict, clear=args.clear)
+    found = cache(args.target, kms=args.kms, pin=args.pin, folder=args.folder, evict=args.evict, clear=args.clear)
     if args.json:
         print_json(asdict(found))
         return 0

@@ -75,6 +75,9 @@ def cache(
         clear: delete all that it has of this corpus, and set the counts to zero. Neither storage nor KMS is asked if
             the pin is known.
 
+    Returns:
+        What it holds now, and how often it was used.
+
     Raises:
         InvalidArgument: no cache is set for the corpus.
         CorpusBusy: other processes keep writing to the cache; what was deleted is deleted.

@@ -57,7 +57,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "EncryptedFeatureDataset", "FeatureSample", "FeatureBatch", "save_lineage", "Lineage",
     ),
     "Known corpora": ("datasets",),
-    "Read": ("load", "info", "AudioMetadata", "open_corpus", "Corpus", "UnpinnedWarning"),
+    "Read": ("load", "info", "AudioMetadata", "open_corpus", "Corpus", "cache", "CacheReport", "UnpinnedWarning"),
     "In other libraries": ("to_hf",),
     "Errors": ("errors",),
 }  # fmt: skip

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,13 +83,13 @@ def test_a_kill_at_each_step_of_a_put_and_an_eviction(cache: CacheFolder) -> Non
     def die_at(step: int) -> None:
         left = step
 
-        def counted(inner: object) -> object:
-            def call(*arguments: object, **options: object) -> object:
+        def counted(inner: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **options: Any) -> Any:
                 nonlocal left
                 left -= 1
                 if left < 0:
                     os.kill(os.getpid(), signal.SIGKILL)
-                return inner(*arguments, **options)  # type: ignore[operator]
+                return inner(*arguments, **options)
 
             return call
 
