@@ -82,6 +82,8 @@ _LIFECYCLE = frozenset(
     )
 )
 """Those in the folder `lifecycle` below the others."""
+_CONFIG = frozenset(("forget", "list", "move"))
+"""Those in the folder `config`."""
 
 
 def parser(command: str | None = None) -> ArgumentParser:
@@ -92,7 +94,7 @@ def parser(command: str | None = None) -> ArgumentParser:
         title="commands", prog="securedata", dest="command", metavar="COMMAND", required=True, parser_class=Parser
     )
     for name in [command] if command in _COMMANDS else _COMMANDS:
-        folder = "lifecycle." if name in _LIFECYCLE else ""
+        folder = "lifecycle." if name in _LIFECYCLE else "config." if name in _CONFIG else ""
         import_module(f"securedata.cli.commands.{folder}{name}").add_parser(subparsers)
     return top
 

@@ -179,7 +179,7 @@ def test_what_is_printed_copies_the_corpus(run: Run, root: Root, tmp_path: Path)
     ],
 )
 def test_how_to_copy(old: str, new: str, options: dict[str, str], line: str | None) -> None:
-    from securedata.cli.commands.move import copy_command
+    from securedata.cli.commands.config.move import copy_command
 
     assert copy_command(Reference(old, options=options), Reference(new)) == line
 

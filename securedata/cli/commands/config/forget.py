@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from securedata.cli.commands.list import described
+from securedata.cli.commands.config.list import described
 from securedata.cli.common import add_command, add_output_options, out, print_json, say
 
 if TYPE_CHECKING:
