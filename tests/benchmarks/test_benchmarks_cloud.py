@@ -103,3 +103,10 @@ def test_demo_cloud(tmp_path: Path, speech: Path) -> None:
     results = json.loads((tmp_path / "out" / "results-cloud.json").read_text())
     assert results["found_in_store"] == 0
     assert results["kms_calls"]["open"] == 1
+
+
+def test_writes() -> None:
+    small = ("--files", "3", "--singles", "2", "--rounds", "1", "--bytes", "100")
+    done = subprocess.run([sys.executable, "-m", "benchmarks.writes", *small], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["folder", "s3"]

@@ -8,7 +8,7 @@ import fsspec
 import pytest
 
 from securedata.filesystem import SecuredataFileSystem
-from tests.kit.conformance import READING, WRITING, Fixtures, cases, refused
+from tests.kit.conformance import READING, WRITING, Fixtures, cases, refused, sampled
 from tests.kit.corpora import rows
 
 
@@ -26,7 +26,7 @@ class ByDefault(Fixtures):
         return fsspec.filesystem("securedata", root="suite", writable=True, subject="ann")
 
 
-class TestAllOfItWithExport(Allowed, READING, *WRITING):
+class TestAllOfItWithExport(Allowed, sampled(READING), *map(sampled, WRITING)):
     pass
 
 
@@ -35,7 +35,7 @@ class TestWritingByDefault(ByDefault, *WRITING):
     pass
 
 
-class TestGetByDefault(ByDefault, refused(READING)):
+class TestGetByDefault(ByDefault, refused(sampled(READING))):
     pass
 
 

@@ -17,6 +17,10 @@ from fsspec.tests.abstract import (
 )
 
 from securedata.errors import PlaintextRefused
+from tests.conftest import FULL
+
+_STEP = 1 if FULL else 5
+"""Of the cases of patterns, about 30 for each kind of call, one in so many runs by default."""
 
 WRITING = (AbstractCopyTests, AbstractPutTests, AbstractPipeTests, AbstractOpenTests)
 READING = AbstractGetTests
@@ -42,6 +46,23 @@ class Fixtures(AbstractFixtures):
 def tests_of(*suites: type) -> dict[str, Any]:
     """The tests of suites, by name."""
     return {name: test for suite in suites for name, test in vars(suite).items() if name.startswith("test_")}
+
+
+def sampled(suite: type) -> type:
+    """The same tests; of those with many cases, a sample by default."""
+
+    def fewer(test: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def run(*arguments: Any, **fixtures: Any) -> None:
+            test(*arguments, **fixtures)
+
+        run.pytestmark = [  # type: ignore[attr-defined]  # where pytest keeps the marks of a function
+            pytest.mark.parametrize(mark.args[0], mark.args[1][::_STEP]).mark if mark.name == "parametrize" else mark
+            for mark in getattr(test, "pytestmark", ())
+        ]
+        return run
+
+    return type(suite.__name__, (), {name: fewer(test) for name, test in tests_of(suite).items()})
 
 
 def refused(suite: type) -> type:

@@ -107,10 +107,7 @@ class Batch:
         with self._own:
             one = Pending({**NO_AUDIO, **columns_of_bytes(path, data), **columns})
             self._place(path, one)
-            self._waiting.append((one, data))
-            self._bytes += len(data)
-            if len(self._waiting) >= _WAITING or sum(len(data) for _, data in self._waiting) >= _WAITING_BYTES:
-                self._seal()
+            self._wait(one, data)
 
     def place(self, path: str, columns: dict[str, Any], put: Put) -> None:
         """Put a sealed object under a path."""
@@ -128,15 +125,12 @@ class Batch:
             self._source(source, object_id)
             one = Pending(source=source)
             self._look([path], fresh=False)
-            if isinstance(data, bytes):
-                self._waiting.append((one, data))
-                self._bytes += len(data)
-            else:
+            if not isinstance(data, bytes):
                 one.put = self._writer.put_object(data)
                 self._bytes += one.put.size
             self._place(path, one)
-            if len(self._waiting) >= _WAITING or sum(len(data) for _, data in self._waiting) >= _WAITING_BYTES:
-                self._seal()
+            if isinstance(data, bytes):
+                self._wait(one, data)
 
     def move(self, source: str, path: str) -> None:
         """Put a row under another path. Raises NoSuchPath"""
@@ -160,6 +154,12 @@ class Batch:
             elif pending is None:
                 raise self._missing(path)
             self._drop(pending)
+
+    def _wait(self, one: Pending, data: bytes) -> None:
+        self._waiting.append((one, data))
+        self._bytes += len(data)
+        if len(self._waiting) >= _WAITING or sum(len(data) for _, data in self._waiting) >= _WAITING_BYTES:
+            self._seal()
 
     def _source(self, path: str, object_id: bytes) -> None:
         self._look([path], fresh=False)

@@ -18,8 +18,9 @@ _BYTES = 4_000_000_000
 class Batches:
     """The batches of one call or transaction, by corpus."""
 
-    def __init__(self, open_batch: Callable[[str], Batch]) -> None:
-        self._open = open_batch
+    def __init__(self, open_batch: Callable[[str], Batch], whole: bool = False) -> None:
+        """`whole`: all of it in one commit, however much it is."""
+        self._open, self._whole = open_batch, whole
         self._batches: dict[str, Batch] = {}
         self._lock = threading.Lock()
 
@@ -42,7 +43,7 @@ class Batches:
 
     def commit_if_large(self) -> None:
         """Commit what a call over very many files has done so far: a crash costs at most this much."""
-        for batch in list(self._batches.values()):
+        for batch in [] if self._whole else list(self._batches.values()):
             if len(batch) >= _ROWS or batch.size >= _BYTES:
                 batch.commit()
                 batch.refresh()
@@ -60,7 +61,7 @@ class CommitTogether(Transaction):
     def __init__(self, fs: Any, **options: Any) -> None:
         super().__init__(fs, **options)
         self.fs: Any = fs
-        self.batches = Batches(fs._new_batch)
+        self.batches = Batches(fs._new_batch, whole=True)
 
     def complete(self, commit: bool = True) -> None:
         """Commit everything, or discard it.

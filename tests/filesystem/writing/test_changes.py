@@ -276,3 +276,21 @@ def test_async_callers(fs: SecuredataFileSystem) -> None:
         return await wrapped._cat(await wrapped._find(""))
 
     assert asyncio.run(work()) == {"a/2": b"2", "a/3": b"3", "b": b"0", "c": b"2"}
+
+
+def test_a_transaction_of_very_many_files_is_one_commit(
+    fs: SecuredataFileSystem, reference: Reference, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("securedata.filesystem.writing.batches._ROWS", 10)
+    (tmp_path / "many").mkdir()
+    for number in range(25):
+        (tmp_path / "many" / f"{number}.txt").write_text(f"{number}")
+    at = generation(reference)
+    with fs.transaction:
+        fs.put(str(tmp_path / "many"), "a", recursive=True)
+    assert generation(reference) == at + 1
+    fs.put(str(tmp_path / "many"), "b", recursive=True)
+    assert generation(reference) == at + 4  # 10, 10 and 5 files
+    fs.cp("b", "c", recursive=True)
+    assert generation(reference) == at + 7
+    assert len(fs.find("")) == 75
