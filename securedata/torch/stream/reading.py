@@ -12,14 +12,13 @@ from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.parts.reader import PartRows, PartwiseCorpus, RowsOfPart
 from securedata.corpus.reader import Corpus
 from securedata.errors import SecuredataError
-from securedata.torch.stream.planning.blocks import GROUP_ROWS
 from securedata.torch.stream.planning.lane import Lane
 
 BLOCK_BYTES = 8 * 1024 * 1024
 AHEAD = 2
 """Fetches of about `BLOCK_BYTES` that are under way beside the one whose rows are being delivered."""
-_PART_ROWS = 2 * GROUP_ROWS + 100_000
-"""Rows of parts that stay open: those of a group and of the next."""
+_PART_ROWS = 250_000
+"""Rows of parts that stay open: those of a group, less than 175,000, and of the beginning of the next."""
 
 
 _Key = tuple[int, int]

@@ -1,4 +1,4 @@
-"""The rows of one corpus in the order of an epoch: parts permuted, and the blocks of a few parts permuted together.
+"""The rows of one corpus in the order of an epoch: parts permuted, and the blocks of each, or of small parts together.
 
 A block is a run of rows of one manifest part. Blocks are permuted within groups of parts rather than within the whole
 corpus, so that a lane, which gets consecutive rows of this order, opens only the parts of its own blocks, few at once.
@@ -14,8 +14,9 @@ import numpy as np
 from securedata.torch.stream.planning.hashing import hashes, key_of
 from securedata.torch.stream.planning.spans import Ints
 
-GROUP_ROWS = 150_000
-"""Parts are taken together until they have this many rows: at most 250,000, so two or three full parts."""
+GROUP_ROWS = 75_000
+"""Parts are taken together until they have this many rows, so a full part, of up to 100,000, is mostly alone: the first
+batch needs few of them, and a worker keeps few in memory."""
 
 _KEPT = 8  # groups that are kept once computed
 
