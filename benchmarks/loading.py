@@ -3,6 +3,7 @@
     python -m benchmarks.loading                            everything, about six minutes; first creates a venv
     python -m benchmarks.loading latency-20ms --rounds 3    some sections, fewer rounds
     python -m benchmarks.loading --no-peers                 only securedata and boto3, without another venv
+    python -m benchmarks.loading latency-20ms --pin         one worker, on a core of its own
 
 benchmarks/README.md describes each section and contender.
 """
@@ -87,6 +88,8 @@ class Bench:
     elsewhere: Path | None
     """The interpreter of the peers' venv."""
     remarks: dict[str, str] = field(default_factory=dict)
+    core: int | None = None
+    """The core of the one worker, if it has one for itself."""
 
     def measure(self, name: str) -> Measured | None:
         """All rounds of one section; None if it cannot run here."""
@@ -110,7 +113,8 @@ class Bench:
                         environment=dict(self.environments[section.door]),
                         spec=self.specs[section.kind],
                         batch=self.args.batch,
-                        workers=self.args.workers,
+                        workers=1 if self.core is not None else self.args.workers,
+                        core=self.core,
                     )
                     sums[which] = contender.fit(self.args.slice, self.args.least)
                 except RuntimeError as error:
@@ -136,6 +140,10 @@ def _same(sums: Mapping[str, list[float]]) -> None:
 @contextmanager
 def bench(args: argparse.Namespace, work: Path, scratch: Path, sections: Sequence[str]) -> Iterator[Bench]:
     """Start the server and its endpoints, and put the recordings into the bucket."""
+    core = None
+    if args.pin:
+        core, *others = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, others)  # inherited by the servers and by the contenders' main processes
     kinds = {SECTIONS[name].kind for name in sections}
     speech = clips.speech_folder(args.speech, work / "prompts")
     files = {
@@ -163,7 +171,7 @@ def bench(args: argparse.Namespace, work: Path, scratch: Path, sections: Sequenc
         for kind, paths in files.items():
             print(f"putting {len(paths)} {kind} files into the bucket ...", file=sys.stderr)
             specs[kind] = bucket.fill(server.client(), "voice", kind, paths, scratch / f"{kind}.kek")
-        yield Bench(args, environments, specs, elsewhere)
+        yield Bench(args, environments, specs, elsewhere, core=core)
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -175,6 +183,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clips", type=int, default=128, help="recordings in the bucket, of each kind")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--pin", action="store_true", help="one worker, on a core of its own; all else on the others")
     parser.add_argument("--latency", type=float, default=20.0, help="milliseconds added to each request by nginx")
     parser.add_argument("--speech", type=Path, help="a folder of speech for the clips, instead of Debian's prompts")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="no contender from another venv")
@@ -182,6 +191,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="where clips are made and kept; default: temporary")
     parser.add_argument("--out", type=Path, default=report.OUT, help="folder for loading.json and loading.png")
     args = parser.parse_args(argv)
+    if args.pin and len(os.sched_getaffinity(0)) < 2:
+        parser.error("--pin needs two cores")
     if unknown := set(args.sections) - set(SECTIONS):
         parser.error(f"no section {', '.join(sorted(unknown))}; there are: {', '.join(SECTIONS)}")
     return args
@@ -202,7 +213,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"measuring {name} ...", file=sys.stderr)
             if (measured := standing.measure(name)) is not None:
                 found[name] = measured
-    figures = figures_of(found)
+    figures = figures_of(found, args.pin)
     results = {"sections": {name: one.json() for name, one in found.items()}, "remarks": standing.remarks}
     written = report.write(args.out, "loading", about, figures, results)
     draw(args.out / "loading.png", found)

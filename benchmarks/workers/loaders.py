@@ -57,12 +57,19 @@ class Batch(NamedTuple):
     cpu: float
     sealing: float
     """CPU seconds that this process has spent on decryption and lookup, if they are measured."""
+    at: float
+    unblocked: float
+    """When the batch was collated, and for how many seconds this thread has run, or waited for a core, until then."""
 
 
 def collate(samples: list[Any]) -> Batch:
     """Collate only the waveforms, with default_collate, and add the CPU seconds of this worker so far."""
     tensors = [sample if isinstance(sample, Tensor) else sample[0] for sample in samples]
-    return Batch(default_collate(tensors), os.getpid(), time.process_time(), spent.seconds)
+    waveforms = default_collate(tensors)
+    with open("/proc/thread-self/schedstat", encoding="ascii") as file:
+        queued = int(file.read().split()[1]) / 1e9
+    unblocked = time.thread_time() + queued
+    return Batch(waveforms, os.getpid(), time.process_time(), spent.seconds, time.perf_counter(), unblocked)
 
 
 # ---------------------------------------------------------------- ours

@@ -2,7 +2,8 @@
 
 python -m benchmarks.workers.loading CONTENDER
 
-Requests and answers are lines of JSON: {"do": "begin", "environment": {}, "spec": {}, "batch": 32, "workers": 2},
+Requests and answers are lines of JSON: {"do": "begin", "environment": {}, "spec": {}, "batch": 32, "workers": 2,
+"core": null},
 {"do": "run", "batches": 8}, {"do": "check"}, {"do": "end"}.
 """
 
@@ -43,7 +44,7 @@ class Batches:
 class Loading:
     """A DataLoader whose workers run from `begin` to `end`."""
 
-    def __init__(self, name: str, spec: Any, batches: Batches, workers: int) -> None:
+    def __init__(self, name: str, spec: Any, batches: Batches, workers: int, core: int | None) -> None:
         import torch
         from torch.utils.data import DataLoader
 
@@ -59,29 +60,47 @@ class Loading:
             collate_fn=loaders.collate,
             persistent_workers=True,
             multiprocessing_context="fork",
+            worker_init_fn=None if core is None else lambda _: os.sched_setaffinity(0, {core}),
         )
         self._batches = batches
+        self._size = batches.size
         self._last: dict[int, tuple[float, float]] = {}
 
     def run(self) -> dict[str, Any]:
         before, samples, sums = dict(self._last), 0, []
+        stamps: dict[int, list[tuple[float, float]]] = {}
         began = time.perf_counter()
         for batch in self._loader:
             samples += len(batch.waveforms)
             self._last[batch.worker] = (batch.cpu, batch.sealing)
+            stamps.setdefault(batch.worker, []).append((batch.at, batch.unblocked))
             if not before:
                 sums.append(float(batch.waveforms.double().abs().sum()))
         wall = time.perf_counter() - began
         spent = [
             sum(now[which] - before.get(pid, (0.0, 0.0))[which] for pid, now in self._last.items()) for which in (0, 1)
         ]
-        return {"samples": samples, "wall": wall, "cpu": spent[0], "sealing": spent[1], "sums": sums}
+        # between the first and the last batch of each worker: what it did neither run nor wait for a core
+        blocked = sum(last[0] - first[0] - (last[1] - first[1]) for first, last in map(_ends, stamps.values()))
+        awaited = sum(len(its) - 1 for its in stamps.values()) * self._size
+        return {
+            "samples": samples,
+            "wall": wall,
+            "cpu": spent[0],
+            "sealing": spent[1],
+            "blocked": blocked / max(awaited, 1),
+            "sums": sums,
+        }
+
+
+def _ends(stamps: list[tuple[float, float]]) -> tuple[tuple[float, float], tuple[float, float]]:
+    return stamps[0], stamps[-1]
 
 
 class Fetching:
     """Fetch bytes into this process, without workers and decoding."""
 
-    def __init__(self, name: str, spec: Any, batches: Batches, workers: int) -> None:
+    def __init__(self, name: str, spec: Any, batches: Batches, workers: int, core: int | None) -> None:
         from benchmarks.workers import loaders
 
         self._read = loaders.BYTES[name](spec)
@@ -111,7 +130,7 @@ def main() -> None:
             spec = loaders.Spec(**request["spec"])
             batches = Batches(len(spec.plain), request["batch"])
             kind = Fetching if name in loaders.BYTES else Loading
-            running = kind(name, spec, batches, request["workers"])
+            running = kind(name, spec, batches, request["workers"], request.get("core"))
         elif request["do"] == "run":
             assert running is not None
             batches.number = request["batches"]
