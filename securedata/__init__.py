@@ -160,7 +160,7 @@ _HOME = {
     "verify": "securedata.corpus.check.verify",
 }
 
-_INTEGRATIONS = ("lhotse", "webdataset")
+_INTEGRATIONS = ("lhotse", "ray", "webdataset")
 """Modules of `securedata.integrations` that are names here too, where the library of that name is installed."""
 
 __all__ = [

@@ -24,6 +24,7 @@ from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.rows.plan import CHECK
 from securedata.corpus.schema import rows_table
 from securedata.corpus.segments import recording_path
+from securedata.corpus.tasks.engine import slots_of
 from securedata.corpus.tasks.pool import TaskPool
 from securedata.corpus.writer import Writer
 from securedata.ingest.classify import FROM_SOURCE, Known, Todo, classify
@@ -123,6 +124,8 @@ class _Ingest:
         self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace)
         self.work = IngestWork(sources, writer, self.sealing, self.replace, threads)
         self.executor = executor
+        # many nodes seal 4 GB in no time, and a commit takes its own
+        self.commit_bytes = COMMIT_BYTES * (1 if executor is None else slots_of(executor))
         self.next = self.sealing.next if executor is None else self.work.next
         # what the next commit takes
         self.rows: list[dict[str, Any]] = []
@@ -275,7 +278,7 @@ class _Ingest:
         return (
             time.monotonic() - self.last_commit >= COMMIT_SECONDS
             or len(self.rows) + len(self.updates) >= COMMIT_ROWS
-            or self.pending_bytes >= COMMIT_BYTES
+            or self.pending_bytes >= self.commit_bytes
         )
 
     def _commit(self, todo: deque[Item]) -> deque[Item]:

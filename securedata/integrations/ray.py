@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from securedata.errors import ConfigError
@@ -127,6 +128,16 @@ class RayExecutor(Executor):
                     future.set_exception(_lost(error))
                 else:
                     future.set_result(result)
+
+
+def __getattr__(name: str) -> Any:
+    # Ray Data takes seconds to import, and brings pandas: runs do without it
+    if name not in ("Datasource", "SpillWarning"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module("securedata.integrations.ray_data"), name)
+    except ImportError:
+        raise ConfigError(f"securedata.ray.{name} needs Ray Data: pip install 'ray[data]'") from None
 
 
 class _Call(Future[Any]):

@@ -29,6 +29,7 @@ from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.state.head import TableRef
 from securedata.corpus.state.retired import DELAY
 from securedata.corpus.state.tables import part_missing, read_table
+from securedata.corpus.tasks.engine import slots_of
 from securedata.corpus.tasks.pool import TaskPool
 from securedata.corpus.writer import Writer
 from securedata.errors import NotFound, SecuredataError
@@ -97,6 +98,7 @@ class _Reencryption:
     ) -> None:
         self.writer, self.grace, self.progress, self.threads = writer, grace, progress, threads
         self.executor = executor
+        self.commit_bytes = COMMIT_BYTES * (1 if executor is None else slots_of(executor))
         self.limits = () if executor is None else (TASK_OBJECTS, TASK_BYTES)
         self.report = ReencryptReport()
         self.work = ReencryptWork(writer)
@@ -215,7 +217,7 @@ class _Reencryption:
         return bool(self.ready) and (
             time.monotonic() - self.committed >= COMMIT_SECONDS
             or self.ready_rows >= COMMIT_ROWS
-            or self.ready_bytes >= COMMIT_BYTES
+            or self.ready_bytes >= self.commit_bytes
         )
 
     def _commit(self) -> None:
