@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from ray._raylet import Config
 from ray.data import Datasource as RayDatasource
 from ray.data import ReadTask
 from ray.data.block import BlockMetadata
@@ -32,6 +31,9 @@ from securedata.errors import InvalidArgument, SecuredataError
 
 _BLOCK_BYTES = 64 * 1024 * 1024
 """Content of one block, about; a task yields several, so that it never holds all of its rows."""
+
+_SPILLING = "RAY_automatic_object_spilling_enabled"
+"""Read from the environment of this process: Ray does not tell how the processes of its cluster were started."""
 
 _KEPT = 2
 """Corpora, and parts of each, that a process keeps open."""
@@ -49,7 +51,8 @@ class Datasource(RayDatasource):
     since this was made, they raise GenerationChanged.
 
     Ray keeps blocks in shared memory, and writes them to disk when that is full. Turn that off where the cluster is
-    started, with RAY_automatic_object_spilling_enabled=0 in the environment; until then a SpillWarning is issued.
+    started, with RAY_automatic_object_spilling_enabled=0 in the environment, and set it here, too: without it a
+    SpillWarning is issued.
 
     Example:
         source = securedata.ray.Datasource("voice-a", columns=["speaker", "transcript"])
@@ -129,10 +132,10 @@ class Datasource(RayDatasource):
 
 
 def _warn_of_spilling() -> None:
-    if Config.automatic_object_spilling_enabled():
+    if os.environ.get(_SPILLING, "1").lower() not in ("0", "false"):
         warnings.warn(
             "Ray writes blocks to disk when its memory is full, and these hold plaintext: start the cluster, or call "
-            "ray.init, with RAY_automatic_object_spilling_enabled=0 in the environment",
+            f"ray.init, with {_SPILLING}=0 in the environment, and set it here, too, so that this is known",
             SpillWarning,
             stacklevel=3,
         )

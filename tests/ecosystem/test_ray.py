@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 import time
-import types
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -220,8 +219,7 @@ def test_the_examples_of_the_page(cluster: dict[str, Any], here: Path) -> None:
 
 
 def test_without_spilling_there_is_no_warning(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    off = types.SimpleNamespace(automatic_object_spilling_enabled=lambda: False)
-    monkeypatch.setattr("securedata.integrations.ray_data.Config", off)
+    monkeypatch.setenv("RAY_automatic_object_spilling_enabled", "0")
     with warnings.catch_warnings():
         warnings.simplefilter("error", sd.ray.SpillWarning)
         assert sd.ray.Datasource(root).estimate_inmemory_data_size()
