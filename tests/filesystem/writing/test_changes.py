@@ -101,6 +101,10 @@ def test_a_move_keeps_the_object(told: SecuredataFileSystem, reference: Referenc
     after = current(reference)
     assert same_but(before["ann/long.wav#t=0"], after["first.wav"]) == {"path"}
     assert before["ann/long.wav#t=2000"] == after["ann/long.wav#t=2000"]
+    # the rows of an object stay in one part, as every later commit expects
+    writer = writer_of(reference)
+    ids = [set(writer.read_table(part, ["object_id"]).column(0).to_pylist()) for part in writer.head.parts]
+    assert len([one for one in ids if after["first.wav"]["object_id"] in one]) == 1
     told.rm("first.wav")
     assert told.cat_file("ann/long.wav#t=2000") == audio(2, "WAV")
     told.mv("ann", "bob", recursive=True)
