@@ -296,7 +296,7 @@ def _index(
 class _Places:
     """Storage columns of one batch, read from their buffers: 1 us per row instead of 4 with Arrow scalars."""
 
-    __slots__ = ("_ids", "_offsets", "_packs", "_sealed", "_sizes")
+    __slots__ = ("_ids", "_offsets", "_packed", "_packs", "_sealed", "_sizes")
 
     def __init__(self, batch: pa.RecordBatch) -> None:
         self._ids = values(batch.column("object_id"), 16)
@@ -306,10 +306,16 @@ class _Places:
         packed = packs.null_count < len(packs)
         self._packs: pa.Array | None = packs if packed else None
         self._offsets: pa.Array | None = batch.column("offset") if packed else None
+        whole = packed and not packs.null_count and not batch.column("offset").null_count
+        self._packed = (values(packs, 16), values(batch.column("offset"), 8).cast("q")) if whole else None
 
     def at(self, j: int) -> Location:
-        pack = self._packs[j].as_py() if self._packs is not None else None
-        offset = self._offsets[j].as_py() if self._offsets is not None else None
+        if self._packed is not None:  # every row, as `pack` leaves them
+            pack: bytes | None = self._packed[0][16 * j : 16 * j + 16].tobytes()
+            offset: int | None = self._packed[1][j]
+        else:
+            pack = self._packs[j].as_py() if self._packs is not None else None
+            offset = self._offsets[j].as_py() if self._offsets is not None else None
         return Location(self._ids[16 * j : 16 * j + 16].tobytes(), pack, offset, self._sealed[j], self._sizes[j])
 
 
