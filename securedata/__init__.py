@@ -53,7 +53,8 @@ what to do next; they never hold a key, nor a recording's path, which is often a
 what must not be missed to the logger `securedata`, and show a bar with `progress=True`.
 
 The command `securedata` does the same; `securedata COMMAND --help` explains it. To read on, in the repository's docs:
-api.md for every name here, training.md, fsspec.md, cloud.md for S3 and cloud KMS, security.md for who is kept out.
+api.md for every name here, training.md, ecosystem.md for other libraries, fsspec.md, cloud.md for S3 and cloud KMS,
+security.md for who is kept out.
 Importing this package loads neither torch nor boto3: names are resolved at their first use.
 """
 
