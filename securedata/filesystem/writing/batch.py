@@ -63,7 +63,7 @@ class Batch:
     """
 
     def __init__(self, writer: Writer, lock: threading.RLock, committed: Callable[[], object]) -> None:
-        """`lock` is held to commit through `writer`; `committed` is called after each commit."""
+        """`lock` is held to commit through `writer`; `committed` is called after each commit, failed or not."""
         self._writer, self._lock, self._committed = writer, lock, committed
         self._own = threading.RLock()
         self._expected: dict[str, bytes | None] = {}  # by path, the object that it named when it was first named here
@@ -198,11 +198,6 @@ class Batch:
 
     # ------------------------------------------------------------ the commit
 
-    def seal(self) -> None:
-        """Put what still waits to be sealed together with others. Raises StorageError"""
-        with self._own:
-            self._seal()
-
     def _seal(self) -> None:
         waiting, self._waiting = self._waiting, []
         try:
@@ -230,7 +225,8 @@ class Batch:
             except BaseException:  # raised again: what no head names is deleted at once, rather than by a prune
                 self.discard()
                 raise
-            self._committed()
+            finally:
+                self._committed()  # after an error too: another writer, or this commit, might have changed the corpus
             self._clear()
 
     def discard(self) -> None:

@@ -216,7 +216,6 @@ def test_another_writer_in_the_midst_of_a_transaction(told: SecuredataFileSystem
         content = b"another's %d" % number
         with pytest.raises(RowReplaced):
             collide(change, path, content)
-        told.invalidate_cache()
         assert told.cat_file(path) == content
 
     def removed() -> None:
