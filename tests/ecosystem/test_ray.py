@@ -190,7 +190,9 @@ def plasma() -> bytes:
     return found
 
 
-def test_ray_data_reads_a_corpus(cluster: dict[str, Any], recordings: Path, tmp_path: Path) -> None:
+def test_ray_data_reads_a_corpus(
+    cluster: dict[str, Any], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sd.ingest(recordings, tmp_path / "sealed", speaker_pattern=PATTERN)
     with pytest.warns(sd.ray.SpillWarning, match="RAY_automatic_object_spilling_enabled=0"):
         source = sd.ray.Datasource(tmp_path / "sealed", columns=["speaker"], speaker=["spk0", "spk1"])
@@ -205,6 +207,8 @@ def test_ray_data_reads_a_corpus(cluster: dict[str, Any], recordings: Path, tmp_
     assert {row["path"]: row["bytes"] for row in found} == {name: path.read_bytes() for name, path in wanted.items()}
     assert {row["speaker"] for row in found} == {"spk0", "spk1"}
     assert len(found) == len(wanted)
+    monkeypatch.setenv("RAY_automatic_object_spilling_enabled", "0")
+    source = sd.ray.Datasource(tmp_path / "sealed", columns=["transcript"])  # which no worker has opened yet
     rotate(tmp_path / "sealed")
     with pytest.raises(Exception, match=r"has generation .*, but this stream was planned"):
         ray.data.read_datasource(source).take_all()

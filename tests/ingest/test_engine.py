@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 import shutil
+import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import asdict
@@ -106,6 +107,18 @@ def test_recordings_inside_other_files(tmp_path: Path, processes: Executor, kind
     there = sd.ingest(folder, tmp_path / "there", one_subject="ann", source_format=kind, engine=processes)
     assert result(here) == result(there)
     assert here.added == 7
+    assert rows(tmp_path / "here") == rows(tmp_path / "there")
+
+
+def test_recordings_inside_a_zip(source: Path, tmp_path: Path, processes: Executor) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as packed:
+        for path in source.rglob("*.wav"):
+            packed.write(path, f"./{path.relative_to(source)}")  # names that the source spells differently
+    url = f"zip://::{tmp_path / 'all.zip'}"
+    here = sd.ingest(url, tmp_path / "here", speaker_pattern=PATTERN)
+    there = sd.ingest(url, tmp_path / "there", speaker_pattern=PATTERN, engine=processes)
+    assert result(here) == result(there)
+    assert here.added == 13
     assert rows(tmp_path / "here") == rows(tmp_path / "there")
 
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from securedata.corpus.check.verify import verify
 from securedata.corpus.config import config_path, load, resolve, write_entry
 from securedata.corpus.opening import open_corpus
 from securedata.corpus.writer import Writer
 from securedata.errors import AccessDenied, InvalidArgument, NotFound
+from securedata.ingest.ingest import ingest
 from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.sources.recordings import list_sources
+from securedata.lifecycle.rotate import rotate
 from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.cloud.forward import forward
 from tests.kit.corpora.cloud import Cloud, keys_in
@@ -289,3 +294,22 @@ def test_nothing_is_made_in_a_bucket_for_nothing(cloud: Cloud, tmp_path: Path, r
     assert "no corpus was made" in done.error
     assert not keys_in(cloud.weed, url)
     assert not config_path().exists()
+
+
+# ------------------------------------------------------------------------------------------------ by other processes
+
+
+def test_other_processes_read_one_bucket_and_put_into_another(cloud: Cloud) -> None:
+    clips = [*some_clips(), clip("ben/long.wav", 150, seed=9, speaker="ben")]  # the last is read in pieces
+    assert len(clips[-1].data) > 4 * 1024 * 1024
+    source, root = put(cloud, clips), cloud.make("sealed", [])
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as processes:
+        report = ingest(source, root.name, speaker_pattern="{speaker}/{utterance}", engine=processes)
+        assert (report.added, report.complete) == (len(clips), True)
+        assert recordings_of(root.reference) == contents(clips)
+        found = verify(root.name, engine=processes)
+        assert (found.ok, found.objects_opened) == (True, len(clips))
+        done = rotate(root.name, data_keys=True, engine=processes).data_keys
+        assert done is not None
+        assert (done.objects, done.finished) == (len(clips), True)
+    assert recordings_of(root.reference) == contents(clips)
