@@ -88,11 +88,13 @@ def kept_tables(
     columns: Sequence[str],
     admission: Admission | None = None,
     look: Look | None = None,
+    exact: bool = True,
 ) -> Iterator[pa.Table]:
     """The rows of each part that are numbered, with these columns and those that decide.
 
     Args:
         look: called with the rows of each part before the filter.
+        exact: `Counts.exact`, of the counts that number them.
     """
     deciding, tagger = columns_to_count(options), Tagger(head.secret)
     wanted = None if deciding is None else tuple(dict.fromkeys((*deciding, *columns)))
@@ -107,7 +109,7 @@ def kept_tables(
             table = spoken_by(table, options.speakers, tagger)
         if options.filter is not None:
             table = table.take(matching(table, options.filter))
-        kept = admission.admit(table)
+        kept = admission.admit(table) if exact else None
         yield table if kept is None else table.filter(kept)
 
 

@@ -96,13 +96,16 @@ class PartwiseCorpus(Corpus):
         """
         return counted(self._head, self._options, self._read, look)
 
-    def tables(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str], exact: bool = True) -> Iterator[pa.Table]:
         """The rows of each part that `count` counts, with these columns and others, and without keys.
+
+        Args:
+            exact: `Counts.exact`; if not, rows that are closed are among them.
 
         Raises:
             as `open_part`
         """
-        return kept_tables(self._head, self._options, self._read, columns)
+        return kept_tables(self._head, self._options, self._read, columns, exact=exact)
 
     def open_part(self, number: int, exact: bool, keep: Ints | None = None) -> PartRows:
         """Fetch and open a part.

@@ -78,7 +78,8 @@ class EncryptedAudioStream(AudioRows, SealedStream[Sample]):
                 stream replaces one.
             purpose: what the recordings are read for, likewise.
             ttl, kms_wait: seconds, likewise.
-            refresh: a copy that is unpickled elsewhere may open newer rows.
+            refresh: a copy that is unpickled elsewhere may open newer rows, and a state `with_objects` of an earlier
+                generation is taken.
             accept_generation, cache, cache_size: as in `EncryptedAudioDataset`.
 
         Raises:

@@ -26,10 +26,11 @@ from securedata.torch.replace import Replacing, limit
 from securedata.torch.select import Check, Duration, for_each, rows_where, several
 from securedata.torch.stats import Stats, Tally
 from securedata.torch.stream.epoch import Epoch
+from securedata.torch.stream.moving import Movable
 from securedata.torch.stream.opened import entry_of
 from securedata.torch.stream.place import ranks_given, worker_and_workers
 from securedata.torch.stream.reading import BLOCK_BYTES, Item, LaneReader, Media
-from securedata.torch.stream.resuming import Named, Resumable
+from securedata.torch.stream.resuming import Named
 from securedata.torch.stream.shares import as_weights, shares
 from securedata.torch.stream.state import At, Origin, State, corpus_mark, digest_of
 from securedata.torch.workers import refuse_lineage, workers
@@ -41,7 +42,7 @@ SHUFFLE = 64 * 1024 * 1024
 SampleT = TypeVar("SampleT")
 
 
-class SealedStream(Resumable, IterableDataset[SampleT]):
+class SealedStream(Movable, IterableDataset[SampleT]):
     """Rows of one sealed corpus or several in a shuffled order, decrypted in memory as they come.
 
     A subclass says what a row becomes, by the methods that it would give an `EncryptedDataset`.
@@ -100,6 +101,7 @@ class SealedStream(Resumable, IterableDataset[SampleT]):
         where = rows_where(filter, split, duration)
         check = Check(speaker, split)
         self._refresh = refresh
+        self._seen_of = (b"", {})
         opened: list[PartwiseCorpus] = []
         try:
             for one, accept in zip(targets, accepted, strict=True):

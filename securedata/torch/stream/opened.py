@@ -1,12 +1,21 @@
-"""Whose rows a stream has open: for the lineage of models."""
+"""Whose rows a stream has open, for the lineage of models, and which rows they are, for states."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.parts.reader import PartwiseCorpus
 from securedata.corpus.rows.durations import seconds_of
+from securedata.corpus.schema import optional
 from securedata.lineage.record import Entry
+from securedata.torch.stream.planning.hashing import hashes
+from securedata.torch.stream.planning.plan import Mask
+
+Marks = np.ndarray[Any, np.dtype[np.uint64]]
 
 _COLUMNS = ("subjects", "frames", "frames_in_segment", "sample_rate")
 
@@ -29,3 +38,25 @@ def entry_of(corpus: PartwiseCorpus, record: str) -> Entry:
         seconds=round(seconds, 3),
         people=tuple(sorted(set(corpus.tagger().in_lineage(bytes.fromhex(record), sorted(people))))),
     )
+
+
+def marks_of(rows: pa.Table) -> Marks:
+    """uint64 [N]: a mark of each row that stays when a commit moves it: of the object, and where its segment begins."""
+    # a recording that was sealed again keeps the id of its first object
+    ids = pc.coalesce(optional(rows, "origin"), rows.column("object_id")).combine_chunks()
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.chunk(0) if ids.num_chunks else pa.array([], pa.binary(16))
+    bytes_ = np.frombuffer(ids.buffers()[1] or b"", np.uint8)[16 * ids.offset : 16 * (ids.offset + len(ids))]
+    starts = pc.fill_null(rows.column("start"), -1).to_numpy()
+    # an id is random, so half of it is as good as a hash
+    found: Marks = bytes_.reshape(-1, 16)[:, :8].copy().view("<u8").reshape(-1) ^ hashes(0, starts)
+    return found
+
+
+def seen_among(marks: Marks, seen: bytes) -> Mask:
+    """Which of these marks are among those of a state."""
+    sorted_ = np.frombuffer(seen, "<u8")
+    if not len(sorted_):
+        return np.zeros(len(marks), bool)
+    found: Mask = sorted_[np.minimum(np.searchsorted(sorted_, marks), len(sorted_) - 1)] == marks
+    return found

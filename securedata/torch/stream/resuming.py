@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from securedata.corpus.option_values import as_whole
 from securedata.corpus.parts.reader import changed
 from securedata.errors import InvalidArgument
 from securedata.torch.stream.place import rank_and_world
-from securedata.torch.stream.planning.plan import Plan, Run, Source
+from securedata.torch.stream.planning.plan import Mask, Plan, Run, Source
 from securedata.torch.stream.planning.spans import Ints
 from securedata.torch.stream.state import At, State, corpus_mark, digest_of
 
@@ -87,9 +87,24 @@ class Resumable:
             for one, origin in zip(self._named(), state.origins, strict=True)
         ]
         plan = Plan(sources, state.seed, state.epoch, state.uneven)
+        if state.seen:
+            for which in range(len(sources)):
+                plan.leave_out(which, self._seen_rows(which))
         for run in state.runs:
             plan.follow(run)
         return plan
+
+    def _takes_newer(self, state: State, named: Sequence[Named]) -> bool:
+        """Whether a state of earlier generations is to be taken."""
+        return False
+
+    def _moved(self, state: State) -> State:
+        """The same state for the generations that are open now."""
+        raise NotImplementedError
+
+    def _seen_rows(self, which: int) -> Sequence[Mask]:
+        """Which rows of each part of a corpus the state's marks name."""
+        raise NotImplementedError
 
     def _rank_and_world(self) -> tuple[int, int]:
         return self._ranks or rank_and_world()
@@ -143,6 +158,8 @@ class Resumable:
             raise InvalidArgument(f"the state is of other corpora than {roots}, or of the same in another order")
         if state.uneven != self._state.uneven:
             raise InvalidArgument(f"the state is of a stream with uneven={state.uneven!r}: open it with the same")
+        if self._takes_newer(state, named):
+            state = self._moved(state)
         for one, origin in zip(named, state.origins, strict=True):
             if one.generation != origin.generation:
                 raise changed(one.root, origin.generation, one.generation)
@@ -156,3 +173,6 @@ class Resumable:
         self._epoch_now = state.epoch
         self._state = state
         self._delivered = None
+        if state.seen and get_worker_info() is None:  # found once, for all workers
+            for which in range(len(named)):
+                self._seen_rows(which)

@@ -68,6 +68,8 @@ class State:
     origins: tuple[Origin, ...]
     runs: tuple[Run, ...] = ()
     at: At | None = field(default=None)
+    seen: bytes = field(default=b"", repr=False)
+    """Marks of what was delivered before `runs`, which are of the generations in `origins`; 8 bytes each, sorted."""
 
     def with_run(self, run: Run) -> State:
         """After another run; one that delivered nothing is left out."""
@@ -86,6 +88,8 @@ class State:
         }
         if self.at is not None:
             found["at"] = list(self.at)
+        if self.seen:
+            found["seen"] = base64.b64encode(self.seen).decode()
         return found
 
     @classmethod
@@ -107,11 +111,19 @@ class State:
                 tuple(Origin(str(one[0]), *map(_whole, one[1:])) for one in given["corpora"]),
                 tuple(_run(one) for one in given["runs"]),
                 None if at is None else At(*map(_whole, at)),
+                _marks(given.get("seen", "")),
             )
-        except (KeyError, TypeError, ValueError, IndexError):
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError):
             raise InvalidArgument(
                 "this is not the state of a stream, or it was damaged: pass what state_dict() or merge_state() returned"
             ) from None
+
+
+def _marks(text: str) -> bytes:
+    marks = base64.b64decode(text, validate=True)
+    if len(marks) % 8:
+        raise ValueError
+    return marks
 
 
 def _whole(value: Any, most: int = _MOST) -> int:

@@ -248,6 +248,33 @@ def test_corpus_that_changed_is_told(root: Root) -> None:
             later.load_state_dict(state)
 
 
+def test_epoch_goes_on_over_a_corpus_that_changed(root: Root) -> None:
+    with sd.EncryptedAudioStream(root) as stream:
+        running = iter(stream)
+        heard = [next(running).utterance for _ in range(8)]
+        small = stream.state_dict()
+        state = json.loads(json.dumps(stream.with_objects(small)))
+        assert len(state["seen"]) < 8 * 12
+    removed = [name for name in (f"u{n}" for n in range(MANY)) if name not in heard][:3] + heard[:2]
+    remove_paths(root, [f"{name}.wav" for name in removed])
+    add_clips(root, clips(4, "later"))
+    with sd.EncryptedAudioStream(root, refresh=True) as stream:
+        with pytest.raises(GenerationChanged, match="with_objects"):
+            stream.load_state_dict(small)
+        stream.load_state_dict(state)
+        loader_ = loader(stream, batch=2)
+        for step, batch in enumerate(loader_, 1):
+            heard += names(batch)
+            if step == 3:
+                break
+        state = stream.with_objects(stream.state_dict(loader_, 3))
+    with sd.EncryptedAudioStream(root, refresh=True) as stream:
+        stream.load_state_dict(state)
+        heard += names(stream)
+    left = {f"u{n}" for n in range(MANY)} - set(removed[:3]) | {f"later{n}" for n in range(4)}
+    assert sorted(heard) == sorted(left)
+
+
 # ----------------------------------------------------------------------------------------------- which rows, and how
 
 

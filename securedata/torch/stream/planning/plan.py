@@ -6,18 +6,21 @@ name samples. What a run has not delivered is dealt to the lanes of the next run
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from securedata.torch.stream.planning.blocks import BlockOrder
+from securedata.torch.stream.planning.blocks import BlockOrder, Located
 from securedata.torch.stream.planning.dealing import Share, cut, delivered, rank_share, size_of, undealt, worker_share
 from securedata.torch.stream.planning.hashing import key_of
 from securedata.torch.stream.planning.lane import Lane, Member
 from securedata.torch.stream.planning.spans import Ints, Spans
 
 _ORDER, _SHUFFLE = 1, 2
+_PIECE = 100_000
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class Source(NamedTuple):
@@ -65,6 +68,24 @@ class Plan:
 
     def __len__(self) -> int:
         return sum(map(len, self._left))
+
+    def left(self, which: int) -> Iterator[tuple[Ints, Located]]:
+        """Which rows of a corpus are left: their positions, ascending, and where they are, in pieces."""
+        spans = self._left[which]
+        for at in range(0, len(spans), _PIECE):
+            numbers = spans.numbers(at, min(at + _PIECE, len(spans)))
+            yield numbers, self._orders[which].locate(numbers)
+
+    def leave_out(self, which: int, delivered: Sequence[Mask]) -> None:
+        """Take away rows of a corpus: of each part, those that are marked."""
+        kept = []
+        for numbers, found in self.left(which):
+            gone = np.zeros(len(numbers), bool)
+            for part in np.unique(found.part).tolist():
+                mine = found.part == part
+                gone[mine] = delivered[part][found.row[mine]]
+            kept.append(Spans.of(numbers[~gone]))
+        self._left[which] = Spans.joined(kept)
 
     def lane(self, ranks: int, workers: int, rank: int, worker: int) -> Lane:
         """The lane of one worker of one rank, in the next run."""
