@@ -158,11 +158,11 @@ def _named(storage: Storage, head: Head, entries: list[Entry]) -> NDArray[np.boo
         extents.sort()
     for at, one in enumerate(entries):
         if extents := packed.get(bytes.fromhex(one.stored), []):
-            named[at] = _covered(one.offset, one.length, extents)
+            named[at] = covered(one.offset, one.length, extents)
     return named
 
 
-def _covered(offset: int, length: int, extents: list[tuple[int, int]]) -> bool:
+def covered(offset: int, length: int, extents: list[tuple[int, int]]) -> bool:
     """Do sorted extents, which do not overlap, cover a range without a hole?"""
     end = offset + length
     for start, size in extents[max(0, bisect_right(extents, (offset, math.inf)) - 1) :]:
