@@ -33,6 +33,7 @@ from tests.kit.servers import seaweed
 LATENCY = 0.02
 
 OURS = ("securedata", "securedata, decryption taken out", "securedata, plaintext in RAM")
+CACHE = ("securedata, cached", "securedata", "securedata, plaintext in RAM")
 STACKS = ("boto3", "boto3 + Fernet", "s3fs", "s3torchconnector", "LitData raw")
 ELSEWHERE = ("s3fs", "s3torchconnector", "LitData raw", "bytes: s3torchconnector")
 """Contenders in the peers' venv."""
@@ -50,6 +51,8 @@ class Section:
 SECTIONS = {
     "latency-20ms": Section(OURS + STACKS, "slow"),
     "latency-0ms": Section(OURS + STACKS),
+    "cache-20ms": Section(CACHE, "slow"),
+    "cache-0ms": Section(CACHE),
     "wav": Section(("securedata", "s3torchconnector"), kind="wav"),
     "tls": Section(("securedata", "s3torchconnector"), "tls"),
     "bytes": Section(("bytes: securedata", "bytes: boto3", "bytes: s3torchconnector")),

@@ -84,6 +84,16 @@ def securedata(spec: Spec) -> Made:
     return Made(dataset, [rows[path] for path in spec.paths])
 
 
+def cached(spec: Spec) -> Made:
+    """The same through a cache on local disk, below TMPDIR; the turns before the first round fill it."""
+    from securedata import EncryptedAudioDataset
+
+    folder = os.path.join(os.environ["TMPDIR"], "cache")
+    dataset = EncryptedAudioDataset(spec.root, kms=spec.kms, pin=spec.pin, cache=folder)
+    rows = {path: row for row, path in enumerate(dataset.metadata.column("path").to_pylist())}
+    return Made(dataset, [rows[path] for path in spec.paths])
+
+
 def without_decryption(spec: Spec) -> Made:
     """The same loader and storage engine on plaintext objects; opening one returns its bytes."""
     return _opened(spec, Elsewhere)
@@ -279,6 +289,7 @@ def _objects(kind: type[Objects]) -> Callable[[Spec], Made]:
 
 LOADERS: dict[str, Callable[[Spec], Made]] = {
     "securedata": securedata,
+    "securedata, cached": cached,
     "securedata, decryption taken out": without_decryption,
     "securedata, plaintext in RAM": in_memory,
     "securedata, clocked": clocked,
