@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -30,6 +31,9 @@ OFF = "SECUREDATA_LOOK_AHEAD"
 
 _WRONG = 3
 """Wrong guesses in succession after which a worker stops guessing: each may have fetched something in vain."""
+
+_REST, _LONGEST = 40, 0.005
+"""Between two polls, as many times what one took, but at most so many seconds: what arrives together costs less CPU."""
 
 
 class _Guess(NamedTuple):
@@ -65,6 +69,7 @@ class _Worker:
         """Of the item that torch's loop is at, what it has not been asked for yet."""
         self._queued: deque[tuple[object, list[_Guess]]] = deque()
         self._under_way: deque[Fetch] = deque()
+        self._next_poll = 0.0
         self._wrong = 0
         self._indices: list[Any] | None = None
         """What that item asks for, and with `_read` what was read for it, of which dataset."""
@@ -102,8 +107,11 @@ class _Worker:
     def meanwhile(self) -> None:
         """Plan what has been queued, and receive what has arrived."""
         self._look()
-        if self._under_way and not self._under_way[0].poll():
-            self._under_way.popleft()
+        if self._under_way and (begun := time.perf_counter()) >= self._next_poll:
+            if not self._under_way[0].poll():
+                self._under_way.popleft()
+            now = time.perf_counter()
+            self._next_poll = now + min(_REST * (now - begun), _LONGEST)
 
     def _draw(self, which: int, number: int) -> torch.Generator:
         """The generator for the crops of one batch."""
