@@ -44,6 +44,7 @@ def open_corpus(
     cache_size: int | str | None = None,
     storage: Storage | None = None,
     look: Look | None = None,
+    others: bool = True,
     seen: Mapping[bytes, Seen] | None = None,
 ) -> Corpus:
     """Open a corpus for reading.
@@ -71,6 +72,7 @@ def open_corpus(
             10 GB.
         storage: used instead of the one that the root names, for tests and benchmarks.
         look: called with the rows of every manifest part before the filter, without keys, while the corpus is opened.
+        others: False leaves out the files that are neither recordings nor features; `Corpus.others` counts them.
         seen: `Corpus.seen` of an earlier opening that this one continues; an older head is refused.
 
     Raises:
@@ -88,7 +90,7 @@ def open_corpus(
     reference, options = prepare(
         target, kms, pin, columns, filter, role, purpose, ttl, kms_wait, refresh, accept_generation, cache, cache_size
     )
-    return _open(reference, options, storage, look, speakers, seen)
+    return _open(reference, replace(options, others=as_flag("others", others)), storage, look, speakers, seen)
 
 
 def prepare(

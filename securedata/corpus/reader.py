@@ -116,6 +116,11 @@ class Corpus:
         return self.index.left_out
 
     @property
+    def others(self) -> int:
+        """How many rows were left out because they are files that are neither recordings nor features."""
+        return self.index.others
+
+    @property
     def filtered_by(self) -> tuple[str, ...]:
         """The manifest's columns that chose its rows, sorted; not what they were compared with."""
         speaker = () if self._options.speakers is None else ("speaker",)

@@ -65,13 +65,19 @@ Only parts with such a row have these columns. They apply to a row only if its `
 """
 
 ADDED = pa.schema(
-    [("origin", pa.binary(16)), ("ingested", _TIME), ("last_contact", _TIME), ("keyed_since", pa.int64())]
+    [
+        ("origin", pa.binary(16)),
+        ("ingested", _TIME),
+        ("last_contact", _TIME),
+        ("keyed_since", pa.int64()),
+        ("media_type", _TEXT),
+    ]
 )
 """Columns that parts of earlier versions lack, and that a part has only if one of its rows needs it.
 
 `origin` is the id of the first object of this recording (null: `object_id`). `ingested` is storage's time of the row's
 first commit, `last_contact` the last contact with the person; null: not known. No head up to generation `keyed_since`
-names the data key; null: not known.
+names the data key; null: not known. `media_type` is that of a file that is no recording; its `format` is ''.
 """
 
 FEATURES = pa.schema(

@@ -93,6 +93,7 @@ def ingest(
     expires: str | datetime.date | None = None,
     only_listed: bool = False,
     leave_out: str | Sequence[str] = (),
+    include: str | Sequence[str] = (),
     dry_run: bool = False,
     replace: bool = False,
     reseal: bool = False,
@@ -142,6 +143,8 @@ def ingest(
         expires: when it ends, likewise: a date, which means the end of that day in UTC, or a time, in ISO 8601.
         only_listed: take only the files that the manifest names.
         leave_out: folders to leave out, or patterns of paths, such as 'old/*'; '*' matches any text, '/' included.
+        include: patterns of files to seal as they are, though they are no recordings, such as '*.parquet,*.json'; a
+            rule or the manifest must name whose they are.
         dry_run: write nothing; read what would be sealed, and report what would become of it.
         replace: recordings that changed replace those in the corpus; otherwise they are conflicts.
         reseal: also seal again what is in the corpus already: repairs lost or damaged objects.
@@ -185,6 +188,7 @@ def ingest(
         assert report.complete, (report.problems, report.conflicts, report.erased)
     """
     clear, leave_out = as_texts("clear", clear), as_texts("leave_out", leave_out)
+    include = [one for listed in as_texts("include", include) for one in listed.split(",") if one]
     check_clearable(clear)
     check_progress(progress)
     as_choice("if_duplicate", if_duplicate, POLICIES)
@@ -232,6 +236,7 @@ def ingest(
             source_format=source_format,
             only_listed=as_flag("only_listed", only_listed),
             leave_out=leave_out,
+            include=include,
             corpus=found.root,
             segment_unit=segment_unit,
             options={option: value for option, value in source.items() if value},

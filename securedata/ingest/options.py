@@ -34,6 +34,7 @@ class IngestOptions(TypedDict, total=False):
     expires: str | datetime.date | None
     only_listed: bool
     leave_out: str | Sequence[str]
+    include: str | Sequence[str]
     replace: bool
     reseal: bool
     clear: str | Sequence[str]

@@ -258,6 +258,7 @@ class _Ingest:
                     **put.columns(),
                     **info._asdict(),
                     "source_mtime_ns": source["mtime_ns"],
+                    "media_type": source["media_type"],
                 }
             )
 

@@ -29,6 +29,9 @@ from securedata.media.reason import Undecodable
 _ROUNDS = 4
 """Small files of one task, as a multiple of the parallel puts: towards its end, fewer and fewer are being sent."""
 
+NO_AUDIO = AudioInfo("", "", 0, 0, 0, None)
+"""What a row says of the audio of a file that is no recording."""
+
 _Outcome = TypeVar("_Outcome")
 
 
@@ -119,9 +122,7 @@ class Sealing:
                     done.append(found)
                 else:
                     data, info = found
-                    length = Unfinished(info, len(data))
-                    length.see(data)
-                    under_way.append((item, info, length.remark()))
+                    under_way.append((item, info, self._remark(info, data)))
                     yield data
 
         for at, put in self._writer.put_objects(plains()):
@@ -133,7 +134,7 @@ class Sealing:
         """The content and header of a small file, if it must be sealed."""
         data = self._whole(item.file, self._stamp(item))
         settled = self._compared(item, [data])
-        return settled or (data, probe(data))
+        return settled or (data, NO_AUDIO if self._is_other(item) else probe(data))
 
     def _large(self, item: Item, path: str) -> Done:
         origin, stamp = self._origin, self._stamp(item)
@@ -141,6 +142,8 @@ class Sealing:
             settled = self._compared(item, self._counted(origin.pieces(item.file, stamp)))
             if settled:
                 return settled
+        if self._is_other(item):
+            return self._sealed(item, NO_AUDIO, self._writer.put_object(self._counted(origin.pieces(item.file, stamp))))
         info = origin.probe(item.file, stamp)
         length = Unfinished(info, stamp.size)
 
@@ -151,6 +154,18 @@ class Sealing:
 
         put = self._writer.put_object(pieces())
         return self._sealed(item, info, put, length.remark())
+
+    def _is_other(self, item: Item) -> bool:
+        """Is it a file that is sealed as it is, and no recording?"""
+        return self._cells["media_type"](item.rows[0]) is not None
+
+    @staticmethod
+    def _remark(info: AudioInfo, data: bytes) -> str:
+        if info is NO_AUDIO:
+            return ""
+        length = Unfinished(info, len(data))
+        length.see(data)
+        return length.remark()
 
     def _needed_apart(self, item: Item) -> int:
         most = max(self._cells["memory"](i) for i in item.rows)
@@ -257,7 +272,7 @@ class Sealing:
             return None
         return Done(item, conflict=True)
 
-    def _sealed(self, item: Item, info: AudioInfo, put: Put, odd: str) -> Done:
+    def _sealed(self, item: Item, info: AudioInfo, put: Put, odd: str = "") -> Done:
         i = item.rows[0]
         path = self._cells["path"](i)
         problem = Problem(path, odd, taken=True) if odd else self._duration_problem(i, path, info)
@@ -281,7 +296,7 @@ class Sealing:
 
     def _duration_problem(self, i: int, path: str, info: AudioInfo) -> Problem | None:
         said = self._cells["duration"](i)
-        seconds = info.frames / info.sample_rate
-        if said is None or abs(said - seconds) <= TOLERANCE:
+        seconds = info.frames / info.sample_rate if info.sample_rate else 0.0
+        if said is None or info is NO_AUDIO or abs(said - seconds) <= TOLERANCE:
             return None
         return Problem(path, f"the manifest says {said:g} s, the recording has {seconds:.2f} s", taken=True)

@@ -106,6 +106,7 @@ class EncryptedDataset(Recordings[SampleT]):
                         accept_generation=accept,
                         cache=cache,
                         cache_size=cache_size,
+                        others=False,
                         look=None if where is None and check.speakers is None else check.look,
                     )
                 )
@@ -168,7 +169,11 @@ class EncryptedDataset(Recordings[SampleT]):
 
     def __repr__(self) -> str:
         roots = ", ".join(corpus.name or corpus.root for corpus in self.corpora)
-        return f"<{type(self).__name__} of {roots}: {len(self)} recordings>"
+        others = f", {self._others()} other files left out" if self._others() else ""
+        return f"<{type(self).__name__} of {roots}: {len(self)} recordings{others}>"
+
+    def _others(self) -> int:
+        return sum(corpus.others for corpus in self.corpora)
 
     def __len__(self) -> int:
         return self._rows.starts[-1]
@@ -296,7 +301,7 @@ class EncryptedDataset(Recordings[SampleT]):
         """What this process and the workers of its loaders have done so far; a worker reports after each batch."""
         self._publish()
         left_out = map(sum, zip(*(corpus.left_out for corpus in self.corpora), strict=True))
-        return self._tally.total()._replace(**LeftOut._make(left_out)._asdict())
+        return self._tally.total()._replace(**LeftOut._make(left_out)._asdict(), other_files=self._others())
 
     def _publish(self) -> None:
         self._tally.publish([corpus.counters for corpus in self.corpora])

@@ -50,6 +50,7 @@ class Stats(NamedTuple):
         restricted, expired, withdrawn, other_purpose: recordings that were left out when the rows were opened: of
             people whose erasure waits for the end of a hold, whose consent had ended, that have consent to no purpose,
             or none to the purpose that was named.
+        other_files: files in the corpora that are no recordings, and were left out.
         cache_hits, cache_misses: ranges of sealed objects that the cache on local disk had, and had not; 0 without one.
         cache_bytes: sealed bytes read from it.
 
@@ -73,6 +74,7 @@ class Stats(NamedTuple):
     cache_misses: int = 0
     cache_bytes: int = 0
     batches_ahead: int = 0
+    other_files: int = 0
 
 
 class Tally:

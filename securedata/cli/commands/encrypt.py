@@ -132,6 +132,13 @@ def add_parser(subparsers: Any) -> None:
         default=[],
         help="leave out a folder, or what matches, such as 'old/*'; '*' matches any text, '/' included; repeatable",
     )
+    words.add_argument(
+        "--include",
+        metavar="PATTERN",
+        action="append",
+        default=[],
+        help="also seal files that are no recordings, as they are, such as '*.parquet,*.json'; repeatable",
+    )
     work = parser.add_argument_group("work")
     work.add_argument(
         "--dry-run",
@@ -230,6 +237,7 @@ def encrypt(args: Namespace) -> int:
         expires=args.expires,
         only_listed=args.only_listed,
         leave_out=args.leave_out,
+        include=args.include,
         dry_run=args.dry_run,
         replace=args.replace,
         reseal=args.reseal,

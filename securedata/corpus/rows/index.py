@@ -65,6 +65,8 @@ class Index:
     erased: frozenset[int] = frozenset()
     restricted: frozenset[int] = frozenset()
     """Rows that were closed since: their person was erased, or their erasure waits for the end of a hold."""
+    others: int = 0
+    """Rows that were left out because they are no recordings, nor features of one."""
 
     def __init__(
         self,
@@ -164,7 +166,7 @@ class Index:
         return self._starts[-1]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        closed = (self.erased, self.restricted)
+        closed = (self.erased, self.restricted, self.others)
         return _index, (self._columns, self._keys, self._shared_ends, self.left_out, *closed)
 
     def close_rows(self, erased: frozenset[int], restricted: frozenset[int]) -> None:
@@ -287,9 +289,11 @@ def _index(
     left_out: LeftOut,
     erased: frozenset[int],
     restricted: frozenset[int],
+    others: int,
 ) -> Index:
     index = Index(columns, keys, ends, left_out)
     index.close_rows(erased, restricted)
+    index.others = others
     return index
 
 

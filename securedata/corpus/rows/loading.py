@@ -35,6 +35,7 @@ class Options:
         speakers: tags of the speakers to keep; tags rather than names, so that a pickle names nobody.
         purpose: what the recordings are read for; None: no purpose is named.
         listed: all rows, whatever their consent, but none of their objects can be read.
+        others: keep the rows of files that are neither recordings nor features; else they are counted only.
         held: the reference of a case: only rows of people whom it holds, whatever their consent, restricted or not.
     """
 
@@ -48,6 +49,7 @@ class Options:
     purpose: str | None = None
     listed: bool = False
     held: str | None = None
+    others: bool = True
 
 
 def load_index(
@@ -110,12 +112,21 @@ def spoken_by(table: pa.Table, wanted: frozenset[bytes], tagger: Tagger) -> pa.T
     return table.filter(pc.is_in(column, pa.array(names, column.type)))
 
 
+def without_others(table: pa.Table) -> tuple[pa.Table, int]:
+    """The rows of recordings and features, whose format is known, and the number of the other rows."""
+    known = pc.not_equal(table.column("format"), "")
+    count = table.num_rows - (pc.sum(known).as_py() or 0)
+    return (table.filter(known) if count else table), count
+
+
 def _index(lease: HeadLease, head: Head, options: Options, look: Look | None, speakers: Iterable[str] | None) -> Index:
     storage = lease.storage
     wanted = None if options.filter is not None else (*options.columns, "data_key", *TRAINING, *CONSENT)
     columns = None if wanted is None or any(name not in SCHEMA.names for name in wanted) else wanted
     of_case = None if options.held is None else rows_for_case(head, options.held, lease.root)
     tags = options.speakers if speakers is None else speaker_tags(head, speakers)
+
+    others: dict[int, int] = {}
 
     def loader(number: int) -> Callable[[], pa.Table]:
         def read_part() -> pa.Table:
@@ -126,6 +137,8 @@ def _index(lease: HeadLease, head: Head, options: Options, look: Look | None, sp
                 raise _Gone(part.id, error) from error
             if look is not None:
                 look(table.drop_columns("data_key"))
+            if not options.others:
+                table, others[number] = without_others(table)
             if of_case is not None:
                 table = table.filter(pa.array(of_case(table)))
             return table if tags is None else spoken_by(table, tags, Tagger(head.secret))
@@ -137,6 +150,7 @@ def _index(lease: HeadLease, head: Head, options: Options, look: Look | None, sp
         return Index.build(parts, options.columns, options.filter)
     admission = Admission(options.purpose, lease.now(), restricted_rows(head))
     index = Index.build(parts, options.columns, options.filter, admission, options.listed)
+    index.others = sum(others.values())
     if not options.listed and (line := admission.warning(lease.root)):
         _log.warning("%s", line)
     return index

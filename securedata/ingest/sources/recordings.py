@@ -98,6 +98,7 @@ def list_sources(
     layout: str = "auto",
     only_listed: bool = False,
     leave_out: Sequence[str] = (),
+    include: Sequence[str] = (),
     segment_unit: str | None = None,
     options: Mapping[str, str] | None = None,
     corpus: str | None = None,
@@ -123,6 +124,7 @@ def list_sources(
         only_listed: take only what the manifest names, as for one split of a corpus.
         leave_out: patterns of paths under `src` to leave out; '*' matches any text, '/' included, and a folder's name
             matches all that is in it.
+        include: patterns of files to take as they are, though they are no recordings.
         segment_unit: 's', 'ms' or 'samples', for times in the manifest whose column names do not tell the unit.
         options: profile, region and endpoint_url of a source on S3; None: as boto3 finds them.
         corpus: the root that the recordings go to; if it lies below `src`, its files are left out.
@@ -134,7 +136,7 @@ def list_sources(
         SubjectUnknown: nothing names the speakers.
         InvalidArgument: conflicting rules, a file that is not a manifest, or no recordings under `src`.
     """
-    tree = tree_of(src, options, leave_out, corpus)
+    tree = tree_of(src, options, leave_out, corpus, include)
     listed = _manifest(tree, manifest, columns, layout, source_format, options or {}, segment_unit, read_rows)
     if listed is None and (columns or only_listed or segment_unit):
         option = "--columns" if columns else "--only-listed" if only_listed else "--segment-unit"

@@ -19,7 +19,7 @@ from securedata.foreign.quiet import quiet
 from securedata.foreign.times import written_at
 from securedata.format.cobblestone import Buffer
 from securedata.ingest.sources.origin import CHANGED, MAX_CONTENT, PIECE, LocalOrigin, Origin, SourceProblem, Stamp
-from securedata.ingest.sources.walk.exclude import Exclusions
+from securedata.ingest.sources.walk.exclude import Exclusions, Inclusions
 from securedata.ingest.sources.walk.file_kinds import is_line_table, is_table
 from securedata.ingest.sources.walk.listing import finish, take_listed
 from securedata.ingest.sources.walk.scan import scan
@@ -57,9 +57,9 @@ class RemoteOrigin(Origin):
     def read_at(self, file: str, offset: int, length: int, stamp: Stamp) -> Buffer:
         """`length` bytes from `offset`, all within the recording. Raises like `whole`."""
 
-    def scan(self, leave_out: Sequence[str] = (), corpus: str | None = None) -> Tree:
+    def scan(self, leave_out: Sequence[str] = (), corpus: str | None = None, include: Sequence[str] = ()) -> Tree:
         """List the recordings under the root, as `walk.scan` does for a folder."""
-        tree = Tree(self, exclusions=Exclusions(leave_out, corpus, self.root))
+        tree = Tree(self, exclusions=Exclusions(leave_out, corpus, self.root), inclusions=Inclusions(include))
         for found in self.listing():
             take_listed(tree, found.name, found.stamp)
             if is_table(found.name) or is_line_table(found.name):
@@ -230,11 +230,12 @@ def tree_of(
     options: Mapping[str, str] | None = None,
     leave_out: Sequence[str] = (),
     corpus: str | None = None,
+    include: Sequence[str] = (),
 ) -> Tree:
     """List the recordings under a folder or a URL.
 
     Args:
-        leave_out, corpus: as for `walk.scan`; `corpus` may be a URL.
+        leave_out, corpus, include: as for `walk.scan`; `corpus` may be a URL.
         options: profile, region and endpoint_url of a source on S3, but no credentials.
 
     Raises:
@@ -243,8 +244,8 @@ def tree_of(
     """
     origin = origin_of(src, options or {})
     if isinstance(origin, LocalOrigin):
-        return scan(origin.root, leave_out, corpus)
-    return origin.scan(leave_out, corpus)
+        return scan(origin.root, leave_out, corpus, include)
+    return origin.scan(leave_out, corpus, include)
 
 
 def origin_of(src: str | os.PathLike[str], options: Mapping[str, str]) -> LocalOrigin | RemoteOrigin:

@@ -21,6 +21,7 @@ from securedata.ingest.sources.origin import SourceProblem
 from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.cut import memory
 from securedata.media.audio.probe import AudioInfo
+from securedata.media.media_type import media_type_of
 from securedata.media.reason import Undecodable
 
 _FIELDS = pa.schema([*ROWS, *OPTIONAL])
@@ -46,6 +47,7 @@ SCHEMA = pa.schema(
         pa.field("utterance_given", pa.bool_(), nullable=False),
         pa.field("apart", pa.bool_(), nullable=False),
         pa.field("memory", pa.int64()),
+        _FIELDS.field("media_type"),
     ]
 )
 
@@ -252,6 +254,9 @@ class SourceTable:
             f"a file and a segment of another file would both be {twice!r} in the corpus; rename the file", path=twice
         )
 
+    def _media_type(self, path: str) -> str | None:
+        return media_type_of(path) if path in self.tree.included else None
+
     def table(self) -> pa.Table:
         """The finished table."""
         tree, rows = self.tree, len(self.paths)
@@ -271,6 +276,7 @@ class SourceTable:
             "described": self.described_rows,
             "utterance_given": self.utterance_given,
             "apart": [k in self.apart_rows for k in range(rows)] if self.apart_rows else [False] * rows,
+            "media_type": [self._media_type(tree.paths[i]) for i in self.files],
             "memory": [self.memory.get(k) for k in range(rows)] if self.memory else [None] * rows,
         }
         return pa.table([pa.array(columns[field.name], field.type) for field in SCHEMA], schema=SCHEMA)

@@ -14,6 +14,7 @@ from securedata.ingest.sources.layouts.base import Described
 from securedata.ingest.sources.layouts.candidates import candidates, perhaps_people, shown_columns
 from securedata.ingest.sources.layouts.registry import describe, named, recognise
 from securedata.ingest.sources.layouts.text_beside import note_unused
+from securedata.ingest.sources.others import recordings_of, spread
 from securedata.ingest.sources.pattern import PathPattern
 from securedata.ingest.sources.walk.names import CONTROL, is_utf8, printable
 from securedata.ingest.sources.walk.tree import Problem, Tree
@@ -84,12 +85,17 @@ def _by_layout(
     """The layout that was chosen or is recognised, and what it says; None if there is none."""
     if layout == "none":
         return None
+    whole, tree, at = tree, *recordings_of(tree)
+    if not len(tree):
+        return None
     found = recognise(tree) if layout == "auto" else named(layout)
     if found is None:
         return None
     if layout != "auto" and found.names_people:
         _check_one([*rules, f"--layout {layout}"], manifest_names_people)
     described = describe(found, tree, guessed=layout == "auto")
+    if whole.included:
+        described = spread(described, at, whole, found.name)
     if described.names_people and rules:
         raise InvalidArgument(
             f"{tree.root} has the layout {found.name}, which names the speakers, and so does {rules[0]}: "

@@ -19,6 +19,7 @@ class RetainReport:
         root, name: of the corpus of features.
         rows: recordings of the source, without those left out because of consent or a restriction.
         left_out: how many those are.
+        others: files of the source that are no recordings; they have no features, and `erase_raw` leaves them.
         added, replaced, unchanged: rows of features; replaced where recording, people, words or consent had changed.
         bytes: of the files of the recordings that were computed from in this run.
         feature_bytes: of the files of features made in this run.
@@ -52,6 +53,7 @@ class RetainReport:
     name: str | None = None
     rows: int = 0
     left_out: int = 0
+    others: int = 0
     added: int = 0
     replaced: int = 0
     unchanged: int = 0

@@ -72,6 +72,7 @@ def run(
             created, existing = make_target(target, name, single_writer=single_writer)
         report = RetainReport(source.root, existing.root, existing.reference.name, len(dataset), created=created)
         report.left_out = sum(dataset.corpora[0].left_out)
+        report.others = dataset.corpora[0].others
         with naming_new(created):
             with reporting(progress, "computing") as told:
                 work = RetainWork(source, dataset, existing, recipe, purpose)

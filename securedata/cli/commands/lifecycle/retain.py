@@ -159,6 +159,8 @@ def retain(args: Namespace) -> int:
             warn(f"no recording of {report.source} was erased, because of what follows")
         if report.left_out:
             say(args, f"{plural(report.left_out, 'recording')} left out because of consent or a restriction")
+        if report.others:
+            say(args, f"{plural(report.others, 'file')} left as they are: no recordings")
         if report.created is not None:
             say(args, f"made {report.root}, known as {report.name!r}, pin {report.created.pin}")
         for title, lines in (

@@ -1,4 +1,4 @@
-"""What is left out of a source: files that match a pattern, and the corpus itself if it lies below SRC."""
+"""What is left out of a source, by patterns, and which other files are taken with the recordings."""
 
 from __future__ import annotations
 
@@ -43,6 +43,25 @@ class Exclusions:
             self._unused.pop(text, None)
         if any(found):
             self.names.add(name)
+        return bool(found)
+
+    def unused(self) -> list[str]:
+        """The patterns that matched nothing."""
+        return list(self._unused)
+
+
+class Inclusions:
+    """Patterns of names under SRC of files that are taken as they are, though they are no recordings."""
+
+    def __init__(self, patterns: Sequence[str] = ()) -> None:
+        self._patterns = [(text, _compiled(_tidy(text))) for text in patterns]
+        self._unused = dict.fromkeys(patterns)
+
+    def match(self, name: str) -> bool:
+        """Does the name match a pattern? Notes the patterns that match."""
+        found = [text for text, pattern in self._patterns if pattern.fullmatch(unicodedata.normalize("NFC", name))]
+        for text in found:
+            self._unused.pop(text, None)
         return bool(found)
 
     def unused(self) -> list[str]:

@@ -41,6 +41,10 @@ def count_by_name(tree: Tree, name: str, last: str, closed: Closed | None) -> bo
         tree.hidden_names.append(printable(name))
     elif left_out:
         tree.left_out += 1
+    elif not is_audio(last) and closed is None and not wrong_name(last) and tree.inclusions.match(name):
+        if is_companion(last) and not is_table(last):
+            tree.companion_names.append(name)  # a layout or a manifest may read it all the same
+        return True
     elif not is_audio(last) and is_companion(last):
         tree.companions += 1
         if is_table(last):
@@ -77,6 +81,12 @@ def take(tree: Tree, name: str, stamp: Stamp) -> None:
     """Add a recording to the tree, or set aside a file whose name does not tell whether it is one."""
     if is_audio(name):
         add(tree, name, stamp)
+    elif tree.inclusions.match(name):
+        if not stamp.size:
+            refuse(tree, printable(name), "the file is empty")
+            return
+        add(tree, name, stamp)
+        tree.included.add(tree.paths[-1])
     elif is_tar(name):
         tree.shards[name] = stamp
     else:
@@ -102,6 +112,8 @@ def finish(tree: Tree) -> None:
     look_into_unknown(tree)
     reason = "no file matches this pattern of --leave-out"
     tree.problems += [Problem(printable(pattern), reason, taken=True) for pattern in tree.exclusions.unused()]
+    reason = "no file that is not a recording matches this pattern of --include"
+    tree.problems += [Problem(printable(pattern), reason, taken=True) for pattern in tree.inclusions.unused()]
     tree.sort()
 
 

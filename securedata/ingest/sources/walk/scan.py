@@ -15,18 +15,24 @@ from collections.abc import Sequence
 
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.origin import LocalOrigin, Stamp
-from securedata.ingest.sources.walk.exclude import Exclusions
+from securedata.ingest.sources.walk.exclude import Exclusions, Inclusions
 from securedata.ingest.sources.walk.listing import close, count_by_name, finish, refuse, take
 from securedata.ingest.sources.walk.names import NARROW, is_misread, is_utf8, printable
 from securedata.ingest.sources.walk.tree import Closed, Problem, Tree, closed_by
 
 
-def scan(src: str | os.PathLike[str], leave_out: Sequence[str] = (), corpus: str | None = None) -> Tree:
+def scan(
+    src: str | os.PathLike[str],
+    leave_out: Sequence[str] = (),
+    corpus: str | None = None,
+    include: Sequence[str] = (),
+) -> Tree:
     """List the recordings under `src`.
 
     Args:
         leave_out: patterns of paths under `src`; '*' matches any text, '/' included.
         corpus: the folder of the corpus that they go to, whose files are left out.
+        include: patterns of files that are taken as they are, though they are no recordings.
 
     Raises:
         InvalidArgument: `src` is not a folder, or two of its files have the same logical path.
@@ -38,7 +44,7 @@ def scan(src: str | os.PathLike[str], leave_out: Sequence[str] = (), corpus: str
     if not os.path.isdir(root):
         what = "is a file, not a folder" if os.path.exists(root) else "does not exist"
         raise InvalidArgument(f"{root} {what}: name the folder that holds the recordings")
-    tree = Tree(LocalOrigin(root), exclusions=Exclusions(leave_out, corpus))
+    tree = Tree(LocalOrigin(root), exclusions=Exclusions(leave_out, corpus), inclusions=Inclusions(include))
     seen: dict[tuple[int, int], str] = {}
     folders, links = [""], list[str]()
     while folders or links:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from securedata.errors import InvalidArgument
 from securedata.ingest.sources.origin import Origin, Stamp
-from securedata.ingest.sources.walk.exclude import Exclusions
+from securedata.ingest.sources.walk.exclude import Exclusions, Inclusions
 from securedata.ingest.sources.walk.names import printable, wrong_name
 
 
@@ -70,7 +70,8 @@ class Tree:
         left_out: files that match a pattern of the caller, or belong to the corpus that is written to.
         not_taken: files that cannot be taken; `problems` says why, once for all files of a badly named folder.
         problems: what could not be taken or listed, and links to folders that are in the tree already.
-        exclusions: the caller's patterns.
+        exclusions, inclusions: the caller's patterns.
+        included: the paths of files that are taken as they are, because they match a pattern; they are among `paths`.
         unknown: files whose names do not tell whether they are recordings.
         refused: stamps of files with a problem that are not recordings: another file of that name has another stamp.
         closed: folders in `hidden_names` or `problems`, each of which stands for everything in it.
@@ -93,6 +94,8 @@ class Tree:
     not_taken: int = 0
     problems: list[Problem] = field(default_factory=list)
     exclusions: Exclusions = field(default_factory=Exclusions)
+    inclusions: Inclusions = field(default_factory=Inclusions)
+    included: set[str] = field(default_factory=set)
     unknown: list[tuple[str, Stamp]] = field(default_factory=list)
     refused: dict[str, Stamp] = field(default_factory=dict)
     closed: set[Closed] = field(default_factory=set)
