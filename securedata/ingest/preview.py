@@ -34,7 +34,7 @@ from securedata.ingest.sources.origin import PIECE, SourceProblem, Stamp
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk.tree import Problem
 from securedata.media.audio.cut import cut_of
-from securedata.media.audio.probe import AudioInfo, probe
+from securedata.media.audio.probe import NO_AUDIO, AudioInfo, probe
 from securedata.media.reason import Undecodable
 from securedata.printable import plural
 from securedata.threads import BoundedPool
@@ -46,6 +46,7 @@ COLUMNS = (*_ABOUT_FILE, *CLEARABLE, "sample_rate", "frames", "start", "frames_i
 
 _OF_SOURCES = [
     *("path", "file", "size", "mtime_ns", "version", "subjects", "start", "frames_in_segment", "apart", "memory"),
+    "media_type",
 ]
 _CHANGES = frozenset({"add", "replace", "update"})
 
@@ -360,6 +361,8 @@ def _look(
                     digest.update(piece)
         except SourceProblem as error:
             return _Looked(problem=str(error))
+        if entry["media_type"] is not None:
+            return _Looked(digest.digest(), NO_AUDIO)
         try:
             info = sources.origin.probe(file, stamp) if data is None else probe(data)
         except (Undecodable, SourceProblem) as error:

@@ -22,15 +22,12 @@ from securedata.ingest.items import Item
 from securedata.ingest.sources.origin import PIECE, LocalOrigin, Origin, SourceProblem, Stamp
 from securedata.ingest.sources.walk.tree import Problem
 from securedata.ingest.unfinished import Unfinished
-from securedata.media.audio.probe import AudioInfo, probe
+from securedata.media.audio.probe import NO_AUDIO, AudioInfo, probe
 from securedata.media.blocks import Blocks
 from securedata.media.reason import Undecodable
 
 _ROUNDS = 4
 """Small files of one task, as a multiple of the parallel puts: towards its end, fewer and fewer are being sent."""
-
-NO_AUDIO = AudioInfo("", "", 0, 0, 0, None)
-"""What a row says of the audio of a file that is no recording."""
 
 _Outcome = TypeVar("_Outcome")
 

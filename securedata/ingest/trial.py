@@ -12,16 +12,20 @@ from securedata.media.reason import Undecodable
 
 
 def refused(sources: SourceList) -> IngestReport | None:
-    """The report if no recording can be taken; None as soon as one can.
+    """The report if nothing can be taken; None as soon as one can.
 
     Raises:
         StorageError: the place of the recordings cannot be read.
     """
     problems = list(sources.problems)
-    columns = (sources.table.column(name).to_pylist() for name in ("file", "size", "mtime_ns", "version", "path"))
+    columns = (
+        sources.table.column(name).to_pylist() for name in ("file", "size", "mtime_ns", "version", "path", "media_type")
+    )
     files = 0
     for file, rows in groupby(zip(*columns, strict=True), key=lambda row: row[0]):
-        _, size, mtime_ns, version, path = next(rows)
+        _, size, mtime_ns, version, path, media_type = next(rows)
+        if media_type is not None:  # taken as it is
+            return None
         files += 1
         try:
             sources.origin.probe(file, Stamp(size, mtime_ns, version))

@@ -99,6 +99,15 @@ def test_a_pattern_that_matches_nothing_and_an_empty_file(source: Path, tmp_path
     assert said["ann/empty.json"] == "the file is empty"
 
 
+def test_a_preview_and_a_corpus_of_nothing_else(source: Path, tmp_path: Path) -> None:
+    (source / "ann/a.wav").unlink()
+    options: dict[str, Any] = {"one_subject": "ann", "include": PATTERNS}
+    preview = sd.ingest(source, tmp_path / "sealed", dry_run=True, **options)
+    assert (preview.added, [one for one in preview.problems if not one.taken]) == (3, [])
+    assert sd.ingest(source, tmp_path / "sealed", **options).added == 3
+    assert len(sd.EncryptedAudioDataset("sealed")) == 0
+
+
 # ------------------------------------------------------------------------------------------------- reading
 
 
@@ -150,7 +159,7 @@ def test_retain_leaves_them_out(mixed: Path, tmp_path: Path) -> None:
     report = sd.retain("mixed", tmp_path / "features", features="mfcc", workers=0)
     assert report.complete
     assert (report.rows, report.others) == (1, 3)
-    assert set(rows_of("features", "format")) == {"ann/a.wav"}
+    assert set(rows_of("features", "format")) == {"ann/a.wav.npy"}
 
 
 def test_a_corpus_without_any_has_no_such_column(tmp_path: Path) -> None:

@@ -71,6 +71,10 @@ class AudioInfo(NamedTuple):
     data_offset: int | None
 
 
+NO_AUDIO = AudioInfo("", "", 0, 0, 0, None)
+"""What a row says of the audio of a file that is no recording."""
+
+
 def probe(source: str | os.PathLike[str] | bytes | bytearray | memoryview) -> AudioInfo:
     """Read the header of a file, or of a file's bytes (a bytearray or memoryview is copied once).
 
