@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
@@ -34,11 +33,9 @@ from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.preview import IngestPreview, preview
 from securedata.ingest.report import IngestReport
 from securedata.ingest.sources.recordings import SourceList, list_sources
+from securedata.ingest.sources.subjects import note_one_speaker
 from securedata.ingest.target import Existing, find_target
 from securedata.ingest.trial import refused
-
-_MANY = 6
-"""Recordings of which a pattern hardly means one speaker."""
 
 
 @overload
@@ -243,7 +240,7 @@ def ingest(
             read_rows=existing.read_rows if existing is not None else None,
         )
         if speaker_pattern is not None:
-            _note_one_speaker(sources, speaker_pattern)
+            note_one_speaker(sources.table, speaker_pattern)
         if split:
             sources = _with_split(sources, split)
         sources = _with_consent(sources, said)
@@ -270,18 +267,6 @@ def ingest(
         what = f"{amount(report.new or bad)} of {os.fspath(src)} not taken"
         log_incomplete(f"{nothing}{what}: see the report's problems, conflicts, erased and held")
     return report
-
-
-def _note_one_speaker(sources: SourceList, pattern: str) -> None:
-    """A pattern that takes the wrong folder for the speaker fits all the same: every recording has that folder."""
-    speakers = sources.table.column("speaker").unique()
-    if len(speakers) == 1 and (count := len(sources.table.column("file").unique())) >= _MANY:
-        speaker = speakers[0].as_py()
-        log_notice(
-            f"all {count:,} recordings are of one speaker, {speaker!r}, by the pattern {pattern!r}. If several people "
-            f"speak in them, use a pattern that names each, for a person can be erased only by name; if "
-            f"not, --one-subject {shlex.quote(speaker)} says so without this warning"
-        )
 
 
 class _How(TypedDict):

@@ -9,6 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pyarrow as pa
+
+from securedata.corpus.notices import log_notice
 from securedata.errors import InvalidArgument, SubjectUnknown
 from securedata.ingest.sources.layouts.base import Described
 from securedata.ingest.sources.layouts.candidates import candidates, perhaps_people, shown_columns
@@ -19,6 +22,9 @@ from securedata.ingest.sources.pattern import PathPattern
 from securedata.ingest.sources.walk.names import CONTROL, is_utf8, printable
 from securedata.ingest.sources.walk.tree import Problem, Tree
 from securedata.media.audio.suffixes import without_suffix
+
+_MANY = 6
+"""Recordings of which a pattern hardly means one speaker."""
 
 _COLUMNS = ("speaker", "utterance", "split", "language")  # names in a pattern with a column; others go to extra
 
@@ -239,3 +245,15 @@ def _loosely(name: str) -> str:
     # punctuation between digits counts, because 1-12 and 11-2 differ; elsewhere it does not
     text = re.sub(r"(?<=\d)[\W_]+(?=\d)", "-", text)
     return re.sub(r"(?<!\d)[\W_]+|[\W_]+(?!\d)", "", text) or text
+
+
+def note_one_speaker(rows: pa.Table, pattern: str) -> None:
+    """A pattern that takes the wrong folder for the speaker fits all the same: every recording has that folder."""
+    speakers = rows.column("speaker").unique()
+    if len(speakers) == 1 and (count := len(rows.column("file").unique())) >= _MANY:
+        speaker = speakers[0].as_py()
+        log_notice(
+            f"all {count:,} recordings are of one speaker, {speaker!r}, by the pattern {pattern!r}. If several people "
+            f"speak in them, use a pattern that names each, for a person can be erased only by name; if "
+            f"not, --one-subject {shlex.quote(speaker)} says so without this warning"
+        )
