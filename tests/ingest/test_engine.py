@@ -211,3 +211,13 @@ def test_the_error_without_ray_says_what_to_install(source: Path, tmp_path: Path
     with pytest.raises(ConfigError, match=r"Ray, which is not installed: 'pip install ray'"):
         sd.ingest(source, tmp_path / "there", one_subject="ann", engine="ray")
     assert not (tmp_path / "there").exists()
+
+
+def test_files_that_are_no_recordings(source: Path, tmp_path: Path, processes: Executor) -> None:
+    report = sd.ingest(
+        source, tmp_path / "others", manifest=source / "rows.tsv", include="*.tsv", engine=processes, layout="none"
+    )
+    assert "rows.tsv" in {problem.path for problem in report.problems}, "no row names it, so nobody's name is guessed"
+    report = sd.ingest(source, tmp_path / "ours", one_subject="ann", include="*.txt", layout="none", engine=processes)
+    with sd.open_corpus("ours", columns=["media_type"]) as corpus:
+        assert corpus.value("media_type", corpus.find("spk2/notes.txt")) == "text/plain"

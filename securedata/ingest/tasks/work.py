@@ -28,7 +28,7 @@ TASK_FILES, TASK_BYTES = 32, 64 * 1024 * 1024
 """The most files, and the bytes of small ones, of a task in another process: it is sent, done, and lost together."""
 
 _ORIGIN = "origin"
-_NEEDED = ("path", "size", "mtime_ns", "version", "start", "frames_in_segment", "duration", "memory")
+_NEEDED = ("path", "size", "mtime_ns", "version", "start", "frames_in_segment", "duration", "memory", "media_type")
 
 
 class Answered(NamedTuple):
