@@ -23,7 +23,7 @@ from securedata.lifecycle import reencrypt
 from securedata.lifecycle.packing import unpacking
 from securedata.testing.memory import MemoryStorage
 from tests.conftest import FULL, Note
-from tests.kit.schedules.at_once import AtOnce
+from tests.kit.schedules.at_once import AtOnce, TasksAtOnce
 from tests.kit.schedules.interleave import Explorer, TooManySchedules, listed
 from tests.kit.schedules.made import reached
 from tests.kit.schedules.scenarios import AHEAD, SCENARIOS, ahead, begin, explore, play
@@ -45,7 +45,8 @@ def state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def start(state: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Reference, MemoryStorage]:
     monkeypatch.setattr("securedata.corpus.state.commit._sleep", lambda seconds: None)
     monkeypatch.setattr(plan, "MERGE_AT", 3)
-    for module in (reencrypt, making, unpacking):
+    monkeypatch.setattr(reencrypt, "TaskPool", TasksAtOnce)
+    for module in (making, unpacking):
         monkeypatch.setattr(module, "BoundedPool", AtOnce)
     reached(monkeypatch)
     return begin()

@@ -37,3 +37,14 @@ class AtOnce(list[tuple[Any, Any]]):
 
     def finished(self, seconds: float) -> list[tuple[Any, Any]]:
         return self.all_finished()
+
+
+class TasksAtOnce(AtOnce):
+    """A `TaskPool` likewise."""
+
+    def __init__(self, name: str, work: Any, executor: None, threads: int, size: int) -> None:
+        super().__init__(name, threads, size)
+        self._work = work
+
+    def take(self, task: Any) -> None:
+        self.append((task, self._work.do(task)))
