@@ -118,7 +118,15 @@ class RayExecutor(Executor):
                 if self._closing:
                     return
                 under_way = list(self._calls)
-            ready, _ = ray.wait(under_way, num_returns=len(under_way), timeout=_TICK)
+            try:
+                ready, _ = ray.wait(under_way, num_returns=len(under_way), timeout=_TICK)
+            except Exception as error:  # noqa: BLE001 - the connection to the cluster is gone: nobody may wait for ever
+                with self._changed:
+                    futures = list(self._calls.values())
+                    self._calls.clear()
+                for one in futures:
+                    one.set_exception(_lost(error))
+                continue
             for ref in ready:
                 with self._changed:
                     future = self._calls.pop(ref)

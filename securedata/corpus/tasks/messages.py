@@ -48,7 +48,7 @@ class Envelope(TypedDict):
 
 def seal_message(key: bytes, corpus_id: bytes, content: bytes) -> bytes:
     """Seal a message under the run's key, or the run's key under the corpus key."""
-    # of a kind of its own there is no need: parts are under keys that never seal a message
+    # as a table, which no part can be mistaken for: parts have keys of their own, and no message is under one
     return bytes(seal(Header(Kind.TABLE, corpus_id, os.urandom(16)), key, content))
 
 

@@ -7,7 +7,6 @@ import platform
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -121,7 +120,7 @@ def this_version() -> str:
         return "unknown"
 
 
-def error_of(said: Mapping[str, Any] | tuple[str, str, str | None]) -> SecuredataError:
+def error_of(said: tuple[str, str, str | None]) -> SecuredataError:
     """The error that a worker refused with."""
     name, text, root = said
     kind = getattr(import_module("securedata.errors"), name)

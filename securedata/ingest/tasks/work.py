@@ -21,7 +21,7 @@ from securedata.corpus.writer import Writer
 from securedata.ingest.items import Item
 from securedata.ingest.sealing import Done, Sealing
 from securedata.ingest.sources.members.origin import InTable, InTar, MemberOrigin
-from securedata.ingest.sources.origin import PIECE, LocalOrigin, Origin
+from securedata.ingest.sources.origin import PIECE, Origin
 from securedata.ingest.sources.recordings import SourceList
 
 TASK_FILES, TASK_BYTES = 32, 64 * 1024 * 1024
@@ -122,7 +122,7 @@ def from_ipc(data: bytes) -> pa.Table:
 class _Packing(pickle.Pickler):
     def persistent_id(self, value: object) -> str | None:
         # a shard refers to the origin that reads it, which each process has for itself
-        return _ORIGIN if isinstance(value, (LocalOrigin, Origin)) else None
+        return _ORIGIN if isinstance(value, Origin) else None
 
 
 class _Unpacking(pickle.Unpickler):
