@@ -47,18 +47,15 @@ class PartRows(NamedTuple):
 
     Attributes:
         corpus: reads them; a row has the number that it has there.
-        kept: int64, ascending, the rows of the plan that are kept in memory; None: all.
-        numbers: int64, by the place in `kept`, the number there, or -1 if the row is closed; None: they are equal.
+        numbers: int64, by the number of a row in the plan, the number there, or -1 if it is closed; None: they are equal.
     """
 
     corpus: RowsOfPart
-    kept: Ints | None
     numbers: Ints | None
 
     def find(self, rows: Ints) -> Ints:
         """int64: the numbers of rows of the plan, -1 for those that are closed."""
-        places = rows if self.kept is None else np.searchsorted(self.kept, rows)
-        return places if self.numbers is None else self.numbers[places]
+        return rows if self.numbers is None else self.numbers[rows]
 
 
 class PartwiseCorpus(Corpus):
@@ -107,12 +104,11 @@ class PartwiseCorpus(Corpus):
         """
         return kept_tables(self._head, self._options, self._read, columns, exact=exact)
 
-    def open_part(self, number: int, exact: bool, keep: Ints | None = None) -> PartRows:
+    def open_part(self, number: int, exact: bool) -> PartRows:
         """Fetch and open a part.
 
         Args:
             exact: `Counts.exact`, of the counts that number the rows.
-            keep: the rows to keep in memory, ascending; None: all.
 
         Raises:
             GenerationChanged: the part is gone, since the corpus has changed.
@@ -130,17 +126,14 @@ class PartwiseCorpus(Corpus):
         numbers: Ints | None = None
         if admitted is not None and exact:
             table = table.filter(admitted)
-        if keep is not None:
-            table = table.take(pa.array(keep))
         if admitted is not None and not exact:
             mask = admitted.to_numpy(zero_copy_only=False)
-            mask = mask if keep is None else mask[keep]
             table, numbers = table.filter(pa.array(mask)), np.where(mask, np.cumsum(mask) - 1, -1)
         view = RowsOfPart(self, Index.build([lambda: table], options.columns, None, Admission(None, ALWAYS)))
         self._views.add(view)
         if self._since is not None:
             self._close_rows(view, self._since)
-        return PartRows(view, keep, numbers)
+        return PartRows(view, numbers)
 
     def _read(self, number: int, columns: Sequence[str] | None) -> pa.Table:
         part = self._head.parts[number]

@@ -1,0 +1,46 @@
+"""Rows that may not be read, because their consent has ended or was withdrawn, or is to something else."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+import securedata as sd
+from tests.kit.corpora.recorded import add_clips, make_corpus
+from tests.kit.sources.recordings import Clip, clip
+
+PAST = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+
+
+def names(stream: sd.EncryptedAudioStream) -> list[str]:
+    return sorted(sample.utterance for sample in stream)
+
+
+def some() -> list[Clip]:
+    return [
+        clip("any.wav", 0.02),
+        clip("asr.wav", 0.02, purposes=["asr"]),
+        clip("none.wav", 0.02, purposes=[]),
+        clip("past.wav", 0.02, expires=PAST),
+    ]
+
+
+def test_consent_decides_what_comes(tmp_path: Path) -> None:
+    root = make_corpus(tmp_path, some())
+    with sd.EncryptedAudioStream(root) as stream:
+        assert names(stream) == ["any", "asr"]
+        assert stream.stats().withdrawn == 1
+    with sd.EncryptedAudioStream(root, purpose="asr") as stream:
+        assert names(stream) == ["asr"]
+        assert stream.stats().other_purpose == 2  # one recorded none, and one has ended as well
+
+
+def test_part_that_was_not_counted_leaves_out_its_rows(tmp_path: Path) -> None:
+    root = make_corpus(tmp_path, [clip(f"u{n}.wav", 0.02) for n in range(6)])
+    add_clips(root, some())  # a smaller part, which is not looked at before it is opened
+    with sd.EncryptedAudioStream(root) as stream:
+        assert not stream._counts[0].exact
+        running = iter(stream)
+        heard = [next(running).utterance for _ in range(3)]
+        stream.load_state_dict(stream.state_dict())
+        assert sorted(heard + names(stream)) == ["any", "asr", *(f"u{n}" for n in range(6))]
