@@ -47,7 +47,7 @@ class PartRows(NamedTuple):
 
     Attributes:
         corpus: reads them; a row has the number that it has there.
-        numbers: int64, by the number of a row in the plan, the number there, or -1 if it is closed; None: they are equal.
+        numbers: int64, by the number of a row in the plan, the number there, -1 if it is closed; None: they are equal.
     """
 
     corpus: RowsOfPart
