@@ -348,6 +348,21 @@ def test_a_renewal_also_evicts_what_a_filter_left_out(root: Root, cache: Path) -
     assert names(cache) == {id for path, id in before.items() if not path.startswith("bob")}
 
 
+def test_a_process_that_renews_later_evicts_what_it_put_meanwhile(root: Root, cache: Path) -> None:
+    before = ids(root)
+    corpus, _ = opened(root, cache, ttl=0.2)
+    read_all(corpus, root)
+    saved = {path: path.read_bytes() for path in files(cache)}
+    erase(root, "bob")
+    opened(root, cache)
+    assert len(names(cache)) == 3, "the host has looked for what was erased"
+    for path, data in saved.items():
+        path.write_bytes(data)
+    time.sleep(0.2)
+    corpus.read("ann/1.raw")
+    assert names(cache) == {id for path, id in before.items() if not path.startswith("bob")}
+
+
 def test_the_next_opening_evicts_what_was_erased_meanwhile(root: Root, cache: Path) -> None:
     before = ids(root)
     corpus, _ = opened(root, cache)
