@@ -56,12 +56,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "EncryptedAudioDataset", "Sample", "Batch", "pad_collate", "concat",
         "EncryptedFeatureDataset", "FeatureSample", "FeatureBatch", "save_lineage", "Lineage",
     ),
+    "Stream": ("EncryptedAudioStream", "EncryptedStream", "ByteSample", "ResumableSampler", "merge_state"),
     "Known corpora": ("datasets",),
     "Read": ("load", "info", "AudioMetadata", "open_corpus", "Corpus", "cache", "CacheReport", "UnpinnedWarning"),
     "In other libraries": ("to_hf",),
     "Errors": ("errors",),
 }  # fmt: skip
 """Every name of `__all__`, in the order of the page."""
+
+CONSTRUCTED = ("EncryptedAudioDataset", "EncryptedAudioStream", "EncryptedStream", "ResumableSampler")
+"""The classes whose constructors the page describes."""
 
 PARTS: dict[str, dict[type[Any], str]] = {
     FIRST: {
@@ -108,7 +112,7 @@ def page() -> str:
                     parts += _constructor(f"sd.datasets.{known}", getattr(thing, known))
                 parts += _class("DropIn", DropIn, where="What all of them have. ")
             elif inspect.isclass(thing):
-                parts += _class(f"sd.{name}", thing, made_by_callers=name == "EncryptedAudioDataset")
+                parts += _class(f"sd.{name}", thing, made_by_callers=name in CONSTRUCTED)
             else:
                 parts += _function(f"sd.{name}", thing, "###")
         for kind, where in PARTS.get(room, {}).items():
