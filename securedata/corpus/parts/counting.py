@@ -53,13 +53,14 @@ def admission_of(head: Head, options: Options) -> Admission:
     return Admission(options.purpose, ALWAYS, restricted_rows(head))
 
 
-def columns_to_count(options: Options) -> tuple[str, ...] | None:
+def columns_to_count(head: Head, options: Options) -> tuple[str, ...] | None:
     """The columns that decide which rows there are; None: all, since the filter uses unknown ones."""
     used = columns_of(options.filter)
     if OTHER in used or any(name not in SCHEMA.names for name in used):
         return None
     more = ("speaker",) if options.speakers is not None else ()
-    return tuple(dict.fromkeys((*used, *more, *CONSENT, *_SIZES, "subjects", "format", "split", "speaker")))
+    people = ("subjects",) if head.restricted else ()
+    return tuple(dict.fromkeys((*used, *more, *people, *CONSENT, *_SIZES, "format")))
 
 
 def counted(head: Head, options: Options, read: Read, look: Look | None) -> Counts:
@@ -96,7 +97,7 @@ def kept_tables(
         look: called with the rows of each part before the filter.
         exact: `Counts.exact`, of the counts that number them.
     """
-    deciding, tagger = columns_to_count(options), Tagger(head.secret)
+    deciding, tagger = columns_to_count(head, options), Tagger(head.secret)
     wanted = None if deciding is None else tuple(dict.fromkeys((*deciding, *columns)))
     admission = admission or admission_of(head, options)
     for number in range(len(head.parts)):
