@@ -13,7 +13,7 @@ from datasets.distributed import split_dataset_by_node
 from torch.utils.data import DataLoader
 
 import securedata as sd
-from securedata.corpus.snapshot import Snapshot
+from securedata.corpus.objects.fetch import ObjectBatch
 from securedata.errors import InvalidArgument, ObjectMissing, PlaintextRefused
 from securedata.integrations.sealed_datasets import WRITERS
 from tests.kit.corpora.recorded import Root, make_corpus, object_files
@@ -24,13 +24,13 @@ from tests.kit.sources.recordings import clip
 def fetches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many objects each fetch of many asked for."""
     seen: list[int] = []
-    fetch = Snapshot.fetch
+    begin = ObjectBatch.__init__
 
-    def counting(self: Snapshot, pieces: Any, in_flight: int) -> Any:
+    def counting(self: ObjectBatch, pieces: Any, *args: Any) -> None:
         seen.append(len(pieces))
-        return fetch(self, pieces, in_flight)
+        begin(self, pieces, *args)
 
-    monkeypatch.setattr(Snapshot, "fetch", counting)
+    monkeypatch.setattr(ObjectBatch, "__init__", counting)
     return seen
 
 
