@@ -196,6 +196,10 @@ class Snapshot:
         except SecuredataError as error:
             return error
 
+    def refusal(self, i: int) -> SecuredataError | None:
+        """Why a row may not be read by now, as the newest head that was opened says; None: it may be."""
+        return self._late([i]).get(0) if self.index.first_end < math.inf else None
+
     def _late(self, rows: Sequence[int]) -> dict[int, SecuredataError]:
         """Errors, by position, of the rows whose consent has ended by now, or that were closed.
 

@@ -33,7 +33,7 @@ from securedata.corpus.state.consent import Admission, check_purpose
 from securedata.corpus.state.head import Head, Seen
 from securedata.corpus.state.lease import HeadLease
 from securedata.corpus.state.tables import part_missing, read_table
-from securedata.errors import GenerationChanged, InvalidArgument, NotFound
+from securedata.errors import GenerationChanged, InvalidArgument, NotFound, SecuredataError
 from securedata.keys.grant import Grant
 from securedata.keys.kms import retry_throttled
 from securedata.keys.tags import Tagger
@@ -200,6 +200,16 @@ class RowsOfPart(Corpus):
     def ended_before(self, i: int) -> bool:
         """Whether the consent to a row had ended when the part was opened."""
         return self.index.end(i) <= self._opened
+
+    def refusal(self, i: int) -> SecuredataError | None:
+        """Why a row, perhaps read before, must not be delivered now; None: it may be. Renews the keys if they are due.
+
+        Raises:
+            KeysExpired, KMSDenied, ...
+        """
+        snapshot = self.snapshot
+        snapshot.check_access()
+        return snapshot.refusal(i)
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("the rows of one part are opened again from the corpus, never pickled")

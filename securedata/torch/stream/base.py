@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import pyarrow.compute as pc
@@ -28,10 +27,11 @@ from securedata.torch.stats import Stats, Tally
 from securedata.torch.stream.epoch import Epoch
 from securedata.torch.stream.moving import Movable
 from securedata.torch.stream.opened import entry_of
-from securedata.torch.stream.place import ranks_given, worker_and_workers
+from securedata.torch.stream.place import rank_in_group, ranks_given, worker_and_workers
 from securedata.torch.stream.reading import BLOCK_BYTES, Item, LaneReader, Media
 from securedata.torch.stream.resuming import Named
 from securedata.torch.stream.shares import as_weights, shares
+from securedata.torch.stream.spares import Spares
 from securedata.torch.stream.state import At, Origin, State, corpus_mark, digest_of
 from securedata.torch.workers import refuse_lineage, workers
 
@@ -241,8 +241,7 @@ class SealedStream(Movable, IterableDataset[SampleT]):
         return self._deliver(LaneReader(self.corpora, exact, lane, begun, media, _IN_FLIGHT // workers()))
 
     def _deliver(self, reader: LaneReader) -> Iterator[SampleT]:
-        last: Item | None = None
-        owed = 0
+        spares, owed = Spares(), 0
         try:
             for item in reader:
                 assert self._delivered is not None
@@ -257,15 +256,15 @@ class SealedStream(Movable, IterableDataset[SampleT]):
                     self._delivered = at
                     if self._replacing.skips(error):
                         continue
-                    if last is None:
+                    if (spare := spares.take()) is None:
                         owed, failure = owed + 1, error
                         continue
-                    sample = self._sample(last)
+                    sample = self._sample(spare)
                 else:
-                    last = item
+                    spares.keep(item)
                 self._delivered = at
                 yield self._finished(sample)
-                for _ in range(owed):  # in the place of rows before the first readable one
+                for _ in range(owed):  # in the place of rows before the first readable one, or after the last spare
                     yield self._finished(self._sample(item))
                 owed = 0
             if owed:
@@ -275,8 +274,10 @@ class SealedStream(Movable, IterableDataset[SampleT]):
             self._publish()
 
     def _sample(self, item: Item) -> SampleT:
-        if item.error is not None:
-            raise item.error
+        # it can have waited in the window since it was opened: its person might be erased, or the consent over
+        refused = item.error or item.corpus.refusal(item.i)
+        if refused is not None:
+            raise refused
         if item.piece is None:
             return self._read_large(item.corpus, item.i, item.plan)
         assert item.data is not None
@@ -345,13 +346,16 @@ class SealedStream(Movable, IterableDataset[SampleT]):
         self.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        # a spawned worker cannot ask torch.distributed
-        return {**self.__dict__, "_ranks": self._rank_and_world(), "_delivered": None}
+        # a spawned worker cannot ask torch.distributed; whoever is no rank itself must not say which rank others are
+        return {**self.__dict__, "_ranks": self._ranks or rank_in_group(), "_delivered": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if any(
             one.generation != origin.generation for one, origin in zip(self.corpora, self._state.origins, strict=True)
         ):
+            state = self._current()
+            self._takes_newer(state, self._named())  # or raises: what was delivered is known by the older rows only
+            self._seen_of = (b"", {})
             self._count()
-            self._state = replace(self._state, origins=self._origins(), runs=(), at=None)
+            self._state = self._moved(state)

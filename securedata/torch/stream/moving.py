@@ -36,7 +36,7 @@ class Movable(Resumable):
 
     def _takes_newer(self, state: State, named: Sequence[Named]) -> bool:
         moved = any(one.generation != origin.generation for one, origin in zip(named, state.origins, strict=True))
-        if moved and self._refresh and not (state.seen and not state.runs):
+        if moved and self._refresh and (state.runs or state.at):
             raise GenerationChanged(
                 f"{named[0].root} has changed since the state was saved, which does not name what was delivered: "
                 "save stream.with_objects(state) before a corpus changes, and load that with refresh=True",
@@ -71,7 +71,7 @@ class Movable(Resumable):
         """
         if self._weights is not None:
             raise InvalidArgument("with weights= a recording can come several times, so a state cannot name it")
-        was = self._state, self._epoch_now
+        was = self._state, self._epoch_now, self._delivered
         self.load_state_dict(state)
         try:
             loaded, plan = self._state, self._planned()
@@ -84,5 +84,5 @@ class Movable(Resumable):
                 for table, mask in zip(corpus.tables(_COLUMNS, counts.exact), delivered, strict=True):
                     found.append(marks_of(table)[mask])
         finally:
-            self._state, self._epoch_now = was
+            self._state, self._epoch_now, self._delivered = was
         return replace(loaded, runs=(), seen=np.unique(np.concatenate(found)).astype("<u8").tobytes()).dump()

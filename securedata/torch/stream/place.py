@@ -21,10 +21,18 @@ def ranks_given(rank: int | None, world: int | None) -> tuple[int, int] | None:
     return as_whole("rank", rank, 0, world - 1), world
 
 
-def rank_and_world() -> tuple[int, int]:
-    """This process's rank and how many there are: from torch.distributed, or else as torchrun gives them."""
+def rank_in_group() -> tuple[int, int] | None:
+    """This process's rank in torch.distributed and how many there are; None if it has joined no group."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return None
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's rank and how many there are: from torch.distributed, or else as torchrun gives them."""
+    group = rank_in_group()
+    if group is not None:
+        return group
     try:
         rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     except ValueError:

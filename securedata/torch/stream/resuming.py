@@ -54,7 +54,7 @@ class Resumable:
 
     @_epoch_now.setter
     def _epoch_now(self, epoch: int) -> None:
-        self._state = replace(self._state, epoch=epoch, runs=(), at=None)
+        self._state = replace(self._state, epoch=epoch, runs=(), at=None, seen=b"")
 
     @property
     def epoch(self) -> int:
@@ -78,7 +78,7 @@ class Resumable:
         """The state to begin from: another epoch than the state's begins with all rows."""
         if self._state.epoch == self._epoch_now:
             return self._state
-        return replace(self._state, epoch=self._epoch_now, runs=(), at=None)
+        return replace(self._state, epoch=self._epoch_now, runs=(), at=None, seen=b"")
 
     def _planned(self) -> Plan:
         state = self._current()
