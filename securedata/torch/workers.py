@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from multiprocessing import current_process
 from multiprocessing.process import BaseProcess
+from types import FrameType
 from typing import Any
 
 from torch.utils.data import IterableDataset, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from securedata.corpus.reader import Corpus
 from securedata.errors import GenerationChanged, InvalidArgument
@@ -64,6 +67,19 @@ def refuse_lineage() -> None:
     """
     if get_worker_info() is not None:
         raise InvalidArgument("lineage() is asked for in the process of the loader, which knows of every refresh()")
+
+
+def draws_ahead() -> bool:
+    """Whether this call comes from a loader of torch's with workers, which draws numbers before the loop gets them.
+
+    torchdata's StatefulDataLoader does, too, but keeps the state of a sampler as it was at each batch.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if type(frame.f_locals.get("self")) is _MultiProcessingDataLoaderIter:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def called_with(loop: Callable[..., object]) -> Mapping[str, Any] | None:

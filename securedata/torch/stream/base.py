@@ -354,8 +354,8 @@ class SealedStream(Movable, IterableDataset[SampleT]):
         if any(
             one.generation != origin.generation for one, origin in zip(self.corpora, self._state.origins, strict=True)
         ):
-            state = self._current()
-            self._takes_newer(state, self._named())  # or raises: what was delivered is known by the older rows only
+            begun = self._current()
+            self._takes_newer(begun, self._named())  # or raises: what was delivered is known by the older rows only
             self._seen_of = (b"", {})
             self._count()
-            self._state = self._moved(state)
+            self._state = self._moved(begun)

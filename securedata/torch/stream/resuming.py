@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from torch.utils.data import get_worker_info
+from torch.utils.data import BatchSampler, get_worker_info
 
 from securedata.corpus.option_values import as_whole
 from securedata.corpus.parts.reader import changed
@@ -127,12 +127,12 @@ class Resumable:
         if loader is None and steps is None:
             if get_worker_info() is not None:
                 return replace(state, at=at).dump()
+            if self._read_ahead():
+                raise InvalidArgument(
+                    "the workers of a loader have read ahead of the loop: pass state_dict(loader, steps), or use "
+                    "torchdata's StatefulDataLoader"
+                )
             if at is None:
-                if self._read_ahead():
-                    raise InvalidArgument(
-                        "the workers of a loader have read ahead of the loop: pass state_dict(loader, steps), or use "
-                        "torchdata's StatefulDataLoader"
-                    )
                 return state.dump()
             return state.with_run(Run(world, 1, 1, at.delivered)).dump()
         if loader is None or steps is None:
@@ -140,8 +140,7 @@ class Resumable:
         steps = as_whole("steps", steps, 0, 2**62)
         if not getattr(loader, "in_order", True):
             raise InvalidArgument("a loader with in_order=False does not say which batches it gave: use in_order=True")
-        batch = as_whole("batch_size", getattr(loader, "batch_size", None) or 1, 1, 2**31)
-        return state.with_run(Run(world, self._workers_of(loader), batch, steps)).dump()
+        return state.with_run(Run(world, self._workers_of(loader), _batch_of(loader), steps)).dump()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a state, with any number of ranks and workers; call it on every rank, before the loader starts.
@@ -176,3 +175,16 @@ class Resumable:
         if state.seen and get_worker_info() is None:  # found once, for all workers
             for which in range(len(named)):
                 self._seen_rows(which)
+
+
+def _batch_of(loader: Any) -> int:
+    """How many rows a batch of a loader has. Raises InvalidArgument"""
+    sampler, size = getattr(loader, "batch_sampler", None), getattr(loader, "batch_size", None)
+    if size is None and sampler is not None:  # torch sets the loader's size to None
+        if type(sampler) is not BatchSampler:
+            raise InvalidArgument(
+                f"a {type(sampler).__name__} does not say batches of which sizes it drew: use torch's BatchSampler, or "
+                "batch_size="
+            )
+        size = sampler.batch_size
+    return as_whole("batch_size", 1 if size is None else size, 1, 2**31)

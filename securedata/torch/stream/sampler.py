@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import ConcatDataset, Sampler, Subset
 
 from securedata.corpus.option_values import as_whole
 from securedata.errors import InvalidArgument
@@ -14,6 +14,7 @@ from securedata.torch.combine import sources_of
 from securedata.torch.stream.place import ranks_given
 from securedata.torch.stream.resuming import Named, Resumable
 from securedata.torch.stream.state import At, Origin, State, corpus_mark, digest_of
+from securedata.torch.workers import draws_ahead
 
 
 class ResumableSampler(Resumable, Sampler[int]):
@@ -21,6 +22,9 @@ class ResumableSampler(Resumable, Sampler[int]):
 
     Like `DistributedSampler`, with a state from which any other number of ranks continues, no row lost or twice.
     """
+
+    _ahead = False
+    """Whether the loader that draws now has workers, for which it draws more than the loop was given."""
 
     def __init__(
         self,
@@ -55,7 +59,7 @@ class ResumableSampler(Resumable, Sampler[int]):
 
     def _named(self) -> list[Named]:
         # one list of numbers, whatever it is made of; the corpora say which rows they mean
-        corpora = [one for source in sources_of([self._dataset]) for one in getattr(source, "corpora", ())]
+        corpora = [one for source in sources_of(_made_of(self._dataset)) for one in getattr(source, "corpora", ())]
         roots = ", ".join(one.name or one.root for one in corpora) or type(self._dataset).__name__
         marks = bytes(np.bitwise_xor.reduce([np.frombuffer(one.corpus_id, np.uint8) for one in corpora] or [_NONE]))
         rows = len(self._dataset)
@@ -63,6 +67,9 @@ class ResumableSampler(Resumable, Sampler[int]):
 
     def _workers_of(self, loader: Any) -> int:
         return 1  # the loader draws for all of them
+
+    def _read_ahead(self) -> bool:
+        return self._delivered is not None and self._ahead
 
     def _origins(self) -> tuple[Origin, ...]:
         return tuple(
@@ -79,7 +86,7 @@ class ResumableSampler(Resumable, Sampler[int]):
         if self._origins() != self._state.origins:
             raise InvalidArgument("refresh() has changed the rows of the dataset: make a new sampler")
         lane = self._planned().lane(world, 1, rank, 0)
-        self._delivered = At(world, 1, rank, 0, 0)
+        self._delivered, self._ahead = At(world, 1, rank, 0, 0), draws_ahead()
         return self._rows(lane.arrivals())
 
     def _rows(self, arrivals: Any) -> Iterator[int]:
@@ -88,6 +95,15 @@ class ResumableSampler(Resumable, Sampler[int]):
                 assert self._delivered is not None
                 self._delivered = self._delivered._replace(delivered=self._delivered.delivered + 1)
                 yield row
+
+
+def _made_of(dataset: Any) -> list[Any]:
+    """What torch's own ways to join datasets, and to choose rows of one, are made of."""
+    if isinstance(dataset, Subset):
+        return _made_of(dataset.dataset)
+    if isinstance(dataset, ConcatDataset):
+        return [one for each in dataset.datasets for one in _made_of(each)]
+    return [dataset]
 
 
 _NONE = np.zeros(16, np.uint8)

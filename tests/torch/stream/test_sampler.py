@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, Subset
 
 import securedata as sd
 from securedata.errors import GenerationChanged, InvalidArgument
@@ -63,3 +63,48 @@ def test_other_rows_are_refused(root: Root) -> None:
             iter(sampler)
         with pytest.raises(GenerationChanged):
             sd.ResumableSampler(ds).load_state_dict(state)
+
+
+def test_batch_sampler_says_how_large_its_batches_are(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        sampler = sd.ResumableSampler(ds, seed=2)
+        loader = DataLoader(ds, batch_sampler=BatchSampler(sampler, 3, drop_last=False), num_workers=2, collate_fn=list)
+        heard = []
+        for step, batch in enumerate(loader, 1):
+            heard += [sample.utterance for sample in batch]
+            if step == 4:
+                break
+        sampler.load_state_dict(sampler.state_dict(loader, 4))
+        assert len(sampler) == 8
+        heard += [ds[i].utterance for i in sampler]
+        assert sorted(heard) == sorted(f"u{n}" for n in range(20))
+        of_others = DataLoader(ds, batch_sampler=[[0], [1, 2]], collate_fn=list)
+        with pytest.raises(InvalidArgument, match="batches of which sizes"):
+            sampler.state_dict(of_others, 1)
+
+
+def test_workers_that_read_ahead_need_the_steps_of_the_loop(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        sampler = sd.ResumableSampler(ds)
+        loader = DataLoader(ds, batch_size=2, sampler=sampler, num_workers=2, collate_fn=list)
+        next(iter(loader))
+        with pytest.raises(InvalidArgument, match=r"state_dict\(loader, steps\)"):
+            sampler.state_dict()
+        assert sampler.state_dict(loader, 1)["runs"] == [[1, 1, 2, 1]]
+        alone = DataLoader(ds, batch_size=2, sampler=sampler, collate_fn=list)
+        next(iter(alone))
+        assert sampler.state_dict()["runs"] == [[1, 1, 1, 2]]
+
+
+def test_rows_of_a_subset_are_those_of_its_corpus(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        half = ConcatDataset([Subset(Subset(ds, range(10)), range(8))])
+        sampler = sd.ResumableSampler(half)
+        next(iter(sampler))
+        state = sampler.state_dict()
+        add_clips(root, [clip("more.wav", 0.02)])
+        ds.refresh()
+        with pytest.raises(InvalidArgument, match="make a new sampler"):
+            iter(sampler)
+        with pytest.raises(GenerationChanged):
+            sd.ResumableSampler(half).load_state_dict(state)
