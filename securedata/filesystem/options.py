@@ -35,6 +35,7 @@ _CREDENTIALS = (
 _SHORT = frozenset({"sas", "pwd", "pass", "cred", "creds", "user", "login", "jwt"})
 _CHAIN = ("fo", "target_protocol", "target_options")
 _CLOSE = 0.75  # of difflib: kmss, pins, endpoint; not mode, or anything that fsspec passes
+_THEIRS = frozenset({"batch_size"})  # what tools pass, close to one of ours
 
 
 def check_options(options: Mapping[str, Any]) -> dict[str, str]:
@@ -62,7 +63,7 @@ def check_options(options: Mapping[str, Any]) -> dict[str, str]:
             if not isinstance(value, str):
                 raise refused(InvalidArgument(f"option {name} must be text, not {type(value).__name__}"))
             found[name] = value
-        elif near := difflib.get_close_matches(name.lower(), KNOWN, 1, _CLOSE):
+        elif name not in _THEIRS and (near := difflib.get_close_matches(name.lower(), KNOWN, 1, _CLOSE)):
             raise refused(
                 InvalidArgument(f"unknown option {name}: did you mean {near[0]}? The options are {', '.join(KNOWN)}")
             )

@@ -80,6 +80,11 @@ class Batch:
         """Bytes of plaintext that were written or copied."""
         return self._bytes
 
+    @property
+    def generation(self) -> int:
+        """Of the head that was looked at last."""
+        return self._writer.head.generation
+
     # ------------------------------------------------------------ what is to change
 
     def name(self, path: str, subjects: Iterable[str] | None, exclusive: bool = False, fresh: bool = True) -> None:
@@ -106,6 +111,7 @@ class Batch:
         """Put a small file under a path. Raises StorageError"""
         with self._own:
             one = Pending({**NO_AUDIO, **columns_of_bytes(path, data), **columns})
+            self._make_room()
             self._place(path, one)
             self._wait(one, data)
 
@@ -125,7 +131,9 @@ class Batch:
             self._source(source, object_id)
             one = Pending(source=source)
             self._look([path], fresh=False)
-            if not isinstance(data, bytes):
+            if isinstance(data, bytes):
+                self._make_room()
+            else:
                 one.put = self._writer.put_object(data)
                 self._bytes += one.put.size
             self._place(path, one)
@@ -155,11 +163,15 @@ class Batch:
                 raise self._missing(path)
             self._drop(pending)
 
+    def _make_room(self) -> None:
+        """Seal what waits, if it is much. Called before another file is taken: an error is of the call that raises it,
+        which a caller may go on after, so it must not cost files of earlier calls."""
+        if len(self._waiting) >= _WAITING or sum(len(data) for _, data in self._waiting) >= _WAITING_BYTES:
+            self._seal()
+
     def _wait(self, one: Pending, data: bytes) -> None:
         self._waiting.append((one, data))
         self._bytes += len(data)
-        if len(self._waiting) >= _WAITING or sum(len(data) for _, data in self._waiting) >= _WAITING_BYTES:
-            self._seal()
 
     def _source(self, path: str, object_id: bytes) -> None:
         self._look([path], fresh=False)
@@ -203,9 +215,8 @@ class Batch:
         try:
             for at, put in self._writer.put_objects(data for _, data in waiting):
                 waiting[at][0].put = put
-        finally:  # what could not be put is not committed with the rest
-            lost = {id(one) for one, _ in waiting if one.put is None}
-            self._pending = {path: one for path, one in self._pending.items() if id(one) not in lost}
+        finally:  # what could not be put is tried again by the next call or by the commit
+            self._waiting = [(one, data) for one, data in waiting if one.put is None]
 
     def commit(self) -> None:
         """Commit everything in one step, or nothing of it; then the batch is empty.
@@ -288,7 +299,7 @@ class Batch:
             tables.append(fit(copied(rows, copies)))
         if moves:
             places = [found[source] for source in moves]
-            others = siblings(places, attempt.read_table, {*moves, *remove})
+            others = siblings(places, attempt.read_table, {*moves, *remove, *self._pending})
             tables.append(fit(moved(rows_at(places, attempt.read_table), moves)))
             tables.append(rows_at(others.values(), attempt.read_table))
             remove |= set(others)

@@ -208,6 +208,10 @@ class WrittenFile(io.RawIOBase):
             _log.error("a file that was opened for writing was never closed, so it is not in the corpus: close it")
             self.discard()
 
+    def _dealloc_warn(self, _: object) -> None:
+        # Python calls this when a text layer or buffer over the file was dropped, and closes the file afterwards
+        self.__del__()
+
 
 def _left_by_an_error() -> bool:
     """Is the file closed because a `with fsspec.open(...)` block raised? fsspec does not tell the file."""

@@ -10,6 +10,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from glob import has_magic
 from typing import Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK
@@ -95,6 +96,34 @@ class Writing(Listing):
             finally:
                 batches.discard()
 
+    def _look_again(self, batches: Batches, paths: Any) -> None:
+        """Have what is found next below these paths be of the current head: what another process has added since this
+        one looked is copied, moved or removed as well."""
+        for path in [self._strip_protocol(one) for one in (paths if isinstance(paths, (list, tuple)) else [paths])]:
+            if self._root is None and (not path or has_magic(path.partition("/")[0])):
+                continue
+            target = self._split(path)[0]
+            if batches.of(target).generation != self._corpus(target).generation:
+                note_commit(self._reference(target))
+
+    def _place_once(self, placed: set[str] | None, path: Any) -> None:
+        """Note that a call puts a file under a path. None: only one file is put.
+
+        Raises:
+            InvalidArgument: the call has put another file there, which would be lost.
+        """
+        if placed is None:
+            return
+        path = self._strip_protocol(path)
+        if path in placed:
+            raise refused(
+                InvalidArgument(
+                    "two of the files would have one path, and one of them would be lost; nothing since the last "
+                    "commit was committed: name a target for each"
+                )
+            )
+        placed.add(path)
+
     def _columns(self, target: str, path: str, subject: Any) -> dict[str, Any]:
         """The columns that say whose file it is. Raises SubjectUnknown, InvalidArgument"""
         if subject is not None:
@@ -174,6 +203,10 @@ class Writing(Listing):
 
     def pipe(self, path: Any, value: bytes | None = None, **kwargs: Any) -> None:
         """Write bytes to a path, or to each path of a dictionary, in one commit. Raises as `open`."""
+        if isinstance(path, dict):
+            placed = set[str]()
+            for one in path:
+                self._place_once(placed, one)
         with self._together(kwargs.pop("batches", None)) as batches:
             super().pipe(path, value, batches=batches, **kwargs)
 
@@ -182,8 +215,10 @@ class Writing(Listing):
     ) -> None:
         """Write a local file, with its time of modification. Raises as `open`."""
         self._check_writable()
+        placed: set[str] | None = kwargs.pop("placed", None)
         if os.path.isdir(lpath):
             return
+        self._place_once(placed, rpath)
         with self._together(kwargs.pop("batches", None)) as batches, open(lpath, "rb") as source:
             status = os.fstat(source.fileno())
             callback.set_size(status.st_size)
@@ -205,7 +240,7 @@ class Writing(Listing):
     ) -> None:
         """Write local files. Raises as `open`; then nothing since the last commit was committed."""
         with self._together(kwargs.pop("batches", None)) as batches:
-            super().put(lpath, rpath, recursive, callback, maxdepth, batches=batches, **kwargs)
+            super().put(lpath, rpath, recursive, callback, maxdepth, batches=batches, placed=set(), **kwargs)
 
     def touch(self, path: Any, truncate: bool = True, **kwargs: Any) -> None:
         """Make an empty file. Raises as `open`; NotImplementedError for an existing one that is to keep its bytes."""
@@ -227,7 +262,10 @@ class Writing(Listing):
         source, target = self._strip_protocol(path1), self._strip_protocol(path2)
         if self.isdir(source):
             return  # its files make the folder
+        self._place_once(kwargs.get("placed"), target)
         with self._together(kwargs.get("batches")) as batches:
+            if "batches" not in kwargs:
+                self._look_again(batches, source)
             corpus, inner = self._same_corpus(source, target)
             location = self._file(source)
             snapshot, row = location.snapshot, location.row or 0
@@ -249,7 +287,8 @@ class Writing(Listing):
     ) -> None:
         """Copy files within a corpus, in one commit. Raises as `cp_file`."""
         with self._together(kwargs.pop("batches", None)) as batches:
-            super().copy(path1, path2, recursive, maxdepth, on_error, batches=batches, **kwargs)
+            self._look_again(batches, path1)
+            super().copy(path1, path2, recursive, maxdepth, on_error, batches=batches, placed=set(), **kwargs)
 
     def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
         """Rename files within their corpus, in one commit: the same objects, keys, people and words under other paths.
@@ -259,11 +298,14 @@ class Writing(Listing):
         """
         with self._together() as batches:
             moves: list[tuple[str, str]] = []
+            self._look_again(batches, path1)
             super().copy(path1, path2, recursive, maxdepth, "raise", moves=moves)
-            for one, other in moves:
-                source, target = self._strip_protocol(one), self._strip_protocol(other)
-                if source == target or (recursive and self.isdir(source)):
-                    continue
+            found = [(self._strip_protocol(one), self._strip_protocol(other)) for one, other in moves]
+            found = [(one, other) for one, other in found if one != other and not (recursive and self.isdir(one))]
+            placed = {source for source, _ in found}  # and what moves away itself is not replaced
+            for _, target in found:
+                self._place_once(placed, target)
+            for source, target in found:
                 corpus, inner = self._same_corpus(source, target)
                 batches.of(corpus).move(self._split(source)[2], inner)
 
@@ -292,6 +334,7 @@ class Writing(Listing):
                         "erases everyone in it"
                     )
                 )
+            self._look_again(batches, paths)
             for one in self._files_of(paths, recursive, maxdepth):
                 target, inner = self._in_corpus(one)
                 batches.of(target).remove(inner)

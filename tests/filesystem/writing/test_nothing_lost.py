@@ -1,0 +1,123 @@
+"""Calls over several files, and errors that a caller goes on after: no file is lost, none left out in silence."""
+
+from __future__ import annotations
+
+import gc
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from securedata.corpus.config import Reference
+from securedata.corpus.writer import Writer
+from securedata.errors import InvalidArgument, StorageUnreachable
+from securedata.filesystem import SecuredataFileSystem
+from tests.filesystem.corpus import audio
+from tests.kit.corpora import rows
+from tests.kit.corpora.contents import current
+from tests.kit.corpora.rows import writer_of
+
+
+@pytest.mark.parametrize("call", ["mv", "cp"])
+def test_two_files_of_one_call_have_two_places(fs: SecuredataFileSystem, reference: Reference, call: str) -> None:
+    fs.pipe({"ann/u.wav": audio(1, "WAV"), "bob/u.wav": audio(2, "WAV")})
+    before = current(reference)
+    for places in (
+        (["ann/u.wav", "bob/u.wav"], "both"),
+        (["ann/u.wav", "bob/u.wav"], ["one.wav", "one.wav"]),
+    ):
+        with pytest.raises(InvalidArgument, match="one path"):
+            getattr(fs, call)(*places)
+        assert current(reference) == before
+    getattr(fs, call)(["ann/u.wav", "bob/u.wav"], ["one.wav", "two.wav"])
+    assert (fs.cat_file("one.wav"), fs.cat_file("two.wav")) == (audio(1, "WAV"), audio(2, "WAV"))
+
+
+def test_a_move_does_not_replace_what_it_moves(fs: SecuredataFileSystem, reference: Reference) -> None:
+    fs.pipe({"a.wav": audio(1, "WAV"), "b.wav": audio(2, "WAV")})
+    before = current(reference)
+    with pytest.raises(InvalidArgument, match="one path"):
+        fs.mv(["a.wav", "b.wav"], ["b.wav", "c.wav"])
+    assert current(reference) == before
+
+
+def test_two_spellings_of_one_name(fs: SecuredataFileSystem, reference: Reference, tmp_path: Path) -> None:
+    for form in ("NFC", "NFD"):
+        (tmp_path / "folder").mkdir(exist_ok=True)
+        (tmp_path / "folder" / unicodedata.normalize(form, "zoë.wav")).write_bytes(form.encode())
+    with pytest.raises(InvalidArgument, match="one path"):
+        fs.put(str(tmp_path / "folder"), "there", recursive=True)
+    with pytest.raises(InvalidArgument, match="one path"):
+        fs.pipe({unicodedata.normalize(form, "zoë.wav"): form.encode() for form in ("NFC", "NFD")})
+    assert current(reference) == {}
+
+
+def test_an_error_in_a_transaction_costs_its_own_file(
+    fs: SecuredataFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_objects, calls = Writer.put_objects, []
+
+    def once_down(self: Writer, plains: Iterable[bytes]) -> Iterator[tuple[int, Any]]:
+        calls.append(self)
+        if len(calls) == 1:
+            raise StorageUnreachable("it does not answer")
+        yield from put_objects(self, plains)
+
+    monkeypatch.setattr(Writer, "put_objects", once_down)
+    failed = []
+    with fs.transaction:
+        for at in range(150):
+            try:
+                fs.pipe_file(f"{at}.bin", b"%d" % at)
+            except StorageUnreachable:  # as a caller does that tries again later
+                failed.append(at)
+    assert len(failed) == 1
+    assert fs.find("") == sorted(f"{at}.bin" for at in range(150) if at not in failed)
+
+
+@pytest.mark.parametrize("spelling", ["fs", "fsspec"])
+def test_text_that_is_never_closed_is_not_there(
+    fs: SecuredataFileSystem, spelling: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {"root": "voice-a", "writable": True, "subject": "ann"}
+    file = fs.open("half.txt", "w") if spelling == "fs" else fsspec.open("securedata://half.txt", "w", **options).open()
+    file.write("half of it")
+    del file
+    gc.collect()
+    assert "never closed" in caplog.text
+    assert not fs.exists("half.txt")
+
+
+@pytest.mark.parametrize("call", ["rm", "mv", "cp"])
+def test_what_another_process_has_added_is_part_of_a_folder(
+    fs: SecuredataFileSystem, reference: Reference, call: str
+) -> None:
+    fs.pipe({"ann/1.wav": audio(1, "WAV"), "ann/2.wav": audio(2, "WAV")})
+    assert len(fs.find("ann")) == 2
+    writer = writer_of(reference)
+    changed = {"ann/1.wav": audio(4, "WAV"), "ann/3.wav": audio(3, "WAV")}
+    for path, data in changed.items():
+        writer.commit(rows.table(rows.row(writer, path, data, ["ann"])), replace=True)
+    if call == "rm":
+        fs.rm("ann", recursive=True)
+        assert current(reference) == {}
+        return
+    getattr(fs, call)("ann", "bob", recursive=True)
+    assert fs.find("bob") == ["bob/1.wav", "bob/2.wav", "bob/3.wav"]
+    assert fs.cat_file("bob/1.wav") == audio(4, "WAV")
+
+
+def test_rows_of_one_object_that_change_together(fs: SecuredataFileSystem, reference: Reference) -> None:
+    writer = writer_of(reference)
+    long = rows.row(writer, "long.wav", audio(2, "WAV"), ["ann"], sample_rate=16_000, channels=1, frames=4000)
+    parts = [{**long, "path": f"long.wav#t={at}", "start": at, "frames_in_segment": 2000} for at in (0, 2000)]
+    rows.commit(writer, *parts)
+    with fs.transaction:
+        fs.pipe_file("long.wav#t=2000", b"another file")
+        fs.mv("long.wav#t=0", "first.wav")
+    assert set(current(reference)) == {"first.wav", "long.wav#t=2000"}
+    assert fs.cat_file("long.wav#t=2000") == b"another file"
+    assert fs.cat_file("first.wav") == audio(2, "WAV")
