@@ -18,7 +18,7 @@ ECO_PY    := $(ECO)/bin/python
 ECO_STAMP := $(ECO)/installed-$(shell { pwd; cat pyproject.toml constraints.txt constraints-eco.txt; } | cksum | cut -d ' ' -f 1)
 
 # The scripts behind the figures of docs/figures.md; the other files there are their helpers.
-BENCHMARKS := decrypt corpus loading ingest kms s3ec streaming lifecycle
+BENCHMARKS := decrypt corpus loading ingest kms s3ec streaming shards lifecycle
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-cloud test test-full eco lint format docs-check bench build clean distclean
@@ -93,4 +93,4 @@ clean:  ## remove what was built and cached, but not .venv
 	find . -path ./$(VENV) -prune -o -path ./$(ECO) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean  ## remove .venv and .venv-eco too
-	rm -rf $(VENV) $(ECO) .venv-peers .venv-peers-loading .venv-peers-s3ec .venv-peers-streaming
+	rm -rf $(VENV) $(ECO) .venv-peers .venv-peers-loading .venv-peers-s3ec .venv-peers-shards

@@ -110,7 +110,7 @@ def test_worker_that_dies_is_an_error(capfd: pytest.CaptureFixture[str]) -> None
     [
         ("decrypt", {"tink", "aws-encryption-sdk", "cryptography"}),
         ("loading", {"s3fs", "s3torchconnector", "litdata"}),
-        ("streaming", {"webdataset", "mosaicml-streaming", "litdata"}),
+        ("shards", {"webdataset", "mosaicml-streaming", "litdata"}),
         ("s3ec", {"amazon-s3-encryption-client-python", "cryptography"}),
     ],
 )

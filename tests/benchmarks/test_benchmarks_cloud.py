@@ -82,9 +82,9 @@ def test_s3ec(tmp_path: Path, speech: Path) -> None:
     assert all(one["rate"] > 0 for one in found["results"])
 
 
-def test_streaming(tmp_path: Path, speech: Path) -> None:
+def test_shards(tmp_path: Path, speech: Path) -> None:
     small = ("--clips", 8, "--short", 8, "--batch", 2, "--rounds", 1, "--no-peers", "--speech", speech)
-    found = run("streaming", "flac-0ms", *small, out=tmp_path)
+    found = run("shards", "flac-0ms", *small, out=tmp_path)
     measured = found["results"]["sections"]["flac-0ms"]
     assert set(measured) == {"securedata", "plaintext in RAM"}
     for [one] in measured.values():

@@ -46,8 +46,10 @@ class ResumableSampler(Resumable, Sampler[int]):
             InvalidArgument
 
         Example:
+            from torch.utils.data import DataLoader
+
             sampler = sd.ResumableSampler(ds, seed=1)
-            loader = torch.utils.data.DataLoader(ds, batch_size=4, sampler=sampler)
+            loader = DataLoader(ds, batch_size=4, sampler=sampler)
         """
         if uneven not in (None, "pad", "drop"):
             raise InvalidArgument(f"uneven= is 'pad', 'drop' or None, not {uneven!r}")

@@ -156,7 +156,8 @@ def merge_state(states: Any) -> dict[str, Any]:
         UnknownVersion
 
     Example:
-        stream.load_state_dict(sd.merge_state(loader.state_dict()))
+        states = [stream.state_dict()]  # of a StatefulDataLoader: loader.state_dict()
+        stream.load_state_dict(sd.merge_state(states))
     """
     several = list(states) if isinstance(states, (list, tuple)) else [states]
     found: dict[tuple[int, int], State] = {}

@@ -1,6 +1,6 @@
-"""A process for one epoch of one contender of benchmarks.streaming, in the main venv or in the peers' one.
+"""A process for one epoch of one contender of benchmarks.shards, in the main venv or in the peers' one.
 
-python -m benchmarks.workers.streams        reads one line of JSON from stdin, and writes one to stdout
+python -m benchmarks.workers.shards        reads one line of JSON from stdin, and writes one to stdout
 
 {"do": "make", "who": NAME, "files": [PATH], "folder": DIR}: write the shards of a peer.
 {"do": "run", "who": NAME, "spec": {}, "batch": 32, "workers": 2, "scratch": DIR}: iterate once.
