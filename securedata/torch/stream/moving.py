@@ -17,7 +17,7 @@ from securedata.torch.stream.planning.plan import Mask
 from securedata.torch.stream.resuming import Named, Resumable
 from securedata.torch.stream.state import Origin, State
 
-_COLUMNS = ("object_id", "origin", "start")
+_COLUMNS = ("object_id", "origin", "start", "recording")
 
 
 class Movable(Resumable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ def entry_of(corpus: PartwiseCorpus, record: str) -> Entry:
 
 
 def marks_of(rows: pa.Table) -> Marks:
-    """uint64 [N]: a mark of each row that stays when a commit moves it: of the object, and where its segment begins."""
+    """uint64 [N]: a mark of each row that stays when a commit moves it: of the object, where its segment begins, and
+    which piece it is of a recording that was split, for such pieces share their first object."""
     # a recording that was sealed again keeps the id of its first object
     ids = pc.coalesce(optional(rows, "origin"), rows.column("object_id")).combine_chunks()
     if isinstance(ids, pa.ChunkedArray):
@@ -50,6 +52,17 @@ def marks_of(rows: pa.Table) -> Marks:
     starts = pc.fill_null(rows.column("start"), -1).to_numpy()
     # an id is random, so half of it is as good as a hash
     found: Marks = bytes_.reshape(-1, 16)[:, :8].copy().view("<u8").reshape(-1) ^ hashes(0, starts)
+    return found ^ _of_pieces(optional(rows, "recording"))
+
+
+def _of_pieces(recordings: pa.ChunkedArray) -> Marks:
+    """uint64 [N]: a hash of the text that says which piece of which recording a row is; 0 where there is none."""
+    texts = pa.chunked_array(recordings.chunks, pa.large_string()).combine_chunks().dictionary_encode()
+    digests = [
+        hashlib.blake2b(one.encode(errors="surrogatepass"), digest_size=8) for one in texts.dictionary.to_pylist()
+    ]
+    known = np.array([0, *(int.from_bytes(one.digest(), "little") for one in digests)], np.uint64)
+    found: Marks = known[pc.fill_null(pc.add(texts.indices, 1), 0).to_numpy(zero_copy_only=False)]
     return found
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 import securedata as sd
 from securedata.errors import GenerationChanged
+from securedata.torch.stream.opened import marks_of
 from tests.kit.corpora.recorded import Root, add_clips, make_corpus, remove_paths
 from tests.kit.sources.recordings import clip
 
@@ -72,3 +74,18 @@ def test_later_epochs_have_all_rows_again(root: Root) -> None:
         stream.set_epoch(1)
         assert len(list(stream)) == MANY
         assert "seen" not in stream.state_dict()
+
+
+def test_pieces_of_a_recording_that_was_split_have_marks_of_their_own() -> None:
+    first, other = bytes(range(16)), bytes(16)
+    rows = {"object_id": [other, first, first], "origin": [first, None, None], "start": [None, None, 5]}
+    kinds = {"object_id": pa.binary(16), "origin": pa.binary(16), "start": pa.int64(), "recording": pa.large_string()}
+    alone = pa.table({name: pa.array(rows.get(name, [None] * 3), kind) for name, kind in kinds.items()})
+    marks = marks_of(alone)
+    assert marks[0] == marks[1], "sealed again, it is the same recording"
+    assert marks[1] != marks[2]
+    pieces = ["ann@0-5.wav", "ann@5-5.wav", None]
+    split = alone.slice(0, 1).take([0, 0, 0]).set_column(3, "recording", pa.array(pieces, pa.large_string()))
+    assert len(set(marks_of(split).tolist())) == 3
+    assert marks_of(split)[2] == marks[0]
+    assert len(marks_of(alone.slice(0, 0))) == 0
