@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.objects.put import Put
+from securedata.corpus.packs.places import COLUMNS, still_at
 from securedata.corpus.progress import Progress
 from securedata.corpus.schema import SCHEMA, optional
 from securedata.corpus.state.commit import Next, Try
@@ -249,7 +250,8 @@ class _Reencryption:
             return not self.since
         if any(part.id not in self.seen for part in head.parts):
             return False
-        self._forget_gone()
+        if self._forget_gone():
+            return False
         if self.failed:
             return True
 
@@ -263,12 +265,19 @@ class _Reencryption:
         self.report.finished = self.writer.transact(change)
         return self.report.finished
 
-    def _forget_gone(self) -> None:
-        """Drop failures of objects that no row names any more: their rows were removed or replaced meanwhile."""
-        wanted = pa.array(list(self.failed), pa.binary(16))
-        named: set[bytes] = set()
-        for part in self.writer.head.parts if self.failed else ():
-            ids = self._read(part, ("object_id",)).column("object_id")
-            named.update(pc.unique(ids.filter(pc.is_in(ids, wanted))).to_pylist())
-        for object_id in set(self.failed) - named:
+    def _forget_gone(self) -> bool:
+        """Drop failures of objects that no row names any more where they were; they are tried again if one still does.
+
+        Their rows were removed or replaced meanwhile, or moved into a pack, or into another.
+        """
+        if not self.failed:
+            return False
+        places = {id: one.location for id, (one, _) in self.failed.items()}
+        there = still_at((self._read(part, COLUMNS) for part in self.writer.head.parts), places)
+        gone = set(self.failed) - there
+        for object_id in gone:
             del self.failed[object_id]
+            self.begun.discard(object_id)
+        if gone:
+            self.seen.clear()
+        return bool(gone)

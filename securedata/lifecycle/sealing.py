@@ -220,8 +220,9 @@ class Sealing(Generic[S]):
             raise Stopped
 
 
-def batches(objects: Iterator[S], most: int = TOGETHER, limit: int = PIECE) -> Iterator[list[S]]:
-    """What `Sealing.do` takes: several small objects, or a large one."""
+def batches(objects: Iterator[S], most: int | None = None, limit: int = PIECE) -> Iterator[list[S]]:
+    """What `Sealing.do` takes: several small objects, at most TOGETHER unless it is given, or a large one."""
+    most = TOGETHER if most is None else most
     batch: list[S] = []
     room = limit
     for one in objects:

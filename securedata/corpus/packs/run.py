@@ -9,6 +9,8 @@ import pyarrow as pa
 
 from securedata.corpus.packs.choice import Choice, packs_of, window
 from securedata.corpus.packs.making import Made, Maker, Member, members_of, moves_table
+from securedata.corpus.packs.places import COLUMNS as PLACES
+from securedata.corpus.packs.places import still_at
 from securedata.corpus.packs.report import PackReport
 from securedata.corpus.progress import Progress, reporting
 from securedata.corpus.schema import SCHEMA
@@ -40,7 +42,7 @@ class Packing:
         self.writer, self.choice, self.progress, self.leaving = writer, choice, progress, leaving
         self.report = PackReport(writer.root)
         self.maker = Maker(writer, threads, self._failed, self._done)
-        self.failed: set[bytes] = set()
+        self.failed: dict[bytes, tuple[Member, SecuredataError]] = {}
         self.ready: list[Made] = []
         self.committed = time.monotonic()
         self.interval = COMMIT_SECONDS
@@ -66,6 +68,7 @@ class Packing:
                     "committed stays: run it again when they are done",
                     root=self.writer.root,
                 )
+        self._report_failed()
         self.report.generation = self.writer.head.generation
         self.report.seconds = time.monotonic() - started
         return self.report
@@ -103,8 +106,16 @@ class Packing:
             return SCHEMA.empty_table()
 
     def _failed(self, member: Member, error: SecuredataError) -> None:
-        self.failed.add(member.location.object_id)
-        self.report.failed.append(((member.path,), error))
+        self.failed[member.location.object_id] = member, error
+
+    def _report_failed(self) -> None:
+        """Report what could not be read, unless its rows are gone by now, or name another place."""
+        if not self.failed:
+            return
+        places = {id: one.location for id, (one, _) in self.failed.items()}
+        there = still_at((self._read(part, PLACES) for part in self.writer.refresh().parts), places)
+        self.report.failed = [((one.path,), error) for id, (one, error) in self.failed.items() if id in there]
+        self.report.again += len(self.failed) - len(there)
 
     def _done(self, members: int, size: int) -> None:
         self.told[0] += members

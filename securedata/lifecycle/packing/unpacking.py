@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.objects.put import Put
+from securedata.corpus.packs.places import still_at
 from securedata.corpus.packs.report import PackReport
 from securedata.corpus.packs.run import COMMIT_BYTES, COMMIT_SECONDS
 from securedata.corpus.progress import Progress
@@ -48,6 +49,7 @@ class Unpacking:
         self.work = Sealing(ObjectsOfHead(writer), writer)
         self.seen: set[bytes] = set()
         self.ready: list[tuple[OldObject, Put]] = []
+        self.failed: dict[bytes, tuple[OldObject, SecuredataError]] = {}
         self.committed = time.monotonic()
         self.told = [0, 0, 0, 0]
 
@@ -57,12 +59,13 @@ class Unpacking:
         self.writer.check_horizon()
         with BoundedPool[list[OldObject], Done]("securedata-unpack", self.threads, 2 * self.threads) as pool:
             try:
-                while self._pass(pool):
+                while self._pass(pool) or self._moved_meanwhile():
                     pass
             except BaseException:  # re-raised, Ctrl-C too: the threads stop first
                 self.work.stopping = True
                 self._commit()  # keep what is sealed and durable
                 raise
+        self.report.failed = [(one.paths, error) for one, error in self.failed.values()]
         self.report.generation = self.writer.head.generation
         self.report.seconds = time.monotonic() - started
         return self.report
@@ -84,14 +87,31 @@ class Unpacking:
                 self._commit()
         return found
 
-    def _objects(self) -> Iterator[OldObject]:
+    def _moved_meanwhile(self) -> bool:
+        """Whether objects that could not be read are elsewhere by now, or gone with their rows; they are tried again.
+
+        Another run might have rewritten their pack, and deleted it at once.
+        """
+        if not self.failed:
+            return False
+        there = still_at(self._tables(), {id: one.location for id, (one, _) in self.failed.items()})
+        moved = set(self.failed) - there
+        for id in moved:
+            del self.failed[id]
+        self.seen -= moved
+        return bool(moved)
+
+    def _tables(self) -> Iterator[pa.Table]:
         for part in self.writer.refresh().parts:
             try:
-                table = self.writer.read_table(part, CELLS)
+                yield self.writer.read_table(part, CELLS)
             except PartMissing:
                 if any(one.id == part.id for one in self.writer.refresh().parts):
                     raise
                 continue  # its rows are in a newer part, which the next pass reads
+
+    def _objects(self) -> Iterator[OldObject]:
+        for table in self._tables():
             table = table.filter(pc.is_valid(table.column("pack")))
             for one in old_objects(table) if table.num_rows else ():
                 if one.id not in self.seen:
@@ -105,7 +125,7 @@ class Unpacking:
             self.told[0] += 1
             self.told[2] += one.location.size
             if isinstance(result, SecuredataError):
-                self.report.failed.append((one.paths, result))
+                self.failed[one.id] = one, result
             else:
                 self.ready.append((one, result))
         if self.progress and done:
