@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import fsspec
+import pyarrow as pa
 import pyarrow.compute as pc
 from lhotse import CutSet, MonoCut, MultiCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
@@ -23,7 +24,8 @@ from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.reader import Corpus
 from securedata.corpus.recordings.opened import with_corpus
 from securedata.corpus.recordings.url import locate
-from securedata.errors import SecuredataError
+from securedata.errors import InvalidArgument, SecuredataError
+from securedata.foreign.describe import describe
 from securedata.torch.base import Target
 from securedata.torch.dataset import EncryptedAudioDataset
 
@@ -41,34 +43,46 @@ def cuts(target: Target | EncryptedAudioDataset, filter: pc.Expression | None = 
     a segment of a longer recording is a cut of it. `custom` of the supervision has `utterance` and `split`.
 
     Args:
-        target: a corpus as `EncryptedAudioDataset` takes it, or such a dataset, of whose rows cuts are made; its other
-            options, such as `sample_rate`, do not matter: use `cuts.resample`.
+        target: a corpus as `EncryptedAudioDataset` takes it, or such a dataset, of whose rows cuts are made, under its
+            filters and purpose; options such as `sample_rate` do not matter: use `cuts.resample`.
         filter: a pyarrow expression over the manifest's columns.
 
     Raises:
         as `EncryptedAudioDataset`
     """
+    if filter is not None and not isinstance(filter, pc.Expression):
+        raise InvalidArgument(f"filter= is a pyarrow expression, not {type(filter).__name__}")
     if not isinstance(target, EncryptedAudioDataset):
-        target = EncryptedAudioDataset(target, filter=filter)
-    elif filter is not None:
-        target = EncryptedAudioDataset([corpus.reference for corpus in target.corpora], filter=filter)
+        target, filter = EncryptedAudioDataset(target, filter=filter), None
     register()
-    return CutSet(SealedCuts(target))
+    found = SealedCuts(target, filter)
+    len(found)  # a filter that cannot be applied is an error here
+    return CutSet(found)
 
 
 class SealedCuts:
     """What a lazy CutSet goes over. A pickle is one of the dataset: it holds references and no keys."""
 
-    def __init__(self, rows: EncryptedAudioDataset) -> None:
-        self._rows = rows
+    def __init__(self, rows: EncryptedAudioDataset, filter: pc.Expression | None = None) -> None:
+        """`filter`: of the rows of the dataset, which has its own filters and purpose already."""
+        self._rows, self._filter = rows, filter
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._rows) if self._filter is None else sum(len(self._table(one)) for one in self._rows.corpora)
+
+    def _table(self, corpus: Corpus) -> pa.Table:
+        table = corpus.table
+        if self._filter is not None:
+            try:
+                table = table.filter(self._filter)
+            except (pa.ArrowException, KeyError) as error:
+                raise InvalidArgument(f"filter= cannot be applied to the dataset's rows: {describe(error)}") from None
+        return table.select(list(_COLUMNS))
 
     def __iter__(self) -> Iterator[Any]:
         for corpus in self._rows.corpora:
-            table = corpus.table.select(list(_COLUMNS))
-            for at in range(0, len(corpus), _AT_ONCE):
+            table = self._table(corpus)
+            for at in range(0, len(table), _AT_ONCE):
                 for row in table.slice(at, _AT_ONCE).to_pylist():
                     yield _cut(row, corpus)
 

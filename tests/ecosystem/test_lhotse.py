@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import securedata as sd
 from securedata.corpus.snapshot import Snapshot
-from securedata.errors import FormatError
+from securedata.errors import FormatError, InvalidArgument
 from tests.kit.corpora.recorded import Root, flip_object, make_corpus
 from tests.kit.sources.recordings import clip
 
@@ -44,6 +44,16 @@ def test_cuts(root: Root) -> None:
         "bob/utt1.flac",
     ]
     assert next(cut.id for cut in sd.lhotse.cuts(sd.EncryptedAudioDataset(root, speaker="bob"))) == "bob/utt0.wav"
+
+
+def test_a_filter_narrows_a_dataset(root: Root) -> None:
+    whole = sd.EncryptedAudioDataset(root)
+    narrow = sd.EncryptedAudioDataset(root, filter=pc.field("path") != whole.metadata.column("path")[0].as_py())
+    some = sd.lhotse.cuts(narrow, filter=pc.field("channels") > 0)
+    assert [cut.id for cut in some] == narrow.metadata.column("path").to_pylist()
+    assert len(some) == len(whole) - 1
+    with pytest.raises(InvalidArgument, match="filter="):
+        sd.lhotse.cuts(narrow, filter=pc.field("no_such_column") > 0)
 
 
 def test_segments_of_a_long_recording(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import securedata as sd
 from securedata.corpus.config import resolve
 from securedata.corpus.tasks import pool
 from securedata.corpus.writer import Writer
-from securedata.errors import ConfigError, InvalidArgument, KeysError
+from securedata.errors import AuthenticationFailed, ConfigError, InvalidArgument, KeysError
 from securedata.ingest.report import IngestReport
 from securedata.ingest.tasks import work
 from securedata.lifecycle.rotate import rotate
@@ -150,6 +150,30 @@ def test_nothing_that_an_engine_sees_is_a_name_or_a_key(source: Path, tmp_path: 
     assert [one for one in secrets if one in heard] == []
     assert str(source).encode() not in heard
     assert reference.root.encode() in heard  # it is looked for in the right place
+
+
+class Swapping(Executor):
+    """Sends the first two tasks under each other's name."""
+
+    def __init__(self, inner: Executor) -> None:
+        self.inner, self.slots, self.waiting = inner, 2, list[tuple[Future[Any], Any, tuple[Any, ...]]]()
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if len(self.waiting) > 1:
+            return self.inner.submit(fn, *args)
+        self.waiting.append((Future(), fn, args))
+        if len(self.waiting) == 2:
+            (one, _, first), (other, _, second) = self.waiting
+            for future, sent in ((one, (*first[:-1], second[-1])), (other, (*second[:-1], first[-1]))):
+                future.set_result(self.inner.submit(fn, *sent).result())
+        return self.waiting[-1][0]
+
+
+def test_tasks_that_an_engine_mixes_up_make_no_rows(tmp_path: Path, processes: Executor) -> None:
+    folder = tmp_path / "source"
+    write_clips(folder, [clip(f"spk{n}/{n}.wav", 0.1, 8000, seed=n) for n in range(9)])
+    with pytest.raises(AuthenticationFailed, match="of another task"):
+        sd.ingest(folder, tmp_path / "there", speaker_pattern=PATTERN, engine=Swapping(processes))
 
 
 def as_bytes(table: Any, name: str) -> list[bytes]:

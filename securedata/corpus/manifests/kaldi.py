@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 
 from securedata.corpus.manifests.row import Row
+from securedata.errors import InvalidArgument
 
 _WAV = ("WAV", "WAVEX", "RF64")
 _BLANK = re.compile(r"[\s%]")
@@ -16,19 +17,33 @@ def files(rows: Callable[[], Iterator[Row]]) -> Mapping[str, Callable[[], Iterat
     """The files by name, each as a function that makes its lines; sorted as bytes, which Kaldi requires.
 
     Only `segments` makes an utterance part of a recording, so it is there if any row is a segment, and has all then.
+    Making the lines of wav.scp raises InvalidArgument if two rows would have one name there.
     """
     cut = any(row.length is not None for row in rows())
 
     def lines(of: Callable[[Row], str]) -> Callable[[], Iterator[str]]:
         return lambda: iter(sorted(filter(None, map(of, rows())), key=str.encode))
 
-    found = {"wav.scp": lines(_recording), "utt2spk": lines(_speaker), "text": lines(_words)}
+    found = {"wav.scp": lambda: _apart(lines(_recording)()), "utt2spk": lines(_speaker), "text": lines(_words)}
     found["utt2dur"] = lines(_duration)
     return found | ({"segments": lines(_segment)} if cut else {})
 
 
+def _apart(lines: Iterator[str]) -> Iterator[str]:
+    before = ""
+    for line in lines:
+        name = line.partition(" ")[0]
+        if name == before:
+            raise InvalidArgument(
+                "two rows would have one name in Kaldi, which joins speaker and path by '-': list their folders apart, "
+                "by path, split or speaker"
+            )
+        before = name
+        yield line
+
+
 def utterance_of(row: Row) -> str:
-    """A name without blanks that begins with the speaker's, as Kaldi's sorting needs; no two rows share one."""
+    """A name without blanks that begins with the speaker's, as Kaldi's sorting needs. See `_apart`."""
     return _name(f"{row.text('speaker')}-{row.path}" if row.text("speaker") else row.path)
 
 

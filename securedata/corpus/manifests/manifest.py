@@ -149,7 +149,7 @@ def manifest(
 
     Raises:
         NoSuchPath: nothing has this path.
-        InvalidArgument: no such format, or the corpus has no name in the config.
+        InvalidArgument: no such format, no row of the split or speaker, or the corpus has no name in the config.
         as `open_corpus`
 
     Example:
@@ -184,6 +184,12 @@ def manifest(
                 rows.append(row)
         if prefix and not found:
             raise NoSuchPath(f"no row of {corpus.root} has the requested path or lies below it", path=prefix)
+        if wanted and not rows and not others:
+            raise InvalidArgument(
+                f"no row of {corpus.root} that was asked for has this {' and '.join(wanted)}: 'securedata info' lists "
+                "splits, and 'securedata ls' rows",
+                root=corpus.root,
+            )
         return Manifest(corpus, format, rows, others)
     except BaseException:  # raised again: nobody else could close it
         corpus.close()

@@ -143,7 +143,9 @@ class _Dispatch(Generic[T, R]):
         future.set_running_or_notify_cancel()
         number = self._number
         self._number += 1
-        self._send(task, number, seal_message(self._key, self._corpus_id, dumps(self._work.pack(task))), future, 1)
+        # the number is sealed with the task: an executor that mixes up tasks would have their results swapped
+        message = seal_message(self._key, self._corpus_id, dumps((number, self._work.pack(task))))
+        self._send(task, number, message, future, 1)
         return future
 
     def cancel(self) -> None:
@@ -156,7 +158,7 @@ class _Dispatch(Generic[T, R]):
 
     def _send(self, task: T, number: int, message: bytes, future: Future[R], tries: int) -> None:
         # the executor gets plain types and sealed bytes only
-        call = self._executor.submit(answer, self._envelope, number, message)
+        call = self._executor.submit(answer, self._envelope, message)
         with self._lock:
             self._under_way[number] = call
         call.add_done_callback(partial(self._arrived, task, number, message, future, tries))

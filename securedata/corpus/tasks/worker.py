@@ -58,7 +58,7 @@ _runs: OrderedDict[bytes, tuple[Worker, bytes]] = OrderedDict()
 """By the run's id: its worker, and the run's key."""
 
 
-def answer(envelope: Envelope, number: int, task: bytes) -> tuple[str, Any]:
+def answer(envelope: Envelope, message: bytes) -> tuple[str, Any]:
     """Do a task that another process sent, in plain types and sealed bytes. Nothing is raised: it might be logged."""
     if (envelope["protocol"], envelope["version"]) != (PROTOCOL, this_version()):
         return OTHER_VERSION, f"{this_version()} on {platform.node()}"
@@ -72,9 +72,10 @@ def answer(envelope: Envelope, number: int, task: bytes) -> tuple[str, Any]:
         return OTHER_KEY, found
     worker, key = found
     corpus_id = envelope["corpus_id"]
-    said: Any
+    number, said = -1, None
     try:
-        said = True, worker.do(loads(open_message(key, corpus_id, task, envelope["reference"]["root"])))
+        number, task = loads(open_message(key, corpus_id, message, envelope["reference"]["root"]))
+        said = True, worker.do(task)
     except SecuredataError as error:
         said = False, error
     except Exception as error:  # noqa: BLE001 - likewise; a defect, which is described by its class

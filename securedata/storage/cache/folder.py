@@ -151,7 +151,11 @@ class CacheFolder:
         """Raises Busy, Uncounted, OSError."""
         if self._put(root, entry, data, size):
             return True
-        return evict(root, self.limit, size) and self._put(root, entry, data, size)
+        if evict(root, self.limit, size):
+            return self._put(root, entry, data, size)
+        # what is not ours fills it: searching for room again and again would cost each read milliseconds
+        self._off_until = time.monotonic() + _PAUSE
+        return False
 
     def _put(self, root: Root, entry: Entry, data: Buffer, size: int) -> bool:
         """Raises Busy, Uncounted, OSError."""

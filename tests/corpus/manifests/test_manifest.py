@@ -118,6 +118,16 @@ def test_kaldi(root: Root, tmp_path: Path) -> None:
         made.save(tmp_path / "data", allow_plaintext_export=True)
 
 
+def test_two_rows_never_have_one_name_in_kaldi(tmp_path: Path) -> None:
+    clips = [("x-u.wav", "a-p", "one"), ("p-x-u.wav", "a", "two")]
+    make_corpus(tmp_path, [clip(path, 0.1, speaker=who, transcript=words) for path, who, words in clips])
+    with sd.manifest("voice-a", "kaldi") as made, pytest.raises(InvalidArgument, match="one name in Kaldi"):
+        made.save(tmp_path / "data", allow_plaintext_export=True)
+    assert list(tmp_path.glob("data/*")) == []
+    with sd.manifest("voice-a", "kaldi", speaker="a") as made:
+        assert list(made.lines("text")) == ["a-p-x-u.wav two"]
+
+
 def test_a_data_directory_without_segments(tmp_path: Path) -> None:
     make_corpus(tmp_path, [clip("ann/a.wav", 0.1)])
     with sd.manifest("voice-a", "kaldi") as made:
@@ -160,7 +170,9 @@ def test_which_rows(root: Root) -> None:
     assert len(entries("nemo", path="ann")) == 3
     assert len(entries("nemo", path="ann/a b.wav")) == 1
     assert len(entries("nemo", speaker="zoë")) == 1
-    assert entries("nemo", split="test") == []
+    for nobody in ({"split": "test"}, {"speaker": "nobody"}, {"path": "zoë", "speaker": "ann"}):
+        with pytest.raises(InvalidArgument, match="has this"):
+            entries("nemo", **nobody)
     with pytest.raises(NoSuchPath):
         entries("nemo", path="ann/a")
     with pytest.raises(InvalidArgument, match="nemo"):

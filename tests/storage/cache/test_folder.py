@@ -244,6 +244,22 @@ def test_a_folder_in_the_place_of_an_entry_harms_that_entry_only(cache: CacheFol
     assert cache.failed == 0
 
 
+def test_a_file_of_others_that_fills_it_is_not_searched_around_again_and_again(
+    cache: CacheFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = fill(cache, 1, 10)[0]
+    with open(file_of(cache, one).with_name("others"), "wb") as file:
+        file.truncate(1 << 30)
+    with locked(open_folder(cache.place)) as counted:
+        counted._reset()
+    searched = []
+    evict = folder.evict
+    monkeypatch.setattr(folder, "evict", lambda *given: searched.append(given) or evict(*given))
+    assert [cache.put(other, content(other)) for other in (entry(10) for _ in range(20))] == [False] * 20
+    assert len(searched) == 1
+    assert cache.failed == 0
+
+
 @pytest.mark.parametrize("what", ["a link", "a file"])
 def test_a_shard_that_is_no_folder_harms_that_shard_only(cache: CacheFolder, tmp_path: Path, what: str) -> None:
     (tmp_path / "outside").mkdir()
