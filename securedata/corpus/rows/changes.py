@@ -154,6 +154,7 @@ class Plan:
         firsts: for each object whose recording added rows have under another one, the id of the recording's first.
         retired_packs: packs that no row names any more.
         left_in_packs: objects that no row names any more, by id, and the pack that each lies in: with the pack.
+        packed: whether any row of the head names a pack, as far as its parts had to be read.
     """
 
     slots: tuple[Slot, ...]
@@ -165,6 +166,7 @@ class Plan:
     firsts: Mapping[bytes, bytes] = field(default_factory=dict)
     retired_packs: tuple[bytes, ...] = ()
     left_in_packs: Mapping[bytes, bytes] = field(default_factory=dict)
+    packed: bool = False
 
 
 def check_objects(add: pa.Table) -> None:

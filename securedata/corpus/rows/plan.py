@@ -125,6 +125,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
         firsts,
         retired_packs,
         {id: pack for id, pack in in_packs.items() if id not in outcome.committed},
+        any(view.column("pack").null_count < view.num_rows for view, _ in views),
     )
 
 

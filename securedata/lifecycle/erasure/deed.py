@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.fresh_key import FreshKey
+from securedata.corpus.packs.usage import COLUMNS as PLACES
+from securedata.corpus.packs.usage import stored_packs, usage_of
 from securedata.corpus.rows.changes import Changes, Mask, Plan, Select
 from securedata.corpus.rows.durations import seconds_of
 from securedata.corpus.schema import optional
@@ -225,6 +227,14 @@ class Deed:
         now = attempt.now()
         return tuple(Restriction(tag, request.reference, request.received, now) for tag in sorted(kept - known))
 
+    def _with_holes(self, attempt: Try, plan: Plan) -> list[bytes]:
+        """Packs with dead bytes: perhaps of recordings in scope that were replaced or sealed again before."""
+        if not plan.packed:
+            return []
+        usage = usage_of(attempt.read_table(part, PLACES) for part in attempt.head.parts)
+        dead = usage.dead(stored_packs(self._storage))
+        return [one for one in usage.live if dead[one] and one not in plan.retired_packs]
+
     def _missed(self, attempt: Try, people: Mapping[bytes, str]) -> list[Pending]:
         """What is to be erased later in derived corpora that were not reached, or not for all of it."""
         if self._asked is None:
@@ -246,7 +256,10 @@ class Deed:
         request = self._request
         objects, parts = len(plan.retired_objects), len(plan.retired_parts)
         packs = set(plan.left_in_packs.values())
-        waiting = listed_packs(self._storage, attempt.head) if plan.dropped else []
+        waiting = (
+            {*listed_packs(self._storage, attempt.head), *self._with_holes(attempt, plan)} if plan.dropped else set()
+        )
+        waiting -= packs
         packed = members.Packed.of(len(plan.left_in_packs), packs.difference(plan.retired_packs), waiting)
         check_count(objects + parts + len(packs) + len(waiting))
         scope = Scope(request.kind, tuple(sorted(commitments.values())), plan.outcome.removed, seconds, objects, parts)

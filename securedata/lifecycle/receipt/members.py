@@ -264,8 +264,9 @@ class Packed:
     Attributes:
         objects: how many objects in scope lay in packs.
         packs: ids of packs on storage that still have their bytes, sorted.
-        waiting: ids of packs that an earlier commit had taken out, and that are deleted within a day of it or after
-            its grace: they can have bytes of what was packed or unpacked before.
+        waiting: ids of packs that can have bytes of what was packed, unpacked, replaced or sealed again before: those
+            that an earlier commit had taken out, which are deleted within a day of it or after its grace, and those
+            with dead bytes.
         deleted: ids of packs that had their bytes, and are deleted.
     """
 

@@ -266,7 +266,9 @@ def what_remains(
         )
     if packed is not None and packed.waiting:
         found.append(
-            f"Packs that were taken out before, and can have such bytes, wait to be deleted: {len(packed.waiting)}."
+            "Packs that can have sealed bytes of these recordings from before, when they lay elsewhere, or were "
+            f"replaced or sealed again: {len(packed.waiting)}. They wait to be deleted, or 'securedata pack "
+            "--compact 0' rewrites them."
         )
     if missed := sum(one.state == "not reached" for one in derived):
         found.append(f"Corpora made from this one that were not reached, and might keep what they hold: {missed}.")

@@ -16,7 +16,7 @@ from securedata.lifecycle.receipt.operator import load_operator, make_operator
 from securedata.lifecycle.receipt.verify import read_receipt
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, keys_of, open_quietly
-from tests.kit.corpora.rows import content, table, writer_of
+from tests.kit.corpora.rows import content, row, table, writer_of
 from tests.lifecycle.erasure.test_erase import statement_of
 from tests.lifecycle.packing.test_pack import PATHS, contents, filled, packed
 
@@ -114,7 +114,7 @@ def test_a_pack_that_was_rewritten_today_is_named(corpus: Reference, place: Memo
     said = statement_of(without_ann(corpus, place))
     assert said.packed is not None
     assert said.packed.waiting == (old.hex(),)
-    assert any("wait to be deleted: 1" in it for it in said.remains)
+    assert any("replaced or sealed again: 1. They wait" in it for it in said.remains)
 
 
 def test_a_reader_from_before_is_told_where_it_went(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:
@@ -145,3 +145,23 @@ def test_a_segment_whose_object_others_keep_is_refused_in_a_pack_too(
     said = statement_of(erase(writer_of(corpus, place), Request("path", paths=("both",))))
     assert said.packed is not None
     assert said.packed.objects == 1
+
+
+def test_packs_that_can_have_earlier_bytes_are_named(corpus: Reference, place: MemoryStorage, writer: Writer) -> None:
+    filled(writer)
+    packed(corpus, place, now=True)
+    [pack_id] = {one["pack"] for one in current(corpus, place).values()}
+    mine = [path for path in PATHS if path.startswith("ann")]
+    other = writer_of(corpus, place)
+    other.commit(table(*(row(other, path, path.encode(), ["ann"]) for path in mine)), replace=True)
+    erased = without_ann(corpus, place)
+    said = statement_of(erased)
+    assert said.packed is not None
+    assert (said.packed.objects, said.packed.packs, said.packed.waiting) == (0, (), (pack_id.hex(),))
+    assert packed(corpus, place, compact=0, now=True).packs == 1
+    assert erased.receipt is not None
+    assert erased.receipt.path is not None
+    done = complete(writer_of(corpus, place), read_receipt(erased.receipt.path), load_operator(), [])
+    after = statement_of(Erased(erased.commit, done.receipt))
+    assert after.packed is not None
+    assert (after.packed.waiting, after.packed.deleted) == ((), (pack_id.hex(),))
