@@ -208,6 +208,16 @@ class Listing(AbstractFileSystem):
                 found |= super().glob(f"{one}/{rest}", maxdepth, detail=True, bare=not detail, **kwargs)
         return found if detail else list(found)
 
+    def expand_path(self, path: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> list[Any]:
+        """Paths with patterns and folders resolved. Raises NoSuchPath"""
+        try:
+            found: list[Any] = super().expand_path(path, recursive, maxdepth, **kwargs)
+        except NoSuchPath:
+            raise
+        except FileNotFoundError:  # fsspec's has the paths in its text
+            raise NoSuchPath("no such file or folder") from None
+        return found
+
     def du(self, path: Any, total: bool = True, maxdepth: int | None = None, withdirs: bool = False, **_: Any) -> Any:
         """Bytes of plaintext below a folder, or of each file there."""
         sizes = {name: info["size"] for name, info in self.find(path, maxdepth, withdirs, detail=True).items()}

@@ -13,7 +13,7 @@ import pytest
 
 from securedata.corpus.config import Reference
 from securedata.corpus.writer import Writer
-from securedata.errors import InvalidArgument, StorageUnreachable
+from securedata.errors import InvalidArgument, NoSuchPath, StorageUnreachable
 from securedata.filesystem import SecuredataFileSystem
 from tests.filesystem.corpus import audio
 from tests.kit.corpora import rows
@@ -121,3 +121,10 @@ def test_rows_of_one_object_that_change_together(fs: SecuredataFileSystem, refer
     assert set(current(reference)) == {"first.wav", "long.wav#t=2000"}
     assert fs.cat_file("long.wav#t=2000") == b"another file"
     assert fs.cat_file("first.wav") == audio(2, "WAV")
+
+
+@pytest.mark.parametrize("call", ["cp", "mv", "rm"])
+def test_an_error_does_not_say_the_pattern(fs: SecuredataFileSystem, call: str) -> None:
+    with pytest.raises(NoSuchPath) as refused:
+        getattr(fs, call)("ann smith/*.mp3", *(["b"] if call != "rm" else []))
+    assert "smith" not in str(refused.value)
