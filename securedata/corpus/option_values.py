@@ -18,7 +18,7 @@ from securedata.errors import InvalidArgument
 MAX_THREADS = 10_000
 """Threads that a caller can ask for at once."""
 
-_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?(?:([kmgt]?)(i?)b)?")
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?) ?(?:([kmgt]?)(i?)b?)?")
 _UNITS = ["", "k", "m", "g", "t"]
 
 _FLAGS = {
@@ -75,7 +75,7 @@ def as_seconds(name: str, value: Any) -> float:
 
 
 def as_bytes(name: str, value: Any) -> int:
-    """A number of bytes, also as text with a unit: '200GB' (10^9 bytes each), '64 GiB' (2^30).
+    """A number of bytes, also as text with a unit: '200GB' or '200G' (10^9 bytes each), '64 GiB' (2^30).
 
     Raises:
         InvalidArgument

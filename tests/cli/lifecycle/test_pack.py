@@ -53,7 +53,7 @@ def test_a_damaged_object_is_listed_with_exit_code_1(root: str, run: Run) -> Non
         (["--group-by", "colour"], "group_by"),
         (["--unpack", "--size", "5M"], "--unpack goes with none of"),
         (["--compact", "--unpack"], "--unpack goes with none of"),
-        (["--size", "5MB"], "not a number of bytes"),
+        (["--size", "5 packs"], "not a number of bytes"),
         (["--compact", "100"], "not a percentage"),
         (["--min-object", "9M"], "above max_object"),
     ],

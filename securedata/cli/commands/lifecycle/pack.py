@@ -23,12 +23,12 @@ from securedata.cli.common import (
     size,
     wants_progress,
 )
+from securedata.corpus.option_values import as_bytes
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from securedata.corpus.packs.report import PackReport
 
-_UNITS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 _SHARE = 25
 
 
@@ -56,19 +56,19 @@ def add_parser(subparsers: Any) -> None:
         example=(
             "  securedata pack voice-a --dry-run\n"
             "  securedata pack voice-a\n"
-            "  securedata pack voice-a --group-by subject --size 64M\n"
+            "  securedata pack voice-a --group-by subject --size 64MB\n"
             "  securedata pack voice-a --compact 10 --now\n"
             "  securedata pack voice-a --unpack"
         ),
     )
     add_target(parser)
     group = parser.add_argument_group("packs")
-    group.add_argument("--size", type=byte_count, metavar="BYTES", help="of a pack, such as 64M (default: 256M)")
+    group.add_argument("--size", type=byte_count, metavar="BYTES", help="of a pack, such as 64MB (default: 256MB)")
     group.add_argument(
         "--min-object", type=byte_count, metavar="BYTES", help="leave smaller objects alone (default: 0)"
     )
     group.add_argument(
-        "--max-object", type=byte_count, metavar="BYTES", help="leave larger objects alone, at most 64M (default: 8M)"
+        "--max-object", type=byte_count, metavar="BYTES", help="leave larger objects alone, at most 64MB (default: 8MB)"
     )
     group.add_argument("--seed", type=count, default=0, metavar="N", help="of the order of the members (default: 0)")
     group.add_argument("--group-by", metavar="WHAT", help="'subject': recordings of the same people lie together")
@@ -93,12 +93,11 @@ def add_parser(subparsers: Any) -> None:
 
 
 def byte_count(text: str) -> int:
-    """An option's value in bytes: a whole number, with k, M or G behind it for thousands, millions or billions."""
-    unit = text[-1:] if text[-1:] in ("k", "M", "G") else ""
-    number = text[: len(text) - len(unit)]
-    if not (number.isascii() and number.isdecimal()) or len(number) > 15:
-        raise ArgumentTypeError(f"{text!r} is not a number of bytes such as 500000, 64M or 1G")
-    return int(number) * _UNITS[unit]
+    """An option's value in bytes, as `as_bytes` reads it."""
+    try:
+        return as_bytes("size", text)
+    except InvalidArgument:
+        raise ArgumentTypeError(f"{text!r} is not a number of bytes such as 500000, 64MB or 64MiB") from None
 
 
 def _percentage(text: str) -> int:
