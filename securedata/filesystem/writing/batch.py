@@ -29,7 +29,7 @@ from securedata.errors import (
     SubjectHeld,
 )
 from securedata.filesystem.writing.content import NO_AUDIO, columns_of_bytes
-from securedata.filesystem.writing.rows import Found, copied, find_rows, moved, rows_at, siblings
+from securedata.filesystem.writing.rows import Found, copied, find_rows, moved, rows_at, siblings, subjects_of
 from securedata.format.cobblestone import Buffer
 from securedata.printable import plural
 
@@ -286,6 +286,8 @@ class Batch:
             if one.source is None:
                 assert one.put is not None
                 written.append({"path": path, **one.put.columns(), **one.columns})
+                if path in found and subjects_of(found[path], attempt.read_table) != set(one.columns["subjects"]):
+                    remove.add(path)  # the words are those of other people
                 continue
             if path in found:  # what is copied or moved there brings its own words
                 remove.add(path)

@@ -38,6 +38,11 @@ def find_rows(head: Head, read_table: ReadTable, paths: Collection[str]) -> dict
     return found
 
 
+def subjects_of(found: Found, read_table: ReadTable) -> set[str]:
+    """The people of a row. Raises as `read_table`."""
+    return set(read_table(found.part, CHECK).column("subjects")[found.row].as_py())
+
+
 def rows_at(found: Iterable[Found], read_table: ReadTable) -> pa.Table:
     """These rows with all their columns, in any order. Raises as `read_table`."""
     by_part: dict[TableRef, list[int]] = {}
