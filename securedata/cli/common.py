@@ -290,3 +290,22 @@ def size(count: float) -> str:
 def wants_progress(args: Namespace) -> bool:
     """Whether to show a progress bar if standard error is a terminal."""
     return not (args.quiet or args.json)
+
+
+def show_in_packs(target: str, packs: int) -> None:
+    """Say that sealed bytes of what was erased are still in packs, if they are."""
+    if packs:
+        out(
+            f"crypto-erased in {plural(packs, 'pack')}: the sealed bytes stay there, without their keys, until "
+            f"'securedata pack {target} --compact 0 --now'; 'securedata receipt complete' then says so"
+        )
+
+
+def show_unpacked(args: Namespace, objects: int) -> None:
+    """Say that objects were sealed again outside their packs, if they were."""
+    if objects:
+        say(
+            args,
+            f"{plural(objects, 'object')} of packs sealed again outside them: 'securedata pack {args.target}' packs "
+            "them again; the old packs go after 24 hours, or by 'pack --compact' if other objects are in them",
+        )

@@ -55,6 +55,7 @@ class ReencryptReport:
     Attributes:
         objects, bytes: sealed again and committed, and their plaintext size.
         rows: that name them now.
+        unpacked: how many of these objects lay in packs. Each has its own storage key now, until `pack` packs it.
         left: objects that were sealed again in vain, because their rows were removed or replaced meanwhile.
         failed: objects that are missing or damaged, each with the paths of its rows. They keep their data keys.
         finished: has every object a data key that is younger than the rotation?
@@ -64,6 +65,7 @@ class ReencryptReport:
     objects: int = 0
     bytes: int = 0
     rows: int = 0
+    unpacked: int = 0
     left: int = 0
     failed: list[tuple[tuple[str, ...], SecuredataError]] = field(default_factory=list, repr=False)
     finished: bool = False
@@ -232,6 +234,7 @@ class _Reencryption:
             if put.object_id in outcome.committed:
                 self.report.objects += 1
                 self.report.bytes += put.size
+                self.report.unpacked += one.location.pack is not None
         self.report.rows += outcome.rewritten
         stale = set(outcome.stale)
         again = sum(bool(stale.intersection(one.paths)) for one, _ in ready) if stale else 0

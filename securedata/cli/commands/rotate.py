@@ -22,6 +22,7 @@ from securedata.cli.common import (
     print_json,
     say,
     show,
+    show_unpacked,
     size,
     wants_progress,
 )
@@ -133,6 +134,7 @@ def _tell(args: Namespace, report: RotateReport) -> None:
         out(f"dropped: {uri} opens no later head")
     if (done := report.data_keys) is not None:
         out(f"sealed again under fresh keys: {plural(done.objects, 'object')} ({size(done.bytes)})")
+        show_unpacked(args, done.unpacked)
         say(args, KEPT)
     else:
         say(args, LEFT)

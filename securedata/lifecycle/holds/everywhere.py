@@ -24,6 +24,7 @@ from securedata.lifecycle.holds.hold import (
 )
 from securedata.lifecycle.holds.locked import Needed, flagged
 from securedata.lifecycle.holds.object_lock import needed_now, own, turn_off, turn_on
+from securedata.printable import plural
 
 
 def add_everywhere(
@@ -98,12 +99,13 @@ def _check(writer: Writer, tag: bytes, yes: bool) -> None:
 
 
 def _unconfirmed(needed: Needed, root: str) -> InvalidArgument:
+    packs = f"{plural(len(needed.packs), 'pack')}, in which other people's recordings lie too, " if needed.packs else ""
     return InvalidArgument(
-        f"this would turn on legal holds of Object Lock for {len(needed.objects):,} objects, {len(needed.parts):,} "
-        f"manifest parts and the head of {root}; nothing was written. Head and parts also hold keys and names of other "
-        "people, and later commits replace them, while the locked versions stay: until 'hold release', every erasure "
-        "from this corpus is refused, or goes on with --partial, and its receipt says that old versions remain. If "
-        "that is meant, confirm it with --yes",
+        f"this would turn on legal holds of Object Lock for {len(needed.objects):,} objects, {packs}"
+        f"{len(needed.parts):,} manifest parts and the head of {root}; nothing was written. Head and parts also hold "
+        "keys and names of other people, and later commits replace them, while the locked versions stay: until 'hold "
+        "release', every erasure from this corpus is refused, or goes on with --partial, and its receipt says that old "
+        "versions remain. If that is meant, confirm it with --yes",
         root=root,
     )
 

@@ -35,11 +35,13 @@ class Needed:
 
     Attributes:
         parts: storage keys of the manifest parts with their rows.
-        objects: storage keys of their objects and packs.
+        objects: storage keys of their objects that are in no pack.
+        packs: storage keys of the packs with their other objects. These have recordings of other people, too.
     """
 
     parts: tuple[str, ...]
     objects: tuple[str, ...]
+    packs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,13 @@ class Locked:
     """What has legal holds for a hold now.
 
     Attributes:
-        objects, parts: how many, beside one version of the head.
-        missing: how many objects storage does not have; 'securedata verify' lists them.
+        objects, packs, parts: how many, beside one version of the head. `objects` are in no pack.
+        missing: how many of both storage does not have; 'securedata verify' lists them.
         generation: of that head.
     """
 
     objects: int
+    packs: int
     parts: int
     missing: int
     generation: int
@@ -76,6 +79,7 @@ def needed_for(head: Head, storage: Storage, tags: Collection[bytes], *, gone_ok
     tagger, wanted = Tagger(head.secret), set(tags)
     parts: list[str] = []
     objects: dict[str, None] = {}
+    packs: dict[str, None] = {}
     for part in head.parts if wanted else ():
         try:
             view = read_table(storage, head.corpus_id, part, _COLUMNS)
@@ -89,8 +93,11 @@ def needed_for(head: Head, storage: Storage, tags: Collection[bytes], *, gone_ok
         parts.append(part.storage_key)
         mine = view.take(rows)
         for id, pack in zip(mine.column("object_id").to_pylist(), mine.column("pack").to_pylist(), strict=True):
-            objects[object_key(id) if pack is None else pack_key(pack)] = None
-    return Needed(tuple(parts), tuple(objects))
+            if pack is None:
+                objects[object_key(id)] = None
+            else:
+                packs[pack_key(pack)] = None
+    return Needed(tuple(parts), tuple(objects), tuple(packs))
 
 
 def refuse_locked(head: Head, root: str, partial: bool) -> None:

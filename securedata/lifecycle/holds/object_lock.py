@@ -82,18 +82,19 @@ def _turn_on(writer: Writer, tag: bytes, case: str, progress: bool) -> Locked:
             needed = needed_for(head, storage, {tag})
         except NotFound:  # the head was replaced, and what it named deleted, meanwhile
             continue
-        missing = 0
-        keys = [*needed.parts, *needed.objects]
-        for _, outcome in _shown(holds.turn_on(keys), len(keys), "locking", progress):
+        missing: set[str] = set()
+        keys = [*needed.parts, *needed.objects, *needed.packs]
+        for key, outcome in _shown(holds.turn_on(keys), len(keys), "locking", progress):
             if isinstance(outcome, NotFound):
-                missing += 1
+                missing.add(key)
             elif isinstance(outcome, SecuredataError):
                 raise outcome
         after = writer.refresh()
         if (tag, case) not in flagged(after):
             raise _released(writer, case)
         if not missing or after.generation == head.generation:
-            return Locked(len(needed.objects) - missing, len(needed.parts), missing, head.generation)
+            objects, packs = (len({*keys} - missing) for keys in (needed.objects, needed.packs))
+            return Locked(objects, packs, len(needed.parts), len(missing), head.generation)
     raise CommitRace(f"the head of {writer.root} is replaced faster than its parts can be locked", root=writer.root)
 
 
@@ -121,7 +122,7 @@ def turn_off(writer: Writer, tag: bytes, case: str, *, progress: bool = False) -
     storage, holds, heads = writer.storage, writer.storage.legal_holds(), Heads(writer)
     now, needed = needed_now(writer, {tag})
     others = flagged(now) - {(tag, case)}
-    objects, parts = set(needed.objects), set(needed.parts)
+    objects, parts = {*needed.objects, *needed.packs}, set(needed.parts)
     keep = _all(needed_now(writer, _tags(others))[1])
     versions: list[str] = []
     for version, data in holds.held(HEAD, MAX_SEALED):
@@ -131,7 +132,7 @@ def turn_off(writer: Writer, tag: bytes, case: str, *, progress: bool = False) -
             keep |= _all(needed_for(head, storage, _tags(still), gone_ok=True))
         if (tag, case) in locked:
             needed = needed_for(head, storage, {tag}, gone_ok=True)
-            objects.update(needed.objects)
+            objects.update(needed.objects, needed.packs)
             parts.update(needed.parts)
             versions += [] if still else [version]
     count = 0
@@ -166,7 +167,7 @@ def _tags(held: Flagged) -> set[bytes]:
 
 
 def _all(needed: Needed) -> set[str]:
-    return {*needed.parts, *needed.objects}
+    return {*needed.parts, *needed.objects, *needed.packs}
 
 
 def _shown(

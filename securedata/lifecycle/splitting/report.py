@@ -19,6 +19,7 @@ class SplitReport:
         objects: shared objects that were split.
         rows: segments that have an object of their own now.
         bytes: their size.
+        unpacked: how many of these objects lay in packs. Their segments do not; `pack` packs them again.
         overlapping: logical paths of those in which people of other segments are heard too; they name all of them.
         seconds_left_out: time in the recordings that no segment covers: it is in the corpus no more.
         together: logical paths of rows that stay, since everyone is heard in each segment of their recording.
@@ -42,6 +43,7 @@ class SplitReport:
     objects: int = 0
     rows: int = 0
     bytes: int = 0
+    unpacked: int = 0
     overlapping: list[str] = field(default_factory=list, repr=False)
     seconds_left_out: float = 0.0
     together: list[str] = field(default_factory=list, repr=False)

@@ -172,6 +172,7 @@ class Split:
             if new:
                 report.objects += 1
                 report.bytes += sum(piece.put.size for piece in new)
+                report.unpacked += done.of.location.pack is not None
                 report.overlapping += [piece.segment.path for piece in new if len(piece.segment.people) > 1]
                 report.seconds_left_out += done.of.seconds_left_out
             elif stay.isdisjoint(done.of.paths):

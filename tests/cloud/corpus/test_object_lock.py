@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from securedata.corpus.config import Reference, write_entry
 from securedata.corpus.state.head import open_head
-from securedata.corpus.state.layout import object_key
+from securedata.corpus.state.layout import object_key, pack_key
 from securedata.corpus.state.tables import read_table
 from securedata.corpus.wrapping import add_wrap
 from securedata.corpus.writer import Writer
@@ -45,6 +45,7 @@ from securedata.lifecycle.holds.everywhere import add_everywhere, release_everyw
 from securedata.lifecycle.holds.held import list_holds
 from securedata.lifecycle.holds.hold import add_hold, release_hold
 from securedata.lifecycle.holds.notes import read_notes
+from securedata.lifecycle.packing.pack import pack
 from securedata.lifecycle.receipt.operator import make_operator
 from securedata.lifecycle.rotate import rotate_head
 from securedata.storage.registry import open_storage
@@ -188,6 +189,36 @@ def test_what_somebody_deletes_in_the_bucket_still_opens(corpus: Reference, buck
                 expect = Expect(Kind.DATA, head.corpus_id, row["object_id"], corpus.root)
                 found[row["path"]] = bytes(open_whole(row["data_key"], sealed, expect))
     assert found == {path: content(path) for path in ("ann/1", "ann/2", "both/1")}
+
+
+def test_a_pack_with_recordings_of_a_held_person_is_locked(corpus: Reference, bucket: Bucket) -> None:
+    assert pack(corpus, now=True).objects == 4
+    writer = writer_of(corpus)
+    with pytest.raises(InvalidArgument, match=r"for 0 objects, 1 pack, in which other people's recordings lie too, 1 "):
+        add_everywhere(writer, "ann", "7", object_lock=True)
+    fill(writer, "ann/3")
+    done, _ = add_everywhere(writer, "ann", "7", **YES)
+    assert done.locked is not None
+    assert (done.locked.objects, done.locked.packs, done.locked.missing) == (1, 1, 0)
+    rows = current(corpus)
+    old = pack_key(rows["ann/1"]["pack"])
+    assert {old, object_key(rows["ann/3"]["object_id"])} < bucket.locked_keys()
+    sealed = open_storage(corpus.root).get(old)
+    # a later pack is another one, and is locked when the command is run again
+    writer.commit(remove=["bob/1"])
+    with pytest.raises(DeleteRefused, match="3 objects moved, but not everything was deleted"):
+        pack(corpus, compact=0, now=True)
+    assert open_storage(corpus.root).get(old) == sealed
+    new = pack_key(current(corpus)["ann/1"]["pack"])
+    assert new != old
+    assert new not in bucket.locked_keys()
+    add_everywhere(writer, "ann", "7", **YES)
+    assert {old, new} < bucket.locked_keys()
+    release_everywhere(writer, "7", subject="ann")
+    assert bucket.locked() == []
+    pack(corpus, compact=0, now=True)
+    assert old not in {key for key, _ in bucket.versions()}
+    assert sorted(current(corpus)) == ["ann/1", "ann/2", "ann/3", "both/1"]
 
 
 def test_it_must_be_confirmed_and_nothing_is_written_before(corpus: Reference, bucket: Bucket) -> None:

@@ -24,6 +24,7 @@ from securedata.cli.common import (
     say,
     show,
     show_held,
+    show_in_packs,
     wants_progress,
     warn,
 )
@@ -296,6 +297,7 @@ def _finish(args: Namespace, writer: Writer, options: Options) -> int:
     for one in () if args.json else receipts:
         out(f"finished the erasure {one.id}: {'; '.join(one.levels)}")
         out(f"receipt: {one.path or 'on the machine that finished it'}")
+        show_in_packs(args.target, one.packs)
     _tell_reached(args, reached, completed)
     states = {one.state for one in reached}
     return 1 if "failed" in states else HELD if "held" in states else 0
@@ -370,6 +372,7 @@ def _say(args: Namespace, erased: Erased) -> None:
     done, receipt = erased.commit, erased.receipt
     for one in erased.finished:
         out(f"finished the interrupted erasure {one.id}; receipt: {one.path or 'on another machine'}")
+        show_in_packs(args.target, one.packs)
     if receipt is None:
         if erased.erased_before:
             out(f"erased before: {erased.erased_before:,} of what you name; nothing was left to erase")
@@ -380,11 +383,7 @@ def _say(args: Namespace, erased: Erased) -> None:
     out(f"receipt: {receipt.path or 'another run finished it, and has the receipt'}")
     for each in erased.derived:
         out(f"corpus {each.pin}, made from this one: {each.state}")
-    if receipt.packs:
-        out(
-            f"crypto-erased in {plural(receipt.packs, 'pack')}: the sealed bytes stay there, without their keys, until "
-            f"'securedata pack {args.target} --compact 0 --now'; 'securedata receipt complete' then says so"
-        )
+    show_in_packs(args.target, receipt.packs)
     say(
         args,
         "whoever saved an older head, part and object, and may still use its KMS key, can open them: see 'remains' in "

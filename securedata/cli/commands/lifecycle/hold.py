@@ -174,8 +174,11 @@ def _add(args: Namespace) -> int:
 
 
 def _tell_locked(args: Namespace, locked: Locked) -> None:
-    amount = f"{plural(locked.objects, 'object')}, {plural(locked.parts, 'manifest part')} and a version of the head"
-    out(f"legal holds are on for {amount}")
+    packs = f"{plural(locked.packs, 'pack')}, " if locked.packs else ""
+    amount = f"{plural(locked.objects, 'object')}, {packs}{plural(locked.parts, 'manifest part')}"
+    out(f"legal holds are on for {amount} and a version of the head")
+    if locked.packs:
+        say(args, "these packs keep other people's recordings, too: compacting, removing and erasing leaves them there")
     say(args, "until 'hold release', no erasure from this corpus is complete; recordings that come later: run it again")
 
 

@@ -20,6 +20,7 @@ from securedata.cli.common import (
     reference,
     say,
     show_held,
+    show_in_packs,
     wants_progress,
     warn,
 )
@@ -148,6 +149,7 @@ def _apply(args: Namespace, found: Reference, rule: Rule, late: Standing, now: f
         return 0
     writer = _writer(args, found)
     options = Options(partial=args.partial, all_meant=True, progress=wants_progress(args))
+    target = found.name or found.root
     held: list[str] = []
     done: list[dict[str, Any]] = []
     for request in requests:
@@ -157,11 +159,22 @@ def _apply(args: Namespace, found: Reference, rule: Rule, late: Standing, now: f
         path = str(receipt.path) if receipt is not None and receipt.path else None
         for one in () if args.json else erased.finished:
             out(f"finished the interrupted erasure {one.id}; receipt: {one.path or 'on another machine'}")
+            show_in_packs(target, one.packs)
         finished = [one.id for one in erased.finished]
-        done.append({"kind": request.kind, "rows": erased.commit.rows, "receipt": path, "finished": finished})
+        packs = 0 if receipt is None else receipt.packs
+        done.append(
+            {
+                "kind": request.kind,
+                "rows": erased.commit.rows,
+                "receipt": path,
+                "packs": packs,
+                "finished": finished,
+            }
+        )
         if receipt is not None and not args.json:
             out(f"erased {plural(erased.commit.rows, 'row')} ({request.kind}): {'; '.join(receipt.levels)}")
             out(f"receipt: {path or 'another run finished it, and has the receipt'}")
+            show_in_packs(target, receipt.packs)
     if args.json:
         print_json({"root": writer.root, "erased": done, "held": held})
     show_held(args, held)

@@ -23,6 +23,7 @@ from securedata.cli.common import (
     say,
     show,
     show_held,
+    show_unpacked,
     size,
     wants_progress,
 )
@@ -121,6 +122,7 @@ def _tell(args: Namespace, report: SplitReport) -> None:
         say(args, f"removed, replaced or split by others meanwhile: {plural(report.changed, 'recording')}")
     if report.dry_run or not report.objects:
         return
+    show_unpacked(args, report.unpacked)
     if report.derived:
         say(
             args,
