@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.objects.fetch import PIECE, expect_of, extent_of, open_in_pieces, open_piece
+from securedata.corpus.objects.neighbours import fetch_joined
 from securedata.corpus.objects.put import GONE, Put
 from securedata.corpus.rows.index import Location
 from securedata.corpus.schema import ADDED, SCHEMA, optional
@@ -104,7 +105,8 @@ class ObjectsOfHead:
             else:
                 wanted.append(Wanted(key, base, length, one.location.sealed_size))
                 asked.append(at)
-        for number, got in self._storage.get_many(wanted, TOTAL):
+        packed = [batch[at].location.pack is not None for at in asked]
+        for number, got in fetch_joined(self._storage, wanted, packed, TOTAL):
             at = asked[number]
             if not isinstance(got, SecuredataError):
                 try:

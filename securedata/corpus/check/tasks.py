@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import connect
-from securedata.corpus.objects.fetch import expect_of, open_in_pieces
+from securedata.corpus.objects.fetch import PIECE, expect_of, extent_of, open_in_pieces, open_piece
+from securedata.corpus.objects.neighbours import MOST, fetch_joined
 from securedata.corpus.rows.index import Location
 from securedata.corpus.state.head import OpenedHead
 from securedata.corpus.state.lease import HeadLease
 from securedata.corpus.tasks.pool import Work
 from securedata.corpus.tasks.worker import Worker
 from securedata.errors import FormatError, MalformedManifest, SecuredataError, StorageError
+from securedata.format.cobblestone import Buffer
 from securedata.storage.base import Storage
+from securedata.storage.base import Wanted as Range
 
 _TTL, _KMS_WAIT = 3600.0, 600.0
 
@@ -58,20 +62,62 @@ def open_objects(
     wanted: Iterable[Wanted], storage: Storage, corpus_id: bytes, root: str, check: Callable[[], object]
 ) -> list[Outcome]:
     """Open objects; `check` renews the keys, and is called before every fetch. Raises KeysExpired, ..."""
-    found: list[Outcome] = []
-    for one in wanted:
+    objects = list(wanted)
+    found: list[Outcome | None] = [None] * len(objects)
+    for at, got in _members(objects, storage, corpus_id, root, check):
+        found[at] = _outcome(partial(_open_member, objects[at], got, corpus_id, root))
+    # what is not in a pack, or too large for a request with others
+    return [
+        one or _outcome(partial(_open, objects[at], storage, corpus_id, root, check)) for at, one in enumerate(found)
+    ]
+
+
+def _outcome(opened: Callable[[], int]) -> Outcome:
+    try:
+        return None, opened()
+    except (FormatError, MalformedManifest, StorageError) as error:
+        return error, 0
+
+
+def _members(
+    objects: Sequence[Wanted], storage: Storage, corpus_id: bytes, root: str, check: Callable[[], object]
+) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+    """The small ones in packs, with neighbours by one request; `check` is called before each."""
+    ranges: list[Range] = []
+    asked: list[int] = []
+    for at, one in enumerate(objects):
+        if one.location.pack is None or one.location.sealed_size > PIECE:
+            continue
         try:
-            found.append((None, _open(one, storage, corpus_id, root, check)))
-        except (FormatError, MalformedManifest, StorageError) as error:
-            found.append((error, 0))
-    return found
+            key, base, [(_, length)] = extent_of(one.location, expect_of(one.location, corpus_id, root), 0, None)
+        except FormatError:  # which opening it alone raises again
+            continue
+        ranges.append(Range(key, base, length, one.location.sealed_size))
+        asked.append(at)
+    if ranges:
+        check()
+    for number, got in fetch_joined(storage, ranges, [True] * len(ranges), MOST):
+        yield asked[number], got
+        check()
+
+
+def _open_member(one: Wanted, got: Buffer | SecuredataError, corpus_id: bytes, root: str) -> int:
+    if isinstance(got, SecuredataError):
+        raise got
+    expect = expect_of(one.location, corpus_id, root)
+    return _compare(one, [open_piece(one.data_key, [got], [], 0, None, expect)], corpus_id, root)
 
 
 def _open(one: Wanted, storage: Storage, corpus_id: bytes, root: str, check: Callable[[], object]) -> int:
     """Fetch and open one object in pieces, and compare it with its row; returns its size in bytes."""
     expect = expect_of(one.location, corpus_id, root)
+    return _compare(one, open_in_pieces(storage, one.location, one.data_key, expect, check), corpus_id, root)
+
+
+def _compare(one: Wanted, pieces: Iterable[Buffer], corpus_id: bytes, root: str) -> int:
+    expect = expect_of(one.location, corpus_id, root)
     digest, size = hashlib.sha256(), 0
-    for piece in open_in_pieces(storage, one.location, one.data_key, expect, check):
+    for piece in pieces:
         digest.update(piece)
         size += len(piece)
     if size != one.location.size or digest.digest() != one.sha256:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from securedata.corpus.check.inventory import Listing, Named, named_now
 from securedata.corpus.check.report import Finding, VerifyReport, without_advice
 from securedata.corpus.check.tasks import Batch, VerifyWork
+from securedata.corpus.objects.neighbours import PER_REQUEST
 from securedata.corpus.packs.usage import Usage
 from securedata.corpus.progress import Progress
 from securedata.corpus.rows.invariants import COLUMNS, Rules
@@ -177,12 +178,15 @@ class Verification:
             batch: list[list[int]] = []
             size = 0
             sizes = table.column("sealed_size").to_numpy()
+            packed = pc.is_valid(table.column("pack")).to_numpy(zero_copy_only=False)
+            weight = 0
             for rows in _by_object(table):
                 batch.append(rows)
                 size += int(sizes[rows[0]])
-                if len(batch) == most or size >= room:
+                weight += 1 if packed[rows[0]] else PER_REQUEST  # neighbours in a pack are fetched together
+                if weight >= most * PER_REQUEST or size >= room:
                     yield Batch(table, batch)
-                    batch, size = [], 0
+                    batch, size, weight = [], 0, 0
             if batch:
                 yield Batch(table, batch)
 

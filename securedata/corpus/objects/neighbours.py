@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from securedata.storage.base import Wanted
+from securedata.errors import NotFound, SecuredataError
+from securedata.format.cobblestone import Buffer
+from securedata.storage.base import Storage, Wanted
 
 MOST = 8 * 1024 * 1024
 """Bytes of one request for several ranges."""
 GAP = 64 * 1024
 """Bytes between two ranges that are fetched for nothing rather than by another request: a millisecond or less."""
+
+PER_REQUEST = 32
+"""Objects in packs that work is divided as if one request fetched them: their batches are limited by bytes."""
 
 Member = tuple[int, int, int]
 """The position of a range, where it begins in what is fetched, and its length."""
@@ -48,3 +53,29 @@ def joined(wanted: Sequence[Wanted], packed: Sequence[bool]) -> tuple[list[Wante
         fetched.append(Wanted(wanted[group[0]].key, begin, end - begin, end - begin))
         members.append([(at, wanted[at].offset - begin, wanted[at].length) for at in group])
     return fetched, members
+
+
+def fetch_joined(
+    storage: Storage, wanted: Sequence[Wanted], packed: Sequence[bool], in_flight: int
+) -> Iterator[tuple[int, Buffer | SecuredataError]]:
+    """As `Storage.get_many`, by the requests of `joined`.
+
+    If one of them fails, each of its ranges is fetched alone, so that a sector that cannot be read costs one object. A
+    pack that is missing costs one request.
+    """
+    fetched, members = joined(wanted, packed)
+    for number, got in storage.get_many(fetched, in_flight):
+        mine = members[number]
+        if len(mine) == 1:
+            yield mine[0][0], got
+        elif isinstance(got, NotFound):
+            for at, _, _ in mine:
+                yield at, got
+        elif isinstance(got, SecuredataError):
+            places = [at for at, _, _ in mine]
+            for position, one in storage.get_many([wanted[at] for at in places], in_flight):
+                yield places[position], one
+        else:
+            view = memoryview(got)
+            for at, begin, length in mine:
+                yield at, view[begin : begin + length]

@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from securedata.corpus.objects.fetch import PIECE, expect_of, extent_of, open_piece
+from securedata.corpus.objects.neighbours import PER_REQUEST, fetch_joined
 from securedata.corpus.objects.put import GONE
 from securedata.corpus.packs.moves import MOVES
 from securedata.corpus.packs.put import PackPut
@@ -134,7 +135,8 @@ class Maker:
             else:
                 wanted.append(Wanted(key, base, length, one.location.sealed_size))
                 asked.append(at)
-        for number, got in writer.storage.get_many(wanted, _IN_FLIGHT):
+        packed = [batch[at].location.pack is not None for at in asked]
+        for number, got in fetch_joined(writer.storage, wanted, packed, _IN_FLIGHT):
             at = asked[number]
             if isinstance(got, SecuredataError):
                 if not isinstance(got, GONE):
@@ -152,12 +154,13 @@ class Maker:
 
 def _batches(members: Sequence[Member]) -> Iterator[list[Member]]:
     batch: list[Member] = []
-    size = 0
+    size = weight = 0
     for one in members:
-        if batch and (len(batch) == _TOGETHER or size + one.location.sealed_size > _BATCH_BYTES):
+        if batch and (weight >= _TOGETHER * PER_REQUEST or size + one.location.sealed_size > _BATCH_BYTES):
             yield batch
-            batch, size = [], 0
+            batch, size, weight = [], 0, 0
         batch.append(one)
         size += one.location.sealed_size
+        weight += PER_REQUEST if one.location.pack is None else 1
     if batch:
         yield batch
