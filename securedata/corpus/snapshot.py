@@ -277,7 +277,7 @@ class Fetch:
         snapshot._count_fetch(*begun)
 
     def __repr__(self) -> str:
-        return f"<Fetch of {len(self._pieces)} pieces>"
+        return "<Fetch>"
 
     def poll(self) -> bool:
         """Receive what has arrived, without waiting; returns whether there is more to come. Counted as fetching."""

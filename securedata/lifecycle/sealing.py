@@ -170,7 +170,7 @@ class Sealing(Generic[S]):
         """
         sizes = [one.location.sealed_size for one in batch]
         with self._budget.take(sum(needed(size, self._storage) for size in sizes)):
-            return self._large(batch[0]) if sizes[0] > PIECE else self._small(batch)
+            return self._large(batch[0]) if len(batch) == 1 and sizes[0] > PIECE else self._small(batch)
 
     def _small(self, batch: list[S]) -> list[tuple[S, Put | SecuredataError]]:
         """All are fetched at once; each is sealed as it arrives, while those before it are being sent."""
@@ -222,9 +222,10 @@ class Sealing(Generic[S]):
             raise Stopped
 
 
-def batches(objects: Iterator[S], most: int | None = None, limit: int = PIECE) -> Iterator[list[S]]:
+def batches(objects: Iterator[S], most: int | None = None, limit: int | None = None) -> Iterator[list[S]]:
     """What `Sealing.do` takes: several small objects, at most TOGETHER unless it is given, or a large one."""
     most = TOGETHER if most is None else most
+    limit = PIECE if limit is None else limit
     batch: list[S] = []
     room = limit
     for one in objects:

@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     objects: list[list[int]]
 
     def __repr__(self) -> str:
-        return f"Batch({len(self.objects)} objects)"
+        return "Batch(...)"  # neither its rows nor their keys
 
 
 class Wanted(NamedTuple):
@@ -47,7 +47,7 @@ class Wanted(NamedTuple):
     sha256: bytes
 
     def __repr__(self) -> str:
-        return f"Wanted({self.location.object_id.hex()})"
+        return "Wanted(...)"  # without the key
 
 
 def wanted_of(batch: Batch) -> list[Wanted]:

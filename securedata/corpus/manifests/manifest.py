@@ -49,6 +49,8 @@ class Manifest:
         self.files = tuple(self._lines)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "files"):  # it could not be made
+            return "<Manifest>"
         return f"<Manifest for {self.format} of {self._corpus.root}: {self.rows} rows>"
 
     def __iter__(self) -> Iterator[str]:

@@ -55,6 +55,11 @@ class CacheReport:
     errors: int = 0
     deleted: int = 0
 
+    def __str__(self) -> str:
+        deleted = f", {self.deleted} deleted" if self.deleted else ""
+        holds = f"{self.entries} entries, {self.bytes} bytes{deleted}"
+        return f"{self.folder}: {holds}; {self.hits} hits, {self.misses} misses"
+
 
 def cache(
     target: str | os.PathLike[str] | Reference,

@@ -115,7 +115,7 @@ class WrittenFile(io.RawIOBase):
 
     def __repr__(self) -> str:
         # without the path, which is often a person's name
-        return f"<WrittenFile of {self.loc} bytes{', closed' if self.closed else ''}>"
+        return f"<WrittenFile{', closed' if self.closed else ''}>"
 
     __str__ = __repr__
 

@@ -62,7 +62,7 @@ class Flight(Generic[A]):
         """Position, answer, and how many bytes of a body it holds."""
 
     def __repr__(self) -> str:
-        return f"<Flight: {len(self.waiting)} waiting, {self.running} under way, {len(self.landed)} landed>"
+        return "<Flight>"
 
     def has_room(self) -> bool:
         """Whether another request can be taken, beside those under way or waiting to be retried."""

@@ -207,6 +207,8 @@ class SealedStream(Movable, IterableDataset[SampleT]):
 
     def __repr__(self) -> str:
         roots = ", ".join(corpus.name or corpus.root for corpus in self.corpora)
+        if not hasattr(self, "_rows"):  # it could not be opened
+            return f"<{type(self).__name__}>"
         return f"<{type(self).__name__} of {roots}: {sum(self._rows)} recordings, epoch {self.epoch}>"
 
     def __len__(self) -> int:

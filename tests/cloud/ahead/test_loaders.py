@@ -26,7 +26,7 @@ pytestmark = pytest.mark.xdist_group("servers")
 MANY = 40
 FRAMES = 700
 WORKERS = 2
-BATCH = 4
+BATCH = 2
 
 
 @pytest.fixture
@@ -124,7 +124,8 @@ def test_the_same_samples_by_the_same_requests(
     assert on.samples == off.samples, "and so the same crops"
     assert on.gets == off.gets, "nothing is fetched twice"
     batches = -(-len(off.samples) // BATCH)
-    assert on.ahead >= batches // 3, "all but the first ones of each worker, on a machine with time"
+    # a worker knows nothing ahead of its first two; on a busy machine others are late, too
+    assert on.ahead >= max(1, (batches - 2 * WORKERS) // 3)
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -134,9 +135,15 @@ def own_fork_server() -> Iterator[None]:
     """A fork server keeps the environment of the test that started it, of whatever file: each test here has its own."""
     from multiprocessing import forkserver
 
-    forkserver._forkserver._stop()
+    server = forkserver._forkserver
+    if server._forkserver_pid is not None:  # a process that another test left can hold it open
+        os.kill(server._forkserver_pid, signal.SIGKILL)
+    server._stop()
     yield
-    forkserver._forkserver._stop()
+    server = forkserver._forkserver
+    if server._forkserver_pid is not None:  # a process that another test left can hold it open
+        os.kill(server._forkserver_pid, signal.SIGKILL)
+    server._stop()
 
 
 def names(ds: sd.EncryptedAudioDataset, method: str, workers: int) -> Iterator[str]:

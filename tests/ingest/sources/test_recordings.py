@@ -51,6 +51,7 @@ def test_the_table(tmp_path: Path) -> None:
             "utterance_given": False,
             "apart": False,
             "memory": None,
+            "media_type": None,
         }
     ]
     assert column(sources, "path") == ["anna/1.flac", "ben/2.wav"]

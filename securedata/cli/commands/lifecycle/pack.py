@@ -23,7 +23,6 @@ from securedata.cli.common import (
     size,
     wants_progress,
 )
-from securedata.corpus.option_values import as_bytes
 from securedata.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -94,6 +93,8 @@ def add_parser(subparsers: Any) -> None:
 
 def byte_count(text: str) -> int:
     """An option's value in bytes, as `as_bytes` reads it."""
+    from securedata.corpus.option_values import as_bytes
+
     try:
         return as_bytes("size", text)
     except InvalidArgument:
