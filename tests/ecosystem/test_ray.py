@@ -57,16 +57,14 @@ def cluster() -> Iterator[dict[str, Any]]:
 
 def started(folder: str) -> Any:
     """Ray gives its first process 30 s, whatever else the machine does: on a busy one it gets three tries."""
-    for last in (False, False, True):
+    options = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": STORE, "log_to_driver": False}
+    for _ in range(2):
         try:
-            return ray.init(
-                num_cpus=2, include_dashboard=False, object_store_memory=STORE, log_to_driver=False, _temp_dir=folder
-            )
-        except Exception:
+            return ray.init(**options, _temp_dir=folder)
+        except Exception as error:  # noqa: BLE001 - Ray raises this very class if it is late; the last try raises
+            print(f"Ray did not start, and is started again: {error}")
             ray.shutdown()
-            if last:
-                raise
-    return None
+    return ray.init(**options, _temp_dir=folder)
 
 
 @pytest.fixture(autouse=True)
