@@ -114,6 +114,25 @@ def delete_now(writer: Writer, lists: Collection[bytes]) -> int:
     return len(deleted)
 
 
+def delete_noted(writer: Writer, notes: Notes, done: str) -> int:
+    """`delete_now` what this run took out, and what an interrupted one had. `done`: what stays done if that fails.
+
+    Raises:
+        as `delete_now`
+    """
+    lists = notes.read()
+    try:
+        deleted = delete_now(writer, lists)
+    except SecuredataError as error:
+        raise type(error)(
+            f"{done}, but not everything was deleted: {error}; run it again, or leave it to the first commit or prune "
+            "after 24 hours",
+            root=error.root,
+        ) from error
+    notes.drop(lists)
+    return deleted
+
+
 def _listed(writer: Writer, attempt: Try, one: Retired) -> list[str]:
     try:
         return listed(writer.storage, attempt.head, one)

@@ -16,9 +16,9 @@ from securedata.corpus.rows.durations import seconds_of
 from securedata.corpus.state.commit import Next, Try, added_lists
 from securedata.corpus.state.head import Head
 from securedata.corpus.writer import Writer
-from securedata.errors import InvalidArgument, NoSuchPath, SecuredataError
+from securedata.errors import InvalidArgument, NoSuchPath
 from securedata.lifecycle.dry_run import DryRun
-from securedata.lifecycle.leaving import Notes, delete_now
+from securedata.lifecycle.leaving import Notes, delete_noted
 from securedata.lifecycle.select import ByPath
 from securedata.printable import plural
 from securedata.storage.base import Storage
@@ -123,27 +123,13 @@ def remove(
     if done is not None:
         _fill(report, done)
     if now:
-        report.deleted = _delete(writer, notes, report)
+        report.deleted = delete_noted(writer, notes, f"{plural(report.rows, 'row')} removed")
     return report
 
 
 def _still_leaving(writer: Writer, notes: Notes) -> frozenset[bytes]:
     """The leaving lists of an interrupted run that the head still names."""
     return notes.read() & {one.table.id for one in writer.head.retired}
-
-
-def _delete(writer: Writer, notes: Notes, report: RemoveReport) -> int:
-    lists = notes.read()
-    try:
-        deleted = delete_now(writer, lists)
-    except SecuredataError as error:
-        raise type(error)(
-            f"{plural(report.rows, 'row')} removed, but not everything was deleted: {error}; run it again, or leave "
-            "it to the first commit or prune after 24 hours",
-            root=error.root,
-        ) from error
-    notes.drop(lists)
-    return deleted
 
 
 def _fill(report: RemoveReport, plan: Plan) -> None:

@@ -164,7 +164,7 @@ def test_a_list_of_a_killed_run_is_finished_with_the_next(
     corpus: Reference, place: MemoryStorage, filled: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("securedata.lifecycle.remove.delete_now", lambda *_: (_ for _ in ()).throw(_Killed))
+        patch.setattr("securedata.lifecycle.leaving.delete_now", lambda *_: (_ for _ in ()).throw(_Killed))
         with pytest.raises(_Killed):
             remove(corpus, place, "bob/1", now=True)
     assert remove(corpus, place, "bob/2", now=True).rows == 1

@@ -19,9 +19,9 @@ from securedata.corpus.packs.run import Packing
 from securedata.corpus.packs.usage import COLUMNS, stored_packs, usage_of
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.writer import Writer
-from securedata.errors import InvalidArgument, SecuredataError
+from securedata.errors import InvalidArgument
 from securedata.lifecycle.dry_run import DryRun
-from securedata.lifecycle.leaving import Notes, delete_now
+from securedata.lifecycle.leaving import Notes, delete_noted
 from securedata.lifecycle.packing.unpacking import Unpacking
 from securedata.printable import plural
 from securedata.storage.base import Storage
@@ -122,7 +122,7 @@ def pack(
         else:
             report = Packing(writer, choice, at_once, notify, note).run()
     if now:
-        report.deleted = _delete(writer, notes, report)
+        report.deleted = delete_noted(writer, notes, f"{plural(report.objects, 'object')} moved")
         report.generation = writer.head.generation
     if not report.complete:
         log_incomplete(f"objects of {report.root} are missing or damaged, and were not moved: see the report's failed")
@@ -179,18 +179,3 @@ def _compact(
     rewritten = chosen - writer.named(chosen)
     report.old_packs, report.dead_bytes = len(rewritten), sum(dead[one] for one in rewritten)
     return report
-
-
-def _delete(writer: Writer, notes: Notes, report: PackReport) -> int:
-    """Delete what this run took out, and what an interrupted one had."""
-    lists = notes.read()
-    try:
-        deleted = delete_now(writer, lists)
-    except SecuredataError as error:
-        raise type(error)(
-            f"{plural(report.objects, 'object')} moved, but not everything was deleted: {error}; run it again, or "
-            "leave it to the first commit or prune after 24 hours",
-            root=error.root,
-        ) from error
-    notes.drop(lists)
-    return deleted

@@ -11,9 +11,9 @@ from securedata.corpus.notices import log_incomplete
 from securedata.corpus.option_values import MAX_THREADS, as_flag, as_texts, as_whole
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.writer import Writer
-from securedata.errors import InvalidArgument, NoSuchPath, SecuredataError
+from securedata.errors import InvalidArgument, NoSuchPath
 from securedata.lifecycle.dry_run import DryRun
-from securedata.lifecycle.leaving import Notes, delete_now
+from securedata.lifecycle.leaving import Notes, delete_noted
 from securedata.lifecycle.select import ByPath
 from securedata.lifecycle.splitting.plan import COLUMNS
 from securedata.lifecycle.splitting.report import SplitReport
@@ -99,7 +99,7 @@ def split(
     with reporting(progress, "splitting") as notify:
         report = Split(writer, chosen, at_once, notify, notes.add if now else None).run()
     if now:
-        report.deleted = _delete(writer, notes, report)
+        report.deleted = delete_noted(writer, notes, f"{plural(report.objects, 'object')} split")
     return _logged(report)
 
 
@@ -124,21 +124,6 @@ def _check_matched(corpus: DryRun | Writer, chosen: ByPath | None, root: str) ->
         raise NoSuchPath(
             f"{what} nothing in {root}; nothing was split: 'securedata ls -R' lists all paths", path=left[0]
         )
-
-
-def _delete(writer: Writer, notes: Notes, report: SplitReport) -> int:
-    """Delete what this run took out, and what an interrupted one had."""
-    lists = notes.read()
-    try:
-        deleted = delete_now(writer, lists)
-    except SecuredataError as error:
-        raise type(error)(
-            f"{plural(report.objects, 'object')} split, but not everything was deleted: {error}; run it again, or "
-            "leave it to the first commit or prune after 24 hours",
-            root=error.root,
-        ) from error
-    notes.drop(lists)
-    return deleted
 
 
 def _logged(report: SplitReport) -> SplitReport:
