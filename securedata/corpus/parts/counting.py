@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from securedata.corpus.state.head import Head
 from securedata.keys.tags import Tagger
 
 _SIZES = ("sealed_size", "pack")
+_NUMBER = "number in the part"
+"""A column beside those of the manifest."""
 
 Read = Callable[[int, Sequence[str] | None], pa.Table]
 """Reads a part by its number and the columns to decode; None: all."""
@@ -38,6 +41,7 @@ class Counts(NamedTuple):
         left_out: rows that were left out because of consent or a restriction; those whose consent has ended are
             numbered, and found later.
         formats: of the rows that were read, each once.
+        chosen: a checksum over which rows of each part are left; 0 if these are all.
     """
 
     rows: np.ndarray[Any, np.dtype[np.int64]]
@@ -46,6 +50,7 @@ class Counts(NamedTuple):
     packed: bool
     left_out: LeftOut
     formats: frozenset[str]
+    chosen: int = 0
 
 
 def admission_of(head: Head, options: Options) -> Admission:
@@ -106,6 +111,7 @@ def kept_tables(
             table = table.drop_columns("data_key")
         if look is not None:
             look(table)
+        table = table.append_column(_NUMBER, pa.array(np.arange(table.num_rows, dtype=np.int32)))
         if options.speakers is not None:
             table = spoken_by(table, options.speakers, tagger)
         if options.filter is not None:
@@ -116,16 +122,19 @@ def kept_tables(
 
 def _by_part(head: Head, options: Options, read: Read, look: Look | None) -> Counts:
     admission = admission_of(head, options)
-    rows, means, packed = [], [], False
+    rows, means, packed, chosen = [], [], False, 0
     formats: frozenset[str] = frozenset()
     for table in kept_tables(head, options, read, (), admission, look):
         rows.append(table.num_rows)
+        chosen = zlib.crc32(table.column(_NUMBER).to_numpy().astype("<i4").tobytes(), chosen)
         if table.num_rows:
             means.append(table.num_rows * _mean(table))
             packed = packed or _packed(table)
             formats |= _formats(table)
     mean = max(1.0, sum(means) / max(1, sum(rows)))
-    return Counts(np.array(rows, np.int64), True, mean, packed, admission.left_out, formats)
+    if sum(rows) == sum(part.rows for part in head.parts):
+        chosen = 0
+    return Counts(np.array(rows, np.int64), True, mean, packed, admission.left_out, formats, chosen)
 
 
 def _mean(table: pa.Table) -> float:

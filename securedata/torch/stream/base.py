@@ -155,14 +155,13 @@ class SealedStream(Movable, IterableDataset[SampleT]):
             # Rows leave the window one by one, so half of it is in memory: `shuffle` bytes in all, of each corpus its
             # share. Single objects are fetched one by one, in any order, so they need none.
             window = round(2 * self._shuffle * rows / size) if counts.packed and size else 0
-            found.append(
-                Origin(corpus_mark(corpus.corpus_id), corpus.generation, block, window, digest_of(counts.rows, rows))
-            )
+            digest = digest_of(counts.rows, rows, counts.chosen)
+            found.append(Origin(corpus_mark(corpus.corpus_id), corpus.generation, block, window, digest))
         return tuple(found)
 
     def _named(self) -> list[Named]:
         return [
-            Named(corpus.name or corpus.root, corpus.corpus_id, corpus.generation, counts.rows, rows)
+            Named(corpus.name or corpus.root, corpus.corpus_id, corpus.generation, counts.rows, rows, counts.chosen)
             for corpus, counts, rows in zip(self.corpora, self._counts, self._rows, strict=True)
         ]
 

@@ -19,13 +19,17 @@ from securedata.torch.stream.state import At, State, corpus_mark, digest_of
 
 
 class Named(NamedTuple):
-    """A corpus whose rows are planned, and the rows of each of its parts, of which an epoch takes so many."""
+    """A corpus whose rows are planned, and the rows of each of its parts, of which an epoch takes so many.
+
+    `chosen` is that of `Counts`.
+    """
 
     root: str
     corpus_id: bytes
     generation: int
     parts: Ints
     rows: int
+    chosen: int = 0
 
 
 class Resumable:
@@ -162,7 +166,7 @@ class Resumable:
         for one, origin in zip(named, state.origins, strict=True):
             if one.generation != origin.generation:
                 raise changed(one.root, origin.generation, one.generation)
-            if origin.digest != digest_of(one.parts, one.rows):
+            if origin.digest != digest_of(one.parts, one.rows, one.chosen):
                 raise InvalidArgument(
                     f"the state is of other rows of {roots}: open them with the filters, purpose and weights that it "
                     "was made with"

@@ -43,9 +43,9 @@ def corpus_mark(corpus_id: bytes) -> str:
     return base64.urlsafe_b64encode(corpus_id[:12]).decode()
 
 
-def digest_of(parts: Ints, rows: int) -> int:
-    """A checksum over what numbers the rows: other filters or weights give another."""
-    return zlib.crc32(np.append(parts, rows).astype("<i8").tobytes())
+def digest_of(parts: Ints, rows: int, chosen: int = 0) -> int:
+    """A checksum over what numbers the rows: other filters or weights give another. `chosen`: of `Counts`."""
+    return zlib.crc32(np.append(parts, (rows, chosen)).astype("<i8").tobytes())
 
 
 class At(NamedTuple):

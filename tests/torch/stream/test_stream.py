@@ -222,6 +222,20 @@ def test_state_of_something_else_is_refused(root: Root, change: Callable[[dict[s
         assert len(list(stream)) == MANY
 
 
+def test_a_state_of_as_many_other_rows_is_refused(root: Root) -> None:
+    def chosen(*utterances: str) -> sd.EncryptedAudioStream:
+        return sd.EncryptedAudioStream(root, filter=pc.field("utterance").isin(utterances))
+
+    with chosen("u1", "u2", "u3") as stream:
+        next(iter(stream))
+        state = stream.state_dict()
+    with chosen("u3", "u2", "u1") as same:
+        same.load_state_dict(state)
+        assert len(list(same)) == 2
+    with chosen("u1", "u2", "u4") as other, pytest.raises(InvalidArgument, match="the state is of other rows"):
+        other.load_state_dict(state)
+
+
 def test_state_holds_no_key_and_no_name(root: Root) -> None:
     with sd.EncryptedAudioStream(root, speaker="person-1") as stream:
         next(iter(stream))
