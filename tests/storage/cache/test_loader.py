@@ -35,7 +35,8 @@ def test_workers_fill_and_use_one_cache(root: Root, tmp_path: Path, method: str)
 def test_without_a_cache_nothing_is_counted(root: Root) -> None:
     ds = sd.EncryptedAudioDataset(root)
     assert len(ds[0]) == 6
-    assert ds.stats()[-3:] == (0, 0, 0)
+    stats = ds.stats()
+    assert (stats.cache_hits, stats.cache_misses, stats.cache_bytes) == (0, 0, 0)
 
 
 def test_features_and_crops_are_read_through_it(root: Root, tmp_path: Path) -> None:
