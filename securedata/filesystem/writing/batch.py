@@ -71,6 +71,7 @@ class Batch:
         self._removed: set[str] = set()
         self._waiting: list[tuple[Pending, bytes]] = []
         self._bytes = 0
+        self._has_ended = False
 
     def __len__(self) -> int:
         return len(self._pending) + len(self._removed)
@@ -110,6 +111,7 @@ class Batch:
     def write(self, path: str, columns: dict[str, Any], data: bytes) -> None:
         """Put a small file under a path. Raises StorageError"""
         with self._own:
+            self._check_open()
             one = Pending({**NO_AUDIO, **columns_of_bytes(path, data), **columns})
             self._make_room()
             self._place(path, one)
@@ -118,6 +120,7 @@ class Batch:
     def place(self, path: str, columns: dict[str, Any], put: Put) -> None:
         """Put a sealed object under a path."""
         with self._own:
+            self._check_open()
             self._place(path, Pending({**NO_AUDIO, **columns}, put))
             self._bytes += put.size
 
@@ -128,6 +131,7 @@ class Batch:
             NoSuchPath, RowReplaced: the row is not there any more, or names another object than `object_id`.
         """
         with self._own:
+            self._check_open()
             self._source(source, object_id)
             one = Pending(source=source)
             self._look([path], fresh=False)
@@ -143,6 +147,7 @@ class Batch:
     def move(self, source: str, path: str) -> None:
         """Put a row under another path. Raises NoSuchPath"""
         with self._own:
+            self._check_open()
             pending = self._pending.pop(source, None)
             self._look([source, path], fresh=False)
             there = self._expected[source] is not None and source not in self._removed
@@ -155,6 +160,7 @@ class Batch:
     def remove(self, path: str) -> None:
         """Take a path out. Raises NoSuchPath"""
         with self._own:
+            self._check_open()
             pending = self._pending.pop(path, None)
             self._look([path], fresh=False)
             if self._expected[path] is not None and path not in self._removed:
@@ -162,6 +168,10 @@ class Batch:
             elif pending is None:
                 raise self._missing(path)
             self._drop(pending)
+
+    def _check_open(self) -> None:
+        if self._has_ended:
+            raise ended()
 
     def _make_room(self) -> None:
         """Seal what waits, if it is much. Called before another file is taken: an error is of the call that raises it,
@@ -218,8 +228,11 @@ class Batch:
         finally:  # what could not be put is tried again by the next call or by the commit
             self._waiting = [(one, data) for one, data in waiting if one.put is None]
 
-    def commit(self) -> None:
+    def commit(self, last: bool = False) -> None:
         """Commit everything in one step, or nothing of it; then the batch is empty.
+
+        Args:
+            last: take nothing afterwards: what another thread is about to add is refused, rather than forgotten.
 
         Raises:
             RowReplaced: another writer changed one of the paths meanwhile. Nothing was committed.
@@ -227,6 +240,7 @@ class Batch:
             as `Writer.transact`
         """
         with self._own:
+            self._has_ended = last
             if not self:
                 return
             try:
@@ -240,9 +254,10 @@ class Batch:
                 self._committed()  # after an error too: another writer, or this commit, might have changed the corpus
             self._clear()
 
-    def discard(self) -> None:
-        """Drop everything; objects that were sealed for it are deleted."""
+    def discard(self, last: bool = False) -> None:
+        """Drop everything; objects that were sealed for it are deleted. `last`: as in `commit`."""
         with self._own:
+            self._has_ended = self._has_ended or last
             ids = [one.put.object_id for one in self._pending.values() if one.put is not None]
             self._clear()
             self._discard(ids)
@@ -341,6 +356,14 @@ class Batch:
             root=root,
             path=paths[0],
         )
+
+
+def ended() -> InvalidArgument:
+    """The error of a call that comes after the end of its transaction."""
+    return InvalidArgument(
+        "the transaction has ended before this call was done, so nothing of it is in the corpus: have all calls of a "
+        "transaction return, and its files closed, before it ends"
+    )
 
 
 def exists() -> FileExistsError:

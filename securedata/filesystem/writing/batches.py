@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
-from fsspec.transaction import Transaction
-
-from securedata.errors import InvalidArgument
-from securedata.filesystem.writing.batch import Batch
+from securedata.filesystem.writing.batch import Batch, ended
 
 _ROWS = 10_000
 _BYTES = 4_000_000_000
@@ -23,10 +19,18 @@ class Batches:
         self._open, self._whole = open_batch, whole
         self._batches: dict[str, Batch] = {}
         self._lock = threading.Lock()
+        self._has_ended = False
 
     def of(self, target: str) -> Batch:
-        """The batch of a corpus; the first time, it looks at the corpus's current head."""
+        """The batch of a corpus; the first time, it looks at the corpus's current head.
+
+        Raises:
+            InvalidArgument: all was committed or discarded already.
+            as `Batch.refresh`
+        """
         with self._lock:
+            if self._has_ended:
+                raise ended()
             if target not in self._batches:
                 batch = self._open(target)
                 batch.refresh()
@@ -34,10 +38,13 @@ class Batches:
             return self._batches[target]
 
     def commit(self) -> None:
-        """One commit for each corpus. Raises as `Batch.commit`; corpora after the one that failed are not committed."""
+        """One commit for each corpus, the last. Raises as `Batch.commit`; corpora after the one that failed are not
+        committed."""
+        with self._lock:
+            self._has_ended = True
         try:
             for batch in self._batches.values():
-                batch.commit()
+                batch.commit(last=True)
         finally:
             self.discard()
 
@@ -50,40 +57,8 @@ class Batches:
 
     def discard(self) -> None:
         """Drop what is not committed."""
-        batches, self._batches = self._batches, {}
+        with self._lock:
+            self._has_ended = True
+            batches, self._batches = self._batches, {}
         for batch in batches.values():
-            batch.discard()
-
-
-class CommitTogether(Transaction):
-    """`fs.transaction`: everything that is written, copied, moved and removed in it, in one commit for each corpus."""
-
-    def __init__(self, fs: Any, **options: Any) -> None:
-        super().__init__(fs, **options)
-        self.fs: Any = fs
-        self.batches = Batches(fs._new_batch, whole=True)
-
-    def complete(self, commit: bool = True) -> None:
-        """Commit everything, or discard it.
-
-        Raises:
-            InvalidArgument: a file is still open; nothing was committed.
-            as `Batch.commit`
-        """
-        fs = self.fs
-        try:
-            still_open = [file for file in self.files if not file.closed]
-            for file in still_open:
-                file.discard()
-            if commit and still_open:
-                raise InvalidArgument(
-                    "a file that was opened in this transaction is still open; nothing was committed: close it inside"
-                )
-            if commit:
-                self.batches.commit()
-        finally:
-            self.batches.discard()
-            self.files.clear()
-            fs._intrans = False
-            fs._transaction = None
-            self.fs = None
+            batch.discard(last=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import opcode
 import os
 import queue
 import sys
@@ -26,6 +27,7 @@ _AHEAD = 2
 _TICK = 0.2
 
 _EXIT: CodeType = OpenFile.__exit__.__code__
+_WITH_RAISED = opcode.opmap["WITH_EXCEPT_START"]
 
 
 class _Discarded(Exception):
@@ -214,8 +216,11 @@ class WrittenFile(io.RawIOBase):
 
 
 def _left_by_an_error() -> bool:
-    """Is the file closed because a `with fsspec.open(...)` block raised? fsspec does not tell the file."""
+    """Is the file closed because a `with` block raised? Neither fsspec's `OpenFile` nor a layer of `io` over the file,
+    such as the text of `fsspec.open(...).open()`, says so to the file."""
     frame = sys._getframe(2)
+    if frame.f_code.co_code[frame.f_lasti] == _WITH_RAISED:  # the layer's `__exit__` is in C, and has no frame
+        return True
     for _ in range(3):
         if frame.f_code is _EXIT:
             return bool(frame.f_locals["args"][0])

@@ -21,13 +21,13 @@ from securedata.corpus.objects.put import Put
 from securedata.corpus.option_values import as_texts
 from securedata.corpus.schema import check_path
 from securedata.errors import InvalidArgument, IsAFolder, NoSuchPath
-from securedata.filesystem.listing import Listing
 from securedata.filesystem.opened import note_commit, open_writer
 from securedata.filesystem.refused import refused
 from securedata.filesystem.writing.batch import SMALL, Batch, check_writable_mode
-from securedata.filesystem.writing.batches import Batches, CommitTogether
+from securedata.filesystem.writing.batches import Batches
 from securedata.filesystem.writing.content import columns_of_object
 from securedata.filesystem.writing.file import Compressed, WrittenFile, WrittenText
+from securedata.filesystem.writing.transaction import CommitTogether, InTransactions
 from securedata.format.cobblestone import Buffer
 from securedata.ingest.sources.path_rule import checked_subjects, columns_by_rule
 
@@ -35,14 +35,13 @@ _PIECE = 4 * 1024 * 1024
 _TEXT = ("encoding", "errors", "newline")
 
 
-class Writing(Listing):
+class Writing(InTransactions):
     """What writes, for a filesystem with `writable=True`; without it everything here raises OSError (EROFS).
 
     Every call is one commit for each corpus that it changes, whatever the number of files (`put` commits every 10,000
     files or 4 GB), and a transaction is one commit for all of its calls. A commit changes everything or nothing.
     """
 
-    transaction_type = CommitTogether
     writable: bool
     single_writer: bool
     subject: list[str] | None
@@ -86,8 +85,8 @@ class Writing(Listing):
         self._check_writable()
         if batches is not None:
             yield batches
-        elif self._intrans:
-            yield self.transaction.batches
+        elif (transaction := CommitTogether.of(self)) is not None:
+            yield transaction.batches
         else:
             batches = Batches(self._new_batch)
             try:
@@ -160,6 +159,8 @@ class Writing(Listing):
         if not set(mode) - set("rbt"):
             kwargs["asked_by_open"] = True
             return super().open(path, mode, block_size, cache_options, compression, **kwargs)
+        if not kwargs.get("autocommit", True) and not self._intrans:
+            raise InvalidArgument("autocommit=False needs a transaction that commits the file: 'with fs.transaction:'")
         text = {name: kwargs.pop(name) for name in _TEXT if name in kwargs}
         binary = mode.replace("t", "").replace("b", "") + "b"
         file = super().open(path, binary, block_size, cache_options, None, **kwargs)

@@ -112,9 +112,16 @@ def test_a_block_that_raises_commits_nothing(fs: SecuredataFileSystem, reference
         ):
             with pytest.raises(ZeroDivisionError):
                 fail_in(opened, _BIG[:size])
-    for opened in (fs.open("x", "w"), fsspec.open("securedata://x", "w", **options)):
+    for opened in (
+        fs.open("x", "w"),
+        fsspec.open("securedata://x", "w", **options),
+        fsspec.open("securedata://x", "w", **options).open(),
+        io.TextIOWrapper(fs.open("x", "wb")),
+    ):
         with pytest.raises(ZeroDivisionError):
             fail_in(opened, "text")
+    with pytest.raises(ZeroDivisionError):
+        fail_in(io.BufferedWriter(fs.open("x", "wb")), b"bytes")
     assert look(reference).head.generation == before
     assert not fs.exists("x")
     report = securedata.verify(reference)
@@ -128,7 +135,12 @@ def test_a_file_that_is_closed_while_another_error_is_handled_counts(fs: Secured
     except ZeroDivisionError:
         with fsspec.open("securedata://x", "wb", root="voice-a", writable=True, subject="ann") as file:
             file.write(b"all of it")
-    assert fs.cat_file("x") == b"all of it"
+        with fsspec.open("securedata://y", "w", root="voice-a", writable=True, subject="ann").open() as text:
+            text.write("all of it")
+        late = fsspec.open("securedata://z", "w", root="voice-a", writable=True, subject="ann").open()
+        late.write("all of it")
+        late.close()
+    assert fs.cat(["x", "y", "z"]) == dict.fromkeys("xyz", b"all of it")
 
 
 def test_a_file_that_is_never_closed_is_not_there(fs: SecuredataFileSystem, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,126 @@
+"""`fs.transaction`: everything that is written, copied, moved and removed in it, in one commit for each corpus.
+
+fsspec keeps a transaction in the filesystem, so that every thread that has the same filesystem would write into it, and
+lose what it wrote when that transaction fails. Here it belongs to the code that began it.
+"""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from typing import Any
+
+from fsspec.transaction import Transaction
+
+from securedata.errors import InvalidArgument
+from securedata.filesystem.listing import Listing
+from securedata.filesystem.writing.batches import Batches
+
+_begun: ContextVar[tuple[CommitTogether, ...]] = ContextVar("securedata_transactions", default=())
+
+
+class CommitTogether(Transaction):
+    """One transaction of a filesystem. It can be used once."""
+
+    def __init__(self, fs: Any, **options: Any) -> None:
+        super().__init__(fs, **options)
+        self.fs: Any = fs
+        self.batches = Batches(fs._new_batch, whole=True)
+        self._process = os.getpid()
+
+    @classmethod
+    def of(cls, fs: Any) -> CommitTogether | None:
+        """The transaction of a filesystem that is open here: in this thread or task, or in the context that it has
+        from the one that began it."""
+        return next((one for one in _begun.get() if one.fs is fs and one._process == os.getpid()), None)
+
+    def start(self) -> None:
+        """Begin it.
+
+        Raises:
+            InvalidArgument: one is open here already, or this one has ended.
+        """
+        if self.fs is None:
+            raise InvalidArgument("the transaction has ended: begin another one with 'with fs.transaction:'")
+        if self.of(self.fs) is not None:
+            raise InvalidArgument(
+                "a transaction of this filesystem is open here already: write in that one, or end it first"
+            )
+        _begun.set((*_begun.get(), self))
+
+    def complete(self, commit: bool = True) -> None:
+        """Commit everything, or discard it.
+
+        Raises:
+            InvalidArgument: a file is still open, or the transaction has ended, or was begun by the process that this
+                one was forked from; nothing was committed.
+            as `Batch.commit`
+        """
+        _begun.set(tuple(one for one in _begun.get() if one is not self))
+        if self.fs is None or self._process != os.getpid():
+            self.fs = None  # after a fork: what is sealed is the parent's, and is neither committed nor deleted here
+            if commit:
+                raise InvalidArgument(
+                    "the transaction has ended, or belongs to the process that this one was forked from; nothing was "
+                    "committed by this call: begin another one with 'with fs.transaction:'"
+                )
+            return
+        try:
+            still_open = [file for file in list(self.files) if not file.closed]
+            for file in still_open:
+                file.discard()
+            if commit and still_open:
+                raise InvalidArgument(
+                    "a file that was opened in this transaction is still open; nothing was committed: close it inside"
+                )
+            if commit:
+                self.batches.commit()
+        finally:
+            self.batches.discard()
+            self.files.clear()
+            self.fs = None
+
+
+class InTransactions(Listing):
+    """The part of a filesystem that knows which of its transactions a call belongs to."""
+
+    transaction_type = CommitTogether
+
+    @property
+    def _intrans(self) -> bool:
+        return CommitTogether.of(self) is not None
+
+    @_intrans.setter
+    def _intrans(self, _: bool) -> None:
+        """fsspec sets it for all threads; which transaction is open is known by the context."""
+
+    @property
+    def transaction(self) -> CommitTogether:
+        """For `with fs.transaction:`, which is one commit for each corpus, and nothing if the block raises.
+
+        It belongs to the thread or asyncio task that began it, and to calls that run in a copy of its context, as
+        those of `asyncio.to_thread`. What other threads write meanwhile through the same filesystem is committed on its
+        own.
+        """
+        return CommitTogether.of(self) or CommitTogether(self)
+
+    def start_transaction(self) -> CommitTogether:
+        """Begin a transaction without a `with` block. Raises InvalidArgument: one is open here already."""
+        transaction = CommitTogether(self)
+        transaction.start()
+        return transaction
+
+    def end_transaction(self) -> None:
+        """Commit the transaction that `start_transaction` began here.
+
+        Raises:
+            InvalidArgument: none was begun in this thread or task.
+            as `open`; nothing was committed
+        """
+        transaction = CommitTogether.of(self)
+        if transaction is None:
+            raise InvalidArgument(
+                "no transaction of this filesystem was begun in this thread or task, and nothing was committed: end it "
+                "where start_transaction() was called"
+            )
+        transaction.complete()
