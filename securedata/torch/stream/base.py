@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, ClassVar, Self, TypeVar, cast
 
 import pyarrow.compute as pc
-from torch.utils.data import IterableDataset
+from torch.utils.data import IterableDataset, get_worker_info
 
 from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.option_values import as_whole
@@ -29,7 +29,7 @@ from securedata.torch.stream.moving import Movable
 from securedata.torch.stream.opened import entry_of
 from securedata.torch.stream.place import rank_in_group, ranks_given, worker_and_workers
 from securedata.torch.stream.reading import BLOCK_BYTES, Item, LaneReader, Media
-from securedata.torch.stream.resuming import Named
+from securedata.torch.stream.resuming import Iteration, Named
 from securedata.torch.stream.shares import as_weights, shares
 from securedata.torch.stream.spares import Spares
 from securedata.torch.stream.state import At, Origin, State, corpus_mark, digest_of
@@ -166,7 +166,24 @@ class SealedStream(Movable, IterableDataset[SampleT]):
         ]
 
     def _read_ahead(self) -> bool:
-        return self._delivered is None and self._tally.total().samples > self._tally.samples
+        return self._taken_by_workers()
+
+    def _taken_by_workers(self) -> bool:
+        return self._epoch.taken
+
+    def _settle(self) -> None:
+        if self._epoch.settle():
+            self._iteration, self._strayed, self._restarted = None, False, False
+
+    def _begin(self, at: At, ahead: bool = False) -> Iteration:
+        iteration = super()._begin(at, ahead)
+        self._epoch.begin()
+        return iteration
+
+    def _restart(self, loaded: bool) -> None:
+        super()._restart(loaded)
+        if get_worker_info() is None:
+            self._epoch.restart(loaded)
 
     @property
     def _epoch_now(self) -> int:
@@ -222,7 +239,9 @@ class SealedStream(Movable, IterableDataset[SampleT]):
             GenerationChanged: a manifest part is gone, since the corpus has changed.
             UndecodableMedia, ConsentExpired, SubjectErased, ObjectMissing, FormatError, ...: as `Corpus.read`
             TooManyReplaced: more than 1 % of an epoch was replaced.
+            InvalidArgument: the loaded state is that of another worker; or it was loaded after this one was started.
         """
+        self._settle()
         rank, world = self._rank_and_world()
         worker, many = worker_and_workers()
         state = self._current()
@@ -236,25 +255,28 @@ class SealedStream(Movable, IterableDataset[SampleT]):
                     "securedata.merge_state(...) of all workers instead"
                 )
             begun = state.at.delivered
-        self._delivered = At(world, many, rank, worker, begun)
+        iteration = self._begin(At(world, many, rank, worker, begun))
         media = Media(self._check_corpus, self._plan, self._piece)
         exact = [one.exact for one in self._counts]
-        return self._deliver(LaneReader(self.corpora, exact, lane, begun, media, _IN_FLIGHT // workers()))
+        return self._deliver(LaneReader(self.corpora, exact, lane, begun, media, _IN_FLIGHT // workers()), iteration)
 
-    def _deliver(self, reader: LaneReader) -> Iterator[SampleT]:
+    def _deliver(self, reader: LaneReader, iteration: Iteration) -> Iterator[SampleT]:
         spares, owed = Spares(), 0
         try:
+            if self._epoch.behind:  # told by the first sample: torch's workers end without a word if `iter` raises
+                raise InvalidArgument(
+                    "load_state_dict() was called after this worker was started, which began from another state: make "
+                    "a new DataLoader after load_state_dict()"
+                )
             for item in reader:
-                assert self._delivered is not None
-                at = self._delivered._replace(delivered=self._delivered.delivered + 1)
                 if item.i < 0 or item.corpus.ended_before(item.i):
-                    self._delivered = at
+                    self._advance(iteration)
                     continue
                 try:
                     sample = self._sample(item)
                 except SecuredataError as error:
                     self._replace(item, error)
-                    self._delivered = at
+                    self._advance(iteration)
                     if self._replacing.skips(error):
                         continue
                     if (spare := spares.take()) is None:
@@ -263,7 +285,7 @@ class SealedStream(Movable, IterableDataset[SampleT]):
                     sample = self._sample(spare)
                 else:
                     spares.keep(item)
-                self._delivered = at
+                self._advance(iteration)
                 yield self._finished(sample)
                 for _ in range(owed):  # in the place of rows before the first readable one, or after the last spare
                     yield self._finished(self._sample(item))
@@ -348,7 +370,7 @@ class SealedStream(Movable, IterableDataset[SampleT]):
 
     def __getstate__(self) -> dict[str, Any]:
         # a spawned worker cannot ask torch.distributed; whoever is no rank itself must not say which rank others are
-        return {**self.__dict__, "_ranks": self._ranks or rank_in_group(), "_delivered": None}
+        return {**self.__dict__, "_ranks": self._ranks or rank_in_group(), "_iteration": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

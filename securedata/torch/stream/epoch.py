@@ -1,4 +1,4 @@
-"""The epoch that a stream is in, in memory that workers share: those that persist begin it with their loader."""
+"""The epoch that a stream is in, in memory that it shares with its workers: those that persist begin it as well."""
 
 from __future__ import annotations
 
@@ -10,34 +10,99 @@ from collections.abc import Callable
 from multiprocessing.reduction import DupFd
 from typing import Any
 
-from securedata.corpus.rows.memfd import HAVE_MEMFD, spawning
+from torch.utils.data import get_worker_info
 
-_BYTES = 8
+from securedata.corpus.rows.memfd import HAVE_MEMFD, spawning
+from securedata.forks import Instances
+
+_NUMBER, _TAKEN, _LOADS = range(3)
+_BYTES = 8 * 3
 
 
 class Epoch:
-    """A whole number that one process sets and its children read."""
+    """What one process says of the epoch, and its loaders' workers read."""
 
-    def __init__(self, fd: int | None = None) -> None:
-        self._fd = _memory() if fd is None else fd
-        self._map = mmap.mmap(self._fd, _BYTES)
+    def __init__(self, fd: int | None = None, given: int | None = None, loads: int = 0) -> None:
+        """
+        Args:
+            fd: the memory of the process that started this one; None: new memory.
+            given, loads: what that process had there when it did.
+        """
+        self._open(_memory() if fd is None else fd)
+        # A worker begins the epoch that there was when its loader was: it must not matter how soon that set another.
+        self._given, self._known = given, loads
+        self._inherited = fd is not None
+        _epochs.add(self)
+
+    def _open(self, fd: int) -> None:
+        self._fd = fd
+        self._map = mmap.mmap(fd, _BYTES)
         self._words = memoryview(self._map).cast("Q")
 
     @property
     def number(self) -> int:
-        """The epoch."""
-        return self._words[0]
+        """The epoch that the next iteration is of."""
+        return self._words[_NUMBER] if self._given is None else self._given
 
     @number.setter
     def number(self, epoch: int) -> None:
-        self._words[0] = epoch
+        self._given, self._words[_NUMBER] = None, epoch
+
+    @property
+    def taken(self) -> bool:
+        """Whether a worker has begun to deliver since `restart`."""
+        return bool(self._words[_TAKEN])
+
+    def begin(self) -> None:
+        """An iteration begins here."""
+        self._given = None
+        if get_worker_info() is not None:
+            self._words[_TAKEN] = 1
+
+    def restart(self, loaded: bool) -> None:
+        """What was delivered before no longer counts; because a state was `loaded`, which workers do not know of."""
+        self._words[_TAKEN] = 0
+        self._words[_LOADS] += loaded
+
+    @property
+    def behind(self) -> bool:
+        """Whether a state was loaded after this worker was started."""
+        return get_worker_info() is not None and self._words[_LOADS] != self._known
+
+    def settle(self) -> bool:
+        """Called in a process that was given this by another; returns whether it is a worker, the first time.
+
+        Any other process, such as a rank, says by itself in which epoch it is.
+        """
+        inherited, self._inherited = self._inherited, False
+        if not inherited or get_worker_info() is not None:
+            return inherited
+        number = self.number
+        os.close(self._fd)
+        self._open(_memory())
+        self.number = number
+        return False
+
+    def _about_to_start(self) -> None:
+        if get_worker_info() is None:  # else its workers would share what it was given with workers of other ranks
+            self.settle()
+        self._at_start = self.number, self._words[_LOADS]
+
+    def _in_child(self) -> None:
+        (self._given, self._known), self._inherited = self._at_start, True
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:  # when the interpreter ends, `os` is gone
         if hasattr(self, "_fd"):
             close(self._fd)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_attach, (DupFd(self._fd),)) if spawning() else (_alone, (self.number,))
+        if spawning():
+            self._about_to_start()
+            return _attach, (DupFd(self._fd), *self._at_start)
+        return _alone, (self.number,)
+
+
+_epochs = Instances(before=Epoch._about_to_start, in_child=Epoch._in_child)
 
 
 def _memory() -> int:
@@ -52,10 +117,10 @@ def _memory() -> int:
     return fd
 
 
-def _attach(handle: Any) -> Epoch:
+def _attach(handle: Any, given: int, loads: int) -> Epoch:
     fd = handle.detach()
     os.set_inheritable(fd, False)
-    return Epoch(fd)
+    return Epoch(fd, given, loads)
 
 
 def _alone(number: int) -> Epoch:

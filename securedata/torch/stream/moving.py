@@ -47,8 +47,7 @@ class Movable(Resumable):
     def _moved(self, state: State) -> State:
         return replace(state, origins=self._origins())
 
-    def _seen_rows(self, which: int) -> list[Mask]:
-        seen = self._current().seen
+    def _seen_rows(self, which: int, seen: bytes) -> list[Mask]:
         if self._seen_of[0] != seen:
             self._seen_of = (seen, {})
         known = self._seen_of[1]
@@ -71,18 +70,14 @@ class Movable(Resumable):
         """
         if self._weights is not None:
             raise InvalidArgument("with weights= a recording can come several times, so a state cannot name it")
-        was = self._state, self._epoch_now, self._delivered
-        self.load_state_dict(state)
-        try:
-            loaded, plan = self._state, self._planned()
-            found = [np.frombuffer(loaded.seen, "<u8")]
-            for which, (corpus, counts) in enumerate(zip(self.corpora, self._counts, strict=True)):
-                delivered = [np.ones(rows, bool) for rows in counts.rows.tolist()]
-                for _, left in plan.left(which):
-                    for part in np.unique(left.part).tolist():
-                        delivered[part][left.row[left.part == part]] = False
-                for table, mask in zip(corpus.tables(_COLUMNS, counts.exact), delivered, strict=True):
-                    found.append(marks_of(table)[mask])
-        finally:
-            self._state, self._epoch_now, self._delivered = was
+        loaded = self._accepted(state)
+        plan = self._planned(loaded)
+        found = [np.frombuffer(loaded.seen, "<u8")]
+        for which, (corpus, counts) in enumerate(zip(self.corpora, self._counts, strict=True)):
+            delivered = [np.ones(rows, bool) for rows in counts.rows.tolist()]
+            for _, left in plan.left(which):
+                for part in np.unique(left.part).tolist():
+                    delivered[part][left.row[left.part == part]] = False
+            for table, mask in zip(corpus.tables(_COLUMNS, counts.exact), delivered, strict=True):
+                found.append(marks_of(table)[mask])
         return replace(loaded, runs=(), seen=np.unique(np.concatenate(found)).astype("<u8").tobytes()).dump()

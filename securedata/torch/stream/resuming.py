@@ -32,21 +32,61 @@ class Named(NamedTuple):
     chosen: int = 0
 
 
+class Iteration:
+    """One way through what is left of an epoch.
+
+    Attributes:
+        state: what it began from.
+        at: how far it is.
+        ahead: whether a loader draws more of it than its loop was given.
+    """
+
+    def __init__(self, state: State, at: At, ahead: bool) -> None:
+        self.state, self.at, self.ahead = state, at, ahead
+
+
 class Resumable:
     """Rows in an order of their own that knows how far it is: a stream or a sampler."""
 
     _state: State
     _ranks: tuple[int, int] | None
-    _delivered: At | None = None
-    """Where this process is in the iteration that began last."""
+    _iteration: Iteration | None = None
+    """The one that began last in this process, since the epoch was set or a state was loaded."""
+    _strayed = False
+    """Whether another one, from before, has delivered since."""
+    _restarted = False
+    """Whether the epoch was set or a state was loaded after an iteration, and none has begun here since."""
 
     @abstractmethod
     def _named(self) -> list[Named]:
         """What is planned now."""
 
     def _read_ahead(self) -> bool:
-        """Whether workers have taken more than the loop."""
+        """Whether a loader has taken more than its loop."""
+        return self._iteration is not None and self._iteration.ahead
+
+    def _taken_by_workers(self) -> bool:
+        """Whether an iteration has begun in workers."""
         return False
+
+    def _settle(self) -> None:
+        """Called first: another process might have given this one what is here."""
+
+    def _begin(self, at: At, ahead: bool = False) -> Iteration:
+        """The iteration that begins now, by the plan of now."""
+        self._iteration = Iteration(self._current(), at, ahead)
+        self._strayed = self._restarted = False
+        return self._iteration
+
+    def _advance(self, iteration: Iteration) -> None:
+        """It delivers one row more."""
+        iteration.at = iteration.at._replace(delivered=iteration.at.delivered + 1)
+        self._strayed = self._strayed or iteration is not self._iteration
+
+    def _restart(self, loaded: bool) -> None:
+        """The next iteration begins from something else: a state was `loaded`, or the epoch was set."""
+        self._restarted = self._restarted or self._iteration is not None or self._taken_by_workers()
+        self._iteration, self._strayed = None, False
 
     def _workers_of(self, loader: Any) -> int:
         """How many lanes each rank has under a loader."""
@@ -68,15 +108,18 @@ class Resumable:
     def set_epoch(self, epoch: int) -> None:
         """Call it before each epoch: every epoch has an order of its own. Workers that persist begin it as well.
 
-        In the epoch of a state that was loaded it changes nothing, so that what is left of that epoch follows.
+        In the epoch of a state that was loaded it changes nothing, so that what is left of that epoch follows. An
+        iteration that is under way goes on in its epoch, but no longer counts in `state_dict`.
 
         Raises:
             InvalidArgument
         """
         epoch = as_whole("epoch", epoch, 0, 2**62)
-        if epoch != self._epoch_now:
+        self._settle()
+        begun = self._epoch_now if self._iteration is None else self._iteration.state.epoch
+        if epoch != self._epoch_now or epoch != begun:
             self._epoch_now = epoch
-            self._delivered = None
+            self._restart(loaded=False)
 
     def _current(self) -> State:
         """The state to begin from: another epoch than the state's begins with all rows."""
@@ -84,8 +127,9 @@ class Resumable:
             return self._state
         return replace(self._state, epoch=self._epoch_now, runs=(), at=None, seen=b"")
 
-    def _planned(self) -> Plan:
-        state = self._current()
+    def _planned(self, state: State | None = None) -> Plan:
+        """What is left to deliver after a state; None: the one to begin from."""
+        state = self._current() if state is None else state
         sources = [
             Source(one.parts, origin.block, origin.window, one.rows)
             for one, origin in zip(self._named(), state.origins, strict=True)
@@ -93,7 +137,7 @@ class Resumable:
         plan = Plan(sources, state.seed, state.epoch, state.uneven)
         if state.seen:
             for which in range(len(sources)):
-                plan.leave_out(which, self._seen_rows(which))
+                plan.leave_out(which, self._seen_rows(which, state.seen))
         for run in state.runs:
             plan.follow(run)
         return plan
@@ -106,8 +150,8 @@ class Resumable:
         """The same state for the generations that are open now."""
         raise NotImplementedError
 
-    def _seen_rows(self, which: int) -> Sequence[Mask]:
-        """Which rows of each part of a corpus the state's marks name."""
+    def _seen_rows(self, which: int, seen: bytes) -> Sequence[Mask]:
+        """Which rows of each part of a corpus a state's marks name."""
         raise NotImplementedError
 
     def _rank_and_world(self) -> tuple[int, int]:
@@ -116,44 +160,73 @@ class Resumable:
     def state_dict(self, loader: Any = None, steps: int | None = None) -> dict[str, Any]:
         """How far the epoch is, in some 100 bytes that JSON and torch.save take: no key, no name, no path.
 
-        Without arguments: what this process has delivered. So do torchdata's StatefulDataLoader, which asks each
-        worker and has to be asked itself, and a loader without workers.
+        Without arguments: what was delivered by the iteration that began last in this process. So do torchdata's
+        StatefulDataLoader, which asks each worker and has to be asked itself, and a loader without workers.
 
         Args:
             loader: a DataLoader with workers, which read ahead: only the loop knows what it was given.
             steps: how many batches the loop has taken of it since the iteration began.
 
         Raises:
-            InvalidArgument: `steps` is missing, though workers have read ahead.
+            InvalidArgument: `steps` is missing, though workers have read ahead; or what was delivered is no part of one
+                epoch: an iteration went on after another began, or after `set_epoch` or `load_state_dict`.
         """
-        state, at = self._current(), self._delivered
-        world = self._rank_and_world()[1]
+        self._settle()
         if loader is None and steps is None:
-            if get_worker_info() is not None:
-                return replace(state, at=at).dump()
-            if self._read_ahead():
-                raise InvalidArgument(
-                    "the workers of a loader have read ahead of the loop: pass state_dict(loader, steps), or use "
-                    "torchdata's StatefulDataLoader"
-                )
-            if at is None:
-                return state.dump()
-            return state.with_run(Run(world, 1, 1, at.delivered)).dump()
+            return self._state_here().dump()
         if loader is None or steps is None:
             raise InvalidArgument("state_dict() takes a loader and the steps of the loop, or neither")
         steps = as_whole("steps", steps, 0, 2**62)
         if not getattr(loader, "in_order", True):
             raise InvalidArgument("a loader with in_order=False does not say which batches it gave: use in_order=True")
-        return state.with_run(Run(world, self._workers_of(loader), _batch_of(loader), steps)).dump()
+        batch = _batch_of(loader)
+        if steps and self._restarted and not self._taken_by_workers():
+            raise InvalidArgument(
+                "no iteration has begun since set_epoch() or load_state_dict(), so it has made no steps: ask for the "
+                "state of an epoch before you set another"
+            )
+        world = self._rank_and_world()[1]
+        return self._current().with_run(Run(world, self._workers_of(loader), batch, steps)).dump()
+
+    def _state_here(self) -> State:
+        if self._strayed:
+            raise InvalidArgument(
+                "an iteration went on after another began, or after set_epoch() or load_state_dict(): no state says "
+                "what both delivered, so end the first, or give each a stream or sampler of its own"
+            )
+        iteration = self._iteration
+        if get_worker_info() is not None:
+            return self._current() if iteration is None else replace(iteration.state, at=iteration.at)
+        if self._read_ahead():
+            raise InvalidArgument(
+                "the workers of a loader have read ahead of the loop: pass state_dict(loader, steps), or use "
+                "torchdata's StatefulDataLoader"
+            )
+        if iteration is None:
+            return self._current()
+        return iteration.state.with_run(Run(iteration.at.ranks, 1, 1, iteration.at.delivered))
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Continue from a state, with any number of ranks and workers; call it on every rank, before the loader starts.
+
+        An iteration that is under way goes on by itself, but no longer counts in `state_dict`.
 
         Raises:
             InvalidArgument: not a state of this stream: of other corpora, filters, weights, or another `uneven=`.
             GenerationChanged: a corpus has changed since, and the stream was not opened with `refresh=True`.
             UnknownVersion: a newer securedata wrote it.
         """
+        self._settle()
+        state = self._accepted(state_dict)
+        self._epoch_now = state.epoch
+        self._state = state
+        self._restart(loaded=True)
+        if state.seen and get_worker_info() is None:  # found once, for all workers
+            for which in range(len(state.origins)):
+                self._seen_rows(which, state.seen)
+
+    def _accepted(self, state_dict: Mapping[str, Any]) -> State:
+        """A state to continue from. Raises as `load_state_dict`."""
         state = State.load(state_dict)
         named = self._named()
         roots = ", ".join(one.root for one in named)
@@ -173,12 +246,7 @@ class Resumable:
                 )
         if state.at is not None and get_worker_info() is None:
             raise InvalidArgument("this is the state of one worker: load securedata.merge_state(...) of all of them")
-        self._epoch_now = state.epoch
-        self._state = state
-        self._delivered = None
-        if state.seen and get_worker_info() is None:  # found once, for all workers
-            for which in range(len(named)):
-                self._seen_rows(which)
+        return state
 
 
 def _batch_of(loader: Any) -> int:

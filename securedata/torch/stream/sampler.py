@@ -12,7 +12,8 @@ from securedata.corpus.option_values import as_whole
 from securedata.errors import InvalidArgument
 from securedata.torch.combine import sources_of
 from securedata.torch.stream.place import ranks_given
-from securedata.torch.stream.resuming import Named, Resumable
+from securedata.torch.stream.planning.lane import Arrivals
+from securedata.torch.stream.resuming import Iteration, Named, Resumable
 from securedata.torch.stream.state import At, Origin, State, corpus_mark, digest_of
 from securedata.torch.workers import draws_ahead
 
@@ -22,9 +23,6 @@ class ResumableSampler(Resumable, Sampler[int]):
 
     Like `DistributedSampler`, with a state from which any other number of ranks continues, no row lost or twice.
     """
-
-    _ahead = False
-    """Whether the loader that draws now has workers, for which it draws more than the loop was given."""
 
     def __init__(
         self,
@@ -70,9 +68,6 @@ class ResumableSampler(Resumable, Sampler[int]):
     def _workers_of(self, loader: Any) -> int:
         return 1  # the loader draws for all of them
 
-    def _read_ahead(self) -> bool:
-        return self._delivered is not None and self._ahead
-
     def _origins(self) -> tuple[Origin, ...]:
         return tuple(
             Origin(corpus_mark(one.corpus_id), one.generation, 1, 0, digest_of(one.parts, one.rows))
@@ -88,14 +83,12 @@ class ResumableSampler(Resumable, Sampler[int]):
         if self._origins() != self._state.origins:
             raise InvalidArgument("refresh() has changed the rows of the dataset: make a new sampler")
         lane = self._planned().lane(world, 1, rank, 0)
-        self._delivered, self._ahead = At(world, 1, rank, 0, 0), draws_ahead()
-        return self._rows(lane.arrivals())
+        return self._rows(lane.arrivals(), self._begin(At(world, 1, rank, 0, 0), draws_ahead()))
 
-    def _rows(self, arrivals: Any) -> Iterator[int]:
+    def _rows(self, arrivals: Iterator[Arrivals], iteration: Iteration) -> Iterator[int]:
         for one in arrivals:
             for row in one.out_row.tolist():
-                assert self._delivered is not None
-                self._delivered = self._delivered._replace(delivered=self._delivered.delivered + 1)
+                self._advance(iteration)
                 yield row
 
 
