@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import textwrap
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
@@ -18,6 +19,7 @@ from securedata.printable import printable, printable_lines, without_secrets_wit
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
+    from securedata.lifecycle.erasure.finish import Receipt
 
 SHOWN = 20
 """Lines of a list that are printed; --json has them all."""
@@ -292,12 +294,18 @@ def wants_progress(args: Namespace) -> bool:
     return not (args.quiet or args.json)
 
 
-def show_in_packs(target: str, packs: int) -> None:
-    """Say that sealed bytes of what was erased are still in packs, if they are."""
-    if packs:
+def in_packs(receipts: Iterable[Receipt]) -> list[tuple[str, int]]:
+    """What `show_in_packs` takes."""
+    return [(one.corpus, one.packs) for one in receipts]
+
+
+def show_in_packs(left: Iterable[tuple[str, int]]) -> None:
+    """Say in how many packs of which corpus sealed bytes of what was erased stay; every command that erases does."""
+    for corpus, packs in dict.fromkeys((corpus, packs) for corpus, packs in left if packs):
         out(
-            f"crypto-erased in {plural(packs, 'pack')}: the sealed bytes stay there, without their keys, until "
-            f"'securedata pack {target} --compact 0 --now'; 'securedata receipt complete' then says so"
+            f"crypto-erased in {plural(packs, 'pack')} of {corpus}: the sealed bytes stay there, without their keys, "
+            f"until {shlex.join(('securedata', 'pack', corpus, '--compact', '0', '--now'))!r}; "
+            "'securedata receipt complete' then says so"
         )
 
 

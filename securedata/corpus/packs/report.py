@@ -23,6 +23,8 @@ class PackReport:
         failed: objects that are missing or damaged, each with the paths of its rows. They stay where they are.
         old_packs, dead_bytes: of `compact`, packs that were rewritten, and the bytes in them that nothing named.
         deleted: keys deleted at once; None without `now`.
+        unlocked: cases of holds with legal holds of Object Lock whose recordings were moved. What was locked before
+            stays and opens; the new packs or objects are not locked.
         seconds: duration.
     """
 
@@ -38,6 +40,7 @@ class PackReport:
     old_packs: int = 0
     dead_bytes: int = 0
     deleted: int | None = None
+    unlocked: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property

@@ -85,6 +85,7 @@ class Erased:
         reached: what became of derived corpora that earlier erasures had not reached.
         completed: the receipts of these, which say so now.
         models: those whose records name the people, here and in the corpora made from this one.
+        receipts: all that this run wrote: `finished`, those of the corpora made from this one, and `receipt`.
     """
 
     commit: Committed
@@ -97,6 +98,7 @@ class Erased:
     reached: tuple[Reach, ...] = ()
     completed: tuple[Receipt, ...] = ()
     models: tuple[Model, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
 
 
 def open_to_erase(reference: Reference, **options: object) -> Writer:
@@ -128,7 +130,8 @@ def erase(writer: Writer, request: Request, options: Options | None = None) -> E
         options.models.require_read()
     reached = _reach(writer, options, operator) if writer.head.pending else ()
     done = _erase(writer, request, options, operator)
-    return replace(done, reached=reached, completed=follow_up(writer, operator))
+    receipts = (*(each for one in reached for each in one.receipts), *done.receipts)
+    return replace(done, reached=reached, completed=follow_up(writer, operator), receipts=receipts)
 
 
 def finish_open(writer: Writer, options: Options | None = None) -> tuple[Receipt, ...]:
@@ -211,6 +214,7 @@ def _erase(
     )
     fresh = FreshKey(writer.root, writer.trusted, options.drop_wraps)
     openings = [Opening.make(name) for name in request.names]
+    below: list[Receipt] = []
     for _ in range(_ROUNDS):
         writer.refresh()
         found = preview(writer, request, spellings=False)
@@ -223,7 +227,7 @@ def _erase(
         if writer.head.derived:  # they change first, so what could stop the commit here must be known before
             writer.transact(lambda attempt: Next(fresh.members(attempt.opened), None))
         models: list[Model] = []
-        reached, missed, passed = _ask_derived(writer, request, found, options, operator, models)
+        reached, missed, passed = _ask_derived(writer, request, found, options, operator, models, below)
         deed = Deed(
             writer,
             request,
@@ -252,8 +256,9 @@ def _erase(
     _tidy(writer)
     left = len(unfinished(writer.head, writer.root))
     before = len(found.erased_before) or (len(found.absent) if _done_before(writer, request) else 0)
-    models[:0] = find_models(writer.head, request, found, options.models)
-    return Erased(done, receipt, finished, left, tuple(reached), before, tuple(missed), models=tuple(models))
+    named = (*find_models(writer.head, request, found, options.models), *models)
+    written = (*finished, *below, *([receipt] if receipt else ()))
+    return Erased(done, receipt, finished, left, tuple(reached), before, tuple(missed), models=named, receipts=written)
 
 
 def find_models(head: Head, request: Request, found: Preview, records: Records | None) -> Sequence[Model]:
@@ -334,12 +339,18 @@ def _mine(writer: Writer, request: Request) -> list[Open]:
 
 
 def _ask_derived(
-    writer: Writer, request: Request, found: Preview, options: Options, operator: Operator, models: list[Model]
+    writer: Writer,
+    request: Request,
+    found: Preview,
+    options: Options,
+    operator: Operator,
+    models: list[Model],
+    receipts: list[Receipt],
 ) -> tuple[list[Derived], list[Reach], Asked | None]:
     """Erase the same in the corpora that were made from this one: the leaves first, this corpus last.
 
     What a hold keeps here is not erased there either: where a hold keeps it too, it opens for nobody from now on.
-    Models of theirs are added to `models`.
+    Models of theirs are added to `models`, and `receipts`.
     """
     entries = writer.head.derived
     states = {one["corpus"]: Derived(one["corpus"], one["pin"], "not reached") for one in entries}
@@ -371,6 +382,7 @@ def _ask_derived(
             continue
         missed += result.missed
         models += result.models
+        receipts += result.receipts
         digest = whole(result)
         if digest is not None and asked.is_whole(tagger):
             states[one["corpus"]] = Derived(one["corpus"], one["pin"], "erased", digest)

@@ -29,7 +29,8 @@ class Receipt:
         digest: SHA-256 of the receipt's file, 64 hex digits, as the head records it.
         path: of the file; None: another run has finished the erasure, and this machine does not have its receipt.
         levels: what was reached, in words.
-        packs: on how many packs sealed bytes of what was erased remain, without their keys.
+        packs: in how many packs sealed bytes of what was erased remain, without their keys.
+        corpus: that it was erased from: its name in the caller's config, or its root.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Receipt:
     path: Path | None = field(repr=False)
     levels: tuple[str, ...]
     packs: int = 0
+    corpus: str = ""
 
 
 def finish(writer: Writer, one: Open, operator: Operator, *, partial: bool = False, progress: bool = False) -> Receipt:
@@ -80,7 +82,8 @@ def _final(writer: Writer, one: Open, digest: str, levels: tuple[str, ...]) -> R
     """The final receipt; those that this machine wrote for the same erasure and are not final are deleted."""
     corpus = writer.head.corpus_id.hex()
     keep_final(corpus, one.draft.id, digest)
-    return Receipt(one.draft.id, digest, find_receipt(corpus, one.draft.id, digest), levels)
+    name = writer.reference.name or writer.root
+    return Receipt(one.draft.id, digest, find_receipt(corpus, one.draft.id, digest), levels, corpus=name)
 
 
 def _record(writer: Writer, one: Open, digest: str) -> str:

@@ -28,11 +28,13 @@ class Reach:
         pin: of it.
         state: erased; held: a hold keeps rows of the request; failed; elsewhere: the caller's config does not have it.
         why: it is not erased.
+        receipts: of what was erased there, and in the corpora made from it.
     """
 
     pin: str
     state: Literal["erased", "held", "failed", "elsewhere"]
     why: str = field(default="", repr=False)
+    receipts: tuple[Receipt, ...] = field(default=(), repr=False)
 
 
 class _Erased(Protocol):
@@ -43,6 +45,9 @@ class _Erased(Protocol):
 
     @property
     def receipt(self) -> Receipt | None: ...
+
+    @property
+    def receipts(self) -> tuple[Receipt, ...]: ...
 
 
 Act = Callable[[Reference, Request], _Erased]
@@ -71,9 +76,9 @@ def _reach(writer: Writer, one: Pending, act: Act) -> Reach:
         return Reach(one.pin, "failed", str(error))
     digest = whole(done)
     if digest is None:
-        return Reach(one.pin, "held", HELD)
+        return Reach(one.pin, "held", HELD, done.receipts)
     _settle(writer, lambda other: (other.id, other.corpus) == (one.id, one.corpus), digest)
-    return Reach(one.pin, "erased")
+    return Reach(one.pin, "erased", receipts=done.receipts)
 
 
 def whole(done: _Erased) -> str | None:

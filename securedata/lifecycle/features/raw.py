@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from securedata.corpus.config import Reference
 from securedata.corpus.writer import Writer
 from securedata.errors import CorpusError
@@ -26,7 +28,7 @@ def erase_recordings(source: Reference, target: Writer, *, purpose: str | None, 
         as `erase`
     """
     writer = open_to_erase(source, single_writer=single_writer)
-    finish_open(writer)
+    finished = finish_open(writer)
     target.refresh()
     with Source(source, purpose=purpose) as now:
         rows = writer.refresh().rows
@@ -38,4 +40,5 @@ def erase_recordings(source: Reference, target: Writer, *, purpose: str | None, 
             f"erase all the same with 'securedata erase {source.name or source.root} --all --yes {rows}'",
             root=source.root,
         )
-    return erase(writer, Request("all"), Options(all_rows=rows))
+    done = erase(writer, Request("all"), Options(all_rows=rows))
+    return replace(done, receipts=(*finished, *done.receipts))

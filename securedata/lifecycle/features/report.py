@@ -44,6 +44,7 @@ class RetainReport:
             something was incomplete.
         raw_held: logical paths of recordings that stayed because of a hold.
         receipt: file of the receipt of that erasure.
+        raw_packs: in how many packs of the source sealed bytes of what was erased remain, without their keys.
         recorded: what the settings of the corpus say of its features: source, transform, arguments, versions.
         created: the corpus that this call made, and the key files to back up; None if it existed.
     """
@@ -75,6 +76,7 @@ class RetainReport:
     raw_erased: int | None = None
     raw_held: list[str] = field(default_factory=list, repr=False)
     receipt: str | None = None
+    raw_packs: int = 0
     recorded: dict[str, Any] = field(default_factory=dict, repr=False)
     created: CreateReport | None = None
 

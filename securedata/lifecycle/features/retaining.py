@@ -153,5 +153,6 @@ def _erase_raw(
     done = erase_recordings(source, target, purpose=purpose, single_writer=single_writer)
     report.raw_erased = done.commit.rows
     report.raw_held = list(done.commit.held)
+    report.raw_packs = max((one.packs for one in done.receipts), default=0)
     if done.receipt is not None and done.receipt.path is not None:
         report.receipt = str(done.receipt.path)

@@ -82,6 +82,26 @@ def test_it_cannot_be_opened(run: Run, root: Root, made: Root) -> None:
     assert left(made) == []
 
 
+def test_what_stays_in_its_packs_is_said(run: Run, root: Root, made: Root) -> None:
+    for one in (root, made):
+        assert run("pack", one.name).code == 0
+    said = run("erase", root.name, "--subject", "ann").out
+    for name in (root.name, "features"):
+        assert f"crypto-erased in 1 pack of {name}: the sealed bytes stay there" in said
+        assert f"'securedata pack {name} --compact 0 --now'" in said
+
+
+def test_what_stays_in_its_packs_is_said_when_it_is_reached_later(run: Run, root: Root, made: Root) -> None:
+    assert run("pack", made.name).code == 0
+    entry = run("info", "features", "--config").out
+    run("forget", "features")
+    assert "in 1 pack" not in run("erase", root.name, "--subject", "ann").out
+    with config_path().open("a", encoding="utf-8") as file:
+        file.write(f"\n{entry}")
+    done = run("erase", root.name, "--finish")
+    assert (done.code, "crypto-erased in 1 pack of features: " in done.out) == (0, True)
+
+
 def test_it_is_gone(run: Run, root: Root, made: Root) -> None:
     refused = run("erase", root.name, "--derived-gone", made.pin)
     assert (refused.code, "in your config as features" in refused.err) == (2, True)

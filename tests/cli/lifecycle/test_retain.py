@@ -43,6 +43,17 @@ def test_what_has_no_features_is_listed_with_exit_code_1(run: Run, root: Root, t
     assert (again.code, [one["error"] for one in again.json["failed"]]) == (1, ["UndecodableMedia"])
 
 
+def test_what_stays_in_packs_of_erased_recordings_is_said(run: Run, root: Root, tmp_path: Path) -> None:
+    add_clips(root, [clip("bob/0.wav", 0.2, seed=9, speaker="bob")])
+    for words in (("pack", root), ("operator", "init", "--name", "example.com/erasure")):
+        assert run(*words).code == 0
+    assert run("hold", "add", root, "--subject", "bob", "--case", "7").code == 0
+    arguments = ("--features", "fbank", "--workers", "0", "--erase-raw")
+    done = run("retain", root, "--to", tmp_path / "features", *arguments)
+    assert (done.code, "erased: 3 recordings" in done.out) == (3, True), done.err
+    assert f"crypto-erased in 1 pack of {root}: " in done.out
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -33,7 +33,7 @@ SAYS = {
     "rotate data keys": "5 objects of packs sealed again outside them: 'securedata pack voice-a' packs them again",
     "split": "1 object of packs sealed again outside them",
     "remove now": "1 object in packs: the bytes stay there",
-    "retention apply": "crypto-erased in 1 pack: the sealed bytes stay there, without their keys",
+    "retention apply": "crypto-erased in 1 pack of voice-a: the sealed bytes stay there, without their keys",
     "erase subject": "crypto-erased in 1 pack",
     "erase finish": "crypto-erased in 1 pack",
     "consent withdraw erase": "crypto-erased in 1 pack",

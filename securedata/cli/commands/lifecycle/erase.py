@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from securedata.cli.commands.lifecycle.lineage import described
@@ -16,6 +16,7 @@ from securedata.cli.common import (
     add_target,
     add_writer_options,
     duration,
+    in_packs,
     out,
     plural,
     positive,
@@ -288,7 +289,7 @@ def _finish(args: Namespace, writer: Writer, options: Options) -> int:
         print_json(
             {
                 "finished": [_receipt(one) for one in receipts],
-                "reached": [asdict(one) for one in reached],
+                "reached": [_reach(one) for one in reached],
                 "completed": [_receipt(one) for one in completed],
             }
         )
@@ -297,8 +298,9 @@ def _finish(args: Namespace, writer: Writer, options: Options) -> int:
     for one in () if args.json else receipts:
         out(f"finished the erasure {one.id}: {'; '.join(one.levels)}")
         out(f"receipt: {one.path or 'on the machine that finished it'}")
-        show_in_packs(args.target, one.packs)
     _tell_reached(args, reached, completed)
+    if not args.json:
+        show_in_packs(in_packs((*receipts, *(each for one in reached for each in one.receipts))))
     states = {one.state for one in reached}
     return 1 if "failed" in states else HELD if "held" in states else 0
 
@@ -330,6 +332,10 @@ def _receipt(one: Receipt) -> dict[str, Any]:
     return {**asdict(one), "path": None if one.path is None else str(one.path)}
 
 
+def _reach(one: Reach) -> dict[str, Any]:
+    return {**asdict(replace(one, receipts=())), "receipts": [_receipt(each) for each in one.receipts]}
+
+
 def _tell(args: Namespace, erased: Erased) -> int:
     done, receipt = erased.commit, erased.receipt
     if args.json:
@@ -344,8 +350,8 @@ def _tell(args: Namespace, erased: Erased) -> int:
                 "finished": [_receipt(one) for one in erased.finished],
                 "unfinished": erased.left,
                 "derived": [asdict(one) for one in erased.derived],
-                "missed": [asdict(one) for one in erased.missed],
-                "reached": [asdict(one) for one in erased.reached],
+                "missed": [_reach(one) for one in erased.missed],
+                "reached": [_reach(one) for one in erased.reached],
                 "completed": [_receipt(one) for one in erased.completed],
                 "models": [described(one) for one in erased.models] if args.models else None,
             }
@@ -355,6 +361,8 @@ def _tell(args: Namespace, erased: Erased) -> int:
     for one in erased.missed:
         warn(f"corpus {one.pin}, made from this one, was not reached: {one.why}")
     _tell_reached(args, erased.reached, erased.completed)
+    if not args.json:
+        show_in_packs(in_packs(erased.receipts))
     _show_models(args, erased.models)
     show_held(args, done.held)
     if done.restricted:
@@ -372,7 +380,6 @@ def _say(args: Namespace, erased: Erased) -> None:
     done, receipt = erased.commit, erased.receipt
     for one in erased.finished:
         out(f"finished the interrupted erasure {one.id}; receipt: {one.path or 'on another machine'}")
-        show_in_packs(args.target, one.packs)
     if receipt is None:
         if erased.erased_before:
             out(f"erased before: {erased.erased_before:,} of what you name; nothing was left to erase")
@@ -383,7 +390,6 @@ def _say(args: Namespace, erased: Erased) -> None:
     out(f"receipt: {receipt.path or 'another run finished it, and has the receipt'}")
     for each in erased.derived:
         out(f"corpus {each.pin}, made from this one: {each.state}")
-    show_in_packs(args.target, receipt.packs)
     say(
         args,
         "whoever saved an older head, part and object, and may still use its KMS key, can open them: see 'remains' in "

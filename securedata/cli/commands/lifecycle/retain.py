@@ -25,6 +25,7 @@ from securedata.cli.common import (
     print_json,
     say,
     show,
+    show_in_packs,
     size,
     wants_progress,
     warn,
@@ -155,6 +156,7 @@ def retain(args: Namespace) -> int:
         if report.raw_erased is not None:
             erased = plural(report.raw_erased, "recording")
             out(f"erased: {erased} of {report.source}; receipt: {report.receipt or 'none'}")
+            show_in_packs([(args.target, report.raw_packs)])
         elif args.erase_raw:
             warn(f"no recording of {report.source} was erased, because of what follows")
         if report.left_out:

@@ -14,6 +14,7 @@ from securedata.cli.common import (
     add_writer_options,
     duration,
     fail,
+    in_packs,
     out,
     plural,
     print_json,
@@ -29,6 +30,7 @@ from securedata.errors import InvalidArgument, SecuredataError
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
     from securedata.corpus.writer import Writer
+    from securedata.lifecycle.erasure.finish import Receipt
     from securedata.lifecycle.retention import Rule, Standing
 
 _LIMITS = ("raw", "features", "inactive")
@@ -149,17 +151,17 @@ def _apply(args: Namespace, found: Reference, rule: Rule, late: Standing, now: f
         return 0
     writer = _writer(args, found)
     options = Options(partial=args.partial, all_meant=True, progress=wants_progress(args))
-    target = found.name or found.root
     held: list[str] = []
+    receipts: list[Receipt] = []
     done: list[dict[str, Any]] = []
     for request in requests:
         erased = erase(writer, request, options)
         held += erased.commit.held
+        receipts += erased.receipts
         receipt = erased.receipt
         path = str(receipt.path) if receipt is not None and receipt.path else None
         for one in () if args.json else erased.finished:
             out(f"finished the interrupted erasure {one.id}; receipt: {one.path or 'on another machine'}")
-            show_in_packs(target, one.packs)
         finished = [one.id for one in erased.finished]
         packs = 0 if receipt is None else receipt.packs
         done.append(
@@ -174,9 +176,10 @@ def _apply(args: Namespace, found: Reference, rule: Rule, late: Standing, now: f
         if receipt is not None and not args.json:
             out(f"erased {plural(erased.commit.rows, 'row')} ({request.kind}): {'; '.join(receipt.levels)}")
             out(f"receipt: {path or 'another run finished it, and has the receipt'}")
-            show_in_packs(target, receipt.packs)
     if args.json:
         print_json({"root": writer.root, "erased": done, "held": held})
+    else:
+        show_in_packs(in_packs(receipts))
     show_held(args, held)
     return HELD if held else 0
 
