@@ -2,10 +2,10 @@
 #   PYTHON=python3.12   the Python that .venv is made with (3.11 or newer)
 #   CORPUS=DIR          `make demo` on your own folder of recordings, and, where folders do not tell who speaks,
 #   SPEAKERS=PATTERN    where the speaker stands in a path, as '{speaker}/{utterance}'
-#   JOBS=2              how many tests run side by side
+#   JOBS=3              how many tests run side by side: one more than the 2 cores for which it is set, since many tests wait
 
 PYTHON ?= python3
-JOBS   ?= 2
+JOBS   ?= 3
 VENV   := .venv
 PY     := $(VENV)/bin/python
 

@@ -43,6 +43,7 @@ def test_loading(tmp_path: Path, speech: Path, sections: tuple[str, ...]) -> Non
     assert all(one["sealing"] > 0 for one in measured["share-wav"]["contenders"]["securedata, clocked"])
 
 
+@pytest.mark.full
 def test_ingest(tmp_path: Path, speech: Path) -> None:
     small = ("--clips", 4, "--rounds", 2, "--no-peers", "--speech", speech)
     found = run("ingest", *small, out=tmp_path)
@@ -68,6 +69,7 @@ def test_lifecycle(tmp_path: Path, speech: Path, sections: tuple[str, ...]) -> N
     assert min(one["ingest"], one["data keys"]) > 0
 
 
+@pytest.mark.full
 def test_kms(tmp_path: Path, speech: Path) -> None:
     small = ("--clips", 6, "--batch", 2, "--workers", 2, "--epochs", 2, "--rounds", 1, "--methods", "fork")
     found = run("kms", *small, "--no-peers", "--speech", speech, out=tmp_path)
@@ -76,12 +78,14 @@ def test_kms(tmp_path: Path, speech: Path) -> None:
     assert 0 < one["first"] < one["wall"]
 
 
+@pytest.mark.full
 def test_s3ec(tmp_path: Path, speech: Path) -> None:
     found = run("s3ec", "--clips", 6, "--rounds", 2, "--no-peers", "--speech", speech, out=tmp_path)
     assert [(one["objects"], one["calls"]) for one in found["results"]] == [(6, 1), (6, 1)]
     assert all(one["rate"] > 0 for one in found["results"])
 
 
+@pytest.mark.full
 def test_shards(tmp_path: Path, speech: Path) -> None:
     small = ("--clips", 8, "--short", 8, "--batch", 2, "--rounds", 1, "--no-peers", "--speech", speech)
     found = run("shards", "flac-0ms", *small, out=tmp_path)
@@ -92,6 +96,7 @@ def test_shards(tmp_path: Path, speech: Path) -> None:
         assert min(one["rate"], one["cpu"], one["children"], one["checksum"]) > 0
 
 
+@pytest.mark.full
 def test_demo_cloud(tmp_path: Path, speech: Path) -> None:
     environment = {**os.environ, "SPEAKERS": "{speaker}/*"}
     command = [sys.executable, "-m", "demo.run", "--cloud", "--corpus", str(speech), "--workdir", str(tmp_path / "out")]

@@ -50,7 +50,7 @@ def test_the_folder_that_is_asked_for(tmp_path: Path) -> None:
         assert all(f"{folder}/" in path for path in ds.metadata.column("path").to_pylist())
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
 def test_a_loader_with_workers(books: Path, method: str) -> None:
     ds = sd.datasets.LIBRISPEECH("books", "dev-clean")
     ds._walker = ds._walker[::-1]

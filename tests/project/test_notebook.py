@@ -17,7 +17,6 @@ import soundfile
 from IPython.display import Audio
 from nbclient import NotebookClient
 
-from tests.conftest import FULL
 from tests.kit.cli.process import output_of
 from tests.kit.docs.tree import ROOT
 
@@ -133,7 +132,8 @@ def test_explore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "<audio" not in saved
 
 
-@pytest.mark.parametrize("corpus", ["./sealed", "short", "empty"] if FULL else ["./sealed"])
+@pytest.mark.full
+@pytest.mark.parametrize("corpus", ["./sealed", "short", "empty"])
 @pytest.mark.timeout(180)
 def test_explore_takes_any_corpus(corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MPLBACKEND")  # as above

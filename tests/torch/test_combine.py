@@ -105,7 +105,7 @@ def test_a_batch_is_one_fetch_of_each_dataset(root: Root, other: Root, fetches: 
         assert fetches == [1, 1]
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
 def test_joined_and_mapped_datasets_go_to_workers(root: Root, other: Root, method: str) -> None:
     with sd.EncryptedAudioDataset(root) as a, sd.EncryptedAudioDataset(other) as b:
         both = (a + b + a).map(words)

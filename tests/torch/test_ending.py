@@ -38,7 +38,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
 def test_the_end_is_silent(method: str, tmp_path: Path) -> None:
     root = make_corpus(tmp_path / "sealed", [clip(f"ann/{n}.wav", 0.1, seed=n) for n in range(4)])
     script = tmp_path / "script.py"

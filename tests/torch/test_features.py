@@ -69,7 +69,7 @@ def test_a_batch_is_padded(root: Root) -> None:
         sd.pad_collate(list(ds))
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
 def test_workers_get_it_without_another_unwrap(tmp_path: Path, counted: Counted, method: str) -> None:
     root = make_features(tmp_path, kms=counted.uri)
     counted.forget()

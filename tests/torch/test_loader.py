@@ -26,7 +26,7 @@ from tests.kit.corpora.recorded import Root, make_corpus
 from tests.kit.counting_kms import Counted
 from tests.kit.sources.recordings import Clip, clip, encode, noise
 
-METHODS = ["fork", "spawn", "forkserver"]
+METHODS = ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.full)]
 
 ERRORS = sorted(
     (c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, errors.SecuredataError)),

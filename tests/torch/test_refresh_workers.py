@@ -51,7 +51,7 @@ def replace_rows(root: Root) -> None:
     add_clips(root, [clip("bob/new.wav", 0.02, seed=99, speaker="bob")])
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.full)])
 def test_persistent_workers_raise_after_a_refresh(root: Root, method: str) -> None:
     with sd.EncryptedAudioDataset(root) as ds:
         loader = DataLoader(
@@ -225,7 +225,7 @@ class Fresh(Endless):
         return super().__iter__()
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
 def test_a_worker_does_not_refresh_the_rows_of_its_loaders_numbers(root: Root, method: str) -> None:
     with sd.EncryptedAudioDataset(root) as ds:
         replace_rows(root)

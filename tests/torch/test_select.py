@@ -150,7 +150,9 @@ def test_no_pickle_and_no_repr_names_a_speaker(people: list[Root], wanted: Any, 
             assert len(again[len(again) - 1].waveform[0]) == 3200
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.full)])
+@pytest.mark.parametrize(
+    "method", ["fork", *(pytest.param(one, marks=pytest.mark.full) for one in ("spawn", "forkserver"))]
+)
 def test_workers_have_the_rows_of_the_speakers(people: list[Root], method: str) -> None:
     with sd.EncryptedAudioDataset(people, speaker=[_NAMES[2], _NAMES[1]]) as ds:
         loader = DataLoader(ds, batch_size=None, num_workers=1, multiprocessing_context=method)

@@ -22,7 +22,7 @@ from tests.kit.corpora.recorded import Root, flip, make_corpus
 from tests.kit.counting_kms import Counted
 from tests.kit.sources.recordings import Clip, clip, encode
 
-METHODS = ["fork", "spawn", "forkserver"]
+METHODS = ["fork", *(pytest.param(one, marks=pytest.mark.full) for one in ("spawn", "forkserver"))]
 
 
 def _wavs(folder: Path, many: int, seconds: float = 0.2) -> Root:

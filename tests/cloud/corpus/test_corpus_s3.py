@@ -159,7 +159,7 @@ def names(ds: sd.EncryptedAudioDataset, method: str, workers: int) -> Iterator[s
     ("method", "workers"),
     [
         ("fork", 8),
-        ("spawn", 2),
+        pytest.param("spawn", 2, marks=pytest.mark.full),
         pytest.param("forkserver", 2, marks=pytest.mark.full),
         pytest.param("spawn", 8, marks=pytest.mark.full),
         pytest.param("forkserver", 8, marks=pytest.mark.full),

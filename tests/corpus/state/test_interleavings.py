@@ -52,15 +52,7 @@ def start(state: None, monkeypatch: pytest.MonkeyPatch) -> tuple[Reference, Memo
     return begin()
 
 
-FEW = (
-    "two ingests",
-    "removed and recorded again",
-    "an erasure beside an ingest",
-    "two rotations",
-    "sealed again",
-    "packed beside an erasure",
-    "a hold",
-)
+FEW = ("two ingests", "removed and recorded again", "packed beside an erasure")
 """Goes through them whole by default; `test_every_schedule_of_a_few_switches` does so with all."""
 
 
@@ -71,17 +63,17 @@ def test_a_fault_at_every_write(scenario: str, start: tuple[Reference, MemorySto
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_some_schedules_with_one_switch(scenario: str, start: tuple[Reference, MemoryStorage]) -> None:
-    assert explore(start, scenario, 1, 0, share=0.4) > 8
+    assert explore(start, scenario, 1, 0, share=0.25) > 2
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_some_schedules_with_two_switches_and_a_fault(scenario: str, start: tuple[Reference, MemoryStorage]) -> None:
-    assert explore(start, scenario, 2, 1, share=0.03) > 5
+    assert explore(start, scenario, 2, 1, share=0.02) > 1
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 @given(choices=st.lists(st.integers(0, 5), max_size=60), faults=st.integers(0, 2))
-@settings(max_examples=500 if FULL else 10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500 if FULL else 5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_drawn_schedules(
     scenario: str, start: tuple[Reference, MemoryStorage], choices: list[int], faults: int
 ) -> None:

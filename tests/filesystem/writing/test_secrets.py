@@ -50,7 +50,7 @@ def _write(fs: SecuredataFileSystem, path: str) -> None:
     fs.pipe_file(path, path.encode())
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
 def test_another_process_writes_for_itself(fs: SecuredataFileSystem, reference: Reference, method: str) -> None:
     fs.pipe_file("parent", b"parent")
     half = fs.open("half", "wb")

@@ -93,7 +93,16 @@ def points(changes: int) -> list[int]:
     return sorted({1 + (changes - 1) * (2 * n + 1) // (2 * POINTS) for n in range(POINTS)})
 
 
-@pytest.mark.parametrize("bench", CASES, indirect=True)
+DAILY = (
+    *("remove now", "split", "rotate data keys", "pack now", "encrypt pack", "hand on", "retain", "hold add"),
+    *("consent withdraw erase", "erase subject", "erase with derived", "receipt complete"),
+)
+"""The commands that are killed by default: of commands that write in the same way, one."""
+
+
+@pytest.mark.parametrize(
+    "bench", [one if one in DAILY else pytest.param(one, marks=pytest.mark.full) for one in CASES], indirect=True
+)
 def test_at_its_changes(bench: Bench, note: Note) -> None:
     assert bench.changes > POINTS
     problems = []
@@ -112,7 +121,11 @@ LARGEST = (*range(0, 8_000, 250),) if FULL else (0, 1_000, 3_000)
 """Bytes to which files can grow: between these, notes, heads, parts and receipts do or do not fit."""
 
 
-@pytest.mark.parametrize("bench", ["remove now", "hold add", "erase subject", "erase path"], indirect=True)
+@pytest.mark.parametrize(
+    "bench",
+    ["remove now", "erase subject", *(pytest.param(one, marks=pytest.mark.full) for one in ("hold add", "erase path"))],
+    indirect=True,
+)
 def test_a_full_disk(bench: Bench) -> None:
     """A clear error, by a command that can be run again when there is room."""
     for largest in LARGEST:

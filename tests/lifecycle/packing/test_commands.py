@@ -19,10 +19,7 @@ READS = {
     "export": Case(lambda folder: ("export", NAME, str(folder / "out"), "--allow-plaintext-export")),
     "verify": Case(("verify", NAME)),
 }
-FIRST = (
-    *("rotate data keys", "split", "relabel", "remove now", "hold add", "consent withdraw", "retention apply"),
-    *("hand on", "retain", "erase subject", "erase finish", *READS),
-)
+FIRST = ("rotate data keys", "split", "remove now", "hand on", "erase subject", *READS)
 OTHERS = tuple(
     name
     for name, case in CASES.items()

@@ -19,7 +19,7 @@ def root(tmp_path: Path) -> Root:
     return make_corpus(tmp_path, [clip(f"ann/{i}.flac", 0.1, seed=i) for i in range(24)])
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
 def test_workers_fill_and_use_one_cache(root: Root, tmp_path: Path, method: str) -> None:
     ds = sd.EncryptedAudioDataset(root, cache=tmp_path / "cache", cache_size="1GB")
     loader = DataLoader(ds, batch_size=4, num_workers=2, shuffle=True, multiprocessing_context=method, collate_fn=list)

@@ -313,7 +313,7 @@ def test_workers_know_what_their_parent_has_seen(root: Root, start: str, elsewhe
             list(loader)
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("start", ["fork", pytest.param("spawn", marks=pytest.mark.full)])
 def test_workers_of_an_accepted_corpus_renew(root: Root, start: str) -> None:
     put_back(root)
     with sd.EncryptedAudioDataset(root, ttl=0.05, kms_wait=0.0, accept_generation=2) as ds:
