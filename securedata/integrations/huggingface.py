@@ -11,10 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from securedata.corpus.config import SCHEME, Reference
+from securedata.corpus.config import Reference
 from securedata.corpus.option_values import as_flag, as_texts
 from securedata.corpus.reader import Corpus
-from securedata.errors import InvalidArgument, SecuredataError
+from securedata.corpus.recordings.url import url_of
+from securedata.errors import InvalidArgument, NoSuchPath, SecuredataError
 from securedata.torch.dataset import EncryptedAudioDataset
 from securedata.torch.sample import Sample
 
@@ -97,11 +98,11 @@ class Recordings:
     def __deepcopy__(self, memo: object) -> Recordings:
         return self  # `datasets` copies its formats; a copy would open the corpus once more
 
-    def _prefixes(self) -> Iterator[tuple[str, Corpus, int]]:
-        """What the URLs of each corpus begin with, and the number of its first row."""
+    def _corpora(self) -> Iterator[tuple[tuple[str, str], Corpus, int]]:
+        """What the URLs of each corpus have before and after the path, the corpus, and the number of its first row."""
         first = 0
         for corpus in self.rows.corpora:
-            yield f"{SCHEME}{corpus.name}/" if corpus.name else f"{corpus.root}/", corpus, first
+            yield url_of(corpus.name, corpus.root), corpus, first
             first += len(corpus)
 
     def fingerprint(self) -> str:
@@ -113,11 +114,11 @@ class Recordings:
         """Some rows: the URL of each, its length in frames, and the columns."""
         shown = self.rows.metadata.slice(start, stop - start)
         urls = []
-        for prefix, corpus, first in self._prefixes():
+        for (before, after), corpus, first in self._corpora():
             low, high = max(start - first, 0), min(stop - first, len(corpus))
             if low < high:
                 paths = corpus.table.column("path").slice(low, high - low)
-                urls += pc.binary_join_element_wise(_text(prefix), paths, _text("")).chunks
+                urls += pc.binary_join_element_wise(_text(before), paths, _text(after), _text("")).chunks
         audio = pa.chunked_array(urls, pa.large_string()).cast(pa.string())  # what `datasets.Audio` can be cast from
         lengths = pa.array(self.rows.lengths[start:stop].numpy())
         return pa.table(
@@ -146,10 +147,18 @@ class Recordings:
         return found
 
     def _row(self, url: str) -> int:
-        for prefix, corpus, first in self._prefixes():
-            if url.startswith(prefix):
-                return first + corpus.find(url[len(prefix) :])
-        raise InvalidArgument("a URL in the column 'audio' is not one of the corpora that to_hf() opened")
+        missing: SecuredataError = InvalidArgument(
+            "a URL in the column 'audio' is not one of the corpora that to_hf() opened"
+        )
+        for (before, after), corpus, first in self._corpora():
+            if url.startswith(before) and url.endswith(after) and len(url) > len(before) + len(after):
+                try:
+                    return first + corpus.find(url[len(before) : len(url) - len(after)])
+                except (
+                    NoSuchPath
+                ) as error:  # it can be a URL of the next: names and roots can be parts of others' paths
+                    missing = error
+        raise missing
 
 
 def _text(text: str) -> pa.Scalar:

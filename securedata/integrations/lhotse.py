@@ -23,7 +23,7 @@ from securedata.corpus.config import SCHEME, Reference
 from securedata.corpus.objects.fetch import Piece
 from securedata.corpus.reader import Corpus
 from securedata.corpus.recordings.opened import with_corpus
-from securedata.corpus.recordings.url import locate
+from securedata.corpus.recordings.url import locate, url_of
 from securedata.errors import InvalidArgument, SecuredataError
 from securedata.foreign.describe import describe
 from securedata.torch.base import Target
@@ -98,7 +98,7 @@ class SealedURL(str):
 
 def _cut(row: dict[str, Any], corpus: Corpus) -> Any:
     path, rate, channels = row["path"], row["sample_rate"], list(range(row["channels"]))
-    url = f"{SCHEME}{corpus.name}/{path}" if corpus.name else f"{SCHEME}{path}::{corpus.root}"
+    url = path.join(url_of(corpus.name, corpus.root))
     recording = Recording(
         id=path,
         sources=[AudioSource(type="url", channels=channels, source=SealedURL(url))],

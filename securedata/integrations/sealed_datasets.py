@@ -118,3 +118,27 @@ class SealedIterableDataset(datasets.IterableDataset):
     """What `to_hf(..., streaming=True)` returns, and what its methods make of it."""
 
     allow_plaintext_export: bool
+
+
+# ---------------------------------------------------------------- several datasets as one
+
+COMBINED = (
+    *("_concatenate_map_style_datasets", "_interleave_map_style_datasets"),
+    *("_concatenate_iterable_datasets", "_interleave_iterable_datasets"),
+)
+"""What `concatenate_datasets` and `interleave_datasets` call, however they were imported."""
+
+
+def _combining(combine: Any) -> Any:
+    def make(combined: Any, *args: Any, **options: Any) -> Any:
+        sealed = [one for one in combined if isinstance(one, SealedDataset | SealedIterableDataset)]
+        made = combine(combined, *args, **options)
+        if not sealed or any(made is one for one in combined):  # if all are empty it is the first
+            return made
+        return seal(made, all(one.allow_plaintext_export for one in sealed))
+
+    return update_wrapper(make, combine)
+
+
+for _name in COMBINED:
+    setattr(datasets.combine, _name, _combining(getattr(datasets.combine, _name)))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import torch
@@ -83,6 +86,25 @@ def test_a_dataset_of_several_corpora(root: Root, tmp_path: Any) -> None:
     assert list(ds["length"]) == rows.lengths.tolist()
     streamed = list(sd.to_hf(rows, streaming=True))
     assert [one["audio"]["path"] for one in streamed] == [one["audio"]["path"] for one in ds]
+
+
+def test_roots_and_names_that_are_parts_of_others(tmp_path: Any) -> None:
+    """One root lies in the other, and paths of each look like URLs of the next."""
+    outer = make_corpus(tmp_path, [clip("voice-b/ann/1.wav", seed=1), clip("ann/1.wav", seed=2)])
+    inner = make_corpus(Path(outer), [clip("ann/1.wav", seed=3), clip("voice-a/ann/1.wav", seed=4)], name="voice-b")
+    unnamed = [replace(one.reference, name=None) for one in (outer, inner)]
+    for targets in (
+        unnamed,
+        unnamed[::-1],
+        [unnamed[0], inner.name],
+        [inner.name, unnamed[0]],
+        [outer.name, unnamed[1]],
+    ):
+        rows = sd.EncryptedAudioDataset(targets)
+        ds = sd.to_hf(rows)
+        for found, sample in zip(ds[:]["audio"], rows, strict=True):
+            assert np.array_equal(found["array"], sample.waveform[0].numpy()), found["path"]
+            assert torch.equal(sd.load(found["path"])[0], sample.waveform)
 
 
 def pad(examples: list[dict[str, Any]]) -> Any:
@@ -175,6 +197,34 @@ def test_splits_and_cache_files_are_refused_too(root: Root, tmp_path: Any) -> No
         with pytest.raises(PlaintextRefused, match="cache_file_name"):
             getattr(ds, name)(*arguments, cache_file_name=str(tmp_path / "out.arrow"))
     assert list(tmp_path.glob("out/*/*")) == list(tmp_path.glob("*.arrow")) == []
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["map", "stream"])
+def test_several_as_one_are_refused_too(root: Root, tmp_path: Any, streaming: bool) -> None:
+    ds = sd.to_hf(root, streaming=streaming, columns="transcript")
+    text = pa.string() if streaming else pa.large_string()  # as `datasets` writes it, and as the manifest has it
+    plain = datasets.Dataset(pa.table({"length": [1] * 3, "transcript": pa.array(["mine"] * 3, text)}))
+    other = plain.to_iterable_dataset() if streaming else plain
+    beside = other.rename_columns({"length": "n", "transcript": "text"})
+    mapped = ds.map(lambda one: {"sum": float(one["audio"]["array"].sum())}, remove_columns="audio")
+    made = [
+        datasets.concatenate_datasets([other, mapped]),
+        datasets.concatenate_datasets([mapped.take(3), beside], axis=1),
+        datasets.interleave_datasets([mapped, other]),
+        datasets.interleave_datasets([mapped, mapped], probabilities=[0.5, 0.5], seed=1),
+    ]
+    assert [one["transcript"] for one in made[2].take(2)] == [root.clips[0].columns["transcript"], "mine"]
+    made += [made[0].shuffle(seed=1), datasets.concatenate_datasets([made[0], other])]
+    for one in made:
+        with pytest.raises(PlaintextRefused, match="allow_plaintext_export"):
+            one.to_parquet(tmp_path / "out")
+    may = sd.to_hf(root, streaming=streaming, columns="transcript", allow_plaintext_export=True).remove_columns("audio")
+    with pytest.raises(PlaintextRefused):
+        datasets.concatenate_datasets([may, mapped]).to_parquet(tmp_path / "out")
+    assert list(tmp_path.glob("out*")) == []
+    datasets.concatenate_datasets([may, other]).to_parquet(tmp_path / "out")
+    datasets.concatenate_datasets([other, other]).to_parquet(tmp_path / "plain")
+    assert sorted(path.name for path in tmp_path.glob("[op]*")) == ["out", "plain"]
 
 
 def test_where_it_may_it_writes(root: Root, tmp_path: Any) -> None:

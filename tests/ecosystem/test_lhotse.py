@@ -46,6 +46,27 @@ def test_cuts(root: Root) -> None:
     assert next(cut.id for cut in sd.lhotse.cuts(sd.EncryptedAudioDataset(root, speaker="bob"))) == "bob/utt0.wav"
 
 
+def test_the_manifest_has_the_same_ids(tmp_path: Path) -> None:
+    clips = [
+        clip(f"{who}/1.wav", 0.5, seed=n, segments=[(0, 4000), (4000, 4000)]) for n, who in enumerate(("ann", "bob"))
+    ]
+    clips += [clip(f"{who}/2.wav", 0.5, seed=n, speaker=who, utterance="2") for n, who in enumerate(("eve", "zoë"))]
+    root = make_corpus(tmp_path, clips)
+    with sd.manifest(root.name, "lhotse") as lines:
+        (tmp_path / "cuts.jsonl").write_text("\n".join(lines))
+    read, made = CutSet.from_file(tmp_path / "cuts.jsonl"), sd.lhotse.cuts(root)
+    lhotse.validate(read)
+    for one, other in zip(read, made, strict=True):
+        assert (one.id, one.recording.id, one.supervisions[0].id) == (
+            other.id,
+            other.recording.id,
+            other.supervisions[0].id,
+        )
+        assert one.supervisions[0].custom["utterance"] == other.supervisions[0].custom["utterance"]
+    ids = [cut.supervisions[0].id for cut in read]
+    assert len(set(ids)) == len(ids) == 6
+
+
 def test_a_filter_narrows_a_dataset(root: Root) -> None:
     whole = sd.EncryptedAudioDataset(root)
     narrow = sd.EncryptedAudioDataset(root, filter=pc.field("path") != whole.metadata.column("path")[0].as_py())

@@ -8,7 +8,7 @@ from typing import Any
 from securedata.corpus.manifests.nemo import as_json
 from securedata.corpus.manifests.row import Row
 
-_OWN = ("audio_filepath", "offset", "duration", "text", "speaker", "utterance", "lang")
+_OWN = ("audio_filepath", "offset", "duration", "text", "speaker", "lang")
 
 
 def files(rows: Callable[[], Iterator[Row]]) -> Mapping[str, Callable[[], Iterator[str]]]:
@@ -21,7 +21,7 @@ def cut_of(row: Row) -> dict[str, Any]:
     channels = list(range(row.channels))
     channel = 0 if row.channels == 1 else channels
     supervision = {
-        "id": row.text("utterance") or row.path,
+        "id": row.path,  # as in `securedata.lhotse.cuts`; utterances of two people can have one name
         "recording_id": row.path,
         "start": 0.0,
         "duration": row.duration,

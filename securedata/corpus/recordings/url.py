@@ -14,6 +14,11 @@ from securedata.roots import LOCAL
 _CHAIN = "::"
 
 
+def url_of(name: str | None, root: str) -> tuple[str, str]:
+    """What a recording's URL has before and after its logical path, as `locate` reads it."""
+    return (f"{SCHEME}{name}/", "") if name else (SCHEME, f"{_CHAIN}{root}")
+
+
 def locate(url: str | os.PathLike[str]) -> tuple[Reference, str]:
     """The corpus and the logical path that a URL means, in any of these spellings; makes no network request:
 

@@ -293,11 +293,12 @@ class _Reader:
             fault = fault or "it has no start or no duration"
         elif start == 0 and recording.duration is not None and _near(duration, recording.duration):
             start = None  # avoids reading the header; sealing compares the duration
+        utterance, values = _utterance(values)
         extra = {key: value for key, value in values.items() if key not in _OWN and value is not None and value != ""}
         speaker = values.get("speaker")
         for i in files:
             path = self.tree.paths[i]
-            row = {"path": path, "transcript": values.get("text"), "utterance": values.get("id"), "split": split}
+            row = {"path": path, "transcript": values.get("text"), "utterance": utterance, "split": split}
             row |= {"language": values.get("language"), "offset": start, "duration": duration}
             if speaker is not None and str(speaker).strip():
                 row["speaker"] = speaker
@@ -307,6 +308,15 @@ class _Reader:
             self.located.append(i)
             self.files.append(name)
             yield line, {**row, "extra": {**extra, "recording_id": recording.id} if other else dict(extra)}
+
+
+def _utterance(values: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """What names a supervision, and its other values. Manifests of a corpus have paths as ids, the name in `custom`."""
+    custom = values.get("custom")
+    if not isinstance(custom, dict) or not isinstance(custom.get("utterance"), str) or not custom["utterance"]:
+        return values.get("id"), values
+    others = {key: value for key, value in custom.items() if key != "utterance"}
+    return custom["utterance"], {**values, "custom": others or None}
 
 
 def _is_number(value: Any) -> bool:
