@@ -21,7 +21,7 @@ ECO_STAMP := $(ECO)/installed-$(shell { pwd; cat pyproject.toml constraints.txt 
 BENCHMARKS := decrypt corpus loading ingest kms s3ec streaming shards lifecycle
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-cloud test test-full eco lint format docs-check bench build clean distclean
+.PHONY: help install demo demo-cloud test test-full test-peers eco lint format docs-check bench build clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ test-full: lint $(ECO_STAMP)  ## lint, then every test, the exhaustive and rando
 eco: $(ECO_STAMP)  ## the tests in which other libraries use us, in an environment of their own
 	$(PY) -m tests.kit.beside
 
+test-peers: $(STAMP)  ## libraries that exclude each other, on sealed corpora, in the venvs of the benchmarks: not in `make test`
+	$(PY) -m tests.peers
+
 lint: $(STAMP)  ## ruff, mypy (strict), import-linter
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -81,7 +84,7 @@ format: $(STAMP)  ## let ruff sort the imports and lay out the code
 docs-check: $(STAMP)  ## run the code blocks of README and docs
 	$(PY) -m pytest tests/project/test_docs.py tests/project/test_dependencies.py
 
-bench: $(STAMP)  ## every benchmark behind docs/figures.md; wants an idle machine
+bench: $(STAMP) $(ECO_STAMP)  ## every benchmark behind docs/figures.md; wants an idle machine
 	@set -e; for script in $(BENCHMARKS); do echo "== $$script"; $(PY) -m benchmarks.$$script; done
 
 build: $(STAMP)  ## wheel and sdist into dist/
@@ -93,4 +96,4 @@ clean:  ## remove what was built and cached, but not .venv
 	find . -path ./$(VENV) -prune -o -path ./$(ECO) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 distclean: clean  ## remove .venv and .venv-eco too
-	rm -rf $(VENV) $(ECO) .venv-peers .venv-peers-loading .venv-peers-s3ec .venv-peers-shards
+	rm -rf $(VENV) $(ECO) .venv-peers .venv-peers-loading .venv-peers-s3ec .venv-peers-shards .venv-peers-hf

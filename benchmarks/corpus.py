@@ -1,7 +1,7 @@
-"""The costs of a corpus: samples of real clips, a million rows, a hundred thousand unchanged files.
+"""The costs of a corpus: samples of real clips, a million rows, a hundred thousand unchanged files, cuts of lhotse.
 
     python -m benchmarks.corpus                      all sections; about fifteen minutes
-    python -m benchmarks.corpus clips again          some of them: clips, million, again
+    python -m benchmarks.corpus clips again          some of them: clips, million, again, lhotse
     python -m benchmarks.corpus million --runs 3 --work DIR    fewer runs; keep clips and corpora in DIR, and reuse them
 
 benchmarks/README.md says what each section measures.
@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.data import clips, corpora
-from benchmarks.sections import million, reingest, sample_cost
+from benchmarks.sections import lhotse_cuts, million, reingest, sample_cost
 from benchmarks.tools import machine, report
 from benchmarks.tools.process import isolated
 from benchmarks.tools.stats import Figure, figures_table
@@ -63,10 +63,15 @@ def section_again(args: argparse.Namespace, work: Path) -> Found:
     return reingest.measure(work, args.files, args.runs)
 
 
+def section_lhotse(args: argparse.Namespace, work: Path) -> Found:
+    return lhotse_cuts.measure(work, clip_files(args, work), args.runs, args.batch)
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace, Path], Found]] = {
     "clips": section_clips,
     "million": section_million,
     "again": section_again,
+    "lhotse": section_lhotse,
 }
 
 
@@ -75,6 +80,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("sections", nargs="*", help=f"some of: {', '.join(SECTIONS)} (default: all)")
     parser.add_argument("--runs", type=int, default=7, help="runs of each measurement (7 or more for a 95 %% interval)")
     parser.add_argument("--clips", type=int, default=64, help="number of clips of 15 s")
+    parser.add_argument("--batch", type=int, default=16, help="cuts of a batch of lhotse")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the large corpus")
     parser.add_argument("--few", type=int, default=1_000, help="rows of the small one, to compare ds[i] with")
     parser.add_argument("--methods", default=",".join(million.METHODS), help="how workers are started (default: all)")

@@ -30,8 +30,10 @@ from benchmarks.tools.stats import Figure, estimate, figures_table, table
 from tests.kit.servers import Seaweed, seaweed
 
 REQUIREMENTS = peers.ROOT / "benchmarks" / "peers" / "shards-requirements.txt"
+HUGGING_FACE = peers.ROOT / "benchmarks" / "peers" / "hf-requirements.txt"
 OURS, RAM, WDS, MOSAIC, LITDATA = "securedata", "plaintext in RAM", "WebDataset over curl", "Mosaic", "LitData"
-PEERS = (WDS, MOSAIC, LITDATA)
+HF = "HF streaming"
+PEERS = (WDS, MOSAIC, LITDATA, HF)
 BUCKET = "voice"
 WINDOW = 64 * 1024 * 1024
 """Bytes that are held to shuffle them: our default, and WebDataset's buffer counted in samples."""
@@ -218,6 +220,7 @@ def spec_of(kind: str, sealed: dict[str, Any], endpoint: str, server: Seaweed) -
     shards = {name.lower(): f"s3://{BUCKET}/{kind}/{name}" for name in ("Mosaic", "LitData")}
     return sealed | {
         "tars": tars,
+        "hf": f"s3://{BUCKET}/{kind}/HF",
         "window": round(WINDOW / each),
         "mosaic": shards["mosaic"],
         "litdata": shards["litdata"],
@@ -236,7 +239,9 @@ def bench(args: argparse.Namespace, work: Path, scratch: Path, sections: Sequenc
     pythons = {OURS: sys.executable, RAM: sys.executable}
     if args.peers:
         elsewhere = peers.python_of(args.peers_venv, REQUIREMENTS, "webdataset, mosaicml-streaming, litdata; 250 MB")
-        pythons |= dict.fromkeys(PEERS, str(elsewhere))
+        pythons |= dict.fromkeys((WDS, MOSAIC, LITDATA), str(elsewhere))
+        apart = args.peers_venv.with_name(".venv-peers-hf")  # Mosaic needs an older transformers
+        pythons[HF] = str(peers.python_of(apart, HUGGING_FACE, "datasets, s3fs, speechbrain; about 200 MB"))
     with ExitStack() as stack:
         server = stack.enter_context(seaweed(scratch / "seaweed"))
         environment = server.environment() | {"TMPDIR": str(scratch), "AWS_EC2_METADATA_DISABLED": "true"}

@@ -108,10 +108,23 @@ def make_litdata(files: list[str], folder: Path) -> None:
     optimize(fn=_contents, inputs=files, output_dir=str(folder), chunk_bytes=SHARD, num_workers=1, start_method="fork")
 
 
+def make_parquet(files: list[str], folder: Path) -> None:
+    """Tables of 64 MB with the files as bytes, in a random order, in row groups of 100 as `push_to_hub` writes them."""
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    random.Random(1).shuffle(files)
+    each = max(1, SHARD // max(Path(path).stat().st_size for path in files))
+    for at in range(0, len(files), each):
+        table = pa.table({"audio": [Path(path).read_bytes() for path in files[at : at + each]]})
+        parquet.write_table(table, folder / f"{at // each:05d}.parquet", row_group_size=100)
+
+
 MAKERS: dict[str, Callable[[list[str], Path], None]] = {
     "WebDataset over curl": make_tars,
     "Mosaic": make_mds,
     "LitData": make_litdata,
+    "HF streaming": make_parquet,
 }
 
 
@@ -180,12 +193,32 @@ def litdata(spec: dict[str, Any], scratch: Path, _batch: int) -> Any:
     return Audio(spec["litdata"], cache_dir=str(scratch), shuffle=True, drop_last=False, storage_options=options)
 
 
+class Decoded(IterableDataset[Tensor]):
+    """The files of a stream of Hugging Face, decoded as those of all others are."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for row in self.rows:
+            yield decode(row["audio"])
+
+
+def hugging_face(spec: dict[str, Any], scratch: Path, _batch: int) -> Any:
+    os.environ["HF_HOME"] = str(scratch)
+    from datasets import load_dataset
+
+    rows = load_dataset("parquet", data_files=f"{spec['hf']}/*.parquet", split="train", streaming=True)
+    return Decoded(rows.shuffle(seed=1, buffer_size=spec["window"]))
+
+
 CONTENDERS: dict[str, Callable[[dict[str, Any], Path, int], Any]] = {
     "securedata": securedata,
     "plaintext in RAM": in_memory,
     "WebDataset over curl": webdataset,
     "Mosaic": mosaic,
     "LitData": litdata,
+    "HF streaming": hugging_face,
 }
 
 

@@ -109,6 +109,7 @@ def test_worker_that_dies_is_an_error(capfd: pytest.CaptureFixture[str]) -> None
         ("decrypt", {"tink", "aws-encryption-sdk", "cryptography"}),
         ("loading", {"s3fs", "s3torchconnector", "litdata"}),
         ("shards", {"webdataset", "mosaicml-streaming", "litdata"}),
+        ("hf", {"datasets", "s3fs", "speechbrain"}),
         ("s3ec", {"amazon-s3-encryption-client-python", "cryptography"}),
     ],
 )

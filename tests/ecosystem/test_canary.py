@@ -6,6 +6,7 @@ A line of the page that says that a tool writes is tested too: if the tool stops
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,20 @@ def test_leaves_nothing(places: Places, name: str) -> None:
 def test_is_refused(places: Places, name: str) -> None:
     with pytest.raises(PlaintextRefused):
         REFUSED[name]()
+    assert places.found() == {}
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["map", "stream"])
+def test_a_hub_is_not_asked(places: Places, monkeypatch: pytest.MonkeyPatch, streaming: bool) -> None:
+    """`push_to_hub` is refused before a connection is made."""
+    asked: list[Any] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: asked.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *address, **_: asked.append(address))
+    made = sd.to_hf("voice-a", streaming=streaming)
+    for one in (made, made.map(lambda row: row, remove_columns="audio"), datasets.concatenate_datasets([made, made])):
+        with pytest.raises(PlaintextRefused):
+            one.push_to_hub("somebody/voices", token="hf_none")
+    assert asked == []
     assert places.found() == {}
 
 

@@ -112,7 +112,12 @@ def pad(examples: list[dict[str, Any]]) -> Any:
     return torch.nn.utils.rnn.pad_sequence(audio, batch_first=True), [one["transcript"] for one in examples]
 
 
-@pytest.mark.parametrize(("streaming", "context"), [(False, "fork"), (True, "fork"), (True, "spawn")])
+SPAWNED = pytest.param(
+    True, "spawn", marks=pytest.mark.full
+)  # it imports torch and datasets; lhotse's is spawned always
+
+
+@pytest.mark.parametrize(("streaming", "context"), [(False, "fork"), (True, "fork"), SPAWNED])
 def test_workers(root: Root, context: str, streaming: bool) -> None:
     ds = sd.to_hf(root, streaming=streaming)
     workers = 2 if context == "fork" else 1  # a spawned one imports torch and datasets first, which takes seconds

@@ -27,6 +27,7 @@ from securedata.ingest.tasks import work
 from securedata.integrations.ray import RayExecutor
 from securedata.lifecycle.rotate import rotate
 from tests.kit.cli.commandline import Run
+from tests.kit.corpora.recorded import Root
 from tests.kit.docs.readme import blocks, make_wavs
 from tests.kit.docs.tree import ROOT
 from tests.kit.sources.recordings import clip, write_clips
@@ -133,6 +134,7 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(
     assert (found.objects, found.in_flight) == (FILES, 4)  # what the killed worker put is named by no row
 
 
+@pytest.mark.full  # a driver with workers of its own: half a minute. Runs that find a cut one: tests/lifecycle, too
 def test_a_killed_driver_is_run_again(cluster: dict[str, Any], recordings: Path, tmp_path: Path, run: Run) -> None:
     target = tmp_path / "sealed"
     command = ["encrypt", str(recordings), str(target), "--speaker-pattern", PATTERN, "--engine", "ray", "--json"]
@@ -179,6 +181,17 @@ def test_shared_memory_and_logs_hold_no_key_and_no_name(
     assert b"securedata" in logs or b"ray" in logs
     assert [one for one in secrets if one in logs] == []
     del known
+
+
+@pytest.mark.full  # its own processes write the files
+def test_ray_spills(cluster: dict[str, Any], root: Root) -> None:
+    """What docs/plaintext.md says of Ray: with more blocks than its memory holds, the rest is in files."""
+    mark = sd.load(f"securedata://{root.name}/{root.clips[0].path}")[0].numpy().tobytes()[2000:2064]
+    held = [ray.put(mark * (10 * 2**20 // 64)) for _ in range(12)]
+    assert len(held) * 10 * 2**20 > STORE
+    spilled = [path for path in cluster["folder"].rglob("*spilled*/*") if path.is_file()]
+    assert any(mark in path.read_bytes() for path in spilled)
+    assert len(ray.get(held[0])) == 10 * 2**20
 
 
 def plasma() -> bytes:
