@@ -302,6 +302,8 @@ _ALL = pa.schema([*SCHEMA, *OPTIONAL])
 def columns_of(filter: pc.Expression | None) -> tuple[str, ...]:
     """The manifest's columns that a filter uses, sorted; `OTHER` if it uses some that are not of the schema.
 
+    It takes 10 ms, so it is called once, not for each part.
+
     What it compares them with may name people, and so may its text; so each column is left out, to see whether it is
     missed.
     """

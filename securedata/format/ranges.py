@@ -52,7 +52,7 @@ def open_fetched(
     """
     header_length, size = _known(expect)
     start, length = header_length + PREFIX, max(0, min(length, size - offset))
-    got = _whole(fetched, ranges, expect)
+    got = whole(fetched, ranges, expect)
     message, found = open_message(key, got[0][:start], expect)
     if found != header_length:
         refuse_length(expect, f"{expect.sealed_size} with a header of {found}, for {size} of plaintext")
@@ -122,10 +122,15 @@ def _chunks(offset: int, length: int, start: int, sealed: int) -> tuple[int, int
 
 
 def _fetch(fetch: Fetch, ranges: list[tuple[int, int]], expect: Expect) -> list[memoryview]:
-    return _whole(fetch(ranges), ranges, expect)
+    return whole(fetch(ranges), ranges, expect)
 
 
-def _whole(fetched: Sequence[Buffer], ranges: Sequence[tuple[int, int]], expect: Expect) -> list[memoryview]:
+def whole(fetched: Sequence[Buffer], ranges: Sequence[tuple[int, int]], expect: Expect) -> list[memoryview]:
+    """What was fetched, if each range is as long as it was asked for.
+
+    Raises:
+        FormatError: the object ends before.
+    """
     got = [memoryview(part).cast("B") for part in fetched]
     for (offset, length), part in zip(ranges, got, strict=True):
         if len(part) != length:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from securedata.corpus.rows.checks import restricted_rows
 from securedata.corpus.rows.index import matching
-from securedata.corpus.rows.loading import Look, Options, spoken_by
+from securedata.corpus.rows.loading import Look, Options, SpokenBy
 from securedata.corpus.schema import OTHER, SCHEMA, columns_of
 from securedata.corpus.state.consent import COLUMNS as CONSENT
 from securedata.corpus.state.consent import Admission, LeftOut
@@ -23,8 +23,8 @@ _SIZES = ("sealed_size", "pack")
 _NUMBER = "number in the part"
 """A column beside those of the manifest."""
 
-Read = Callable[[int, Sequence[str] | None], pa.Table]
-"""Reads a part by its number and the columns to decode; None: all."""
+Read = Callable[[Sequence[int], Sequence[str] | None], Iterator[pa.Table]]
+"""Reads parts by their numbers, in this order, and the columns to decode; None: all."""
 
 ALWAYS = 0.0
 """A time at which no consent has ended: which rows a reader numbers must not depend on when it asks."""
@@ -64,15 +64,19 @@ def columns_to_count(head: Head, options: Options) -> tuple[str, ...] | None:
     if OTHER in used or any(name not in SCHEMA.names for name in used):
         return None
     more = ("speaker",) if options.speakers is not None else ()
+    return tuple(dict.fromkeys((*used, *more, *_kept_columns(head))))
+
+
+def _kept_columns(head: Head) -> tuple[str, ...]:
+    """Columns that are looked at once the rows are chosen."""
     people = ("subjects",) if head.restricted else ()
-    return tuple(dict.fromkeys((*used, *more, *people, *CONSENT, *_SIZES, "format")))
+    return (*people, *CONSENT, *_SIZES, "format")
 
 
 def counted(head: Head, options: Options, read: Read, look: Look | None) -> Counts:
     """Count by the head alone, if all rows count, else part by part.
 
     Args:
-        read: reads a part by its number and the columns to decode.
         look: called with the rows of each part that is read, before the filter.
     """
     rows = np.array([part.rows for part in head.parts], np.int64)
@@ -81,7 +85,7 @@ def counted(head: Head, options: Options, read: Read, look: Look | None) -> Coun
         return Counts(rows, True, 1.0, False, LeftOut(), frozenset())
     if not chosen and options.purpose is None and not head.restricted:
         one = int(rows.argmax())
-        sample = read(one, ("format", *_SIZES, *CONSENT, "subjects"))
+        sample = next(read([one], ("format", *_SIZES, *CONSENT)))
         if admission_of(head, options).admit(sample) is None:
             return Counts(rows, False, _mean(sample), _packed(sample), LeftOut(), _formats(sample))
     return _by_part(head, options, read, look)
@@ -96,26 +100,30 @@ def kept_tables(
     look: Look | None = None,
     exact: bool = True,
 ) -> Iterator[pa.Table]:
-    """The rows of each part that are numbered, with these columns and those that decide.
+    """The rows of each part that are numbered, with these columns and some others, but without keys.
 
     Args:
         look: called with the rows of each part before the filter.
         exact: `Counts.exact`, of the counts that number them.
     """
-    deciding, tagger = columns_to_count(head, options), Tagger(head.secret)
+    deciding = columns_to_count(head, options)
+    spoken_by = None if options.speakers is None else SpokenBy(options.speakers, Tagger(head.secret))
     wanted = None if deciding is None else tuple(dict.fromkeys((*deciding, *columns)))
     admission = admission or admission_of(head, options)
-    for number in range(len(head.parts)):
-        table = read(number, wanted)
+    used = columns_of(options.filter)
+    kept_columns = (*columns, *_kept_columns(head), _NUMBER)
+    for table in read(range(len(head.parts)), wanted):
         if "data_key" in table.schema.names:
             table = table.drop_columns("data_key")
         if look is not None:
             look(table)
         table = table.append_column(_NUMBER, pa.array(np.arange(table.num_rows, dtype=np.int32)))
-        if options.speakers is not None:
-            table = spoken_by(table, options.speakers, tagger)
+        if spoken_by is not None:
+            table = spoken_by(table)
         if options.filter is not None:
-            table = table.take(matching(table, options.filter))
+            rows = matching(table, options.filter, used)
+            table = table.select([name for name in table.schema.names if name in kept_columns])
+            table = table.take(rows) if len(rows) < table.num_rows else table
         kept = admission.admit(table) if exact else None
         yield table if kept is None else table.filter(kept)
 

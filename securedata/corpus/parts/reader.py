@@ -6,6 +6,7 @@ import os
 import pickle
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from securedata.corpus.parts.counting import ALWAYS, Counts, admission_of, count
 from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.checks import closed_since
 from securedata.corpus.rows.index import Index, matching
-from securedata.corpus.rows.loading import Look, Options, speaker_tags, spoken_by
+from securedata.corpus.rows.loading import Look, Options, SpokenBy, speaker_tags
 from securedata.corpus.rows.memfd import SharedBytes, spawning
 from securedata.corpus.schema import SCHEMA, TRAINING
 from securedata.corpus.snapshot import Snapshot
@@ -32,6 +33,7 @@ from securedata.corpus.state.consent import COLUMNS as CONSENT
 from securedata.corpus.state.consent import Admission, check_purpose
 from securedata.corpus.state.head import Head, Seen
 from securedata.corpus.state.lease import HeadLease
+from securedata.corpus.state.part_columns import read_columns, together
 from securedata.corpus.state.tables import part_missing, read_table
 from securedata.errors import GenerationChanged, InvalidArgument, NotFound, SecuredataError
 from securedata.keys.grant import Grant
@@ -91,7 +93,7 @@ class PartwiseCorpus(Corpus):
         Raises:
             as `open_part`
         """
-        return counted(self._head, self._options, self._read, look)
+        return counted(self._head, self._options, self._read_parts, look)
 
     def tables(self, columns: Sequence[str], exact: bool = True) -> Iterator[pa.Table]:
         """The rows of each part that `count` counts, with these columns and others, and without keys.
@@ -102,7 +104,7 @@ class PartwiseCorpus(Corpus):
         Raises:
             as `open_part`
         """
-        return kept_tables(self._head, self._options, self._read, columns, exact=exact)
+        return kept_tables(self._head, self._options, self._read_parts, columns, exact=exact)
 
     def open_part(self, number: int, exact: bool) -> PartRows:
         """Fetch and open a part.
@@ -119,7 +121,7 @@ class PartwiseCorpus(Corpus):
         plain = options.filter is None and all(name in SCHEMA.names for name in wanted)
         table = self._read(number, wanted if plain else None)
         if options.speakers is not None:
-            table = spoken_by(table, options.speakers, Tagger(self._head.secret))
+            table = SpokenBy(options.speakers, Tagger(self._head.secret))(table)
         if options.filter is not None:
             table = table.take(matching(table.drop_columns("data_key"), options.filter))
         admitted = admission_of(self._head, options).admit(table)
@@ -136,11 +138,30 @@ class PartwiseCorpus(Corpus):
         return PartRows(view, numbers)
 
     def _read(self, number: int, columns: Sequence[str] | None) -> pa.Table:
-        part = self._head.parts[number]
         self._lease.check()
+        with self._naming(number):
+            return read_table(self._lease.storage, self.corpus_id, self._head.parts[number], columns)
+
+    def _read_parts(self, numbers: Sequence[int], columns: Sequence[str] | None) -> Iterator[pa.Table]:
+        if columns is None:
+            for number in numbers:
+                yield self._read(number, None)
+            return
+        parts = [self._head.parts[number] for number in numbers]
+        for some in together(parts):
+            self._lease.check()
+            found = read_columns(self._lease.storage, self.corpus_id, parts[some.start : some.stop], columns)
+            for at in some:
+                with self._naming(numbers[at]):
+                    table = next(found)
+                yield table
+
+    @contextmanager
+    def _naming(self, number: int) -> Iterator[None]:
         try:
-            return read_table(self._lease.storage, self.corpus_id, part, columns)
+            yield
         except NotFound as error:
+            part = self._head.parts[number]
             head = self._lease.open().head
             if head.generation == self.generation:
                 raise part_missing(self.root, part) from error

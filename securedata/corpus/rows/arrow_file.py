@@ -9,7 +9,8 @@ checks offsets and texts.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 MAX_DECLARED = 2**30
 """Bytes of all buffers of a part in memory."""
@@ -27,11 +28,38 @@ _RECORD_BATCH = 3  # in the union of message headers
 _NULL, _TIMESTAMP, _FIXED_SIZE_BINARY = 1, 10, 15
 _SCALARS = frozenset({_NULL, 2, 3, 4, 5, 6, 7, 8, 9, _TIMESTAMP, 11, _FIXED_SIZE_BINARY, 18, 19, 20})
 _LISTS = frozenset({12, 21})
+_BUFFERS = {_NULL: 0, 4: 3, 5: 3, 19: 3, 20: 3}
+"""Buffers of a column by its type, if not 2; a list has those of its items besides."""
 _EXTENSION = b"ARROW:extension:name"
 
 
 class Refused(ValueError):
     """Describes what is wrong with a file."""
+
+
+Has = Callable[[int, int], bool]
+"""Tells whether the bytes of a file from one offset to another are there."""
+
+
+class Layout(NamedTuple):
+    """Where the columns of a file are.
+
+    Attributes:
+        buffers: offsets of the start and the end of each buffer.
+        declared: bytes in memory of values that have no buffer.
+    """
+
+    buffers: list[tuple[int, int]]
+    compressed: bool
+    declared: int
+
+
+class Lacking(Exception):
+    """Bytes of a file are needed next that are not there; `range` is the offset of their start and their end."""
+
+    def __init__(self, start: int, end: int) -> None:
+        super().__init__(start, end)
+        self.range = start, end
 
 
 def check_file(data: memoryview, rows: int) -> None:
@@ -40,20 +68,68 @@ def check_file(data: memoryview, rows: int) -> None:
     Raises:
         Refused
     """
+    check_declared(data, layout_of(data, rows, None))
+
+
+def layout_of(data: memoryview, rows: int, columns: Sequence[str] | None, has: Has | None = None) -> Layout:
+    """What `check_file` checks, without the content of buffers.
+
+    Args:
+        data: as long as the file.
+        columns: the names of those that Arrow will read; None: all.
+        has: what of `data` is there; the rest may be anything. None: all.
+
+    Returns:
+        The layout of these columns.
+
+    Raises:
+        Refused
+        Lacking
+    """
     try:
-        _check(data, rows)
+        return _check(data, rows, columns, has)
     except (struct.error, IndexError, OverflowError):
         raise Refused("it is not an Arrow file (its metadata points outside it)") from None
 
 
-def _check(data: memoryview, rows: int) -> None:
+def check_declared(data: memoryview, layout: Layout) -> None:
+    """Check that what these buffers would take in memory is within the limit.
+
+    Raises:
+        Refused
+    """
+    declared = layout.declared
+    for start, end in layout.buffers:
+        length = end - start
+        if layout.compressed and length:
+            if length < 8:
+                raise Refused("a buffer is too short to be compressed")
+            uncompressed = int.from_bytes(data[start : start + 8], "little", signed=True)
+            length = length - 8 if uncompressed == -1 else uncompressed
+            if length < 0:
+                raise Refused("a buffer has a negative length")
+        declared += length
+    if declared > MAX_DECLARED:
+        raise Refused(f"its buffers declare {declared} bytes, above the limit of {MAX_DECLARED}")
+
+
+def _require(has: Has | None, start: int, end: int) -> None:
+    if has is not None and not has(start, end):
+        raise Lacking(start, end)
+
+
+def _check(data: memoryview, rows: int, columns: Sequence[str] | None, has: Has | None) -> Layout:
     size = len(data)
+    if size >= 8 + _TAIL:
+        _require(has, 0, 6)
+        _require(has, size - _TAIL, size)
     if size < 8 + _TAIL or data[:6] != _MAGIC or data[-6:] != _MAGIC:
         raise Refused("it is not an Arrow file")
     length = int.from_bytes(data[-_TAIL:-6], "little", signed=True)
     end = size - _TAIL - length
     if not 0 < length <= _MAX_METADATA or end < 8:
         raise Refused("it is not an Arrow file (its footer points outside it)")
+    _require(has, end, end + length)
     footer = _Flat(bytes(data[end : end + length]))
     root = footer.root()
     walk = _Walk(footer)
@@ -66,16 +142,26 @@ def _check(data: memoryview, rows: int) -> None:
         raise Refused("it has dictionaries")
     at, batches = footer.vector(root, 3, 24)
     if batches == 0 and rows == 0:
-        return
+        return Layout([], False, 0)
     if batches != 1:
         raise Refused(f"it has {batches} record batches, not one")
-    _check_batch(data, end, struct.unpack_from("<qi4xq", footer.data, at), walk.kinds, rows)
+    block = struct.unpack_from("<qi4xq", footer.data, at)
+    return _check_batch(data, end, block, walk, rows, columns, has)
 
 
-def _check_batch(data: memoryview, end: int, block: tuple[int, int, int], kinds: list[int], rows: int) -> None:
+def _check_batch(
+    data: memoryview,
+    end: int,
+    block: tuple[int, int, int],
+    walk: _Walk,
+    rows: int,
+    columns: Sequence[str] | None,
+    has: Has | None,
+) -> Layout:
     offset, head, body = block
     if offset < 8 or not 8 <= head <= _MAX_METADATA or body < 0 or offset + head + body > end:
         raise Refused("its record batch extends outside it")
+    _require(has, offset, offset + head)
     if data[offset : offset + 4] != _CONTINUATION:
         raise Refused("its record batch is in an old Arrow format")
     length = int.from_bytes(data[offset + 4 : offset + 8], "little", signed=True)
@@ -91,20 +177,12 @@ def _check_batch(data: memoryview, end: int, block: tuple[int, int, int], kinds:
         raise Refused(f"it has {found} rows, but the head says {rows}")
     if message.vector(batch, 4, 8)[1]:
         raise Refused("it has view buffers")
-    declared = _check_nodes(message, batch, kinds, rows)
-    compressed = message.table(batch, 3) is not None
-    for at, length in _buffers(message, batch, body):
-        if compressed and length:
-            if length < 8:
-                raise Refused("a buffer is too short to be compressed")
-            start = offset + head + at
-            uncompressed = int.from_bytes(data[start : start + 8], "little", signed=True)
-            length = length - 8 if uncompressed == -1 else uncompressed
-            if length < 0:
-                raise Refused("a buffer has a negative length")
-        declared += length
-    if declared > MAX_DECLARED:
-        raise Refused(f"its buffers declare {declared} bytes, above the limit of {MAX_DECLARED}")
+    declared = _check_nodes(message, batch, walk.kinds, rows)
+    buffers = [(offset + head + at, offset + head + at + length) for at, length in _buffers(message, batch, body)]
+    wanted = walk.buffers_of(columns, len(buffers))
+    if wanted is not None:
+        buffers = [buffers[number] for number in wanted]
+    return Layout(buffers, message.table(batch, 3) is not None, declared)
 
 
 def _check_nodes(message: _Flat, batch: int, kinds: list[int], rows: int) -> int:
@@ -140,6 +218,7 @@ class _Walk:
     def __init__(self, flat: _Flat) -> None:
         self.flat = flat
         self.kinds: list[int] = []
+        self._columns: list[tuple[bytes, int, int]] = []  # name, and the numbers of its first kind and of the next one
         self._text = 0
 
     def schema(self, schema: int) -> None:
@@ -147,6 +226,7 @@ class _Walk:
             raise Refused("it is big-endian")
         self.metadata(schema, 2)
         for field in self.flat.tables(schema, 1, MAX_FIELDS):
+            first = len(self.kinds)
             kind = self._field(field)
             children = self.flat.tables(field, 5, 1) if kind in _LISTS else []
             if len(children) != (kind in _LISTS) or self.flat.vector(field, 5, 4)[1] != len(children):
@@ -154,8 +234,24 @@ class _Walk:
             for child in children:
                 if self._field(child) in _LISTS or self.flat.vector(child, 5, 4)[1]:
                     raise Refused("a column is a list of lists")
+            start, length = self.flat.text(field, 0)
+            self._columns.append((self.flat.data[start : start + length], first, len(self.kinds)))
         if len(self.kinds) > MAX_FIELDS:
             raise Refused(f"it has more than {MAX_FIELDS} columns")
+
+    def buffers_of(self, columns: Sequence[str] | None, count: int) -> list[int] | None:
+        """The numbers of these columns' buffers, of `count` in the record batch.
+
+        None: all, also if the file has none of them, since Arrow then reads all, or if it has other buffers.
+        """
+        ends = [0]
+        for kind in self.kinds:
+            ends.append(ends[-1] + _BUFFERS.get(kind, 2))
+        if columns is None or ends[-1] != count:
+            return None
+        names = {name.encode(errors="surrogatepass") for name in columns}
+        mine = [range(ends[first], ends[last]) for name, first, last in self._columns if name in names]
+        return [number for one in mine for number in one] if mine else None
 
     def _field(self, field: int) -> int:
         flat = self.flat

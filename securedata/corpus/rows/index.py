@@ -15,7 +15,7 @@ from pyarrow import ipc
 
 from securedata.corpus.rows.arrow_cells import cells, values
 from securedata.corpus.rows.memfd import SharedBytes
-from securedata.corpus.schema import OPTIONAL, SCHEMA, STORAGE_COLUMNS, with_optional
+from securedata.corpus.schema import OPTIONAL, OTHER, SCHEMA, STORAGE_COLUMNS, with_optional
 from securedata.corpus.state.consent import Admission, LeftOut
 from securedata.corpus.state.layout import object_key, pack_key
 from securedata.errors import InvalidArgument, NoSuchPath
@@ -337,14 +337,21 @@ class _Sorted(Sequence[bytes]):
         return self._index.path(int(self._order[at])).encode()
 
 
-def matching(table: pa.Table, filter: pc.Expression) -> pa.ChunkedArray:
+def matching(table: pa.Table, filter: pc.Expression, used: Sequence[str] = (OTHER,)) -> pa.ChunkedArray:
     """The numbers of the rows that a filter keeps; `table` has no keys.
+
+    Args:
+        used: what `columns_of` says of the filter: it takes as long as all columns that it is given.
 
     Raises:
         InvalidArgument: the filter does not fit the columns.
     """
+    whole = OTHER in used
     for name in OPTIONAL.names:
-        table = with_optional(table, name)
+        if whole or name in used:
+            table = with_optional(table, name)
+    if not whole:
+        table = table.select(used)
     # the filter does not see the keys; they are selected by row number
     numbered = table.append_column("\0row", pa.array(np.arange(table.num_rows)))
     try:

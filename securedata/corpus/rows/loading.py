@@ -24,6 +24,7 @@ from securedata.keys.tags import Tagger
 Look = Callable[[pa.Table], None]
 
 _TRIES = 4
+_KNOWN_NAMES = 1_000_000
 _log = logging.getLogger("securedata")
 
 
@@ -105,11 +106,25 @@ def speaker_tags(head: Head, speakers: Iterable[str]) -> frozenset[bytes]:
         raise InvalidArgument("a speaker's name contains a lone surrogate, which is not a character") from None
 
 
-def spoken_by(table: pa.Table, wanted: frozenset[bytes], tagger: Tagger) -> pa.Table:
-    """The rows of speakers with these tags."""
-    column = table.column("speaker")
-    names = [name for name in pc.unique(column).to_pylist() if name is not None and tagger.tag(name) in wanted]
-    return table.filter(pc.is_in(column, pa.array(names, column.type)))
+class SpokenBy:
+    """Chooses the rows of speakers with these tags, part by part. A name is tagged once."""
+
+    def __init__(self, wanted: frozenset[bytes], tagger: Tagger) -> None:
+        self._wanted, self._tagger = wanted, tagger
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        column = table.column("speaker")
+        if len(self._known) > _KNOWN_NAMES:
+            self._known.clear()
+        names = [name for name in pc.unique(column).to_pylist() if name is not None and self._is_wanted(name)]
+        return table.filter(pc.is_in(column, pa.array(names, column.type)))
+
+    def _is_wanted(self, name: str) -> bool:
+        found = self._known.get(name)
+        if found is None:
+            found = self._known[name] = self._tagger.tag(name) in self._wanted
+        return found
 
 
 def without_others(table: pa.Table) -> tuple[pa.Table, int]:
@@ -126,6 +141,7 @@ def _index(lease: HeadLease, head: Head, options: Options, look: Look | None, sp
     of_case = None if options.held is None else rows_for_case(head, options.held, lease.root)
     tags = options.speakers if speakers is None else speaker_tags(head, speakers)
 
+    spoken_by = None if tags is None else SpokenBy(tags, Tagger(head.secret))
     others: dict[int, int] = {}
 
     def loader(number: int) -> Callable[[], pa.Table]:
@@ -141,7 +157,7 @@ def _index(lease: HeadLease, head: Head, options: Options, look: Look | None, sp
                 table, others[number] = without_others(table)
             if of_case is not None:
                 table = table.filter(pa.array(of_case(table)))
-            return table if tags is None else spoken_by(table, tags, Tagger(head.secret))
+            return table if spoken_by is None else spoken_by(table)
 
         return read_part
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import NoReturn
 
 import pyarrow as pa
 from pyarrow import ipc
 
-from securedata.corpus.rows.arrow_file import MAX_DECLARED, Refused, check_file
+from securedata.corpus.rows.arrow_file import MAX_DECLARED, Layout, Refused, check_declared, layout_of
 from securedata.corpus.schema import MAX_ROWS, SCHEMA
 from securedata.corpus.state.head import TableRef
 from securedata.errors import InvalidArgument, MalformedManifest, PartMissing
@@ -77,10 +78,33 @@ def open_table(
     Raises:
         FormatError, MalformedManifest
     """
-    expect = Expect(Kind.TABLE, corpus_id, ref.id, root, ref.size)
-    plain = open_whole(ref.key, sealed, expect)
+    expect = expected(corpus_id, ref, root)
+    return table_of(open_whole(ref.key, sealed, expect), ref, columns, expect, schema)
+
+
+def expected(corpus_id: bytes, ref: TableRef, root: str) -> Expect:
+    """What must be where the head's reference leads."""
+    return Expect(Kind.TABLE, corpus_id, ref.id, root, ref.size)
+
+
+def table_of(
+    plain: bytearray | memoryview,
+    ref: TableRef,
+    columns: Sequence[str] | None,
+    expect: Expect,
+    schema: pa.Schema = SCHEMA,
+    layout: Layout | None = None,
+) -> pa.Table:
+    """Decode a part.
+
+    Args:
+        layout: of these columns, if the rest of the file was checked, and need not be there.
+
+    Raises:
+        MalformedManifest
+    """
     try:
-        check_file(memoryview(plain), ref.rows)
+        check_declared(memoryview(plain), layout or layout_of(memoryview(plain), ref.rows, None))
         table, problem = _parse(pa.py_buffer(plain), columns, schema)
         problem = problem or _problem(table, ref, columns, schema)
     except Refused as error:
@@ -88,12 +112,21 @@ def open_table(
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:
         problem = f"it is not an Arrow file ({type(error).__name__})"
     if problem:
-        raise MalformedManifest(
-            f"{expect.name} is authentic but breaks the format: {problem}; it was written by a broken writer",
-            root=root,
-            object_id=ref.id,
-        )
+        refuse_table(problem, expect)
     return _fitted(table, schema)
+
+
+def refuse_table(problem: str, expect: Expect) -> NoReturn:
+    """Raise what is raised for a part that breaks the format.
+
+    Raises:
+        MalformedManifest
+    """
+    raise MalformedManifest(
+        f"{expect.name} is authentic but breaks the format: {problem}; it was written by a broken writer",
+        root=expect.root,
+        object_id=expect.object_id,
+    )
 
 
 def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
