@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 import pyarrow as pa
 
 from securedata.corpus.packs.choice import Choice, packs_of, window
+from securedata.corpus.packs.locked import locked_places, tell_unlocked
 from securedata.corpus.packs.making import Made, Maker, Member, members_of, moves_table
 from securedata.corpus.packs.places import COLUMNS as PLACES
 from securedata.corpus.packs.places import still_at
@@ -54,6 +55,7 @@ class Packing:
         started = time.monotonic()
         vain = 0
         self.writer.check_horizon()
+        locked = locked_places(self.writer)
         while True:
             table, whole = window(self.writer.refresh(), self._read, self.choice, self.failed)
             if not table.num_rows:
@@ -69,6 +71,7 @@ class Packing:
                     root=self.writer.root,
                 )
         self._report_failed()
+        tell_unlocked(self.writer, locked, self.report)
         self.report.generation = self.writer.head.generation
         self.report.seconds = time.monotonic() - started
         return self.report

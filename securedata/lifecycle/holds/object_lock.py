@@ -162,15 +162,6 @@ def needed_now(writer: Writer, tags: Collection[bytes]) -> tuple[Head, Needed]:
     raise AssertionError("unreachable")
 
 
-def locked_places(writer: Writer) -> dict[str, set[str]]:
-    """By case, the storage keys of objects and packs of the people whose holds have legal holds, by the newest head."""
-    found: dict[str, set[str]] = {}
-    for tag, case in sorted(flagged(writer.head), key=lambda one: one[1]):
-        needed = needed_now(writer, {tag})[1]
-        found.setdefault(case, set()).update(needed.objects, needed.packs)
-    return found
-
-
 def _tags(held: Flagged) -> set[bytes]:
     return {tag for tag, _ in held}
 

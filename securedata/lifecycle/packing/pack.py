@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference, resolve
-from securedata.corpus.notices import log_incomplete, log_notice
+from securedata.corpus.notices import log_incomplete
 from securedata.corpus.option_values import MAX_THREADS, as_choice, as_flag, as_whole
 from securedata.corpus.packs.choice import GROUPS, MOST, SIZE, Choice, packs_of, window
 from securedata.corpus.packs.report import PackReport
@@ -21,7 +21,6 @@ from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
 from securedata.lifecycle.dry_run import DryRun
-from securedata.lifecycle.holds.object_lock import locked_places
 from securedata.lifecycle.leaving import Notes, delete_noted
 from securedata.lifecycle.packing.unpacking import Unpacking
 from securedata.printable import plural
@@ -115,7 +114,6 @@ def pack(
     )
     notes = Notes(writer.corpus_id)
     note = notes.add if now else None
-    locked = locked_places(writer)
     with reporting(progress, "unpacking" if unpack else "packing") as notify:
         if unpack:
             report = Unpacking(writer, at_once, notify, note).run()
@@ -123,29 +121,12 @@ def pack(
             report = _compact(writer, choice, share, at_once, notify, note)
         else:
             report = Packing(writer, choice, at_once, notify, note).run()
-    _tell_unlocked(writer, locked, report)
     if now:
         report.deleted = delete_noted(writer, notes, f"{plural(report.objects, 'object')} moved")
         report.generation = writer.head.generation
     if not report.complete:
         log_incomplete(f"objects of {report.root} are missing or damaged, and were not moved: see the report's failed")
     return report
-
-
-def _tell_unlocked(writer: Writer, before: Mapping[str, set[str]], report: PackReport) -> None:
-    """Report the cases whose legal holds are not on what was written. To lock a pack is for people to decide: see docs.
-
-    Args:
-        before: as `locked_places` found it.
-    """
-    after = locked_places(writer) if before else {}
-    report.unlocked = [case for case, places in after.items() if places - before.get(case, set())]
-    if report.unlocked:
-        log_notice(
-            f"{report.root}: recordings of people under a hold were moved (case {', '.join(report.unlocked)}). The "
-            "legal holds of Object Lock keep them where they were before, and they still open there. To lock the new "
-            "copies as well, with other people's recordings, run 'securedata hold add --object-lock' again"
-        )
 
 
 def _choice(size: int, least: int, most: int, seed: int, group_by: str) -> Choice:

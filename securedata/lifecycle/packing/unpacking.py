@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.objects.put import Put
+from securedata.corpus.packs.locked import locked_places, tell_unlocked
 from securedata.corpus.packs.places import still_at
 from securedata.corpus.packs.report import PackReport
 from securedata.corpus.packs.run import COMMIT_BYTES, COMMIT_SECONDS
@@ -57,6 +58,7 @@ class Unpacking:
         """Unpack until no row names a pack, except for objects that cannot be read."""
         started = time.monotonic()
         self.writer.check_horizon()
+        locked = locked_places(self.writer)
         with BoundedPool[list[OldObject], Done]("securedata-unpack", self.threads, 2 * self.threads) as pool:
             try:
                 while self._pass(pool) or self._moved_meanwhile():
@@ -65,6 +67,7 @@ class Unpacking:
                 self.work.stopping = True
                 self._commit()  # keep what is sealed and durable
                 raise
+        tell_unlocked(self.writer, locked, self.report)
         self.report.failed = [(one.paths, error) for one, error in self.failed.values()]
         self.report.generation = self.writer.head.generation
         self.report.seconds = time.monotonic() - started

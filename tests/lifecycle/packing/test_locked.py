@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from securedata.corpus.config import Reference
+from securedata.corpus.packs.run import pack_alone
 from securedata.corpus.writer import Writer
 from securedata.lifecycle.holds.hold import add_hold
 from securedata.testing.memory import MemoryStorage
@@ -25,3 +26,4 @@ def test_the_cases_are_named_whose_recordings_were_moved(
     report = packed(corpus, place)
     assert (report.objects, report.unlocked, caplog.text) == (2, [], "")
     assert packed(corpus, place, unpack=True).unlocked == ["7"]
+    assert pack_alone(writer, None, None).unlocked == ["7"], "what `encrypt --pack` does"
