@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from securedata.corpus.objects.put import GONE, put_once, why_gone
 from securedata.corpus.rows.build import build
@@ -152,6 +153,7 @@ class Transaction(Generic[T]):
         self._silent = 0
         self._failure: SecuredataError | None = None
         self._naming: set[bytes] = set()
+        self._in_packs: set[bytes] = set()  # of these, the objects whose rows read them from packs
         self._lost = storage.lost
         self._scratch: list[TableRef] = []
         self._made: dict[Slot, TableRef] = {}
@@ -180,7 +182,7 @@ class Transaction(Generic[T]):
             self.tries += 1
             if unsettled:
                 self._lease.check()
-            self._naming = set()
+            self._naming, self._in_packs = set(), set()
             try:
                 after = self._change(Try(opened, self))
             except PartMissing as gone:
@@ -302,6 +304,9 @@ class Transaction(Generic[T]):
             self._made, self._made_for, self._made_under = {}, changes, head.horizon
         self.objects |= plan.outcome.committed
         self._naming |= plan.outcome.committed
+        self._in_packs |= set(
+            changes.add.filter(pc.is_valid(changes.add.column("pack"))).column("object_id").to_pylist()
+        )
         parts = []
         for slot in plan.slots:
             ref = slot.kept
@@ -363,8 +368,10 @@ class Transaction(Generic[T]):
         now = self._storage.now()
         if not due(head, now):
             return members, ()
+        # not the copies that packed objects had before: a packed row that is renamed would keep its own as an orphan
+        naming = self._naming - self._in_packs
         try:
-            cleared = delete_due(self._storage, head, now, lambda ids: self.live.named(head, ids) | self._naming)
+            cleared = delete_due(self._storage, head, now, lambda ids: self.live.named(head, ids) | naming)
         except SecuredataError as error:  # even if only a part cannot be read: it might name what is due
             _log.warning("what is due for deletion from %s is left to a later commit: %s", self._lease.root, error)
             return members, ()
