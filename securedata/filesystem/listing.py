@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,8 +19,9 @@ from securedata.corpus.config import Reference, resolve
 from securedata.corpus.reader import Corpus
 from securedata.corpus.state.head import Seen
 from securedata.errors import InvalidArgument, IsAFolder, NoSuchPath
-from securedata.filesystem.location import BARE_FOLDER, Location, folder_info
+from securedata.filesystem.location import BARE_FILE, BARE_FOLDER, Location, folder_info
 from securedata.filesystem.opened import corpus_of, refresh_corpus, seen_of
+from securedata.filesystem.overlay import Overlay, Written
 from securedata.filesystem.tree import below, has_below
 
 _PREFIX = "securedata://"
@@ -86,16 +88,17 @@ class Listing(AbstractFileSystem):
         for target, more in seen.items():
             Seen.add(self._seen.setdefault(target, {}), more)
 
+    def _overlay(self, target: str) -> Overlay[Any] | None:
+        """What the transaction that is open here has changed in a corpus."""
+        return None
+
     def _find(self, path: str) -> Location | None:
         target, prefix, inner = self._split(path)
-        snapshot = self._corpus(target).snapshot
-        index = snapshot.index
-        try:
-            row = index.find(inner)
-        except NoSuchPath:
-            row = None
-        is_folder = not inner or has_below(index, inner)
-        return Location(snapshot, prefix, inner, row, is_folder) if is_folder or row is not None else None
+        snapshot, overlay = self._corpus(target).snapshot, self._overlay(target)
+        found = _at(Location(snapshot, prefix, inner, None, False, None, overlay))
+        below = has_below if overlay is None else overlay.is_folder
+        is_folder = not inner or below(snapshot.index, inner)
+        return replace(found, is_folder=is_folder) if is_folder or found.is_file else None
 
     def _there(self, path: str) -> Location:
         location = self._find(path)
@@ -111,7 +114,7 @@ class Listing(AbstractFileSystem):
 
     def _file(self, path: str) -> Location:
         location = None if self._is_top(path) else self._there(path)
-        if location is None or location.row is None:
+        if location is None or not location.is_file:
             raise IsAFolder("the path is a folder, and a file is needed: list it with ls(), or name a file", path=path)
         return location
 
@@ -148,7 +151,7 @@ class Listing(AbstractFileSystem):
             found = (
                 self._below(location, 1, True, not detail) if location.is_folder else {location.name: location.info()}
             )
-            if location.row is None and location.name:
+            if not location.is_file and location.name:
                 del found[location.name]
         return [found[name] for name in sorted(found)] if detail else sorted(found)
 
@@ -182,12 +185,27 @@ class Listing(AbstractFileSystem):
     def _below(self, location: Location, maxdepth: int | None, withdirs: bool, bare: bool) -> dict[str, dict[str, Any]]:
         found = {}
         folders: set[str] = set()
-        if location.row is not None:
+        overlay = location.overlay
+        if location.is_file:
             found[location.name] = location.info()
         if location.is_folder and location.inner + location.prefix:
             folders.add(location.inner)
         for paths, rows in below(location.snapshot.index, location.inner, maxdepth, folders):
+            if overlay is not None:
+                kept = [at for at, path in enumerate(paths) if path not in overlay.removed]
+                paths, rows = [paths[at] for at in kept], rows[kept]
             found |= location.infos(paths, rows, bare)
+        if overlay is not None:
+            folders = {one for one in folders if overlay.is_folder(location.snapshot.index, one)}
+            for path in overlay.below(location.inner):
+                parts = path[len(location.inner) + 1 if location.inner else 0 :].split("/")
+                levels = len(parts) if maxdepth is None else min(len(parts), maxdepth)
+                if levels == len(parts):
+                    found[location.prefix + path] = (
+                        BARE_FILE if bare else _at(replace(location, inner=path, is_folder=False)).info()
+                    )
+                for level in range(1, min(levels + 1, len(parts))):
+                    folders.add("/".join([*filter(None, [location.inner]), *parts[:level]]))
         if withdirs:
             for folder in folders:
                 name = (location.prefix + folder).rstrip("/")
@@ -242,7 +260,7 @@ class Listing(AbstractFileSystem):
         if self._is_top(path):
             return "directory"
         location = self._find(path)
-        return None if location is None else "directory" if location.row is None else "file"
+        return None if location is None else "file" if location.is_file else "directory"
 
     def ukey(self, path: Any) -> str:
         """Identifies the bytes of a file: while it is the same, so are they. Not a digest of them.
@@ -283,6 +301,18 @@ class Listing(AbstractFileSystem):
         for target in targets:
             self._references.pop(target, None)
             refresh_corpus(self._reference(target), self._accept)
+
+
+def _at(place: Location) -> Location:
+    """A path with the file that is there, if there is one: the transaction's, or the corpus's."""
+    put = None if place.overlay is None else place.overlay.find(place.inner)
+    if isinstance(put, Written):
+        return replace(place, written=put, row=None)
+    row = None
+    if put is not None or place.overlay is None or place.inner not in place.overlay.removed:
+        with contextlib.suppress(NoSuchPath):
+            row = place.snapshot.index.find(put or place.inner)
+    return replace(place, row=row, written=None)
 
 
 def _unpickled(

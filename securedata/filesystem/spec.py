@@ -164,7 +164,7 @@ class SecuredataFileSystem(Writing, metaclass=_Absolute):
             # readers call `open`; only the caching filesystems bypass it
             self._check_export("a caching filesystem (blockcache::, filecache::, simplecache::)")
         location = self._file(path)
-        read_range = location.snapshot.ranges(location.row or 0)
+        read_range = location.ranges()
         whole = not in_ranges and location.is_read_whole()
         return SecuredataFile(
             self, path, read_range, location.info(), location.ukey(), whole, block_size, cache_type, cache_options
@@ -177,9 +177,8 @@ class SecuredataFileSystem(Writing, metaclass=_Absolute):
             NoSuchPath, IsAFolder, and what reading an object raises
         """
         location = self._file(self._strip_protocol(path))
-        size = location.snapshot.index.value("size", location.row or 0)
-        first, last, _ = slice(start, end).indices(size)
-        return bytes(location.snapshot.read_range(location.row or 0, first, max(0, last - first)))
+        first, last, _ = slice(start, end).indices(location.size)
+        return bytes(location.ranges()(first, max(0, last - first)))
 
     def head(self, path: Any, size: int = 1024) -> bytes:
         """The first bytes of a file; no others are read. Raises as `cat_file`."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -21,14 +19,15 @@ from securedata.corpus.schema import fit, rows_table
 from securedata.corpus.state.commit import Next, Try, orphans
 from securedata.corpus.writer import Writer
 from securedata.errors import (
-    InvalidArgument,
     NoSuchPath,
     RowReplaced,
     StorageUnreachable,
     SubjectErased,
     SubjectHeld,
 )
-from securedata.filesystem.writing.content import NO_AUDIO, columns_of_bytes
+from securedata.filesystem.overlay import Overlay, Paths, Written
+from securedata.filesystem.writing.content import NO_AUDIO, columns_of_bytes, reader_of
+from securedata.filesystem.writing.pending import Pending, ended, exists
 from securedata.filesystem.writing.rows import Found, copied, find_rows, moved, rows_at, siblings, subjects_of
 from securedata.format.cobblestone import Buffer
 from securedata.printable import plural
@@ -38,22 +37,6 @@ SMALL = 4 * 1024 * 1024
 
 _WAITING_BYTES = 16 * 1024 * 1024
 _WAITING = 64
-
-
-@dataclass(slots=True, eq=False)
-class Pending:
-    """What will be under a path.
-
-    Attributes:
-        columns: of a written file, besides those of its object.
-        put: its object, once it is sealed; None for a row that is moved, which keeps its object.
-        source: the path of the row that is copied or moved; None: the file was written.
-    """
-
-    columns: dict[str, Any] = field(default_factory=dict, repr=False)
-    put: Put | None = None
-    source: str | None = field(default=None, repr=False)
-    is_move: bool = False
 
 
 class Batch:
@@ -67,8 +50,8 @@ class Batch:
         self._writer, self._lock, self._committed = writer, lock, committed
         self._own = threading.RLock()
         self._expected: dict[str, bytes | None] = {}  # by path, the object that it named when it was first named here
-        self._pending: dict[str, Pending] = {}
-        self._removed: set[str] = set()
+        self._pending = Paths[Pending]()
+        self._removed = Paths[None]()
         self._waiting: list[tuple[Pending, bytes]] = []
         self._bytes = 0
         self._has_ended = False
@@ -85,6 +68,22 @@ class Batch:
     def generation(self) -> int:
         """Of the head that was looked at last."""
         return self._writer.head.generation
+
+    def overlay(self) -> Overlay[Pending]:
+        """What is to change, for reads that come before the commit."""
+        return Overlay(self._pending, self._removed, self._show)
+
+    def _show(self, one: Pending) -> Written | str:
+        return one.source or Written(one.columns, one.size, one.id, partial(self._read, one))
+
+    def _read(self, one: Pending, offset: int, length: int) -> bytearray:
+        with self._own:
+            waiting = next((data for other, data in self._waiting if other is one), None)
+        if waiting is not None:
+            return bytearray(waiting[offset : offset + length])
+        if one.put is None:
+            raise NoSuchPath("the file was dropped with its transaction", root=self._writer.root)
+        return bytearray(reader_of(self._writer.storage, self._writer.corpus_id, one.put)(offset, length))
 
     # ------------------------------------------------------------ what is to change
 
@@ -112,7 +111,7 @@ class Batch:
         """Put a small file under a path. Raises StorageError"""
         with self._own:
             self._check_open()
-            one = Pending({**NO_AUDIO, **columns_of_bytes(path, data), **columns})
+            one = Pending({**NO_AUDIO, **columns_of_bytes(path, data), **columns}, size=len(data))
             self._make_room()
             self._place(path, one)
             self._wait(one, data)
@@ -121,19 +120,21 @@ class Batch:
         """Put a sealed object under a path."""
         with self._own:
             self._check_open()
-            self._place(path, Pending({**NO_AUDIO, **columns}, put))
+            self._place(path, Pending({**NO_AUDIO, **columns}, put, size=put.size))
             self._bytes += put.size
 
-    def copy(self, source: str, object_id: bytes, path: str, data: bytes | Iterable[Buffer]) -> None:
+    def copy(self, source: str, object_id: bytes | None, path: str, data: bytes | Iterable[Buffer]) -> None:
         """Put a copy of a row under a path, with its content, sealed again.
+
+        Args:
+            object_id: what the row is known to name; None: the source was written here, and has no row yet.
 
         Raises:
             NoSuchPath, RowReplaced: the row is not there any more, or names another object than `object_id`.
         """
         with self._own:
             self._check_open()
-            self._source(source, object_id)
-            one = Pending(source=source)
+            one = self._copied(source, object_id)
             self._look([path], fresh=False)
             if isinstance(data, bytes):
                 self._make_room()
@@ -155,7 +156,7 @@ class Batch:
                 raise self._missing(source)
             self._place(path, pending or Pending(source=source, is_move=True))
             if self._expected[source] is not None:
-                self._removed.add(source)
+                self._removed[source] = None
 
     def remove(self, path: str) -> None:
         """Take a path out. Raises NoSuchPath"""
@@ -164,7 +165,7 @@ class Batch:
             pending = self._pending.pop(path, None)
             self._look([path], fresh=False)
             if self._expected[path] is not None and path not in self._removed:
-                self._removed.add(path)
+                self._removed[path] = None
             elif pending is None:
                 raise self._missing(path)
             self._drop(pending)
@@ -183,12 +184,18 @@ class Batch:
         self._waiting.append((one, data))
         self._bytes += len(data)
 
-    def _source(self, path: str, object_id: bytes) -> None:
+    def _copied(self, path: str, object_id: bytes | None) -> Pending:
+        if object_id is None:
+            written = self._pending.get(path)
+            if written is None or written.source is not None:
+                raise self._missing(path)
+            return Pending(dict(written.columns), size=written.size)
         self._look([path], fresh=False)
         if self._expected[path] is None:
             raise self._missing(path)
         if self._expected[path] != object_id:
             raise self._replaced(path)
+        return Pending(source=path)
 
     def _place(self, path: str, one: Pending) -> None:
         self._drop(self._pending.pop(path, None))
@@ -263,13 +270,14 @@ class Batch:
             self._discard(ids)
 
     def _clear(self) -> None:
-        self._expected, self._pending, self._removed, self._waiting, self._bytes = {}, {}, set(), [], 0
+        self._expected, self._pending, self._removed = {}, Paths(), Paths()
+        self._waiting, self._bytes = [], 0
 
     def _change(self, attempt: Try) -> Next[None]:
         sources = {one.source for one in self._pending.values() if one.source is not None}
-        touched = {*self._pending, *sources}
-        found = find_rows(attempt.head, attempt.read_table, touched | self._removed)
-        for path in touched | self._removed:
+        touched, removed = {*self._pending, *sources}, set(self._removed)
+        found = find_rows(attempt.head, attempt.read_table, touched | removed)
+        for path in touched | removed:
             now = found[path].object_id if path in found else None
             if now != self._expected[path] and (now is not None or path in touched):  # else it is gone, as it should be
                 raise self._replaced(path)
@@ -356,30 +364,3 @@ class Batch:
             root=root,
             path=paths[0],
         )
-
-
-def ended() -> InvalidArgument:
-    """The error of a call that comes after the end of its transaction."""
-    return InvalidArgument(
-        "the transaction has ended before this call was done, so nothing of it is in the corpus: have all calls of a "
-        "transaction return, and its files closed, before it ends"
-    )
-
-
-def exists() -> FileExistsError:
-    """The error of a path that must be new. Without the path, which is often a person's name."""
-    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-
-
-def check_writable_mode(mode: str) -> bool:
-    """Whether a mode means to create a new file only.
-
-    Raises:
-        InvalidArgument: it appends to a file or changes it in place, which no sealed object allows.
-    """
-    if "a" in mode or "+" in mode or not set(mode) & set("wx"):
-        raise InvalidArgument(
-            "a sealed file is written once, from its beginning to its end, so it cannot be appended to or changed in "
-            'place: read it, and write all of it again with mode "wb"'
-        )
-    return "x" in mode

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from securedata.filesystem.writing.batch import Batch, ended
+from securedata.filesystem.overlay import Overlay
+from securedata.filesystem.writing.batch import Batch
+from securedata.filesystem.writing.pending import Pending, ended
 
 _ROWS = 10_000
 _BYTES = 4_000_000_000
@@ -36,6 +38,11 @@ class Batches:
                 batch.refresh()
                 self._batches[target] = batch
             return self._batches[target]
+
+    def overlay(self, target: str) -> Overlay[Pending] | None:
+        """What is to change in a corpus; None: nothing."""
+        batch = self._batches.get(target)
+        return None if batch is None else batch.overlay()
 
     def commit(self) -> None:
         """One commit for each corpus, the last. Raises as `Batch.commit`; corpora after the one that failed are not

@@ -28,11 +28,10 @@ def columns_of_bytes(path: str, data: bytes) -> dict[str, Any]:
         return _no_audio(error)
 
 
-def columns_of_object(path: str, storage: Storage, corpus_id: bytes, put: Put) -> dict[str, Any]:
-    """The columns of a large file that was sealed: its header, and what else tells its length, is read back by ranges.
+def reader_of(storage: Storage, corpus_id: bytes, put: Put) -> ReadAt:
+    """Reads the plaintext of an object that no row names yet, by offset and length.
 
-    Raises:
-        StorageError, FormatError
+    It raises StorageError, FormatError.
     """
     location = Location(put.object_id, None, None, put.sealed_size, put.size)
     expect = expect_of(location, corpus_id, storage.url)
@@ -42,6 +41,16 @@ def columns_of_object(path: str, storage: Storage, corpus_id: bytes, put: Put) -
         landed: list[Buffer] = list(storage.get_ranges(key, ranges))
         return bytes(open_piece(put.data_key, landed, ranges, offset, length, expect))
 
+    return read_at
+
+
+def columns_of_object(path: str, storage: Storage, corpus_id: bytes, put: Put) -> dict[str, Any]:
+    """The columns of a large file that was sealed: its header, and what else tells its length, is read back by ranges.
+
+    Raises:
+        StorageError, FormatError
+    """
+    read_at = reader_of(storage, corpus_id, put)
     if not _may_be_audio(path, read_at):
         return {}
     try:

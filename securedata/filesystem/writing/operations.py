@@ -23,10 +23,11 @@ from securedata.corpus.schema import check_path
 from securedata.errors import InvalidArgument, IsAFolder, NoSuchPath
 from securedata.filesystem.opened import note_commit, open_writer
 from securedata.filesystem.refused import refused
-from securedata.filesystem.writing.batch import SMALL, Batch, check_writable_mode
+from securedata.filesystem.writing.batch import SMALL, Batch
 from securedata.filesystem.writing.batches import Batches
 from securedata.filesystem.writing.content import columns_of_object
 from securedata.filesystem.writing.file import Compressed, WrittenFile, WrittenText
+from securedata.filesystem.writing.pending import check_writable_mode
 from securedata.filesystem.writing.transaction import CommitTogether, InTransactions
 from securedata.format.cobblestone import Buffer
 from securedata.ingest.sources.path_rule import checked_subjects, columns_by_rule
@@ -269,12 +270,15 @@ class Writing(InTransactions):
                 self._look_again(batches, source)
             corpus, inner = self._same_corpus(source, target)
             location = self._file(source)
-            snapshot, row = location.snapshot, location.row or 0
-            size = snapshot.index.value("size", row)
             batch = batches.of(corpus)
             batch.name(inner, None, fresh=False)
-            content = bytes(snapshot.read(row)) if size <= SMALL else _pieces(snapshot.ranges(row), size)
-            batch.copy(location.inner, snapshot.index.location(row).object_id, inner, content)
+            size, ranges = location.size, location.ranges()
+            content = bytes(ranges(0, size)) if size <= SMALL else _pieces(ranges, size)
+            if location.written is not None:
+                batch.copy(location.inner, None, inner, content)
+            else:
+                index, row = location.snapshot.index, location.row or 0
+                batch.copy(index.path(row), index.location(row).object_id, inner, content)
             batches.commit_if_large()
 
     def copy(

@@ -14,6 +14,7 @@ from fsspec.transaction import Transaction
 
 from securedata.errors import InvalidArgument
 from securedata.filesystem.listing import Listing
+from securedata.filesystem.overlay import Overlay
 from securedata.filesystem.writing.batches import Batches
 
 _begun: ContextVar[tuple[CommitTogether, ...]] = ContextVar("securedata_transactions", default=())
@@ -103,6 +104,10 @@ class InTransactions(Listing):
         own.
         """
         return CommitTogether.of(self) or CommitTogether(self)
+
+    def _overlay(self, target: str) -> Overlay[Any] | None:
+        transaction = CommitTogether.of(self)
+        return None if transaction is None else transaction.batches.overlay(target)
 
     def start_transaction(self) -> CommitTogether:
         """Begin a transaction without a `with` block. Raises InvalidArgument: one is open here already."""

@@ -165,7 +165,7 @@ def test_a_transaction_is_one_commit(told: SecuredataFileSystem, reference: Refe
         told.rm("many/9")
         told.rm("ann/long.wav#t=0")
         assert generation(reference) == at
-        assert told.find("many") == []
+        assert len(told.find("many")) == 148
     assert generation(reference) == at + 1
     assert told.cat_file("many/7") == b"seven"
     assert told.cat_file("eight") == b"8"
