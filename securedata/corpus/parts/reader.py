@@ -21,11 +21,11 @@ from securedata.corpus.objects.cache import cached_reads, evict_rows, try_evict_
 from securedata.corpus.objects.missing import Missing
 from securedata.corpus.opening import prepare, warn_unpinned
 from securedata.corpus.option_values import as_texts
-from securedata.corpus.parts.counting import ALWAYS, Counts, admission_of, counted, kept_tables
+from securedata.corpus.parts.counting import ALWAYS, Counts, admission_of, counted, kept_tables, numbers_recordings
 from securedata.corpus.reader import Corpus
 from securedata.corpus.rows.checks import closed_since
 from securedata.corpus.rows.index import Index, matching
-from securedata.corpus.rows.loading import Look, Options, SpokenBy, speaker_tags
+from securedata.corpus.rows.loading import Look, Options, SpokenBy, speaker_tags, without_others
 from securedata.corpus.rows.memfd import SharedBytes, spawning
 from securedata.corpus.schema import SCHEMA, TRAINING
 from securedata.corpus.snapshot import Snapshot
@@ -34,7 +34,7 @@ from securedata.corpus.state.consent import Admission, check_purpose
 from securedata.corpus.state.head import Head, Seen
 from securedata.corpus.state.lease import HeadLease
 from securedata.corpus.state.part_columns import read_columns, together
-from securedata.corpus.state.tables import part_missing, read_table
+from securedata.corpus.state.tables import count_others, part_missing, read_table
 from securedata.errors import GenerationChanged, InvalidArgument, NotFound, SecuredataError
 from securedata.keys.grant import Grant
 from securedata.keys.kms import retry_throttled
@@ -116,15 +116,20 @@ class PartwiseCorpus(Corpus):
             GenerationChanged: the part is gone, since the corpus has changed.
             PartMissing, KeysExpired, KMSDenied, FormatError, MalformedManifest, StorageError
         """
-        options = self._options
+        options, part = self._options, self._head.parts[number]
         wanted = (*options.columns, "data_key", *TRAINING, *CONSENT)
         plain = options.filter is None and all(name in SCHEMA.names for name in wanted)
         table = self._read(number, wanted if plain else None)
+        if numbered := numbers_recordings(part, options, exact):
+            table, _ = without_others(table)
         if options.speakers is not None:
             table = SpokenBy(options.speakers, Tagger(self._head.secret))(table)
         if options.filter is not None:
             table = table.take(matching(table.drop_columns("data_key"), options.filter))
         admitted = admission_of(self._head, options).admit(table)
+        if not (options.others or numbered) and count_others(table):
+            known = pc.not_equal(table.column("format"), "").combine_chunks()
+            admitted = known if admitted is None else pc.and_(known, admitted)
         numbers: Ints | None = None
         if admitted is not None and exact:
             table = table.filter(admitted)
@@ -253,12 +258,14 @@ def open_parts(
     cache: str | os.PathLike[str] | None = None,
     cache_size: int | str | None = None,
     storage: Storage | None = None,
+    others: bool = True,
 ) -> PartwiseCorpus:
     """Open the head of a corpus, and none of its parts. Arguments and errors are those of `open_corpus`."""
     speakers = None if speakers is None else as_texts("speakers", speakers)
     reference, options = prepare(
         target, kms, pin, columns, filter, role, purpose, ttl, kms_wait, refresh, accept_generation, cache, cache_size
     )
+    options = replace(options, others=others)
     connection = connect(reference, storage=storage)
     lease = HeadLease(reference, connection, ttl, kms_wait, accept_generation=options.accept_generation)
     corpus = _open(lease, options, speakers)

@@ -46,12 +46,16 @@ MAX_GENERATION = 2**45
 
 @dataclass(frozen=True, slots=True)
 class TableRef:
-    """A reference to a manifest part: its id, its key, its number of rows and its size on storage."""
+    """A reference to a manifest part: its id, its key, its number of rows and its size on storage.
+
+    `others` is how many of its rows are of files that are neither recordings nor features; 0 if that is not known.
+    """
 
     id: bytes
     key: bytes = field(repr=False)
     rows: int
     size: int
+    others: int = 0
 
     @property
     def storage_key(self) -> str:
@@ -366,8 +370,11 @@ def _parse(body: dict[str, Any], header: Header, wraps: tuple[Wrap, ...]) -> Hea
 
 
 def _table_json(ref: TableRef) -> dict[str, Any]:
-    return {"id": ref.id.hex(), "key": ref.key.hex(), "rows": ref.rows, "size": ref.size}
+    found = {"id": ref.id.hex(), "key": ref.key.hex(), "rows": ref.rows, "size": ref.size}
+    return {**found, "others": ref.others} if ref.others else found
 
 
 def _table(one: dict[str, Any]) -> TableRef:
-    return TableRef(hex_bytes(one["id"], 16), hex_bytes(one["key"], 32), natural(one["rows"]), natural(one["size"]))
+    rows = natural(one["rows"])
+    others = natural(one.get("others", 0), rows + 1)
+    return TableRef(hex_bytes(one["id"], 16), hex_bytes(one["key"], 32), rows, natural(one["size"]), others)

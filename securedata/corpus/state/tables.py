@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import ipc
 
 from securedata.corpus.rows.arrow_file import MAX_DECLARED, Layout, Refused, check_declared, layout_of
@@ -41,7 +42,14 @@ def seal_table(table: pa.Table, corpus_id: bytes) -> tuple[TableRef, bytearray]:
             writer.write_batch(batch)
     object_id, key = os.urandom(16), os.urandom(32)
     sealed = seal(Header(Kind.TABLE, corpus_id, object_id), key, memoryview(sink.getvalue()))
-    return TableRef(object_id, key, table.num_rows, len(sealed)), sealed
+    return TableRef(object_id, key, table.num_rows, len(sealed), count_others(table)), sealed
+
+
+def count_others(table: pa.Table) -> int:
+    """How many rows are of files that are neither recordings nor features; 0 of a leaving list."""
+    if "format" not in table.column_names:
+        return 0
+    return int(pc.sum(pc.equal(table.column("format"), "")).as_py() or 0)
 
 
 def part_missing(root: str, part: TableRef) -> PartMissing:
@@ -167,6 +175,8 @@ def _wrong_type(found: pa.Schema, columns: Sequence[str] | None, schema: pa.Sche
 def _problem(table: pa.Table, ref: TableRef, columns: Sequence[str] | None, schema: pa.Schema) -> str | None:
     if table.num_rows != ref.rows or (table.num_rows > MAX_ROWS and schema is SCHEMA):
         return f"it has {table.num_rows} rows, but the head says {ref.rows}; at most {MAX_ROWS} are allowed"
+    if ref.others and "format" in table.column_names and (others := count_others(table)) != ref.others:
+        return f"{others} of its rows are of files that are no recordings, but the head says {ref.others}"
     for field in schema:
         if columns is not None and field.name not in columns:
             continue

@@ -25,6 +25,7 @@ class EncryptedAudioStream(AudioRows, SealedStream[Sample]):
     """
 
     _content = "waveform"
+    _any_file = False
 
     def __init__(
         self,

@@ -52,6 +52,8 @@ class SealedStream(Movable, IterableDataset[SampleT]):
     """The field of a sample that `transform` is applied to."""
     _columns: ClassVar[tuple[str, ...] | None] = None
     """The manifest's columns that rows need; None: those of training."""
+    _any_file: ClassVar[bool] = True
+    """Whether it takes files that are neither recordings nor features."""
 
     corpora: tuple[PartwiseCorpus, ...] = ()
 
@@ -121,6 +123,7 @@ class SealedStream(Movable, IterableDataset[SampleT]):
                         accept_generation=accept,
                         cache=cache,
                         cache_size=cache_size,
+                        others=self._any_file,
                     )
                 )
             self.corpora = tuple(opened)
@@ -225,7 +228,11 @@ class SealedStream(Movable, IterableDataset[SampleT]):
         roots = ", ".join(corpus.name or corpus.root for corpus in self.corpora)
         if not hasattr(self, "_rows"):  # it could not be opened
             return f"<{type(self).__name__}>"
-        return f"<{type(self).__name__} of {roots}: {sum(self._rows)} recordings, epoch {self.epoch}>"
+        others = f", {self._others()} other files left out" if self._others() else ""
+        return f"<{type(self).__name__} of {roots}: {sum(self._rows)} recordings{others}, epoch {self.epoch}>"
+
+    def _others(self) -> int:
+        return sum(one.others for one in self._counts)
 
     def __len__(self) -> int:
         """How many samples this rank's loader delivers: in an epoch, or in what a loaded state left of it."""
@@ -335,7 +342,7 @@ class SealedStream(Movable, IterableDataset[SampleT]):
         """What this process and the workers of its loaders have done so far."""
         self._publish()
         left_out = map(sum, zip(*(one.left_out for one in self._counts), strict=True))
-        return self._tally.total()._replace(**LeftOut._make(left_out)._asdict())
+        return self._tally.total()._replace(**LeftOut._make(left_out)._asdict(), other_files=self._others())
 
     def _publish(self) -> None:
         self._tally.publish([corpus.counters for corpus in self.corpora])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
+import torch
 from torch.utils.data import ConcatDataset, Sampler, Subset
 
 from securedata.corpus.option_values import as_whole
+from securedata.corpus.reader import Corpus
 from securedata.errors import InvalidArgument
-from securedata.torch.combine import sources_of
+from securedata.torch.base import EncryptedDataset
+from securedata.torch.combine import Mapped, sources_of
 from securedata.torch.stream.place import ranks_given
 from securedata.torch.stream.planning.lane import Arrivals
 from securedata.torch.stream.resuming import Iteration, Named, Resumable
@@ -63,14 +68,15 @@ class ResumableSampler(Resumable, Sampler[int]):
         roots = ", ".join(one.name or one.root for one in corpora) or type(self._dataset).__name__
         marks = bytes(np.bitwise_xor.reduce([np.frombuffer(one.corpus_id, np.uint8) for one in corpora] or [_NONE]))
         rows = len(self._dataset)
-        return [Named(roots, marks, sum(one.generation for one in corpora), np.array([rows], np.int64), rows)]
+        parts = np.array([rows], np.int64)
+        return [Named(roots, marks, sum(one.generation for one in corpora), parts, rows, _mark(self._dataset))]
 
     def _workers_of(self, loader: Any) -> int:
         return 1  # the loader draws for all of them
 
     def _origins(self) -> tuple[Origin, ...]:
         return tuple(
-            Origin(corpus_mark(one.corpus_id), one.generation, 1, 0, digest_of(one.parts, one.rows))
+            Origin(corpus_mark(one.corpus_id), one.generation, 1, 0, digest_of(one.parts, one.rows, one.chosen))
             for one in self._named()
         )
 
@@ -81,7 +87,7 @@ class ResumableSampler(Resumable, Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         rank, world = self._rank_and_world()
         if self._origins() != self._state.origins:
-            raise InvalidArgument("refresh() has changed the rows of the dataset: make a new sampler")
+            raise InvalidArgument("the rows of the dataset have changed, as by refresh(): make a new sampler")
         lane = self._planned().lane(world, 1, rank, 0)
         return self._rows(lane.arrivals(), self._begin(At(world, 1, rank, 0, 0), draws_ahead()))
 
@@ -102,3 +108,32 @@ def _made_of(dataset: Any) -> list[Any]:
 
 
 _NONE = np.zeros(16, np.uint8)
+
+
+def _mark(dataset: Any) -> int:
+    """A checksum over which rows a dataset has, in their order; 0 of a dataset from elsewhere, which does not say."""
+    if isinstance(dataset, Subset):
+        chosen = np.asarray(dataset.indices)
+        numbers = chosen.astype("<i8") if chosen.dtype.kind in "iu" else np.zeros(0, np.int64)
+        return zlib.crc32(numbers.tobytes(), _mark(dataset.dataset))
+    if isinstance(dataset, ConcatDataset):
+        marks = [(len(one), _mark(one)) for one in dataset.datasets]  # type: ignore[arg-type]  # torch asks them, too
+        return zlib.crc32(np.array(marks, "<i8").tobytes())
+    if isinstance(dataset, Mapped):
+        return _mark(dataset.dataset)
+    if isinstance(dataset, EncryptedDataset):
+        return int(dataset._rows.once("mark", lambda: torch.tensor(_mark_of(dataset.corpora))))
+    return 0
+
+
+def _mark_of(corpora: Sequence[Corpus]) -> int:
+    mark = 0
+    for corpus in corpora:
+        mark = zlib.crc32(corpus.corpus_id, mark)
+        for column in ("object_id", "start"):  # the numbers alone do not say what a filter left
+            for chunk in corpus.table.column(column).chunks:
+                cells = pc.fill_null(chunk, -1) if column == "start" else chunk
+                width = 16 if column == "object_id" else 8
+                data = memoryview(cells.buffers()[1] or b"")
+                mark = zlib.crc32(data[width * cells.offset : width * (cells.offset + len(cells))], mark)
+    return mark

@@ -80,6 +80,7 @@ BODIES: dict[str, Callable[[dict[str, Any]], bytes]] = {
     "part key": of_part(key="00" * 33),
     "part rows": of_part(rows=-1),
     "part size": of_part(size="5"),
+    "part others": of_part(others=10**6),
     "settings list": edited(settings=[1]),
     "settings null": edited(settings=None),
     "settings pairs": edited(settings=[["a", 1]]),

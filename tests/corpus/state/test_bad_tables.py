@@ -6,6 +6,7 @@ import contextlib
 import random
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -159,6 +160,15 @@ def _stream(rows: pa.Table) -> bytes:
     with ipc.new_stream(sink, rows.schema) as writer:
         writer.write_table(rows)
     return bytes(sink.getvalue())
+
+
+def test_a_part_with_other_files_than_the_head_says(made: TwoCorpora) -> None:
+    first, *others = made.opened.head.parts
+    made.put_head(parts=(replace(first, others=1), *others))
+    with pytest.raises(
+        MalformedManifest, match="0 of its rows are of files that are no recordings, but the head says 1"
+    ):
+        open_quietly(made.reference, made.place)
 
 
 @pytest.mark.parametrize("content_", [one[1] for one in BROKEN], ids=[one[0] for one in BROKEN])

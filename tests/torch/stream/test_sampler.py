@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pyarrow.compute as pc
 import pytest
 from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, Subset
 
@@ -63,6 +65,27 @@ def test_other_rows_are_refused(root: Root) -> None:
             iter(sampler)
         with pytest.raises(GenerationChanged):
             sd.ResumableSampler(ds).load_state_dict(state)
+
+
+def test_as_many_other_rows_are_refused(root: Root) -> None:
+    def state_of(dataset: Any) -> dict[str, Any]:
+        sampler = sd.ResumableSampler(dataset)
+        next(iter(sampler))
+        return sampler.state_dict()
+
+    with sd.EncryptedAudioDataset(root) as ds:
+        head, tail = Subset(ds, range(10)), Subset(ds, range(10, 20))
+        few = sd.EncryptedAudioDataset(root, filter=pc.field("utterance").isin([f"u{n}" for n in range(10)]))
+        many = sd.EncryptedAudioDataset(root, filter=pc.field("utterance").isin([f"u{n}" for n in range(10, 20)]))
+        whole = [head + tail, tail + head]
+        for one, other in ((head, tail), (tail, head), (few, many), whole, whole[::-1]):
+            state = state_of(one)
+            sd.ResumableSampler(one).load_state_dict(state)
+            with pytest.raises(InvalidArgument, match="of other rows"):
+                sd.ResumableSampler(other).load_state_dict(state)
+        sd.ResumableSampler(Subset(ds.map(len), list(range(10)))).load_state_dict(state_of(head))  # the same rows
+        few.close()
+        many.close()
 
 
 def test_batch_sampler_says_how_large_its_batches_are(root: Root) -> None:
