@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.tools.stats import Estimate, Figure, estimate, table
 
 OURS, BARE, RAM = "securedata", "securedata, decryption taken out", "securedata, plaintext in RAM"
+BEHIND = "securedata, without look-ahead"
 SPEEDS: dict[str, dict[str, float]] = {
     "latency-20ms": {"s3torchconnector": 8, "boto3": 8, "s3fs": 10, "LitData raw": 1.2, "boto3 + Fernet": 10},
     "latency-0ms": {"s3torchconnector": 1.4, "boto3": 1.8, "s3fs": 2.5, "LitData raw": 1.2},
@@ -20,6 +21,8 @@ RAM_CPU, RAM_SPEED = 1.07, 0.72
 PINNED_SPEED = 0.90
 """Where the one worker has a core of its own."""
 BLOCKED = 0.10
+SAME_CPU = 1.0
+"""Look-ahead shall take no CPU of its own."""
 
 
 @dataclass
@@ -105,6 +108,10 @@ def figures_of(found: Mapping[str, Measured], pinned: bool = False) -> list[Figu
             )
             blocked = estimate(one.blocked(OURS))
             figures.append(Figure(f"{section}: blocked, ms a sample", BLOCKED, blocked, at_most=True, unit="ms"))
+        if BEHIND in one.rounds:
+            same = one.ratio(OURS, BEHIND, one.cpu)
+            name = f"{section}: worker CPU, with / without look-ahead"
+            figures.append(Figure(name, SAME_CPU, same, at_most=True, unit="x"))
         if RAM in one.rounds:
             cpu = one.ratio(OURS, RAM, one.cpu)
             name = f"{section}: worker CPU, securedata / in RAM"

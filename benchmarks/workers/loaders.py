@@ -84,6 +84,14 @@ def securedata(spec: Spec) -> Made:
     return Made(dataset, [rows[path] for path in spec.paths])
 
 
+def without_look_ahead(spec: Spec) -> Made:
+    """The same, each batch fetched once it is asked for: this process and its workers have no look-ahead."""
+    from securedata.torch.batches import ahead
+
+    os.environ[ahead.OFF] = "0"
+    return securedata(spec)
+
+
 def cached(spec: Spec) -> Made:
     """The same through a cache on local disk, below TMPDIR; the turns before the first round fill it."""
     from securedata import EncryptedAudioDataset
@@ -289,6 +297,7 @@ def _objects(kind: type[Objects]) -> Callable[[Spec], Made]:
 
 LOADERS: dict[str, Callable[[Spec], Made]] = {
     "securedata": securedata,
+    "securedata, without look-ahead": without_look_ahead,
     "securedata, cached": cached,
     "securedata, decryption taken out": without_decryption,
     "securedata, plaintext in RAM": in_memory,
