@@ -52,7 +52,7 @@ def to_hf(
             `map(cache_file_name=...)` and the like raise `PlaintextRefused`, also of what `map` or `select` return.
 
     Raises:
-        ImportError: `datasets` is not installed.
+        ImportError: `datasets` is not installed, or is a version that combines datasets in an unknown way.
         InvalidArgument: no such column; another rate than the dataset's.
         ConfigError, KMSDenied, ...: as `EncryptedAudioDataset`
     """

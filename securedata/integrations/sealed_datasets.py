@@ -140,5 +140,15 @@ def _combining(combine: Any) -> Any:
     return update_wrapper(make, combine)
 
 
-for _name in COMBINED:
-    setattr(datasets.combine, _name, _combining(getattr(datasets.combine, _name)))
+def _guard_combined() -> None:
+    """Have what is combined of sealed datasets sealed, too. Raises ImportError: `datasets` combines in another way."""
+    for name in COMBINED:
+        if not hasattr(datasets.combine, name):
+            raise ImportError(
+                f"securedata.to_hf() does not know how datasets {datasets.__version__} concatenates, so the result could "
+                "write recordings to a disk: install the version that constraints-eco.txt of securedata names"
+            )
+        setattr(datasets.combine, name, _combining(getattr(datasets.combine, name)))
+
+
+_guard_combined()
