@@ -109,7 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             found, results[name] = SECTIONS[name](args, work)
             figures += found
     written = report.write(args.out, "corpus", about, figures, results)
-    print(f"\n{machine.line(about)}\n\n{figures_table(figures)}\n\nwritten: {written}")
+    remarks = [f"{name}: {one['remark']}" for name, one in results.items() if isinstance(one, dict) and "remark" in one]
+    print(f"\n{machine.line(about)}\n\n{figures_table(figures)}\n\nwritten: {written}", *remarks, sep="\n")
     return 0
 
 

@@ -27,16 +27,19 @@ LATENCY = 0.02
 
 
 def measure(work: Path, files: Sequence[Path], runs: int, batch: int) -> tuple[list[Figure], dict[str, object]]:
-    """The ratio of the two, in rounds by turns, of a corpus in an object store on this machine."""
+    """The ratio of the two, in rounds by turns, of a corpus in an object store on this machine.
+
+    Without what it needs there is no figure, and a remark that says so.
+    """
     if not ECO.exists():
-        raise SystemExit("the section lhotse needs .venv-eco: run 'make eco' first")
+        return [], {"remark": "not run: there is no .venv-eco ('make eco' makes it)"}
     with seaweed(work / "seaweed") as server:
         os.environ.update(server.environment())
         made = corpora.corpus("s3://voice/cuts", work / "cuts.kek", files, len(files))
         command = [str(ECO), "-m", "benchmarks.sections.lhotse_cuts", str(runs), str(batch)]
         with nginx.fronts(server.endpoint, work / "nginx", LATENCY) as doors:
             if doors is None:
-                raise SystemExit("the section lhotse needs nginx with Lua (as root on Debian, apt installs it)")
+                return [], {"remark": "not run: there is no nginx with Lua (as root on Debian, apt installs it)"}
             done = subprocess.run(
                 [*command, made.root, made.kms, made.pin], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, check=True,
                 env=os.environ | {"AWS_ENDPOINT_URL": doors.slow},

@@ -145,8 +145,8 @@ def _guard_combined() -> None:
     for name in COMBINED:
         if not hasattr(datasets.combine, name):
             raise ImportError(
-                f"securedata.to_hf() does not know how datasets {datasets.__version__} concatenates, so the result could "
-                "write recordings to a disk: install the version that constraints-eco.txt of securedata names"
+                f"securedata.to_hf() does not know how datasets {datasets.__version__} concatenates, so the result "
+                "could write recordings to a disk: install the version that securedata's constraints-eco.txt names"
             )
         setattr(datasets.combine, name, _combining(getattr(datasets.combine, name)))
 

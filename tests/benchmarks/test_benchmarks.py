@@ -80,6 +80,20 @@ def test_releases_refuses_a_folder_without_a_release(tmp_path: Path) -> None:
     assert "has no securedata" in done.stderr
 
 
+def test_a_section_that_cannot_run_leaves_a_remark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import corpus
+    from benchmarks.sections import lhotse_cuts
+
+    monkeypatch.setattr(lhotse_cuts, "ECO", tmp_path / "none")
+    speech = write_clips(tmp_path / "speech", [clip(f"{n}.wav", 1, 8_000, seed=n) for n in range(2)])
+    arguments = ["lhotse", "--clips", "2", "--speech", str(speech), "--work", str(tmp_path), "--out", str(tmp_path)]
+    assert corpus.main(arguments) == 0
+    assert "lhotse: not run: there is no .venv-eco" in capsys.readouterr().out
+    assert json.loads((tmp_path / "corpus.json").read_text())["figures"] == []
+
+
 def test_worker_answers_over_the_pipe() -> None:
     # The peers are not installed here; the worker, its protocol and the clock are the same with what is.
     from benchmarks.peers import venv as peers
