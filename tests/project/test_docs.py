@@ -11,6 +11,7 @@ import securedata as sd
 from securedata.corpus.columns import KNOWN_COLUMNS, UNITS
 from securedata.ingest.sources.layouts.names import LAYOUTS
 from tests.format.test_rules_table import TABLE, TEXT, held, problems, rules
+from tests.kit.cli.commandline import Run
 from tests.kit.docs.apidocs import PAGE as REFERENCE
 from tests.kit.docs.apidocs import ROOMS
 from tests.kit.docs.apidocs import page as reference
@@ -26,9 +27,12 @@ def test_readme_shows_how() -> None:
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_page_runs(page: Path, tmp_path: Path) -> None:
-    prepare(tmp_path)
-    run_python(page, tmp_path)
+def test_page_runs(page: Path, here: Path, run: Run) -> None:
+    def securedata(*arguments: str) -> None:  # in this process: the wheel's test runs the command that is installed
+        assert run(*arguments).code == 0
+
+    prepare(here, securedata)
+    run_python(page, here)
 
 
 def test_the_reference_is_that_of_the_docstrings() -> None:

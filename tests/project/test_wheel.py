@@ -131,5 +131,6 @@ def test_command_is_installed(installed: Path, tmp_path: Path) -> None:
 
 
 def test_readme_runs_on_the_wheel(installed: Path, tmp_path: Path) -> None:
-    prepare(tmp_path, python=str(installed))
+    command = str(installed.with_name("securedata"))
+    prepare(tmp_path, lambda *arguments: output_of([command, *arguments], tmp_path))
     run_python(ROOT / "README.md", tmp_path, python=str(installed))

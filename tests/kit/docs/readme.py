@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,17 +71,17 @@ def run_python(path: Path, directory: Path, python: str = sys.executable) -> str
     return output_of([python, *flags, "-c", RUNNER, path.name], directory, script(path))
 
 
-def prepare(directory: Path, python: str = sys.executable) -> None:
+def prepare(directory: Path, securedata: Callable[..., object]) -> None:
     """Makes in ``directory`` what the examples of README and docs assume: ./wavs, the corpus `voice-a` in ./sealed, and
     a small LibriSpeech, not sealed.
 
-    The corpus is made by the `securedata` command beside ``python``, under the test's own home, as the README says it.
+    Args:
+        securedata: runs the command with some arguments in that directory, under the test's own home.
     """
     make_wavs(directory)
     drop_ins.librispeech(directory / "LibriSpeech-download")
-    securedata = str(Path(python).parent / "securedata")
-    output_of([securedata, "init", "./sealed", "--name", "voice-a"], directory)
-    output_of([securedata, "encrypt", "./wavs", "voice-a", "--speaker-pattern", "{speaker}/{utterance}"], directory)
+    securedata("init", "./sealed", "--name", "voice-a")
+    securedata("encrypt", "./wavs", "voice-a", "--speaker-pattern", "{speaker}/{utterance}")
 
 
 def make_wavs(directory: Path) -> None:
