@@ -9,12 +9,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from securedata.corpus.config import config_path
 from securedata.corpus.rows.changes import Changes
 from securedata.corpus.state.commit import Next, Try
 from securedata.corpus.writer import Writer
+from securedata.lifecycle.derived import register_derived
 from tests.kit.cli.commandline import Run
 from tests.kit.corpora.contents import manifest_of
-from tests.kit.corpora.recorded import Root
+from tests.kit.corpora.recorded import Root, make_corpus
+from tests.kit.sources.recordings import clip
 
 DAY = 24 * 3600
 
@@ -100,6 +103,53 @@ def test_the_last_contact_counts(run: Run, root: Root, monkeypatch: pytest.Monke
     later(monkeypatch, 370)
     assert run("retention", root.name, "--apply").code == 0
     assert {path.partition("/")[0] for path in paths(root)} == {"bob"}
+
+
+@pytest.fixture
+def ended(tmp_path: Path) -> Root:
+    """A corpus with a recording whose consent has ended, and one that stays."""
+    past = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    clips = [clip("ann/0.wav", 0.2, consent_id="C-1", expires=past), clip("bob/0.wav", 0.2, seed=1, speaker="bob")]
+    return make_corpus(tmp_path, clips, "ended")
+
+
+@pytest.fixture
+def made(ended: Root, tmp_path: Path) -> Root:
+    """A corpus made from `ended`, with the same people, in a pack."""
+    made = make_corpus(tmp_path, ended.clips, "made")
+    register_derived(Writer(ended.reference), Writer(made.reference).head)
+    return made
+
+
+def test_a_corpus_made_from_it_that_is_elsewhere_is_named_until_it_is_reached(
+    run: Run, ended: Root, made: Root
+) -> None:
+    entry = run("info", "made", "--config").out
+    assert run("pack", "made").code == 0
+    run("forget", "made")
+    for _ in range(2):  # nothing is overdue at the second run
+        done = run("retention", "--all", "--apply", "--quiet")
+        named = f"corpus {made.pin}, made from this one, has still to be reached: it is not in your config"
+        assert (done.code, done.err.count(named)) == (0, 1)
+    assert paths(ended) == ["bob/0.wav"]
+    with config_path().open("a", encoding="utf-8") as file:
+        file.write(f"\n{entry}")
+    done = run("retention", "ended", "--apply", "--json")
+    [reached], [completed] = done.json["reached"], done.json["completed"]
+    assert (done.code, reached["state"], paths(made)) == (0, "erased", ["bob/0.wav"])
+    assert [(one["corpus"], one["packs"]) for one in done.json["receipts"]] == [("made", 1)]
+    assert Path(completed["path"]).exists()
+    assert run("retention", "ended", "--apply").out == f"nothing of {ended} is overdue\n"
+
+
+def test_a_corpus_made_from_it_that_fails_or_is_held_has_an_exit_code(run: Run, ended: Root, made: Root) -> None:
+    assert run("hold", "add", "made", "--subject", "ann", "--case", "7").code == 0
+    done = run("retention", "ended", "--apply")
+    assert (done.code, "a hold keeps rows there" in done.err) == (3, True)
+    Path(made, "head").rename(Path(made, "away"))
+    done = run("retention", "ended", "--apply", "--json")
+    assert (done.code, [one["state"] for one in done.json["reached"]]) == (1, ["failed"])
+    assert "made from this one, has still to be reached: " in done.err
 
 
 @pytest.mark.parametrize(

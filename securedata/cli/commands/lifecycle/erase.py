@@ -288,9 +288,9 @@ def _finish(args: Namespace, writer: Writer, options: Options) -> int:
     if args.json:
         print_json(
             {
-                "finished": [_receipt(one) for one in receipts],
-                "reached": [_reach(one) for one in reached],
-                "completed": [_receipt(one) for one in completed],
+                "finished": [receipt_json(one) for one in receipts],
+                "reached": [reach_json(one) for one in reached],
+                "completed": [receipt_json(one) for one in completed],
             }
         )
     elif not (receipts or reached or completed):
@@ -298,14 +298,15 @@ def _finish(args: Namespace, writer: Writer, options: Options) -> int:
     for one in () if args.json else receipts:
         out(f"finished the erasure {one.id}: {'; '.join(one.levels)}")
         out(f"receipt: {one.path or 'on the machine that finished it'}")
-    _tell_reached(args, reached, completed)
+    tell_reached(args, reached, completed)
     if not args.json:
         show_in_packs(in_packs((*receipts, *(each for one in reached for each in one.receipts))))
     states = {one.state for one in reached}
     return 1 if "failed" in states else HELD if "held" in states else 0
 
 
-def _tell_reached(args: Namespace, reached: tuple[Reach, ...], completed: tuple[Receipt, ...]) -> None:
+def tell_reached(args: Namespace, reached: Sequence[Reach], completed: Sequence[Receipt]) -> None:
+    """Say what became of corpora made from this one that earlier erasures had not reached, and what receipts say so."""
     for one in reached:
         if one.state != "erased":
             warn(f"corpus {one.pin}, made from this one, has still to be reached: {one.why}")
@@ -320,20 +321,22 @@ def _forget_derived(args: Namespace, writer: Writer) -> int:
 
     count, completed = forget_derived(writer, args.derived_gone)
     if args.json:
-        print_json({"erasures": count, "completed": [_receipt(one) for one in completed]})
+        print_json({"erasures": count, "completed": [receipt_json(one) for one in completed]})
         return 0
     out(f"no erasure looks for this corpus any more; erasures that had not reached it: {count:,}")
-    _tell_reached(args, (), completed)
+    tell_reached(args, (), completed)
     say(args, "the receipts say that you stated this, and that nobody checked it")
     return 0
 
 
-def _receipt(one: Receipt) -> dict[str, Any]:
+def receipt_json(one: Receipt) -> dict[str, Any]:
+    """A receipt as `--json` prints it."""
     return {**asdict(one), "path": None if one.path is None else str(one.path)}
 
 
-def _reach(one: Reach) -> dict[str, Any]:
-    return {**asdict(replace(one, receipts=())), "receipts": [_receipt(each) for each in one.receipts]}
+def reach_json(one: Reach) -> dict[str, Any]:
+    """What became of a corpus made from this one, as `--json` prints it."""
+    return {**asdict(replace(one, receipts=())), "receipts": [receipt_json(each) for each in one.receipts]}
 
 
 def _tell(args: Namespace, erased: Erased) -> int:
@@ -346,13 +349,13 @@ def _tell(args: Namespace, erased: Erased) -> int:
                 "held": done.held,
                 "restricted": done.restricted,
                 "erased_before": erased.erased_before,
-                "receipt": None if receipt is None else _receipt(receipt),
-                "finished": [_receipt(one) for one in erased.finished],
+                "receipt": None if receipt is None else receipt_json(receipt),
+                "finished": [receipt_json(one) for one in erased.finished],
                 "unfinished": erased.left,
                 "derived": [asdict(one) for one in erased.derived],
-                "missed": [_reach(one) for one in erased.missed],
-                "reached": [_reach(one) for one in erased.reached],
-                "completed": [_receipt(one) for one in erased.completed],
+                "missed": [reach_json(one) for one in erased.missed],
+                "reached": [reach_json(one) for one in erased.reached],
+                "completed": [receipt_json(one) for one in erased.completed],
                 "models": [described(one) for one in erased.models] if args.models else None,
             }
         )
@@ -360,7 +363,7 @@ def _tell(args: Namespace, erased: Erased) -> int:
         _say(args, erased)
     for one in erased.missed:
         warn(f"corpus {one.pin}, made from this one, was not reached: {one.why}")
-    _tell_reached(args, erased.reached, erased.completed)
+    tell_reached(args, erased.reached, erased.completed)
     if not args.json:
         show_in_packs(in_packs(erased.receipts))
     _show_models(args, erased.models)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from securedata.cli.commands.lifecycle.erase import reach_json, receipt_json, tell_reached
 from securedata.cli.common import (
     HELD,
     add_command,
@@ -29,8 +31,12 @@ from securedata.errors import InvalidArgument, SecuredataError
 
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
+    from securedata.corpus.state.head import Head
     from securedata.corpus.writer import Writer
+    from securedata.lifecycle.erasure.erase import Erased
     from securedata.lifecycle.erasure.finish import Receipt
+    from securedata.lifecycle.erasure.reach import Reach
+    from securedata.lifecycle.erasure.request import Request
     from securedata.lifecycle.retention import Rule, Standing
 
 _LIMITS = ("raw", "features", "inactive")
@@ -51,8 +57,10 @@ def add_parser(subparsers: Any) -> None:
             "Nothing is overdue by a time that is not recorded.\n\n"
             "--apply erases what is overdue, as 'securedata erase' does; it is safe to run twice, and on two hosts.\n"
             "Nobody is barred by it: an ingest of the same source brings the recordings back.\n\n"
-            "Exit codes of --check: 0: nothing is overdue. 1: something is. Of --apply: 0: done. 3: done, except for\n"
-            "recordings under a hold."
+            "It names corpora made from this one that earlier erasures have still to reach, and tries them again.\n\n"
+            "Exit codes of --check: 0: nothing is overdue. 1: something is. Of --apply: 0: done, or such a corpus is\n"
+            "not in the config. 1: not done, or such a corpus failed. 3: done, except for recordings under a hold,\n"
+            "here or there."
         ),
         example=(
             "  securedata retention voice-a --raw 30d --features 2y --inactive 3y\n"
@@ -129,59 +137,105 @@ def _one(args: Namespace, found: Reference) -> int:
     late = standing(head, tables, found.root, now)
     rule = Rule.of(head, found.root)
     if args.apply:
-        return _apply(args, found, rule, late, now, bool(head.erasures))
+        return _apply(args, found, rule, late, now, head)
     _show(args, found, rule, late)
     overdue = late.overdue + late.expired
     return fail(f"{plural(overdue, 'row')} of {found.root} overdue: see --apply") if args.check and overdue else 0
 
 
-def _apply(args: Namespace, found: Reference, rule: Rule, late: Standing, now: float, unfinished: bool) -> int:
-    from securedata.lifecycle.erasure.erase import Options, erase
+def _apply(args: Namespace, found: Reference, rule: Rule, late: Standing, now: float, head: Head) -> int:
+    from securedata.lifecycle.erasure.erase import Options, erase, reach_derived
     from securedata.lifecycle.erasure.request import Request
 
     # nothing is overdue any more once the commit of a run that was killed has landed: it is finished all the same
-    requests = [Request("expired", now=now)] if late.expired or unfinished else []
-    if late.overdue or unfinished:
+    requests = [Request("expired", now=now)] if late.expired or head.erasures else []
+    if late.overdue or head.erasures:
         requests.append(Request("retention", now=now, rule=rule))
-    if not requests:
-        if args.json:
-            print_json({"root": found.root, "erased": [], "held": []})
-        else:
-            out(f"nothing of {found.root} is overdue")
-        return 0
-    writer = _writer(args, found)
-    options = Options(partial=args.partial, all_meant=True, progress=wants_progress(args))
-    held: list[str] = []
-    receipts: list[Receipt] = []
-    done: list[dict[str, Any]] = []
-    for request in requests:
-        erased = erase(writer, request, options)
-        held += erased.commit.held
-        receipts += erased.receipts
-        receipt = erased.receipt
+    applied = _Applied(args, found.root)
+    if not requests and not args.json:
+        out(f"nothing of {found.root} is overdue")
+    if requests or head.pending:
+        writer = _writer(args, found)
+        options = Options(partial=args.partial, all_meant=True, progress=wants_progress(args))
+        for request in requests:
+            applied.take(request, erase(writer, request, options))
+        if not requests:  # an erasure tries these by itself
+            applied.take_reached(*reach_derived(writer, options))
+    return applied.end()
+
+
+class _Applied:
+    """What a run has erased, said as it goes: what comes after might fail."""
+
+    def __init__(self, args: Namespace, root: str) -> None:
+        self.args, self.root = args, root
+        self.erased: list[dict[str, Any]] = []
+        self.held: list[str] = []
+        self.receipts: list[Receipt] = []
+        self.missed: list[Reach] = []
+        self.reached: list[Reach] = []
+        self.completed: list[Receipt] = []
+        self.unfinished = 0
+        self.told: set[tuple[str, str, str]] = set()
+
+    def take(self, request: Request, done: Erased) -> None:
+        """Say what an erasure has done."""
+        receipt, rows = done.receipt, done.commit.rows
         path = str(receipt.path) if receipt is not None and receipt.path else None
-        for one in () if args.json else erased.finished:
+        for one in () if self.args.json else done.finished:
             out(f"finished the interrupted erasure {one.id}; receipt: {one.path or 'on another machine'}")
-        finished = [one.id for one in erased.finished]
-        packs = 0 if receipt is None else receipt.packs
-        done.append(
-            {
-                "kind": request.kind,
-                "rows": erased.commit.rows,
-                "receipt": path,
-                "packs": packs,
-                "finished": finished,
-            }
-        )
-        if receipt is not None and not args.json:
-            out(f"erased {plural(erased.commit.rows, 'row')} ({request.kind}): {'; '.join(receipt.levels)}")
+        if receipt is not None and not self.args.json:
+            out(f"erased {plural(rows, 'row')} ({request.kind}): {'; '.join(receipt.levels)}")
             out(f"receipt: {path or 'another run finished it, and has the receipt'}")
-    if args.json:
-        print_json({"root": writer.root, "erased": done, "held": held})
-    else:
-        show_in_packs(in_packs(receipts))
-    show_held(args, held)
-    return HELD if held else 0
+        packs = 0 if receipt is None else receipt.packs
+        finished = [one.id for one in done.finished]
+        self.erased.append({"kind": request.kind, "rows": rows, "receipt": path, "packs": packs, "finished": finished})
+        self.held += done.commit.held
+        self.unfinished = done.left
+        self._tell(done.reached, done.completed)  # those of earlier erasures, which come first
+        self._tell(done.missed, ())
+        self.reached += done.reached
+        self.missed += done.missed
+        self.receipts += done.receipts
+
+    def take_reached(self, reached: Sequence[Reach], completed: Sequence[Receipt]) -> None:
+        """Say what became of corpora that earlier erasures had not reached."""
+        self._tell(reached, completed)
+        self.reached += reached
+        self.receipts += (each for one in reached for each in one.receipts)
+
+    def _tell(self, reached: Sequence[Reach], completed: Sequence[Receipt]) -> None:
+        # many erasures might wait for one corpus, and the second request of a run tries again what the first has missed
+        new = {key: one for one in reached if (key := (one.pin, one.state, one.why)) not in self.told}
+        tell_reached(self.args, tuple(new.values()), completed)
+        self.told |= new.keys()
+        self.completed += completed
+
+    def end(self) -> int:
+        """Say the rest; the exit code."""
+        if self.args.json:
+            print_json(
+                {
+                    "root": self.root,
+                    "erased": self.erased,
+                    "held": self.held,
+                    "unfinished": self.unfinished,
+                    "missed": [reach_json(one) for one in self.missed],
+                    "reached": [reach_json(one) for one in self.reached],
+                    "completed": [receipt_json(one) for one in self.completed],
+                    "receipts": [receipt_json(one) for one in self.receipts],
+                }
+            )
+        else:
+            show_in_packs(in_packs(self.receipts))
+        show_held(self.args, self.held)
+        if self.unfinished:
+            name = self.root if self.args.all else self.args.target
+            warn(
+                f"{plural(self.unfinished, 'erasure')} of this corpus not finished: 'securedata erase {name} --finish'"
+            )
+        states = {one.state for one in (*self.missed, *self.reached)}
+        return 1 if "failed" in states else HELD if self.held or "held" in states else 0
 
 
 def _show(args: Namespace, found: Reference, rule: Rule, late: Standing | None) -> None:
