@@ -64,7 +64,7 @@ def admission_of(head: Head, options: Options) -> Admission:
 
 def columns_to_count(head: Head, options: Options) -> tuple[str, ...] | None:
     """The columns that decide which rows there are; None: all, since the filter uses unknown ones."""
-    used = columns_of(options.filter)
+    used = tuple(name for name in columns_of(options.filter) if name != "data_key")  # which no filter sees
     if OTHER in used or any(name not in SCHEMA.names for name in used):
         return None
     more = ("speaker",) if options.speakers is not None else ()

@@ -350,11 +350,9 @@ def matching(table: pa.Table, filter: pc.Expression, used: Sequence[str] = (OTHE
     for name in OPTIONAL.names:
         if whole or name in used:
             table = with_optional(table, name)
-    if not whole:
-        table = table.select(used)
-    # the filter does not see the keys; they are selected by row number
-    numbered = table.append_column("\0row", pa.array(np.arange(table.num_rows)))
     try:
+        # the filter does not see the keys; they are selected by row number
+        numbered = (table if whole else table.select(used)).append_column("\0row", pa.array(np.arange(table.num_rows)))
         return numbered.filter(filter).column("\0row")
     except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
         names = ", ".join(table.schema.names)

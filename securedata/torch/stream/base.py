@@ -169,18 +169,18 @@ class SealedStream(Movable, IterableDataset[SampleT]):
         ]
 
     def _read_ahead(self) -> bool:
-        return self._taken_by_workers()
-
-    def _taken_by_workers(self) -> bool:
         return self._epoch.taken
 
     def _settle(self) -> None:
         if self._epoch.settle():
-            self._iteration, self._strayed, self._restarted = None, False, False
+            self._iteration, self._strayed = None, False
 
-    def _begin(self, at: At, ahead: bool = False) -> Iteration:
-        iteration = super()._begin(at, ahead)
-        self._epoch.begin()
+    def _begun(self, loader: Any) -> bool:
+        return self._epoch.taken if loader.num_workers else super()._begun(loader)
+
+    def _begin(self, state: State, at: At, ahead: bool = False) -> Iteration:
+        iteration = super()._begin(state, at, ahead)
+        self._epoch.begin(state.epoch)
         return iteration
 
     def _restart(self, loaded: bool) -> None:
@@ -251,8 +251,8 @@ class SealedStream(Movable, IterableDataset[SampleT]):
         self._settle()
         rank, world = self._rank_and_world()
         worker, many = worker_and_workers()
-        state = self._current()
-        lane = self._planned().lane(world, many, rank, worker)
+        state = self._current()  # once: another process can set the epoch meanwhile
+        lane = self._planned(state).lane(world, many, rank, worker)
         begun = 0
         if state.at is not None:
             if state.at[:4] != (world, many, rank, worker):
@@ -262,7 +262,7 @@ class SealedStream(Movable, IterableDataset[SampleT]):
                     "securedata.merge_state(...) of all workers instead"
                 )
             begun = state.at.delivered
-        iteration = self._begin(At(world, many, rank, worker, begun))
+        iteration = self._begin(state, At(world, many, rank, worker, begun))
         media = Media(self._check_corpus, self._plan, self._piece)
         exact = [one.exact for one in self._counts]
         return self._deliver(LaneReader(self.corpora, exact, lane, begun, media, _IN_FLIGHT // workers()), iteration)

@@ -15,8 +15,8 @@ from torch.utils.data import get_worker_info
 from securedata.corpus.rows.memfd import HAVE_MEMFD, spawning
 from securedata.forks import Instances
 
-_NUMBER, _TAKEN, _LOADS = range(3)
-_BYTES = 8 * 3
+_NUMBER, _LOADS, _TAKEN, _TAKEN_LOADS = range(4)
+_BYTES = 8 * 4
 
 
 class Epoch:
@@ -50,14 +50,17 @@ class Epoch:
 
     @property
     def taken(self) -> bool:
-        """Whether a worker has begun to deliver since `restart`."""
-        return bool(self._words[_TAKEN])
+        """Whether a worker has begun to deliver what `number` and the last state say, since `restart`."""
+        begun, loads = self._words[_TAKEN], self._words[_TAKEN_LOADS]
+        return begun == self._words[_NUMBER] + 1 and loads == self._words[_LOADS]
 
-    def begin(self) -> None:
-        """An iteration begins here."""
+    def begin(self, epoch: int) -> None:
+        """An iteration of an epoch begins here."""
         self._given = None
-        if get_worker_info() is not None:
-            self._words[_TAKEN] = 1
+        # A worker that starts late can be in an epoch that its loader's process has left: that is none of the next.
+        # So it notes what it begins, not that it does: the process can set another right now.
+        if get_worker_info() is not None and epoch == self._words[_NUMBER] and not self.behind:
+            self._words[_TAKEN], self._words[_TAKEN_LOADS] = epoch + 1, self._known
 
     def restart(self, loaded: bool) -> None:
         """What was delivered before no longer counts; because a state was `loaded`, which workers do not know of."""

@@ -13,6 +13,7 @@ from securedata.corpus.option_values import as_whole
 from securedata.corpus.parts.reader import changed
 from securedata.errors import InvalidArgument
 from securedata.torch.stream.place import rank_and_world
+from securedata.torch.stream.planning.dealing import rank_share, size_of, worker_share
 from securedata.torch.stream.planning.plan import Mask, Plan, Run, Source
 from securedata.torch.stream.planning.spans import Ints
 from securedata.torch.stream.state import At, State, corpus_mark, digest_of
@@ -54,8 +55,8 @@ class Resumable:
     """The one that began last in this process, since the epoch was set or a state was loaded."""
     _strayed = False
     """Whether another one, from before, has delivered since."""
-    _restarted = False
-    """Whether the epoch was set or a state was loaded after an iteration, and none has begun here since."""
+    _left_of: tuple[State, int] | None = None
+    """A state, and how many rows it leaves."""
 
     @abstractmethod
     def _named(self) -> list[Named]:
@@ -65,17 +66,17 @@ class Resumable:
         """Whether a loader has taken more than its loop."""
         return self._iteration is not None and self._iteration.ahead
 
-    def _taken_by_workers(self) -> bool:
-        """Whether an iteration has begun in workers."""
-        return False
+    def _begun(self, loader: Any) -> bool:
+        """Whether an iteration under a loader has begun since the epoch was set or a state was loaded."""
+        return self._iteration is not None
 
     def _settle(self) -> None:
         """Called first: another process might have given this one what is here."""
 
-    def _begin(self, at: At, ahead: bool = False) -> Iteration:
-        """The iteration that begins now, by the plan of now."""
-        self._iteration = Iteration(self._current(), at, ahead)
-        self._strayed = self._restarted = False
+    def _begin(self, state: State, at: At, ahead: bool = False) -> Iteration:
+        """The iteration that begins now, from a state."""
+        self._iteration = Iteration(state, at, ahead)
+        self._strayed = False
         return self._iteration
 
     def _advance(self, iteration: Iteration) -> None:
@@ -85,7 +86,6 @@ class Resumable:
 
     def _restart(self, loaded: bool) -> None:
         """The next iteration begins from something else: a state was `loaded`, or the epoch was set."""
-        self._restarted = self._restarted or self._iteration is not None or self._taken_by_workers()
         self._iteration, self._strayed = None, False
 
     def _workers_of(self, loader: Any) -> int:
@@ -168,8 +168,9 @@ class Resumable:
             steps: how many batches the loop has taken of it since the iteration began.
 
         Raises:
-            InvalidArgument: `steps` is missing, though workers have read ahead; or what was delivered is no part of one
-                epoch: an iteration went on after another began, or after `set_epoch` or `load_state_dict`.
+            InvalidArgument: `steps` is missing, though workers have read ahead, or is more than the loader has; or what
+                was delivered is no part of one epoch: an iteration went on after another began, or after `set_epoch` or
+                `load_state_dict`.
         """
         self._settle()
         if loader is None and steps is None:
@@ -180,13 +181,28 @@ class Resumable:
         if not getattr(loader, "in_order", True):
             raise InvalidArgument("a loader with in_order=False does not say which batches it gave: use in_order=True")
         batch = _batch_of(loader)
-        if steps and self._restarted and not self._taken_by_workers():
+        if steps and not self._begun(loader):
             raise InvalidArgument(
-                "no iteration has begun since set_epoch() or load_state_dict(), so it has made no steps: ask for the "
-                "state of an epoch before you set another"
+                "no iteration has begun since set_epoch() or load_state_dict(), or at all, so there are no steps: ask "
+                "for the state of an epoch before you set another"
             )
-        world = self._rank_and_world()[1]
-        return self._current().with_run(Run(world, self._workers_of(loader), batch, steps)).dump()
+        state, workers = self._current(), self._workers_of(loader)
+        rank, world = self._rank_and_world()
+        share = rank_share(self._rows_left(state), world, rank, state.uneven)
+        most = sum(-(-size_of(worker_share(share, workers, worker)) // batch) for worker in range(workers))
+        if steps > most:
+            raise InvalidArgument(
+                f"steps={steps}, but the loader has only {most} batches of what is left of epoch {state.epoch}: count "
+                "the batches of one iteration, in each epoch from 1 again"
+            )
+        return state.with_run(Run(world, workers, batch, steps)).dump()
+
+    def _rows_left(self, state: State) -> int:
+        """How many rows of its epoch a state leaves; found once, as it is asked for after each step."""
+        known = self._left_of
+        if known is None or known[0] != state:
+            known = self._left_of = state, len(self._planned(state))
+        return known[1]
 
     def _state_here(self) -> State:
         if self._strayed:

@@ -88,8 +88,9 @@ class ResumableSampler(Resumable, Sampler[int]):
         rank, world = self._rank_and_world()
         if self._origins() != self._state.origins:
             raise InvalidArgument("the rows of the dataset have changed, as by refresh(): make a new sampler")
-        lane = self._planned().lane(world, 1, rank, 0)
-        return self._rows(lane.arrivals(), self._begin(At(world, 1, rank, 0, 0), draws_ahead()))
+        state = self._current()
+        lane = self._planned(state).lane(world, 1, rank, 0)
+        return self._rows(lane.arrivals(), self._begin(state, At(world, 1, rank, 0, 0), draws_ahead()))
 
     def _rows(self, arrivals: Iterator[Arrivals], iteration: Iteration) -> Iterator[int]:
         for one in arrivals:

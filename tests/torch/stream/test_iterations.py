@@ -114,14 +114,66 @@ def test_what_workers_took_is_not_hidden_by_a_look(stream: sd.EncryptedAudioStre
 
 def test_workers_begin_the_epoch_in_which_their_loader_did(stream: sd.EncryptedAudioStream) -> None:
     order = [name for batch in loader(stream) for name in batch]
-    running = iter(loader(stream, worker_init_fn=_slow))
+    batches = loader(stream, worker_init_fn=_slow)
+    running = iter(batches)
     stream.set_epoch(1)
     _go(stream)
-    assert [name for batch in running for name in batch] == order
+    heard = []
+    for step, batch in enumerate(running, 1):
+        heard += batch
+        with pytest.raises(InvalidArgument, match="no iteration has begun since"):
+            stream.state_dict(batches, step)  # of the epoch that was set, whose iteration this is not
+    assert heard == order
+    assert stream.state_dict()["runs"] == []
+
+
+def test_workers_that_begin_after_a_state_was_loaded_do_not_count(stream: sd.EncryptedAudioStream) -> None:
+    batches = loader(stream, worker_init_fn=_slow_second)
+    running = iter(batches)
+    next(running)
+    assert stream.state_dict(batches, 1)["runs"] == [[1, 2, 2, 1]]
+    stream.load_state_dict(stream.state_dict(batches, 1))
+    os.write(_GATE[1], b".")
+    with pytest.raises(InvalidArgument, match="make a new DataLoader"):
+        list(running)
+    with pytest.raises(InvalidArgument, match="no iteration has begun since"):
+        stream.state_dict(batches, 1)
+
+
+def test_more_steps_than_the_epoch_has_are_no_state(stream: sd.EncryptedAudioStream) -> None:
+    batches = loader(stream)  # 9 and 8 rows of 17: batches of 2, also where only one is left
+    heard = [name for _, batch in zip(range(7), batches, strict=False) for name in batch]
+    begun = stream.state_dict(batches, 7)
+    assert stream.state_dict(batches, 9)["runs"] == [[1, 2, 2, 9]]
+    with pytest.raises(InvalidArgument, match=r"steps=10, but the loader has only 9 batches .* of epoch 0"):
+        stream.state_dict(batches, 10)
+    stream.load_state_dict(begun)
+    batches = loader(stream)  # of the three that are left
+    heard += next(iter(batches))
+    assert stream.state_dict(batches, 2)["runs"] == [[1, 2, 2, 7], [1, 2, 2, 2]]
+    with pytest.raises(InvalidArgument, match=r"steps=3, but the loader has only 2 batches"):
+        stream.state_dict(batches, 3)
+    stream.load_state_dict(stream.state_dict(batches, 1))
+    assert sorted(heard + names(stream)) == ALL
+
+
+def test_more_steps_than_a_sampler_has_are_no_state(root: Root) -> None:
+    with sd.EncryptedAudioDataset(root) as ds:
+        sampler = sd.ResumableSampler(ds, rank=1, world=2)  # 9 rows
+        batches = DataLoader(ds, batch_size=2, sampler=sampler, collate_fn=names)
+        assert len(list(batches)) == 5
+        assert sampler.state_dict(batches, 5)["runs"] == [[2, 1, 2, 5]]
+        with pytest.raises(InvalidArgument, match="steps=6, but the loader has only 5"):
+            sampler.state_dict(batches, 6)
 
 
 def _slow(_: int) -> None:
     os.read(_GATE[0], 1)
+
+
+def _slow_second(worker: int) -> None:
+    if worker:
+        os.read(_GATE[0], 1)
 
 
 def _go(stream: Any) -> None:

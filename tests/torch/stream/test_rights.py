@@ -5,7 +5,11 @@ from __future__ import annotations
 import datetime
 from pathlib import Path
 
+import pyarrow.compute as pc
+import pytest
+
 import securedata as sd
+from securedata.errors import InvalidArgument
 from tests.kit.corpora.recorded import add_clips, make_corpus
 from tests.kit.sources.recordings import Clip, clip
 
@@ -44,3 +48,10 @@ def test_part_that_was_not_counted_leaves_out_its_rows(tmp_path: Path) -> None:
         heard = [next(running).utterance for _ in range(3)]
         stream.load_state_dict(stream.state_dict())
         assert sorted(heard + names(stream)) == ["any", "asr", *(f"u{n}" for n in range(6))]
+
+
+def test_no_filter_sees_the_keys(tmp_path: Path) -> None:
+    root = make_corpus(tmp_path, some())
+    for opened in (sd.EncryptedAudioStream, sd.EncryptedAudioDataset):
+        with pytest.raises(InvalidArgument, match="filter= does not fit the manifest"):
+            opened(root, filter=pc.field("data_key") == bytes(32))
