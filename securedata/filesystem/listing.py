@@ -18,7 +18,7 @@ from securedata.corpus import config
 from securedata.corpus.config import Reference, resolve
 from securedata.corpus.reader import Corpus
 from securedata.corpus.state.head import Seen
-from securedata.errors import InvalidArgument, IsAFolder, NoSuchPath
+from securedata.errors import InvalidArgument, IsAFolder, NoSuchPath, SecuredataError
 from securedata.filesystem.location import BARE_FILE, BARE_FOLDER, Location, folder_info
 from securedata.filesystem.opened import corpus_of, refresh_corpus, seen_of
 from securedata.filesystem.overlay import Overlay, Written
@@ -230,7 +230,7 @@ class Listing(AbstractFileSystem):
         """Paths with patterns and folders resolved. Raises NoSuchPath"""
         try:
             found: list[Any] = super().expand_path(path, recursive, maxdepth, **kwargs)
-        except NoSuchPath:
+        except SecuredataError:
             raise
         except FileNotFoundError:  # fsspec's has the paths in its text
             raise NoSuchPath("no such file or folder") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from securedata.corpus.snapshot import Snapshot
 from securedata.filesystem.opened import COLUMNS
 from securedata.filesystem.overlay import Overlay, Written
 from securedata.filesystem.tree import Rows, cells
+from securedata.format.cobblestone import Buffer
 
 _COLUMNS = ("size", *COLUMNS)
 
@@ -51,6 +52,12 @@ class Location:
     def ranges(self) -> Callable[[int, int], bytearray]:
         """Reads the bytes of the file, by offset and length."""
         return self.written.read if self.written else self.snapshot.ranges(self.row or 0)
+
+    def pieces(self, length: int) -> Iterator[Buffer]:
+        """All bytes of the file, in pieces of `length` bytes."""
+        read = self.ranges()
+        for at in range(0, self.size, length):
+            yield read(at, min(length, self.size - at))
 
     def infos(self, paths: Sequence[str], rows: Rows, bare: bool = False) -> dict[str, dict[str, Any]]:
         """What `info` says about files, by name."""

@@ -26,7 +26,7 @@ from securedata.errors import (
     SubjectHeld,
 )
 from securedata.filesystem.overlay import Overlay, Paths, Written
-from securedata.filesystem.writing.content import NO_AUDIO, columns_of_bytes, reader_of
+from securedata.filesystem.writing.content import NO_AUDIO, columns_of_bytes, columns_of_object, reader_of
 from securedata.filesystem.writing.pending import Pending, ended, exists
 from securedata.filesystem.writing.rows import Found, copied, find_rows, moved, rows_at, siblings, subjects_of
 from securedata.format.cobblestone import Buffer
@@ -117,10 +117,11 @@ class Batch:
             self._wait(one, data)
 
     def place(self, path: str, columns: dict[str, Any], put: Put) -> None:
-        """Put a sealed object under a path."""
+        """Put a sealed object under a path. Raises StorageError, FormatError"""
+        about = columns_of_object(path, self._writer.storage, self._writer.corpus_id, put)
         with self._own:
             self._check_open()
-            self._place(path, Pending({**NO_AUDIO, **columns}, put, size=put.size))
+            self._place(path, Pending({**NO_AUDIO, **about, **columns}, put, size=put.size))
             self._bytes += put.size
 
     def copy(self, source: str, object_id: bytes | None, path: str, data: bytes | Iterable[Buffer]) -> None:

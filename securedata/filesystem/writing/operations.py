@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from glob import has_magic
 from typing import Any
 
@@ -25,11 +25,9 @@ from securedata.filesystem.opened import note_commit, open_writer
 from securedata.filesystem.refused import refused
 from securedata.filesystem.writing.batch import SMALL, Batch
 from securedata.filesystem.writing.batches import Batches
-from securedata.filesystem.writing.content import columns_of_object
 from securedata.filesystem.writing.file import Compressed, WrittenFile, WrittenText
 from securedata.filesystem.writing.pending import check_writable_mode
 from securedata.filesystem.writing.transaction import CommitTogether, InTransactions
-from securedata.format.cobblestone import Buffer
 from securedata.ingest.sources.path_rule import checked_subjects, columns_by_rule
 
 _PIECE = 4 * 1024 * 1024
@@ -181,7 +179,8 @@ class Writing(InTransactions):
     ) -> WrittenFile:
         target, inner = self._in_corpus(path)
         exclusive = check_writable_mode(mode)
-        shared = batches if batches is not None else None if autocommit else self.transaction.batches
+        transaction = None if autocommit or batches is not None else CommitTogether.of(self)
+        shared = batches if transaction is None else transaction.batches
         batch = self._new_batch(target) if shared is None else shared.of(target)
         columns = self._columns(target, inner, subject)
         batch.name(inner, columns["subjects"], exclusive, fresh=shared is None)
@@ -192,9 +191,7 @@ class Writing(InTransactions):
             if isinstance(content, bytes):
                 batch.write(inner, said, content)
             else:
-                writer = opened.writer
-                about = columns_of_object(inner, writer.storage, writer.corpus_id, content)
-                batch.place(inner, {**about, **said}, content)
+                batch.place(inner, said, content)
 
         return WrittenFile(path, mode, opened.writer, take, shared is None, batch.commit)
 
@@ -257,6 +254,10 @@ class Writing(InTransactions):
         Raises:
             NoSuchPath, InvalidArgument, and as `open`
         """
+        with contextlib.suppress(NoSuchPath) if kwargs.get("leave_out") else contextlib.nullcontext():
+            self._copy_file(path1, path2, **kwargs)
+
+    def _copy_file(self, path1: Any, path2: Any, **kwargs: Any) -> None:
         moves: list[tuple[str, str]] | None = kwargs.get("moves")
         if moves is not None:
             moves.append((path1, path2))
@@ -272,8 +273,7 @@ class Writing(InTransactions):
             location = self._file(source)
             batch = batches.of(corpus)
             batch.name(inner, None, fresh=False)
-            size, ranges = location.size, location.ranges()
-            content = bytes(ranges(0, size)) if size <= SMALL else _pieces(ranges, size)
+            content = bytes(location.ranges()(0, location.size)) if location.size <= SMALL else location.pieces(_PIECE)
             if location.written is not None:
                 batch.copy(location.inner, None, inner, content)
             else:
@@ -290,10 +290,20 @@ class Writing(InTransactions):
         on_error: str | None = None,
         **kwargs: Any,
     ) -> None:
-        """Copy files within a corpus, in one commit. Raises as `cp_file`."""
+        """Copy files within a corpus, in one commit.
+
+        Args:
+            on_error: "ignore" leaves out files that are not there any more. Otherwise they are an error, with
+                `recursive` too, as every other error is.
+
+        Raises:
+            as `cp_file`; then nothing since the last commit was committed
+        """
         with self._together(kwargs.pop("batches", None)) as batches:
             self._look_again(batches, path1)
-            super().copy(path1, path2, recursive, maxdepth, on_error, batches=batches, placed=set(), **kwargs)
+            kwargs |= {"batches": batches, "placed": set(), "leave_out": on_error == "ignore"}
+            # fsspec's own "ignore", its default for `recursive`, ignores objects that storage lacks, too
+            super().copy(path1, path2, recursive, maxdepth, "raise", **kwargs)
 
     def mv(self, path1: Any, path2: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any) -> None:
         """Rename files within their corpus, in one commit: the same objects, keys, people and words under other paths.
@@ -347,7 +357,7 @@ class Writing(InTransactions):
     def _files_of(self, paths: Sequence[str], recursive: bool, maxdepth: int | None) -> list[str]:
         try:
             found = self.expand_path(list(paths), recursive=recursive, maxdepth=maxdepth)
-        except FileNotFoundError:  # fsspec's has the paths in its text
+        except NoSuchPath:
             raise NoSuchPath("no such file or folder; nothing was removed", path=paths[0] if paths else None) from None
         folders = [one for one in found if self.isdir(one)]
         if folders and not recursive:
@@ -388,8 +398,3 @@ class Writing(InTransactions):
         self._check_writable()
         if self.isdir(path):
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY))
-
-
-def _pieces(read_range: Callable[[int, int], bytearray], size: int) -> Iterator[Buffer]:
-    for at in range(0, size, _PIECE):
-        yield read_range(at, min(_PIECE, size - at))

@@ -35,7 +35,8 @@ def ended() -> InvalidArgument:
     """The error of a call that comes after the end of its transaction."""
     return InvalidArgument(
         "the transaction has ended before this call was done, so nothing of it is in the corpus: have all calls of a "
-        "transaction return, and its files closed, before it ends"
+        "transaction return, and its files closed, before it ends. A task that goes on after it begins a transaction "
+        "of its own"
     )
 
 

@@ -27,13 +27,20 @@ class CommitTogether(Transaction):
         super().__init__(fs, **options)
         self.fs: Any = fs
         self.batches = Batches(fs._new_batch, whole=True)
+        self._of: Any = fs  # kept after the end, when `fs` is None
         self._process = os.getpid()
 
     @classmethod
     def of(cls, fs: Any) -> CommitTogether | None:
-        """The transaction of a filesystem that is open here: in this thread or task, or in the context that it has
-        from the one that began it."""
-        return next((one for one in _begun.get() if one.fs is fs and one._process == os.getpid()), None)
+        """The transaction of a filesystem that a call belongs to here: begun in this thread or task, or in the context
+        that it has from the one that began it. There it may have ended, and then it refuses the call."""
+        return next((one for one in _begun.get() if one._of is fs and one._process == os.getpid()), None)
+
+    @classmethod
+    def open_of(cls, fs: Any) -> CommitTogether | None:
+        """The same, unless it has ended."""
+        found = cls.of(fs)
+        return None if found is None or found.fs is None else found
 
     def start(self) -> None:
         """Begin it.
@@ -43,11 +50,11 @@ class CommitTogether(Transaction):
         """
         if self.fs is None:
             raise InvalidArgument("the transaction has ended: begin another one with 'with fs.transaction:'")
-        if self.of(self.fs) is not None:
+        if self.open_of(self.fs) is not None:
             raise InvalidArgument(
                 "a transaction of this filesystem is open here already: write in that one, or end it first"
             )
-        _begun.set((*_begun.get(), self))
+        _begun.set((self, *_begun.get()))
 
     def complete(self, commit: bool = True) -> None:
         """Commit everything, or discard it.
@@ -57,7 +64,8 @@ class CommitTogether(Transaction):
                 one was forked from; nothing was committed.
             as `Batch.commit`
         """
-        _begun.set(tuple(one for one in _begun.get() if one is not self))
+        if self.fs is not None:
+            _begun.set(tuple(one for one in _begun.get() if one is not self))
         if self.fs is None or self._process != os.getpid():
             self.fs = None  # after a fork: what is sealed is the parent's, and is neither committed nor deleted here
             if commit:
@@ -100,10 +108,10 @@ class InTransactions(Listing):
         """For `with fs.transaction:`, which is one commit for each corpus, and nothing if the block raises.
 
         It belongs to the thread or asyncio task that began it, and to calls that run in a copy of its context, as
-        those of `asyncio.to_thread`. What other threads write meanwhile through the same filesystem is committed on its
-        own.
+        those of `asyncio.to_thread`, which are refused once it has ended. What other threads write meanwhile through
+        the same filesystem is committed on its own.
         """
-        return CommitTogether.of(self) or CommitTogether(self)
+        return CommitTogether.open_of(self) or CommitTogether(self)
 
     def _overlay(self, target: str) -> Overlay[Any] | None:
         transaction = CommitTogether.of(self)

@@ -12,9 +12,12 @@ import fsspec
 import pytest
 
 from securedata.corpus.config import Reference
+from securedata.corpus.objects.put import Put
 from securedata.corpus.writer import Writer
-from securedata.errors import InvalidArgument, NoSuchPath, StorageUnreachable
+from securedata.errors import InvalidArgument, NoSuchPath, NotFound, StorageUnreachable
 from securedata.filesystem import SecuredataFileSystem
+from securedata.filesystem.writing.batch import SMALL
+from securedata.format.cobblestone import Buffer
 from tests.filesystem.corpus import audio
 from tests.kit.corpora import rows
 from tests.kit.corpora.contents import current
@@ -128,3 +131,42 @@ def test_an_error_does_not_say_the_pattern(fs: SecuredataFileSystem, call: str) 
     with pytest.raises(NoSuchPath) as refused:
         getattr(fs, call)("ann smith/*.mp3", *(["b"] if call != "rm" else []))
     assert "smith" not in str(refused.value)
+
+
+@pytest.mark.parametrize("on_error", [None, "ignore"])
+def test_a_copy_that_storage_loses_is_an_error(
+    fs: SecuredataFileSystem, reference: Reference, monkeypatch: pytest.MonkeyPatch, on_error: str | None
+) -> None:
+    fs.pipe({"ann/1.bin": bytes(SMALL + 1), "ann/2.bin": b"2"})
+    before = current(reference)
+
+    def aborted(self: Writer, pieces: Iterable[Buffer]) -> Put:
+        raise NotFound("no such upload", root=self.root)
+
+    monkeypatch.setattr(Writer, "put_object", aborted)
+    with pytest.raises(NotFound):
+        fs.cp("ann", "bob", recursive=True, on_error=on_error)
+    assert current(reference) == before
+
+
+def test_a_file_that_is_gone_is_left_out_only_if_asked(fs: SecuredataFileSystem) -> None:
+    fs.pipe({"a": b"1", "b": b"2"})
+    with pytest.raises(NoSuchPath):
+        fs.cp(["a", "gone", "b"], ["c", "d", "e"], recursive=True)
+    assert fs.find("") == ["a", "b"]
+    fs.cp(["a", "gone", "b"], ["c", "d", "e"], on_error="ignore")
+    assert fs.find("") == ["a", "b", "c", "e"]
+
+
+def test_what_storage_lacks_is_not_called_a_missing_path(
+    fs: SecuredataFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(self: SecuredataFileSystem, target: str) -> None:
+        raise NotFound("no such key")
+
+    fs.pipe_file("a", b"1")
+    monkeypatch.setattr(SecuredataFileSystem, "_corpus", lost)
+    with pytest.raises(NotFound):
+        fs.expand_path("a", recursive=True)
+    with fs.transaction, pytest.raises(NotFound):
+        fs._files_of(["a"], True, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import os
 from collections.abc import Callable
@@ -84,8 +85,50 @@ def test_what_comes_after_its_end_is_refused(fs: SecuredataFileSystem) -> None:
     ):
         with pytest.raises(InvalidArgument, match="has ended"):
             late()
-    elsewhere(lambda: context.run(fs.pipe_file, "c", b"1"))  # a context that outlives it: a commit of its own
-    assert fs.find("") == ["a", "c"]
+    assert fs.find("") == ["a"]
+    assert context.run(fs.find, "") == ["a"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_call_that_comes_late_in_its_context_is_refused(fs: SecuredataFileSystem, fails: bool) -> None:
+    def run() -> None:
+        with fs.transaction:
+            fs.pipe_file("a", b"1")
+            contexts.append(contextvars.copy_context())
+            if fails:
+                raise ZeroDivisionError
+
+    def begin_another() -> None:
+        with fs.transaction:
+            fs.pipe_file("b", b"2")
+
+    contexts: list[contextvars.Context] = []
+    with pytest.raises(ZeroDivisionError) if fails else contextlib.nullcontext():
+        run()
+    own = [] if fails else ["a"]
+    context = contexts.pop()
+
+    def refused() -> None:
+        for late in (
+            lambda: fs.pipe_file("late", b"1"),
+            lambda: fs.open("late", "wb"),
+            lambda: fs.open("late", "wb", autocommit=False),
+            lambda: fs.rm("a"),
+        ):
+            with pytest.raises(InvalidArgument, match="has ended"):
+                context.run(late)
+        with pytest.raises(InvalidArgument, match="has ended"):
+            elsewhere(lambda: context.run(fs.pipe_file, "late", b"1"))
+        with pytest.raises(InvalidArgument, match="has ended"):
+            context.run(fs.end_transaction)
+
+    refused()
+    assert fs.find("") == own
+    context.run(begin_another)  # what outlives it has transactions of its own
+    refused()
+    assert fs.find("") == [*own, "b"]
+    fs.pipe_file("c", b"3")  # and here it is over
+    assert fs.find("") == [*own, "b", "c"]
 
 
 def test_one_at_a_time(fs: SecuredataFileSystem) -> None:
