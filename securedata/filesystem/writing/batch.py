@@ -207,9 +207,10 @@ class Batch:
             return
         self._waiting = [(other, data) for other, data in self._waiting if other is not one]
         if one.put is not None:
-            self._discard([one.put.object_id])
+            self.delete([one.put.object_id])
 
-    def _discard(self, object_ids: list[bytes]) -> None:
+    def delete(self, object_ids: list[bytes]) -> None:
+        """Delete objects that were sealed for it, unless a commit names them or might."""
         with self._lock, orphans():
             self._writer.discard(object_ids)
 
@@ -255,20 +256,20 @@ class Batch:
                 self._seal()
                 with self._lock:
                     self._writer.transact(self._change)
-            except BaseException:  # raised again: what no head names is deleted at once, rather than by a prune
-                self.discard()
-                raise
             finally:
                 self._committed()  # after an error too: another writer, or this commit, might have changed the corpus
-            self._clear()
+                # What no head names is deleted at once, rather than by a prune: after an error, or if a row with the
+                # same content and people was there already and kept its object.
+                self.discard()
 
     def discard(self, last: bool = False) -> None:
-        """Drop everything; objects that were sealed for it are deleted. `last`: as in `commit`."""
+        """Drop everything; objects that were sealed for it, and that no commit names, are deleted. `last`: as in
+        `commit`."""
         with self._own:
             self._has_ended = self._has_ended or last
             ids = [one.put.object_id for one in self._pending.values() if one.put is not None]
             self._clear()
-            self._discard(ids)
+            self.delete(ids)
 
     def _clear(self) -> None:
         self._expected, self._pending, self._removed = {}, Paths(), Paths()

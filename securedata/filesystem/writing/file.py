@@ -80,7 +80,7 @@ class _Upload(threading.Thread):
         return self.put
 
     def discard(self) -> None:
-        """End without an object; what was sent of it is deleted."""
+        """End without an object, unless it has all of it already; otherwise what was sent of it is deleted."""
         if self.is_alive() and self._error is None:
             self.send(_Discarded())
         self.join()
@@ -100,16 +100,18 @@ class WrittenFile(io.RawIOBase):
         take: Callable[[bytes | Put], None],
         autocommit: bool,
         close: Callable[[], None],
+        delete: Callable[[list[bytes]], None],
     ) -> None:
         """
         Args:
             take: called in `close` with all bytes of a small file, or with the object of a large one.
+            delete: called with the id of an object that was stored, if the file is not wanted after all.
             close: called after it, to commit, unless a transaction does.
         """
         super().__init__()
         self.path, self.mode, self.autocommit = path, mode, autocommit
         self.loc = 0
-        self._writer, self._take, self._commit = writer, take, close
+        self._writer, self._take, self._commit, self._delete = writer, take, close, delete
         self._buffer = bytearray()
         self._upload: _Upload | None = None
         self._process = os.getpid()
@@ -189,6 +191,8 @@ class WrittenFile(io.RawIOBase):
             try:
                 if self._upload is not None and os.getpid() == self._process:
                     self._upload.discard()
+                    if self._upload.put is not None:  # an error, or Ctrl-C, came between it and its row
+                        self._delete([self._upload.put.object_id])
             finally:
                 self._end()
 

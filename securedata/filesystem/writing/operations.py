@@ -193,7 +193,7 @@ class Writing(InTransactions):
             else:
                 batch.place(inner, said, content)
 
-        return WrittenFile(path, mode, opened.writer, take, shared is None, batch.commit)
+        return WrittenFile(path, mode, opened.writer, take, shared is None, batch.commit, batch.delete)
 
     def pipe_file(self, path: Any, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
         """Write bytes to a path; with mode "create" only if it is new. Raises as `open`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -11,11 +12,13 @@ from typing import Any
 import fsspec
 import pytest
 
+import securedata
 from securedata.corpus.config import Reference
 from securedata.corpus.objects.put import Put
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument, NoSuchPath, NotFound, StorageUnreachable
 from securedata.filesystem import SecuredataFileSystem
+from securedata.filesystem.writing import batch
 from securedata.filesystem.writing.batch import SMALL
 from securedata.format.cobblestone import Buffer
 from tests.filesystem.corpus import audio
@@ -170,3 +173,34 @@ def test_what_storage_lacks_is_not_called_a_missing_path(
         fs.expand_path("a", recursive=True)
     with fs.transaction, pytest.raises(NotFound):
         fs._files_of(["a"], True, None)
+
+
+def test_the_same_content_again_leaves_no_object(fs: SecuredataFileSystem, reference: Reference) -> None:
+    contents = {"small": b"1", "large": bytes(SMALL + 1)}
+    fs.pipe(contents)
+    before = {path: row["object_id"] for path, row in current(reference).items()}
+    for _ in range(2):
+        fs.pipe(contents)
+    assert {path: row["object_id"] for path, row in current(reference).items()} == before
+    report = securedata.verify(reference)
+    assert (report.ok, report.in_flight) == (True, 0)
+    assert all(fs.cat_file(path) == data for path, data in contents.items())
+
+
+@pytest.mark.parametrize("error", [StorageUnreachable("it does not answer"), KeyboardInterrupt()])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_large_file_that_cannot_be_read_back_leaves_no_object(
+    fs: SecuredataFileSystem,
+    reference: Reference,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    together: bool,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(batch, "columns_of_object", fail)
+    with fs.transaction if together else contextlib.nullcontext(), pytest.raises(type(error)):
+        fs.pipe_file("large", bytes(SMALL + 1))
+    assert current(reference) == {}
+    assert securedata.verify(reference).in_flight == 0
