@@ -71,7 +71,8 @@ class EncryptedAudioStream(AudioRows, SealedStream[Sample]):
             seed: another seed gives other orders; it must be the same on every rank.
             shuffle: bytes of objects that each worker holds to shuffle them, of corpora in packs. More mixes better.
             uneven: when the ranks cannot have equally many samples: 'pad' gives some to two ranks, 'drop' leaves some
-                out, fewer than there are ranks; None: ranks may differ by one sample.
+                out, fewer than there are ranks; both give others for rows that turn out closed. None: ranks may differ
+                by one sample, and by such rows.
             rank, world: this process's number and how many there are; None: from torch.distributed, or torchrun.
             sample_rate, num_frames, crop: as in `EncryptedAudioDataset`.
             transform, map: called with the waveform, and last with the Sample, likewise.

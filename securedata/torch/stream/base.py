@@ -269,6 +269,8 @@ class SealedStream(Movable, IterableDataset[SampleT]):
 
     def _deliver(self, reader: LaneReader, iteration: Iteration) -> Iterator[SampleT]:
         spares, owed = Spares(), 0
+        failure: SecuredataError | None = None
+        equal = iteration.state.uneven is not None and iteration.at.ranks > 1
         try:
             if self._epoch.behind:  # told by the first sample: torch's workers end without a word if `iter` raises
                 raise InvalidArgument(
@@ -276,28 +278,31 @@ class SealedStream(Movable, IterableDataset[SampleT]):
                     "a new DataLoader after load_state_dict()"
                 )
             for item in reader:
-                if item.i < 0 or item.corpus.ended_before(item.i):
-                    self._advance(iteration)
-                    continue
-                try:
-                    sample = self._sample(item)
-                except SecuredataError as error:
-                    self._replace(item, error)
-                    self._advance(iteration)
-                    if self._replacing.skips(error):
+                sample: SampleT | None = None
+                if item.i >= 0 and not item.corpus.ended_before(item.i):
+                    try:
+                        sample = self._sample(item)
+                    except SecuredataError as error:
+                        self._replace(item, error)
+                        skipped = self._replacing.skips(error)
+                        failure = failure if skipped else error
+                    else:
+                        spares.keep(item)
+                else:  # the plan numbers it, so another takes its place where ranks must have equally many
+                    skipped = not equal
+                self._advance(iteration)
+                if sample is None:
+                    if skipped:
                         continue
                     if (spare := spares.take()) is None:
-                        owed, failure = owed + 1, error
+                        owed += 1
                         continue
                     sample = self._sample(spare)
-                else:
-                    spares.keep(item)
-                self._advance(iteration)
                 yield self._finished(sample)
                 for _ in range(owed):  # in the place of rows before the first readable one, or after the last spare
                     yield self._finished(self._sample(item))
                 owed = 0
-            if owed:
+            if owed and failure is not None:
                 raise failure
         finally:
             reader.close()

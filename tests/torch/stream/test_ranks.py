@@ -14,7 +14,8 @@ from torch import distributed, multiprocessing
 from torch.utils.data import DataLoader
 
 import securedata as sd
-from tests.kit.corpora.recorded import Root, make_corpus
+from securedata.errors import GenerationChanged
+from tests.kit.corpora.recorded import Root, add_clips, make_corpus
 from tests.kit.sources.recordings import clip
 
 MANY = 40
@@ -87,3 +88,17 @@ def test_two_ranks_of_which_one_is_killed_go_on_as_three(root: Root, tmp_path: P
     heard = _given(folder, 2, 3) + _given(folder, 3, 10**6)
     assert sorted(set(heard)) == NAMES
     assert len(heard) <= MANY + 2  # 22 rows of three ranks are filled up to 24
+
+
+def test_ranks_between_whose_openings_a_commit_came_have_other_states(root: Root) -> None:
+    with sd.EncryptedAudioStream(root, rank=0, world=2) as first:
+        add_clips(root, [clip("later.wav", 0.02)])
+        for refresh in (False, True):
+            with sd.EncryptedAudioStream(root, rank=1, world=2, refresh=refresh) as second:
+                assert second.state_dict() != first.state_dict()
+                if refresh:  # it takes the state of the other rank to its own generation, so that they differ still
+                    second.load_state_dict(first.state_dict())
+                    assert second.state_dict() != first.state_dict()
+                else:
+                    with pytest.raises(GenerationChanged):
+                        second.load_state_dict(first.state_dict())

@@ -36,6 +36,10 @@ stream = sd.EncryptedAudioStream(root, seed=3)
 saved = folder / "state.json"
 if saved.exists():
     stream.load_state_dict(json.loads(saved.read_text()))
+states = [None] * ranks
+distributed.all_gather_object(states, stream.state_dict())
+if any(state != states[0] for state in states):
+    sys.exit("the corpus changed while the ranks opened it: start again")
 loader = DataLoader(stream, batch_size=3, num_workers=1, collate_fn=sd.pad_collate)
 for step, batch in enumerate(loader, 1):
     if rank == 1 and step == dies_at:
