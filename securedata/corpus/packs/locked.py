@@ -6,59 +6,75 @@ packs are not locked by themselves, since they have other people's recordings in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 
 import pyarrow as pa
 
 from securedata.corpus.notices import log_notice
 from securedata.corpus.packs.report import PackReport
 from securedata.corpus.rows.checks import rows_of
-from securedata.corpus.state.tables import read_table
+from securedata.corpus.state.tables import part_missing, read_table
 from securedata.corpus.writer import Writer
-from securedata.errors import NotFound
+from securedata.errors import NotFound, SecuredataError
 from securedata.keys.tags import Tagger
-
-Places = Mapping[str, set[bytes]]
-"""By case, the ids of the packs, or of the objects alone, with recordings of the people who are held for it."""
 
 _COLUMNS = ("subjects", "object_id", "pack")
 
 
-def locked_places(writer: Writer) -> Places:
-    """Where recordings are whose people have legal holds, by the newest head; nothing is read if nobody has.
+@contextmanager
+def telling_unlocked(writer: Writer, made: Collection[bytes], report: PackReport) -> Iterator[None]:
+    """Report the cases whose legal holds might not be on what was written, at the end and after an interruption.
 
-    A part that is gone by now, as its rows are in a newer one, is left out.
+    A hold that came meanwhile might have locked it already: its case is named all the same.
+
+    Args:
+        made: ids of the packs, or of the objects alone, that this run has put and sent to be committed.
 
     Raises:
-        FormatError, MalformedManifest, StorageError
+        FormatError, MalformedManifest, PartMissing, StorageError: all cases with legal holds were named instead.
     """
+    try:
+        yield
+    except BaseException:  # re-raised, Ctrl-C too: what was committed before stays, and a later run does not look at it
+        with suppress(SecuredataError):  # the first error is the one to hear; if this fails too, all cases were named
+            _tell(writer, made, report)
+        raise
+    _tell(writer, made, report)
+
+
+def _tell(writer: Writer, made: Collection[bytes], report: PackReport) -> None:
+    if not made:
+        return
+    try:
+        report.unlocked = sorted(_cases(writer, frozenset(made)))
+    except BaseException:  # re-raised: which of them cannot be known
+        report.unlocked = sorted({one.case for one in writer.head.holds if one.object_lock})
+        raise
+    finally:
+        if report.unlocked:
+            log_notice(
+                f"{report.root}: recordings of people under a hold were moved (case {', '.join(report.unlocked)}). The "
+                "legal holds of Object Lock keep them where they were before, and they still open there. To lock the "
+                "new copies as well, with other people's recordings, run 'securedata hold add --object-lock' again"
+            )
+
+
+def _cases(writer: Writer, made: frozenset[bytes]) -> set[str]:
+    """Cases with legal holds whose people are in what was made, by the newest head; without these no part is read."""
     head = writer.refresh()
     holds = [one for one in head.holds if one.object_lock]
-    found: dict[str, set[bytes]] = {one.case: set() for one in holds}
     tagger = Tagger(head.secret)
+    found: set[str] = set()
     for part in head.parts if holds else ():
         try:
             view = read_table(writer.storage, writer.corpus_id, part, _COLUMNS)
-        except NotFound:
-            continue
+        except NotFound as error:
+            if any(one.id == part.id for one in writer.refresh().parts):
+                raise part_missing(writer.root, part) from error
+            return _cases(writer, made)  # its rows are in a newer part
         for one in holds:
             mine = view.take(pa.array(sorted(rows_of(view, tagger, {one.tag})), pa.int64()))
-            pairs = zip(mine.column("pack").to_pylist(), mine.column("object_id").to_pylist(), strict=True)
-            found[one.case].update(id if pack is None else pack for pack, id in pairs)
+            if not made.isdisjoint((*mine.column("pack").to_pylist(), *mine.column("object_id").to_pylist())):
+                found.add(one.case)
     return found
-
-
-def tell_unlocked(writer: Writer, before: Places, report: PackReport) -> None:
-    """Report the cases whose legal holds are not on what was written.
-
-    Args:
-        before: as `locked_places` found it.
-    """
-    after = locked_places(writer) if before else {}
-    report.unlocked = sorted(case for case, places in after.items() if places - before.get(case, set()))
-    if report.unlocked:
-        log_notice(
-            f"{report.root}: recordings of people under a hold were moved (case {', '.join(report.unlocked)}). The "
-            "legal holds of Object Lock keep them where they were before, and they still open there. To lock the new "
-            "copies as well, with other people's recordings, run 'securedata hold add --object-lock' again"
-        )

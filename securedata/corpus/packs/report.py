@@ -24,7 +24,7 @@ class PackReport:
         old_packs, dead_bytes: of `compact`, packs that were rewritten, and the bytes in them that nothing named.
         deleted: keys deleted at once; None without `now`.
         unlocked: cases of holds with legal holds of Object Lock whose recordings were moved. What was locked before
-            stays and opens; the new packs or objects are not locked.
+            stays and opens; the new packs or objects are not locked. A call that raises logs these cases.
         seconds: duration.
     """
 

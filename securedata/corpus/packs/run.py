@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 import pyarrow as pa
 
 from securedata.corpus.packs.choice import Choice, packs_of, window
-from securedata.corpus.packs.locked import locked_places, tell_unlocked
+from securedata.corpus.packs.locked import telling_unlocked
 from securedata.corpus.packs.making import Made, Maker, Member, members_of, moves_table
 from securedata.corpus.packs.places import COLUMNS as PLACES
 from securedata.corpus.packs.places import still_at
@@ -45,6 +45,7 @@ class Packing:
         self.maker = Maker(writer, threads, self._failed, self._done)
         self.failed: dict[bytes, tuple[Member, SecuredataError]] = {}
         self.ready: list[Made] = []
+        self.made: set[bytes] = set()
         self.committed = time.monotonic()
         self.interval = COMMIT_SECONDS
         self.told = [0, 0, 0, 0]
@@ -53,9 +54,16 @@ class Packing:
     def run(self) -> PackReport:
         """Pack until nothing that is chosen is left, except what cannot be read."""
         started = time.monotonic()
-        vain = 0
         self.writer.check_horizon()
-        locked = locked_places(self.writer)
+        with telling_unlocked(self.writer, self.made, self.report):
+            self._windows()
+            self._report_failed()
+        self.report.generation = self.writer.head.generation
+        self.report.seconds = time.monotonic() - started
+        return self.report
+
+    def _windows(self) -> None:
+        vain = 0
         while True:
             table, whole = window(self.writer.refresh(), self._read, self.choice, self.failed)
             if not table.num_rows:
@@ -70,11 +78,6 @@ class Packing:
                     "committed stays: run it again when they are done",
                     root=self.writer.root,
                 )
-        self._report_failed()
-        tell_unlocked(self.writer, locked, self.report)
-        self.report.generation = self.writer.head.generation
-        self.report.seconds = time.monotonic() - started
-        return self.report
 
     def _window(self, table: pa.Table, whole: bool) -> bool:
         """Pack a window; False: too little is left for a pack."""
@@ -137,6 +140,7 @@ class Packing:
         if not ready:
             return
         began = time.monotonic()
+        self.made.update(one.pack.pack_id for one in ready)
         outcome = self.writer.move(moves_table(ready), self.leaving)
         self.committed = time.monotonic()
         self.interval = max(COMMIT_SECONDS, _SHARE * (self.committed - began))

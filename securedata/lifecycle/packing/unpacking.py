@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from securedata.corpus.objects.put import Put
-from securedata.corpus.packs.locked import locked_places, tell_unlocked
+from securedata.corpus.packs.locked import telling_unlocked
 from securedata.corpus.packs.places import still_at
 from securedata.corpus.packs.report import PackReport
 from securedata.corpus.packs.run import COMMIT_BYTES, COMMIT_SECONDS
@@ -50,6 +50,7 @@ class Unpacking:
         self.work = Sealing(ObjectsOfHead(writer), writer)
         self.seen: set[bytes] = set()
         self.ready: list[tuple[OldObject, Put]] = []
+        self.made: set[bytes] = set()
         self.failed: dict[bytes, tuple[OldObject, SecuredataError]] = {}
         self.committed = time.monotonic()
         self.told = [0, 0, 0, 0]
@@ -58,8 +59,10 @@ class Unpacking:
         """Unpack until no row names a pack, except for objects that cannot be read."""
         started = time.monotonic()
         self.writer.check_horizon()
-        locked = locked_places(self.writer)
-        with BoundedPool[list[OldObject], Done]("securedata-unpack", self.threads, 2 * self.threads) as pool:
+        with (
+            telling_unlocked(self.writer, self.made, self.report),
+            BoundedPool[list[OldObject], Done]("securedata-unpack", self.threads, 2 * self.threads) as pool,
+        ):
             try:
                 while self._pass(pool) or self._moved_meanwhile():
                     pass
@@ -67,7 +70,6 @@ class Unpacking:
                 self.work.stopping = True
                 self._commit()  # keep what is sealed and durable
                 raise
-        tell_unlocked(self.writer, locked, self.report)
         self.report.failed = [(one.paths, error) for one, error in self.failed.values()]
         self.report.generation = self.writer.head.generation
         self.report.seconds = time.monotonic() - started
@@ -148,6 +150,7 @@ class Unpacking:
         if not ready:
             return
         cells: pa.Table = new_cells(ready, self.writer.head.generation)
+        self.made.update(put.object_id for _, put in ready)
         outcome = self.writer.rewrite(cells, DELAY, leaving=self.leaving)
         self.committed = time.monotonic()
         stale = set(outcome.stale)
