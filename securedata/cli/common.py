@@ -8,7 +8,7 @@ import sys
 import textwrap
 from argparse import Action, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from securedata.cli.streams import takes_all_letters
@@ -20,6 +20,7 @@ from securedata.printable import printable, printable_lines, without_secrets_wit
 if TYPE_CHECKING:
     from securedata.corpus.config import Reference
     from securedata.lifecycle.erasure.finish import Receipt
+    from securedata.lifecycle.erasure.reach import Reach
 
 SHOWN = 20
 """Lines of a list that are printed; --json has them all."""
@@ -292,6 +293,16 @@ def size(count: float) -> str:
 def wants_progress(args: Namespace) -> bool:
     """Whether to show a progress bar if standard error is a terminal."""
     return not (args.quiet or args.json)
+
+
+def receipt_json(one: Receipt) -> dict[str, Any]:
+    """A receipt as `--json` prints it."""
+    return {**asdict(one), "path": None if one.path is None else str(one.path)}
+
+
+def reach_json(one: Reach) -> dict[str, Any]:
+    """What became of a corpus made from this one, as `--json` prints it."""
+    return {**asdict(replace(one, receipts=())), "receipts": [receipt_json(each) for each in one.receipts]}
 
 
 def in_packs(receipts: Iterable[Receipt]) -> list[tuple[str, int]]:

@@ -334,7 +334,7 @@ class Writing(InTransactions):
         return corpus, inner
 
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Remove files, in one commit; their objects are deleted a day later. Nobody is erased by it.
+        """Remove files, in one commit; objects are deleted a day later, packed ones by `pack --compact`. Erases nobody.
 
         Raises:
             InvalidArgument: a whole corpus, recursively.

@@ -45,6 +45,9 @@ class RetainReport:
         raw_held: logical paths of recordings that stayed because of a hold.
         receipt: file of the receipt of that erasure.
         raw_packs: in how many packs of the source sealed bytes of what was erased remain, without their keys.
+        raw_packs_elsewhere: the same of corpora made from the source in which this run made up for earlier erasures:
+            their names or roots, and how many packs.
+        raw_unreached: pins of corpora made from the source that earlier erasures have still to reach, and why.
         recorded: what the settings of the corpus say of its features: source, transform, arguments, versions.
         created: the corpus that this call made, and the key files to back up; None if it existed.
     """
@@ -77,6 +80,8 @@ class RetainReport:
     raw_held: list[str] = field(default_factory=list, repr=False)
     receipt: str | None = None
     raw_packs: int = 0
+    raw_packs_elsewhere: dict[str, int] = field(default_factory=dict)
+    raw_unreached: dict[str, str] = field(default_factory=dict, repr=False)
     recorded: dict[str, Any] = field(default_factory=dict, repr=False)
     created: CreateReport | None = None
 

@@ -153,6 +153,11 @@ def _erase_raw(
     done = erase_recordings(source, target, purpose=purpose, single_writer=single_writer)
     report.raw_erased = done.commit.rows
     report.raw_held = list(done.commit.held)
-    report.raw_packs = max((one.packs for one in done.receipts), default=0)
+    elsewhere = {each for one in done.reached for each in one.receipts}
+    own = [one for one in done.receipts if one not in elsewhere]
+    report.raw_packs = max((one.packs for one in own), default=0)
+    most_last = sorted(elsewhere, key=lambda one: one.packs)
+    report.raw_packs_elsewhere = {one.corpus: one.packs for one in most_last if one.packs}
+    report.raw_unreached = {one.pin: one.why for one in done.reached if one.state != "erased"}
     if done.receipt is not None and done.receipt.path is not None:
         report.receipt = str(done.receipt.path)

@@ -89,6 +89,8 @@ def test_what_stays_in_its_packs_is_said(run: Run, root: Root, made: Root) -> No
     for name in (root.name, "features"):
         assert f"crypto-erased in 1 pack of {name}: the sealed bytes stay there" in said
         assert f"'securedata pack {name} --compact 0 --now'" in said
+    receipts = run("erase", root.name, "--subject", "bob", "--yes", "3", "--json").json["receipts"]
+    assert {one["corpus"] for one in receipts} == {"features", root.name}
 
 
 def test_what_stays_in_its_packs_is_said_when_it_is_reached_later(run: Run, root: Root, made: Root) -> None:

@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 import securedata as sd
+from securedata.corpus.config import config_path
+from securedata.corpus.writer import Writer
+from securedata.lifecycle.derived import register_derived
 from tests.kit.cli.commandline import Run
 from tests.kit.corpora.recorded import Root, add_clips, make_corpus
 from tests.kit.sources.recordings import Clip, clip
@@ -52,6 +55,28 @@ def test_what_stays_in_packs_of_erased_recordings_is_said(run: Run, root: Root, 
     done = run("retain", root, "--to", tmp_path / "features", *arguments)
     assert (done.code, "erased: 3 recordings" in done.out) == (3, True), done.err
     assert f"crypto-erased in 1 pack of {root}: " in done.out
+
+
+def test_packs_of_corpora_that_earlier_erasures_reach_now_are_told_apart(run: Run, root: Root, tmp_path: Path) -> None:
+    """Of two corpora made from the source, one is there again and has a pack, and one is elsewhere."""
+    clips = [clip("eve/0.wav", 0.2, seed=8, speaker="eve"), clip("bob/0.wav", 0.2, seed=9, speaker="bob")]
+    add_clips(root, clips[:1])
+    run("operator", "init", "--name", "example.com/erasure")
+    made, away = (make_corpus(tmp_path, clips, name) for name in ("made", "away"))
+    for one in (made, away):
+        register_derived(Writer(root.reference), Writer(one.reference).head)
+    assert run("pack", "made").code == 0
+    entry = run("info", "made", "--config").out
+    for name in ("made", "away"):
+        run("forget", name)
+    assert run("erase", root, "--subject", "eve").code == 0
+    with config_path().open("a", encoding="utf-8") as file:
+        file.write(f"\n{entry}")
+    done = run("retain", root, "--to", tmp_path / "features", "--features", "fbank", "--workers", "0", "--erase-raw")
+    assert (done.code, "erased: 3 recordings" in done.out) == (0, True), done.err
+    assert "crypto-erased in 1 pack of made: " in done.out
+    assert f"pack of {root}: " not in done.out
+    assert f"corpus {away.pin}, made from {root}, has still to be reached by earlier erasures: it is not in" in done.err
 
 
 @pytest.mark.parametrize(

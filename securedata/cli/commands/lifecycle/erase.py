@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from securedata.cli.commands.lifecycle.lineage import described
@@ -21,6 +21,8 @@ from securedata.cli.common import (
     plural,
     positive,
     print_json,
+    reach_json,
+    receipt_json,
     reference,
     say,
     show,
@@ -329,16 +331,6 @@ def _forget_derived(args: Namespace, writer: Writer) -> int:
     return 0
 
 
-def receipt_json(one: Receipt) -> dict[str, Any]:
-    """A receipt as `--json` prints it."""
-    return {**asdict(one), "path": None if one.path is None else str(one.path)}
-
-
-def reach_json(one: Reach) -> dict[str, Any]:
-    """What became of a corpus made from this one, as `--json` prints it."""
-    return {**asdict(replace(one, receipts=())), "receipts": [receipt_json(each) for each in one.receipts]}
-
-
 def _tell(args: Namespace, erased: Erased) -> int:
     done, receipt = erased.commit, erased.receipt
     if args.json:
@@ -356,6 +348,7 @@ def _tell(args: Namespace, erased: Erased) -> int:
                 "missed": [reach_json(one) for one in erased.missed],
                 "reached": [reach_json(one) for one in erased.reached],
                 "completed": [receipt_json(one) for one in erased.completed],
+                "receipts": [receipt_json(one) for one in erased.receipts],
                 "models": [described(one) for one in erased.models] if args.models else None,
             }
         )

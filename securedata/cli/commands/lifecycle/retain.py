@@ -156,7 +156,7 @@ def retain(args: Namespace) -> int:
         if report.raw_erased is not None:
             erased = plural(report.raw_erased, "recording")
             out(f"erased: {erased} of {report.source}; receipt: {report.receipt or 'none'}")
-            show_in_packs([(args.target, report.raw_packs)])
+            show_in_packs([(args.target, report.raw_packs), *report.raw_packs_elsewhere.items()])
         elif args.erase_raw:
             warn(f"no recording of {report.source} was erased, because of what follows")
         if report.left_out:
@@ -175,6 +175,8 @@ def retain(args: Namespace) -> int:
             ("recordings under a hold, not erased", report.raw_held),
         ):
             show(args, title, lines)
+    for pin, why in report.raw_unreached.items():
+        warn(f"corpus {pin}, made from {report.source}, has still to be reached by earlier erasures: {why}")
     found = len(failed) + len(unreadable) + len(report.different)
     if found or (report.held and args.erase_raw):
         return fail(f"{plural(found + len(report.held), 'finding')} in the features of {report.source}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from securedata.cli.commands.lifecycle.erase import reach_json, receipt_json, tell_reached
+from securedata.cli.commands.lifecycle.erase import tell_reached
 from securedata.cli.common import (
     HELD,
     add_command,
@@ -20,6 +20,8 @@ from securedata.cli.common import (
     out,
     plural,
     print_json,
+    reach_json,
+    receipt_json,
     reference,
     say,
     show_held,
