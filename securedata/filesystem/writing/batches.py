@@ -23,6 +23,9 @@ class Batches:
         self._lock = threading.Lock()
         self._has_ended = False
 
+    def __len__(self) -> int:
+        return sum(len(batch) for batch in list(self._batches.values()))
+
     def of(self, target: str) -> Batch:
         """The batch of a corpus; the first time, it looks at the corpus's current head.
 

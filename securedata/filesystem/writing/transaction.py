@@ -6,6 +6,7 @@ lose what it wrote when that transaction fails. Here it belongs to the code that
 
 from __future__ import annotations
 
+import logging
 import os
 from contextvars import ContextVar
 from typing import Any
@@ -16,6 +17,9 @@ from securedata.errors import InvalidArgument
 from securedata.filesystem.listing import Listing
 from securedata.filesystem.overlay import Overlay
 from securedata.filesystem.writing.batches import Batches
+from securedata.printable import plural
+
+_log = logging.getLogger("securedata")
 
 _begun: ContextVar[tuple[CommitTogether, ...]] = ContextVar("securedata_transactions", default=())
 
@@ -84,6 +88,13 @@ class CommitTogether(Transaction):
                 )
             if commit:
                 self.batches.commit()
+            elif dropped := len(self.batches):
+                # a generator that holds a transaction has its caller's context, and so what the caller has written
+                _log.warning(
+                    "a transaction was dropped, with %s in it: nothing of it is in the corpus. If a generator that was "
+                    "not run to its end began it, what its caller wrote meanwhile is dropped, too",
+                    plural(dropped, "change"),
+                )
         finally:
             self.batches.discard()
             self.files.clear()

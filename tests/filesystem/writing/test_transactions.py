@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -190,3 +191,25 @@ def test_a_fork_does_not_end_it(fs: SecuredataFileSystem, reference: Reference, 
     assert fs.find("") == ["child", "large"]
     assert fs.cat_file("large") == bytes(SMALL + 1)
     assert securedata.verify(reference).ok
+
+
+def test_what_a_generator_drops_of_its_caller_is_logged(
+    fs: SecuredataFileSystem, caplog: pytest.LogCaptureFixture
+) -> None:
+    def numbers() -> Iterator[int]:
+        with fs.transaction:
+            fs.pipe_file("own", b"1")
+            yield 1
+
+    numbering = numbers()
+    next(numbering)
+    fs.pipe_file("audit", b"1")
+    del numbering
+    gc.collect()
+    assert fs.find("") == []
+    assert "a transaction was dropped, with 2 changes in it" in caplog.text
+    assert "audit" not in caplog.text
+    caplog.clear()
+    with pytest.raises(ZeroDivisionError), fs.transaction:
+        raise ZeroDivisionError
+    assert caplog.text == ""
