@@ -32,7 +32,7 @@ class Counting(Executor):
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
         self.tasks += 1
-        self.sent += len(args[2]) + sum(len(one) for one in args[0].values() if isinstance(one, bytes))
+        self.sent += len(args[1]) + sum(len(one) for one in args[0].values() if isinstance(one, bytes))
         future: Future[Any] = self.inner.submit(fn, *args, **kwargs)
         future.add_done_callback(self.count)
         return future

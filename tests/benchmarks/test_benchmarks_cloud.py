@@ -110,8 +110,34 @@ def test_demo_cloud(tmp_path: Path, speech: Path) -> None:
     assert results["kms_calls"]["open"] == 1
 
 
-def test_writes() -> None:
-    small = ("--files", "3", "--singles", "2", "--rounds", "1", "--bytes", "100")
-    done = subprocess.run([sys.executable, "-m", "benchmarks.writes", *small], cwd=ROOT, capture_output=True, text=True)
+def printed(name: str, *arguments: object) -> list[str]:
+    """The lines of a benchmark that writes no file."""
+    command = [sys.executable, "-m", f"benchmarks.{name}", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == ["folder", "s3"]
+    return done.stdout.splitlines()
+
+
+def test_writes() -> None:
+    lines = printed("writes", "--files", 3, "--singles", 2, "--rounds", 1, "--bytes", 100)
+    assert [line.partition(":")[0] for line in lines] == ["folder", "s3"]
+
+
+@pytest.mark.full
+def test_scale() -> None:
+    lines = printed("scale", "--files", 20, "--rows", 1_000)
+    assert lines[2].startswith("encrypt: 20 objects in ")
+    assert lines[3].startswith("verify: 20 objects in ")
+
+
+@pytest.mark.full
+def test_packs() -> None:
+    lines = printed("packs", "--objects", 6, "--bytes", 1_000, "--reads", 4, "--rounds", 1)
+    assert [line.count("random reads") for line in lines[-3:]] == [1, 1, 1]
+
+
+@pytest.mark.full
+def test_streaming(tmp_path: Path) -> None:
+    found = run("streaming", "first", "opening", "--rows", 1_000_000, "--rounds", 1, "--local", out=tmp_path)
+    assert all(figure["measured"]["median"] > 0 for figure in found["figures"])
+    assert len(found["figures"]) == 4
