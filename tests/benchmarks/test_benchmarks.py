@@ -173,6 +173,7 @@ def test_table_lines_up() -> None:
     assert [number(x) for x in (0.0123456, 1.23456, 123.456, 12345.6, 0.0)] == ["0.0123", "1.23", "123", "12,346", "0"]
 
 
+@pytest.mark.full
 def test_features(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In this process: another one would import torch once more."""
     from benchmarks import features

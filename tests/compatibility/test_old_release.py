@@ -68,6 +68,7 @@ def test_it_exports(pair: Pair, tmp_path: Path) -> None:
     assert pair.reader.export(where, tmp_path / "restored") == sources.recordings(*WRITTEN)
 
 
+@pytest.mark.full
 def test_it_verifies_and_prunes(pair: Pair, tmp_path: Path) -> None:
     where = pair.written(tmp_path)
     orphan = where.root / "objects" / "00" / ("0" * 32)
@@ -115,6 +116,7 @@ def test_it_extends(pair: Pair, tmp_path: Path) -> None:
     assert pair.reader.read(where) == sources.rows(*steps)
 
 
+@pytest.mark.full
 def test_the_old_one_extends_what_is_being_sealed_again(old: Release, new: Release, tmp_path: Path) -> None:
     where = new.write(tmp_path)
     how = {"kms": where.kms, "pin": where.pin}

@@ -119,6 +119,7 @@ def test_a_damaged_recording_is_told_as_in_one_process(root: str, tmp_path: Path
     assert sorted(map(repr, reports[0].failed)) == sorted(map(repr, reports[1].failed))
 
 
+@pytest.mark.full
 def test_workers_with_another_torch_compute_nothing(
     root: str, tmp_path: Path, processes: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,7 +35,6 @@ THREE = (
     "erase ann + retain ann + ingest ann",
     "erase the source only + retain ann + ingest ann",
     "erase the source only + retain ann + reach ann",
-    "erase ann + erase bob + prune",
     "erase ann + prune + a day",
     "ingest bob + prune + days",
     "merge + prune + erase ann",

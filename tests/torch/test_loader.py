@@ -120,7 +120,7 @@ def many(tmp_path: Path, counted: Counted) -> Root:
     return made
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.full), METHODS[2]])
 def test_one_unwrap_for_all_epochs_of_all_workers(many: Root, counted: Counted, method: str) -> None:
     workers, epochs = (8, 3) if FULL or method == "fork" else (2, 2)  # each of the others imports torch
     with sd.EncryptedAudioDataset(many) as ds:

@@ -131,7 +131,10 @@ def test_the_same_samples_by_the_same_requests(
     assert on.gets == off.gets, "nothing is fetched twice"
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.full)])
+METHODS = ["fork", *(pytest.param(one, marks=pytest.mark.full) for one in ("spawn", "forkserver"))]
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_under_every_start_method_with_workers_that_stay(
     root: Root, between: Between, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

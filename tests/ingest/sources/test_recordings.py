@@ -95,6 +95,7 @@ def test_recordings_none_of_which_can_be_taken_are_listed(tmp_path: Path) -> Non
     assert [(one.path, one.reason) for one in sources.problems] == [("c.wav", "link leads nowhere")]
 
 
+@pytest.mark.full
 @pytest.mark.quiet
 def test_a_hundred_thousand_files(tmp_path: Path) -> None:
     for folder in range(100):
