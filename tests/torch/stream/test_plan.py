@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -227,13 +226,8 @@ def test_single_objects_are_mixed_whatever_their_order() -> None:
 def test_plan_of_ten_million_rows_opens_few_parts() -> None:
     parts = np.full(102, 98_000)
     source = Source(parts, BLOCK, 900, int(parts.sum()))
-    begun = time.perf_counter()
     plan = Plan([source], 3, 1, "pad")
     for run in [Run(8, 4, 32, 1000), Run(16, 4, 32, 500), Run(4, 4, 64, 777), Run(8, 2, 32, 5)]:
         plan.follow(run)
-    lane = plan.lane(8, 4, 3, 2)
-    next(lane.arrivals())
-    took = time.perf_counter() - begun
     opened = {part for one in plan.lane(64, 8, 3, 2).arrivals() for part in one.part.tolist()}
-    assert len(opened) <= 6
-    assert took < 5  # 0.2 s on an idle core: benchmarks/streaming.py measures it
+    assert 0 < len(opened) <= 6
