@@ -59,7 +59,7 @@ demo-cloud: $(STAMP)  ## the same on an object store (SeaweedFS) and a KMS (Open
 	$(PY) -m demo.run --cloud $(if $(CORPUS),--corpus "$(CORPUS)")
 
 # With tests.kit.beside, tests/ecosystem runs beside the others, in one more process; its results are in the same summary.
-test: lint $(ECO_STAMP)  ## lint, then the tests: about 16 minutes on 2 cores
+test: lint $(ECO_STAMP)  ## lint, then the tests: under 20 minutes on 2 cores
 	$(PY) -m pytest -p tests.kit.beside -n $(JOBS) --dist loadgroup --durations=20
 
 test-full: lint $(ECO_STAMP)  ## lint, then every test, the exhaustive and random-kill matrices too: two to three hours on 2 cores
