@@ -18,7 +18,7 @@ ECO_PY    := $(ECO)/bin/python
 ECO_STAMP := $(ECO)/installed-$(shell { pwd; cat pyproject.toml constraints.txt constraints-eco.txt; } | cksum | cut -d ' ' -f 1)
 
 # The scripts behind the figures of docs/figures.md; the other files there are their helpers.
-BENCHMARKS := decrypt corpus loading ingest kms s3ec streaming shards lifecycle
+BENCHMARKS := decrypt corpus loading ingest kms s3ec streaming packs shards lifecycle
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-cloud test test-full test-peers eco lint format docs-check bench build clean distclean

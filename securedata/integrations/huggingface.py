@@ -154,9 +154,7 @@ class Recordings:
             if url.startswith(before) and url.endswith(after) and len(url) > len(before) + len(after):
                 try:
                     return first + corpus.find(url[len(before) : len(url) - len(after)])
-                except (
-                    NoSuchPath
-                ) as error:  # it can be a URL of the next: names and roots can be parts of others' paths
+                except NoSuchPath as error:  # perhaps of the next: a root can be a part of another one's paths
                     missing = error
         raise missing
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import ipc
 
-from securedata.corpus.rows.arrow_file import MAX_DECLARED, Layout, Refused, check_declared, layout_of
+from securedata.corpus.rows.arrow_file import MAX_DECLARED, Layout, Refused, check_declared, check_file
 from securedata.corpus.schema import MAX_ROWS, SCHEMA
 from securedata.corpus.state.head import TableRef
 from securedata.errors import InvalidArgument, MalformedManifest, PartMissing
@@ -112,7 +112,10 @@ def table_of(
         MalformedManifest
     """
     try:
-        check_declared(memoryview(plain), layout or layout_of(memoryview(plain), ref.rows, None))
+        if layout is None:
+            check_file(memoryview(plain), ref.rows)
+        else:
+            check_declared(memoryview(plain), layout)
         table, problem = _parse(pa.py_buffer(plain), columns, schema)
         problem = problem or _problem(table, ref, columns, schema)
     except Refused as error:
