@@ -14,6 +14,7 @@ import pytest
 from securedata.corpus.config import Reference
 from securedata.corpus.state.seen import remember
 from securedata.corpus.writer import Writer
+from securedata.errors import NotFound
 from securedata.lifecycle.derived import register_derived
 from securedata.lifecycle.erasure import erase as erasing
 from securedata.lifecycle.features.computing import Computed, Source
@@ -114,7 +115,11 @@ def retain(name: str, made: Made, *people: str) -> Role:
 
 
 def _there(target: Writer) -> set[str]:
-    return set(rows_of(target.head, target.storage))
+    while True:
+        try:
+            return set(rows_of(target.head, target.storage))
+        except NotFound:  # an erasure has replaced the head meanwhile, and deleted its parts
+            target.refresh()
 
 
 def with_made(roles: Callable[[Made], list[Role]]) -> Callable[[], list[Role]]:
