@@ -174,7 +174,8 @@ SESSIONS = [
     Case("ExpiredToken, always", fetch(EXPIRED_403, None), errors.SessionExpired,
          (OBJECT, "a renewed one was refused too", "check the role")),
     Case("the session ends, and STS answers 503 six times", sts(sts_error(503, "ServiceUnavailable"), 6), rounds=8),
-    Case("STS refuses connections until the session ends", lambda between: between.sts.refuse(13), rounds=8,
+    # a session lives for 12 s, and began before
+    Case("STS refuses connections until the session ends", lambda between: between.sts.refuse(10), rounds=8,
          within=60),
     Case("the session ends, and STS refuses", sts(sts_error(403, "AccessDenied"), None), errors.AccessDenied,
          ("the role arn:aws:iam:", "may not be assumed (AccessDenied)", "check its trust policy"), rounds=8),
