@@ -7,7 +7,8 @@ its tries, so that a lost response can be resolved.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace as replaced
 from typing import Any
 
@@ -16,11 +17,10 @@ import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import connect
-from securedata.corpus.objects.put import Put, Uncommitted, put_object, put_objects
-from securedata.corpus.packs.put import PackPut, put_pack
+from securedata.corpus.object_writer import ObjectWriter
 from securedata.corpus.rows.build import join
 from securedata.corpus.rows.changes import Changes, check_objects
-from securedata.corpus.rows.origin import keyed
+from securedata.corpus.rows.origin import carriers, keyed
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.schema import SCHEMA, check_types, fit
 from securedata.corpus.state.commit import Next, T, Transaction, Try, added_lists, orphans
@@ -29,13 +29,12 @@ from securedata.corpus.state.horizon import check_horizon, times_reset
 from securedata.corpus.state.live import LiveParts
 from securedata.corpus.state.retired import DELAY
 from securedata.corpus.state.writer_lease import WriterLease
-from securedata.format.cobblestone import Buffer
 from securedata.keys.kms import KMS
 from securedata.keys.wraps import Wrap
 from securedata.storage.base import Storage
 
 
-class Writer:
+class Writer(ObjectWriter):
     """A corpus opened for writing. One thread commits; `put_object` may be called from many.
 
     Writing needs only Decrypt at the KMS, and the pin.
@@ -64,22 +63,15 @@ class Writer:
         self.reference, self.single_writer = reference, single_writer
         self.root = reference.root
         connection = connect(reference, write=True, storage=storage)
-        self.storage = connection.storage
-        self.storage.check_writable(single_writer)
-        self._lease = self.lease = WriterLease(reference, connection, accept_generation, ttl, kms_wait)
-        self.corpus_id = self.head.corpus_id
-        self._live = LiveParts(self.storage, self.corpus_id, self.root)
-        self._uncommitted = self.uncommitted = Uncommitted(self.storage)
+        connection.storage.check_writable(single_writer)
+        lease = WriterLease(reference, connection, accept_generation, ttl, kms_wait)
+        live = LiveParts(connection.storage, lease.opened.head.corpus_id, self.root)
+        super().__init__(self.root, connection.storage, lease, live)
 
     def __repr__(self) -> str:
         # a traceback with local variables may show a writer that could not open
         generation = self.head.generation if hasattr(self, "_uncommitted") else "unknown"
         return f"<Writer {self.reference.root if hasattr(self, 'reference') else ''} generation {generation}>"
-
-    @property
-    def head(self) -> Head:
-        """The newest head that this writer has seen."""
-        return self._lease.opened.head
 
     @property
     def unwraps(self) -> int:
@@ -102,61 +94,6 @@ class Writer:
         """
         self._lease.require_newest()
 
-    # ------------------------------------------------------------ objects
-
-    def put_object(self, pieces: Iterable[Buffer]) -> Put:
-        """Seal pieces of plaintext into a new object, store it and check it.
-
-        If a prune deleted it before it was checked, its rows are stale, and `commit` does not add them.
-
-        Raises:
-            KeysExpired, as `put.put_object`
-        """
-        looked, horizon = self._uncommitted.look(), self.head.horizon
-        put = put_object(self.storage, self.corpus_id, self._lease.guard(pieces), self._pruned_since(horizon))
-        self._uncommitted.add(put.object_id, put.time, looked, horizon)
-        return put
-
-    def put_objects(self, plains: Iterable[bytes]) -> Iterator[tuple[int, Put]]:
-        """Seal whole plaintexts, each into a new object, and store them in parallel. Raises as `put_object`."""
-        looked, horizon = self._uncommitted.look(), self.head.horizon
-        sources = self._lease.guard(plains)
-        for at, put in put_objects(self.storage, self.corpus_id, sources, self._pruned_since(horizon)):
-            self._uncommitted.add(put.object_id, put.time, looked, horizon)
-            yield at, put
-
-    def put_pack(self, members: Iterable[Buffer]) -> PackPut:
-        """As `packs.put.put_pack`: store sealed objects, each opened by the caller. Also raises KeysExpired."""
-        looked, horizon = self._uncommitted.look(), self.head.horizon
-        put = put_pack(self.storage, self._lease.guard(members), self._pruned_since(horizon))
-        self._uncommitted.add(put.pack_id, put.time, looked, horizon, pack=True)
-        return put
-
-    def _pruned_since(self, horizon: float) -> Callable[[], bool]:
-        """A check for whether the head now has another horizon: every prune commits one before it deletes."""
-        return lambda: self._lease.read().head.horizon != horizon
-
-    def put_times(self, object_ids: Iterable[bytes], head: Head) -> Mapping[bytes, float]:
-        """For `Changes.put_times`; called in every try, with its new objects and its head. Raises StorageError"""
-        self._uncommitted.look()
-        self._uncommitted.look_for(object_ids, head.horizon)
-        return self._uncommitted.times
-
-    def discard(self, object_ids: Iterable[bytes]) -> None:
-        """Delete objects that this writer put and that no commit has or may have named; others are left alone.
-
-        What the current head names is never deleted, even if it is passed here. Rows of a discarded object are stale.
-
-        Raises:
-            StorageError, KeysError, CorpusError: the head cannot be read, or an object cannot be deleted.
-        """
-        mine = self._uncommitted.among(object_ids)
-        if not mine:
-            return
-        for object_id in sorted(set(mine) - self._live.named(self.refresh(), mine)):
-            self.storage.delete(self._uncommitted.key(object_id))
-            self._uncommitted.doubt([object_id])  # not forgotten: no later commit may name it
-
     # ------------------------------------------------------------ commits
 
     def commit(
@@ -173,8 +110,9 @@ class Writer:
         """Add, remove and replace rows in one atomic step.
 
         Args:
-            add: rows of the manifest's schema, whose objects were put before. An existing row keeps its object (if
-                path, content, segment and people are equal), and its values where `add` is empty.
+            add: rows of the manifest's schema, whose objects or packs were put before. An existing row keeps its object
+                (if path, content, segment and people are equal), and its values where `add` is empty. A new pack is
+                named only if all its rows are added: otherwise it is deleted, and those that would have been are stale.
             remove: logical paths.
             replace: a row replaces an existing one of other content or people; otherwise it is a conflict.
             settings: settings of the corpus to change.
@@ -204,9 +142,11 @@ class Writer:
         if self.head.data_keys_since:
             table = keyed(table, self._uncommitted.times, self.head.generation)
         updates_only = 0 if update is None else update.num_rows
-        changes = Changes(table, updates_only, tuple(remove), replace, reseal, self._uncommitted.times, clear or {})
+        times = self._uncommitted.times
+        ids = carriers(table)
+        whole = Counter(id for id in table.column("pack").to_pylist() if id in times)
+        changes = Changes(table, updates_only, tuple(remove), replace, reseal, times, clear or {}, whole=whole)
 
-        ids = table.column("object_id").to_pylist()
         versions = {frozenset[int](): changes}  # equal ones are the same object, so that parts made for a try are used
 
         def change(attempt: Try) -> Next[Outcome]:
@@ -377,13 +317,6 @@ class Writer:
         return self.head
 
     # ------------------------------------------------------------ reading
-
-    def refresh(self) -> Head:
-        """Read the current head."""
-        self._lease.check()
-        head = self._lease.read().head
-        self._live.forget_all_but(head)
-        return head
 
     def named(self, ids: Iterable[bytes]) -> set[bytes]:
         """Those of `ids`, of objects, packs and parts, that the newest head seen names. Raises as `read_table`."""

@@ -18,6 +18,7 @@ from securedata.corpus.config import Reference, normal_root
 from securedata.corpus.create import CreateReport, create_corpus
 from securedata.corpus.notices import log_incomplete, log_notice
 from securedata.corpus.option_values import MAX_THREADS, as_choice, as_flag, as_text, as_texts, as_whole
+from securedata.corpus.packs.report import PackReport
 from securedata.corpus.packs.run import pack_alone
 from securedata.corpus.progress import Progress, check_progress, reporting
 from securedata.corpus.rows.inherit import check_clearable
@@ -150,7 +151,8 @@ def ingest(
         checksum: compare digests rather than sizes and times.
         known_bad: a file that `write_bad` wrote; what it lists with the same reason is not in the report's `new`.
         write_bad: write what was not taken, and why, to this file, for the next call.
-        pack: then rewrite what is alone in the corpus, not only what is new, into packs, as `pack` does.
+        pack: put new recordings into packs of about 256 MB, sealed in memory; then pack what is alone in the corpus, not
+            only what is new, as `pack` does. Takes about 300 MB more memory.
         threads: files processed at once; None: two per core, 16 at least over a network. With an engine: by each task;
             None: 4 over a network, otherwise 1.
         engine: 'local': threads of this process; 'ray': tasks of a Ray cluster, whose nodes must reach the source, the
@@ -331,9 +333,9 @@ def _seal(
             else Writer(found, single_writer=single_writer, accept_generation=accept_generation)
         )
         with reporting(progress, "sealing") as told:
-            report = seal_sources(sources, writer, progress=_summed(told, sources), executor=executor, **how)
+            report = seal_sources(sources, writer, pack=pack, progress=_summed(told, sources), executor=executor, **how)
         if pack:
-            report.packed = pack_alone(writer, how["threads"], progress)
+            report.packed = (report.packed or PackReport(writer.root)) + pack_alone(writer, how["threads"], progress)
             report.generation = report.packed.generation
     except BaseException:  # re-raised, Ctrl-C too: name the corpus that was created for this run
         if created is not None:

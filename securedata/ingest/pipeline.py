@@ -18,21 +18,21 @@ import numpy as np
 import pyarrow as pa
 
 from securedata.corpus.rows.arrow_cells import cells, one_chunk
-from securedata.corpus.rows.checks import refused
 from securedata.corpus.rows.inherit import check_clearable
 from securedata.corpus.rows.outcome import Outcome
-from securedata.corpus.rows.plan import CHECK
 from securedata.corpus.schema import rows_table
 from securedata.corpus.segments import recording_path
 from securedata.corpus.tasks.engine import slots_of
 from securedata.corpus.tasks.pool import TaskPool
 from securedata.corpus.writer import Writer
 from securedata.ingest.classify import FROM_SOURCE, Known, Todo, classify
+from securedata.ingest.comparing import Comparing, New
 from securedata.ingest.corrections import corrected
-from securedata.ingest.duplicates import Duplicates, other_people
 from securedata.ingest.items import Item, digests_of, items_of
-from securedata.ingest.report import LEFT_OUT, NOT_TAKEN, TAKEN, UNCHANGED, IngestReport, account, given
+from securedata.ingest.packing import DirectPacks, shuffled
+from securedata.ingest.report import NOT_TAKEN, TAKEN, UNCHANGED, IngestReport, account, given
 from securedata.ingest.sealing import Done, Sealing
+from securedata.ingest.sources.members.origin import MemberOrigin
 from securedata.ingest.sources.origin import LocalOrigin
 from securedata.ingest.sources.recordings import SourceList
 from securedata.ingest.sources.walk.tree import Problem
@@ -62,6 +62,7 @@ def seal_sources(
     reseal: bool = False,
     clear: Sequence[str] = (),
     if_duplicate: str = "take",
+    pack: bool = False,
     progress: Progress | None = None,
     executor: Executor | None = None,
 ) -> IngestReport:
@@ -77,6 +78,8 @@ def seal_sources(
         clear: columns to empty where a recording is described without them: by its row of the manifest or, without a
             manifest, by the run. Anything else that a run does not mention stays: see `inherit`.
         if_duplicate: 'take', 'skip' or 'fail' new recordings whose content has another path in the corpus or the run.
+        pack: put recordings that fit into packs there, unless an executor seals them or they come out of other files:
+            these become objects of their own.
         progress: called with files and bytes as they are done, including those that need no work.
         executor: does the tasks, and each processes `threads` files at once; None: threads of this process.
 
@@ -91,7 +94,10 @@ def seal_sources(
             threads = max(2 * (os.cpu_count() or 1), 1 if here else NETWORK_THREADS)
         else:  # there is a task for each core
             threads = 1 if here else TASK_THREADS
-    return _Ingest(sources, writer, threads, replace, checksum, reseal, clear, if_duplicate, progress, executor).run()
+    direct = pack and executor is None and not isinstance(sources.origin, MemberOrigin)
+    return _Ingest(
+        sources, writer, threads, replace, checksum, reseal, clear, if_duplicate, direct, progress, executor
+    ).run()
 
 
 class _Ingest:
@@ -105,6 +111,7 @@ class _Ingest:
         reseal: bool,
         clear: Sequence[str],
         if_duplicate: str,
+        direct: bool,
         progress: Progress | None,
         executor: Executor | None,
     ) -> None:
@@ -112,24 +119,25 @@ class _Ingest:
         self.replace, self.checksum, self.reseal = replace or reseal, checksum, reseal
         described = sources.table.column("path").filter(sources.table.column("described")).to_pylist() if clear else []
         self.clear = dict.fromkeys(described, frozenset(clear))
-        self.if_duplicate, self.duplicates = if_duplicate, Duplicates()
         self.progress = progress
         self.report = IngestReport(problems=list(sources.problems), apart=sources.apart)
         self.fates = np.zeros(self.table.num_rows, dtype=np.int8)
-        self._files_there: set[str] = set()  # with a row in the corpus; filled on first use
         self.started = time.monotonic()
         self.told_bytes = 0
         # one chunk: a list of sources is made in one piece
         self.cells = {name: cells(one_chunk(self.table.column(name))) for name in self.table.schema.names}
-        self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace)
+        self.comparing = Comparing(self.table, writer, self.cells, if_duplicate, self.report, self.fates)
+        self.duplicates = self.comparing.duplicates
+        self.packs = DirectPacks(writer, self.comparing)
+        self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace, for_packs=direct)
         self.work = IngestWork(sources, writer, self.sealing, self.replace, threads)
         self.executor = executor
         # many nodes seal 4 GB in no time, and a commit takes its own
         self.commit_bytes = COMMIT_BYTES * (1 if executor is None else slots_of(executor))
         self.next = self.sealing.next if executor is None else self.work.next
         # what the next commit takes
-        self.rows: list[dict[str, Any]] = []
-        self.indices: list[int] = []  # of those rows in the table
+        self.alone: list[New] = []  # of objects with storage keys of their own
+        self.packed: list[New] = []  # in the order of their packs
         self.updates: dict[int, bytes] = {}  # rows to correct, with digests of their objects' content
         self.pending_bytes = 0
         self.last_commit = time.monotonic()
@@ -141,16 +149,19 @@ class _Ingest:
         self.contents: dict[int, bytes] = {}  # digests of the objects of rows that are compared
         self.sizes = self.table.column("size").to_numpy().clip(0)
         known = self._classify(self.table)
-        self.there = known.part >= 0
+        there = known.part >= 0
+        self.comparing.there(self.files, there)
         if self.replace:
-            open_rows = self.there & np.isin(known.todo, (Todo.SEAL, Todo.HASH))
+            open_rows = there & np.isin(known.todo, (Todo.SEAL, Todo.HASH))
             self.duplicates.leave(self._recording(i) for i in np.flatnonzero(open_rows).tolist())
         todo = self._items(known, range(self.table.num_rows))
         self._settle(known, range(self.table.num_rows))
         if todo or self.updates:
             self.writer.check_horizon()
         tasks = self.sealing.tasks
-        with TaskPool("securedata-ingest", self.work, self.executor, tasks, 4 * tasks) as pool:
+        # what waits for a pack is sealed and whole: fewer results wait beside it
+        size = (2 if self.sealing.for_packs else 4) * tasks
+        with TaskPool("securedata-ingest", self.work, self.executor, tasks, size) as pool:
             try:
                 self._work(pool, todo)
             except BaseException:  # re-raised, Ctrl-C too: the threads stop first
@@ -160,25 +171,31 @@ class _Ingest:
         self.report.sources = account(self.sources, self.files, self.fates.tolist())
         self.report.seconds = time.monotonic() - self.started
         self.report.generation = self.writer.head.generation
+        self.report.packed = self.packs.report if self.sealing.for_packs else None
         return self.report
 
     def _work(self, pool: TaskPool[list[Item], list[Done]], todo: deque[Item]) -> None:
         try:
-            while todo or pool or self.rows or self.updates:
+            while todo or pool or self.packs or self._pending:
                 while todo and pool.room:
                     pool.take(self.next(todo))
                 for _, done in pool.finished(_TICK):
                     self._take_all(done)
                 self._tell()
                 ending = not todo and not pool
+                if ending or self.packs.due:
+                    self._write_pack()
                 if ending or self._interval_is_over():
                     # a large file at the front must not hold back finished ones behind it
                     for _, done in pool.all_finished():
                         self._take_all(done)
                     todo = self._commit(todo)
         except BaseException:  # re-raised, Ctrl-C too; if this commit fails as well, as the context of its error
-            if self.rows or self.updates:
+            if self._pending:
                 self._commit(deque())  # keep what is sealed and durable
+            if self.packs:
+                self._write_pack()
+                self._commit(deque())
             raise
 
     # ------------------------------------------------------------ what to do
@@ -201,7 +218,8 @@ class _Ingest:
         self.contents.update((rows[at], found.content) for at, found in digests.items())
         updates = [rows[at] for at in np.flatnonzero(known.todo == Todo.UPDATE).tolist()]
         self.updates.update((i, self.contents[i]) for i in updates)
-        return items_of(known, rows, self.files, self.apart, digests)
+        items = items_of(known, rows, self.files, self.apart, digests)
+        return shuffled(items) if self.sealing.for_packs else items
 
     def _settle(self, known: Known, rows: range | list[int]) -> None:
         """Count rows that need no file to be read."""
@@ -226,6 +244,8 @@ class _Ingest:
             self.progress(sum(len(one.item.rows) for one in done), 0)
         for one in done:
             self._take(one)
+        if self.packs.due:
+            self._write_pack()
 
     def _take(self, done: Done) -> None:
         if done.problem:
@@ -242,25 +262,28 @@ class _Ingest:
         put, info = done.put, done.info
         self.report.bytes += put.size
         self.report.sealed_bytes += put.sealed_size
-        self.pending_bytes += put.size
         place: dict[str, Any] = {}
         if done.cut_from:
             cut = done.cut_from
             place = {"recording": cut.recording, "recording_size": cut.size, "recording_sha256": cut.sha256}
+        new = []
         for i in done.item.rows:
             source = {name: read(i) for name, read in self.cells.items()}
-            self.indices.append(i)
-            self.rows.append(
-                {
-                    **{name: source[name] for name in (*FROM_SOURCE, "path", "subjects")},
-                    **(place or {name: source[name] for name in ("start", "frames_in_segment")}),
-                    "utterance": source["utterance"] if source["utterance_given"] else "",
-                    **put.columns(),
-                    **info._asdict(),
-                    "source_mtime_ns": source["mtime_ns"],
-                    "media_type": source["media_type"],
-                }
-            )
+            row = {
+                **{name: source[name] for name in (*FROM_SOURCE, "path", "subjects")},
+                **(place or {name: source[name] for name in ("start", "frames_in_segment")}),
+                "utterance": source["utterance"] if source["utterance_given"] else "",
+                **put.columns(),
+                **info._asdict(),
+                "source_mtime_ns": source["mtime_ns"],
+                "media_type": source["media_type"],
+            }
+            new.append(New(i, row))
+        if done.sealed is not None:
+            self.packs.add(new, put.object_id, done.sealed)
+        else:
+            self.alone += new
+            self.pending_bytes += put.size
 
     def _recording(self, i: int) -> str:
         read = self.cells
@@ -272,75 +295,64 @@ class _Ingest:
             self.progress(0, read - self.told_bytes)
             self.told_bytes = read
 
+    def _write_pack(self) -> None:
+        """Put what waits for a pack; its rows go into the next commit."""
+        if not self.packs:
+            return
+        written = self.packs.write()
+        self.packed += written.new
+        self.pending_bytes += sum(one.row["size"] for one in written.new)
+        self.report.erased += [one.row["path"] for one in written.erased]
+
+    @property
+    def _pending(self) -> int:
+        """Rows for the next commit."""
+        return len(self.alone) + len(self.packed) + len(self.updates)
+
     def _interval_is_over(self) -> bool:
-        if not self.rows and not self.updates:
+        if not self._pending:
             self.last_commit = time.monotonic()
             return False
         return (
             time.monotonic() - self.last_commit >= COMMIT_SECONDS
-            or len(self.rows) + len(self.updates) >= COMMIT_ROWS
+            or self._pending >= COMMIT_ROWS
             or self.pending_bytes >= self.commit_bytes
         )
 
     def _commit(self, todo: deque[Item]) -> deque[Item]:
         """Commit what is sealed; returns what is left to do."""
         before = self.writer.head.generation
-        self._compare_contents()
-        rows, indices, updates = self.rows, self.indices, self.updates
+        new = [*self._compared(), *self.packed]
+        updates = self.updates
         table, changed = corrected(self.table, updates, self.writer)
         outcome = self.writer.commit(
-            rows_table(rows),
+            rows_table(one.row for one in new),
             replace=self.replace,
             settings=self.sources.settings,
             update=table,
             reseal=self.reseal,
             clear=self.clear,
         )
-        self.rows, self.indices, self.updates, self.pending_bytes = [], [], {}, 0
+        self.alone, self.packed, self.updates, self.pending_bytes = [], [], {}, 0
         self.last_commit = time.monotonic()
         self._count(outcome)
-        self._note_fates(outcome, [*indices, *updates], changed)
+        self.packs.count(new, outcome.committed)
+        self._note_fates(outcome, [*(one.i for one in new), *updates], changed)
         redo = self._stale(outcome, changed)
         after = self.writer.head.generation
         if after > before + 1 and todo:
             todo = self._without_others(todo)
         return deque([*todo, *redo])
 
-    def _compare_contents(self) -> None:
-        """Find rows of the next commit whose content has another path, and take them out as `if_duplicate` says."""
-        if not self.rows:
-            return
-        twins = self.duplicates
-        head = self.writer.refresh()
-        files = [row.get("recording_sha256", row["source_sha256"]) for row in self.rows]
-        twins.look(files, (self.writer.read_table(part, CHECK) for part in head.parts))
-        erased = {self.indices[at] for at in refused(head, self.table.take(pa.array(self.indices)))}
-        kept, dropped = [], set()
-        # by file, not by row: new segments of a recording share the object of those in the corpus, which must stay
-        there = self._files_there = self._files_there or {self.files[i] for i in np.flatnonzero(self.there).tolist()}
-        # recordings in the corpus go first: they are taken whatever else has their content
-        order = sorted(
-            zip(self.indices, self.rows, strict=True), key=lambda one: (self.files[one[0]] not in there, one[0])
-        )
-        for i, row in order:
-            digest, path = row.get("recording_sha256", row["source_sha256"]), self._recording(i)
-            other = None if self.files[i] in there or i in erased else twins.other(digest, path)
-            lost = self.if_duplicate == "skip" and other is not None and twins.lacks(other, row["subjects"])
-            if other is not None and (lost or self.if_duplicate == "fail"):
-                reason = other_people(other) if lost else f"has the content of {other}, which is taken"
-                self.report.problems.append(Problem(row["path"], reason))
-            elif other is not None:
-                self.report.duplicates.append((row["path"], other))
-            if other is None or self.if_duplicate == "take":
-                if i not in erased:
-                    twins.take(digest, path, row["subjects"])
-                kept.append((i, row))
-            else:
-                dropped.add(row["object_id"])
-                self.fates[i] = LEFT_OUT if self.if_duplicate == "skip" and not lost else NOT_TAKEN
-        self.indices, self.rows = [i for i, _ in kept], [row for _, row in kept]
-        if dropped:
-            self.writer.discard(dropped)
+    def _compared(self) -> list[New]:
+        """The rows that are alone and are taken; the commit refuses those of people who were erased."""
+        if not self.alone:
+            return []
+        found = self.comparing.take(self.alone)
+        self.alone = [*found.kept, *found.erased]
+        if found.dropped:
+            self.writer.discard(found.dropped)
+        return self.alone
 
     def _count(self, outcome: Outcome) -> None:
         report = self.report

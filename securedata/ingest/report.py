@@ -98,7 +98,8 @@ class IngestReport:
         new: what is not taken and is not in `known_bad`, or is there with another reason.
         hidden_names: files and folders that are left out because their names begin with a dot.
         near_duplicates: groups of people whose names differ only in case, blanks or punctuation.
-        packed: results of the packing, with `pack`; objects that it could not read are in its `failed`.
+        packed: with `pack`, the packs that were written and what is in them; objects that were alone in the corpus and
+            could not be read are in its `failed`.
     """
 
     added: int = 0

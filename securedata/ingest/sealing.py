@@ -1,21 +1,24 @@
 """The work of an ingest's threads: read files, probe them, seal them and put them.
 
 Small files are read whole and put in parallel: the next is sealed while those before it are being sent. Large ones are
-read in pieces.
+read in pieces. What goes into packs is sealed in memory, and nothing is put.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from securedata.corpus.objects.put import Put
+from securedata.corpus.packs.choice import MOST
 from securedata.corpus.segments import TOLERANCE, recording_path
 from securedata.corpus.writer import Writer
 from securedata.format.cobblestone import Buffer
+from securedata.format.sealed import sealed_size
 from securedata.ingest.byte_budget import TOTAL, ByteBudget, needed
 from securedata.ingest.cutting import CutFrom, Cutter
 from securedata.ingest.items import Item
@@ -28,6 +31,10 @@ from securedata.media.reason import Undecodable
 
 _ROUNDS = 4
 """Small files of one task, as a multiple of the parallel puts: towards its end, fewer and fewer are being sent."""
+_FILES = 16
+"""Small files of one task that seals in memory."""
+
+_COPIES = 3  # of a file: read, sealed, and opened again
 
 _Outcome = TypeVar("_Outcome")
 
@@ -41,6 +48,7 @@ class Done:
         conflict: its digest is another one, and it may not replace the row.
         cut_from: for a segment, its recording.
         unused: ids of objects that were put before a problem came up.
+        sealed: the object, if it waits for a pack; it is not on storage.
     """
 
     item: Item
@@ -51,6 +59,7 @@ class Done:
     conflict: bool = False
     cut_from: CutFrom | None = None
     unused: list[bytes] = field(default_factory=list)
+    sealed: Buffer | None = field(default=None, repr=False)
 
 
 class Sealing:
@@ -63,14 +72,26 @@ class Sealing:
     """
 
     def __init__(
-        self, origin: Origin, writer: Writer, cells: Mapping[str, Callable[[int], Any]], threads: int, replace: bool
+        self,
+        origin: Origin,
+        writer: Writer,
+        cells: Mapping[str, Callable[[int], Any]],
+        threads: int,
+        replace: bool,
+        for_packs: bool = False,
     ) -> None:
+        """`for_packs`: files that fit into packs are sealed in memory."""
         self._origin, self._writer, self._cells, self._replace = origin, writer, cells, replace
         self._budget = ByteBudget(TOTAL)
-        # a source over a network needs threads that wait, so that several files are read at once
-        side_by_side = min(threads, writer.storage.parallel_puts) if isinstance(origin, LocalOrigin) else 1
-        self._together = _ROUNDS * side_by_side if side_by_side > 1 else 1
-        self.tasks = max(1, threads // side_by_side)
+        self.for_packs = for_packs
+        if for_packs:  # a thread that reads a folder is busy, one that reads over a network waits
+            self._together = _FILES
+            self.tasks = min(threads, os.cpu_count() or 1) if isinstance(origin, LocalOrigin) else threads
+        else:
+            # a source over a network needs threads that wait, so that several files are read at once
+            side_by_side = min(threads, writer.storage.parallel_puts) if isinstance(origin, LocalOrigin) else 1
+            self._together = _ROUNDS * side_by_side if side_by_side > 1 else 1
+            self.tasks = max(1, threads // side_by_side)
         self.read_bytes = 0
         self.stopping = False
 
@@ -95,6 +116,9 @@ class Sealing:
             with self._budget.take(self._needed_apart(items[0])):
                 found = self._guarded(items[0], self._apart)
                 return [found] if isinstance(found, Done) else found
+        if self._fits_a_pack(items[0]):
+            with self._budget.take(sum(_COPIES * self._size(item) for item in items)):
+                return [self._guarded(item, self._in_memory) for item in items]
         with self._budget.take(sum(needed(self._size(item), self._writer.storage) for item in items)):
             if self._size(items[0]) > PIECE:
                 return [self._guarded(items[0], self._large)]
@@ -125,6 +149,19 @@ class Sealing:
         for at, put in self._writer.put_objects(plains()):
             item, info, odd = under_way[at]
             done.append(self._sealed(item, info, put, odd))
+        return done
+
+    def _fits_a_pack(self, item: Item) -> bool:
+        return self.for_packs and sealed_size(self._size(item)) <= MOST
+
+    def _in_memory(self, item: Item, path: str) -> Done:
+        found = self._read(item, path)
+        if isinstance(found, Done):
+            return found
+        data, info = found
+        put, sealed = self._writer.seal(data)
+        done = self._sealed(item, info, put, self._remark(info, data))
+        done.sealed = sealed
         return done
 
     def _read(self, item: Item, path: str) -> Done | tuple[bytes, AudioInfo]:
@@ -276,6 +313,8 @@ class Sealing:
         return Done(item, put, info, problem=problem)
 
     def _whole(self, file: str, stamp: Stamp) -> bytes:
+        if stamp.size > PIECE:
+            return b"".join(self._counted(self._origin.pieces(file, stamp)))
         self._check_stopping()
         data = self._origin.whole(file, stamp)
         self.read_bytes += len(data)

@@ -173,7 +173,7 @@ def add_parser(subparsers: Any) -> None:
     )
     work.add_argument("--write-bad", metavar="FILE", help="write what was not taken, and why, to this file")
     work.add_argument(
-        "--pack", action="store_true", help="then rewrite small objects into packs, as 'securedata pack' does"
+        "--pack", action="store_true", help="put small objects into packs of 256 MB, and those of earlier runs, too"
     )
     add_threads(work, "two per core, 16 at least over a network; with --engine ray, by each task: 1, 4 over a network")
     add_engine(work, "files are read and sealed")

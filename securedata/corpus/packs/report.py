@@ -43,6 +43,16 @@ class PackReport:
     unlocked: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
+    def __add__(self, later: PackReport) -> PackReport:
+        """The report of this run and of one after it."""
+        return replace(
+            later,
+            packs=self.packs + later.packs,
+            objects=self.objects + later.objects,
+            rows=self.rows + later.rows,
+            bytes=self.bytes + later.bytes,
+        )
+
     @property
     def complete(self) -> bool:
         """Was everything moved that was to be?"""

@@ -42,7 +42,7 @@ def build(slot: Slot, changes: Changes, read_table: ReadTable) -> pa.Table:
     if slot.moved and changes.moves is not None:
         pieces.append(join(moved_rows(slot, changes.moves, read_table)).take(order_of(slot)))
     if slot.fresh:
-        pieces += _fresh_rows(slot, changes, read_table)
+        pieces.append(_fresh_rows(slot, changes, read_table))
     table = without_empty(join(pieces))
     have = set(table.column("path").to_pylist())
     for edit in slot.edits:
@@ -62,11 +62,13 @@ def build(slot: Slot, changes: Changes, read_table: ReadTable) -> pa.Table:
     return table
 
 
-def _fresh_rows(slot: Slot, changes: Changes, read_table: ReadTable) -> list[pa.Table]:
-    """The added rows of a part, with what they inherit from the rows that they replace."""
+def _fresh_rows(slot: Slot, changes: Changes, read_table: ReadTable) -> pa.Table:
+    """The added rows of a part, in their order, with what they inherit from the rows that they replace."""
     groups: dict[TableRef | None, list[Fresh]] = {}
-    for one in slot.fresh:
+    places: dict[TableRef | None, list[int]] = {}
+    for at, one in enumerate(slot.fresh):
         groups.setdefault(one.part, []).append(one)
+        places.setdefault(one.part, []).append(at)
     tables = []
     for part, group in groups.items():
         new = changes.add.take(pa.array([one.i for one in group], pa.int64()))
@@ -75,7 +77,7 @@ def _fresh_rows(slot: Slot, changes: Changes, read_table: ReadTable) -> list[pa.
         else:
             old = read_table(part, None).take(pa.array([one.row for one in group], pa.int64()))
             tables.append(inherit(old, carried(old, new), changes.clear))
-    return tables
+    return join(tables).take(pa.array(np.argsort([at for group in places.values() for at in group])))
 
 
 def _edited(edit: Edit, changes: Changes, read_table: ReadTable) -> pa.Table:

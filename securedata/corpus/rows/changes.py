@@ -45,12 +45,13 @@ class Changes:
         remove: logical paths.
         replace: a new row replaces one that has other content or people.
         reseal: a new row also replaces one of the same recording.
-        put_times: storage's time of each new object, by object id.
+        put_times: storage's time of each new object or pack, by its id.
         clear: cells of existing rows that are emptied, rather than kept, where `add` leaves them empty.
         select: chooses rows to take out.
         rewrite: new cells of existing rows: columns `path` and `old_id`, and those to change. A row is changed only if
             it still names the object `old_id` (compare and swap).
         moves: objects that get another place, in packs: see `corpus.packs.moves`.
+        whole: how many rows of `add` each new pack must keep to be named.
     """
 
     add: pa.Table = field(default_factory=SCHEMA.empty_table, repr=False)
@@ -63,6 +64,7 @@ class Changes:
     select: Select | None = None
     rewrite: pa.Table | None = field(default=None, repr=False)
     moves: pa.Table | None = field(default=None, repr=False)
+    whole: Mapping[bytes, int] = field(default_factory=dict, repr=False)
 
     @property
     def firsts(self) -> dict[bytes, bytes]:

@@ -18,14 +18,20 @@ _MOST = 2**43
 """Seconds; a later time does not fit into the column, and no clock means it."""
 
 
+def carriers(rows: pa.Table) -> list[bytes]:
+    """By row, the id under which its bytes are stored: of its pack, else of its object."""
+    found: list[bytes] = pc.coalesce(rows.column("pack"), rows.column("object_id")).to_pylist()
+    return found
+
+
 def stamped(new: pa.Table, put_times: Mapping[bytes, float]) -> pa.Table:
     """Rows that no commit had before, with `ingested` where they have none: the time of the put of their object.
 
     Args:
-        put_times: storage's time of each new object, in seconds. Rows of other objects get none: they were committed
+        put_times: storage's time of each new object or pack, in seconds. Rows of others get none: they were committed
             before, under another path.
     """
-    times = [_whole(put_times.get(object_id)) for object_id in new.column("object_id").to_pylist()]
+    times = [_whole(put_times.get(id)) for id in carriers(new)]
     field = OPTIONAL.field("ingested")
     column = pc.coalesce(optional(new, "ingested"), pa.chunked_array([pa.array(times, pa.int64()).cast(field.type)]))
     return set_optional(new, "ingested", column)
@@ -66,11 +72,11 @@ def keyed(new: pa.Table, put_times: Mapping[bytes, float], generation: int) -> p
     """Rows to add, with `keyed_since` where their object was put for this commit: no head yet names its data key.
 
     Args:
-        put_times: by object id, of the objects that no head names.
+        put_times: by id, of the objects and packs that no head names.
         generation: of the newest head that is known.
     """
     field = OPTIONAL.field("keyed_since")
-    since = [generation if object_id in put_times else None for object_id in new.column("object_id").to_pylist()]
+    since = [generation if id in put_times else None for id in carriers(new)]
     column = pc.coalesce(optional(new, "keyed_since"), pa.chunked_array([pa.array(since, field.type)]))
     return set_optional(new, "keyed_since", column)
 

@@ -6,6 +6,7 @@ checked against the current ones.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +19,7 @@ from securedata.corpus.packs import moves as packing
 from securedata.corpus.rows.changes import Changes, Edit, Fresh, Plan, ReadTable, Slot
 from securedata.corpus.rows.checks import held, refused
 from securedata.corpus.rows.match import match
+from securedata.corpus.rows.origin import carriers
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.rows.rewrite import match_rewrite, needed
 from securedata.corpus.schema import CUT, DESCRIPTIVE, MAX_ROWS, check_types, unknown
@@ -32,7 +34,26 @@ MERGE_AT = 8
 
 
 def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
-    """Plan a commit against `head`."""
+    """Plan a commit against `head`. A new pack that would lose a row is left out, and its other rows are stale."""
+    plan = _plan(head, changes, read_table, frozenset())
+    torn = _of_torn_packs(changes, plan)
+    return _plan(head, changes, read_table, torn) if torn else plan
+
+
+def _of_torn_packs(changes: Changes, plan: Plan) -> frozenset[int]:
+    """The rows that a plan adds, by number, from new packs of which it does not add every row."""
+    if not changes.whole:
+        return frozenset()
+    added = sorted(one.i for slot in plan.slots for one in slot.fresh)
+    packs = changes.add.column("pack").take(pa.array(added, pa.int64())).to_pylist()
+    counts = Counter(packs)
+    return frozenset(
+        i for i, pack in zip(added, packs, strict=True) if changes.whole.get(pack, counts[pack]) != counts[pack]
+    )
+
+
+def _plan(head: Head, changes: Changes, read_table: ReadTable, torn: frozenset[int]) -> Plan:
+    """`torn`: rows of `add`, by number, that are stale."""
     add, outcome, select = changes.add, Outcome(), changes.select
     paths = add.column("path").to_pylist()
     if len(set(paths)) != len(paths):
@@ -41,8 +62,8 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
     for i in refused(head, add):
         outcome.erased.append(paths[i])
         del fresh[i]
-    ids = add.column("object_id").to_pylist()
-    for i in [i for i in fresh if changes.put_times.get(ids[i], head.horizon) < head.horizon]:
+    ids, stored_as = add.column("object_id").to_pylist(), carriers(add)
+    for i in [i for i in fresh if i in torn or changes.put_times.get(stored_as[i], head.horizon) < head.horizon]:
         # before matching: a row must not replace another and then be left out itself
         outcome.stale.append(paths[i])
         del fresh[i]
@@ -89,7 +110,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
     for i in [i for i in fresh if changes.only_updates(i)]:  # the row to update is gone
         outcome.stale.append(paths[i])
         del fresh[i]
-    outcome.committed |= {ids[i] for i in fresh}
+    outcome.committed |= {ids[i] for i in fresh} | changes.whole.keys() & {stored_as[i] for i in fresh}
     outcome.added = len(fresh)
     retired = _unneeded(retired, views, outcome.committed)
     moved_slots: list[Slot] = []
@@ -110,7 +131,7 @@ def make_plan(head: Head, changes: Changes, read_table: ReadTable) -> Plan:
         outcome.rewritten += sum(len(one.rows) for one in found)
     again = add.column("pack").take(pa.array(sorted(fresh), pa.int64())).to_pylist()
     retired_packs = packing.retired_packs(views, again)
-    slots = [Slot((edit,)) for edit in edits if edit.rows] + moved_slots + _fresh_slots(fresh, ids)
+    slots = [Slot((edit,)) for edit in edits if edit.rows] + moved_slots + _fresh_slots(fresh, ids, stored_as)
     if outcome.changes:
         slots = _merged(slots)
     live = {slot.kept.id for slot in slots if slot.kept}
@@ -176,15 +197,20 @@ def _unneeded(
     return [id for id in retired if id not in needed]
 
 
-def _fresh_slots(fresh: Mapping[int, Fresh], ids: Sequence[bytes]) -> list[Slot]:
-    """Added rows as parts. Rows of one object stay together: see `_retired_objects`."""
-    objects: dict[bytes, list[Fresh]] = {}
+def _fresh_slots(fresh: Mapping[int, Fresh], ids: Sequence[bytes], stored_as: Sequence[bytes]) -> list[Slot]:
+    """Added rows as parts.
+
+    Rows of one object stay together: see `_retired_objects`. So do those of a new pack, in the order in which they were
+    added, unless they are more than a part takes.
+    """
+    together: dict[bytes, list[Fresh]] = {}
+    counts = Counter(stored_as[i] for i in fresh)
     for i, one in fresh.items():
-        objects.setdefault(ids[i], []).append(one)
+        together.setdefault(stored_as[i] if counts[stored_as[i]] <= MAX_ROWS else ids[i], []).append(one)
     slots: list[list[Fresh]] = []
-    for object_id, rows in objects.items():
+    for id, rows in together.items():
         if len(rows) > MAX_ROWS:
-            raise InvalidArgument(f"object {object_id.hex()} has {len(rows)} rows, more than the {MAX_ROWS} of a part")
+            raise InvalidArgument(f"object {id.hex()} has {len(rows)} rows, more than the {MAX_ROWS} of a part")
         if not slots or len(slots[-1]) + len(rows) > MAX_ROWS:
             slots.append([])
         slots[-1] += rows

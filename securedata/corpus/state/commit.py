@@ -190,6 +190,9 @@ class Transaction(Generic[T]):
                     raise
                 continue  # the head was replaced while its parts were read: start over
             if after.members is None:
+                if not self.in_doubt:
+                    with orphans():
+                        self._delete_tables(opened.head, ())
                 return after.outcome
             if self._replace(opened, after, after.members):
                 return self._done(opened.head.generation + 1)

@@ -54,6 +54,19 @@ def row(writer: Writer, path: str, data: bytes, subjects: Iterable[str] = ("ann"
     }
 
 
+def packed_rows(writer: Writer, contents: Mapping[str, bytes], **columns: Any) -> list[dict[str, Any]]:
+    """Rows whose objects this puts as one new pack; each is of the person whose name its path begins with."""
+    sealed = [writer.seal(data) for data in contents.values()]
+    pack = writer.put_pack(message for _, message in sealed)
+    rows: list[dict[str, Any]] = []
+    offset = 0
+    for path, (put, _) in zip(contents, sealed, strict=True):
+        about = {"path": path, "subjects": [path.partition("/")[0]], "format": "WAV", "source_mtime_ns": 1}
+        rows.append({**about, **put.columns(), "pack": pack.pack_id, "offset": offset, **columns})
+        offset += put.sealed_size
+    return rows
+
+
 def table(*rows: dict[str, Any]) -> pa.Table:
     return rows_table(rows)
 

@@ -25,7 +25,7 @@ from securedata.lifecycle.rotate import RotateReport, rotate_head
 from securedata.lifecycle.rotate import rotate as rotate_corpus
 from securedata.storage.base import Storage
 from tests.kit.corpora.contents import open_quietly, rows_of
-from tests.kit.corpora.rows import content, row, table
+from tests.kit.corpora.rows import content, packed_rows, row, table
 from tests.kit.schedules.interleave import pause
 from tests.kit.schedules.oracle import HOUR, RESETS, Row, Rule, World, nothing
 
@@ -55,22 +55,41 @@ def writer_of(world: World, storage: Storage) -> Writer:
     return Writer(world.reference, storage=storage)
 
 
-def ingest(name: str, *paths: str, version: int = 0, replace: bool = False, subjects: Sequence[str] = ("ann",)) -> Role:
-    """Seals and commits; seals anew what a prune may have taken meanwhile, as an ingest does."""
+def ingest(
+    name: str,
+    *paths: str,
+    version: int = 0,
+    replace: bool = False,
+    subjects: Sequence[str] = ("ann",),
+    packed: bool = False,
+) -> Role:
+    """Seals and commits; seals anew what a prune may have taken meanwhile, as an ingest does.
+
+    `packed`: all as one pack; each recording is of the person whose name its path begins with.
+    """
 
     def act(world: World, storage: Storage) -> Outcome:
         writer = writer_of(world, storage)
         todo = list(paths)
         total = Outcome()
         while todo:
-            rows = [row(writer, path, content(path, version), subjects) for path in todo]
+            contents = {path: content(path, version) for path in todo}
+            if packed:
+                rows = packed_rows(writer, contents)
+            else:
+                rows = [row(writer, path, data, subjects) for path, data in contents.items()]
             outcome = writer.commit(table(*rows), replace=replace)
             seen = outcome.added + outcome.updated + outcome.unchanged
             left = sum(map(len, (outcome.conflicts, outcome.erased, outcome.held, outcome.stale)))
             assert seen + left == len(todo), "every row is accounted for"
             ids = {one["object_id"] for one in rows}
-            assert outcome.committed <= ids
-            assert outcome.committed <= {one.object_id for m in world.history.values() for one in m.rows.values()}
+            packs = {one["pack"] for one in rows if packed}
+            assert outcome.committed <= ids | packs
+            assert outcome.committed - packs <= {
+                one.object_id for m in world.history.values() for one in m.rows.values()
+            }
+            if packed:
+                assert outcome.committed in (set(), ids | packs), "TORN: a part of a new pack"
             total.conflicts += outcome.conflicts
             total.erased += outcome.erased
             total.held += outcome.held

@@ -94,6 +94,17 @@ SCENARIOS: dict[str, Callable[[], list[Role]]] = {
         ingest("A", "bob/new", subjects=("bob",)),
         clock(hours=25, times=1),
     ],
+    "added in a pack": lambda: [
+        ingest("A", "ann/a", "ann/b", packed=True),
+        ingest("B", "ann/b", version=1),
+        clock(hours=25, times=2),
+        sweep("P"),
+    ],
+    "added in a pack beside an erasure": lambda: [
+        ingest("A", "bob/new", "ann/a", packed=True),
+        erase("E", "bob"),
+        clock(hours=25, times=1),
+    ],
     "two packers": lambda: [pack_up("S"), pack_up("T", size=700), read("R"), clock(hours=25, times=2), sweep("P")],
     "packed, compacted and unpacked": lambda: [
         pack_up("S"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 
 import pytest
 
@@ -61,7 +62,7 @@ def test_a_person_is_erased(corpus: Reference, place: MemoryStorage, people: Wri
     assert [one.words for one in said.levels] == ["deleted where visible"]
     assert said.request is not None
     assert (said.request.reference, said.request.received) == ("REQ-7", "2026-11-30")
-    assert "ann" not in said.text()
+    assert not re.search(r"\bann\b", said.text())  # as a word: random keys in base64 can have its letters
     assert after.head.erasures == ()
     assert after.head.receipts[0]["digest"] == erased.receipt.digest if erased.receipt else False
 
