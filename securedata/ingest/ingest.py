@@ -151,7 +151,7 @@ def ingest(
         checksum: compare digests rather than sizes and times.
         known_bad: a file that `write_bad` wrote; what it lists with the same reason is not in the report's `new`.
         write_bad: write what was not taken, and why, to this file, for the next call.
-        pack: put new recordings into packs of about 256 MB, which wait in memory; then pack what is alone in the corpus,
+        pack: put new recordings into packs of about 256 MB, which wait in memory; then pack what is alone already,
             from earlier runs, too, as `pack` does.
         threads: files processed at once; None: two per core, 16 at least over a network. With an engine: by each task;
             None: 4 over a network, otherwise 1.
