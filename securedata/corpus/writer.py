@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from securedata.corpus.config import Reference
 from securedata.corpus.connection import connect
-from securedata.corpus.object_writer import ObjectWriter
+from securedata.corpus.objects.object_writer import ObjectWriter
 from securedata.corpus.rows.build import join
 from securedata.corpus.rows.changes import Changes, check_objects
 from securedata.corpus.rows.origin import carriers, keyed

@@ -26,7 +26,7 @@ from securedata.corpus.state.consent import Consent, consent_of
 from securedata.corpus.tasks.engine import Engine, check_engine, executor_of
 from securedata.corpus.writer import Writer
 from securedata.errors import InvalidArgument
-from securedata.ingest.duplicates import POLICIES
+from securedata.ingest.copies.duplicates import POLICIES
 from securedata.ingest.known_bad import NotTaken, amount, bad_of, check_writable, news, read_known
 from securedata.ingest.known_bad import write_bad as write_bad_file
 from securedata.ingest.options import IngestOptions, both_spellings

@@ -19,7 +19,7 @@ from securedata.corpus.packs.choice import SIZE, Choice, order
 from securedata.corpus.packs.report import PackReport
 from securedata.corpus.writer import Writer
 from securedata.format.cobblestone import Buffer
-from securedata.ingest.comparing import Comparing, New
+from securedata.ingest.copies.comparing import Comparing, New
 from securedata.ingest.items import Item
 
 PACK_SECONDS = 600.0

@@ -26,7 +26,7 @@ from securedata.corpus.tasks.engine import slots_of
 from securedata.corpus.tasks.pool import TaskPool
 from securedata.corpus.writer import Writer
 from securedata.ingest.classify import FROM_SOURCE, Known, Todo, classify
-from securedata.ingest.comparing import Comparing, New
+from securedata.ingest.copies.comparing import Comparing, New
 from securedata.ingest.corrections import corrected
 from securedata.ingest.items import Item, digests_of, items_of
 from securedata.ingest.packing import DirectPacks, shuffled

@@ -25,8 +25,8 @@ from securedata.corpus.schema import CUT
 from securedata.corpus.segments import recording_path
 from securedata.ingest.byte_budget import TOTAL, ByteBudget
 from securedata.ingest.classify import Known, Todo, classify_tables, of_recordings
+from securedata.ingest.copies.duplicates import Duplicates, other_people
 from securedata.ingest.cutting import Cutter
-from securedata.ingest.duplicates import Duplicates, other_people
 from securedata.ingest.known_bad import NotTaken, amount, bad_of
 from securedata.ingest.report import Sources, given
 from securedata.ingest.sources.apart import Apart

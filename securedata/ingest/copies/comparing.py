@@ -12,7 +12,7 @@ from securedata.corpus.rows.checks import refused
 from securedata.corpus.rows.plan import CHECK
 from securedata.corpus.segments import recording_path
 from securedata.corpus.writer import Writer
-from securedata.ingest.duplicates import Duplicates, other_people
+from securedata.ingest.copies.duplicates import Duplicates, other_people
 from securedata.ingest.report import LEFT_OUT, NOT_TAKEN, IngestReport
 from securedata.ingest.sources.walk.tree import Problem
 
