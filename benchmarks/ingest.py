@@ -25,6 +25,7 @@ from benchmarks.tools.stats import Estimate, Figure, estimate, figures_table, ta
 from tests.kit.servers import seaweed
 
 OURS = "securedata"
+PACKS = "packs"
 PLAIN = ("boto3", "obstore")
 TARGET = 0.8
 SECONDS = 10
@@ -38,7 +39,7 @@ def measure(args: argparse.Namespace, work: Path, scratch: Path) -> dict[str, li
     """All rounds, by contender; each uploads everything, under a prefix of its own."""
     speech = clips.speech_folder(args.speech, work / "prompts")
     files = clips.make(speech, work / "clips", args.clips, seconds=SECONDS)
-    pythons: dict[str, Path | str] = {OURS: sys.executable, "boto3": sys.executable}
+    pythons: dict[str, Path | str] = {OURS: sys.executable, PACKS: sys.executable, "boto3": sys.executable}
     if args.peers:
         pythons["obstore"] = peers.python_of(args.peers_venv, peers.LOADING, "obstore and others; about 120 MB")
     found: dict[str, list[dict[str, float]]] = {name: [] for name in pythons}
@@ -77,7 +78,11 @@ def figures_of(rounds: Rounds) -> list[Figure]:
     best = [max(speed) for speed in zip(*(speeds(rounds, name) for name in plain), strict=True)]
     ratios = [one / other for one, other in zip(speeds(rounds, OURS), best, strict=True)]
     what = f"ingest: {OURS} / the faster of a plain upload by {' and '.join(plain)}"
-    return [Figure(what, TARGET, estimate(ratios), unit="x")]
+    packed = [one / alone for one, alone in zip(speeds(rounds, PACKS), speeds(rounds, OURS), strict=True)]
+    return [
+        Figure(what, TARGET, estimate(ratios), unit="x"),
+        Figure("ingest: into packs / into objects of their own", 1.0, estimate(packed), unit="x"),
+    ]
 
 
 def table_of(rounds: Rounds) -> str:

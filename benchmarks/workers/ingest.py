@@ -68,7 +68,7 @@ def obstore_async(files: Sequence[Path], threads: int, kek: str) -> Upload:
     return lambda prefix: lambda: asyncio.run(upload_all(prefix))
 
 
-def securedata(files: Sequence[Path], threads: int, kek: str) -> Upload:
+def securedata(files: Sequence[Path], threads: int, kek: str, pack: bool = False) -> Upload:
     """A new corpus, as by `securedata encrypt`: list files, probe, seal, upload, commit."""
     from securedata.corpus.config import Reference
     from securedata.corpus.create import create_corpus
@@ -79,14 +79,20 @@ def securedata(files: Sequence[Path], threads: int, kek: str) -> Upload:
     folder = files[0].parent.parent
 
     def upload(reference: Reference) -> None:
-        report = seal_sources(list_sources(folder, speaker_pattern="{speaker}/{utterance}"), Writer(reference))
+        sources = list_sources(folder, speaker_pattern="{speaker}/{utterance}")
+        report = seal_sources(sources, Writer(reference), pack=pack)
         if report.added != len(files) or not report.complete:
             raise AssertionError(f"{report.added} of {len(files)} were taken")
 
     return lambda prefix: partial(upload, create_corpus(f"s3://{BUCKET}/{prefix}", kms=[f"local://{kek}"]).reference)
 
 
-CONTENDERS = {"securedata": securedata, "boto3": boto3_threads, "obstore": obstore_async}
+def packs(files: Sequence[Path], threads: int, kek: str) -> Upload:
+    """The same as by `securedata encrypt --pack`: one upload for about 256 MB."""
+    return securedata(files, threads, kek, pack=True)
+
+
+CONTENDERS = {"securedata": securedata, "packs": packs, "boto3": boto3_threads, "obstore": obstore_async}
 
 
 def main(name: str) -> None:

@@ -28,7 +28,7 @@ from securedata.lifecycle.rotate import rotate
 from tests.kit.cli.commandline import PATTERN, Run
 from tests.kit.cloud.forward import forward
 from tests.kit.corpora.cloud import Cloud, keys_in
-from tests.kit.corpora.contents import recordings_of
+from tests.kit.corpora.contents import current, recordings_of
 from tests.kit.docs.tree import ROOT
 from tests.kit.servers import ADMIN, TRAINER
 from tests.kit.sources.recordings import Clip, clip, many_clips, some_clips, write_clips
@@ -190,7 +190,8 @@ def test_a_rerun_only_lists(cloud: Cloud, run: Run) -> None:
     assert run("encrypt", source, root.name, *PATTERN, "--replace", "--json").json["replaced"] == 1
 
 
-def test_what_changes_or_goes_meanwhile_is_a_problem(cloud: Cloud) -> None:
+@pytest.mark.parametrize("pack", [False, True])
+def test_what_changes_or_goes_meanwhile_is_a_problem(cloud: Cloud, pack: bool) -> None:
     long = clip("ann/long.wav", 200)
     clips = [*some_clips(), long]
     source = put(cloud, clips)
@@ -199,7 +200,7 @@ def test_what_changes_or_goes_meanwhile_is_a_problem(cloud: Cloud) -> None:
     one, two = clips[0], clips[1]
     put(cloud, [Clip(one.path, one.data[:-2] + b"\x12\x34"), Clip(long.path, long.data[:-2] + b"\x12\x34")])
     cloud.weed.client().delete_object(Bucket=RAW, Key=f"{cloud.prefix}/{two.path}")
-    report = seal_sources(sources, Writer(root.reference))
+    report = seal_sources(sources, Writer(root.reference), pack=pack)
     assert {problem.path: problem.reason for problem in report.problems} == {
         one.path: "the file changed during the run; run it again",
         long.path: "the file changed during the run; run it again",
@@ -208,7 +209,20 @@ def test_what_changes_or_goes_meanwhile_is_a_problem(cloud: Cloud) -> None:
     assert report.added == 4
 
 
-def test_a_file_that_cannot_be_taken_does_not_keep_its_neighbours(cloud: Cloud, tmp_path: Path) -> None:
+def test_into_packs_from_a_bucket(cloud: Cloud, run: Run) -> None:
+    """A file of 6.4 MB, too: it is read in pieces, and sealed in memory."""
+    clips = [*some_clips(), clip("ann/long.wav", 200)]
+    root = cloud.make("sealed", [])
+    done = run("encrypt", put(cloud, clips), root.name, *PATTERN, "--pack")
+    assert done.code == 0
+    assert f"packed: {len(clips)} objects" in done.out
+    assert len({row["pack"] for row in current(root.reference).values()} - {None}) == 1
+    assert recordings_of(root.reference) == contents(clips)
+    assert run("verify", root.name).code == 0
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_file_that_cannot_be_taken_does_not_keep_its_neighbours(cloud: Cloud, tmp_path: Path, pack: bool) -> None:
     """Small files of a folder are put together: each has an outcome of its own."""
     clips = many_clips(40)
     for one in clips:
@@ -221,8 +235,11 @@ def test_a_file_that_cannot_be_taken_does_not_keep_its_neighbours(cloud: Cloud, 
     sources = list_sources(tmp_path, speaker_pattern="{speaker}/{utterance}")
     (tmp_path / changed).write_bytes(b"other")
     (tmp_path / gone).unlink()
-    report = seal_sources(sources, Writer(root.reference))
+    report = seal_sources(sources, Writer(root.reference), pack=pack)
     assert (report.added, report.files) == (37, 40)
+    packs = {row["pack"] for row in current(root.reference).values()}
+    assert len(packs) == 1
+    assert (packs == {None}) is not pack
     assert sorted(problem.path for problem in report.problems) == [broken, changed, gone]
     taken = [one for one in clips if one.path not in (broken, changed, gone)]
     assert recordings_of(root.reference) == contents(taken)
