@@ -10,6 +10,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
+from securedata.media.audio import mp3
 from securedata.media.audio.decode import decode
 from securedata.media.audio.probe import AudioInfo, probe, probe_ranges
 from securedata.media.reason import Undecodable
@@ -346,6 +347,24 @@ WHOLE = {
     "rf64": encoded("RF64", "PCM_24", 2000),
     **{suffix: encoded(kind, subtype, 4000) for suffix, kind, subtype in COMPRESSED},
 }
+
+
+def test_an_mp3_that_ends_in_its_header() -> None:
+    for end in range(1, 100):
+        with pytest.raises(Undecodable):
+            probe(WHOLE["mp3"][:end])
+
+
+@pytest.mark.parametrize("left", [4, 20, 30, 40, 64])
+def test_an_mp3_whose_header_crosses_the_end_of_the_search(left: int) -> None:
+    """What the header counts is read whole, wherever the bytes that are searched for it end."""
+    content = b"ID3\x04\0\0\0\0\0\0" + bytes(mp3._SYNC_WITHIN - left) + WHOLE["mp3"]
+    found = mp3.find(lambda at, length: content[at : at + length], len(content))
+    plain = mp3.find(lambda at, length: WHOLE["mp3"][at : at + length], len(WHOLE["mp3"]))
+    assert found is not None
+    assert plain is not None
+    assert plain.counted
+    assert (found.counted, found.start) == (plain.counted, plain.start + len(content) - len(WHOLE["mp3"]))
 
 
 @given(data=st.data())

@@ -84,10 +84,10 @@ def find(read_at: ReadAt, size: int) -> Mp3 | None:
         alone = at == 0 and start + length >= size
         if length and (alone or _alike(read_at(start + at + length, 4), head[at : at + 4])):
             break
-    frame = head[at : at + 64]
+    frame = head[at : at + 64] if at + 64 <= len(head) else read_at(start + at, 64)
     # The header follows the side information, whose length depends on version, channels and CRC: 9 to 34 bytes.
     xing = max(frame.find(b"Xing", 4, 48), frame.find(b"Info", 4, 48))
-    if xing < 0:
+    if xing < 0 or xing + 16 > len(frame):  # the latter: the file ends in its header
         return Mp3(start + at, frame[:4], False, None, None)
     flags, field = frame[xing + 7], xing + 8
     counted = end = None
