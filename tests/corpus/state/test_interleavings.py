@@ -28,9 +28,9 @@ from tests.kit.schedules.interleave import Explorer, TooManySchedules, listed
 from tests.kit.schedules.made import reached
 from tests.kit.schedules.scenarios import AHEAD, SCENARIOS, ahead, begin, explore, play
 
-SCHEDULES = 2_000
+SCHEDULES = 500
 """Drawn of those with two switches and a fault. A scenario has 50,000 to 220,000 of them, by estimate, 12 hours of one
-core for eight; these take one to three minutes each, and the next run draws others."""
+core for eight; these take a minute or two each, and the next run draws others."""
 
 
 @pytest.fixture
