@@ -17,6 +17,9 @@ ECO       := .venv-eco
 ECO_PY    := $(ECO)/bin/python
 ECO_STAMP := $(ECO)/installed-$(shell { pwd; cat pyproject.toml constraints.txt constraints-eco.txt; } | cksum | cut -d ' ' -f 1)
 
+# Compiled modules are kept even where the environment forbids it: a thousand processes of the tests import the same ones.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The scripts behind the figures of docs/figures.md; the other files there are their helpers.
 BENCHMARKS := decrypt corpus loading ingest kms s3ec streaming packs shards lifecycle
 

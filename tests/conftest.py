@@ -8,8 +8,9 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import hypothesis
@@ -29,6 +30,30 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 hypothesis.settings.register_profile("fast", max_examples=50, deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("full", max_examples=1000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("full" if FULL else "fast")
+
+
+# ----------------------------------------------------------------------------------------------------- collection
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """In a fresh clone, let each process rewrite the asserts of a share of the modules, which the others find cached.
+
+    That is most of what collecting costs, and each process of xdist collects everything.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None or sys.dont_write_bytecode or session.config.args != session.config.getini("testpaths"):
+        return
+    number, count, here = int(worker["workerid"].removeprefix("gw")), worker["workercount"], Path(__file__).parent
+    elsewhere = set(session.config.getini("norecursedirs"))
+    conftests, modules = (
+        [path for path in sorted(here.rglob(name)) if elsewhere.isdisjoint(path.parts)]
+        for name in ("conftest.py", "test_*.py")
+    )
+    for path in [*conftests, *modules[number::count]]:
+        # what fails to be imported is met again, and reported, when its tests are collected
+        with suppress(Exception, pytest.skip.Exception):
+            import_module(".".join(path.relative_to(here.parent).with_suffix("").parts))
 
 
 # ---------------------------------------------------------------------------------------------------- an own home
