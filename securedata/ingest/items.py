@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,14 +63,20 @@ def items_of(
         files: of all source rows, as `apart` is.
         digests: by index in `known`.
     """
-    items: deque[Item] = deque()
-    for at, (i, todo) in enumerate(zip(rows, known.todo.tolist(), strict=True)):
-        if todo not in (Todo.HASH, Todo.SEAL):
-            continue
-        item = Item(files[i], (i,), digests[at].file if todo == Todo.HASH else None, bool(apart[i]))
-        last = items[-1] if items else None
+    return together(
+        Item(files[i], (i,), digests[at].file if todo == Todo.HASH else None, bool(apart[i]))
+        for at, (i, todo) in enumerate(zip(rows, known.todo.tolist(), strict=True))
+        if todo in (Todo.HASH, Todo.SEAL)
+    )
+
+
+def together(items: Iterable[Item]) -> deque[Item]:
+    """Neighbouring items that need the same of one file, as one."""
+    found: deque[Item] = deque()
+    for item in items:
+        last = found[-1] if found else None
         if last and (last.file, last.digest, last.apart) == (item.file, item.digest, item.apart):
-            items[-1] = Item(item.file, (*last.rows, i), item.digest, item.apart)
+            found[-1] = Item(item.file, (*last.rows, *item.rows), item.digest, item.apart)
         else:
-            items.append(item)
-    return items
+            found.append(item)
+    return found

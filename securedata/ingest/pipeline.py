@@ -1,7 +1,7 @@
 """Seals a list of recordings into a corpus: in parallel, with a commit per interval, resuming after a kill.
 
-A kill costs at most one interval. Sources are read in pieces, so memory stays bounded whatever their size, and they are
-never changed or deleted.
+A kill costs at most one interval, and what waits for a pack. Sources are read in pieces, so memory stays bounded whatever
+their size, and they are never changed or deleted.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from securedata.corpus.writer import Writer
 from securedata.ingest.classify import FROM_SOURCE, Known, Todo, classify
 from securedata.ingest.copies.comparing import Comparing, New
 from securedata.ingest.corrections import corrected
-from securedata.ingest.items import Item, digests_of, items_of
+from securedata.ingest.items import Item, digests_of, items_of, together
 from securedata.ingest.packing import DirectPacks, shuffled
 from securedata.ingest.report import NOT_TAKEN, TAKEN, UNCHANGED, IngestReport, account, given
 from securedata.ingest.sealing import Done, Sealing
@@ -373,15 +373,15 @@ class _Ingest:
             path = self.cells["path"](i)
             self.fates[i] = NOT_TAKEN if path in not_there else UNCHANGED if path in same else TAKEN
 
-    def _stale(self, outcome: Outcome, changed: list[int]) -> list[Item]:
-        """Files to seal again: a prune may have deleted what was uncommitted for a day, or a row has changed since."""
+    def _stale(self, outcome: Outcome, changed: list[int]) -> deque[Item]:
+        """Files to seal again: a prune deleted what was put a day ago, a row has changed since, a pack was not named."""
         if not outcome.stale and not changed:
-            return []
+            return deque()
         stale = set(outcome.stale)
         paths = self.table.column("path")
         stale.update(paths[i].as_py() for i in changed)
         again = [i for i in range(self.table.num_rows) if paths[i].as_py() in stale]
-        return [Item(self.files[i], (i,), apart=bool(self.apart[i])) for i in again]
+        return together(Item(self.files[i], (i,), apart=bool(self.apart[i])) for i in again)
 
     def _without_others(self, todo: deque[Item]) -> deque[Item]:
         """Another writer is at work: skip what it has committed, and continue at another place of the list."""

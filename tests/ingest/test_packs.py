@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -226,6 +227,26 @@ def test_a_row_that_cannot_be_added_by_then(
         assert (report.conflicts, report.unchanged) == expected
     assert set(named(corpus, place)) == packs_in(place)
     assert report.sealed_bytes > sum(one["sealed_size"] for one in after.values())
+    sound(corpus, place)
+
+
+def test_segments_of_one_recording_are_sealed_again_as_one(corpus: Reference, place: MemoryStorage, wavs: Path) -> None:
+    """Of a pack that is not named: their rows share one object before and after."""
+    lines = [
+        {"audio_filepath": f"{person}/00.wav", "offset": n / 500, "duration": 0.002, "speaker": person}
+        for person in PEOPLE
+        for n in range(5)
+    ]
+    manifest = wavs / "segments.jsonl"
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    sources = list_sources(wavs, manifest=manifest, only_listed=True)
+    storage = Before(place, lambda: erase_by(writer_of(corpus, place), "ben"))
+    report = seal_sources(sources, writer_of(corpus, storage), pack=True)
+    assert (report.added, len(report.erased)) == (10, 5)
+    rows = current(corpus, place)
+    assert len({row["object_id"] for row in rows.values()}) == 2
+    sizes = {row["object_id"]: row["sealed_size"] for row in rows.values()}
+    assert report.sealed_bytes < 3 * sum(sizes.values()), "five objects in all"
     sound(corpus, place)
 
 
