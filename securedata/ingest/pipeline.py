@@ -1,7 +1,7 @@
 """Seals a list of recordings into a corpus: in parallel, with a commit per interval, resuming after a kill.
 
-A kill costs at most one interval, and what waits for a pack. Sources are read in pieces, so memory stays bounded whatever
-their size, and they are never changed or deleted.
+A kill costs at most one interval, and what waits for a pack. Sources are read in pieces, so memory stays bounded
+whatever their size, and they are never changed or deleted.
 """
 
 from __future__ import annotations
@@ -374,7 +374,7 @@ class _Ingest:
             self.fates[i] = NOT_TAKEN if path in not_there else UNCHANGED if path in same else TAKEN
 
     def _stale(self, outcome: Outcome, changed: list[int]) -> deque[Item]:
-        """Files to seal again: a prune deleted what was put a day ago, a row has changed since, a pack was not named."""
+        """Files to seal again: a prune deleted what was put a day ago, a row has changed since, or a pack is torn."""
         if not outcome.stale and not changed:
             return deque()
         stale = set(outcome.stale)
