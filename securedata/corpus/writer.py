@@ -22,6 +22,7 @@ from securedata.corpus.rows.build import join
 from securedata.corpus.rows.changes import Changes, check_objects
 from securedata.corpus.rows.origin import carriers, keyed
 from securedata.corpus.rows.outcome import Outcome
+from securedata.corpus.rows.plan import make_plan
 from securedata.corpus.schema import SCHEMA, check_types, fit
 from securedata.corpus.state.commit import Next, T, Transaction, Try, added_lists, orphans
 from securedata.corpus.state.head import Head, OpenedHead, TableRef
@@ -169,6 +170,14 @@ class Writer(ObjectWriter):
         with orphans():
             self.discard(set(ids) - outcome.committed)
         return outcome
+
+    def rehearse(self, add: pa.Table, *, replace: bool = False, reseal: bool = False) -> Outcome:
+        """What `commit` would do with rows to add, by the newest head seen. Nothing is written; no object is needed.
+
+        Raises:
+            as `read_table`
+        """
+        return make_plan(self.head, Changes(fit(add), replace=replace, reseal=reseal), self.read_table).outcome
 
     def rewrite(
         self,

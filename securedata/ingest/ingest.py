@@ -357,7 +357,7 @@ def _summed(told: Progress | None, sources: SourceList) -> Callable[[int, int], 
     def add(more_files: int, more: int) -> None:
         nonlocal files, done
         files, done = files + more_files, done + more
-        told(files, all_files, done, total)
+        told(min(files, all_files), all_files, min(done, total), total)  # a file can be read again
 
     return add
 

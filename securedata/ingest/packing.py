@@ -17,6 +17,8 @@ import pyarrow as pa
 
 from securedata.corpus.packs.choice import SIZE, Choice, order
 from securedata.corpus.packs.report import PackReport
+from securedata.corpus.rows.outcome import Outcome
+from securedata.corpus.schema import rows_table
 from securedata.corpus.writer import Writer
 from securedata.format.cobblestone import Buffer
 from securedata.ingest.copies.comparing import Comparing, New
@@ -29,18 +31,20 @@ _MOST_ROWS = 50_000
 
 
 class Written(NamedTuple):
-    """Rows of recordings in new packs, in the order of the packs, and rows of people who were erased."""
+    """Rows of a new pack, in its order; those that it was not made with, and what a commit would say of them."""
 
     new: list[New]
-    erased: list[New]
+    left_out: list[New]
+    refused: Outcome
 
 
 class DirectPacks:
     """Sealed recordings of one run that wait for a pack. One thread uses it."""
 
-    def __init__(self, writer: Writer, comparing: Comparing) -> None:
+    def __init__(self, writer: Writer, comparing: Comparing, replace: bool, reseal: bool) -> None:
+        """`replace` and `reseal` as for `Writer.commit`."""
         self.report = PackReport(writer.root)
-        self._writer, self._comparing = writer, comparing
+        self._writer, self._comparing, self._replace, self._reseal = writer, comparing, replace, reseal
         self._empty()
 
     def _empty(self) -> None:
@@ -55,8 +59,8 @@ class DirectPacks:
         """Let the rows of one object wait."""
         if not self._new:
             self._since = time.monotonic()
+        self._sealed[object_id] = sealed  # first: Ctrl-C can come between any two lines
         self._new += new
-        self._sealed[object_id] = sealed
         self._bytes += len(sealed)
 
     @property
@@ -67,7 +71,7 @@ class DirectPacks:
         )
 
     def write(self) -> Written:
-        """Put all that waits as one pack; afterwards nothing waits, whether it was put or not.
+        """Put what waits and can be added as one pack; afterwards nothing waits, whether it was put or not.
 
         Raises:
             StorageError, KeysError, CorpusError
@@ -75,11 +79,19 @@ class DirectPacks:
         new, sealed = self._new, self._sealed
         self._empty()
         compared = self._comparing.take(new)
+        # by all rules of a commit: one row that is refused later costs the whole pack
+        taken = [*compared.kept, *compared.erased]
+        refused = self._writer.rehearse(
+            rows_table(one.row for one in taken), replace=self._replace, reseal=self._reseal
+        )
+        paths = {*refused.conflicts, *refused.erased, *refused.held}
+        left_out = [one for one in taken if one.row["path"] in paths]
         rows: dict[bytes, list[New]] = {}
-        for one in compared.kept:
-            rows.setdefault(one.row["object_id"], []).append(one)
+        for one in taken:
+            if one.row["path"] not in paths:
+                rows.setdefault(one.row["object_id"], []).append(one)
         if not rows:
-            return Written([], compared.erased)
+            return Written([], left_out, refused)
         ids = list(rows)
         table = pa.table({"object_id": pa.array(ids, pa.binary(16))})
         ids = [ids[at] for at in order(table, Choice()).tolist()]
@@ -89,16 +101,18 @@ class DirectPacks:
             for one in rows[id]:
                 packed.append(New(one.i, {**one.row, "pack": put.pack_id, "offset": offset}))
             offset += rows[id][0].row["sealed_size"]
-        return Written(packed, compared.erased)
+        return Written(packed, left_out, refused)
 
     def count(self, new: Sequence[New], committed: Collection[bytes]) -> None:
-        """Count the packs that a commit names."""
-        named = [one for one in new if one.row.get("pack") in committed]
-        sizes = {one.row["object_id"]: one.row["sealed_size"] for one in named}
-        self.report.packs += len({one.row["pack"] for one in named})
+        """Count the packs that a commit names, and what was written in vain."""
+        packed = [one.row for one in new if "pack" in one.row]
+        named = [row for row in packed if row["pack"] in committed]
+        sizes = {row["object_id"]: row["sealed_size"] for row in named}
+        self.report.packs += len({row["pack"] for row in named})
         self.report.objects += len(sizes)
         self.report.rows += len(named)
         self.report.bytes += sum(sizes.values())
+        self.report.again += len({row["object_id"] for row in packed} - sizes.keys())
 
 
 def shuffled(items: Iterable[Item]) -> deque[Item]:

@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -21,7 +21,6 @@ from securedata.corpus.rows.arrow_cells import cells, one_chunk
 from securedata.corpus.rows.inherit import check_clearable
 from securedata.corpus.rows.outcome import Outcome
 from securedata.corpus.schema import rows_table
-from securedata.corpus.segments import recording_path
 from securedata.corpus.tasks.engine import slots_of
 from securedata.corpus.tasks.pool import TaskPool
 from securedata.corpus.writer import Writer
@@ -126,9 +125,8 @@ class _Ingest:
         self.told_bytes = 0
         # one chunk: a list of sources is made in one piece
         self.cells = {name: cells(one_chunk(self.table.column(name))) for name in self.table.schema.names}
-        self.comparing = Comparing(self.table, writer, self.cells, if_duplicate, self.report, self.fates)
-        self.duplicates = self.comparing.duplicates
-        self.packs = DirectPacks(writer, self.comparing)
+        self.comparing = Comparing(writer, self.cells, if_duplicate, self.report, self.fates)
+        self.packs = DirectPacks(writer, self.comparing, self.replace, reseal)
         self.sealing = Sealing(sources.origin, writer, self.cells, threads, self.replace, for_packs=direct)
         self.work = IngestWork(sources, writer, self.sealing, self.replace, threads)
         self.executor = executor
@@ -138,6 +136,7 @@ class _Ingest:
         # what the next commit takes
         self.alone: list[New] = []  # of objects with storage keys of their own
         self.packed: list[New] = []  # in the order of their packs
+        self.again: list[int] = []  # rows whose files are to be read again
         self.updates: dict[int, bytes] = {}  # rows to correct, with digests of their objects' content
         self.pending_bytes = 0
         self.last_commit = time.monotonic()
@@ -153,7 +152,7 @@ class _Ingest:
         self.comparing.there(self.files, there)
         if self.replace:
             open_rows = there & np.isin(known.todo, (Todo.SEAL, Todo.HASH))
-            self.duplicates.leave(self._recording(i) for i in np.flatnonzero(open_rows).tolist())
+            self.comparing.duplicates.leave(self.comparing.recording(i) for i in np.flatnonzero(open_rows).tolist())
         todo = self._items(known, range(self.table.num_rows))
         self._settle(known, range(self.table.num_rows))
         if todo or self.updates:
@@ -176,7 +175,8 @@ class _Ingest:
 
     def _work(self, pool: TaskPool[list[Item], list[Done]], todo: deque[Item]) -> None:
         try:
-            while todo or pool or self.packs or self._pending:
+            while todo or pool or self.packs or self._pending or self.again:
+                todo += self._items_again()
                 while todo and pool.room:
                     pool.take(self.next(todo))
                 for _, done in pool.finished(_TICK):
@@ -251,7 +251,7 @@ class _Ingest:
         if done.problem:
             self.report.problems.append(done.problem)
         if done.same or (done.problem and not done.problem.taken):
-            self.duplicates.stay(map(self._recording, done.item.rows))
+            self.comparing.duplicates.stay(map(self.comparing.recording, done.item.rows))
         if done.conflict:
             self.report.conflicts += [self.cells["path"](i) for i in done.item.rows]
         if done.same:
@@ -285,10 +285,6 @@ class _Ingest:
             self.alone += new
             self.pending_bytes += put.size
 
-    def _recording(self, i: int) -> str:
-        read = self.cells
-        return recording_path(read["path"](i), read["start"](i), read["frames_in_segment"](i))
-
     def _tell(self) -> None:
         read = self.sealing.read_bytes
         if self.progress and read > self.told_bytes:
@@ -302,7 +298,8 @@ class _Ingest:
         written = self.packs.write()
         self.packed += written.new
         self.pending_bytes += sum(one.row["size"] for one in written.new)
-        self.report.erased += [one.row["path"] for one in written.erased]
+        self._count_refused(written.refused)
+        self.again += self.comparing.not_taken(written.left_out)
 
     @property
     def _pending(self) -> int:
@@ -338,11 +335,9 @@ class _Ingest:
         self._count(outcome)
         self.packs.count(new, outcome.committed)
         self._note_fates(outcome, [*(one.i for one in new), *updates], changed)
-        redo = self._stale(outcome, changed)
+        self._look_again(outcome, new, updates, changed)
         after = self.writer.head.generation
-        if after > before + 1 and todo:
-            todo = self._without_others(todo)
-        return deque([*todo, *redo])
+        return self._without_others(todo) if after > before + 1 and todo else todo
 
     def _compared(self) -> list[New]:
         """The rows that are alone and are taken; the commit refuses those of people who were erased."""
@@ -362,9 +357,12 @@ class _Ingest:
         report.updated += outcome.updated
         report.columns = dict(sorted((Counter(report.columns) + outcome.columns).items()))
         report.unchanged += outcome.unchanged
-        report.conflicts += outcome.conflicts
-        report.erased += outcome.erased
-        report.held += outcome.held
+        self._count_refused(outcome)
+
+    def _count_refused(self, outcome: Outcome) -> None:
+        self.report.conflicts += outcome.conflicts
+        self.report.erased += outcome.erased
+        self.report.held += outcome.held
 
     def _note_fates(self, outcome: Outcome, rows: list[int], changed: list[int]) -> None:
         not_there = {*outcome.conflicts, *outcome.erased, *outcome.held, *outcome.stale}
@@ -373,15 +371,23 @@ class _Ingest:
             path = self.cells["path"](i)
             self.fates[i] = NOT_TAKEN if path in not_there else UNCHANGED if path in same else TAKEN
 
-    def _stale(self, outcome: Outcome, changed: list[int]) -> deque[Item]:
-        """Files to seal again: a prune deleted what was put a day ago, a row has changed since, or a pack is torn."""
-        if not outcome.stale and not changed:
-            return deque()
+    def _look_again(self, outcome: Outcome, new: list[New], updates: Iterable[int], changed: list[int]) -> None:
+        """Note the rows to seal again, and copies that were left out for one that is not in the corpus after all.
+
+        A prune deleted what was put a day ago, a row has changed since, or a pack is torn.
+        """
         stale = set(outcome.stale)
-        paths = self.table.column("path")
-        stale.update(paths[i].as_py() for i in changed)
-        again = [i for i in range(self.table.num_rows) if paths[i].as_py() in stale]
-        return together(Item(self.files[i], (i,), apart=bool(self.apart[i])) for i in again)
+        not_there = {*outcome.conflicts, *outcome.erased, *outcome.held, *stale}
+        lost = [one for one in new if one.row["path"] in not_there]
+        self.again += [*self.comparing.not_taken(lost), *changed]
+        self.again += [one.i for one in lost if one.row["path"] in stale]
+        self.again += [i for i in updates if self.cells["path"](i) in stale]
+
+    def _items_again(self) -> deque[Item]:
+        """The files of the rows that are to be sealed again."""
+        rows, self.again = sorted(set(self.again)), []
+        items = together(Item(self.files[i], (i,), apart=bool(self.apart[i])) for i in rows)
+        return shuffled(items) if self.sealing.for_packs else items
 
     def _without_others(self, todo: deque[Item]) -> deque[Item]:
         """Another writer is at work: skip what it has committed, and continue at another place of the list."""

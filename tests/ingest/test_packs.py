@@ -19,6 +19,11 @@ from securedata.ingest.pipeline import seal_sources
 from securedata.ingest.report import IngestReport
 from securedata.ingest.sources.origin import PIECE
 from securedata.ingest.sources.recordings import list_sources
+from securedata.lifecycle.erasure.erase import Options
+from securedata.lifecycle.erasure.erase import erase as run_erasure
+from securedata.lifecycle.erasure.request import Request
+from securedata.lifecycle.holds.hold import add_hold
+from securedata.lifecycle.receipt.operator import make_operator
 from securedata.testing.memory import MemoryStorage
 from tests.kit.corpora.contents import current, keys_of, look, named_keys, open_quietly
 from tests.kit.corpora.erasing import erase_by
@@ -248,6 +253,83 @@ def test_segments_of_one_recording_are_sealed_again_as_one(corpus: Reference, pl
     sizes = {row["object_id"]: row["sealed_size"] for row in rows.values()}
     assert report.sealed_bytes < 3 * sum(sizes.values()), "five objects in all"
     sound(corpus, place)
+
+
+@pytest.mark.parametrize("pack", [False, True])
+@pytest.mark.parametrize("why", ["lost", "conflict"])
+def test_a_copy_is_taken_if_what_it_was_left_out_for_is_not(
+    corpus: Reference, place: MemoryStorage, wavs: Path, pack: bool, why: str
+) -> None:
+    data = (wavs / "ann/00.wav").read_bytes()
+    (wavs / "ann/99.wav").write_bytes(data)
+
+    def meddle() -> None:
+        if why == "lost":
+            erase_by(writer_of(corpus, place), "ben")  # tears the pack, so that the file is read again
+            (wavs / "ann/00.wav").unlink()
+        else:
+            fill(writer_of(corpus, place), "ann/00.wav", subjects=("ann",))
+
+    storage = Before(place, meddle)
+    sources = list_sources(wavs, speaker_pattern="{speaker}/{utterance}")
+    report = seal_sources(sources, writer_of(corpus, storage), pack=pack, if_duplicate="skip")
+    assert data in contents(corpus, place).values()
+    if why == "lost" and not pack:  # nothing is sealed again
+        assert report.duplicates == [("ann/99.wav", "ann/00.wav")]
+        return
+    assert bytes(open_quietly(corpus, place).read("ann/99.wav")) == data
+    assert (report.duplicates, report.complete) == ([], False)
+    assert report.conflicts + [one.path for one in report.problems] == ["ann/00.wav"]
+    assert report.sources.left_out == 0
+    sound(corpus, place)
+
+
+@pytest.mark.parametrize("how", ["replace", "reseal"])
+def test_rows_that_a_hold_keeps_are_in_no_pack(
+    corpus: Reference, place: MemoryStorage, wavs: Path, small: None, how: str
+) -> None:
+    run(wavs, corpus, place)
+    before = current(corpus, place)
+    add_hold(writer_of(corpus, place), "ben", "7")
+    if how == "replace":
+        for path, data in files_of(wavs).items():
+            (wavs / path).write_bytes(data + b"\0\0")
+    report = run(wavs, corpus, place, **{how: True})
+    assert (report.replaced, len(report.held), report.files) == (24, 12, 36)
+    assert report.packed is not None
+    assert report.packed.again == 0, "no pack is written in vain"
+    after = current(corpus, place)
+    assert {path: after[path] for path in after if path.startswith("ben/")} == {
+        path: before[path] for path in before if path.startswith("ben/")
+    }
+    sound(corpus, place)
+
+
+def test_erased_recordings_are_in_no_pack(corpus: Reference, place: MemoryStorage, wavs: Path, small: None) -> None:
+    """Erased by path: what is barred is known by the digests of the new rows."""
+    run(wavs, corpus, place, leave_out=["ann", "cid"])
+    make_operator("example.com/erasure")
+    paths = tuple(path for path in files_of(wavs) if path.startswith("ben/"))
+    run_erasure(writer_of(corpus, place), Request("paths", paths=paths), Options())
+    report = run(wavs, corpus, place)
+    assert (report.added, len(report.erased), report.files) == (24, 12, 36)
+    assert report.packed is not None
+    assert report.packed.again == 0
+    sound(corpus, place)
+
+
+def test_what_is_sealed_again_is_in_random_order_too(
+    corpus: Reference, place: MemoryStorage, wavs: Path, small: None
+) -> None:
+    storage = Before(place, lambda: erase_by(writer_of(corpus, place), "ben"))
+    report = run(wavs, corpus, storage, threads=1)
+    rows = current(corpus, place)
+    of_packs = [
+        {path[:3] for path, row in rows.items() if pack_key(row["pack"]) == key} for key in named(corpus, place)
+    ]
+    assert all(people == {"ann", "cid"} for people in of_packs[:-1])
+    assert report.packed is not None
+    assert report.packed.again > 0
 
 
 def test_two_runs_side_by_side(corpus: Reference, place: MemoryStorage, wavs: Path, small: None) -> None:

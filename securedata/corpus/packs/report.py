@@ -51,6 +51,7 @@ class PackReport:
             objects=self.objects + later.objects,
             rows=self.rows + later.rows,
             bytes=self.bytes + later.bytes,
+            again=self.again + later.again,
         )
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from securedata.corpus.rows.checks import refused
 from securedata.corpus.rows.plan import CHECK
+from securedata.corpus.schema import rows_table
 from securedata.corpus.segments import recording_path
 from securedata.corpus.writer import Writer
 from securedata.ingest.copies.duplicates import Duplicates, other_people
@@ -37,19 +37,19 @@ class Comparing:
 
     def __init__(
         self,
-        table: pa.Table,
         writer: Writer,
         cells: Mapping[str, Callable[[int], Any]],
         if_duplicate: str,
         report: IngestReport,
         fates: np.ndarray[tuple[int], np.dtype[np.int8]],
     ) -> None:
-        """`table`: the sources; what is left out is noted in `report` and `fates`."""
+        """`cells`: of the sources, by column; what is left out is noted in `report` and `fates`."""
         self.duplicates = Duplicates()
-        self._table, self._writer, self._cells, self._if_duplicate = table, writer, cells, if_duplicate
+        self._writer, self._cells, self._if_duplicate = writer, cells, if_duplicate
         self._report, self._fates = report, fates
         self._there: set[str] = set()
         self._told: set[str] = set()  # a row that is sealed again is told of once
+        self._left_out: dict[str, list[int]] = {}  # by recording of the run, copies that were left out for it
 
     def there(self, files: Sequence[str], there: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> None:
         """Note the files that have a row in the corpus; by source row, its file and whether it has one."""
@@ -60,9 +60,8 @@ class Comparing:
         """Compare rows with the newest corpus, and with those that were taken before."""
         twins = self.duplicates
         head = self._writer.refresh()
-        digests = [one.row.get("recording_sha256", one.row["source_sha256"]) for one in new]
-        twins.look(digests, (self._writer.read_table(part, CHECK) for part in head.parts))
-        refusals = {new[at].i for at in refused(head, self._table.take(pa.array([one.i for one in new])))}
+        twins.look(map(_digest, new), (self._writer.read_table(part, CHECK) for part in head.parts))
+        refusals = {new[at].i for at in refused(head, rows_table(one.row for one in new))}
         found = Compared([], [one for one in new if one.i in refusals], set())
         # Recordings in the corpus go first: they are taken whatever else has their content. By file, not by row: new
         # segments of a recording share the object of those in the corpus, which must stay.
@@ -76,8 +75,7 @@ class Comparing:
         return found
 
     def _goes_on(self, one: New) -> bool:
-        row, path, twins = one.row, self._recording(one.i), self.duplicates
-        digest = row.get("recording_sha256", row["source_sha256"])
+        row, path, twins, digest = one.row, self.recording(one.i), self.duplicates, _digest(one)
         other = None if self._files[one.i] in self._there else twins.other(digest, path)
         lost = self._if_duplicate == "skip" and other is not None and twins.lacks(other, row["subjects"])
         if other is not None and (lost or self._if_duplicate == "fail"):
@@ -90,8 +88,33 @@ class Comparing:
             twins.take(digest, path, row["subjects"])
             return True
         self._fates[one.i] = LEFT_OUT if self._if_duplicate == "skip" and not lost else NOT_TAKEN
+        if self._fates[one.i] == LEFT_OUT:
+            self._left_out.setdefault(other, []).append(one.i)
         return False
 
-    def _recording(self, i: int) -> str:
+    def not_taken(self, new: Iterable[New]) -> list[int]:
+        """Forget rows that are not in the corpus after all; returns the copies that were left out for them.
+
+        One of these is needed now, and nothing says of them any more that another has their content.
+        """
+        again: list[int] = []
+        for one in new:
+            recording = self.recording(one.i)
+            self.duplicates.give_up(_digest(one), recording)
+            again += self._left_out.pop(recording, [])
+        paths = {self._cells["path"](i) for i in again}
+        self._told -= paths
+        self._report.duplicates = [one for one in self._report.duplicates if one[0] not in paths]
+        self._fates[again] = NOT_TAKEN
+        return again
+
+    def recording(self, i: int) -> str:
+        """The recording that a source row is of, all of it or a segment."""
         read = self._cells
         return recording_path(read["path"](i), read["start"](i), read["frames_in_segment"](i))
+
+
+def _digest(one: New) -> bytes:
+    """Of the file that a row was made from."""
+    found: bytes = one.row.get("recording_sha256", one.row["source_sha256"])
+    return found

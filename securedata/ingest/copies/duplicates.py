@@ -68,6 +68,11 @@ class Duplicates:
         if self._taken.setdefault(digest, path) == path:
             self._people.setdefault(path, set()).update(people)
 
+    def give_up(self, digest: bytes, path: str) -> None:
+        """The recording at `path`, of this run, is not taken after all."""
+        if self._taken.get(digest) == path:
+            del self._taken[digest]
+
 
 def other_people(other: str) -> str:
     """Why a copy cannot be left out for another recording: a person would be in the corpus without a name."""
