@@ -102,7 +102,7 @@ def test_every_schedule_of_a_few_switches(
 ) -> None:
     runs = explore(start, scenario, preemptions, faults)
     note(f"{runs} schedules, all that need at most {preemptions} switches and {faults} faults")
-    assert runs > 500
+    assert runs > 400
 
 
 @pytest.mark.full
