@@ -65,7 +65,7 @@ demo-cloud: $(STAMP)  ## the same on an object store (SeaweedFS) and a KMS (Open
 test: lint $(ECO_STAMP)  ## lint, then the tests: under 20 minutes on 2 cores
 	$(PY) -m pytest -p tests.kit.beside -n $(JOBS) --dist loadgroup --durations=20
 
-test-full: lint $(ECO_STAMP)  ## lint, then every test, the exhaustive and random-kill matrices too: two to three hours on 2 cores
+test-full: lint $(ECO_STAMP)  ## lint, then every test, the exhaustive and random-kill matrices too: about four hours on 2 cores
 	SECUREDATA_FULL=1 $(PY) -m pytest -p tests.kit.beside -n $(JOBS) --dist loadgroup --durations=20
 
 eco: $(ECO_STAMP)  ## the tests in which other libraries use us, in an environment of their own
